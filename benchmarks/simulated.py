@@ -1,0 +1,247 @@
+"""A controller without a cluster: the real code, and in the place of sockets and MPI a simulated transport.
+
+What is simulated are `SimulatedLink` (ZeroMQ to the engines), `SimulatedBridge` (MPI) and
+`SimulatedClient` (ZeroMQ to a client).  Their engines answer at once.  All else is what runs in a cluster:
+the controller's loop, its queues, sessions and uploads, and the encoding and decoding of every message.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import zmq
+
+from mpidirect.controller.controller import AT_ONCE, Controller
+from mpidirect.wire import messages
+from mpidirect.wire.names import engine_of, task_name
+
+CLIENT = b"client"
+PIECE = bytes(messages.CHUNK)  # what every bulk chunk holds
+
+
+class Frame(bytes):
+    """A received frame."""
+
+    more = False
+
+    def get(self, option: int) -> int:
+        """The connection that it came by."""
+        return 0
+
+    @property
+    def bytes(self) -> Frame:
+        """Its contents."""
+        return self
+
+    @property
+    def buffer(self) -> Frame:
+        """Its contents."""
+        return self
+
+
+class First(Frame):
+    """One that others follow."""
+
+    more = True
+
+
+class SimulatedLink:
+    """The engines' sockets: what is sent there is answered when the socket is read next."""
+
+    def __init__(self) -> None:
+        self.socket = self
+        self.monitor = object()
+        self.sockets: list[Any] = []
+        self.answer = First(b"")  # of every engine
+        self.frames: list[bytes] = []
+        self.waiting: deque[bytes] = deque()
+        self.joining: deque[First] = deque()
+
+    def send_task(self, engine: int, frames: Sequence[Any]) -> None:
+        """An engine has a task."""
+        self.waiting.append(task_name(engine))
+
+    def send_control(self, engine: int, data: bytes) -> None:
+        """Nothing that engines would answer."""
+
+    def joined(self, name: bytes, engine: int, descriptor: int) -> bool:
+        """Each has one connection."""
+        return True
+
+    def engine_of(self, name: bytes) -> int:
+        """Whose connection this is."""
+        return engine_of(name)
+
+    def departed(self) -> list[int]:
+        """None ever dies."""
+        return []
+
+    # The socket that the controller reads.
+
+    def recv(self, flags: int = 0, copy: bool = True) -> Any:
+        """The name of an engine, then its message."""
+        if copy:
+            if not self.waiting:
+                raise zmq.Again
+            return self.waiting.popleft()
+        return self.joining.popleft() if self.joining else self.answer
+
+    def recv_multipart(self, copy: bool = True) -> list[bytes]:
+        """What follows."""
+        return self.frames
+
+    def getsockopt(self, option: int) -> int:
+        """No frame is left over."""
+        return 0
+
+
+class SimulatedBridge:
+    """MPI: sends are complete at once, and what an engine sends is there."""
+
+    def __init__(self) -> None:
+        self.spread = object()  # as between hosts: what all get goes by a collective
+        self.busy = self.lively = False
+
+    def send(self, engine: int, pieces: Sequence[Any]) -> None:
+        """Point to point."""
+
+    def send_all(self, pieces: Sequence[Any]) -> None:
+        """A collective."""
+
+    def receive(self, engine: int, sizes: Sequence[int], then: Callable[[Any], None]) -> None:
+        """Bulk of a result: all engines send the same."""
+        view = memoryview(PIECE)
+        then([view[: stop - start] for size in sizes for start, stop in messages.chunks(size)])
+
+
+class SimulatedMonitor:
+    """Tells of connections that have closed: none has."""
+
+    def setsockopt(self, option: int, value: int) -> None:
+        """Nothing to set."""
+
+    def poll(self, timeout: int) -> int:
+        """Nothing to tell."""
+        return 0
+
+
+class SimulatedClient:
+    """A client's socket; also the client itself: it numbers and acknowledges, as a real one does."""
+
+    def __init__(self) -> None:
+        self.coming: deque[list[Any]] = deque()
+        self.going: list[Any] = []
+        self._numbers = itertools.count(1)
+        self._frames: list[Any] = []
+        self._seen = 0
+
+    def post(self, kind: type[messages.Numbered], *fields: Any, frames: Sequence[bytes] = ()) -> None:
+        """The client sends a numbered message."""
+        header = messages.encode(kind(next(self._numbers), self._seen, *fields))
+        self.coming.append([First(header) if frames else Frame(header), *map(Frame, frames)])
+
+    def take(self) -> int:
+        """The client reads what has come and acknowledges it; returns how many replies there were."""
+        replies, going, self.going = 0, self.going, []
+        for frames in going:
+            message = messages.from_controller(bytes(frames[1]))
+            if isinstance(message, messages.Numbered):
+                self._seen = message.seq
+            if isinstance(message, messages.Results):
+                replies += len(message.replies)
+                wrong = [reply.status for reply in message.replies if reply.status != "ok"]
+                assert not wrong, wrong
+        if going:
+            header = messages.encode(messages.Ack(self._seen))
+            self.coming.append([Frame(header)])
+        return replies
+
+    # The socket that the controller reads and writes.
+
+    def recv(self, flags: int = 0, copy: bool = True) -> Any:
+        """The name of the client, then its message."""
+        if not copy:
+            first, *self._frames = self.coming.popleft()
+            return first
+        if not self.coming:
+            raise zmq.Again
+        return CLIENT
+
+    def recv_multipart(self, copy: bool = True) -> list[Any]:
+        """What follows."""
+        return self._frames
+
+    def get_monitor_socket(self, events: int) -> SimulatedMonitor:
+        """Where the end of a connection would be told."""
+        return SimulatedMonitor()
+
+    def send_multipart(self, frames: Sequence[Any], copy: bool = True) -> None:
+        """Something for the client."""
+        self.going.append(frames)
+
+    def getsockopt(self, option: int) -> int:
+        """No frame is left over."""
+        return 0
+
+
+class Simulation:
+    """A controller with `n` engines and a client.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.link, self.bridge, self.client = SimulatedLink(), SimulatedBridge(), SimulatedClient()
+        facts = {
+            "cluster": "simulated",
+            "python": "3",
+            "logs": "/nonexistent",
+            "fault_tolerance": {"deaths": False},
+        }
+        sockets: Any = [self.client]
+        self.controller = Controller(sockets, self.link, self.bridge, None, facts, n)  # type: ignore[arg-type]
+        self._ids = itertools.count(1)
+        for engine in range(n):
+            self.link.waiting.append(task_name(engine))
+            joined = messages.Joined(engine, f"node{engine // 64}", 1000 + engine, "", f"node{engine // 64}")
+            self.link.joining.append(First(messages.encode(joined)))
+        while self.link.waiting:
+            self.controller.turn([self.link])  # type: ignore[list-item]
+        hello = messages.Hello(messages.PROTOCOL, "", "3")
+        self.client.coming.append([Frame(messages.encode(hello))])
+        self.turn()
+        self.client.take()
+
+    def request(self, op: str, shared: Sequence[int], results: Sequence[int]) -> None:
+        """A client asks all engines; `shared` and `results` are the sizes of the frames there and back."""
+        id = f"{CLIENT.decode()}-{next(self._ids)}"
+        done = messages.Done(id, "ok", list(results), 1.0, 2.0)
+        self.link.answer = First(messages.encode(done))
+        self.link.frames = [bytes(size) for size in results if size < messages.BULK]
+        small = [bytes(size) for size in shared if size < messages.BULK]
+        self.client.post(messages.Request, id, list(range(self.n)), op, op, list(shared), frames=small)
+        for size in shared:
+            if size >= messages.BULK:
+                for start, stop in messages.chunks(size):
+                    self.client.post(messages.Chunk, frames=[PIECE[: stop - start]])
+
+    def turn(self) -> None:
+        """One turn of the controller, with whatever waits."""
+        ready: list[Any] = [socket for socket in (self.client, self.link) if _waits(socket)]
+        self.controller.turn(ready)
+
+    @property
+    def turns(self) -> int:
+        """More turns than a request can take."""
+        return 100 + 10 * self.n // AT_ONCE
+
+
+def _waits(socket: Any) -> bool:
+    return bool(socket.coming if isinstance(socket, SimulatedClient) else socket.waiting)

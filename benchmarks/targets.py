@@ -1,0 +1,54 @@
+"""What the measured ratios should be."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+AT_LEAST = "≥"
+AT_MOST = "≤"
+
+
+class Target(NamedTuple):
+    """For each number of engines, or for all of them under 0.
+
+    ``direct`` and ``broadcast``: how many times faster than ipyparallel's views, at least; ``floor``: how
+    many times the floor's time, at most; ``most``: the value itself, at most.
+    """
+
+    direct: dict[int, float] = {}
+    broadcast: dict[int, float] = {}
+    floor: dict[int, float] = {}
+    most: dict[int, float] = {}
+
+
+TARGETS = {
+    "start": Target(direct={0: 4}, floor={0: 1.5}),
+    "all": Target(direct={4: 12, 16: 18}, floor={0: 1.3}),
+    "all-idle-1.5s": Target(direct={4: 6, 16: 10}, floor={0: 1.3}),
+    "one": Target(direct={0: 8}, floor={0: 1.5}),
+    "often-300": Target(direct={0: 8}),
+    "push-50MB": Target(direct={4: 8, 16: 12}, broadcast={4: 3, 16: 4}, floor={0: 1.3}),
+    "shared-50MB": Target(direct={4: 15, 16: 50}),
+    "scatter-50MB": Target(direct={0: 4}, floor={0: 1.3}),
+    "gather-50MB": Target(direct={0: 5}, floor={0: 1.3}),
+    "map": Target(direct={4: 5, 16: 10}),
+    "allreduce-8MB": Target(floor={0: 1.3}),
+    "idle-cpu": Target(most={16: 2.0}),
+    "all-idle-60s": Target(most={16: 0.005}),
+}
+
+
+def wanted(case: str, column: str, engines: int) -> float | None:
+    """The target of a case's ``direct``, ``broadcast``, ``floor`` or ``most``; None if it has none."""
+    target: dict[int, float] = getattr(TARGETS.get(case, Target()), column)
+    return target.get(engines, target.get(0))
+
+
+def met(column: str, value: float, target: float) -> bool:
+    """Whether `value` is as good as that."""
+    return value >= target if column in ("direct", "broadcast") else value <= target
+
+
+def sign(column: str) -> str:
+    """How the target is written."""
+    return AT_LEAST if column in ("direct", "broadcast") else AT_MOST

@@ -1,0 +1,33 @@
+#!/bin/bash
+# qsub jobscripts/pbs-cluster.sh
+#
+# A cluster to attach to from the login node. Submit it, then there:
+#
+#     mpidirect status --profile batch        # is it ready?
+#     python -c 'import mpidirect; print(mpidirect.Client(profile="batch").ids)'
+#     mpidirect stop --profile batch          # ends this job too
+#
+# Each task is an engine; the controller, which sleeps nearly always, shares the first node with them.
+
+# The job's name; errors go where the output goes:
+#PBS -N mpidirect
+#PBS -j oe
+
+# 2 nodes, and on each 2 cores for 2 engines:
+#PBS -l select=2:ncpus=2:mpiprocs=2:ompthreads=1
+
+# When the job ends at the latest, hours:minutes:seconds:
+#PBS -l walltime=00:30:00
+
+# What else a site may want; take one # away:
+##PBS -q short
+##PBS -A project
+
+# What your site needs before Python: modules, an environment.
+# module load python openmpi
+# source ~/venv/bin/activate
+
+# The directory that it was submitted from:
+cd "$PBS_O_WORKDIR"
+
+exec mpidirect start --foreground --profile batch

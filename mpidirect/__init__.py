@@ -1,0 +1,47 @@
+"""IPython's direct (multiengine) interface on MPI: hold n Python engines from one prompt.
+
+>>> from mpidirect import Client
+>>> rc = Client()
+>>> dv = rc[:]
+>>> dv.map_sync(lambda x: x**2, range(4))
+[0, 1, 4, 9]
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from . import errors as errors
+    from .client import AsyncMapResult, AsyncResult, Client, DirectView, Reference, interactive, require
+    from .cluster import Cluster
+    from .errors import CompositeError, MPIDirectError, RemoteError, TimeoutError, UnmetDependency
+
+_HOMES = {
+    **dict.fromkeys(["AsyncMapResult", "AsyncResult", "Client", "DirectView"], "client"),
+    **dict.fromkeys(["Reference", "interactive", "require"], "dependency"),
+    "Cluster": "cluster",
+    **dict.fromkeys(
+        ["CompositeError", "MPIDirectError", "RemoteError", "TimeoutError", "UnmetDependency"], "errors"
+    ),
+}
+
+__all__ = ["__version__", "error", "errors", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, when it is asked for."""
+    if name in ("error", "errors"):  # ipyparallel's spelling, and ours
+        return importlib.import_module(".errors", __name__)
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

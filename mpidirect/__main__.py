@@ -1,0 +1,5 @@
+"""``python -m mpidirect``: the command line."""
+
+from mpidirect.cli import main
+
+main()

@@ -1,0 +1,62 @@
+"""What a scheduler tells the processes of its jobs: the job's id, its slots, its end."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+
+ENDS = "MPIDIRECT_ENDS"  # when the walltime ends the job, in seconds since the epoch: set by job scripts
+
+# The variable that holds the job's id, by the launcher that can ask for it.
+_IDS = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID", "sge": "JOB_ID"}
+
+
+def enclosing() -> tuple[str, str]:
+    """The launcher's name and the id of the job that this process is part of; empty outside a job."""
+    for launcher, variable in _IDS.items():
+        job = os.environ.get(variable, "")
+        if job and (launcher != "sge" or "SGE_ROOT" in os.environ or "PE_HOSTFILE" in os.environ):
+            return launcher, job
+    return "", ""
+
+
+def slots() -> int:
+    """How many ranks this job has room for; outside a job, the cores of this host."""
+    launcher, _ = enclosing()
+    if launcher == "slurm":
+        return int(os.environ.get("SLURM_NTASKS") or 0) or _sum(os.environ.get("SLURM_TASKS_PER_NODE", ""))
+    if launcher == "pbs":
+        try:
+            return len(Path(os.environ["PBS_NODEFILE"]).read_text().split())
+        except (KeyError, OSError):
+            return int(os.environ.get("PBS_NP", 1))
+    if launcher == "sge":
+        return int(os.environ.get("NSLOTS", 1))
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _sum(counts: str) -> int:
+    """The sum of counts that are written like ``2(x3),1``."""
+    return sum(int(n) * int(times or 1) for n, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", counts)) or 1
+
+
+def ends() -> float:
+    """When the walltime ends this job, in seconds since the epoch; 0 if that is not known."""
+    for variable in (ENDS, "SLURM_JOB_END_TIME"):
+        try:
+            return float(os.environ[variable])
+        except (KeyError, ValueError):
+            continue
+    launcher, job = enclosing()
+    if launcher != "slurm":  # the others don't tell
+        return 0.0
+    from .launchers import launcher_class
+
+    here = launcher_class(launcher).of(job)
+    here.patience = 5.0
+    left = here.state().left
+    return 0.0 if left is None else time.time() + left

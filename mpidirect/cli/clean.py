@@ -1,0 +1,26 @@
+"""``mpidirect clean``."""
+
+from __future__ import annotations
+
+import click
+
+from .parameters import profile_option
+
+
+@click.command()
+@profile_option
+@click.option("--force", is_flag=True, help="Also forget clusters that can't be seen from this host.")
+def clean_command(profile: str, force: bool) -> None:
+    """Remove what dead clusters left.
+
+    Processes, files, sockets, shared memory. Clusters that live are left alone, and so are logs. Without
+    --profile all profiles are looked at, and what this user's dead jobs left on this host.
+    """
+    from ..leftovers import clean
+    from ..profiles import Profile
+
+    removed = clean([Profile(profile).must_exist().name] if profile else None, force=force)
+    for what in removed:
+        click.echo(f"removed  {what}")
+    if not removed:
+        click.echo("Nothing to clean.")

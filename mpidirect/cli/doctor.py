@@ -1,0 +1,43 @@
+"""``mpidirect doctor``."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from ..doctor import Finding, Verdict, examine
+from .parameters import profile_option
+
+COLOURS = {Verdict.GOOD: "green", Verdict.DOUBT: "yellow", Verdict.BAD: "red"}
+
+
+@click.command(epilog="Exit codes: 0 if clusters can work here, 1 if something keeps them from it.")
+@profile_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def doctor_command(profile: str, as_json: bool) -> None:
+    """Check what clusters need here, with remedies.
+
+    The MPI that mpi4py loads and whether the mpiexec belongs to it, threads, fault tolerance, encryption,
+    the network, files and permissions. Takes a few seconds: two ranks are started.
+    """
+    findings = []
+    for finding in examine(profile):
+        findings.append(finding)
+        if not as_json:
+            _show(finding)
+    if as_json:
+        click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
+    sys.exit(any(finding.verdict is Verdict.BAD for finding in findings))
+
+
+def _show(finding: Finding) -> None:
+    click.secho(f"{finding.verdict.value:<4}", fg=COLOURS[finding.verdict], bold=True, nl=False)
+    click.echo(f"  {finding.subject}: {_indented(finding.found)}")
+    if finding.remedy:
+        click.echo(f"      → {_indented(finding.remedy)}")
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n", "\n        ")

@@ -1,0 +1,73 @@
+"""``mpidirect logs``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from .. import logs
+from ..cluster import Cluster, ClusterState
+from ..errors import ClusterNotFound
+from ..profiles import Profile
+from . import NOTHING_RUNS
+from .parameters import profile_option
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mpidirect logs                     # of the job and of the controller
+  mpidirect logs --engine 3 -f       # what engine 3 writes, as it does
+  mpidirect logs --engine all -n 5"""
+)
+@profile_option
+@click.option("--follow", "-f", is_flag=True, help="Go on showing what is written, until the cluster ends.")
+@click.option(
+    "--engine", "-e", "engines", multiple=True, metavar="K", help="That of engine K; 'all' for each."
+)
+@click.option("--lines", "-n", default=50, show_default=True, help="How many of the last lines.")
+def logs_command(profile: str, follow: bool, engines: tuple[str, ...], lines: int) -> None:
+    """Show the logs of the cluster.
+
+    Of the last one, if none runs.
+    """
+    here = Profile(profile).must_exist()
+    record = here.record()
+    directory = here.log_directory(record.cluster) if record else here.last_logs()
+    if directory is None or not directory.is_dir():
+        raise ClusterNotFound(f"Profile {here.name!r} has no logs: no cluster ran under it.")
+    paths = _chosen(directory, engines)
+    try:
+        _show(paths, lines, _going_on(here.name) if follow and record else None)
+    except KeyboardInterrupt:
+        pass
+    if not any(path.exists() for path in paths):
+        click.echo(f"There is no such log in {directory}.", err=True)
+        sys.exit(NOTHING_RUNS)
+
+
+def _chosen(directory: Path, engines: tuple[str, ...]) -> list[Path]:
+    if "all" in engines:
+        return [path for path in logs.files(directory) if path.stem.startswith("engine-")]
+    for engine in engines:
+        if not engine.isdecimal():
+            raise click.BadParameter(f"--engine {engine}: this should be an engine's number, or 'all'.")
+    return [directory / f"{name}.log" for name in ([f"engine-{k}" for k in engines] or ["job", "controller"])]
+
+
+def _going_on(name: str) -> Callable[[], bool]:
+    cluster = Cluster.from_profile(name)
+    return lambda: cluster.state not in (ClusterState.STOPPED, ClusterState.DEAD)
+
+
+def _show(paths: list[Path], lines: int, going_on: Callable[[], bool] | None) -> None:
+    """Print what the logs have, under the name of each when there are several."""
+    last = None
+    for path, text in logs.follow(paths, lines, going_on):
+        if path != last and len(paths) > 1:
+            click.secho(f"{'' if last is None else chr(10)}==> {path} <==", bold=True)
+        last = path
+        click.echo(text, nl=False)

@@ -1,0 +1,72 @@
+"""Parameters that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from ..config import Options
+from ..errors import ConfigError
+from ..options import BATCH, COMMON
+
+Decorated = Callable[..., Any]
+
+
+def complete_profile(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[str | CompletionItem]:
+    """The profiles whose name begins so."""
+    from ..profiles import profile_names
+
+    return [name for name in profile_names() if name.startswith(incomplete)]
+
+
+profile_option = click.option(
+    "--profile",
+    "-p",
+    default="",
+    metavar="NAME",
+    shell_complete=complete_profile,
+    help="The profile; MPIDIRECT_PROFILE, else 'default', if not said.",
+)
+
+
+def setting_flags(command: Decorated) -> Decorated:
+    """A flag for each option, and ``--set`` for those that only a launcher of another package knows."""
+    command = click.option(
+        "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any other option of the launcher."
+    )(command)
+    for option in reversed((*COMMON, *BATCH)):
+        command = click.option(
+            *option.declarations,
+            option.name,
+            default=None,
+            multiple=option.many,
+            metavar=option.metavar,
+            help=option.help,
+            callback=_check,
+        )(command)
+    return command
+
+
+def _check(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    if value is None or value == ():
+        return None
+    try:
+        return Options().known(str(param.name)).check(value)
+    except ValueError as e:
+        raise click.BadParameter(f"this should be {e}") from None
+
+
+def assigned(assignments: tuple[str, ...]) -> dict[str, Any]:
+    """What ``--set NAME=VALUE`` says."""
+    result = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {assignment}: this should be NAME=VALUE")
+        result[name.strip().replace("-", "_")] = value.strip()
+    return result

@@ -1,0 +1,72 @@
+"""``mpidirect profile``: list, create, show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from .. import config, launching
+from ..errors import ConfigError
+from ..launchers import launcher_class
+from ..options import BATCH
+from ..profiles import DEFAULT, Profile, profile_names
+from .parameters import assigned, complete_profile, setting_flags
+
+name_argument: Callable[..., Any] = click.argument(
+    "name", default="", metavar="[NAME]", shell_complete=complete_profile
+)
+
+
+@click.group()
+def profile_command() -> None:
+    """Make profiles and look at them."""
+
+
+@profile_command.command("list")
+def list_profiles() -> None:
+    """List the profiles."""
+    for name in profile_names():
+        click.echo(name)
+
+
+@profile_command.command(
+    epilog="""\b
+Examples:
+  mpidirect profile create
+  mpidirect profile create mpi -n 64 --start-timeout 5m""",
+)
+@name_argument
+@setting_flags
+@click.option("--force", is_flag=True, help="Write over the settings that there are.")
+def create(name: str, assignments: tuple[str, ...], force: bool, **options: Any) -> None:
+    """Make a profile: a directory with a config.toml that explains itself."""
+    from ..wire.connection_file import write_private
+
+    here = Profile(name)
+    if here.config_file.exists() and not force:
+        raise ConfigError(f"{here.config_file} is there already. Edit it, or write over it with --force.")
+    chosen = {key: value for key, value in {**options, **assigned(assignments)}.items() if value is not None}
+    known = launching.options_for(here, chosen)
+    chosen = {key: known.value(key, value) for key, value in chosen.items()}
+    scheduled = launcher_class(config.launcher_name(here.config_file, chosen)).scheduled
+    shown = [option for option in known.all.values() if scheduled or option not in BATCH]
+    here.create()
+    write_private(here.config_file, config.commented_defaults(shown, chosen).encode())
+    argument = "" if here.name == DEFAULT else f" --profile {here.name}"
+    click.echo(f"Wrote {here.config_file}\nStart its cluster:  mpidirect start{argument}")
+
+
+@profile_command.command()
+@name_argument
+def show(name: str) -> None:
+    """Show each setting of a profile, and where its value comes from."""
+    here = Profile(name).must_exist()
+    settings = launching.resolve(here, {})
+    width = max(map(len, settings))
+    values = {key: "" if value is None else str(value) for key, value in settings.items()}
+    column = max(map(len, values.values()))
+    click.echo(f"Profile {here.name} in {here.directory}\n")
+    for key, value in values.items():
+        click.echo(f"{key.ljust(width)} = {value.ljust(column)}  # {settings.source(key)}")

@@ -1,0 +1,26 @@
+"""``mpidirect script``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..cluster import Cluster
+from .parameters import assigned, profile_option, setting_flags
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mpidirect script -n 64 --launcher slurm --walltime 2h
+  mpidirect script --profile mpi""",
+)
+@profile_option
+@setting_flags
+def script_command(profile: str, assignments: tuple[str, ...], **options: Any) -> None:
+    """Print what 'start' would run or submit, and the command that submits it.
+
+    Nothing is done.
+    """
+    click.echo(Cluster(profile=profile, **options, **assigned(assignments)).job_script(), nl=False)

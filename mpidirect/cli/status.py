@@ -1,0 +1,189 @@
+"""``mpidirect status`` and ``mpidirect list``."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .. import logs
+from ..cluster import Cluster, ClusterState
+from ..errors import MPIDirectError
+from ..profiles import Profile, profile_names
+from . import NOTHING_RUNS
+from .parameters import profile_option
+
+if TYPE_CHECKING:
+    from ..wire.connection_file import ConnectionInfo
+
+ANSWER_WITHIN = 2.0  # seconds that a controller has to answer
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mpidirect status
+  mpidirect status --profile mpi --json
+
+Exit codes: 0 if all that is shown runs, 1 if some of it does not, 3 if there is nothing to show."""
+)
+@profile_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def status_command(profile: str, as_json: bool) -> None:
+    """Show the clusters that run; asks each controller.
+
+    Without --profile those of all profiles are shown.
+    """
+    names = [profile] if profile else profile_names()
+    clusters = [Cluster.from_profile(name) for name in names if profile or Profile(name).record()]
+    found = [_status(cluster) for cluster in clusters if cluster.state is not ClusterState.STOPPED]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    elif found:
+        _table(
+            ("PROFILE", "STATE", "ENGINES", "LAUNCHER", "JOB", "HOST", "STARTED", "LEFT", "MPI"),
+            (
+                (
+                    row["profile"],
+                    row["state"],
+                    f"{'?' if row['ready'] is None else row['ready']}/{row['engines']}",
+                    row["launcher"],
+                    row["job"],
+                    row["controller_host"] or row["host"],
+                    _ago(row["started"]),
+                    "" if row["left"] is None else _span(row["left"]),
+                    row["mpi"],
+                )
+                for row in found
+            ),
+        )
+        for row in found:
+            if row["reason"]:
+                click.echo(f"{row['profile']}: {row['reason']}")
+            if row["fault_tolerance"]:
+                click.echo(f"{row['profile']}: {row['fault_tolerance']}")
+            if row["tunnel"]:
+                click.echo(f"{row['profile']}: from outside:  {row['tunnel']}")
+    else:
+        click.echo("No cluster runs. Start one:  mpidirect start -n 4", err=True)
+    if not found:
+        sys.exit(NOTHING_RUNS)
+    sys.exit(any(row["state"] != ClusterState.RUNNING for row in found))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def list_command(as_json: bool) -> None:
+    """List the profiles and what runs under each.
+
+    Asks no controller, so it is quick and says less than 'status'.
+    """
+    rows: list[dict[str, Any]] = []
+    for name in profile_names():
+        record = Profile(name).record()
+        state = Cluster.from_profile(name).state if record else ClusterState.STOPPED
+        rows.append(
+            {
+                "profile": name,
+                "state": str(state),
+                "engines": record.engines if record else None,
+                "cluster": record.cluster if record else None,
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif rows:
+        _table(
+            ("PROFILE", "STATE", "ENGINES", "CLUSTER"),
+            ((row["profile"], row["state"], row["engines"] or "", row["cluster"] or "") for row in rows),
+        )
+    else:
+        click.echo("There is no profile yet. Make one:  mpidirect profile create", err=True)
+
+
+def _status(cluster: Cluster) -> dict[str, Any]:
+    record = cluster.profile.record()
+    assert record is not None  # from_profile found it
+    state, reason = cluster.look()
+    ready, info, tolerance = None, None, ""
+    if state is ClusterState.RUNNING:
+        try:
+            ready, info, tolerance = _ask(cluster)
+        except MPIDirectError as e:
+            state, reason = ClusterState.UNKNOWN, f"the controller does not answer: {e}"
+    job = cluster.job if cluster.scheduled else None
+    if state is ClusterState.DEAD:
+        name = cluster.profile.name
+        if job is not None:
+            reason = f"job {cluster.job_id}: {reason}\n\n{logs.report(cluster.log_directory, 5)}\n"
+        reason += f"\nWhy:  mpidirect logs --profile {name}    Sweep up:  mpidirect stop --profile {name}"
+    return {
+        "profile": cluster.profile.name,
+        "cluster": record.cluster,
+        "state": str(state),
+        "reason": reason,
+        "engines": record.engines,
+        "ready": ready,
+        "launcher": record.launcher,
+        "host": record.host,
+        "started": record.started,
+        "mpi": info.mpi if info else "",
+        "fault_tolerance": tolerance,
+        "job": cluster.job_id if job else "",
+        "nodes": job.hosts if job else "",
+        "left": job.left if job else None,
+        "controller_host": info.host if info else "",
+        "tunnel": _tunnel(info) if info and job else "",
+        "connection_file": str(cluster.connection_file),
+        "log_directory": str(cluster.log_directory),
+        "handle": record.handle,
+    }
+
+
+def _tunnel(info: ConnectionInfo) -> str:
+    """The command that brings the controller's port to a host that can't reach it."""
+    address = next((a for a in info.addresses if a.startswith("tcp://") and "//127." not in a), "")
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    here = f"{getpass.getuser()}@{socket.gethostname()}"
+    return f"ssh -N -L {port}:{host}:{port} {here}" if address else ""
+
+
+def _ask(cluster: Cluster) -> tuple[int, ConnectionInfo, str]:
+    """How many engines answer, what the controller says of itself, and what the cluster can survive."""
+    from ..client import Client
+    from ..wire import connection_file
+
+    client = Client(str(cluster.connection_file), timeout=ANSWER_WITHIN)
+    try:
+        tolerance = client.facts.get("fault_tolerance", {}).get("text", "")
+        return len(client.ids), connection_file.read(cluster.connection_file), tolerance
+    finally:
+        client.close()
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print aligned columns, without those that are empty."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    shown = [i for i in range(len(heads)) if any(row[i] for row in cells)]
+    widths = {i: max(len(heads[i]), *(len(row[i]) for row in cells)) for i in shown}
+    click.secho("  ".join(heads[i].ljust(widths[i]) for i in shown).rstrip(), bold=True)
+    for row in cells:
+        click.echo("  ".join(row[i].ljust(widths[i]) for i in shown).rstrip())
+
+
+def _ago(moment: float) -> str:
+    return f"{_span(time.time() - moment)} ago"
+
+
+def _span(seconds: float) -> str:
+    passed = max(0, int(seconds))
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if passed >= unit:
+            return f"{passed // unit} {name}"
+    return f"{passed} s"

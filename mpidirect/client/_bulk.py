@@ -1,0 +1,111 @@
+"""Bulk frames of results: still outside, until they are read into the memory that the result will own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import zmq
+
+from ..wire import memory, messages
+
+LARGEST = 1 << 40  # bytes of one frame
+EXPIRED = "it was dropped: the controller had no more room while this client was away"
+
+
+class Bulk:
+    """One frame of a result."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def read_into(self, room: np.ndarray) -> None:
+        """Fill `room`."""
+        raise NotImplementedError
+
+    def read(self) -> np.ndarray:
+        """The frame in memory of its own."""
+        room = np.empty(self.size, np.uint8)
+        self.read_into(room)
+        return room
+
+
+class Chunks(Bulk):
+    """A frame that came in chunks."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.parts: list[zmq.Frame] = []
+
+    def read_into(self, room: np.ndarray) -> None:
+        start = 0
+        for part in self.parts:
+            room[start : start + len(part)] = np.frombuffer(part.buffer, np.uint8)
+            start += len(part)
+        self.parts.clear()
+
+
+class Remote(Bulk):
+    """A frame in the memory of an engine on this host."""
+
+    def __init__(self, size: int, pid: int, address: int) -> None:
+        super().__init__(size)
+        self.pid = pid
+        self.address = address
+
+    def read_into(self, room: np.ndarray) -> None:
+        memory.read(self.pid, self.address, room)
+
+
+def changed(pid: int, word: int) -> bool:
+    """Whether the engine has gone on before its result was read; `word` is an address, or 0."""
+    if not word:
+        return False
+    found = np.empty(1, np.int64)
+    memory.read(pid, word, found.view(np.uint8))
+    return bool(found[0])
+
+
+class Assembly:
+    """Replies whose chunks are arriving."""
+
+    def __init__(self, replies: list[messages.Reply], frames: list[zmq.Frame]) -> None:
+        self.replies: list[tuple[messages.Reply, list[Any]]] = []
+        due: list[Chunks] = []
+        inline = iter(frames)
+        for reply in replies:
+            addresses = iter(reply.addresses[1:])
+            parts: list[Any] = []
+            for size in reply.frames:
+                if not 0 <= size <= LARGEST:
+                    raise ValueError(f"a frame of {size} bytes")
+                if size < messages.BULK:
+                    parts.append(next(inline).bytes)
+                elif reply.pid:
+                    parts.append(Remote(size, reply.pid, next(addresses)))
+                else:
+                    chunks = Chunks(size)
+                    parts.append(chunks)
+                    due += [chunks] * len(messages.chunks(size))
+            self.replies.append((reply, parts))
+        self._left = len(due)
+        self._due = iter(due)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all chunks have come."""
+        return not self._left
+
+    def lose(self) -> None:
+        """The rest will not come: the controller had no room for it while this client was away."""
+        self._left = 0
+        for reply, parts in self.replies:
+            if any(isinstance(part, Chunks) for part in parts):
+                reply.status, reply.frames = "error", []
+                reply.failure = messages.Failure("ResultExpired", EXPIRED, "")
+                parts.clear()
+
+    def add(self, frame: zmq.Frame) -> None:
+        """The next chunk."""
+        next(self._due).parts.append(frame)
+        self._left -= 1

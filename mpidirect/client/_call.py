@@ -1,0 +1,213 @@
+"""One request and what its engines have answered so far: shared by all results that look at it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..errors import EngineFailure, RemoteError, remote_error
+from ..wire import messages, pickles
+from ._bulk import Bulk, Remote, changed
+
+
+class Call:
+    """A request under way, or done.
+
+    Parameters
+    ----------
+    id : str
+        The request's id.
+    method : str
+        What was called, for errors.
+    targets : list of int
+        The engines that it went to.
+    known : dict of int to EngineInfo
+        The engines as they were known then.
+    convert : callable, optional
+        Makes of an engine's id and what it returned what the user gets.
+    gathers : bool
+        Read the bulk of all engines into one piece of memory, when all have answered.
+    release : callable
+        Called with an engine when the result in its memory has been read.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        method: str,
+        targets: list[int],
+        known: dict[int, messages.EngineInfo],
+        convert: Callable[[int, Any], Any] | None = None,
+        gathers: bool = False,
+        release: Callable[[str, int], None] | None = None,
+    ) -> None:
+        self.id = id
+        self.method = method
+        self.targets = targets
+        self.submitted = time.time()
+        self.replies: dict[int, messages.Reply] = {}
+        self.received: dict[int, float] = {}
+        self.size = 0
+        self.hopeless = False  # whether the engines that still run are being interrupted
+        self.whole: np.ndarray | None = None  # the bulk of all engines, end to end, where it is gathered
+        self.buffers: Any = None  # what must stay as it is until the cluster has read it
+        self.mismatch = ""  # what differs between here and the engines, and may be why it failed
+        self.together = False  # whether its engines wait for each other
+        self._gathers = gathers
+        self._moving: dict[int, tuple[messages.Reply, list[Any]]] = {}
+        self._waiting: list[tuple[messages.Reply, list[Any]]] = []
+        self._release = release
+        self._known = known
+        self._convert = convert
+        self._frames: dict[int, list[Any]] = {}
+        self._values: dict[int, Any] = {}
+        self._watchers: list[Callable[[Call], None]] = []
+        self._lock = threading.Lock()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every engine has answered."""
+        return len(self.replies) == len(self.targets)
+
+    @property
+    def failed(self) -> bool:
+        """Whether an engine has answered with an error."""
+        return any(reply.status != "ok" for reply in self.replies.values())
+
+    def watch(self, watcher: Callable[[Call], None]) -> None:
+        """Have `watcher` called at each reply."""
+        self._watchers.append(watcher)
+
+    def replied(self, reply: messages.Reply, frames: list[Any]) -> None:
+        """An engine has answered."""
+        if reply.engine in self.replies or (self.targets and reply.engine not in self.targets):
+            return
+        if not self._gathers or reply.status != "ok":
+            self._read(reply, frames)
+            return
+        self._waiting.append((reply, frames))
+        if len(self._waiting) + len(self.replies) == len(self.targets):
+            self._gather()
+
+    def _gather(self) -> None:
+        """Read all answers, their bulk end to end in the order of the targets."""
+        order = {engine: k for k, engine in enumerate(self.targets)}
+        waiting = sorted(self._waiting, key=lambda pair: order[pair[0].engine])
+        self._waiting = []
+        bulks = [frame for _, frames in waiting for frame in frames if isinstance(frame, Bulk)]
+        self.whole = np.empty(sum(bulk.size for bulk in bulks), np.uint8)
+        start = 0
+        for reply, frames in waiting:
+            rooms = []
+            for frame in frames:
+                if isinstance(frame, Bulk):
+                    rooms.append(self.whole[start : start + frame.size])
+                    start += frame.size
+            self._read(reply, frames, rooms)
+
+    def _read(self, reply: messages.Reply, frames: list[Any], rooms: list[Any] | None = None) -> None:
+        """Read the bulk of an answer; it counts when that is done."""
+        if not reply.addresses and not any(isinstance(frame, Bulk) for frame in frames):
+            self._arrived(reply, frames)
+            return
+        space = iter(rooms or [])
+        try:
+            read = [_materialised(frame, space) for frame in frames]
+            torn = bool(reply.addresses) and changed(reply.pid, reply.addresses[0])
+        except OSError as e:
+            text = f"engine {reply.engine} is gone, and its result with it: {e}"
+            reply.failure = messages.Failure("EngineError", text, "")
+            reply.status, read, torn = "error", [], False
+        if torn:
+            self._moving[reply.engine] = reply, frames
+            return
+        if reply.addresses and self._release is not None:
+            self._release(self.id, reply.engine)
+        self._arrived(reply, read)
+
+    def moved(self, engine: int, addresses: list[int]) -> None:
+        """The result of this engine, not read in time, is at other addresses now."""
+        pairs = [self._moving.pop(engine, None), *(p for p in self._waiting if p[0].engine == engine)]
+        for pair in pairs:
+            if pair is None:
+                continue
+            reply, frames = pair
+            reply.addresses = addresses
+            fresh = iter(addresses[1:])
+            for frame in frames:
+                if isinstance(frame, Remote):
+                    frame.address = next(fresh)
+            if pair is pairs[0]:
+                self._read(reply, frames)
+
+    def _arrived(self, reply: messages.Reply, frames: list[Any]) -> None:
+        self._frames[reply.engine] = frames
+        self.received[reply.engine] = time.time()
+        self.size += sum(reply.frames)
+        self.replies[reply.engine] = reply
+        if self.ready:
+            self.buffers = None
+        for watcher in list(self._watchers):
+            watcher(self)
+        if self.ready:
+            self._watchers.clear()
+
+    def expect(self, targets: list[int]) -> None:
+        """The engines that answer, where they were not known: some may have answered already."""
+        self.targets = sorted({*targets, *self.replies})
+        if self.ready:
+            self._watchers.clear()
+
+    def abandon(self, ename: str, evalue: str) -> None:
+        """No more answers will come: the engines that are missing count as failed."""
+        now = time.time()
+        for engine in self.targets:
+            if engine not in self.replies:
+                failure = messages.Failure(ename, evalue, "")
+                self._arrived(messages.Reply(self.id, engine, "error", [], now, now, "", "", failure), [])
+
+    def value(self, engine: int) -> Any:
+        """What the engine returned, or the `RemoteError` that it ended with."""
+        with self._lock:
+            if engine not in self._values:
+                self._values[engine] = self._open(engine)
+            return self._values[engine]
+
+    def _open(self, engine: int) -> Any:
+        reply = self.replies[engine]
+        frames = self._frames.pop(engine)
+        failure = reply.failure
+        if failure is not None:
+            info = self.info(engine, failure.method)
+            evalue = f"{failure.evalue} ({self.mismatch})" if self.mismatch else failure.evalue
+            return remote_error(EngineFailure(failure.ename, evalue, failure.traceback, info))
+        try:
+            value = pickles.loads(frames)
+            return value if self._convert is None else self._convert(engine, value)
+        except Exception as e:
+            text = f"the result of engine {engine} can't be unpickled here: {type(e).__name__}: {e}"
+            text += f" ({self.mismatch})" if self.mismatch else ""
+            return RemoteError("SerializationError", text, "", self.info(engine, self.method))
+
+    def info(self, engine: int, method: str) -> dict[str, Any]:
+        """What errors tell of an engine."""
+        known = self._known.get(engine)
+        info: dict[str, Any] = {"engine_id": engine, "method": method}
+        if known is not None:
+            info.update(host=known.host, pid=known.pid)
+        return info
+
+
+def _materialised(frame: Any, rooms: Iterator[Any]) -> Any:
+    """A frame in memory: in the next of `rooms`, or in its own."""
+    if not isinstance(frame, Bulk):
+        return frame
+    room = next(rooms, None)
+    if room is None:
+        return frame.read()
+    frame.read_into(room)
+    return room

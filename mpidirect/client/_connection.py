@@ -1,0 +1,399 @@
+"""The client's connection: one socket, read by whoever waits, or by a thread when nobody does.
+
+A thread that waits for a result reads the socket itself: a hop through another thread would cost as
+much as the whole way through the controller.  While nobody waits, the background thread reads.
+
+A socket that breaks is replaced by another thread, until the controller is known to be gone.  What was
+under way then is sent again, by its numbers; whoever waits notices nothing but the time.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakSet
+
+import zmq
+
+from .. import errors
+from ..wire import memory, messages
+from ..wire.connection_file import ConnectionInfo
+from ..wire.stream import Inbox, Outbox
+from ._bulk import Assembly
+from ._dial import Dialer, Link
+from ._interruptible import Interruptible
+from ._receiver import Receiver
+from ._redial import Lifeline, redial
+
+log = logging.getLogger(__name__)
+
+LONGEST = 200  # milliseconds of one sleep of a thread that waits: no wake-up can be missed for good
+IDLE = 2000  # the same while nobody waits
+CONFIRM = 300  # milliseconds after which what has come is acknowledged, if there is nothing else to say
+NAP = 0.01  # seconds between looks of the background thread while another thread reads
+
+PATIENCE = 3600.0  # seconds to try for a new connection
+ENDING = 5.0  # seconds for threads to end, far more than they need
+INLINE = 256 * 1024 * 1024  # bytes of a request's small frames together
+
+
+class Connection:
+    """A numbered stream of messages to the controller and back.
+
+    Parameters
+    ----------
+    info : ConnectionInfo
+        Where, and the keys.
+    receiver : Receiver
+        Who is told what comes in.
+    timeout : float
+        Seconds until the controller must have answered.
+    patience : float
+        Seconds to try for a new connection, where this one breaks and the controller may be alive.
+    """
+
+    def __init__(
+        self, info: ConnectionInfo, receiver: Receiver, timeout: float, patience: float = PATIENCE
+    ) -> None:
+        self.info = info
+        self.patience = patience
+        self.name = os.urandom(8).hex()
+        self.lock = threading.RLock()
+        self.error: Exception | None = None
+        self.closed = False
+        self._receiver = receiver
+        self._outbox = Outbox()
+        self._inbox = Inbox()
+        self._assembly: Assembly | None = None
+        self._waiters = 0
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._pid = os.getpid()
+        self._dialing: threading.Thread | None = None
+        self._closing = threading.Event()
+        memory.permit()
+        self._dialer = Dialer(info, self.name, self._closing)
+        try:
+            self._link: Link | None = self._dialer.dial(timeout)
+        except BaseException:
+            self._dialer.context.destroy(linger=0)
+            raise
+        self.welcome = self._link.welcome
+        self.direct = self.welcome.direct  # whether the cluster reads bulk data out of this process
+        self._lifeline = Lifeline(info, self.welcome.node)
+        self._thread = threading.Thread(target=self._background, name="mpidirect-client", daemon=True)
+        self._thread.start()
+        _open.add(self)
+
+    # -- sending ------------------------------------------------------------------------------------
+
+    def post(self, kind: Callable[..., messages.Numbered], *fields: Any, frames: Sequence[Any] = ()) -> None:
+        """Send a numbered message; its bulk frames follow it in chunks."""
+        with self.lock:
+            self.check()
+            header = messages.encode(kind(self._outbox.next(), self._inbox.acknowledged(), *fields))
+            inline = [frame for frame in frames if len(frame) < messages.BULK]
+            size = len(header) + sum(map(len, inline))
+            if size > INLINE or len(header) > messages.CHUNK:
+                raise errors.SerializationError(
+                    f"This call has {size} bytes in small pieces, more than one message may have: "
+                    "make several calls of it, or larger pieces (arrays)."
+                )
+            self._outbox.put([header, *inline], size)
+            if len(inline) < len(frames) and not self.direct:
+                for frame in frames:
+                    self._put_bulk(frame)
+            self._pump()
+            if not self._waiters and self._link is not None and _readable(self._link.socket):
+                self._wake()  # the send has swallowed the edge that the other thread waits for
+
+    def _put_bulk(self, frame: Any) -> None:
+        if len(frame) < messages.BULK:
+            return
+        view = memoryview(frame)
+        for start, stop in messages.chunks(len(frame)):
+            header = messages.encode(messages.Chunk(self._outbox.next(), self._inbox.last))
+            self._outbox.put([header, view[start:stop]], stop - start)
+
+    def _pump(self) -> None:
+        for frames in self._outbox.due():
+            if not self._send(frames):
+                return
+
+    def _send(self, frames: Sequence[Any]) -> bool:
+        """Send one message, if there is a connection."""
+        if self._link is None:
+            return False
+        try:  # a socket whose connection is broken has nowhere to send to, and would wait
+            self._link.socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            self._break()
+            return False
+        return True
+
+    def _acknowledge(self) -> None:
+        self._send([messages.encode(messages.Ack(self._inbox.acknowledged()))])
+
+    def check(self) -> None:
+        """Raise what ended this connection, if it has ended."""
+        if self.error is not None:
+            raise self.error
+        if self.closed:
+            raise errors.ClientClosed("This client is closed: make a new one with Client().")
+        if os.getpid() != self._pid:
+            raise errors.ClientClosed("A client can't be used in a forked process: make a new one there.")
+
+    # -- receiving ----------------------------------------------------------------------------------
+
+    def wait(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Read until `done` holds; False if `timeout` seconds pass before.
+
+        A Ctrl-C is raised between two messages, so that none is lost.
+        """
+        if done():
+            return True
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with Interruptible(self._wake) as interruptible:
+            with self.lock:
+                self._waiters += 1
+                if self._waiters > 1:
+                    self._wake()
+            try:
+                while True:
+                    with self.lock:
+                        if not self.closed and self.error is None:
+                            self._receive()
+                        if done():
+                            return True
+                        if self.error is not None or self.closed:
+                            return done()
+                    interruptible.check()
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if left is not None and left <= 0:
+                        return False
+                    self._sleep(left)
+                    interruptible.check()
+            finally:
+                with self.lock:
+                    self._waiters -= 1
+                    if self._waiters:
+                        self._wake()
+
+    def _sleep(self, seconds: float | None, idle: bool = False) -> None:
+        """Until something may have come."""
+        longest = 5 if self._waiters > 1 else LONGEST  # another thread may read what ends this wait
+        milliseconds = longest if seconds is None else min(longest, max(0, int(seconds * 1000) + 1))
+        if idle:
+            milliseconds = CONFIRM if self._inbox.unconfirmed else IDLE
+        try:
+            poll = select.poll()
+            link = self._link
+            if link is not None:
+                for descriptor in link.descriptors:
+                    poll.register(descriptor, select.POLLIN)
+            poll.register(self._wake_read, select.POLLIN)
+            ready = poll.poll(milliseconds)
+            for descriptor, _ in ready:
+                if descriptor == self._wake_read:
+                    self._drain_wake()
+            if idle and not ready:
+                self._confirm()
+        except (OSError, zmq.ZMQError):  # closed meanwhile
+            time.sleep(0.001)
+
+    def _confirm(self) -> None:
+        """Acknowledge what has come, so that the controller need not keep it."""
+        with self.lock:
+            if self._inbox.unconfirmed and not self.closed:
+                self._acknowledge()
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_write, b"!")
+        except (BlockingIOError, OSError):
+            pass
+
+    def _drain_wake(self) -> None:
+        try:
+            os.read(self._wake_read, 4096)
+        except BlockingIOError:
+            pass
+
+    def _background(self) -> None:
+        """Read while nobody waits."""
+        while not self.closed and self.error is None:
+            if self._waiters:
+                time.sleep(NAP)
+                continue
+            with self.lock:
+                if self.closed:
+                    return
+                if self._waiters:  # who waits must see what comes: it sleeps on the same descriptor
+                    continue
+                self._receive()
+            if not self._waiters:
+                self._sleep(None, idle=True)
+
+    def _receive(self) -> None:
+        """Take in all that is there."""
+        link = self._link
+        if link is None:
+            return
+        try:
+            while True:
+                try:
+                    frame = link.socket.recv(zmq.NOBLOCK, copy=False)
+                except zmq.Again:
+                    break
+                frames = link.socket.recv_multipart(copy=False) if frame.more else []
+                self._take(frame, frames)
+                if self._link is not link:
+                    return
+            if _readable(link.monitor):
+                self._break()
+            elif self._inbox.owes:
+                self._acknowledge()
+        except errors.MPIDirectError as e:
+            self._fail(e)
+        except zmq.ZMQError:
+            if not self.closed:
+                self._break()
+        except (ArithmeticError, LookupError, StopIteration, TypeError, ValueError, MemoryError) as e:
+            log.warning("the controller broke the protocol: %r", e)
+            self._fail(errors.VersionMismatch(f"The controller sent what this client can't read: {e!r}"))
+
+    def _take(self, frame: zmq.Frame, frames: list[zmq.Frame]) -> None:
+        try:
+            message = messages.from_controller(frame.buffer)
+        except messages.MalformedMessage as e:
+            raise errors.VersionMismatch(f"The controller sent what this client can't read: {e}") from None
+        if isinstance(message, messages.Ack):
+            self._outbox.acknowledge(message.ack)
+        elif isinstance(message, messages.Farewell):
+            raise self._dialer.gone(message.reason)
+        elif isinstance(message, messages.Refused):
+            raise errors.ControllerLost(f"The controller has no more of this client: {message.reason}")
+        elif isinstance(message, messages.Numbered):
+            try:
+                new = self._inbox.accept(message.seq, sum(len(f) for f in frames))
+            except LookupError:
+                self._break()  # a new connection starts with what is missing
+                return
+            self._outbox.acknowledge(message.ack)
+            if new:
+                self._dispatch(message, frames)
+        if self._outbox.waiting:
+            self._pump()
+
+    def _dispatch(self, message: Any, frames: list[zmq.Frame]) -> None:
+        if isinstance(message, messages.Results):
+            self._assembly = Assembly(message.replies, frames)
+        elif isinstance(message, messages.Chunk):
+            if self._assembly is not None and frames:
+                self._assembly.add(frames[0])
+            elif self._assembly is not None:
+                self._assembly.lose()
+        elif isinstance(message, messages.Answer):
+            self._receiver.answered(message)
+        elif isinstance(message, messages.Taken):
+            self._receiver.taken(message.id)
+        elif isinstance(message, messages.Elsewhere):
+            self._receiver.moved(message.id, message.engine, message.addresses)
+        elif isinstance(message, messages.Engines):
+            self._receiver.engines_changed(message.engines, message.lost)
+        if self._assembly is not None and self._assembly.complete:
+            assembly, self._assembly = self._assembly, None
+            for reply, parts in assembly.replies:
+                self._receiver.replied(reply, parts)
+
+    # -- a new connection ---------------------------------------------------------------------------
+
+    def _break(self) -> None:
+        """The connection is of no use any more: get another one."""
+        if self._link is not None and self.error is None and not self.closed:
+            self._link.close()
+            self._link = None
+            self._dialing = threading.Thread(target=self._reconnect, name="mpidirect-reconnect", daemon=True)
+            self._dialing.start()
+
+    def _reconnect(self) -> None:
+        try:
+            link = redial(self._dialer, self._lifeline, self._inbox.last, self.patience)
+        except errors.ControllerLost as e:
+            with self.lock:
+                self._fail(e)
+        else:
+            if link is not None:
+                self._resume(link)
+
+    def _resume(self, link: Link) -> None:
+        """Go on where the last connection ended."""
+        with self.lock:
+            if self.closed or self.error is not None:
+                link.close()
+                return
+            if not link.welcome.resumes:
+                self._outbox, self._inbox, self._assembly = Outbox(), Inbox(), None
+                self._receiver.forgotten()
+            self._link = link
+            self._outbox.rewind(link.welcome.received)
+            self._pump()
+            self._receive()  # whose edge the welcome has taken
+        self._wake()
+
+    def _fail(self, error: Exception) -> None:
+        if self.error is None and not self.closed:
+            self.error = error
+            self._receiver.lost(error)
+            self._wake()
+
+    # -- closing -------------------------------------------------------------------------------------
+
+    def close(self, linger: float = 1.0) -> None:
+        """Say goodbye and close; what still waits ends with `ClientClosed`."""
+        with self.lock:
+            if self.closed:
+                return
+            self.closed = True
+            if os.getpid() != self._pid:
+                return
+            self._wake()
+            self._closing.set()
+            if self._link is not None:
+                if self.error is None:
+                    try:
+                        goodbye = messages.Goodbye(self._inbox.acknowledged())
+                        self._link.socket.send(messages.encode(goodbye), zmq.NOBLOCK)
+                    except zmq.ZMQError:
+                        pass
+                self._link.close(int(linger * 1000))
+        for thread in (self._thread, self._dialing):  # the context goes when nobody uses it any more
+            if thread is not None and thread is not threading.current_thread():
+                thread.join(ENDING)
+        self._dialer.context.destroy(linger=int(linger * 1000))
+        self._lifeline.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+
+def _readable(socket: zmq.Socket) -> bool:
+    """Whether a message waits; this also lets ZeroMQ do what waits to be done."""
+    events: Any = socket.getsockopt(zmq.EVENTS)
+    return bool(events & zmq.POLLIN)
+
+
+_open: WeakSet[Connection] = WeakSet()
+
+
+@atexit.register
+def _leave() -> None:
+    """Say goodbye for the clients that nobody has closed: what they have got need not be kept."""
+    for connection in list(_open):
+        connection.close(0.1)

@@ -1,0 +1,143 @@
+"""The queues and the engines themselves: abort, interrupt, signal, shut down."""
+
+from __future__ import annotations
+
+from signal import Signals
+from typing import TYPE_CHECKING, Any, cast
+
+from . import _waiting
+from ._results import request_id
+from .asyncresult import AsyncResult
+
+if TYPE_CHECKING:
+    from ._call import Call
+    from ._connection import Connection
+    from .client import Client
+    from .view import DirectView
+
+
+class Control:
+    """What a `Client` does with its engines besides giving them work."""
+
+    block: bool
+    _calls: dict[str, Call]
+    _connection: Connection
+
+    if TYPE_CHECKING:
+
+        @property
+        def ids(self) -> list[int]: ...
+
+        def direct_view(self, targets: Any = "all", **flags: Any) -> DirectView: ...
+
+        def _targets(self, targets: Any) -> list[int]: ...
+
+        def _query(self, what: str, targets: list[int], value: Any = None, timeout: float = 10.0) -> Any: ...
+
+    def clear(self, targets: Any = None, block: bool | None = None) -> Any:
+        """Clear the namespaces of engines; ``comm``, ``rank``, ``size`` and ``MPI`` stay."""
+        return self.direct_view("all" if targets is None else targets).clear(block=block)
+
+    def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
+        """Take tasks that have not begun out of the engines' queues: their results raise `TaskAborted`.
+
+        What runs already goes on; `interrupt` ends it.
+
+        Parameters
+        ----------
+        jobs : AsyncResult, id, or a list of them; optional
+            By default all of this client.
+        targets : optional
+            Only on these engines.
+        """
+        if jobs is None:
+            jobs = list(self._calls)
+        if isinstance(jobs, (str, AsyncResult)):
+            jobs = [jobs]
+        ids: set[str] = set()
+        for job in jobs:
+            if isinstance(job, AsyncResult):
+                ids.update(call.id for call in job._calls)
+            elif isinstance(job, str):
+                ids.add(request_id(job))
+            else:
+                raise TypeError(f"Invalid msg_id type {job!r}, expected str or AsyncResult")
+        if ids:
+            self._query("abort", self._targets(targets), sorted(ids))
+        for call in [call for id in ids if (call := self._calls.get(id)) is not None and call.together]:
+            # a collective without one of its engines can't be completed: those that are in it leave too
+            self._query("abort", call.targets, [call.id])
+            self._signal(Signals.SIGINT, [e for e in call.targets if e not in call.replies], call.id)
+
+    def queue_status(self, targets: Any = None, verbose: bool = False) -> dict[Any, Any]:
+        """How many tasks wait (``queue``), are handed out (``tasks``) and were done (``completed``)."""
+        single = isinstance(targets, int)
+        status = self._query("queue_status", self._targets(targets))
+        status["unassigned"] = 0
+        return status[self._targets(targets)[0]] if single else status
+
+    def interrupt(self, targets: Any = None, timeout: float = 10.0) -> None:
+        """Raise KeyboardInterrupt in what the engines are running, and wait until they are back.
+
+        Engines that are stuck in MPI come back too: the communicator that they were in is given up, and if
+        that is ``comm``, all engines have a new one in its place. What waits in the queues is begun next;
+        `abort` takes it out.
+
+        Parameters
+        ----------
+        targets : optional
+            By default all engines.
+        timeout : float
+            Seconds that they have.
+
+        Raises
+        ------
+        TimeoutError
+            When some are not back by then: it tells which, where they are, and what can be done.
+        """
+        _waiting.interrupt(cast("Client", self), self._targets(targets), None, timeout)
+
+    def where(self, targets: Any = None) -> dict[int, str]:
+        """What each engine is doing: the call of ``comm`` that it is in, and the line; empty when idle."""
+        return self._query("where", self._targets(targets))
+
+    def restart(self, targets: Any = None) -> None:
+        """Engines that died are not replaced: says what can be done instead."""
+        raise NotImplementedError(
+            "An engine can't be replaced while its MPI job runs. The others go on, and comm has shrunk to "
+            "them. For all engines: save what you need, then 'mpidirect stop' and 'mpidirect start'."
+        )
+
+    def send_signal(self, sig: int | str, targets: Any = None, block: bool | None = None) -> None:
+        """Send a signal, by number or name, to engines."""
+        if isinstance(sig, str):
+            name = sig if sig.startswith("SIG") else f"SIG{sig}"
+            if name not in Signals.__members__:
+                raise ValueError(f"there is no signal {sig!r}")
+            sig = Signals[name]
+        self._signal(int(sig), self._targets(targets), "")
+
+    def _signal(self, number: int, targets: list[int], task: str) -> None:
+        self._query("signal", targets, [int(number), task])
+
+    def shutdown(
+        self, targets: Any = "all", restart: bool = False, hub: bool = False, block: bool | None = None
+    ) -> None:
+        """End the cluster: the engines and the controller are one MPI job.
+
+        Parameters
+        ----------
+        targets : 'all'
+            All engines end together.
+        hub : bool
+            As in ipyparallel; the controller always ends with its engines.
+        block : bool, optional
+            Wait until it is gone.
+        """
+        if restart:
+            raise NotImplementedError("engines can't be restarted: stop the cluster and start it again")
+        if targets not in ("all", None) and set(self._targets(targets)) != set(self.ids):
+            raise NotImplementedError("the engines are ranks of one MPI job, which ends as a whole")
+        self._query("shutdown", [])
+        if block or (block is None and self.block):
+            self._connection.wait(bool, 10)  # never true: until it is gone

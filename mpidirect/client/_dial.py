@@ -1,0 +1,203 @@
+"""Making a connection to the controller."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from typing import NamedTuple
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from .. import _version, errors
+from ..wire import memory, messages
+from ..wire.connection_file import ConnectionInfo
+from ..wire.sockets import KeyPair, authenticate, tune
+from ._addresses import in_order, remember
+
+AGAIN = 0.1  # seconds between two attempts at a first connection
+LOOK = 200  # milliseconds between looks whether the client was closed meanwhile
+
+_BROKEN = (
+    zmq.EVENT_CLOSED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+
+
+class Link(NamedTuple):
+    """A connection that the controller has welcomed."""
+
+    socket: zmq.Socket
+    monitor: zmq.Socket  # readable as soon as the connection is broken
+    welcome: messages.Welcome
+    descriptors: list[int]  # of both sockets, for threads that may not touch those
+
+    def close(self, linger: int = 0) -> None:
+        """Close both sockets."""
+        self.socket.disable_monitor()
+        self.monitor.close(0)
+        self.socket.close(linger)
+
+
+class Dialer:
+    """Connects to a controller: each time with a new socket, so that nothing of the last one is left in it.
+
+    Parameters
+    ----------
+    info : ConnectionInfo
+        Where, and the keys.
+    name : str
+        The client's name: the same at each connection.
+    closing : threading.Event
+        Set when there is no need for a connection any more.
+    """
+
+    def __init__(self, info: ConnectionInfo, name: str, closing: threading.Event) -> None:
+        self.info = info
+        self.closing = closing
+        self.name = name
+        self.context = zmq.Context()
+        self.cookie = os.urandom(memory.COOKIE)
+
+    def gone(self, why: str) -> errors.ControllerLost:
+        """The error that says that the controller is gone."""
+        return errors.ControllerLost(
+            f"The controller of cluster {self.info.cluster} on {self.info.host} is gone: {why}. "
+            "'mpidirect status' and 'mpidirect logs' tell more."
+        )
+
+    def dial(self, timeout: float) -> Link:
+        """Connect for the first time: to the first address that lets us in, within `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return self.attempt(0, False, deadline - time.monotonic())
+            except (errors.AuthenticationFailed, errors.VersionMismatch, errors.ClusterNotFound):
+                raise
+            except errors.ConnectionFailed:
+                if time.monotonic() + AGAIN > deadline:
+                    raise
+            time.sleep(AGAIN)
+
+    def attempt(self, received: int, resumes: bool, timeout: float) -> Link:
+        """Try each address once; `received` is the last message that has come."""
+        deadline = time.monotonic() + timeout
+        problem: errors.ConnectionFailed | None = None
+        candidates = self.candidates()
+        for k, address in enumerate(candidates):
+            left = (deadline - time.monotonic()) / (len(candidates) - k)
+            try:
+                link = self._try(address, self._hello(received, resumes), max(left, 0.1), timeout)
+                remember(self.info, address)
+                return link
+            except errors.VersionMismatch:
+                raise
+            except errors.ConnectionFailed as e:
+                if not isinstance(problem, errors.AuthenticationFailed):
+                    problem = e
+        if problem is not None:
+            raise problem
+        raise errors.ClusterNotFound(
+            f"The cluster {self.info.cluster} is gone: its socket on {self.info.host} no longer exists. "
+            "'mpidirect clean' removes what it left; then: mpidirect start"
+        )
+
+    def candidates(self) -> list[str]:
+        """The addresses that may exist for this host, the most promising ones first."""
+        return in_order(self.info)
+
+    def _hello(self, received: int, resumes: bool) -> bytes:
+        mine = messages.Memory(memory.place(), os.getpid(), memory.address(self.cookie), self.cookie)
+        python = platform.python_version()
+        return messages.encode(
+            messages.Hello(messages.PROTOCOL, _version.__version__, python, received, resumes, mine)
+        )
+
+    def _try(self, address: str, hello: bytes, timeout: float, whole: float) -> Link:
+        dealer = tune(self.context.socket(zmq.DEALER))
+        dealer.setsockopt(zmq.ROUTING_ID, self.name.encode())
+        # never by itself: a connection that ZeroMQ makes again would go on in the middle of the numbers
+        dealer.setsockopt(zmq.RECONNECT_IVL, -1)
+        monitor = dealer.get_monitor_socket(_BROKEN)
+        monitor.setsockopt(zmq.LINGER, 0)
+        try:
+            if not address.startswith("ipc://"):
+                keys = KeyPair(self.info.client_key.encode(), self.info.client_secret.encode())
+                try:
+                    authenticate(dealer, self.info.server_key.encode(), keys)
+                except zmq.ZMQError:
+                    raise errors.AuthenticationFailed("The connection file holds no usable keys.") from None
+            dealer.connect(address)
+            try:
+                dealer.send(hello, zmq.NOBLOCK)
+            except zmq.Again:  # it was over before it had begun
+                raise self._unreached(address, "the connection is refused or closed at once") from None
+            welcome = self._await_welcome(dealer, monitor, address, timeout, whole)
+        except BaseException:
+            dealer.disable_monitor()
+            monitor.close(0)
+            dealer.close(0)
+            raise
+        return Link(dealer, monitor, welcome, [dealer.fileno(), monitor.fileno()])
+
+    def _await_welcome(
+        self, dealer: zmq.Socket, monitor: zmq.Socket, address: str, timeout: float, whole: float
+    ) -> messages.Welcome:
+        poller = zmq.Poller()
+        poller.register(dealer, zmq.POLLIN)
+        poller.register(monitor, zmq.POLLIN)
+        deadline = time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            ready = dict(poller.poll(max(0, min(LOOK, int(left * 1000)))))
+            if dealer in ready:
+                message = self._read(dealer.recv_multipart()[0], address)
+                if isinstance(message, messages.Welcome):
+                    return message
+                continue  # what the controller sends before it has seen our hello, it sends again
+            if monitor in ready:
+                event = recv_monitor_message(monitor)["event"]
+                raise (
+                    self._refused(address)
+                    if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+                    else self._unreached(address, "the connection is refused or closed at once")
+                )
+            if left <= 0 or self.closing.is_set():
+                raise self._unreached(address, f"no answer came within {whole:.1f} s")
+
+    def _read(self, header: bytes, address: str) -> messages.Message:
+        try:
+            message = messages.from_controller(header)
+        except messages.MalformedMessage as e:
+            raise errors.VersionMismatch(
+                f"What answers at {address} is no controller that this client understands: {e}"
+            ) from None
+        if isinstance(message, messages.Refused):
+            mismatch = message.reason.startswith("version")
+            kind = errors.VersionMismatch if mismatch else errors.ConnectionFailed
+            raise kind(f"The controller at {address} refuses this client: {message.reason}")
+        if isinstance(message, messages.Welcome) and message.protocol != messages.PROTOCOL:
+            raise errors.VersionMismatch(
+                f"The cluster has mpidirect {message.version}, protocol {message.protocol}; this client "
+                f"has {_version.__version__}, protocol {messages.PROTOCOL}: install the same on both sides."
+            )
+        return message
+
+    def _refused(self, address: str) -> errors.AuthenticationFailed:
+        return errors.AuthenticationFailed(
+            f"The controller at {address} refuses this client's key: the connection file is of "
+            "another cluster, or of an earlier one. Get the present one, or start a cluster: "
+            "mpidirect start"
+        )
+
+    def _unreached(self, address: str, why: str) -> errors.ConnectionFailed:
+        return errors.ConnectionFailed(
+            f"No controller answered at {address}: {why}. Is cluster {self.info.cluster} alive on "
+            f"{self.info.host}, and reachable from here? 'mpidirect status' tells; "
+            "'mpidirect clean' removes what a dead cluster left."
+        )

@@ -1,0 +1,43 @@
+"""Ctrl-C while a call waits."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # without enumerations: they cost a tenth of a call
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+_SIGINT = int(signal.SIGINT)
+
+
+class Interruptible:
+    """While it holds in the main thread, Ctrl-C is noted, wakes the wait, and is raised by `check`."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._noted = False
+        self._before: Any = None
+
+    def __enter__(self) -> Interruptible:
+        if threading.current_thread() is threading.main_thread():
+            self._before = _signal.getsignal(_SIGINT)
+            if callable(self._before):
+                _signal.signal(_SIGINT, self._note)
+            else:
+                self._before = None
+        return self
+
+    def _note(self, signum: int, frame: Any) -> None:
+        self._noted = True
+        self._wake()
+
+    def check(self) -> None:
+        """Raise what Ctrl-C raises, if there was one."""
+        if self._noted:
+            self._noted = False
+            self._before(signal.SIGINT, None)  # the prompt's own handler: raises KeyboardInterrupt
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            _signal.signal(_SIGINT, self._before)

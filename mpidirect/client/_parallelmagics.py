@@ -1,0 +1,327 @@
+"""The magics themselves; imported where IPython is at hand."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+
+from ._output import ExecuteReply
+from ._waiting import wait_and_tell
+from .asyncresult import AsyncResult
+
+if TYPE_CHECKING:
+    from .view import DirectView
+
+Magic = Callable[..., Any]
+
+GRACE = 3.0  # seconds that engines have to end after a Ctrl-C
+MOST_SHOWN = 10  # engines, in what is said about an execution
+
+
+def register(shell: Any, view: DirectView, suffix: str) -> None:
+    """Give `shell` the magics of `view`; those of the same suffix before them end."""
+    known = shell.__dict__.setdefault("_mpidirect_magics", {})
+    if suffix in known:
+        known[suffix].stop_auto()
+    known[suffix] = ParallelMagics(shell, view, suffix)
+    shell.magics_manager.register(known[suffix])
+
+
+def _how_to_run(f: Magic) -> Magic:
+    """The options of ``%%px`` and ``%pxconfig``."""
+    for option in (
+        argument("-b", "--block", action="store_const", const=True, help="wait for the engines"),
+        argument("-a", "--noblock", action="store_const", const=False, dest="block", help="don't wait"),
+        argument("-t", "--targets", help="on these engines: all, 0, 0,2 or a slice like ::2"),
+        argument("--verbose", action="store_const", const=True, help="say where it runs"),
+        argument("--no-verbose", action="store_const", const=False, dest="verbose", help="say nothing"),
+    ):
+        f = option(f)
+    return f
+
+
+def _how_to_show(f: Magic) -> Magic:
+    """The options of ``%%px`` and ``%pxresult``."""
+    for option in (
+        argument("-e", action="store_const", const="engine", dest="groupby", help="--group-outputs engine"),
+        argument("-r", action="store_const", const="order", dest="groupby", help="--group-outputs order"),
+        argument(
+            "--group-outputs",
+            choices=["engine", "order", "type"],
+            default="type",
+            dest="groupby",
+            help="show outputs engine by engine, or (type) first all that was printed, then all results",
+        ),
+        argument("-o", "--out", metavar="NAME", dest="name", help="store the AsyncResult under this name"),
+    ):
+        f = option(f)
+    return f
+
+
+class ParallelMagics(Magics):
+    """Magics that run what is typed on the engines of a view.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        Where it is typed.
+    view : DirectView
+        Where it runs; its ``block`` says whether to wait.
+    suffix : str
+        The end of the magics' names.
+    """
+
+    registered = True  # what IPython asks of a class whose magics are named per instance
+
+    def __init__(self, shell: Any, view: DirectView, suffix: str = "") -> None:
+        self.view = view
+        self.suffix = suffix
+        self.verbose = True
+        self.latest: AsyncResult | None = None  # of what the magics ran
+        lines: dict[str, Magic] = {
+            "px" + suffix: self.px,
+            "autopx" + suffix: self.autopx,
+            "pxresult" + suffix: self.pxresult,
+            "pxconfig" + suffix: self.pxconfig,
+            "result" + suffix: self.result,
+        }
+        self.magics = {"line": lines, "cell": {"px" + suffix: self.cell_px}}
+        super().__init__(shell=shell)
+
+    # -- the magics ---------------------------------------------------------------------------------
+
+    @no_var_expand
+    def px(self, line: str = "") -> AsyncResult | None:
+        """Run a line on the engines.
+
+        Examples
+        --------
+        ::
+
+            In [1]: %px a = rank**2
+            Parallel execution on engines: [0, 1, 2, 3]
+
+            In [2]: %px print(a)
+            Parallel execution on engines: [0, 1, 2, 3]
+            [stdout:0] 0
+            [stdout:1] 1
+            [stdout:2] 4
+            [stdout:3] 9
+        """
+        return self._run(line)
+
+    @magic_arguments("%px")
+    @_how_to_run
+    @_how_to_show
+    @argument("--local", action="store_true", help="run the cell here as well")
+    def cell_px(self, line: str = "", cell: str = "") -> AsyncResult | None:
+        """Run a cell on the engines.
+
+        Examples
+        --------
+        ::
+
+            In [1]: %%px --noblock --targets 0,2
+               ...: import time
+               ...: time.sleep(10)
+            Async parallel execution on engines: [0, 2]
+            Out[1]: <AsyncResult(_execute): pending>
+        """
+        options = parse_argstring(self.cell_px, line)
+        view = self.view
+        flags: dict[str, Any] = {}
+        if options.targets is not None:
+            flags["targets"] = self._targets(options.targets)
+        if options.block is not None:
+            flags["block"] = options.block
+        with view.temp_flags(**flags):
+            result = self._submit(cell, options.name, options.verbose)
+            block = view.block
+        if options.local:
+            self.shell.run_cell(cell)
+        if not block:
+            return result
+        self._finish(result, options.groupby)
+        return None
+
+    def autopx(self, line: str = "") -> None:
+        """Run all that is typed on the engines, until the next ``%autopx``."""
+        if self._redirect in self._transforms:
+            self.stop_auto()
+        else:
+            self.start_auto()
+
+    @magic_arguments()
+    @_how_to_show
+    def pxresult(self, line: str = "") -> None:
+        """Wait for what ``%px`` ran last, and show its outputs."""
+        options = parse_argstring(self.pxresult, line)
+        if self.latest is None:
+            raise UsageError(f"%pxresult shows what %px{self.suffix} ran last, and it has run nothing yet")
+        if options.name:
+            self.shell.user_ns[options.name] = self.latest
+            return
+        self._finish(self.latest, options.groupby)
+
+    @magic_arguments()
+    @_how_to_show
+    @argument(
+        "index", nargs="?", type=int, default=-1, help="which one of the view's history; the last if none"
+    )
+    def result(self, line: str = "") -> Any:
+        """Wait for the view's most recent result, or that with an index in its history, and return it."""
+        options = parse_argstring(self.result, line)
+        try:
+            result = self.view.get_result(options.index, block=False)
+        except IndexError:
+            count = len(self.view.history)
+            raise UsageError(
+                f"there is no result {options.index}: this view has made {count} calls"
+            ) from None
+        if options.name:
+            self.shell.user_ns[options.name] = result
+            return None
+        self._wait(result)
+        value = self._shown(result.get)
+        replies = value if isinstance(value, list) else [value]
+        if replies and all(isinstance(reply, ExecuteReply) for reply in replies):
+            result.display_outputs(options.groupby)
+            return None
+        return value
+
+    @magic_arguments()
+    @_how_to_run
+    def pxconfig(self, line: str = "") -> None:
+        """Set what ``%px`` and ``%%px`` do without options."""
+        options = parse_argstring(self.pxconfig, line)
+        if options.targets is not None:
+            self.view.targets = self._targets(options.targets)
+        if options.block is not None:
+            self.view.block = options.block
+        if options.verbose is not None:
+            self.verbose = options.verbose
+
+    # -- running ------------------------------------------------------------------------------------
+
+    def _run(self, code: str) -> AsyncResult | None:
+        """Run `code` as the view says; None where it was waited for, as its outputs are shown."""
+        result = self._submit(code)
+        if not self.view.block:
+            return result
+        self._finish(result)
+        return None
+
+    def _submit(self, code: str, name: str | None = None, verbose: bool | None = None) -> AsyncResult:
+        if self.verbose if verbose is None else verbose:
+            how = "Parallel" if self.view.block else "Async parallel"
+            print(f"{how} execution on engines: {self._where()}")
+        result = self.view.execute(code, silent=False, block=False)
+        self.latest = result
+        if name:
+            self.shell.user_ns[name] = result
+        return result
+
+    def _finish(self, result: AsyncResult, groupby: str = "type") -> None:
+        """Wait, show the outputs, and raise what the engines raised."""
+        self._wait(result)
+        result.display_outputs(groupby)
+        self._shown(result.get)
+
+    def _wait(self, result: AsyncResult) -> None:
+        """Wait; a Ctrl-C interrupts the engines too, whose KeyboardInterrupt is then the result."""
+        try:
+            wait_and_tell(result)
+        except KeyboardInterrupt:
+            print("Interrupting the engines …", file=sys.stderr)
+            result.interrupt()
+            if not result.wait(GRACE):
+                raise
+
+    @staticmethod
+    def _shown(get: Callable[[], Any]) -> Any:
+        """Call `get`; what it raises is shown with the engines' tracebacks instead of ours."""
+        try:
+            return get()
+        except Exception as e:
+            if hasattr(e, "render_traceback"):
+                e._render_traceback_ = e.render_traceback  # type: ignore[attr-defined]  # what IPython calls
+            raise
+
+    def _where(self) -> str:
+        engines = self.view.client._targets(self.view.targets)
+        if len(engines) <= MOST_SHOWN:
+            return str(engines)
+        first, last = (", ".join(map(str, part)) for part in (engines[:4], engines[-4:]))
+        return f"[{first}, ..., {last}]"
+
+    def _targets(self, text: str) -> Any:
+        """Engines as they are typed: ``all``, ``0``, ``0,2``, ``[0, 2]``, ``1:3``, ``::2``."""
+        text = text.strip("'\" ")
+        if text == "all":
+            return text
+        if re.fullmatch(r"-?\d*:-?\d*(:-?\d*)?", text):
+            return self.view.client.ids[slice(*(int(edge) if edge else None for edge in text.split(":")))]
+        try:
+            targets = ast.literal_eval(text)
+        except (SyntaxError, ValueError):
+            raise UsageError(f"--targets takes all, 0, 0,2 or a slice like ::2, not {text!r}") from None
+        try:
+            self.view.client._targets(targets)  # complains of engines that are not there
+        except (ValueError, TypeError, IndexError) as e:
+            raise UsageError(f"--targets {text}: {e}") from None
+        return list(targets) if isinstance(targets, tuple) else targets
+
+    # -- autopx -------------------------------------------------------------------------------------
+
+    @property
+    def _transforms(self) -> list[Any]:
+        return self.shell.input_transformer_manager.cleanup_transforms
+
+    def start_auto(self) -> None:
+        """From now on, cells run on the engines."""
+        # Before IPython's own magics are recognised: the engines' IPython is to see them.
+        names = [getattr(transform, "__name__", "") for transform in self._transforms]
+        place = names.index("cell_magic") if "cell_magic" in names else len(names)
+        self._transforms.insert(place, self._redirect)
+        print(f"Auto Parallel Enabled\nType %autopx{self.suffix} to disable")
+
+    def stop_auto(self) -> None:
+        """From now on, cells run here again."""
+        if self._redirect in self._transforms:
+            self._transforms.remove(self._redirect)
+            print("Auto Parallel Disabled")
+
+    def _redirect(self, lines: list[str]) -> list[str]:
+        """A cell as a call that runs it on the engines; our own magics stay what they are."""
+        cell = "".join(lines)
+        if not cell.strip() or self._is_ours(cell):
+            return lines
+        name = f"get_ipython()._mpidirect_magics[{self.suffix!r}]"
+        return [f"{name}.run_auto({cell!r})\n"]
+
+    # With this IPython leaves it out when it only looks whether a cell is complete.
+    _redirect.has_side_effects = True  # type: ignore[attr-defined]
+
+    def _is_ours(self, cell: str) -> bool:
+        word = re.match(r"\s*(%{0,2})(\w+)\s*(\S?)", cell)
+        if word is None:
+            return False
+        percent, name, following = word.groups()
+        if name not in self.magics["line"]:
+            return False
+        return bool(percent) or (name.startswith(("px", "autopx")) and following not in ("=", ".", "(", ","))
+
+    def run_auto(self, cell: str) -> None:
+        """Run a cell of auto-parallel mode."""
+        if self.view.block:
+            self._run(cell)
+        else:
+            self.latest = self.view.execute(cell, silent=False, block=False)
+            print(repr(self.latest))

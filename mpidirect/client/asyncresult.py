@@ -1,0 +1,423 @@
+"""Results that may still be on their way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, InvalidStateError
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+from .. import partition
+from ..errors import CompositeError, MPIDirectError, RemoteError, TimeoutError
+from . import _waiting
+from ._call import Call
+from ._metadata import METADATA, Known
+from ._output import display_outputs
+
+if TYPE_CHECKING:
+    from .client import Client
+
+
+class AsyncResult(Known, Future):
+    """The result of a call on engines, now or later.
+
+    A `concurrent.futures.Future`, with all of `multiprocessing.pool.AsyncResult`, and what is known of each
+    engine's part: ``submitted``, ``started``, ``completed``, ``received``, ``engine_id``, ``status``,
+    ``stdout``, ``stderr`` are lists with an entry for each engine (or that entry, where the call was on a
+    single engine given as an int).
+
+    Examples
+    --------
+    >>> ar = dv.apply_async(time.sleep, 1)
+    >>> ar.ready()
+    False
+    >>> ar.get()
+    [None, None, None, None]
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        calls: Sequence[Call],
+        *,
+        method: str = "unknown",
+        targets: Sequence[int] | None = None,
+        single: bool = False,
+        return_exceptions: bool = False,
+        finish: Callable[[list[Any]], Any] | None = None,
+        label: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._client = client
+        self._calls = list(calls)
+        self._method = method
+        wanted = None if targets is None else set(targets)
+        self._whole = wanted is None
+        self._slots = [(c, e) for c in self._calls for e in c.targets if wanted is None or e in wanted]
+        self._single = single and len(self._slots) == 1
+        self._return_exceptions = return_exceptions
+        self._finish = finish
+        self._label = label
+        self._final: list[Any] = []
+        self.set_running_or_notify_cancel()
+        for call in self._calls:
+            if not call.ready:
+                call.watch(self._progressed)
+        self._progressed()
+
+    def _progressed(self, call: Call | None = None) -> None:
+        if self._whole and not all(c.ready for c in self._calls):
+            return  # without a look at each engine: there may be thousands, and this comes with each reply
+        if not super().done() and all(e in c.replies for c, e in self._slots):
+            try:
+                super().set_result(None)  # the value is made when it is asked for, by who asks
+            except InvalidStateError:  # the thread that reads has seen the last reply as well
+                pass
+
+    # -- waiting ------------------------------------------------------------------------------------
+
+    def done(self) -> bool:
+        """Whether all engines have answered."""
+        return super().done()
+
+    def ready(self) -> bool:
+        """Whether all engines have answered."""
+        return super().done()
+
+    def wait(self, timeout: float | None = None, return_when: str | None = None) -> Any:
+        """Wait until the result is there, or `timeout` seconds have passed (None or -1: without end).
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds.
+        return_when : {FIRST_COMPLETED, FIRST_EXCEPTION}, optional
+            End the wait earlier, and return sets of done and of pending results, one for each engine.
+
+        Returns
+        -------
+        bool
+            Whether it is ready.
+        """
+        limit = _limit(timeout)
+        if return_when in (None, ALL_COMPLETED):
+            return self.ready() or self._client._wait(self.ready, limit)
+        if return_when not in (FIRST_COMPLETED, FIRST_EXCEPTION):
+            raise ValueError(f"Unrecognized return_when={return_when!r}")
+
+        def enough() -> bool:
+            answered = [c.replies[e] for c, e in self._slots if e in c.replies]
+            if return_when == FIRST_COMPLETED:
+                return bool(answered)
+            return self.ready() or any(reply.status != "ok" for reply in answered)
+
+        self._client._wait(enough, limit)
+        parts = self.split()
+        return {p for p in parts if p.ready()}, {p for p in parts if not p.ready()}
+
+    def get(
+        self,
+        timeout: float | None = None,
+        return_exceptions: bool | None = None,
+        return_when: str | None = None,
+    ) -> Any:
+        """Wait for the result and return it.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait; None or -1: without end.
+        return_exceptions : bool, optional
+            Return exceptions in the place of results instead of raising.
+        return_when : {FIRST_EXCEPTION}, optional
+            Raise at the first error, while other engines still run.
+
+        Returns
+        -------
+        object or list
+            A list in the order of the targets; a single object if the target was an int.
+
+        Raises
+        ------
+        TimeoutError
+            ``Result not ready.``
+        CompositeError
+            When engines failed; a `RemoteError` if the target was an int.
+        """
+        if return_when == FIRST_EXCEPTION:
+            done, _ = self.wait(timeout, return_when)
+            for part in done:
+                part.get()
+        try:
+            ready = self.wait(timeout)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{_waiting.state(self)}; its interrupt() ends it") from None
+        if not ready:
+            raise TimeoutError("Result not ready.")
+        keep = self._return_exceptions if return_exceptions is None else return_exceptions
+        # The attribute is Future's own, where the exception of a finished one is.  A debugger that is
+        # called after an error lands on the line that raises it.
+        self._exception = None if keep else self._failure(self._values())
+        if self._exception is not None:
+            raise self._exception
+        return self._value(keep)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The result, as `get`."""
+        return self.get(timeout)
+
+    def exception(self, timeout: float | None = None) -> Any:
+        """The exception that `get` would raise, or None."""
+        if not self.wait(timeout):
+            raise TimeoutError("Result not ready.")
+        return None if self._return_exceptions else self._failure(self._values())
+
+    @property
+    def r(self) -> Any:
+        """The result: waits for it."""
+        return self.get()
+
+    def _values(self) -> list[Any]:
+        return [call.value(engine) for call, engine in self._slots]
+
+    def _value(self, return_exceptions: bool) -> Any:
+        if not self._final or return_exceptions != self._return_exceptions:
+            values = self._values()
+            if self._single:
+                final = values[0]
+            else:
+                final = values if self._finish is None else self._finish(values)
+            if return_exceptions != self._return_exceptions:
+                return final
+            self._final = [final]
+        return self._final[0]
+
+    def _failure(self, values: Sequence[Any]) -> MPIDirectError | None:
+        """The exception for those of `values` that are exceptions: a new one each time that it is raised."""
+        failures = [v for v in values if isinstance(v, RemoteError) and v.engine_info]
+        if not failures:
+            return None
+        if self._single:
+            return copy(failures[0])
+        return CompositeError(
+            f"one or more exceptions from call to method: {self._method}",
+            [(f.ename, f.evalue, f.traceback, f.engine_info) for f in failures],
+        )
+
+    def _raise(self, values: Sequence[Any]) -> None:
+        error = self._failure(values)
+        if error is not None:
+            raise error
+
+    def successful(self) -> bool:
+        """Whether it ended without an exception.
+
+        Raises
+        ------
+        ValueError
+            When it is not ready yet (as `multiprocessing.pool.AsyncResult`).
+        """
+        if not self.ready():
+            raise ValueError(f"{self!r} not ready")
+        return not any(call.replies[engine].status != "ok" for call, engine in self._slots)
+
+    def get_dict(self, timeout: float | None = None) -> dict[int, Any]:
+        """The results as a dict, keyed by engine id."""
+        if not self.wait(timeout):
+            raise TimeoutError("Result not ready.")
+        values = self._values()
+        self._raise(values)
+        return {engine: value for (_, engine), value in zip(self._slots, values, strict=True)}
+
+    @property
+    def result_dict(self) -> dict[int, Any]:
+        """The results keyed by engine id: waits for them."""
+        return self.get_dict()
+
+    # -- parts -----------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Each engine's result, in order, as soon as it is there."""
+        for call, engine in self._slots:
+            self._client._wait(lambda c=call, e=engine: e in c.replies, None)  # type: ignore[misc]
+            value = call.value(engine)
+            if not self._return_exceptions:
+                self._raise([value])
+            yield value
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            if key not in METADATA:
+                raise KeyError(key)
+            values = [entry[key] for entry in self._metadata()]
+            return values[0] if self._single else values
+        if not isinstance(key, (int, slice)):
+            raise TypeError(f"Invalid key type {type(key)!r}, must be 'int','slice', or 'str'")
+        if not self.ready():
+            raise TimeoutError("Result not ready.")
+        values = self._values()
+        chosen = values[key] if isinstance(key, slice) else [values[key]]
+        if not self._return_exceptions:
+            self._raise(chosen)
+        return chosen if isinstance(key, slice) else chosen[0]
+
+    def split(self) -> list[AsyncResult]:
+        """One AsyncResult for each engine."""
+        return [
+            AsyncResult(self._client, [call], method=self._method, targets=[engine], single=True)
+            for call, engine in self._slots
+        ]
+
+    @classmethod
+    def join(cls, *results: AsyncResult) -> AsyncResult:
+        """One AsyncResult for several."""
+        if not results:
+            raise ValueError("Must be given at least one AsyncResult to join")
+        calls = list(dict.fromkeys(call for result in results for call in result._calls))
+        return cls(results[0]._client, calls, method=results[0]._method)
+
+    # -- what is known of it ---------------------------------------------------------------------------
+
+    @property
+    def msg_ids(self) -> list[str]:
+        """An id for each engine's part; `Client.get_result` takes them."""
+        return [f"{call.id}:{engine}" for call, engine in self._slots]
+
+    # -- doing something about it ------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """Take what has not begun out of the queues; what runs goes on (see `Client.interrupt`)."""
+        self._client.abort(self)
+
+    def cancel(self) -> bool:
+        """Abort it; whether nothing of it runs or has run."""
+        if self.ready():
+            return False
+        self.abort()
+        self.wait(1)
+        return self.cancelled()
+
+    def cancelled(self) -> bool:
+        """Whether it was aborted before any of it began."""
+        return self.ready() and all(c.replies[e].status == "aborted" for c, e in self._slots)
+
+    def interrupt(self, timeout: float = 10.0) -> None:
+        """Raise KeyboardInterrupt in the parts that run, abort those that have not begun, and wait for it.
+
+        Raises
+        ------
+        TimeoutError
+            When engines are not back by then: see `Client.interrupt`.
+        """
+        _waiting.interrupt(self._client, _waiting.pending(self), [call.id for call in self._calls], timeout)
+
+    @property
+    def failures(self) -> dict[int, RemoteError]:
+        """The errors so far, by engine, while others may still run."""
+        failed = [(c, e) for c, e in self._slots if e in c.replies and c.replies[e].status == "error"]
+        return {engine: call.value(engine) for call, engine in failed}
+
+    @property
+    def sent(self) -> bool:
+        """Whether the buffers of the call have left, so that they can be changed."""
+        return all(call.buffers is None for call in self._calls)
+
+    def wait_for_send(self, timeout: float | None = None) -> None:
+        """Wait until the buffers of the call can be changed.
+
+        Raises
+        ------
+        TimeoutError
+            When that takes longer.
+        """
+        if not self._client._wait(lambda: self.sent, _limit(timeout)):
+            raise TimeoutError("Still waiting to be sent")
+
+    def wait_for_output(self, timeout: float | None = None) -> bool:
+        """What was printed comes with the result, so this waits for the result."""
+        return self.wait(timeout)
+
+    def display_outputs(self, groupby: str = "type", result_only: bool = False) -> None:
+        """Show what the engines printed and displayed, by engine.
+
+        Parameters
+        ----------
+        groupby : {'type', 'engine', 'order'}
+            All printed text first, then displays, then results; or engine by engine.
+        result_only : bool
+            Only the results.
+        """
+        self.wait()
+        display_outputs(self._metadata(), groupby, result_only)
+
+    def wait_interactive(self, interval: float = 0.1, timeout: float | None = None, **_: Any) -> bool:
+        """Wait with a progress bar (on a terminal or in a notebook)."""
+        from rich.progress import Progress
+
+        deadline = None if _limit(timeout) is None else time.monotonic() + (timeout or 0)
+        with Progress(transient=False) as bar:
+            task = bar.add_task(self._method, total=len(self))
+            while not self.wait(interval):
+                bar.update(task, completed=self.progress)
+                if deadline is not None and time.monotonic() > deadline:
+                    return False
+            bar.update(task, completed=len(self))
+        return True
+
+    def __repr__(self) -> str:
+        state = "pending" if not self.ready() else "finished" if self.successful() else "failed"
+        if state == "pending" and self.failures:
+            state = _waiting.state(self)
+        return f"<{type(self).__name__}({self._method}): {state}>"
+
+    def __await__(self) -> Iterator[Any]:
+        import asyncio
+
+        return asyncio.wrap_future(self).__await__()
+
+
+class AsyncMapResult(AsyncResult):
+    """The result of a map: one sequence, put together from the engines' parts."""
+
+    def __init__(self, *args: Any, dist: str = "b", ordered: bool = True, **kwargs: Any) -> None:
+        self._dist = dist
+        self.ordered = ordered
+        super().__init__(*args, finish=self._join, **kwargs)
+
+    def _join(self, values: list[Any]) -> Any:
+        if self._return_exceptions:
+            values = [[v] if isinstance(v, RemoteError) else v for v in values]
+        whole = self._calls[0].whole if len(self._calls) == 1 else None
+        return partition.join(values, self._dist, whole)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The items, as the engines' parts arrive."""
+        if self._dist == "r":
+            yield from self.get()
+            return
+        for part in self._parts():
+            if isinstance(part, RemoteError) and self._return_exceptions:
+                yield part
+            elif hasattr(part, "__iter__"):
+                yield from part
+            else:
+                yield part
+
+    def _parts(self) -> Iterator[Any]:
+        if self.ordered:
+            yield from super().__iter__()
+            return
+        pending = self.split()
+        while pending:
+            self._client._wait(lambda: any(p.ready() for p in pending), None)
+            for part in [p for p in pending if p.ready()]:
+                pending.remove(part)
+                yield part.get(return_exceptions=self._return_exceptions)
+
+
+def _limit(timeout: float | None) -> float | None:
+    return None if timeout is None or timeout < 0 else timeout

@@ -1,0 +1,415 @@
+"""The client: a connection to a cluster, and the views of its engines."""
+
+from __future__ import annotations
+
+import itertools
+import platform
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from .. import errors
+from ..wire import connection_file, memory, messages
+from ..wire.connection_file import ConnectionInfo
+from . import _waiting
+from ._call import Call
+from ._connection import PATIENCE, Connection
+from ._control import Control
+from ._deadline import Deadline
+from ._results import KEPT_RESULTS, Results, limit
+from ._tunnel import Tunnel, fetch
+from .view import DirectView
+
+LAST_WORDS = 5.0  # seconds that a scheduler has to tell why the cluster's job ended
+KEPT_BYTES = 16 * 1024 * 1024
+
+
+class Client(Results, Control):
+    """A connection to a cluster of engines.
+
+    Parameters
+    ----------
+    connection_info : str, path or dict, optional
+        The connection file, or its contents; by default that of the profile.
+    profile : str
+        The profile whose cluster is meant.
+    timeout : float
+        Seconds until the controller must have answered.
+    sshserver : str
+        A host to reach the controller through, as ssh takes it (``me@login``); if this host has no connection
+        file of the profile, that of the home directory there is used.
+    patience : float
+        Seconds to try for a new connection, when this one breaks and the controller may be alive.
+    **contents
+        The contents of a connection file, as keywords.
+
+    Raises
+    ------
+    ClusterNotFound
+        When no cluster of the profile runs.
+    ConnectionFailed
+        When the controller does not answer in time; `AuthenticationFailed` when it refuses the keys.
+
+    Examples
+    --------
+    >>> rc = Client(profile="mpi")
+    >>> rc.ids
+    [0, 1, 2, 3]
+    >>> dview = rc[:]  # all engines
+    >>> rc[::2], rc[1]
+    (<DirectView [0, 2]>, <DirectView 1>)
+    """
+
+    def __init__(
+        self,
+        connection_info: str | Path | dict[str, Any] | ConnectionInfo | None = None,
+        *,
+        profile: str | None = None,
+        timeout: float = 10.0,
+        sshserver: str = "",
+        patience: float = PATIENCE,
+        **contents: Any,
+    ) -> None:
+        self.block = False
+        self.interrupt_on_error = False  # of a call that fails on one engine, interrupt the other engines
+        self.history: list[str] = []
+        self._engines: dict[int, messages.EngineInfo] = {}
+        self._lost: dict[int, str] = {}
+        self._calls: dict[str, Call] = {}
+        self._known: WeakValueDictionary[str, Call] = WeakValueDictionary()
+        self._recent: deque[Call] = deque()
+        self._recent_bytes = 0
+        self._answers: dict[str, messages.Answer | None] = {}
+        self._info = info = _info(connection_info, profile or "", contents, sshserver)
+        self.profile = profile or info.profile or "default"
+        if sshserver:
+            self._tunnel = Tunnel(sshserver, info)
+            info = msgspec.structs.replace(info, addresses=self._tunnel.addresses)
+        self._connection = Connection(info, self, timeout, patience)
+        welcome = self._connection.welcome
+        self.history += welcome.waiting  # of clients that vanished: `get_result` has their results
+        self.facts: dict[str, Any] = welcome.facts
+        self._mismatch = _mismatch(welcome.python)
+        if self._mismatch:
+            warnings.warn(self._mismatch, stacklevel=2)
+        self.size = welcome.size
+        self._deadline = Deadline(info)
+        self._numbers = itertools.count(1)
+        if not self._engines:
+            self.engines_changed(welcome.engines, {})
+
+    # -- engines and views ---------------------------------------------------------------------------
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of the engines that live."""
+        if self._connection.error is None:
+            self._poll()
+        return sorted(self._engines)
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds until the walltime ends the cluster's job; None if nothing will."""
+        return self._deadline.left()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[DirectView]:
+        for engine in self.ids:
+            yield self.direct_view(engine)
+
+    def __getitem__(self, key: int | slice | Sequence[int]) -> DirectView:
+        if not isinstance(key, (slice, tuple, list, range)) and not hasattr(key, "__index__"):
+            raise TypeError(f"key by int/slice/iterable of ints only, not {type(key)}")
+        return self.direct_view(key)
+
+    def direct_view(self, targets: Any = "all", **flags: Any) -> DirectView:
+        """A view of some engines.
+
+        Parameters
+        ----------
+        targets : 'all', int, slice or sequence of int
+            Engine ids; a slice is taken of `ids`.
+        **flags
+            ``block``, ``track``.
+        """
+        chosen = self._targets(targets)
+        return DirectView(self, chosen[0] if hasattr(targets, "__index__") else chosen, **flags)
+
+    def _targets(self, targets: Any) -> list[int]:
+        """Engine ids for what a user gives as targets."""
+        ids = sorted(self._engines)
+        if not ids:
+            self._connection.check()
+            raise errors.NoEnginesRegistered(
+                "This cluster has no engines (any more): see 'mpidirect status', or start it anew."
+            )
+        if targets is None or (isinstance(targets, str) and targets.lower() == "all"):
+            return ids
+        if isinstance(targets, (bool, str)):
+            raise TypeError(f"{targets!r} not valid str target, must be 'all'")
+        if isinstance(targets, int) or hasattr(targets, "__index__"):
+            return [self._existing(targets.__index__(), ids)]
+        if isinstance(targets, slice):
+            return ids[targets]
+        if not isinstance(targets, (tuple, list, range, set, frozenset)) and not hasattr(targets, "tolist"):
+            raise TypeError(f"targets by int/slice/collection of ints only, not {type(targets)}")
+        chosen = [self._existing(t, ids) for t in targets]
+        if len(set(chosen)) != len(chosen):
+            raise ValueError(f"targets repeat an engine: {chosen}")
+        return chosen
+
+    def _existing(self, target: Any, ids: list[int]) -> int:
+        if isinstance(target, bool) or not hasattr(target, "__index__"):
+            raise TypeError(f"targets by int/slice/collection of ints only, not {type(target)}")
+        engine = target.__index__()
+        if engine < 0:
+            engine = ids[engine] if -len(ids) <= engine else engine
+        if engine not in self._engines:
+            if engine in self._lost:
+                raise errors.EngineError("EngineError", self._lost[engine], "", {"engine_id": engine})
+            raise IndexError(f"No such engine: {engine}. The engines are {errors.compact(ids)}")
+        return engine
+
+    def wait_for_engines(self, n: int | None = None, *, timeout: float | None = None, **_: Any) -> None:
+        """Wait until `n` engines live (by default, all that the cluster was started with).
+
+        Raises
+        ------
+        TimeoutError
+            When that takes longer than `timeout` seconds.
+        EngineError
+            When so many have died that it can't come true.
+        """
+        wanted = self.size if n is None else n
+
+        def settled() -> bool:
+            return len(self._engines) >= wanted or self.size - len(self._lost) < wanted
+
+        if self._wait(settled, limit(timeout)):
+            if len(self._engines) < wanted:
+                why = "; ".join(self._lost.values()) or f"the cluster was started with {self.size} engines"
+                raise errors.EngineError("EngineError", f"{wanted} engines there can't be: {why}")
+        else:
+            raise errors.TimeoutError(f"{len(self._engines)} of {wanted} engines are ready after {timeout} s")
+
+    # -- calls ------------------------------------------------------------------------------------------
+
+    def _submit(
+        self,
+        op: str,
+        method: str,
+        targets: list[int],
+        shared: Sequence[Any],
+        parts: Sequence[Sequence[Any]] = (),
+        convert: Callable[[int, Any], Any] | None = None,
+        gathers: bool = False,
+    ) -> Call:
+        """Send a request; `shared` and `parts` are frames, for all targets and for each."""
+        if not targets:
+            raise errors.NoEnginesRegistered("This view has no engines, so there is nobody to call.")
+        id = f"{self._connection.name}-{next(self._numbers)}"
+        call = Call(id, method, targets, self._engines, convert, gathers, self._release)
+        call.mismatch = self._mismatch
+        self._calls[id] = call
+        self._known[id] = call
+        sizes = [len(frame) for frame in shared]
+        own = [[len(frame) for frame in part] for part in parts]
+        frames = [*shared, *itertools.chain.from_iterable(parts)]
+        bulk = [frame for frame in frames if len(frame) >= messages.BULK]
+        call.buffers = bulk or None
+        addresses = [memory.address(frame) for frame in bulk] if self._connection.direct else []
+        try:
+            self._connection.post(
+                messages.Request, id, targets, op, "apply", sizes, own, addresses, frames=frames
+            )
+        except BaseException:
+            self._calls.pop(id, None)
+            raise
+        self.history.append(id)
+        return call
+
+    def _query(self, what: str, targets: list[int], value: Any = None, timeout: float = 10.0) -> Any:
+        """Ask the controller."""
+        id = f"q{next(self._numbers)}"
+        self._answers[id] = None
+        try:
+            self._connection.post(messages.Query, id, what, targets, value)
+            if not self._wait(lambda: self._answers[id] is not None, timeout):
+                raise errors.TimeoutError(f"The controller did not answer {what!r} within {timeout} s.")
+        finally:
+            answer = self._answers.pop(id)
+        assert answer is not None
+        if answer.error:
+            raise errors.MPIDirectError(answer.error)
+        return answer.value
+
+    def _wait(self, done: Callable[[], bool], timeout: float | None) -> bool:
+        """Wait until `done` holds; False after `timeout` seconds.
+
+        Raises
+        ------
+        ControllerLost, ClientClosed
+            When it can't come true any more.
+        """
+        if self._connection.wait(done, timeout):
+            return True
+        self._connection.check()
+        return False
+
+    def _poll(self) -> None:
+        """Take in what has come."""
+        self._connection.wait(_never, 0)
+
+    # -- what the connection tells -----------------------------------------------------------------------
+
+    def engines_changed(self, engines: list[messages.EngineInfo], lost: dict[int, str]) -> None:
+        """The engines that live now (called by the connection)."""
+        self._engines = {engine.id: engine for engine in engines}
+        self._lost.update(lost)
+
+    def replied(self, reply: messages.Reply, frames: list[Any]) -> None:
+        """A task has ended on an engine (called by the connection)."""
+        call = self._calls.get(reply.id)
+        if call is None:
+            return
+        call.replied(reply, frames)
+        if self.interrupt_on_error and reply.status == "error" and not call.ready and not call.hopeless:
+            call.hopeless = True
+            rest = [engine for engine in call.targets if engine not in call.replies]
+            value = [[call.id], 10.0, _waiting.DELAY, True]
+            self._connection.post(messages.Query, f"q{next(self._numbers)}", "interrupt", rest, value)
+        self._ended(call)
+
+    def _ended(self, call: Call) -> None:
+        if call.ready and self._calls.pop(call.id, None) is not None:
+            self._keep(call)
+
+    def _keep(self, call: Call) -> None:
+        recent = self._recent
+        recent.append(call)
+        self._recent_bytes += call.size
+        while recent and (len(recent) > KEPT_RESULTS or self._recent_bytes > KEPT_BYTES):
+            self._recent_bytes -= recent.popleft().size
+
+    def taken(self, id: str) -> None:
+        """The data of a request has been read (called by the connection)."""
+        call = self._calls.get(id)
+        if call is not None:
+            call.buffers = None
+
+    def moved(self, id: str, engine: int, addresses: list[int]) -> None:
+        """A result waits elsewhere in its engine's memory (called by the connection)."""
+        call = self._calls.get(id)
+        if call is not None:
+            call.moved(engine, addresses)
+            self._ended(call)
+
+    def _release(self, id: str, engine: int) -> None:
+        """Tell an engine that its result has been read."""
+        self._connection.post(messages.Release, id, engine)
+
+    def answered(self, answer: messages.Answer) -> None:
+        """The controller has answered a query (called by the connection)."""
+        if answer.id in self._answers:
+            self._answers[answer.id] = answer
+
+    def forgotten(self) -> None:
+        """The controller has dropped what it kept for this client (called by the connection)."""
+        for call in list(self._calls.values()):
+            call.abandon("ResultExpired", "the controller kept nothing of this client while it was away")
+        self._calls.clear()
+
+    def lost(self, error: Exception) -> None:
+        """The controller is gone (called by the connection)."""
+        from ..launching import epitaph
+
+        info = self._info
+        if "_deadline" in self.__dict__:
+            self._deadline.close()
+        if isinstance(error, errors.ControllerLost):
+            why = epitaph(info.profile, info.cluster, LAST_WORDS)
+            if why:
+                error.args = (f"The cluster {info.cluster} on {info.host} is gone, by the end {why}",)
+        self._engines = {}
+        for call in list(self._calls.values()):
+            call.abandon(type(error).__name__, str(error))
+        self._calls.clear()
+
+    # -- the end -----------------------------------------------------------------------------------------
+
+    def close(self, linger: float | None = None) -> None:
+        """Close the connection; the engines go on with what they do."""
+        self._deadline.close()
+        self._connection.close(1.0 if linger is None else linger)
+        if "_tunnel" in self.__dict__:
+            self._tunnel.close()
+        for call in list(self._calls.values()):
+            call.abandon("ClientClosed", "the client was closed before the call ended")
+        self._calls.clear()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        connection = self.__dict__.get("_connection")
+        if connection is not None and not connection.closed:
+            if "_deadline" in self.__dict__:
+                self._deadline.close()
+            connection.close(0.1)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._connection.closed else "lost" if self._connection.error else "connected"
+        return f"<Client {self.profile!r}: {len(self._engines)} engines, {state}>"
+
+    def activate(self, targets: Any = "all", suffix: str = "") -> DirectView:
+        """Make a view of `targets`, and IPython's magics ``%px``, … for it."""
+        view = self.direct_view(targets)
+        view.block = True
+        view.activate(suffix)
+        return view
+
+    def spin(self) -> None:
+        """Take in what has come (nothing needs it)."""
+        self._poll()
+
+
+def _never() -> bool:
+    return False
+
+
+def _mismatch(theirs: str) -> str:
+    """What to say of the engines' Python, if functions may not be understood there."""
+    mine = platform.python_version()
+    if mine.split(".")[:2] == theirs.split(".")[:2]:
+        return ""
+    return (
+        f"this client runs Python {mine}, the engines {theirs}: functions and classes that are typed here "
+        "travel as byte code, which other minor versions may not run; use the same one"
+    )
+
+
+def _info(given: Any, profile: str, contents: dict[str, Any], sshserver: str) -> ConnectionInfo:
+    if isinstance(given, ConnectionInfo):
+        return given
+    if isinstance(given, dict) or contents:
+        return connection_file.from_mapping({**(given or {}), **contents})
+    if given is not None:
+        return connection_file.read(Path(given).expanduser())
+    from ..profiles import find_connection_file
+
+    try:
+        return connection_file.read(find_connection_file(profile))
+    except errors.ClusterNotFound:
+        if not sshserver:
+            raise
+        return fetch(sshserver, profile)

@@ -1,0 +1,460 @@
+"""A cluster from its start to its end, for programs and for the command line."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from . import config, launching, logs
+from .errors import (
+    ClusterNotFound,
+    ClusterRunning,
+    ConnectionFailed,
+    LaunchError,
+    MPIDirectError,
+    NeverStarts,
+)
+from .errors import TimeoutError as TooSlow
+from .launchers.base import JobState, JobStatus, Launcher
+from .profiles import ClusterRecord, Profile, appeared
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .client import Client
+
+# Told what is waited for, and how many engines of how many are there.
+Watcher = Callable[[str, int, int], None]
+
+
+class ClusterState(str, enum.Enum):
+    """How a cluster fares."""
+
+    STOPPED = "stopped"
+    PENDING = "pending"  # its job waits for resources
+    STARTING = "starting"
+    RUNNING = "running"
+    DEAD = "dead"  # its job ended without a stop: `stop` and the next `start` sweep up
+    UNKNOWN = "unknown"  # it can't be seen from here, or nobody answered
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Cluster:
+    """A cluster of n engines and a controller.
+
+    Parameters
+    ----------
+    n : int, optional
+        The number of engines; one per core if neither this nor the profile says.
+    profile : str
+        The profile whose settings and files to use; created if need be.
+    launcher : str, optional
+        What starts the job: ``"mpiexec"``, …
+    **options
+        Anything that can be set in the profile's ``config.toml``.
+
+    Examples
+    --------
+    >>> with Cluster(n=4) as rc:
+    ...     rc[:].apply_sync(os.getpid)
+
+    >>> cluster = Cluster(n=4, profile="mpi").start().wait()
+    >>> rc = cluster.connect_client()
+    >>> cluster.stop()
+    """
+
+    def __init__(
+        self, n: int | None = None, *, profile: str = "", launcher: str | None = None, **options: Any
+    ) -> None:
+        self.profile = Profile(profile)
+        self._given = {"n": n, "launcher": launcher, **options}
+        self._launcher: Launcher | None = None
+        self._entered: Client | None = None  # the client of a with block
+        self._detached = False
+        self._next_count = 0.0  # when the ranks of a job that starts are counted again
+        if options:  # a misspelt one is told at once
+            launching.options_for(self.profile, self._given).check_names(options)
+
+    def __repr__(self) -> str:
+        what = f"{self.cluster}, {self.n} engines" if self._launcher else "not started"
+        return f"<{type(self).__name__} {self.profile.name}: {what}>"
+
+    @classmethod
+    def from_profile(cls, profile: str = "") -> Self:
+        """The cluster that was started under `profile`, here or by another process.
+
+        Raises
+        ------
+        ClusterNotFound
+            When none was, or it was stopped.
+        """
+        self = cls(profile=profile)
+        record = self.profile.must_exist().record()
+        if record is None:
+            raise ClusterNotFound(
+                f"No cluster runs under profile {self.profile.name!r}. "
+                f"Start one:  mpidirect start -n 4 --profile {self.profile.name}"
+            )
+        self._given["launcher"] = record.launcher
+        self._launcher = launching.recalled_launcher(self.profile, record)
+        self._detached = True  # who only looks at it does not end it
+        return self
+
+    # What it is
+
+    @property
+    def cluster(self) -> str:
+        """The id of the cluster; empty before its start."""
+        return self._launcher.job.spec.cluster if self._launcher else ""
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a job, or was one."""
+        return self._launcher is not None
+
+    @property
+    def job_id(self) -> str:
+        """What the scheduler calls the job; of an mpiexec, its process."""
+        return self._started.id
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a scheduler runs the job."""
+        return self._started.scheduled
+
+    @property
+    def job(self) -> JobStatus:
+        """How the job fares, as its launcher sees it: hosts, the time that is left, …"""
+        return self._started.state()
+
+    @property
+    def n(self) -> int:
+        """The number of engines."""
+        return self._launcher.job.spec.engines if self._launcher else launching.engines(self.settings)
+
+    @property
+    def settings(self) -> config.Settings:
+        """The value of every option, and where it came from."""
+        return launching.resolve(self.profile, self._given)
+
+    @property
+    def connection_file(self) -> Path:
+        """Where clients find the controller."""
+        return self.profile.connection_file(self._started.job.spec.cluster)
+
+    @property
+    def log_directory(self) -> Path:
+        """The logs of the job, of the controller and of each engine."""
+        return Path(self._started.job.spec.log_directory)
+
+    @property
+    def state(self) -> ClusterState:
+        """How the cluster fares."""
+        return self.look()[0]
+
+    def look(self) -> tuple[ClusterState, str]:
+        """How the cluster fares, and why, in words."""
+        record = self.profile.record()
+        launcher = self._launcher
+        if launcher is None or record is None or record.cluster != self.cluster:
+            return ClusterState.STOPPED, ""
+        status = launching.status(launcher, record)
+        if status.state is JobState.ENDED:
+            # A controller that was asked to stop removes its file; so does none that died.
+            failed = self.connection_file.exists() if status.failed is None else status.failed
+            return (ClusterState.DEAD if failed else ClusterState.STOPPED), status.reason
+        if status.state is JobState.RUNNING:
+            ready = self.connection_file.exists()
+            return (ClusterState.RUNNING if ready else ClusterState.STARTING), status.reason
+        return ClusterState(status.state.value), status.reason
+
+    def job_script(self) -> str:
+        """What `start` would run or submit."""
+        return (self._launcher or launching.new_launcher(self.profile, self.settings)).job_script()
+
+    # From start to stop
+
+    def start(self) -> Self:
+        """Start the job and return; `wait` waits for its engines.
+
+        Raises
+        ------
+        ClusterRunning
+            When a cluster of this profile runs already.
+        LaunchError
+            When the job can't be started.
+        """
+        settings = self.settings
+        profile = self.profile.create()
+        with profile.locked():
+            self._refuse_second()
+            launcher = launching.new_launcher(profile, settings)
+            launching.launch(profile, launcher)
+        self._launcher, self._detached = launcher, False
+        profile.prune_logs(settings["keep_logs"])
+        return self
+
+    def wait(self, timeout: float | None = None, watch: Watcher | None = None) -> Self:
+        """Wait until all engines answer.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds from when the job runs; the setting ``start_timeout`` if not given. How long it may wait
+            in a queue before, the setting ``queue_timeout`` says.
+        watch : callable, optional
+            Called as ``watch(what, ready, n)`` whenever something changes.
+
+        Raises
+        ------
+        LaunchError
+            When the job ended: carries the tail of its log. `NeverStarts` when it waits in vain.
+        TimeoutError
+            When the time is over; the job goes on.
+        """
+        self._ready_client(timeout, watch).close()
+        return self
+
+    def connect_client(self, timeout: float | None = None) -> Client:
+        """A new client of this cluster; waits for the engines first, as `wait` does."""
+        return self._ready_client(timeout)
+
+    def _ready_client(self, timeout: float | None = None, watch: Watcher | None = None) -> Client:
+        launcher = self._started
+        limit = launcher.settings["start_timeout"] if timeout is None else timeout
+        deadline = time.monotonic() + limit
+        watch = watch or (lambda what, ready, n: None)
+        self._next_count = time.monotonic() + 0.5
+        began = time.monotonic()
+        while not appeared(self.connection_file):
+            status = self._must_live()
+            if status.state is JobState.PENDING:
+                self._must_have_hope(status, time.monotonic() - began)
+                watch(f"job {launcher.id} is pending: {status.reason}", 0, self.n)
+                deadline = time.monotonic() + limit
+            elif time.monotonic() > deadline:
+                raise self._too_slow(limit, status.reason or "the controller does not listen yet")
+            else:
+                where = f" on {status.hosts}" if status.hosts else ""
+                watch(f"waiting for the controller{where}", 0, self.n)
+            time.sleep(launcher.poll_interval)
+        try:
+            return self._client_with_all(deadline, limit, watch)
+        except ConnectionFailed:
+            deadline = time.monotonic() + 1.0  # if the job died under it, its end takes a moment
+            while time.monotonic() < deadline:
+                self._must_live()
+                time.sleep(launcher.poll_interval)
+            raise
+
+    def _client_with_all(self, deadline: float, limit: float, watch: Watcher) -> Client:
+        """A client, once all engines answer it."""
+        client = self._new_client(deadline)
+        try:
+            while (ready := len(client.ids)) < self.n:
+                watch("waiting for engines", ready, self.n)
+                self._must_live()
+                if time.monotonic() > deadline:
+                    raise self._too_slow(limit, f"{ready} of {self.n} engines answer")
+                try:
+                    client.wait_for_engines(self.n, timeout=0.1)
+                except TimeoutError:
+                    pass
+        except BaseException:
+            client.close()
+            raise
+        watch("all engines answer", self.n, self.n)
+        return client
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Stop the cluster and remove what it leaves behind, its logs apart.
+
+        The controller is asked first; what has not ended after `timeout` seconds is killed, with a timeout
+        of 0 at once. Stopping what is gone is no error.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds; the setting ``stop_timeout`` if not given.
+
+        Raises
+        ------
+        LaunchError
+            When something could not be ended, or not from this host.
+        """
+        launcher = self._started
+        limit = launcher.settings["stop_timeout"] if timeout is None else timeout
+        deadline = time.monotonic() + limit
+        record = self.profile.record()
+        if record is not None and record.cluster == self.cluster:
+            self._must_be_visible(record)
+        if limit > 0:
+            self._ask_controller(limit / 2)
+        if self._within and launcher.state().state is not JobState.ENDED:
+            if appeared(self.connection_file):
+                raise LaunchError(
+                    f"The controller does not answer. The cluster runs inside job {launcher.id}: "
+                    "end that job."
+                )
+        else:
+            launcher.stop(max(0.0, deadline - time.monotonic()))
+        launching.sweep(self.profile, self.cluster)
+
+    def detach(self) -> Self:
+        """Let the cluster live when the ``with`` block ends; `from_profile` finds it again."""
+        self._detached = True
+        return self
+
+    def _ask_controller(self, limit: float) -> None:
+        """Let the controller end all; returns when the job has ended, or did not listen."""
+        launcher = self._started
+        if launcher.state().state is JobState.ENDED or not self.connection_file.exists():
+            return
+        deadline = time.monotonic() + limit
+        try:
+            client = self._new_client(deadline)
+            try:
+                client.shutdown(hub=True, block=False)
+            finally:
+                client.close()
+        except MPIDirectError:
+            return
+        while self._goes_on() and time.monotonic() < deadline:
+            time.sleep(launcher.poll_interval)
+
+    def _goes_on(self) -> bool:
+        """Whether a job that was asked to end is still there."""
+        if self._within:
+            return self.connection_file.exists()
+        return self._started.state().state is JobState.RUNNING
+
+    @property
+    def _within(self) -> str:
+        """The job of a scheduler that this cluster was started in, on another host: not ours to end."""
+        launcher, record = self._started, self.profile.record()
+        return launcher.id if record is not None and record.launcher != launcher.name else ""
+
+    def _new_client(self, deadline: float) -> Client:
+        from .client import Client  # only now: the job has started meanwhile
+
+        return Client(str(self.connection_file), timeout=max(0.1, deadline - time.monotonic()))
+
+    # Errors
+
+    @property
+    def _started(self) -> Launcher:
+        if self._launcher is None:
+            raise LaunchError("This cluster was not started: call start(), or Cluster.from_profile(…).")
+        return self._launcher
+
+    def _must_be_visible(self, record: ClusterRecord) -> None:
+        if not launching.visible(self._started, record):
+            raise LaunchError(
+                f"The cluster of profile {self.profile.name!r} was started on host {record.host}; "
+                "stop it there.\n"
+                f"If it is gone:  mpidirect clean --force --profile {self.profile.name}"
+            )
+
+    def _must_have_hope(self, status: JobStatus, waited: float) -> None:
+        """Raise if a job that is pending waits in vain, or too long."""
+        launcher = self._started
+        if status.hopeless:
+            raise NeverStarts(
+                f"Job {launcher.id} of profile {self.profile.name!r} will never start: {status.reason}."
+            )
+        limit = launcher.settings["queue_timeout"]
+        if limit is not None and waited > limit:
+            raise TooSlow(
+                f"Job {launcher.id} of profile {self.profile.name!r} did not start within {limit:g} s: "
+                f"{status.reason}.\nGive it longer: queue_timeout, --queue-timeout."
+            )
+
+    def _must_live(self) -> JobStatus:
+        """How the job fares.
+
+        Raise LaunchError if it has ended, or some of its ranks have died (counted once a second).
+        """
+        status = self._started.state()
+        if status.state is JobState.ENDED:
+            happened = f"ended before its engines answered: {status.reason}"
+        elif time.monotonic() > self._next_count:
+            self._next_count = time.monotonic() + 1.0
+            losses = self._started.losses()
+            if not losses:
+                return status
+            happened = f"can't go on: {losses} before all engines answered"
+        else:
+            return status
+        raise LaunchError(
+            f"The job of profile {self.profile.name!r} {happened}.\n\n{logs.report(self.log_directory)}"
+        )
+
+    def _too_slow(self, limit: float, found: str) -> MPIDirectError:
+        return TooSlow(
+            f"The cluster of profile {self.profile.name!r} was not ready within {limit:g} s: {found}.\n"
+            "Give it longer: start_timeout, --timeout.\n\n"
+            f"{logs.report(self.log_directory)}"
+        )
+
+    def _refuse_second(self) -> None:
+        record = self.profile.record()
+        if record is None:
+            return
+        launcher = launching.recalled_launcher(self.profile, record)
+        status = launching.status(launcher, record)
+        name = self.profile.name
+        if status.state is not JobState.ENDED:
+            if status.state is JobState.UNKNOWN:
+                why = f"can't be seen: {status.reason}"
+                remedy = f"If it is gone:  mpidirect clean --force --profile {name}"
+            else:
+                why = f"runs already ({record.engines} engines, id {record.cluster})"
+                remedy = f"Stop it:  mpidirect stop --profile {name}"
+            raise ClusterRunning(
+                f"A cluster of profile {name!r} {why}.\n{remedy}\n"
+                f"Or start another beside it:  mpidirect start --profile {name}-2"
+            )
+        launcher.stop(0)
+        launching.sweep(self.profile, record.cluster)
+
+    # Context managers: what they started they stop
+
+    def __enter__(self) -> Client:
+        if self.state is ClusterState.STOPPED:
+            self.start()
+        try:
+            self._entered = self.connect_client()
+        except BaseException:
+            self._leave()
+            raise
+        return self._entered
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    async def __aenter__(self) -> Client:
+        import asyncio  # slow to import, and the command line needs none
+
+        return await asyncio.to_thread(self.__enter__)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import asyncio
+
+        await asyncio.to_thread(self._leave)
+
+    def _leave(self) -> None:
+        entered, self._entered = self._entered, None
+        if entered is not None:
+            entered.close()
+        if not self._detached:
+            self.stop()

@@ -1,0 +1,128 @@
+"""What the controller itself can be asked: at once, whatever the engines are doing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from signal import valid_signals
+from typing import TYPE_CHECKING, Any
+
+from ..wire import messages
+
+if TYPE_CHECKING:
+    from .controller import Controller
+    from .session import Session
+
+
+_SIGNALS = valid_signals()
+
+LATER = object()  # instead of an answer: it will come
+
+
+class BadQuery(Exception):
+    """The question cannot be answered; the text says why."""
+
+
+def queue_status(controller: Controller, session: Session, query: messages.Query) -> Any:
+    """How long the engines' queues are."""
+    return controller.scheduler.status(query.targets)
+
+
+def abort(controller: Controller, session: Session, query: messages.Query) -> Any:
+    """Take tasks that have not begun out of the queues; ``value`` is a list of ids, or nil for all."""
+    wanted = query.value
+    if wanted is not None and not (isinstance(wanted, list) and all(isinstance(i, str) for i in wanted)):
+        raise BadQuery("abort takes a list of task ids")
+    return _abort(controller, wanted, query.targets)
+
+
+def _abort(controller: Controller, wanted: list[str] | None, targets: list[int]) -> int:
+    aborted = controller.scheduler.abort(wanted, targets)
+    for job, engine in aborted:
+        controller.fail(job, engine, "TaskAborted", "aborted before it began", "aborted")
+    return len(aborted)
+
+
+def signal(controller: Controller, session: Session, query: messages.Query) -> Any:
+    """Send a signal to engines; ``value`` is ``[number, task id or ""]``."""
+    try:
+        number, task = query.value
+        message = messages.Signal(int(number), str(task))
+    except (TypeError, ValueError):
+        raise BadQuery("signal takes a number and a task id") from None
+    if message.signum not in _SIGNALS:
+        raise BadQuery(f"there is no signal {message.signum}")
+    for engine in query.targets:
+        if engine in controller.engines:
+            controller.send_control(engine, message)
+    return None
+
+
+def interrupt(controller: Controller, session: Session, query: messages.Query) -> Any:
+    """Interrupt what runs; answered when the engines are back, or time is over.
+
+    ``value`` is ``[ids or nil, seconds, seconds to wait before, whether to abort what has not begun]``.
+    """
+    try:
+        ids, within, delay, aborts = query.value
+        within, delay = min(float(within), 3600.0), min(float(delay), 3600.0)
+        ids = None if ids is None else [str(id) for id in ids]
+    except (TypeError, ValueError):
+        raise BadQuery("interrupt takes task ids, two times and whether to abort") from None
+    if aborts and ids:
+        _abort(controller, ids, query.targets)
+    controller.inquiries.interrupt(session, query, ids, within, delay)
+    return LATER
+
+
+def where(controller: Controller, session: Session, query: messages.Query) -> Any:
+    """What the engines are doing."""
+    controller.inquiries.where(session, query)
+    return LATER
+
+
+def shutdown(controller: Controller, session: Session, query: messages.Query) -> Any:
+    """End the whole cluster."""
+    controller.stop()
+    return None
+
+
+def history(controller: Controller, session: Session, query: messages.Query) -> Any:
+    """The requests of clients that are away, with results that wait or are to come."""
+    return controller.clients.waiting(session)
+
+
+def recall(controller: Controller, session: Session, query: messages.Query) -> Any:
+    """Send the results of another client's request; ``value`` is its id.
+
+    Returns the engines whose results come.  They are copies: the one who asked first may still come back.
+    """
+    id = query.value
+    if not isinstance(id, str):
+        raise BadQuery("recall takes the id of a request")
+    owner = controller.clients.sessions.get(id.rpartition("-")[0].encode())
+    if owner is None or owner is session:
+        return None
+    owner.fetched.add(id)
+    engines = []
+    job = owner.open.get(id)
+    waiting = [item for item in owner.waiting() if item[0].id == id]
+    for k, (reply, inline, bulk) in enumerate(waiting):
+        reply = controller.held.shown_to(session, reply)
+        session.reply(reply, inline, bulk, job is None and k == len(waiting) - 1)
+        engines.append(reply.engine)
+    if job is not None:
+        job.followers = [*job.followers, session]
+        engines += [engine for engine in job.targets if engine not in engines]
+    return engines
+
+
+ANSWERS: dict[str, Callable[[Controller, Session, messages.Query], Any]] = {
+    "queue_status": queue_status,
+    "abort": abort,
+    "signal": signal,
+    "interrupt": interrupt,
+    "where": where,
+    "shutdown": shutdown,
+    "history": history,
+    "recall": recall,
+}

@@ -1,0 +1,112 @@
+"""Bulk data between the controller and the engines: MPI, point to point, never blocking."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from ..wire.messages import chunks
+
+LIVELY = 0.1  # seconds that the loop stays awake for a transfer that gets on
+ALL = -1  # in the place of an engine
+TAG = 1  # of all bulk data: it is the order that tells what is what
+
+
+class Bridge:
+    """The controller's end of the private communicator.
+
+    Parameters
+    ----------
+    comm : MPI.Comm
+        Controller and engines; engine `k` is rank ``k + 1``.
+    spread : MPI.Comm or None
+        The same for collectives, where they are worth it: between hosts, where a tree beats sending to
+        each, and as long as no rank has died.
+    """
+
+    def __init__(self, comm: MPI.Comm, spread: MPI.Comm | None) -> None:
+        self.comm = comm
+        self.spread = spread
+        self._abandoned: list[_Transfer] = []  # MPI may still look at their memory
+        self._transfers: list[_Transfer] = []
+        self._moved = 0.0  # when something began or ended last
+
+    def send(self, engine: int, pieces: Sequence[Any]) -> None:
+        """Start to send `pieces`; they are kept alive until they are out."""
+        requests = [self.comm.Isend(_bytes(piece), engine + 1, TAG) for piece in pieces]
+        self._add(_Transfer(engine, requests, pieces, None))
+
+    def send_all(self, pieces: Sequence[Any]) -> None:
+        """Start to send `pieces` to all engines at once; all of them take part."""
+        assert self.spread is not None
+        requests = [self.spread.Ibcast(_bytes(piece), 0) for piece in pieces]
+        self._add(_Transfer(ALL, requests, pieces, None))
+
+    def receive(self, engine: int, sizes: Sequence[int], then: Callable[[list[Any] | None], None]) -> None:
+        """Start to receive bulk frames of these sizes; `then` gets them in chunks, or None if none come."""
+        pieces = [np.empty(stop - start, np.uint8) for size in sizes for start, stop in chunks(size)]
+        requests = [self.comm.Irecv(_bytes(piece), engine + 1, TAG) for piece in pieces]
+        self._add(_Transfer(engine, requests, pieces, then))
+
+    def _add(self, transfer: _Transfer) -> None:
+        self._transfers.append(transfer)
+        self._moved = time.monotonic()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self._transfers)
+
+    @property
+    def lively(self) -> bool:
+        """Whether something under way has got on a moment ago, so that it is worth not to sleep."""
+        return bool(self._transfers) and time.monotonic() - self._moved < LIVELY
+
+    def progress(self) -> bool:
+        """Let MPI work, and end what is complete; whether anything was."""
+        if self.lively:
+            time.sleep(0)  # the engines may need this core to get on
+        ended = [t for t in self._transfers if t.ended()]
+        if not ended:
+            return False
+        self._moved = time.monotonic()
+        self._transfers = [t for t in self._transfers if t not in ended]
+        for transfer in ended:
+            if transfer.then is not None:
+                transfer.then(transfer.pieces)
+        return True
+
+    def forget(self, engine: int) -> None:
+        """The engine is gone: nothing more goes there or comes from there, and no collective ends."""
+        self.spread = None
+        gone = (engine, ALL)
+        lost = [t for t in self._transfers if t.engine == engine and t.then is not None]
+        self._abandoned += [t for t in self._transfers if t.engine in gone]
+        self._transfers = [t for t in self._transfers if t.engine not in gone]
+        for transfer in lost:
+            transfer.then(None)
+
+
+class _Transfer:
+    __slots__ = ("engine", "pieces", "requests", "then")
+
+    def __init__(self, engine: int, requests: list[MPI.Request], pieces: Any, then: Any) -> None:
+        self.engine = engine
+        self.requests = requests
+        self.pieces = pieces
+        self.then = then
+
+    def ended(self) -> bool:
+        """Whether it is complete. One with a dead engine never is: its end comes with the engine's."""
+        try:
+            return bool(MPI.Request.Testall(self.requests))
+        except MPI.Exception:
+            return False
+
+
+def _bytes(piece: Any) -> list[Any]:
+    return [piece, MPI.BYTE]

@@ -1,0 +1,234 @@
+"""The clients: who is there, who is away, and what each has said."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from .. import _version
+from ..wire import memory, messages
+from .answers import ANSWERS, LATER, BadQuery
+from .requests import Requests
+from .session import Session, is_expired
+
+if TYPE_CHECKING:
+    from .controller import Controller
+
+log = logging.getLogger(__name__)
+
+TOGETHER = 0.001  # seconds that replies wait for their companions
+SHOWN = 1000  # requests with waiting results that a new client is told of
+
+
+class Clients:
+    """The sessions of all clients.
+
+    Parameters
+    ----------
+    controller : Controller
+        What they ask for.
+    sockets : list of zmq.Socket
+        ROUTER sockets, bound.
+    """
+
+    def __init__(self, controller: Controller, sockets: list[zmq.Socket]) -> None:
+        self.controller = controller
+        self.sockets = sockets
+        self.monitors = [socket.get_monitor_socket(zmq.EVENT_DISCONNECTED) for socket in sockets]
+        for monitor in self.monitors:
+            monitor.setsockopt(zmq.LINGER, 0)
+        self.sessions: dict[bytes, Session] = {}
+        self.requests = Requests(controller)
+        self._by_descriptor: dict[int, Session] = {}
+        self._held_since = 0.0
+        self._place = memory.place()
+
+    # -- what the loop calls ----------------------------------------------------------------------------
+
+    def receive(self, socket: zmq.Socket, name: bytes) -> None:
+        """Take in the rest of a message from the client `name`."""
+        frame = socket.recv(copy=False)
+        frames = socket.recv_multipart(copy=False) if frame.more else []
+        try:
+            message = messages.from_client(frame.buffer)
+        except messages.MalformedMessage as e:
+            log.warning("dropped a malformed message of client %r: %s", name, e)
+            return
+        try:
+            if isinstance(message, messages.Hello):
+                self._hello(socket, name, message, frame.get(zmq.SRCFD))
+                return
+            session = self.sessions.get(name)
+            if session is None:
+                self._refuse(socket, name, "this controller does not know this client")
+                return
+            self._heard(session, message, frames)
+        except (LookupError, ValueError) as e:
+            log.warning("client %r broke the protocol: %s", name, e)
+            self._refuse(socket, name, f"protocol error: {e}")
+
+    def departed(self) -> None:
+        """Connections have closed: their clients are away."""
+        for monitor in self.monitors:
+            while monitor.poll(0):
+                event = recv_monitor_message(monitor)
+                session = self._by_descriptor.pop(event["value"], None)
+                if session is not None and session not in self._by_descriptor.values():
+                    session.disconnect()
+
+    @property
+    def staging(self) -> bool:
+        """Whether data is being read out of a client's memory."""
+        return any(session.staging is not None for session in self.sessions.values())
+
+    @property
+    def holds(self) -> bool:
+        """Whether replies wait to go together."""
+        return any(session.holds for session in self.sessions.values())
+
+    def stage(self) -> None:
+        """Go on with reading clients' data."""
+        if self.staging:
+            self.requests.stage([s for s in self.sessions.values() if s.staging is not None])
+
+    def flush(self) -> None:
+        """Send the replies that are complete, or have waited for others long enough."""
+        held = [s for s in self.sessions.values() if s.holds]
+        if not held:
+            self._held_since = 0.0
+            return
+        now = time.monotonic()
+        self._held_since = self._held_since or now
+        late = now - self._held_since >= TOGETHER
+        for session in held:
+            if session.ripe or late:
+                session.flush()
+        if late:
+            self._held_since = 0.0
+
+    def forget_the_gone(self) -> None:
+        """Drop what is kept for clients that are away, beyond the budget, and clients that need nothing."""
+        self.requests.interrupted(list(self.sessions.values()))
+        keeper = self.controller.keeper
+        keeper.enforce(self.sessions.values())
+        for session in keeper.bygone(self.sessions.values()):
+            del self.sessions[session.name]
+
+    def farewell(self, reason: str) -> None:
+        """The controller leaves: tell all who are there."""
+        for session in self.sessions.values():
+            session.flush()
+            session.send([messages.encode(messages.Farewell(reason))])
+
+    def close(self) -> None:
+        """Close the monitors; the sockets belong to who made them."""
+        for socket, monitor in zip(self.sockets, self.monitors, strict=True):
+            socket.disable_monitor()
+            monitor.close(0)
+
+    # -- coming and going -----------------------------------------------------------------------------------
+
+    def _hello(self, socket: zmq.Socket, name: bytes, hello: messages.Hello, descriptor: int) -> None:
+        if hello.protocol != messages.PROTOCOL:
+            mine = f"mpidirect {_version.__version__}, protocol {messages.PROTOCOL}"
+            theirs = f"mpidirect {hello.version}, protocol {hello.protocol}"
+            self._refuse(socket, name, f"version: the cluster has {mine}, this client {theirs}")
+            return
+        self.departed()  # a descriptor may be in use again
+        session = self.sessions.get(name)
+        resumes = session is not None and hello.resumes
+        if session is None or not hello.resumes:
+            session = self.sessions[name] = Session(name)
+            session.process = self._process_of(hello.memory)
+        self._by_descriptor[descriptor] = session
+        session.socket = socket
+        controller = self.controller
+        welcome = messages.Welcome(
+            messages.PROTOCOL,
+            _version.__version__,
+            controller.facts["python"],
+            controller.facts["cluster"],
+            controller.size,
+            controller.living(),
+            session.inbox.last,
+            resumes,
+            controller.facts,
+            bool(session.process),
+            memory.node(),
+            [] if resumes else self.waiting(session, vanished=True)[-SHOWN:],
+        )
+        if session.send([messages.encode(welcome)]):
+            session.connect(socket, hello.received)
+            session.pump()
+
+    def _process_of(self, shown: messages.Memory | None) -> int:
+        """The client's process, where its memory can be read; else 0."""
+        near = shown is not None and shown.place == self._place != ""
+        if shown is not None and near and memory.can_read(shown.pid, shown.address, shown.cookie):
+            return shown.pid
+        return 0
+
+    def _left(self, session: Session) -> None:
+        """The client will not come back: what it has not got waits for another one."""
+        session.disconnect()
+        session.left = True
+        self.requests.abandon(session)
+        session.upload = None
+        if not session.open and session.outbox.oldest is None:
+            del self.sessions[session.name]
+
+    def _refuse(self, socket: zmq.Socket, name: bytes, reason: str) -> None:
+        refused = Session(name)
+        refused.socket = socket
+        refused.send([messages.encode(messages.Refused(reason))])
+
+    def waiting(self, asker: Session, vanished: bool = False) -> list[str]:
+        """The requests of clients that are away, with results that wait or are to come.
+
+        With `vanished`, only of those that did not say goodbye.
+        """
+        found: dict[str, None] = {}
+        for session in sorted(self.sessions.values(), key=lambda s: s.away):
+            if session is not asker and session.socket is None and not (vanished and session.left):
+                replies = [reply for reply, _, _ in session.waiting() if not is_expired(reply)]
+                ids = [*(reply.id for reply in replies), *session.open]
+                found.update((id, None) for id in ids if id not in session.fetched)
+        return list(found)
+
+    # -- what a client says ---------------------------------------------------------------------------------
+
+    def _heard(self, session: Session, message: Any, frames: list[zmq.Frame]) -> None:
+        session.acknowledged(message.ack)
+        if isinstance(message, messages.Goodbye):
+            self._left(session)
+        elif not isinstance(message, messages.Ack) and session.inbox.accept(
+            message.seq, sum(len(frame) for frame in frames)
+        ):
+            if isinstance(message, messages.Query):
+                self._query(session, message)
+            elif isinstance(message, messages.Release):
+                self.controller.held.release(message.id, message.engine, session)
+            else:
+                self.requests.accepted(session, message, frames)
+        if session.inbox.owes:
+            session.send([messages.encode(messages.Ack(session.inbox.acknowledged()))])
+
+    def _query(self, session: Session, query: messages.Query) -> None:
+        value, error = None, f"this controller can't answer {query.what!r}"
+        find = ANSWERS.get(query.what)
+        if find is not None:
+            try:
+                value, error = find(self.controller, session, query), ""
+            except BadQuery as e:
+                error = str(e)
+            except Exception as e:  # whoever asks waits for an answer
+                log.warning(
+                    "client %s asked %s in a way that can't be answered: %s", session.label, query.what, e
+                )
+                error = f"{query.what!r} can't be asked like that: {e}"
+        if value is not LATER:
+            session.tell(messages.Answer, query.id, value, error)

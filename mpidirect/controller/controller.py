@@ -1,0 +1,346 @@
+"""The controller's loop: it never blocks, never unpickles, never runs user code."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from ..parent import Parent
+from ..wire import memory, messages
+from ..wire.sockets import Doorman
+from .clients import Clients
+from .downloads import DROPPED, Downloads
+from .engines import EngineLink
+from .held import Held
+from .inquiries import Inquiries
+from .keeper import Keeper
+from .recovery import Recovery
+from .scheduler import Job, Scheduler
+from .session import TOO_LARGE, expired
+from .upload import Upload
+
+if TYPE_CHECKING:
+    from .bridge import Bridge
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 200  # messages taken from one socket before the others have their turn
+GRACE = 3.0  # seconds that engines have to leave
+TICK = 0.05  # seconds between looks at what is kept for whom
+
+
+class Controller:
+    """Routes tasks from clients to engines, and their results back.
+
+    Parameters
+    ----------
+    clients : list of zmq.Socket
+        ROUTER sockets, bound, for clients.
+    engines : EngineLink
+        The connections of the engines.
+    bridge : Bridge
+        The way of bulk data.
+    doorman : Doorman or None
+        Who decides about keys, where there are any.
+    facts : dict
+        What is told to each client about the cluster; ``cluster`` is its id.
+    size : int
+        The number of engines.
+    budget : int
+        Bytes of results that are kept for clients that are away.
+    """
+
+    def __init__(
+        self,
+        clients: list[zmq.Socket],
+        engines: EngineLink,
+        bridge: Bridge,
+        doorman: Doorman | None,
+        facts: dict[str, Any],
+        size: int,
+        budget: int = 1 << 30,
+    ) -> None:
+        self.link = engines
+        self.bridge = bridge
+        self.doorman = doorman
+        self.facts = facts
+        self.size = size
+        self.clients = Clients(self, clients)
+        self.held = Held(self._forget)
+        self.keeper = Keeper(budget, self.held)
+        self.downloads = Downloads(bridge, self.keeper)
+        self.scheduler = Scheduler(self)
+        self.engines: dict[int, messages.EngineInfo] = {}
+        self.lost: dict[int, str] = {}
+        self.stopping: float | None = None
+        self._ticked = 0.0
+        self._joined = False  # whether engines have come that clients have not been told of
+        self._place = memory.place()
+        self._places: dict[int, str] = {}
+        self._nodes = {memory.node(): 0}  # this node, and those of the other engines
+        self._parent = Parent()
+        self.recovery = Recovery(self)
+        self.inquiries = Inquiries(self)
+        self.scheduler.admits = self.recovery.admits
+
+    # -- the loop -----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        try:
+            self._serve()
+        finally:  # whatever ends it, the clients are told
+            self.clients.farewell("it has been stopped" if self.stopping else "its job has ended")
+
+    def _serve(self) -> None:
+        clients = self.clients
+        poller = zmq.Poller()
+        for socket in (*clients.sockets, *clients.monitors, *self.link.sockets):
+            poller.register(socket, zmq.POLLIN)
+        if self.doorman is not None:
+            poller.register(self.doorman.socket, zmq.POLLIN)
+        while not self._finished():
+            self.turn([socket for socket, _ in poller.poll(self._patience())])
+
+    def turn(self, ready: Sequence[zmq.Socket]) -> None:
+        """One turn of the loop: take what has come on these sockets, and do what is due."""
+        clients = self.clients
+        for socket in ready:
+            if socket is self.link.socket:
+                self._drain(socket, self._from_engine)
+            elif socket is self.link.monitor:
+                for engine in self.link.departed():
+                    self.recovery.departed(engine)
+            elif self.doorman is not None and socket is self.doorman.socket:
+                self.doorman.answer()
+            elif socket in clients.monitors:
+                clients.departed()
+            else:
+                self._drain(socket, clients.receive)
+        clients.stage()
+        if self.bridge.busy:
+            while self.bridge.progress():
+                pass
+        self.downloads.look()
+        self.recovery.look()
+        self.inquiries.look()
+        clients.flush()
+        if self._joined:
+            self._joined = False
+            self._tell_engines({})
+        self._tick()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._ticked > TICK:
+            self._ticked = now
+            self.clients.forget_the_gone()
+
+    def _patience(self) -> int:
+        """How long the loop may sleep, in milliseconds."""
+        if self.bridge.lively or self.clients.staging:
+            return 0
+        if self.bridge.busy or self.clients.holds:
+            return 1
+        if self.recovery.busy:
+            return 2
+        return 100 if self.stopping else min(1000, self.inquiries.patience())
+
+    def _finished(self) -> bool:
+        if self._parent.gone():
+            log.error("the process that started this job is gone: leaving")
+            self.stop()
+            return True
+        return self.stopping is not None and (not self.engines or time.monotonic() > self.stopping)
+
+    def _drain(self, socket: zmq.Socket, handle: Any) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                name = socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                handle(socket, name)
+            except Exception:  # one message must not end the cluster
+                log.exception("a message of %r could not be handled", name)
+                while socket.getsockopt(zmq.RCVMORE):
+                    socket.recv()
+
+    # -- engines ---------------------------------------------------------------------------------
+
+    def _from_engine(self, socket: zmq.Socket, name: bytes) -> None:
+        frame = socket.recv(copy=False)
+        frames = socket.recv_multipart() if frame.more else []
+        message = messages.from_engine(frame.bytes)
+        if isinstance(message, messages.Joined):
+            if self.link.joined(name, message.engine, frame.get(zmq.SRCFD)):
+                self._engine_joined(message)
+            return
+        engine = self.link.engine_of(name)
+        if isinstance(message, messages.Done):
+            self._engine_done(engine, message, frames)
+        elif isinstance(message, messages.Moved):
+            for reader in self.held.moved(message.id, engine, message.addresses):
+                reader.tell(messages.Elsewhere, message.id, engine, message.addresses)
+        elif isinstance(message, messages.Again):
+            job = self.scheduler.job(engine, message.id)
+            if job is not None:
+                job.payload.again.add(engine)
+                self.bridge.send(engine, job.payload.bulk_for_all())
+        elif isinstance(message, messages.Fetched):
+            self._engine_fetched(engine, message.id)
+        elif isinstance(message, messages.Aborted):
+            for id in message.ids:
+                job = self.scheduler.done(engine, id)
+                if job is not None:
+                    self.fail(job, engine, "TaskAborted", "aborted before it began", "aborted")
+            self.scheduler.next(engine)
+        elif isinstance(message, messages.Revoked):
+            for other in self.engines:
+                self.send_control(other, messages.Nudge())
+        elif isinstance(message, messages.Repaired):
+            self.recovery.repaired(engine, message)
+        elif isinstance(message, messages.Located):
+            self.inquiries.located(engine, message)
+
+    def _engine_joined(self, joined: messages.Joined) -> None:
+        node = self._nodes.setdefault(joined.node, len(self._nodes))
+        self.engines[joined.engine] = messages.EngineInfo(joined.engine, joined.host, joined.pid, node)
+        self._places[joined.engine] = joined.place
+        self.scheduler.add(joined.engine)
+        if len(self.engines) == self.size:
+            log.info("all %d engines are there", self.size)
+        self._joined = True  # many come at once: clients are told once a turn
+
+    def _engine_fetched(self, engine: int, task: str) -> None:
+        """An engine has read a request's data; when all have, the client may change it."""
+        job = self.scheduler.job(engine, task)
+        if job is not None and engine in job.fetching:
+            job.fetching.discard(engine)
+            if not job.fetching:
+                job.client.tell(messages.Taken, task)
+
+    def _engine_done(self, engine: int, done: messages.Done, frames: list[bytes]) -> None:
+        job = self.scheduler.done(engine, done.id)
+        if job is None:
+            log.warning("engine %d answered %s, which it was not asked", engine, done.id)
+            return
+        bulk = [size for size in done.frames if size >= messages.BULK]
+
+        def finish(pieces: Any) -> None:
+            if pieces is None:  # it died while they were on their way
+                self.fail(job, engine, "EngineError", self.lost[engine])
+                return
+            reply = messages.Reply(
+                done.id,
+                engine,
+                done.status,
+                done.frames,
+                done.started,
+                done.completed,
+                done.stdout,
+                done.stderr,
+                done.failure,
+                done.addresses,
+                self.engines[engine].pid if done.addresses else 0,
+            )
+            if pieces is DROPPED:
+                self.reply(job, expired(reply, TOO_LARGE))
+            else:
+                self.reply(job, reply, frames, pieces)
+
+        if done.addresses:
+            self.held.add(done.id, engine, job.client, done.addresses, sum(done.frames))
+            finish(())
+        elif bulk:
+            self.downloads.receive(engine, job.client, bulk, finish)
+        else:
+            finish(())
+        if done.left:
+            self.recovery.left(done.left)
+        self.scheduler.next(engine)
+
+    def engine_lost(self, engine: int, why: str) -> None:
+        """An engine is gone: its tasks end with an error that says so."""
+        info = self.engines.pop(engine, None)
+        if info is None:
+            return
+        self.held.engine_lost(engine)
+        jobs = self.scheduler.remove(engine)
+        if self.stopping:
+            return
+        for other in self.engines:
+            self.send_control(other, messages.Broken())
+        reason = f"engine {engine} (process {info.pid} on {info.host}) died: {why}"
+        log.error("%s; %d tasks were on it", reason, len(jobs))
+        self.lost[engine] = reason
+        words = self.recovery.last_words(engine)
+        self.bridge.forget(engine)
+        self.downloads.forget(engine)
+        for job in jobs:
+            self.fail(job, engine, "EngineError", reason, traceback=words)
+        self._tell_engines({engine: reason})
+        self.recovery.died(engine, reason)
+
+    def _tell_engines(self, lost: dict[int, str]) -> None:
+        living = self.living()
+        for session in self.clients.sessions.values():
+            session.tell(messages.Engines, living, lost)
+
+    def living(self) -> list[messages.EngineInfo]:
+        """The engines that live, in order."""
+        return [self.engines[k] for k in sorted(self.engines)]
+
+    def fail(
+        self, job: Job, engine: int, ename: str, evalue: str, status: str = "error", traceback: str = ""
+    ) -> None:
+        """End a task that its engine will not answer."""
+        job.open.discard(engine)
+        now = time.time()
+        failure = messages.Failure(ename, evalue, traceback, job.method)
+        reply = messages.Reply(job.id, engine, status, [], now, now, "", "", failure)
+        self.reply(job, reply)
+
+    def reply(
+        self, job: Job, reply: messages.Reply, inline: Sequence[Any] = (), bulk: Sequence[Any] = ()
+    ) -> None:
+        """Send a reply to the client that asked, and to others that have asked for it since."""
+        job.client.reply(reply, inline, bulk, not job.open)
+        for other in job.followers:
+            other.reply(self.held.shown_to(other, reply), inline, bulk, not job.open)
+
+    def stop(self) -> None:
+        """Tell the engines to leave; the loop ends when they have, or in a few seconds."""
+        if self.stopping is None:
+            self.stopping = time.monotonic() + GRACE
+            for engine in self.engines:
+                self.send_control(engine, messages.Stop())
+                self.link.send_task(engine, [messages.encode(messages.Stop())])
+
+    # -- what the scheduler asks for -----------------------------------------------------------
+
+    def send_task(self, engine: int, job: Job) -> None:
+        """Send a task: header and small frames by ZeroMQ, bulk frames by MPI."""
+        payload: Upload = job.payload
+        self.link.send_task(engine, payload.inline_for(engine))
+        if job.bulk and not payload.direct:
+            pieces = payload.bulk_for(engine)
+            if pieces:
+                self.bridge.send(engine, pieces)
+
+    def send_control(self, engine: int, message: messages.Message) -> None:
+        """Send a message to the engine's control thread."""
+        self.link.send_control(engine, messages.encode(message))
+
+    def _forget(self, task: str, engine: int) -> None:
+        """An engine need not hold this result, or this shared memory, any longer."""
+        if engine in self.engines:
+            self.send_control(engine, messages.Forget([task]))
+
+    def near(self, targets: Sequence[int]) -> bool:
+        """Whether all of these engines share memory with this process, and so with its clients."""
+        return bool(self._place) and all(self._places.get(t) == self._place for t in targets)

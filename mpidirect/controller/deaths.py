@@ -1,0 +1,45 @@
+"""What can be found out about an engine's end: how it ended, and what it wrote last."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+TAIL = 20  # lines of a log that are shown
+_BYTES = 4096
+
+
+def verdict(directory: Path, engine: int) -> str:
+    """How the engine ended, from the note of its guard; empty while there is none."""
+    try:
+        code = int((directory / f"rank-{engine + 1}.exit").read_text())
+    except (OSError, ValueError):
+        return ""
+    if code <= 128:
+        return f"it exited with code {code}"
+    try:
+        name = signal.Signals(code - 128).name
+    except ValueError:
+        return f"it exited with code {code}"
+    return f"it was ended by {name}{_MEANINGS.get(name, '')}"
+
+
+_MEANINGS = {
+    "SIGKILL": ", by hand, by the batch system, or by the kernel because memory ran out",
+    "SIGSEGV": ", a segmentation fault: C code used memory that is not its own",
+    "SIGABRT": ": C code gave up",
+    "SIGBUS": ": C code used memory that is not there; is /dev/shm full?",
+}
+
+
+def last_words(directory: Path, engine: int) -> str:
+    """The end of the engine's log, with a line that says what it is; empty if there is none."""
+    path = directory / f"engine-{engine}.log"
+    try:
+        with path.open("rb") as log:
+            log.seek(0, 2)
+            log.seek(max(0, log.tell() - _BYTES))
+            lines = log.read().decode(errors="replace").splitlines()[-TAIL:]
+    except OSError:
+        return ""
+    return "\n".join([f"The end of {path}:", *lines]) if lines else ""

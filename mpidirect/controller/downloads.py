@@ -1,0 +1,93 @@
+"""Bulk results on their way from the engines: taken only as fast as their clients take them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..wire.messages import chunks
+from .keeper import ROOM
+from .session import Session
+
+if TYPE_CHECKING:
+    from .bridge import Bridge
+    from .keeper import Keeper
+
+Then = Callable[[Any], None]  # gets the chunks; None if the engine died; DROPPED if there was no room
+DROPPED = object()
+
+
+class _Result(NamedTuple):
+    session: Session
+    sizes: Sequence[int]
+    then: Then
+
+
+class Downloads:
+    """Receives results over MPI.
+
+    An engine whose result nobody takes waits with it.  But not for a client that is away, or that does
+    not read: for it results are kept within the budget, and one that is larger is not kept at all.
+
+    Parameters
+    ----------
+    bridge : Bridge
+        Receives.
+    keeper : Keeper
+        Knows who does not read.
+    """
+
+    def __init__(self, bridge: Bridge, keeper: Keeper) -> None:
+        self.bridge = bridge
+        self.keeper = keeper
+        self._waiting: dict[int, deque[_Result]] = {}  # by engine, whose results come in order
+        self._discarding: set[int] = set()  # engines with more to come of what is not kept
+
+    def receive(self, engine: int, session: Session, sizes: Sequence[int], then: Then) -> None:
+        """Receive bulk frames of these sizes for a client, as soon as there is room."""
+        self._waiting.setdefault(engine, deque()).append(_Result(session, sizes, then))
+        self.look()
+
+    def look(self) -> None:
+        """Begin what there is room for now."""
+        for engine, queue in list(self._waiting.items()):
+            while queue and engine not in self._discarding and self._has_room(queue[0]):
+                self._begin(engine, queue.popleft())
+            if not queue:
+                del self._waiting[engine]
+
+    def forget(self, engine: int) -> None:
+        """The engine is gone, and what it had."""
+        for result in self._waiting.pop(engine, ()):
+            result.then(None)
+
+    def _has_room(self, result: _Result) -> bool:
+        session = result.session
+        return self._is_idle(session) or session.outbox.kept + session.coming < ROOM
+
+    def _is_idle(self, session: Session) -> bool:
+        return session.socket is None or session in self.keeper.stalled
+
+    def _begin(self, engine: int, result: _Result) -> None:
+        session, size = result.session, sum(result.sizes)
+        if self._is_idle(session) and size > self.keeper.budget:
+            self._discard(engine, [b - a for size in result.sizes for a, b in chunks(size)], result.then)
+            return
+        session.coming += size
+
+        def arrived(pieces: Any) -> None:
+            session.coming -= size
+            result.then(pieces)
+
+        self.bridge.receive(engine, result.sizes, arrived)
+
+    def _discard(self, engine: int, pieces: list[int], then: Then) -> None:
+        """Receive piece by piece what is not kept: the engine must get rid of it."""
+        if not pieces:
+            self._discarding.discard(engine)
+            then(DROPPED)
+            return
+        self._discarding.add(engine)
+        first, *rest = pieces
+        self.bridge.receive(engine, [first], lambda got: self._discard(engine, rest if got else [], then))

@@ -1,0 +1,152 @@
+"""Questions whose answer takes a moment: interrupts, until the engines are back; and where engines are."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from ..wire import messages
+
+if TYPE_CHECKING:
+    from .controller import Controller
+    from .session import Session
+
+log = logging.getLogger(__name__)
+
+LOCATING = 0.5  # seconds that an engine has to tell where it is
+
+
+class Inquiry:
+    """A question under way.
+
+    Parameters
+    ----------
+    session, query
+        Who asked what.
+    tasks : dict of int to str
+        Of each engine that is asked, the task that it is about.
+    begins, ends : float
+        When to begin, and when to answer whatever has been found out.
+    """
+
+    def __init__(
+        self, session: Session, query: messages.Query, tasks: dict[int, set[str]], begins: float, ends: float
+    ) -> None:
+        self.session = session
+        self.query = query
+        self.tasks = tasks
+        self.begins = begins
+        self.ends = ends
+        self.found: dict[int, str] = {}
+        self.number = next(_numbers)
+        self.begun = False
+        self.located = False  # whether the engines have been asked where they are
+        self.interrupts = True
+
+
+_numbers = itertools.count(1)
+
+
+class Inquiries:
+    """All that are under way.
+
+    Parameters
+    ----------
+    controller : Controller
+        Who answers.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller = controller
+        self._open: list[Inquiry] = []
+
+    def patience(self) -> int:
+        """Milliseconds until something is due."""
+        if not self._open:
+            return 1000
+        now = time.monotonic()
+        due = [
+            i.ends - LOCATING if i.begun and not i.located else i.ends if i.begun else i.begins
+            for i in self._open
+        ]
+        return max(1, min(1000, int(1000 * (min(due) - now)) + 1))
+
+    def interrupt(
+        self, session: Session, query: messages.Query, ids: list[str] | None, within: float, delay: float
+    ) -> None:
+        """Interrupt what runs, or tasks with these ids; answer when the engines are back.
+
+        The answer has the engines that are not back, and where they are.
+        """
+        tasks: dict[int, set[str]] = {}
+        for engine in query.targets:
+            there = self.controller.scheduler.engines.get(engine)
+            if there is not None and there.sent:
+                wanted = [next(iter(there.sent))] if ids is None else [id for id in ids if id in there.sent]
+                if wanted:
+                    tasks[engine] = set(wanted)
+        now = time.monotonic()
+        self._open.append(Inquiry(session, query, tasks, now + delay, now + delay + within))
+        self.look()
+
+    def where(self, session: Session, query: messages.Query) -> None:
+        """Ask engines where they are."""
+        now = time.monotonic()
+        tasks: dict[int, set[str]] = {
+            engine: set() for engine in query.targets if engine in self.controller.engines
+        }
+        inquiry = Inquiry(session, query, tasks, now, now + LOCATING)
+        inquiry.interrupts, inquiry.begun = False, True
+        self._open.append(inquiry)
+        self._locate(inquiry)
+
+    def look(self) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        for inquiry in list(self._open):
+            if inquiry.interrupts:
+                self._look_at(inquiry, now)
+            if now >= inquiry.ends or not self._missing(inquiry):
+                self._answer(inquiry)
+
+    def _look_at(self, inquiry: Inquiry, now: float) -> None:
+        job = self.controller.scheduler.job
+        inquiry.tasks = {
+            engine: left
+            for engine, tasks in inquiry.tasks.items()
+            if (left := {task for task in tasks if job(engine, task) is not None})
+        }
+        if not inquiry.begun and now >= inquiry.begins:
+            inquiry.begun = True
+            for engine, tasks in inquiry.tasks.items():
+                for task in tasks:
+                    self.controller.send_control(engine, messages.Signal(signal.SIGINT, task))
+        if not inquiry.located and now >= inquiry.ends - LOCATING:
+            self._locate(inquiry)
+
+    def _locate(self, inquiry: Inquiry) -> None:
+        inquiry.located = True
+        for engine in inquiry.tasks:
+            self.controller.send_control(engine, messages.Locate(inquiry.number))
+
+    def located(self, engine: int, message: messages.Located) -> None:
+        """An engine tells where it is."""
+        for inquiry in self._open:
+            if inquiry.number == message.number and engine in inquiry.tasks:
+                inquiry.found[engine] = message.where
+        self.look()
+
+    def _missing(self, inquiry: Inquiry) -> bool:
+        """Whether something is still to come."""
+        if inquiry.interrupts:
+            return bool(inquiry.tasks) or self.controller.recovery.repairing
+        return any(e in self.controller.engines and e not in inquiry.found for e in inquiry.tasks)
+
+    def _answer(self, inquiry: Inquiry) -> None:
+        self._open.remove(inquiry)
+        silent = "in a call that does not let go of Python's lock"
+        value = {engine: inquiry.found.get(engine, silent) for engine in sorted(inquiry.tasks)}
+        inquiry.session.tell(messages.Answer, inquiry.query.id, value)

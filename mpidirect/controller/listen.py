@@ -1,0 +1,191 @@
+"""Where the controller listens: its sockets, its keys, its connection file; made and unmade here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import zmq
+
+from .. import allocation
+from ..errors import ConfigError
+from ..wire import connection_file, messages
+from ..wire.directories import private_directory, socket_directory
+from ..wire.job_file import JobSpec
+from ..wire.sockets import CLIENTS, ENGINES, Doorman, KeyPair, new_keys, serve, tune
+from .bridge import Bridge
+from .controller import Controller
+from .engines import EngineLink
+
+log = logging.getLogger(__name__)
+
+
+class Invitation(NamedTuple):
+    """What an engine needs to connect; it travels by MPI."""
+
+    addresses: list[str]
+    server_key: bytes
+    engine_keys: KeyPair | None
+
+
+class Listener:
+    """The controller's sockets and files, from the start of the job to its end.
+
+    Parameters
+    ----------
+    spec : JobSpec
+        What the launcher asks for.
+    world : world.World
+        The communicators.
+    tolerance : tolerance.Tolerance
+        What this job can survive.
+    """
+
+    def __init__(self, spec: JobSpec, world: Any, tolerance: Any) -> None:
+        self.spec = spec
+        self.world = world
+        self.tolerance = tolerance
+        self.context = zmq.Context()
+        self.server, self.client_keys, self.engine_keys = new_keys(), new_keys(), new_keys()
+        self.directory = private_directory(socket_directory(spec.cluster))
+        self.doorman = Doorman(
+            self.context, {CLIENTS: self.client_keys.public, ENGINES: self.engine_keys.public}
+        )
+        self.local = self._router(None, CLIENTS)
+        self.local.bind(f"ipc://{self.directory}/client")
+        self.remote = self._router(self.server, CLIENTS)
+        ip = spec.ip or "127.0.0.1"
+        port = _bind(self.remote, interface_address(ip), spec.port)
+        hosts = own_addresses() if ip == "*" else [interface_address(ip)]
+        self.addresses = [f"ipc://{self.directory}/client", *(f"tcp://{host}:{port}" for host in hosts)]
+        self.engine_addresses: list[str] = []
+        self.engines = EngineLink(self._engine_socket())
+
+    def _router(self, keys: KeyPair | None, domain: bytes) -> zmq.Socket:
+        router = serve(tune(self.context.socket(zmq.ROUTER), linger=500), keys, domain)
+        if domain == CLIENTS:
+            # clients send nothing larger than a chunk in one piece; encryption adds a little
+            router.setsockopt(zmq.MAXMSGSIZE, messages.CHUNK + 1024)
+        router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        router.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        return router
+
+    def _engine_socket(self) -> zmq.Socket:
+        """On one host a private directory is the safest and the fastest; between hosts, CURVE."""
+        if self.world.one_host:
+            router = self._router(None, ENGINES)
+            self.engine_addresses = [f"ipc://{self.directory}/engines"]
+            router.bind(self.engine_addresses[0])
+        else:
+            router = self._router(self.server, ENGINES)
+            port = router.bind_to_random_port("tcp://*")
+            self.engine_addresses = [f"tcp://{host}:{port}" for host in own_addresses()]
+        return router
+
+    def invitation(self) -> Invitation:
+        """What the engines need to connect."""
+        keys = None if self.world.one_host else self.engine_keys
+        return Invitation(self.engine_addresses, self.server.public, keys)
+
+    def controller(self) -> Controller:
+        """The controller on these sockets."""
+        facts = {
+            "cluster": self.spec.cluster,
+            "profile": self.spec.profile,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "python": platform.python_version(),
+            "mpi": mpi_library(),
+            "logs": self.spec.log_directory,
+            "fault_tolerance": self.tolerance.facts(),
+            "started": time.time(),
+        }
+        bridge = Bridge(self.world.private, self.world.spread)
+        clients = [self.local, self.remote]
+        return Controller(
+            clients, self.engines, bridge, self.doorman, facts, self.spec.engines, self.spec.budget
+        )
+
+    def publish(self) -> None:
+        """Write the connection file: from now on clients can come."""
+        info = connection_file.ConnectionInfo(
+            cluster=self.spec.cluster,
+            addresses=self.addresses,
+            server_key=self.server.public.decode(),
+            client_key=self.client_keys.public.decode(),
+            client_secret=self.client_keys.secret.decode(),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            engines=self.spec.engines,
+            profile=self.spec.profile,
+            mpi=mpi_library(),
+            started=time.time(),
+            ends=allocation.ends(),
+            warning=self.spec.walltime_warning,
+        )
+        connection_file.write(info, Path(self.spec.connection_file))
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Path(self.spec.connection_file).unlink(missing_ok=True)
+        self.engines.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.context.destroy(linger=500)
+
+
+def mpi_library() -> str:
+    """The MPI that is in use, in a line."""
+    from mpi4py import MPI
+
+    return MPI.Get_library_version().splitlines()[0].partition(",")[0].strip()
+
+
+def _bind(router: zmq.Socket, ip: str, port: str) -> int:
+    """Bind to `port`: ``0`` for any, one, or a range ``first-last``; returns the one that it is."""
+    first, _, last = port.partition("-")
+    try:
+        low, high = int(first), int(last or first)
+    except ValueError:
+        raise ConfigError(f"port {port!r} is neither a port nor a range like 5000-5100") from None
+    if low == 0:
+        return router.bind_to_random_port(f"tcp://{ip}")
+    for candidate in range(low, high + 1):
+        try:
+            router.bind(f"tcp://{ip}:{candidate}")
+        except zmq.ZMQError as e:
+            if e.errno != zmq.EADDRINUSE:
+                raise ConfigError(f"can't listen on {ip}:{candidate}: {e.strerror}") from None
+            continue
+        return candidate
+    raise ConfigError(f"no port of {port} is free on {ip}: choose others with --port")
+
+
+def own_addresses() -> list[str]:
+    """This host's IPv4 addresses, those that others can reach first."""
+    import psutil
+
+    found = []
+    status = psutil.net_if_stats()
+    for name, addresses in psutil.net_if_addrs().items():
+        if name in status and not status[name].isup:
+            continue
+        found += [a.address for a in addresses if a.family == socket.AF_INET]
+    return sorted(found, key=lambda address: address.startswith("127."))
+
+
+def interface_address(name: str) -> str:
+    """The address of an interface, given its name; any other text is an address already."""
+    import psutil
+
+    for address in psutil.net_if_addrs().get(name, []):
+        if address.family == socket.AF_INET:
+            return address.address
+    return name

@@ -1,0 +1,157 @@
+"""What clients ask for, and the data of it, on its way to the engines."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from ..wire import messages
+from .scheduler import Job
+from .session import Session
+from .upload import Upload
+
+if TYPE_CHECKING:
+    from .controller import Controller
+
+log = logging.getLogger(__name__)
+
+INTERRUPTED = 5.0  # seconds that engines wait for the rest of the data of a client that is away
+
+
+class Requests:
+    """Takes the clients' requests in order, as far as their data is at hand.
+
+    Parameters
+    ----------
+    controller : Controller
+        Where they go.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller = controller
+
+    def accepted(self, session: Session, message: Any, frames: list[zmq.Frame]) -> None:
+        """A request, or a piece of its data, has come."""
+        if isinstance(message, messages.Request):
+            if session.upload is not None:
+                raise ValueError("a request came before the data of the one before it")
+            if message.id in session.open or not message.id.startswith(f"{session.label}-"):
+                raise ValueError("a request's id is not the client's own, or is in use")
+            session.backlog.append((message, frames))
+            self._take(session)
+        elif session.useless:
+            session.useless -= 1
+        else:
+            job = session.upload
+            if job is None or len(frames) != 1:
+                raise ValueError("data came that belongs to no request")
+            self._chunk(session, job, frames[0])
+
+    def _take(self, session: Session) -> None:
+        scheduler = self.controller.scheduler
+        while session.backlog and session.staging is None:
+            request, frames = session.backlog.popleft()
+            upload = Upload(request, frames, session.process)
+            job = Job(request.id, session, request.method, request.targets, upload)
+            if not upload.bulk:
+                self._submit(job)
+            elif not request.addresses:
+                session.upload = job
+            elif self.controller.near(request.targets) and scheduler.idle(request.targets):
+                upload.direct = True
+                job.fetching = set(request.targets)
+                self._submit(job)
+            else:
+                session.staging = job
+
+    def _chunk(self, session: Session, job: Job, frame: zmq.Frame) -> None:
+        """The next bytes of a request: kept, or passed on at once where its engines wait for them."""
+        upload = job.payload
+        group, piece = upload.add(frame)
+        if upload.early:
+            self._pass_on(job, group, piece)
+        if not upload.missing:
+            session.upload = None
+            if upload.early:
+                self._seal(job, complete=True)
+            else:
+                self._submit(job)
+        elif not upload.early and upload.soon and self.controller.scheduler.idle(job.targets):
+            upload.early = True
+            self._submit(job)
+
+    def _pass_on(self, job: Job, group: int, piece: Any) -> None:
+        upload, bridge = job.payload, self.controller.bridge
+        together = upload.spread and group == 0
+        if together and bridge.spread is not None:
+            bridge.send_all([piece])
+            return
+        for engine in upload.targets_of(group):
+            # where a collective broke, the engines that have noticed want everything again
+            if engine in job.open and (not together or engine in upload.again):
+                bridge.send(engine, [piece])
+
+    def _seal(self, job: Job, complete: bool) -> None:
+        for engine in job.targets:
+            if engine in job.open:
+                self.controller.bridge.send(engine, [bytes([complete])])
+
+    def _submit(self, job: Job) -> None:
+        controller = self.controller
+        session = job.client
+        session.open[job.id] = job
+        upload = job.payload
+        upload.spread = (
+            upload.bulk
+            and not upload.direct
+            and upload.request.op != "share"
+            and controller.bridge.spread is not None
+            and len(job.targets) == controller.size
+            and controller.scheduler.idle(job.targets)
+        )
+        upload.prepare(bool(session.process) and controller.near(job.targets))
+        together = upload.bulk_for_all()
+        if together:
+            controller.bridge.send_all(together)
+        for engine in controller.scheduler.submit(job):
+            why = controller.lost.get(engine, f"there is no engine {engine}")
+            controller.fail(job, engine, "EngineError", why)
+
+    # -- data that is read, or does not come -----------------------------------------------------------
+
+    def stage(self, sessions: list[Session]) -> None:
+        """Read a bit of the requests that must be kept here out of their clients' memory."""
+        for session in sessions:
+            job = session.staging
+            try:
+                job.payload.stage()
+            except OSError as e:
+                session.staging = None
+                for engine in job.targets:
+                    self.controller.fail(job, engine, "EngineError", f"the client's data can't be read: {e}")
+            else:
+                if not job.payload.missing:
+                    session.staging = None
+                    session.tell(messages.Taken, job.id)
+                    self._submit(job)
+            self._take(session)
+
+    def abandon(self, session: Session) -> None:
+        """The client is away in the middle of a request: its engines must not wait for the data."""
+        job = session.upload
+        if job is not None and job.payload.early:
+            session.upload = None
+            session.useless = job.payload.missing  # should the client come back, it sends them
+            while job.payload.missing:
+                self._pass_on(job, *job.payload.fill())
+            self._seal(job, complete=False)
+
+    def interrupted(self, sessions: list[Session]) -> None:
+        """Let go of the engines that wait for clients that have been away for long."""
+        now = time.monotonic()
+        for session in sessions:
+            if session.socket is None and session.upload is not None and now - session.away > INTERRUPTED:
+                self.abandon(session)

@@ -1,0 +1,160 @@
+"""The payload of a request as the controller holds it: opaque frames, in chunks, shared by all targets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import zmq
+
+from ..wire import memory, messages
+
+LARGEST = 1 << 40  # bytes of one frame
+MPI_RATE = 4e9  # bytes a second that the controller can send to engines, roughly
+
+
+class Upload:
+    """A request's frames, as they come in and as they go on.
+
+    The bulk of it comes in chunks; or it is in the client's memory, from where the engines read it
+    themselves (`direct`), or the controller (`stage`) when it has to keep it.
+
+    Parameters
+    ----------
+    request : Request
+        The header.
+    frames : list of zmq.Frame
+        The small frames.
+    client : int
+        The client's process, if its memory can be read, else 0.
+
+    Raises
+    ------
+    ValueError
+        When the frames are not those that the header announces.
+    """
+
+    def __init__(self, request: messages.Request, frames: list[zmq.Frame], client: int) -> None:
+        self.request = request
+        self.client = client
+        self.direct = False
+        self.spread = False  # whether what all get goes by a collective
+        self.again: set[int] = set()  # engines for which that broke
+        self.early = False  # whether it goes on while it still comes in
+        self._part = {target: k + 1 for k, target in enumerate(request.targets)}
+        if len(self._part) != len(request.targets) or not self._part:
+            raise ValueError("targets repeat, or there is none")
+        if request.parts and len(request.parts) != len(request.targets):
+            raise ValueError("parts and targets differ in number")
+        groups = [request.frames, *request.parts]
+        if any(not 0 <= size <= LARGEST for group in groups for size in group):
+            raise ValueError("no frame has such a size")
+        small = [[size for size in group if size < messages.BULK] for group in groups]
+        if [len(frame) for frame in frames] != [size for sizes in small for size in sizes]:
+            raise ValueError("the frames are not those that the header announces")
+        inline = iter(frames)
+        self._inline = [[next(inline) for _ in sizes] for sizes in small]
+        self._bulk = [[size for size in group if size >= messages.BULK] for group in groups]
+        self._chunks: list[list[Any]] = [[] for _ in groups]
+        self._expected = self._expect()
+        self.missing = sum(len(messages.chunks(size)) for sizes in self._bulk for size in sizes)
+        self.bulk = self.missing > 0
+        self._bytes = sum(size for sizes in self._bulk for size in sizes)
+        self._arrived = 0
+        self._began = time.monotonic()
+        if request.addresses and (not client or len(request.addresses) != sum(map(len, self._bulk))):
+            raise ValueError("these are not the addresses of the bulk frames")
+
+    def _expect(self) -> Iterator[tuple[int, int, int]]:
+        """Of each chunk that is due: its group, its address at the client (or 0), its size."""
+        addresses = iter(self.request.addresses)
+        due = []
+        for group, sizes in enumerate(self._bulk):
+            for size in sizes:
+                address = next(addresses, 0)
+                for start, stop in messages.chunks(size):
+                    due.append((group, address + start if address else 0, stop - start))
+        return iter(due)  # no generator: with it, a payload would wait for the garbage collector
+
+    def add(self, frame: zmq.Frame) -> tuple[int, Any]:
+        """The next chunk has come; returns whose it is, 0 for all or the number of a part, and its bytes."""
+        group, _, size = next(self._expected)
+        if len(frame) != size:
+            raise ValueError(f"a chunk of {len(frame)} bytes came where {size} were due")
+        return self._take(group, frame.buffer)
+
+    def fill(self) -> tuple[int, Any]:
+        """The next chunk will not come: something else in its place."""
+        group, _, size = next(self._expected)
+        return self._take(group, np.zeros(size, np.uint8))
+
+    def _take(self, group: int, piece: Any) -> tuple[int, Any]:
+        self._chunks[group].append(piece)
+        self._arrived += len(piece)
+        self.missing -= 1
+        return group, piece
+
+    def targets_of(self, group: int) -> list[int]:
+        """The engines that a chunk is for."""
+        targets = self.request.targets
+        return targets if group == 0 else [targets[group - 1]]
+
+    @property
+    def soon(self) -> bool:
+        """Whether the rest will have come by the time that MPI needs for the whole."""
+        elapsed = time.monotonic() - self._began
+        outgoing = sum(self._bulk[0]) * len(self._part) + sum(map(sum, self._bulk[1:]))
+        due = (self._bytes - self._arrived) * elapsed / max(self._arrived, 1)
+        return self._arrived > 0 and due <= outgoing / MPI_RATE
+
+    def stage(self) -> None:
+        """Read the next chunk out of the client's memory; OSError when the client is gone."""
+        group, address, size = next(self._expected)
+        room = np.empty(size, np.uint8)
+        memory.read(self.client, address, room)
+        self._take(group, room)
+
+    # -- what goes to an engine -----------------------------------------------------------------------
+
+    def prepare(self, hold: bool) -> None:
+        """Encode what is the same for all targets: how the bulk goes is decided now."""
+        request = self.request
+        client, addresses = 0, []
+        self._addresses: list[list[int]] = [[] for _ in self._bulk]
+        if self.direct:
+            given = iter(request.addresses)
+            self._addresses = [[next(given) for _ in sizes] for sizes in self._bulk]
+            client, addresses = self.client, self._addresses[0]
+        self._header = messages.encode(
+            messages.Task(
+                request.id,
+                request.op,
+                request.method,
+                request.frames,
+                bool(request.parts),
+                client,
+                addresses,
+                hold,
+                self.spread,
+                self.early,
+            )
+        )
+
+    def inline_for(self, engine: int) -> list[Any]:
+        """What goes to this engine by ZeroMQ."""
+        if not self.request.parts:
+            return [self._header, *self._inline[0]]
+        k = self._part[engine]
+        part = messages.encode(messages.Part(self.request.parts[k - 1], self._addresses[k]))
+        return [self._header, part, *self._inline[0], *self._inline[k]]
+
+    def bulk_for(self, engine: int) -> list[Any]:
+        """What goes to this engine by MPI, point to point."""
+        own = self._chunks[self._part[engine]] if self.request.parts else []
+        return own if self.spread and engine not in self.again else [*self._chunks[0], *own]
+
+    def bulk_for_all(self) -> list[Any]:
+        """What goes to all engines by a collective."""
+        return self._chunks[0] if self.spread else []

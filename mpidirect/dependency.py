@@ -1,0 +1,143 @@
+"""What functions need of an engine: names, modules, its namespace."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import types
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .errors import UnmetDependency
+from .wire.pickles import evaluate, namespace
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Reference:
+    """A name or an expression that stands for its value on the engine.
+
+    Parameters
+    ----------
+    name : str
+        Evaluated in the engine's namespace where the reference arrives: as an argument, inside one, or as
+        a value that is pushed.
+
+    Examples
+    --------
+    >>> dv.scatter("x", range(8))
+    >>> dv.apply_sync(sum, Reference("x"))
+    [1, 5, 9, 13]
+    """
+
+    def __init__(self, name: str) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"illegal name: {name!r}")
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return evaluate, (self.name,)
+
+    def __repr__(self) -> str:
+        return f"<Reference: {self.name!r}>"
+
+
+def interactive(f: _F) -> _F:
+    """Make a function of a module behave as if it had been defined at the prompt.
+
+    It is sent by value, and the engine's namespace is its globals.
+
+    Examples
+    --------
+    >>> @interactive
+    ... def total():
+    ...     return a + b  # of the engine
+    """
+    if isinstance(f, types.FunctionType):
+        # a name that no module has, so that it can't be found by reference
+        f.__module__ = "__main__"
+        f.__qualname__ = f"<interactive>.{f.__qualname__}"
+    return f
+
+
+def require(*needs: Any, **renamed: Any) -> Callable[[Callable[..., Any]], Requiring]:
+    """Decorator: modules are imported on the engine before the function is called.
+
+    Parameters
+    ----------
+    *needs : str or module or function
+        Modules, by name or as they are; functions are put into the engine's namespace.
+    **renamed : str or module
+        The same, under another name, as in ``import numpy as np``.
+
+    Raises
+    ------
+    UnmetDependency
+        On the engine, where one can't be had; the function does not run.
+
+    Examples
+    --------
+    >>> @require("re")
+    ... def findall(pattern, text):
+    ...     return re.findall(pattern, text)
+    >>> @require(np="numpy")
+    ... def total(x):
+    ...     return np.sum(x)
+    """
+    modules: dict[str, str] = {}
+    functions: dict[str, Callable[..., Any]] = {}
+    for need in needs:
+        if isinstance(need, str):
+            modules[need.partition(".")[0]] = need
+        elif isinstance(need, types.ModuleType):
+            modules[need.__name__.partition(".")[0]] = need.__name__
+        elif callable(need) and hasattr(need, "__name__"):
+            functions[need.__name__] = need
+        else:
+            raise TypeError(f"@require takes modules, their names and functions, not {need!r}")
+    for name, need in renamed.items():
+        modules[name] = need if isinstance(need, str) else need.__name__
+
+    def decorate(f: Callable[..., Any]) -> Requiring:
+        return Requiring(f, modules, functions, renamed=frozenset(renamed))
+
+    return decorate
+
+
+class Requiring:
+    """A function with what it needs, made by `require`."""
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        modules: dict[str, str],
+        functions: dict[str, Callable[..., Any]],
+        renamed: frozenset[str] = frozenset(),
+    ) -> None:
+        functools.update_wrapper(self, f)
+        self.f = f
+        self.modules = modules
+        self.functions = functions
+        self.renamed = renamed
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        scope: dict[str, Any] = {**self.functions}
+        for name, module in self.modules.items():
+            try:
+                found = importlib.import_module(module)
+                if name not in self.renamed:
+                    found = importlib.import_module(name)
+            except Exception as e:
+                raise UnmetDependency(f"{module} can't be imported: {type(e).__name__}: {e}") from None
+            scope[name] = found
+        namespace().update(scope)
+        theirs = getattr(self.f, "__globals__", {})
+        for name in scope.keys() - theirs.keys():  # a function of a module looks there, not in the namespace
+            theirs[name] = scope[name]
+        return self.f(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Requiring, (self.f, self.modules, self.functions, self.renamed)
+
+    def __repr__(self) -> str:
+        return f"<{getattr(self.f, '__name__', self.f)} requiring {', '.join(self.modules.values())}>"

@@ -1,0 +1,56 @@
+"""How an engine connects to its controller."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import zmq
+
+from ..errors import ConnectionFailed
+from ..wire import memory, messages
+from ..wire.names import control_name, task_name
+from ..wire.sockets import authenticate, tune
+
+
+@contextmanager
+def connect(invitation: Any, engine: int) -> Iterator[tuple[zmq.Socket, zmq.Socket]]:
+    """The task connection and the control connection of this engine."""
+    context = zmq.Context()
+    memory.permit()
+    address = reachable(invitation.addresses)
+    joined = messages.encode(
+        messages.Joined(engine, socket.gethostname(), os.getpid(), memory.place(), memory.node())
+    )
+    sockets = []
+    for name in (task_name(engine), control_name(engine)):
+        dealer = tune(context.socket(zmq.DEALER), linger=1000)
+        dealer.setsockopt(zmq.ROUTING_ID, name)
+        if invitation.engine_keys is not None:
+            authenticate(dealer, invitation.server_key, invitation.engine_keys)
+        dealer.connect(address)
+        dealer.send(joined)
+        sockets.append(dealer)
+    yield sockets[0], sockets[1]
+    sockets[0].close()  # the control socket belongs to its thread, which ends with the process
+
+
+def reachable(addresses: list[str], timeout: float = 3.0) -> str:
+    """The first of `addresses` that something listens on."""
+    for address in addresses:
+        parts = urlsplit(address)
+        if parts.scheme != "tcp":
+            return address
+        try:
+            socket.create_connection((parts.hostname or "", parts.port or 0), timeout).close()
+        except OSError:
+            continue
+        return address
+    raise ConnectionFailed(
+        f"{socket.gethostname()} reaches the controller at none of {', '.join(addresses)}: "
+        "is there a firewall between the nodes?"
+    )

@@ -1,0 +1,124 @@
+"""The engine's second thread: what must get through while user code runs."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from ..parent import Parent, leave_in_order
+from ..wire import messages
+from . import communicators
+from .communicators import here
+from .data import CONTROLLER
+from .where import where
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+log = logging.getLogger(__name__)
+
+GRACE = 1.0  # seconds that the main thread has to leave by itself
+MOMENT = 0.05  # seconds that an interrupt has to get the main thread out of an MPI call
+NUDGES = 20  # times that MPI is called to let it work
+UNUSED = 32_000  # a tag that no message has
+PATIENCE = 3.0  # the same, out of who knows what
+
+
+class Control(threading.Thread):
+    """Reads the control connection: aborts, signals, the end; and notices when the job is orphaned.
+
+    Parameters
+    ----------
+    engine : Engine
+        Whose thread this is.
+    socket : zmq.Socket
+        The control connection.
+    """
+
+    def __init__(self, engine: Engine, socket: zmq.Socket) -> None:
+        super().__init__(name="mpidirect-control", daemon=True)
+        self.engine = engine
+        self.socket = socket
+        self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._parent = Parent()
+        self._since: float | None = None  # when an interrupt came that the main thread has not noticed yet
+
+    def run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self.socket, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
+        while True:
+            watching = self._since is not None or self._overdue()
+            ready = dict(poller.poll(int(MOMENT * 1000) if watching else 1000))
+            self.engine.shares.expire()
+            if self._parent.gone():
+                self._leave("the process that started this job is gone")
+            if self._monitor in ready:
+                recv_monitor_message(self._monitor)
+                self._leave("the controller is gone")
+            if self.socket in ready:
+                try:
+                    self._handle(messages.for_engine(self.socket.recv()))
+                except Exception:  # MPI tells of a death wherever it likes, and interrupts must work after it
+                    log.exception("a message of the controller could not be handled")
+            self._insist()
+
+    def _handle(self, message: messages.Message) -> None:
+        if isinstance(message, messages.Abort):
+            self.socket.send(messages.encode(messages.Aborted(self.engine.abort(message.ids))))
+        elif isinstance(message, messages.Broken):
+            self.engine.spread.broken = True
+        elif isinstance(message, messages.Forget):
+            self.engine.held.release(message.ids)
+            self.engine.shares.close(message.ids)
+        elif isinstance(message, messages.Signal):
+            self.engine.signalled(message)
+            self._since = time.monotonic()
+        elif isinstance(message, messages.Leave):
+            communicators.leave(message.why, message.epoch, message.dead)
+        elif isinstance(message, messages.Nudge):
+            # A send that nobody receives ends when its target takes notice, which an idle engine does not.
+            for _ in range(NUDGES):
+                self.engine.comm.Iprobe(CONTROLLER, UNUSED)
+        elif isinstance(message, messages.Locate):
+            located = messages.Located(message.number, where() if self.engine.task else "")
+            self.socket.send(messages.encode(located))
+        elif isinstance(message, messages.Stop):
+            self._leave("told to stop")
+
+    def _overdue(self) -> bool:
+        """Whether the main thread is in a communicator that was given up."""
+        at = here.at
+        return at is not None and bool(at[0].left)
+
+    def _insist(self) -> None:
+        """If an interrupt has not reached the main thread, get it out of MPI: no signal can do that."""
+        if self._overdue():
+            self.socket.send(messages.encode(messages.Revoked()))
+        if self._since is None:
+            return
+        waited = time.monotonic() - self._since
+        epoch, at = here.epoch, here.at  # before it is asked whether they matter: the main thread runs on
+        if not self.engine.deaf:
+            self._since = None
+        elif at is not None and waited >= MOMENT:
+            communicators.leave_this(at[0], epoch, f"engine {self.engine.id} was interrupted in its {at[1]}")
+        elif at is None and waited >= PATIENCE:
+            # Perhaps it waits for a request; if it computes, nothing is lost but time.
+            communicators.leave_everything(epoch, f"engine {self.engine.id} was interrupted")
+            self._since = None
+
+    def _leave(self, why: str) -> None:
+        """End this process: by the main thread if it can, else without it."""
+        log.info("leaving: %s", why)
+        self.engine.leaving = True
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        time.sleep(GRACE)
+        log.info("the main thread did not come back: leaving without it")
+        leave_in_order()

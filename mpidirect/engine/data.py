@@ -1,0 +1,120 @@
+"""Bulk data between the controller and this engine: MPI, waiting in a way that can be left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from ..wire import memory
+from ..wire.messages import BULK, chunks
+
+TAG = 1
+CONTROLLER = 0
+_EAGER = 200  # tests in a row before the first pause
+_PAUSES = (0.0, 50e-6, 1e-3)
+
+
+Room = Callable[[int], np.ndarray]  # gives memory of a size to receive into
+
+
+class Incomplete(OSError):
+    """The rest of a task's data will not come."""
+
+
+def wait(requests: list[MPI.Request], hopeless: Callable[[], bool] = bool) -> bool:
+    """Wait for `requests`: test, then yield, then sleep, so that signal handlers run in between.
+
+    Returns False, with requests that go on, if `hopeless` becomes true before.
+    """
+    tries = 0
+    while not MPI.Request.Testall(requests):
+        if hopeless():
+            return False
+        tries += 1
+        time.sleep(_PAUSES[min(tries // _EAGER, len(_PAUSES) - 1)])
+    return True
+
+
+def rooms(sizes: Sequence[int], inline: Iterator[Any], room: Room) -> list[Any]:
+    """The small frames of a task, and memory for the bulk ones."""
+    return [room(size) if size >= BULK else next(inline) for size in sizes]
+
+
+def private(size: int) -> np.ndarray:
+    """Memory that the user's array will own."""
+    return np.empty(size, np.uint8)
+
+
+def _bulk(frames: Sequence[Any]) -> list[Any]:
+    return [frame for frame in frames if len(frame) >= BULK]
+
+
+def receive(comm: MPI.Comm, frames: Sequence[Any]) -> None:
+    """Fill the bulk ones of `frames` with what the controller sends to this engine."""
+    requests = [
+        comm.Irecv([frame[start:stop], MPI.BYTE], CONTROLLER, TAG)
+        for frame in _bulk(frames)
+        for start, stop in chunks(len(frame))
+    ]
+    wait(requests)
+
+
+def check_seal(comm: MPI.Comm) -> None:
+    """Receive the byte behind the bulk; raises `Incomplete` if it says that the client vanished."""
+    seal = np.zeros(1, np.uint8)
+    wait([comm.Irecv([seal, MPI.BYTE], CONTROLLER, TAG)])
+    if not seal[0]:
+        raise Incomplete("the client vanished before its data had arrived")
+
+
+def fetch(pid: int, addresses: Sequence[int], frames: Sequence[Any]) -> None:
+    """Fill the bulk ones of `frames` from the memory of the client's process."""
+    for frame, address in zip(_bulk(frames), addresses, strict=True):
+        memory.read(pid, address, frame)
+
+
+class Spread:
+    """Receives what all engines get, by a collective with the controller as its root.
+
+    Parameters
+    ----------
+    comm : MPI.Comm or None
+        Controller and engines, for this purpose alone: with the first death it is given up.
+    """
+
+    def __init__(self, comm: MPI.Comm | None) -> None:
+        self._comm = comm
+        self._abandoned: list[Any] = []  # MPI may still write there
+        self.broken = False
+
+    def receive(self, frames: Sequence[Any]) -> bool:
+        """Fill the bulk ones of `frames`; False if the collective broke."""
+        assert self._comm is not None
+        bulk = _bulk(frames)
+        requests = []
+        try:
+            for frame in bulk:
+                for start, stop in chunks(len(frame)):
+                    requests.append(self._comm.Ibcast([frame[start:stop], MPI.BYTE], CONTROLLER))
+            complete = wait(requests, lambda: self.broken)
+        except MPI.Exception:  # fault-tolerant MPIs tell of the death themselves
+            complete = False
+        if not complete:
+            self._abandoned.append((requests, bulk))
+        return complete
+
+
+def send(comm: MPI.Comm, frames: Sequence[Any]) -> None:
+    """Send the bulk ones of `frames` to the controller."""
+    views = [memoryview(frame).cast("B") for frame in _bulk(frames)]
+    wait(
+        [
+            comm.Isend([view[start:stop], MPI.BYTE], CONTROLLER, TAG)
+            for view in views
+            for start, stop in chunks(view.nbytes)
+        ]
+    )

@@ -1,0 +1,272 @@
+"""The engine's main thread: takes tasks, runs them, sends what came of them."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import zmq
+
+from ..wire import messages, pickles
+from . import data, interrupts, output, recovery
+from .communicators import here
+from .failures import describe
+from .held import Held
+from .shared import Shares
+from .tasks import OPERATIONS, new_namespace
+
+log = logging.getLogger(__name__)
+
+
+class Leave(BaseException):
+    """Raised in the main thread when the engine is to end."""
+
+
+class Engine:
+    """Runs tasks one after the other.
+
+    Parameters
+    ----------
+    id : int
+        The engine's id: its rank in `engines`.
+    private : MPI.Comm
+        The communicator of controller and engines, for bulk data.
+    spread : MPI.Comm or None
+        The same, for collectives with the controller.
+    restore : Recovery
+        Who makes the engines' communicator anew.
+    tasks : zmq.Socket
+        The task connection; only the main thread uses it.
+    names : dict
+        What the namespace begins with.
+    """
+
+    def __init__(
+        self,
+        id: int,
+        private: Any,
+        spread: Any,
+        restore: recovery.Recovery,
+        tasks: zmq.Socket,
+        names: dict[str, Any],
+    ) -> None:
+        self.id = id
+        self.comm = private
+        self.spread = data.Spread(spread)
+        self.recovery = restore
+        self.tasks = tasks
+        self.names = names
+        self.namespace = new_namespace(**names)
+        self._seen: deque[str] = deque(maxlen=64)  # tasks that have begun or ended; more are never handed out
+        self._aborted: set[str] = set()  # tasks that will not begin, and were answered already
+        self._beginning = threading.Lock()
+        self.held = Held()
+        self.shares = Shares()
+        self.leaving = False
+        self._task = ""  # the id of the task whose user code runs now
+        self._wanted: set[str] = set()  # tasks that are to be interrupted
+        self._ours = False  # whether the SIGINT that comes is our control thread's
+        here.engine = id
+        here.interrupted = self._take_interrupt
+        self._out, self._err = output.collect()
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        signal.signal(signal.SIGINT, self._interrupt)
+        sys.unraisablehook = self._unraisable
+        try:
+            while not self.leaving:
+                frames = self.tasks.recv_multipart()
+                message = messages.for_engine(frames[0])
+                if isinstance(message, messages.Stop):
+                    return
+                if isinstance(message, messages.Task):
+                    self._serve(message, frames[1:])
+                elif isinstance(message, messages.Repair):
+                    self.tasks.send(messages.encode(self.recovery.repair(message)))
+                    recovery.update(self.names, self.namespace)
+        except Leave:
+            return
+        finally:
+            self.leaving = True
+
+    def _serve(self, task: messages.Task, frames: list[bytes]) -> None:
+        """Receive a task's data, run it, send the reply."""
+        started = time.time()
+        try:
+            shared, own = self._receive(task, frames)
+        except OSError as e:  # the client is gone, and its data with it
+            self.shares.abandon()
+            if self._begins(task.id):
+                self._reply(task, "error", [], started, failure=describe(e, task.method))
+            return
+        if not self._begins(task.id):
+            return
+        self._out.begin()
+        self._err.begin()
+        failure: messages.Failure | None = None
+        result: list[Any] = []
+        try:
+            # a collective says itself where it can be interrupted, so that it never leaves others waiting
+            with interrupts.held() if task.op == "collective" else nullcontext():
+                try:
+                    self._task = task.id
+                    if task.op != "collective" and self._take_interrupt():  # it overtook the task
+                        raise KeyboardInterrupt
+                    result = self._run(task, shared, own)
+                finally:
+                    self._task = ""
+        except Leave:
+            raise
+        except BaseException as e:
+            failure = describe(e, task.method)
+            BaseException.with_traceback(e, None)  # not by assignment: user code may have a say in that
+        del shared, own
+        self._wanted.discard(task.id)
+        status = "ok" if failure is None else "error"
+        self._reply(task, status, result, started, self._out.end(), self._err.end(), failure)
+
+    def _begins(self, task: str) -> bool:
+        """Whether the task is to begin: then it can't be aborted any more."""
+        with self._beginning:
+            if task not in self._aborted:
+                self._seen.append(task)
+                return True
+            self._aborted.discard(task)
+            self._wanted.discard(task)
+            return False
+
+    def abort(self, tasks: Sequence[str]) -> list[str]:
+        """Keep these tasks from beginning; returns those that had not begun (the control thread asks)."""
+        with self._beginning:
+            aborted = [task for task in tasks if task not in self._seen and task not in self._aborted]
+            self._aborted.update(aborted)
+        return aborted
+
+    def _receive(self, task: messages.Task, frames: list[bytes]) -> tuple[list[Any], list[Any] | None]:
+        """The task's shared frames, and its own, wherever their bulk is."""
+        part = messages.own_part(frames.pop(0)) if task.own else messages.Part([])
+        sizes = [*task.frames, *part.frames]
+        room = self.shares.room if task.op == "share" else data.private
+        received = data.rooms(sizes, iter(frames), room)
+        count = len(task.frames)
+        if task.client:
+            data.fetch(task.client, [*task.addresses, *part.addresses], received)
+            self.tasks.send(messages.encode(messages.Fetched(task.id)))
+        else:
+            self._receive_bulk(task, received, sizes)
+        return received[:count], received[count:] if task.own else None
+
+    def _receive_bulk(self, task: messages.Task, frames: list[Any], sizes: Sequence[int]) -> None:
+        """What comes over MPI: what all engines get perhaps by a collective, the rest point to point."""
+        together = len(task.frames) if task.spread else 0
+        if together and not self.spread.receive(frames[:together]):
+            self.tasks.send(messages.encode(messages.Again(task.id)))
+            for k, frame in enumerate(frames[:together]):  # the collective may still write into the old ones
+                if len(frame) >= messages.BULK:
+                    frames[k] = data.private(sizes[k])
+            together = 0
+        data.receive(self.comm, frames[together:])
+        if task.sealed:
+            data.check_seal(self.comm)
+
+    def _run(self, task: messages.Task, shared: Sequence[Any], own: Sequence[Any] | None) -> list[Any]:
+        if task.op == "share":
+            return pickles.dumps(self.shares.keep(task.id))
+        mine = None if own is None else pickles.loads(own)
+        return pickles.dumps(OPERATIONS[task.op](self.namespace, pickles.loads(shared), mine))
+
+    def _reply(
+        self,
+        task: messages.Task,
+        status: str,
+        frames: list[Any],
+        started: float,
+        stdout: str = "",
+        stderr: str = "",
+        failure: messages.Failure | None = None,
+    ) -> None:
+        sizes = [len(frame) for frame in frames]
+        inline = [frame for frame in frames if len(frame) < messages.BULK]
+        bulk = len(inline) < len(frames)
+        addresses = self.held.keep(task.id, frames) if bulk and task.hold else []
+        done = messages.Done(
+            task.id, status, sizes, started, time.time(), stdout, stderr, failure, addresses, here.left
+        )
+        self.tasks.send_multipart([_encode(done), *inline])
+        if addresses:
+            moved = self.held.wait(task.id)
+            if moved:
+                self.tasks.send(messages.encode(messages.Moved(task.id, moved)))
+        elif bulk:
+            data.send(self.comm, frames)
+
+    # -- interrupts -----------------------------------------------------------------------------
+
+    def signalled(self, message: messages.Signal) -> None:
+        """A signal for the user's code came; called by the control thread."""
+        if message.signum == signal.SIGINT:
+            self._wanted.add(message.id or self._task)
+            self._ours = True
+        signal.pthread_kill(threading.main_thread().ident or 0, message.signum)
+
+    @property
+    def task(self) -> str:
+        """The id of the task whose user code runs."""
+        return self._task
+
+    @property
+    def deaf(self) -> bool:
+        """Whether the task that runs was to be interrupted, and has not noticed yet."""
+        return bool(self._task) and (self._task in self._wanted or here.pending)
+
+    def _interrupt(self, signum: int, frame: Any) -> None:
+        """SIGINT: raise in user code that is meant, and nowhere else."""
+        if self.leaving:
+            raise Leave
+        ours, self._ours = self._ours, False
+        meant = self._take_interrupt() if ours else bool(self._task)
+        if meant and here.at is not None:
+            here.pending = True  # that call looks for it
+        elif meant:
+            raise KeyboardInterrupt from None
+
+    def _unraisable(self, info: Any) -> None:
+        """What comes where Python can raise nothing, as when it frees an object: an interrupt comes again."""
+        if self._task and isinstance(info.exc_value, KeyboardInterrupt):
+            again = messages.Signal(signal.SIGINT, self._task)
+            threading.Timer(0.01, self.signalled, [again]).start()
+        else:
+            sys.__unraisablehook__(info)
+
+    def _take_interrupt(self) -> bool:
+        """Whether the task that runs is to be interrupted: asked once, it is so once."""
+        if not self._task or self._task not in self._wanted:
+            return False
+        self._wanted.discard(self._task)
+        return True
+
+
+def _encode(done: messages.Done) -> bytes:
+    try:
+        return messages.encode(done)
+    except (UnicodeEncodeError, UnicodeDecodeError):  # lone surrogates in what was printed
+        failure = done.failure
+        if failure is not None:
+            texts = failure.ename, failure.evalue, failure.traceback, failure.method
+            done.failure = messages.Failure(*map(_clean, texts))
+        done.stdout, done.stderr = _clean(done.stdout), _clean(done.stderr)
+        return messages.encode(done)
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

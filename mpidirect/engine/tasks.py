@@ -1,0 +1,128 @@
+"""What an engine can be asked to do: each operation gets what is shared, and its own part."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+from .shared import map_shared
+
+Namespace = dict[str, Any]
+
+_MISSING = object()
+
+
+def apply(namespace: Namespace, shared: Any, own: Any) -> Any:
+    """Call a function: ``(f, args, kwargs)``, and this engine's own arguments in front of the others."""
+    f, args, kwargs = shared
+    mine = () if own is None else own
+    return f(*mine, *args, **kwargs)
+
+
+def call_each(namespace: Namespace, shared: Any, own: Any) -> list[Any]:
+    """Map a function over this engine's part of the sequences."""
+    f, starred = shared
+    if len(own) == 1 and not starred:
+        return [f(item) for item in own[0]]
+    return [f(*items) for items in zip(*own, strict=False)]
+
+
+def push(namespace: Namespace, shared: Any, own: Any) -> None:
+    """Set names; a part of one's own comes as the value of the single name that is shared."""
+    if own is None:
+        namespace.update(shared)
+    else:
+        namespace[shared] = own
+
+
+def pull(namespace: Namespace, shared: Any, own: Any) -> Any:
+    """The value of a name or an expression like ``a.b``, or a list of several."""
+    if isinstance(shared, str):
+        return lookup(namespace, shared)
+    return [lookup(namespace, name) for name in shared]
+
+
+def lookup(namespace: Namespace, name: str) -> Any:
+    """The value of `name`: a plain name, or an expression."""
+    value = namespace.get(name, _MISSING)
+    return eval(name, namespace) if value is _MISSING else value
+
+
+def execute(namespace: Namespace, shared: Any, own: Any) -> Any:
+    """Run source code: by IPython where it is installed, else as plain Python."""
+    code, silent = shared
+    shell = _shell(namespace)
+    if shell is not None:
+        return shell.execute(code, silent)
+    exec(compile(code, "<string>", "exec"), namespace)
+    return None
+
+
+def run_file(namespace: Namespace, shared: Any, own: Any) -> None:
+    """Run a program whose text was sent, as ``__main__`` and in the namespace."""
+    source, filename, argv = shared
+    before = sys.argv, namespace.get("__file__", _MISSING)
+    sys.argv, namespace["__file__"] = [filename, *argv], filename
+    try:
+        exec(compile(source, filename, "exec"), namespace)
+    finally:
+        sys.argv = before[0]
+        if before[1] is _MISSING:
+            namespace.pop("__file__", None)
+        else:
+            namespace["__file__"] = before[1]
+
+
+def clear(namespace: Namespace, shared: Any, own: Any) -> None:
+    """Forget all names but those that an engine begins with."""
+    for name in [n for n in namespace if n not in shared and not n.startswith("__")]:
+        del namespace[name]
+    if _the_shell not in (None, _MISSING):
+        _the_shell.forget()
+
+
+def collective(namespace: Namespace, shared: Any, own: Any) -> None:
+    """Take part in a collective of several engines."""
+    from .collectives import run  # loaded when it is first needed, to start faster
+
+    run(namespace, shared)
+
+
+OPERATIONS: dict[str, Callable[[Namespace, Any, Any], Any]] = {
+    "apply": apply,
+    "map": call_each,
+    "push": push,
+    "pull": pull,
+    "map_shared": map_shared,
+    "execute": execute,
+    "run": run_file,
+    "clear": clear,
+    "collective": collective,
+}
+
+
+def _shell(namespace: Namespace) -> Any:
+    """IPython's shell on `namespace`, made at first use; None where IPython is not installed."""
+    global _the_shell
+    if _the_shell is _MISSING:
+        try:
+            from .shell import Shell
+        except ImportError:
+            _the_shell = None
+        else:
+            _the_shell = Shell(namespace)
+    return _the_shell
+
+
+_the_shell: Any = _MISSING
+
+
+def new_namespace(**names: Any) -> Namespace:
+    """A fresh ``__main__`` with these names in it."""
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module
+    namespace = module.__dict__
+    namespace.update(names)
+    return namespace

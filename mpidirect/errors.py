@@ -1,0 +1,290 @@
+"""What can go wrong, said so that the next step is clear.
+
+Every error of this package derives from `MPIDirectError`.  The names that ipyparallel
+users know (`CompositeError`, `RemoteError`, `TaskAborted`, …) mean the same here.
+"""
+
+from __future__ import annotations
+
+import builtins
+import concurrent.futures
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+__all__ = [
+    "MPIDirectError",
+    "TimeoutError",
+    "RemoteError",
+    "CompositeError",
+    "TaskAborted",
+    "EngineError",
+    "ResultExpired",
+    "NoEnginesRegistered",
+    "UnmetDependency",
+    "UnmetDependencyError",
+    "SerializationError",
+    "CollectiveError",
+    "ClusterNotFound",
+    "ClusterRunning",
+    "NeverStarts",
+    "ConnectionFailed",
+    "AuthenticationFailed",
+    "VersionMismatch",
+    "ControllerLost",
+    "ClientClosed",
+    "ConfigError",
+    "LaunchError",
+]
+
+
+class MPIDirectError(Exception):
+    """The base of all errors of this package."""
+
+
+# One class on Python 3.11 and later, two on 3.10: both `except` clauses must catch ours.
+_TIMEOUTS = tuple(dict.fromkeys([builtins.TimeoutError, concurrent.futures.TimeoutError]))
+
+
+class TimeoutError(MPIDirectError, *_TIMEOUTS):  # type: ignore[misc]
+    """A wait ran out of time; what was waited for may still come."""
+
+
+class NoEnginesRegistered(MPIDirectError):
+    """A call had no engine to go to."""
+
+
+class SerializationError(MPIDirectError, TypeError):
+    """An object could not be pickled, so nothing was sent."""
+
+
+class CollectiveError(MPIDirectError):
+    """A collective between engines did not take place: the message names the engine that it failed on."""
+
+
+class ResultExpired(MPIDirectError, KeyError):
+    """A result is not known here: dropped for lack of room, delivered before, or never asked for."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+
+class ClientClosed(MPIDirectError):
+    """The client was closed before the call ended."""
+
+
+class ConfigError(MPIDirectError, ValueError):
+    """A setting is wrong; the message names the file, the line and what would be right."""
+
+
+class LaunchError(MPIDirectError):
+    """A cluster did not start; the message carries the tail of its log."""
+
+
+class ClusterRunning(LaunchError):
+    """A cluster of this profile runs already."""
+
+
+class NeverStarts(LaunchError):
+    """A job waits in a queue for what will not come; it is still there."""
+
+
+class ConnectionFailed(MPIDirectError, builtins.ConnectionError):
+    """No controller answered."""
+
+
+class ClusterNotFound(ConnectionFailed, FileNotFoundError):
+    """There is no cluster to connect to: no connection file."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+
+class AuthenticationFailed(ConnectionFailed):
+    """A controller answered and refused this client's key."""
+
+
+class VersionMismatch(ConnectionFailed):
+    """Client, controller and engines do not speak the same protocol."""
+
+
+class ControllerLost(ConnectionFailed):
+    """The controller, and with it the cluster, is gone."""
+
+
+class EngineFailure(NamedTuple):
+    """One engine's exception: the entries of `CompositeError.elist`."""
+
+    ename: str
+    evalue: str
+    traceback: str
+    engine_info: dict[str, Any]
+
+
+class RemoteError(MPIDirectError):
+    """An exception that was raised on an engine.
+
+    Attributes
+    ----------
+    ename, evalue : str
+        The exception's class name and its text.
+    traceback : str
+        The traceback as the engine formatted it.
+    engine_info : dict
+        ``engine_id``, ``host``, ``pid`` and ``method`` of the engine and the call.
+    """
+
+    def __init__(
+        self, ename: str, evalue: str, traceback: str = "", engine_info: dict[str, Any] | None = None
+    ) -> None:
+        self.ename = ename
+        self.evalue = evalue
+        self.traceback = traceback
+        self.engine_info = engine_info or {}
+        super().__init__(ename, evalue)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.ename, self.evalue, self.traceback, self.engine_info)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}:{engine_label(self.engine_info)}{self.ename}({self.evalue})>"
+
+    def __str__(self) -> str:
+        head = f"{self.ename}({self.evalue})"
+        return f"{head}\n{self.traceback}" if self.traceback else head
+
+    def render_traceback(self) -> list[str]:
+        """The remote traceback as lines: IPython shows it instead of the local one."""
+        return (self.traceback or f"{self.ename}: {self.evalue}").splitlines()
+
+    def print_traceback(self, excid: int | None = None) -> None:
+        """Print the remote traceback."""
+        print("\n".join(self.render_traceback()))
+
+    print_tracebacks = print_traceback
+
+
+class TaskAborted(RemoteError):
+    """A task was taken out of its engine's queue before it began."""
+
+
+class EngineError(RemoteError):
+    """An engine died while a task was on it or in its queue."""
+
+
+class ExpiredResult(RemoteError, ResultExpired):
+    """A result that was dropped while its client was away: there was no more room."""
+
+
+class UnmetDependency(MPIDirectError):
+    """What `require` asks for could not be had on the engine; the function did not run."""
+
+
+UnmetDependencyError = UnmetDependency  # the document's spelling
+
+
+def engine_label(info: dict[str, Any]) -> str:
+    """``[3:apply]: `` for an engine and the call that it answered."""
+    if not info:
+        return ""
+    return f"[{info.get('engine_id', '?')}:{info.get('method', 'apply')}]: "
+
+
+class CompositeError(MPIDirectError):
+    """The exceptions of one call on several engines.
+
+    Parameters
+    ----------
+    message : str
+        What was called.
+    elist : sequence of EngineFailure
+        One ``(ename, evalue, traceback, engine_info)`` for each engine that failed.
+
+    Examples
+    --------
+    >>> try:
+    ...     dview.execute("1/0", block=True)
+    ... except CompositeError as e:
+    ...     e.print_tracebacks()
+    ...     e.raise_exception(0)  # the first engine's, as a RemoteError
+    """
+
+    tb_limit = 4  # engines whose errors are shown one by one
+
+    def __init__(self, message: str, elist: Sequence[Any] = ()) -> None:
+        super().__init__(message, list(elist))
+        self.msg = message
+        self.elist = [EngineFailure(*entry) for entry in elist]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.elist)})"
+
+    def __str__(self) -> str:
+        return "\n".join([self.msg, *self._summary()])
+
+    def _summary(self) -> list[str]:
+        """A line per engine; beyond `tb_limit`, a line per distinct error."""
+        lines = [_line(failure) for failure in self.elist[: self.tb_limit]]
+        rest: dict[tuple[str, str], list[Any]] = {}
+        for failure in self.elist[self.tb_limit :]:
+            rest.setdefault((failure.ename, failure.evalue), []).append(failure)
+        for (ename, evalue), failures in rest.items():
+            if len(failures) == 1:
+                lines.append(_line(failures[0]))
+            else:
+                engines = compact([f.engine_info.get("engine_id", "?") for f in failures])
+                method = failures[0].engine_info.get("method", "apply")
+                lines.append(f"[{engines}:{method}]: {ename}: {evalue} ({len(failures)} engines)")
+        return lines
+
+    def render_traceback(self, excid: int | None = None) -> list[str]:
+        """The tracebacks as lines: all (the first `tb_limit`), or that of entry `excid`."""
+        chosen = self.elist[: self.tb_limit] if excid is None else [self._entry(excid)]
+        lines: list[str] = []
+        for failure in chosen:
+            lines.append(engine_label(failure.engine_info))
+            lines.extend((failure.traceback or "No traceback available").splitlines())
+            lines.append("")
+        hidden = self._summary()[len(chosen) :] if excid is None else []
+        return lines + hidden + ([f"{type(self).__name__}: {self.msg}"] if hidden else [])
+
+    def print_tracebacks(self, excid: int | None = None) -> None:
+        """Print the engines' tracebacks, or only that of entry `excid`."""
+        print("\n".join(self.render_traceback(excid)))
+
+    print_traceback = print_tracebacks
+
+    def raise_exception(self, excid: int = 0) -> None:
+        """Raise entry `excid` as the `RemoteError` that it was."""
+        failure = self._entry(excid)
+        raise remote_error(failure)
+
+    def _entry(self, excid: int) -> EngineFailure:
+        try:
+            return self.elist[excid]
+        except (IndexError, TypeError):
+            raise IndexError(f"an exception with index {excid} does not exist") from None
+
+
+def _line(failure: EngineFailure) -> str:
+    return f"{engine_label(failure.engine_info)}{failure.ename}: {failure.evalue}"
+
+
+def compact(ids: Sequence[Any]) -> str:
+    """``[0, 1, 2, 5]`` as ``0-2,5``."""
+    runs: list[list[Any]] = []
+    for i in ids:
+        if runs and isinstance(i, int) and runs[-1][1] == i - 1:
+            runs[-1][1] = i
+        else:
+            runs.append([i, i])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def remote_error(failure: EngineFailure) -> RemoteError:
+    """The exception object for one engine's failure: its own class where we have one."""
+    kinds: dict[str, type[RemoteError]] = {
+        "TaskAborted": TaskAborted,
+        "EngineError": EngineError,
+        "ResultExpired": ExpiredResult,
+    }
+    return kinds.get(failure.ename, RemoteError)(*failure)

@@ -1,0 +1,156 @@
+"""One rank of a cluster's job: ``python -m mpidirect.job JOBFILE``, started n + 1 times by a launcher."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from .parent import leave_in_order
+from .wire import job_file
+
+log = logging.getLogger("mpidirect.job")
+
+LEAVING = 5.0  # seconds for the way out, from MPI_Finalize on
+WRONG_WORLD = 3  # exit code when the ranks don't find each other
+
+
+def main(argv: list[str]) -> int:
+    """Run this rank until its cluster ends."""
+    if len(argv) != 2:
+        print("usage: python -m mpidirect.job JOBFILE (launchers do this)", file=sys.stderr)
+        return 2
+    spec = job_file.read(Path(argv[1]))
+    import mpi4py
+
+    mpi4py.rc.finalize = False  # a forked child that exits must not finalize its parent's MPI
+    if _expected_rank() == 0:
+        # One thread uses MPI there; and with locks, Open MPI's TCP deadlocks when a peer dies in a transfer.
+        mpi4py.rc.thread_level = "single"
+    from mpi4py import MPI
+
+    world = MPI.COMM_WORLD
+    if world.size != spec.engines + 1:
+        if world.rank == 0:
+            print(_wrong_world(world.size, spec.engines + 1, MPI), file=sys.stderr, flush=True)
+        return WRONG_WORLD
+    rank = world.rank
+    _log_to(Path(spec.log_directory) / ("controller.log" if rank == 0 else f"engine-{rank - 1}.log"))
+    from . import world as worlds
+    from .tolerance import Tolerance
+
+    tolerance = Tolerance.of(MPI)
+    worlds.forget_launcher()
+    clean = False
+    try:
+        if rank == 0:
+            clean = _controller(spec, worlds.split(), tolerance)
+        else:
+            clean = _engine(worlds.split(), tolerance)
+    except Exception:
+        log.exception("this rank fails")
+        sys.stderr.flush()
+        world.Abort(1)
+    _leave(MPI, clean)
+    return 0
+
+
+def _expected_rank() -> int | None:
+    """This process's rank, as far as its launcher tells before MPI begins."""
+    told = [os.environ[n] for n in ("PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK") if n in os.environ]
+    return int(told[0]) if told and told[0].isdigit() else None
+
+
+def _wrong_world(found: int, wanted: int, MPI: Any) -> str:
+    library = MPI.Get_library_version().splitlines()[0].strip()
+    return (
+        f"mpidirect: this job should have {wanted} ranks, but MPI says that it has {found}.\n"
+        f"The command that started it does not belong to the MPI that mpi4py uses here ({library}).\n"
+        f"Python: {sys.executable}\n"
+        "Remedy: 'mpidirect doctor' shows which mpiexec belongs to it; choose it with --mpiexec."
+    )
+
+
+def _log_to(path: Path) -> None:
+    """Send this rank's output, its C libraries' and its crashes' included, to a file of its own."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    faulthandler.enable()
+    logging.basicConfig(
+        level=os.environ.get("MPIDIRECT_LOGLEVEL", "INFO").upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+def _controller(spec: job_file.JobSpec, world: Any, tolerance: Any) -> bool:
+    from .controller.listen import Listener
+
+    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGINT, _terminated)
+    signal.signal(signal.SIGHUP, _terminated)
+    with Listener(spec, world, tolerance) as listener:
+        world.private.bcast(listener.invitation())
+        controller = listener.controller()
+        listener.publish()
+        with contextlib.suppress(_Terminated):
+            controller.run()
+        controller.stop()
+        log.info("leaving")
+        return controller.recovery.untouched
+
+
+def _engine(world: Any, tolerance: Any) -> bool:
+    from mpi4py import MPI
+
+    from .engine import groups
+    from .engine.connect import connect
+    from .engine.control import Control
+    from .engine.engine import Engine
+    from .engine.recovery import Recovery
+
+    invitation = world.private.bcast(None)
+    groups.begin(world.engines)
+    recovery = Recovery(world, tolerance.revokes)
+    rank = recovery.comm.rank
+    names = {"comm": recovery.comm, "rank": rank, "size": recovery.comm.size, "MPI": MPI}
+    with connect(invitation, rank) as (tasks, control):
+        engine = Engine(rank, world.private, world.spread, recovery, tasks, names)
+        Control(engine, control).start()
+        engine.run()
+        return recovery.untouched
+
+
+class _Terminated(BaseException):
+    pass
+
+
+def _terminated(signum: int, frame: Any) -> None:
+    log.info("terminated by signal %d", signum)
+    raise _Terminated
+
+
+def _leave(MPI: Any, clean: bool) -> None:
+    """End this process in a bounded time; MPI_Finalize hangs now and then after a failure."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.dump_traceback_later(LEAVING, exit=True)
+    atexit._run_exitfuncs()
+    if clean:
+        MPI.Finalize()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    leave_in_order()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,181 @@
+"""What a launcher is: it starts a job, says how it fares, ends it, and shows its log."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from .. import config
+from ..options import Option, Options
+from ..wire.job_file import JobSpec
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+CLUSTER_VARIABLE = "MPIDIRECT_CLUSTER"  # in the environment of every process of a job: its cluster's id
+
+
+class JobState(str, enum.Enum):
+    """How a job fares."""
+
+    PENDING = "pending"  # it waits for resources
+    RUNNING = "running"
+    ENDED = "ended"
+    UNKNOWN = "unknown"  # nobody answered, or it can't be seen from here
+
+
+class JobStatus(NamedTuple):
+    """How a job fares.
+
+    Attributes
+    ----------
+    state : JobState
+        In a word.
+    reason : str
+        Why, in words.
+    failed : bool or None
+        Of a job that ended, whether it failed; None: not known.
+    hosts : str
+        Where it runs, if that is known.
+    left : float or None
+        Seconds until its walltime ends it, if anything will.
+    hopeless : bool
+        Of a job that is pending: whether it would wait for ever.
+    """
+
+    state: JobState
+    reason: str = ""
+    failed: bool | None = None
+    hosts: str = ""
+    left: float | None = None
+    hopeless: bool = False
+
+
+class Job(NamedTuple):
+    """What a launcher starts: ``spec.engines + 1`` ranks of `command`."""
+
+    spec: JobSpec
+    file: Path
+
+    def command(self, python: str = "") -> list[str]:
+        """The command that each rank is."""
+        return [python or sys.executable, "-m", "mpidirect.job", str(self.file)]
+
+    @property
+    def ranks(self) -> int:
+        """The engines and the controller."""
+        return self.spec.engines + 1
+
+    @property
+    def log(self) -> Path:
+        """What the job prints before its ranks have their own logs."""
+        return Path(self.spec.log_directory) / "job.log"
+
+
+class Launcher(ABC):
+    """One way to start a job.
+
+    A subclass says how; everything else (profiles, files, waiting, errors) is `mpidirect.Cluster`'s.
+
+    Parameters
+    ----------
+    job : Job
+        What to start, or what was started.
+    settings : mapping
+        The value of every option.
+    handle : dict, optional
+        What `start` returned: given when the job was started earlier, perhaps by another process.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]  # a line for `mpidirect start --help` and `doctor`
+    options: ClassVar[tuple[Option, ...]] = ()  # what it has beyond mpidirect.options
+    poll_interval: ClassVar[float] = 0.02  # seconds between looks at a job that starts or ends
+    local: ClassVar[bool] = True  # whether its jobs can be seen only from the host that started them
+    scheduled: ClassVar[bool] = False  # whether a scheduler runs its jobs, and heeds mpidirect.options.BATCH
+    patience: float = 20.0  # seconds that a command which asks for the job may take
+    ip: ClassVar[str] = ""  # what the controller listens on if nobody says
+
+    def __init__(self, job: Job, settings: Mapping[str, Any], handle: dict[str, Any] | None = None) -> None:
+        self.job = job
+        self.settings = settings
+        self.handle = handle or {}
+
+    @classmethod
+    def of(cls, id: str) -> Self:
+        """A launcher that knows no more of a job than its id: enough to look at it and to end it."""
+        spec = JobSpec(cluster="", engines=0, profile="", connection_file="", log_directory="")
+        return cls(Job(spec, Path()), config.defaults(Options(cls.options)), {"id": id})
+
+    @classmethod
+    def engines(cls, settings: Mapping[str, Any]) -> int:
+        """How many engines there are when nobody says: one per core of this host, or of the allocation."""
+        from .. import allocation
+
+        return allocation.slots()
+
+    @property
+    def id(self) -> str:
+        """What people call the job."""
+        return str(self.handle.get("id") or self.handle.get("pid") or "")
+
+    @abstractmethod
+    def start(self) -> dict[str, Any]:
+        """Start the job; returns the handle that it is found by later.
+
+        Raises
+        ------
+        LaunchError
+            When it can't be started.
+        """
+
+    @abstractmethod
+    def state(self) -> JobStatus:
+        """How the job fares. A look that fails is `JobState.UNKNOWN`, not an end."""
+
+    def losses(self) -> str:
+        """In words, ranks that have died though the job goes on; empty if none are known to have.
+
+        Asked once a second while a job starts: an MPI that survives deaths would wait for them for ever.
+        """
+        count = len(self._notes())
+        return f"{count} of its ranks died" if count else ""
+
+    def ended(self, reason: str, failed: bool | None = None) -> JobStatus:
+        """The status of a job that has ended; with guarded ranks it does not tell how rank 0 did."""
+        code = self._notes().get("rank-0", "0")
+        if not failed and code != "0":
+            return JobStatus(JobState.ENDED, f"{reason}; its first rank with exit code {code}", failed=True)
+        return JobStatus(JobState.ENDED, reason, failed=failed)
+
+    def _notes(self) -> dict[str, str]:
+        """The exit codes that the guards of ranks have noted."""
+        notes = Path(self.job.spec.log_directory).glob("rank-*.exit")
+        return {note.stem: note.read_text().strip() for note in notes} if self.job.spec.log_directory else {}
+
+    @abstractmethod
+    def stop(self, grace: float) -> None:
+        """End the job: with what it listens to, and after `grace` seconds by force.
+
+        On return nothing of it is left. It may have ended already.
+
+        Raises
+        ------
+        LaunchError
+            When something is left all the same.
+        """
+
+    @abstractmethod
+    def job_script(self) -> str:
+        """What `start` does, as a person would type or submit it."""
+
+    def log(self) -> str:
+        """What the job printed before its ranks had their own logs."""
+        try:
+            return self.job.log.read_text(errors="replace")
+        except OSError:
+            return ""

@@ -1,0 +1,295 @@
+"""What all schedulers have in common: a script that is made, submitted, watched and cancelled.
+
+A launcher for one more scheduler says how its directives are written, how it submits, looks and cancels.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..allocation import ENDS
+from ..errors import ConfigError, LaunchError
+from . import mpi
+from .base import CLUSTER_VARIABLE, JobState, JobStatus, Launcher
+
+CANCELLING = 40.0  # seconds that a scheduler may take to end a job by force
+SCRIPT = """\
+#!/bin/bash
+# {title}. Submitted by:
+#   {submit}
+{directives}
+
+{prologue}{environment}
+{command}
+"""
+
+
+class BatchLauncher(Launcher):
+    """Starts the job by a scheduler."""
+
+    local = False
+    scheduled = True
+    poll_interval = 0.1
+    ip = "*"
+
+    scheduler: ClassVar[str]  # its name, for people
+    prefix: ClassVar[str]  # what a directive's line begins with
+    inside: ClassVar[str]  # the variable that a job's processes have
+    inherited: ClassVar[tuple[str, ...]] = ()  # what begins so in their environment is theirs alone
+    kept: ClassVar[tuple[str, ...]] = ()  # of that, what is not
+    live_output: ClassVar[bool] = True  # whether a job's output can be read before it ends
+
+    _seen: JobStatus | None = None
+    _first = _next = 0.0  # of the looks at the job
+
+    # What a scheduler's launcher says
+
+    @abstractmethod
+    def resources(self) -> Iterator[str]:
+        """The directives, without their prefix."""
+
+    @abstractmethod
+    def submission(self, script: Path) -> list[str]:
+        """The command that submits a script."""
+
+    @abstractmethod
+    def look(self) -> JobStatus:
+        """Ask the scheduler how the job fares."""
+
+    @abstractmethod
+    def cancel(self, force: bool) -> None:
+        """Ask the scheduler to end the job; with `force`, without giving it time."""
+
+    def read_id(self, output: str) -> str:
+        """The job's id, of what the submission printed."""
+        return output.strip()
+
+    # What follows from that
+
+    @classmethod
+    def engines(cls, settings: Mapping[str, Any]) -> int:
+        """What nodes and tasks say, with the controller's own slot taken off."""
+        nodes, tasks = settings["nodes"], settings["ntasks_per_node"]
+        if tasks is None:
+            raise ConfigError("How many engines? Say -n, or --ntasks-per-node and --nodes.")
+        found = (nodes or 1) * tasks - (settings["controller"] == "slot")
+        if found < 1:
+            raise ConfigError(
+                "One task is the controller's own (controller = 'slot'): one engine needs at least two."
+            )
+        return int(found)
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks are asked for: one for each engine, and perhaps the controller's."""
+        return self.job.spec.engines + (self.settings["controller"] == "slot")
+
+    @property
+    def shape(self) -> tuple[int | None, int | None]:
+        """Nodes, and tasks on each, where they are said or follow.
+
+        Raises
+        ------
+        ConfigError
+            When the engines don't fit into what is asked for.
+        """
+        nodes, each = self.settings["nodes"], self.settings["ntasks_per_node"]
+        if nodes and each and nodes * each < self.tasks:
+            own = " and one for the controller" if self.tasks > self.job.spec.engines else ""
+            raise ConfigError(
+                f"{self.job.spec.engines} tasks for engines{own} don't fit: --nodes {nodes} "
+                f"--ntasks-per-node {each} make {nodes * each}."
+            )
+        if nodes and not each:  # left to itself a scheduler may put 7 on one node and 1 on the other
+            each = -(-self.tasks // nodes)
+        elif each and not nodes:
+            nodes = -(-self.tasks // each)
+        return nodes, each
+
+    @property
+    def script_file(self) -> Path:
+        """The script, as it is or was submitted."""
+        return Path(self.job.spec.log_directory) / "job.sh"
+
+    @property
+    def output(self) -> str:
+        """Where the scheduler writes what the job prints."""
+        if self.settings["output"]:
+            return str(self.settings["output"])
+        return str(self.job.log if self.live_output else self.job.log.with_suffix(".out"))
+
+    def job_script(self) -> str:
+        """The script: the one that was submitted, or that would be."""
+        try:
+            return self.script_file.read_text()
+        except OSError:
+            return self._rendered()
+
+    def _rendered(self) -> str:
+        command, environment = self._command()
+        without = self.settings["without"]
+        directives = [line for line in self.resources() if not any(line.startswith(w) for w in without)]
+        directives += self.settings["directives"]
+        if self.settings["output"] or not self.live_output:
+            copy = f"exec > >(tee -a {shlex.quote(str(self.job.log))}) 2>&1  # to be read while it runs"
+            environment = [copy, *environment]
+        parts = {
+            "title": f"mpidirect: cluster {self.job.spec.cluster} of profile {self.job.spec.profile!r}, "
+            f"{self.job.spec.engines} engines and the controller",
+            "submit": shlex.join(self.submission(self.script_file)),
+            "directives": "\n".join(f"{self.prefix}{line}" for line in directives),
+            "prologue": "".join(f"{line}\n" for line in self.settings["prologue"]),
+            "environment": "\n".join(environment),
+            "command": shlex.join(command),
+            "engines": str(self.job.spec.engines),
+            "ranks": str(self.job.ranks),
+            "log": str(self.job.log),
+        }
+        return re.sub(r"(?<!\$)\{(\w+)\}", lambda m: parts.get(m[1], m[0]), self._template())
+
+    def _template(self) -> str:
+        if not self.settings["template"]:
+            return SCRIPT
+        path = Path(self.settings["template"]).expanduser()
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as e:
+            raise ConfigError(f"The template {path} can't be read: {e}") from None
+        if "{command}" not in text:
+            raise ConfigError(f"The template {path} has no {{command}}: nothing would start the ranks.")
+        return text
+
+    def _command(self) -> tuple[list[str], list[str]]:
+        """The command that starts the ranks, and the lines that set its environment."""
+        command, kind = mpi.ranks(self.job, self.settings, elsewhere=True)
+        if Path(command[0]).name == "srun" and self.tasks < self.job.ranks:
+            command.insert(1, "--overcommit")  # else a rank more than tasks is refused
+        variables = {CLUSTER_VARIABLE: self.job.spec.cluster}
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+        lines += [f'export {name}="${{{name}-{value}}}"' for name, value in kind.environment.items()]
+        if self.settings["walltime"]:
+            hours, minutes, seconds = map(int, self.settings["walltime"].split(":"))
+            lines.append(f"export {ENDS}=$(( $(date +%s) + {(hours * 60 + minutes) * 60 + seconds} ))")
+        return command, lines
+
+    def start(self) -> dict[str, Any]:
+        """Submit the script."""
+        self.script_file.write_text(self._rendered())
+        command = self.submission(self.script_file)
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=self.environment(),
+                start_new_session=True,  # a Ctrl-C between submission and its answer would lose the job
+            )
+        except OSError as e:
+            raise self._missing(command[0], e) from None
+        try:
+            out, err = process.communicate()
+        except KeyboardInterrupt:
+            out, err = process.communicate(timeout=self.patience)
+            if process.returncode == 0:
+                self.handle = {"id": self.read_id(out)}
+            raise
+        if process.returncode != 0 or not self.read_id(out):
+            raise LaunchError(
+                f"{self.scheduler} refused the job: {err.strip() or out.strip() or 'no reason given'}\n"
+                f"  (exit code {process.returncode} of {shlex.join(command)})\n"
+                "What is asked of it:  mpidirect script"
+            )
+        self.handle = {"id": self.read_id(out)}
+        return self.handle
+
+    def state(self) -> JobStatus:
+        """How the job fares; the scheduler is asked twice a second at first, every ten seconds in the end."""
+        now = time.monotonic()
+        if self._seen is None:
+            self._first = now
+        elif self._seen.state is JobState.ENDED or now < self._next:
+            return self._seen
+        self._seen = self._looked()
+        self._next = time.monotonic() + min(10.0, max(0.5, (now - self._first) / 20))
+        return self._seen
+
+    def _looked(self) -> JobStatus:
+        if not self.id:
+            return JobStatus(JobState.ENDED, "it was not submitted")
+        try:
+            status = self.look()
+        except LaunchError as e:
+            return JobStatus(JobState.UNKNOWN, str(e))
+        if status.state is JobState.ENDED:
+            return self.ended(status.reason, status.failed)._replace(hosts=status.hosts)
+        return status
+
+    def stop(self, grace: float) -> None:
+        """Cancel the job, and see that it is gone."""
+        deadline = time.monotonic() + grace
+        status = self._looked()
+        force = grace <= 0
+        while status.state is not JobState.ENDED:
+            self.cancel(force)
+            until = time.monotonic() + CANCELLING if force else deadline
+            while (status := self._looked()).state is not JobState.ENDED and time.monotonic() < until:
+                time.sleep(self.poll_interval)
+            if force:
+                break
+            force = True
+        self._seen = status
+        if status.state is not JobState.ENDED:
+            raise LaunchError(
+                f"Job {self.id} was cancelled but has not ended: {status.reason or status.state.value}.\n"
+                "Look again in a while:  mpidirect status"
+            )
+
+    def environment(self) -> dict[str, str]:
+        """The environment to submit in: without what an enclosing job left there."""
+        environment = mpi.outside(os.environ)
+        for name in (CLUSTER_VARIABLE, ENDS):
+            environment.pop(name, None)
+        if self.inside in environment:
+            for name in [n for n in environment if n.startswith(self.inherited) and n not in self.kept]:
+                del environment[name]
+        return environment
+
+    def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the scheduler to its end.
+
+        Raises
+        ------
+        LaunchError
+            When it can't be run, or does not end.
+        """
+        try:
+            return subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=self.patience,
+                check=False,
+                env={**self.environment(), "LC_ALL": "C"},
+            )
+        except subprocess.TimeoutExpired:
+            raise LaunchError(f"{command[0]} did not answer within {self.patience:g} s") from None
+        except OSError as e:
+            raise self._missing(command[0], e) from None
+
+    def _missing(self, command: str, error: OSError) -> LaunchError:
+        return LaunchError(
+            f"{command} can't be run here: {error.strerror}.\n"
+            f"Is this a host that {self.scheduler} jobs are submitted from, and is its module loaded?"
+        )

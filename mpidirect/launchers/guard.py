@@ -1,0 +1,27 @@
+"""The shell between the launcher and a rank: a rank's end, however it comes, must not end the job.
+
+Open MPI's fault tolerance sees a process that was killed, but not one that left with an exit code, and then
+the others wait for it for ever: so the guard, whose child the rank is, kills itself.  MPICH and Intel MPI end
+the job when a process fails, and tell the others by SIGUSR1: so the guard ignores that and always succeeds.
+In both cases it notes how the rank ended, for the controller to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..parent import GUARD, LEFT_IN_ORDER
+
+_NOTE = 'echo $s > "$d/rank-${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-x}}.exit"'
+_RUN = f'd=$1; shift; {GUARD}=$$; export {GUARD}; "$@"; s=$?; [ $s -eq {LEFT_IN_ORDER} ] || {{ {_NOTE}; '
+_SCRIPTS = {
+    "openmpi": _RUN + "kill -9 $$; }; exit 0",
+    "mpich": "trap '' USR1; " + _RUN + "}; exit 0",
+}
+_SCRIPTS["intel"] = _SCRIPTS["mpich"]
+
+
+def guarded(command: Sequence[str], mpi: str, directory: str) -> list[str]:
+    """The command of a rank under a guard that suits this kind of MPI; notes go to `directory`."""
+    script = _SCRIPTS.get(mpi)
+    return ["sh", "-c", script, "mpidirect-guard", directory, *command] if script else list(command)

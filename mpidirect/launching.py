@@ -1,0 +1,175 @@
+"""From a profile and its settings to a launcher with a job, and back from the record of one."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from . import allocation, config, logs
+from .errors import ConfigError, MPIDirectError
+from .launchers import launcher_class
+from .launchers.base import Job, JobState, JobStatus, Launcher
+from .options import BATCH, Options
+from .profiles import ClusterRecord, Profile
+from .wire import job_file
+from .wire.job_file import JobSpec
+
+
+def options_for(profile: Profile, given: Mapping[str, Any]) -> Options:
+    """The options that there are with the launcher that the settings choose."""
+    return Options(launcher_class(config.launcher_name(profile.config_file, given)).options)
+
+
+def resolve(profile: Profile, given: Mapping[str, Any]) -> config.Settings:
+    """The settings of a cluster of `profile`, with what flags or keywords say.
+
+    Raises
+    ------
+    ConfigError
+        When something is wrong with them, or they ask for what the launcher knows nothing of.
+    """
+    options = options_for(profile, given)
+    settings = config.resolve(profile.config_file, given, options)
+    if not launcher_class(settings["launcher"]).scheduled:
+        said = {options.known(name).name for name, value in given.items() if value is not None}
+        for option in BATCH:
+            if option.name in said:
+                raise ConfigError(
+                    f"{option.declarations[-1]} asks a scheduler for something, and the launcher "
+                    f"'{settings['launcher']}' has none: choose one, as by --launcher slurm."
+                )
+    return settings
+
+
+def engines(settings: Mapping[str, Any]) -> int:
+    """How many engines the settings ask for: as many as there is room for if they don't say."""
+    return int(settings["n"] or launcher_class(settings["launcher"]).engines(settings))
+
+
+def new_launcher(profile: Profile, settings: config.Settings) -> Launcher:
+    """A launcher with a new job; nothing is written or started."""
+    kind = launcher_class(settings["launcher"])
+    cluster = f"{time.strftime('%y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    spec = JobSpec(
+        cluster=cluster,
+        engines=engines(settings),
+        profile=profile.name,
+        connection_file=str(profile.connection_file(cluster)),
+        log_directory=str(profile.log_directory(cluster)),
+        ip=settings["ip"] or kind.ip or ("*" if any(allocation.enclosing()) else ""),
+        port=settings["port"],
+        budget=settings["budget"],
+        start_timeout=settings["start_timeout"],
+        walltime_warning=settings["walltime_warning"],
+    )
+    return kind(Job(spec, profile.job_file(cluster)), settings)
+
+
+def launch(profile: Profile, launcher: Launcher) -> None:
+    """Start the launcher's job and remember it."""
+    from .wire.directories import private_directory
+
+    spec = launcher.job.spec
+    private_directory(Path(spec.log_directory))
+    try:
+        job_file.write(spec, launcher.job.file)
+        handle = launcher.start()
+        profile.remember(
+            ClusterRecord(
+                cluster=spec.cluster,
+                launcher=launcher.name,
+                engines=spec.engines,
+                host=socket.gethostname(),
+                started=time.time(),
+                handle=handle,
+                within=list(allocation.enclosing()) if launcher.local else [],
+            )
+        )
+    except BaseException:  # a Ctrl-C as well: nothing may run that nobody remembers
+        launcher.stop(0)
+        sweep(profile, spec.cluster)
+        shutil.rmtree(spec.log_directory, ignore_errors=True)
+        raise
+
+
+def recalled_launcher(profile: Profile, record: ClusterRecord) -> Launcher:
+    """The launcher of a job that was started earlier."""
+    spec = JobSpec(
+        cluster=record.cluster,
+        engines=record.engines,
+        profile=profile.name,
+        connection_file=str(profile.connection_file(record.cluster)),
+        log_directory=str(profile.log_directory(record.cluster)),
+    )
+    kind = launcher_class(record.launcher)
+    if kind.local and record.host != socket.gethostname() and any(record.within):
+        # it runs inside a scheduler's job: that can be seen from here
+        enclosing, id = record.within
+        kind, record = launcher_class(enclosing), msgspec.structs.replace(record, handle={"id": id})
+    options = Options(kind.options)
+    try:
+        settings = config.resolve(profile.config_file, {"launcher": kind.name}, options)
+    except ConfigError:  # a mistake in a file must not keep anyone from stopping a cluster
+        settings = config.defaults(options)
+    return kind(Job(spec, profile.job_file(record.cluster)), settings, record.handle)
+
+
+def visible(launcher: Launcher, record: ClusterRecord) -> bool:
+    """Whether the launcher's job can be seen, and stopped, from this host."""
+    return not launcher.local or record.host == socket.gethostname()
+
+
+def status(launcher: Launcher, record: ClusterRecord) -> JobStatus:
+    """How the job of a record fares."""
+    if visible(launcher, record):
+        return launcher.state()
+    return JobStatus(JobState.UNKNOWN, f"it was started on host {record.host}; look there")
+
+
+def scheduled_launcher(profile: str, cluster: str) -> Launcher | None:
+    """The launcher of a cluster that a scheduler runs, if this host knows of it."""
+    try:
+        here = Profile(profile)
+        record = here.record()
+        if record is None or record.cluster != cluster:
+            return None
+        launcher = recalled_launcher(here, record)
+    except MPIDirectError:
+        return None
+    return launcher if launcher.scheduled else None
+
+
+def epitaph(profile: str, cluster: str, patience: float) -> str:
+    """Why the scheduler's job of a cluster ended, with its log's last lines; empty if nobody knows.
+
+    Waits `patience` seconds for the job to be seen to end.
+    """
+    launcher = scheduled_launcher(profile, cluster)
+    if launcher is None:
+        return ""
+    deadline = time.monotonic() + patience
+    while (status := launcher.state()).state is not JobState.ENDED and time.monotonic() < deadline:
+        time.sleep(launcher.poll_interval)
+    if status.state is JobState.UNKNOWN or not status.reason or status.failed is False:
+        return ""
+    tail = logs.report(Path(launcher.job.spec.log_directory), 5)
+    return f"of its job {launcher.id}: {status.reason}.\n\n{tail}"
+
+
+def sweep(profile: Profile, cluster: str) -> list[Path]:
+    """Remove the files and sockets of a cluster that is gone, logs apart; returns what there was."""
+    from .wire.directories import socket_directory
+
+    removed = profile.forget(cluster)
+    sockets = socket_directory(cluster)
+    if sockets.is_dir():
+        shutil.rmtree(sockets, ignore_errors=True)
+        removed.append(sockets)
+    return removed

@@ -1,0 +1,43 @@
+"""Whether the process that started this one still runs: without it a job is an orphan, and should end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+GUARD = "MPIDIRECT_GUARD"  # in the environment of a rank with a guard: the guard's process number
+LEFT_IN_ORDER = 99  # exit code that tells the guard that all is well; anyone could exit with 0
+
+
+class Parent:
+    """Who started this process; with a guard (`launchers/guard.py`) between them, who started that."""
+
+    def __init__(self) -> None:
+        self._guarded = os.environ.get(GUARD) == str(os.getppid())
+        self._known = self._ancestors()
+
+    @property
+    def guarded(self) -> bool:
+        """Whether there is a guard."""
+        return self._guarded
+
+    def gone(self) -> bool:
+        """Whether one of them has ended."""
+        return self._ancestors() != self._known
+
+    def _ancestors(self) -> tuple[int, int]:
+        parent = os.getppid()
+        return parent, _parent_of(parent) if self._guarded else 0
+
+
+def leave_in_order() -> NoReturn:
+    """End this process at once, as one that did what it was to do."""
+    os._exit(LEFT_IN_ORDER if Parent().guarded else 0)
+
+
+def _parent_of(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0  # not Linux: then only the guard itself is watched

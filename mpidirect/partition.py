@@ -1,0 +1,148 @@
+"""How a sequence is cut into parts for engines, and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain, pairwise
+from typing import Any
+
+import numpy as np
+
+DISTRIBUTIONS = ("b", "r")  # in blocks, round robin
+
+
+def bounds(length: int, parts: int) -> list[tuple[int, int]]:
+    """Start and stop of each block: the remainder goes to the first ones.
+
+    Examples
+    --------
+    >>> bounds(5, 4)
+    [(0, 2), (2, 3), (3, 4), (4, 5)]
+    """
+    size, rest = divmod(length, parts)
+    edges = [k * size + min(k, rest) for k in range(parts + 1)]
+    return list(pairwise(edges))
+
+
+def split(sequence: Any, parts: int, dist: str = "b") -> list[Any]:
+    """Cut `sequence` along its first axis into `parts`.
+
+    Parameters
+    ----------
+    sequence : sequence, array or iterable
+        Arrays give views, and whatever else can be sliced, slices; a range gives lists; what can only be
+        iterated over is read into a list first.
+    parts : int
+        How many.
+    dist : {'b', 'r'}
+        In contiguous blocks, or round robin.
+
+    Raises
+    ------
+    TypeError
+        When it is not a sequence at all.
+    ValueError
+        When `dist` is neither.
+    """
+    check(dist)
+    sequence = as_sequence(sequence)
+    length = len(sequence)
+    if dist == "r":
+        return [_listed(_slice(sequence, k, length, parts)) for k in range(parts)]
+    return [_listed(_slice(sequence, start, stop)) for start, stop in bounds(length, parts)]
+
+
+def check(dist: str) -> None:
+    """Raise ValueError if `dist` is no distribution."""
+    if dist not in DISTRIBUTIONS:
+        raise ValueError(f"dist must be 'b' (blocks) or 'r' (round robin), not {dist!r}")
+
+
+def as_sequence(obj: Any) -> Any:
+    """`obj`, if it has a length and can be sliced, else the list of its items."""
+    if isinstance(obj, (str, bytes, bytearray)):
+        return obj
+    if isinstance(obj, np.ndarray):
+        if obj.ndim == 0:
+            raise TypeError(
+                "a 0-dimensional array can't be scattered: it has no first axis. Push it instead."
+            )
+        return obj
+    if (
+        isinstance(obj, (set, frozenset, dict))
+        or not hasattr(obj, "__getitem__")
+        or not hasattr(obj, "__len__")
+    ):
+        if not isinstance(obj, Iterable):
+            raise TypeError(
+                f"{type(obj).__name__!r} object is not a sequence: it can't be split over engines"
+            )
+        return list(obj)
+    return obj
+
+
+def _slice(sequence: Any, start: int, stop: int, step: int | None = None) -> Any:
+    by_position = getattr(sequence, "iloc", None)  # pandas
+    return (sequence if by_position is None else by_position)[slice(start, stop, step)]
+
+
+def _listed(part: Any) -> Any:
+    """Lazy parts, such as a range's, as the lists that they stand for."""
+    return list(part) if isinstance(part, range) else part
+
+
+def join(parts: Sequence[Any], dist: str = "b", whole: np.ndarray | None = None) -> Any:
+    """Put parts together again: arrays to an array, lists and tuples to a list; else the parts as they are.
+
+    `whole`, if it is given, is the memory in which the parts' contents lie end to end.
+    """
+    if not parts:
+        return []
+    first = parts[0]
+    if isinstance(first, np.ndarray) and all(isinstance(part, np.ndarray) for part in parts):
+        found = None if dist == "r" or whole is None else _adjoining(parts, whole)
+        return _join_arrays(parts, dist) if found is None else found
+    if dist == "r" and all(isinstance(part, (list, tuple)) for part in parts):
+        length = sum(map(len, parts))
+        return [parts[k % len(parts)][k // len(parts)] for k in range(length)]
+    if isinstance(first, (list, tuple, range)):
+        return list(chain.from_iterable(parts))
+    if isinstance(first, (str, bytes, bytearray)) and all(isinstance(part, type(first)) for part in parts):
+        return list(parts)
+    if hasattr(first, "iloc"):
+        import pandas
+
+        return pandas.concat(parts)
+    return list(parts)
+
+
+def _adjoining(parts: Sequence[np.ndarray], whole: np.ndarray) -> np.ndarray | None:
+    """The arrays as one, without a copy, if they fill `whole` in this order."""
+    first = parts[0]
+    address, length = whole.ctypes.data, 0
+    for part in parts:
+        plain = type(part) is np.ndarray and part.flags.c_contiguous and part.ndim > 0
+        if not plain or part.dtype != first.dtype or part.shape[1:] != first.shape[1:]:
+            return None
+        if part.nbytes and part.ctypes.data != address:
+            return None
+        address += part.nbytes
+        length += len(part)
+    if first.dtype.hasobject or address != whole.ctypes.data + whole.nbytes:
+        return None
+    return whole.view(first.dtype).reshape(length, *first.shape[1:])
+
+
+def _join_arrays(parts: Sequence[np.ndarray], dist: str) -> np.ndarray:
+    concatenate = (
+        np.ma.concatenate if any(isinstance(p, np.ma.MaskedArray) for p in parts) else np.concatenate
+    )
+    if any(part.ndim == 0 for part in parts):
+        return np.asarray(parts)
+    whole = concatenate(parts)
+    if dist == "r":
+        order = np.concatenate([np.arange(k, len(whole), len(parts)) for k in range(len(parts))])
+        result = np.empty_like(whole)
+        result[order] = whole
+        return result
+    return whole

@@ -1,0 +1,120 @@
+"""The connection file: where a controller listens, and the keys to it.
+
+It is all that a client needs, so it is private: mode 0600, in a directory of mode 0700.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import ClusterNotFound, ConnectionFailed
+
+
+class ConnectionInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The contents of a connection file.
+
+    Attributes
+    ----------
+    cluster : str
+        The cluster's id, new with each start.
+    addresses : list of str
+        ZeroMQ endpoints of the controller, the preferred ones first.
+    server_key, client_key, client_secret : str
+        CURVE keys (Z85): the controller's public one and the pair of this cluster's clients.
+    host : str
+        The controller's host name.
+    ends : float
+        When the walltime ends the job, in seconds since the epoch; 0 if nothing will.
+    warning : float
+        How many seconds before that clients warn.
+    """
+
+    cluster: str
+    addresses: list[str]
+    server_key: str
+    client_key: str
+    client_secret: str
+    host: str
+    pid: int = 0
+    engines: int = 0
+    profile: str = ""
+    job: str = ""
+    mpi: str = ""
+    started: float = 0.0
+    ends: float = 0.0
+    warning: float = 300.0
+
+    def __repr__(self) -> str:  # never shows the secret
+        return f"<ConnectionInfo {self.cluster} at {', '.join(self.addresses)}>"
+
+
+def write(info: ConnectionInfo, path: Path) -> None:
+    """Write `info` to `path` at once and whole, readable by its owner alone."""
+    write_private(path, msgspec.json.format(msgspec.json.encode(info), indent=2))
+
+
+def read(path: Path) -> ConnectionInfo:
+    """Read a connection file.
+
+    Raises
+    ------
+    ClusterNotFound
+        When there is none.
+    ConnectionFailed
+        When others can read it, or it is not a connection file.
+    """
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            data = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ClusterNotFound(f"There is no connection file {path}. {START_ONE}") from None
+    except PermissionError:
+        raise ConnectionFailed(f"{path} cannot be read: it belongs to another user.") from None
+    except OSError as e:
+        raise ConnectionFailed(f"{path} cannot be read: {e.strerror}.") from None
+    if status.st_uid not in (os.getuid(), 0):  # who wrote it would be who sends us pickles
+        raise ConnectionFailed(f"{path} belongs to another user, so the cluster may be anyone's.")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise ConnectionFailed(
+            f"{path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o}), so its keys are not "
+            f"secret. Restart the cluster if that may have happened; else: chmod 600 {path}"
+        )
+    try:
+        return msgspec.json.decode(data, type=ConnectionInfo)
+    except msgspec.MsgspecError as e:
+        raise ConnectionFailed(f"{path} is not a connection file of mpidirect: {e}") from None
+
+
+def from_mapping(values: dict[str, Any]) -> ConnectionInfo:
+    """A connection file's contents, given as a mapping."""
+    try:
+        return msgspec.convert(values, type=ConnectionInfo)
+    except msgspec.MsgspecError as e:
+        raise ConnectionFailed(f"These are not the contents of a connection file: {e}") from None
+
+
+START_ONE = "Start a cluster first:  mpidirect start -n 4"
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file of mode 0600, atomically: under another name first, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException as e:
+        temporary.unlink(missing_ok=True)
+        if isinstance(e, OSError):
+            raise OSError(e.errno, e.strerror, str(path)) from None
+        raise
+    finally:
+        os.close(descriptor)

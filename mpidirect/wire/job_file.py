@@ -1,0 +1,63 @@
+"""The job file: what a launcher tells the ranks of a job. It holds no secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from ..errors import ConfigError
+from .connection_file import write_private
+
+
+class JobSpec(msgspec.Struct, kw_only=True):
+    """One job of ``engines + 1`` ranks.
+
+    Attributes
+    ----------
+    cluster : str
+        The cluster's id, new with each start.
+    engines : int
+        The number of engines.
+    profile : str
+        The profile's name.
+    connection_file : str
+        Where rank 0 writes the connection file, and removes it at its end.
+    log_directory : str
+        Where each rank writes its log: ``controller.log``, ``engine-0.log``, …
+    ip : str
+        The address to listen on: one of rank 0's own, an interface's name, ``*`` for all;
+        empty for the loopback interface alone.
+    port : str
+        ``0`` for any, a port, or a range ``first-last``.
+    budget : int
+        Bytes of results that are kept for clients that are away.
+    start_timeout : float
+        Seconds after which a rank that still waits for the others gives up.
+    walltime_warning : float
+        How many seconds before the walltime ends the job clients warn.
+    """
+
+    cluster: str
+    engines: int
+    profile: str
+    connection_file: str
+    log_directory: str
+    ip: str = ""
+    port: str = "0"
+    budget: int = 1 << 30
+    start_timeout: float = 120.0
+    walltime_warning: float = 300.0
+
+
+def write(spec: JobSpec, path: Path) -> None:
+    """Write `spec` to `path`."""
+    write_private(path, msgspec.json.format(msgspec.json.encode(spec), indent=2))
+
+
+def read(path: Path) -> JobSpec:
+    """Read a job file."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=JobSpec)
+    except (OSError, msgspec.MsgspecError) as e:
+        raise ConfigError(f"{path} is not a job file: {e}") from None

@@ -1,0 +1,392 @@
+"""The typed headers of every message, and their encoding.
+
+A message is a sequence of frames.  The first is a header of this module (msgpack, checked
+against its type on arrival); the others are opaque: pickles and raw buffers that only the
+client and the engines open.
+
+Between client and controller the messages of both directions carry a sequence number and an
+acknowledgement (`Numbered`), so that either side can send again what a broken connection lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Union
+
+import msgspec
+
+PROTOCOL = 1
+BULK = 64 * 1024  # bytes from which a frame is bulk: it travels in chunks, by MPI inside the job
+CHUNK = 4 * 1024 * 1024  # bytes of bulk in one message
+
+
+class Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """The base of all headers."""
+
+
+class Numbered(Message):
+    """A message that is kept by its sender until it is acknowledged."""
+
+    seq: int
+    ack: int
+
+
+# -- what everyone reads ------------------------------------------------------------------
+
+
+class EngineInfo(Message):
+    """An engine as the controller presents it."""
+
+    id: int
+    host: str
+    pid: int
+    node: int = 0  # the same for those that share memory
+
+
+class Failure(Message):
+    """An exception of an engine, as text: `errors.EngineFailure` on the wire."""
+
+    ename: str
+    evalue: str
+    traceback: str
+    method: str = "apply"
+
+
+# -- client to controller ------------------------------------------------------------------
+
+
+class Hello(Message, tag="hello"):
+    """The first message of a client; ``received`` is the last number that it has seen."""
+
+    protocol: int
+    version: str
+    python: str
+    received: int = 0
+    resumes: bool = False
+    memory: Union["Memory", None] = None
+
+
+class Memory(Message):
+    """How a client shows that its memory can be read: by a cookie in it."""
+
+    place: str
+    pid: int
+    address: int
+    cookie: bytes
+
+
+class Request(Numbered, tag="request"):
+    """A task for some engines.
+
+    ``frames`` are the sizes of the frames that go to every target, ``parts``, if there are any, for each
+    target the sizes of its own.  In this order the small ones follow the header, the bulk ones come as
+    `Chunk`, or stay in the client's memory at ``addresses``.
+    """
+
+    id: str
+    targets: list[int]
+    op: str
+    method: str
+    frames: list[int]
+    parts: list[list[int]] = []
+    addresses: list[int] = []
+
+
+class Chunk(Numbered, tag="chunk"):
+    """The next bytes of the bulk frames of the request or the reply before it (both directions).
+
+    Without a frame: the controller had no room for these bytes, and the result is lost.
+    """
+
+
+class Query(Numbered, tag="query"):
+    """A question to the controller itself: answered at once, whatever the engines do."""
+
+    id: str
+    what: str
+    targets: list[int]
+    value: Any = None
+
+
+class Release(Numbered, tag="release"):
+    """The client has read a result out of an engine's memory."""
+
+    id: str
+    engine: int
+
+
+class Ack(Message, tag="ack"):
+    """Everything up to ``ack`` has arrived."""
+
+    ack: int
+
+
+class Goodbye(Message, tag="goodbye"):
+    """The client leaves and does not come back; everything up to ``ack`` has arrived."""
+
+    ack: int
+
+
+# -- controller to client --------------------------------------------------------------------
+
+
+class Welcome(Message, tag="welcome"):
+    """The answer to `Hello`."""
+
+    protocol: int
+    version: str
+    python: str
+    cluster: str
+    size: int
+    engines: list[EngineInfo]
+    received: int
+    resumes: bool
+    facts: dict[str, Any] = {}
+    direct: bool = False  # whether the client's memory can be read
+    node: str = ""  # a text that only processes of the controller's node know
+    waiting: list[str] = []  # requests of clients that vanished, with results that wait
+
+
+class Farewell(Message, tag="farewell"):
+    """The controller leaves, and does not come back."""
+
+    reason: str
+
+
+class Refused(Message, tag="refused"):
+    """The other answer to `Hello`: why not."""
+
+    reason: str
+
+
+class Reply(Message):
+    """How a task ended on one engine; ``frames`` are the sizes of its result's frames.
+
+    The bulk ones follow as `Chunk`, or wait at ``addresses`` in the memory of process ``pid``, where the
+    first address is that of a word that is zero as long as they are unchanged.
+    """
+
+    id: str
+    engine: int
+    status: str  # ok, error, aborted
+    frames: list[int]
+    started: float
+    completed: float
+    stdout: str = ""
+    stderr: str = ""
+    failure: Failure | None = None
+    addresses: list[int] = []
+    pid: int = 0
+
+
+class Results(Numbered, tag="results"):
+    """Replies that arrived together; their frames follow in order."""
+
+    replies: list[Reply]
+
+
+class Answer(Numbered, tag="answer"):
+    """The answer to a `Query`; ``error`` is empty when it could be answered."""
+
+    id: str
+    value: Any = None
+    error: str = ""
+
+
+class Taken(Numbered, tag="taken"):
+    """The data of a request has been read: the client may change or free it."""
+
+    id: str
+
+
+class Elsewhere(Numbered, tag="elsewhere"):
+    """A result that waits in an engine's memory has moved: `Moved`, passed on."""
+
+    id: str
+    engine: int
+    addresses: list[int]
+
+
+class Engines(Numbered, tag="engines"):
+    """The engines that live now, sent when they change; ``lost`` says why one is missing."""
+
+    engines: list[EngineInfo]
+    lost: dict[int, str] = {}
+
+
+# -- controller to engine ---------------------------------------------------------------------
+
+
+class Task(Message, tag="task"):
+    """A request as an engine gets it, the same bytes for all of its targets.
+
+    ``frames`` are the sizes of the shared frames.  The small ones follow the header, the bulk ones come over
+    MPI, or, where ``client`` is a process, are read from its memory at ``addresses``.  With ``own`` a packed
+    `Part` comes next, and then this engine's own frames in the same way.  With ``hold`` bulk results stay in
+    this engine's memory until the client has read them there.
+    """
+
+    id: str
+    op: str
+    method: str
+    frames: list[int]
+    own: bool
+    client: int = 0
+    addresses: list[int] = []
+    hold: bool = False
+    spread: bool = False  # the shared bulk comes by a collective
+    sealed: bool = False  # a byte follows the bulk: 0 where the client vanished before it was complete
+
+
+class Part(Message):
+    """The sizes of an engine's own frames, and where its bulk ones are."""
+
+    frames: list[int]
+    addresses: list[int] = []
+
+
+class Abort(Message, tag="abort"):
+    """Tasks that are not to be started."""
+
+    ids: list[str]
+
+
+class Signal(Message, tag="signal"):
+    """A signal for the engine's main thread; with ``id`` only while that task runs."""
+
+    signum: int
+    id: str = ""
+
+
+class Broken(Message, tag="broken"):
+    """A rank has died: a collective that is under way will not end."""
+
+
+class Leave(Message, tag="leave"):
+    """The communicator of all engines, that of repair ``epoch``, can't be used: why, and who is dead."""
+
+    epoch: int
+    why: str
+    dead: int = -1
+
+
+class Nudge(Message, tag="nudge"):
+    """Let MPI work for a moment: others wait for it to take notice that a communicator was revoked."""
+
+
+class Repair(Message, tag="repair"):
+    """Make a new communicator of all ``engines``; goes to the main thread, when no engine has a task."""
+
+    epoch: int
+    engines: list[int]
+
+
+class Locate(Message, tag="locate"):
+    """Tell where user code is."""
+
+    number: int
+
+
+class Forget(Message, tag="forget"):
+    """Results that need not be held any longer."""
+
+    ids: list[str]
+
+
+class Stop(Message, tag="stop"):
+    """Leave, now."""
+
+
+# -- engine to controller -----------------------------------------------------------------------
+
+
+class Joined(Message, tag="joined"):
+    """An engine's first message on each of its connections."""
+
+    engine: int
+    host: str
+    pid: int
+    place: str = ""
+    node: str = ""
+
+
+class Moved(Message, tag="moved"):
+    """A held result is elsewhere now: the engine goes on, and its tasks may change the original."""
+
+    id: str
+    addresses: list[int]
+
+
+class Again(Message, tag="again"):
+    """The collective that brought a task's data broke: send it point to point."""
+
+    id: str
+
+
+class Fetched(Message, tag="fetched"):
+    """The data of a task has been read from the client's memory."""
+
+    id: str
+
+
+class Done(Message, tag="done"):
+    """How a task ended; ``frames`` are the sizes of the result's frames.
+
+    ``left`` says why the communicator of all engines can't be used any more; it is empty if it can.
+    """
+
+    id: str
+    status: str
+    frames: list[int]
+    started: float
+    completed: float
+    stdout: str = ""
+    stderr: str = ""
+    failure: Failure | None = None
+    addresses: list[int] = []
+    left: str = ""
+
+
+class Aborted(Message, tag="aborted"):
+    """These tasks will not begin."""
+
+    ids: list[str]
+
+
+class Revoked(Message, tag="revoked"):
+    """A communicator was revoked; goes on until the engine comes back."""
+
+
+class Repaired(Message, tag="repaired"):
+    """How a `Repair` went; ``problem`` is empty if it went well."""
+
+    epoch: int
+    problem: str = ""
+
+
+class Located(Message, tag="located"):
+    """Where user code is; empty if none runs."""
+
+    number: int
+    where: str
+
+
+ToController = Union[Hello, Request, Chunk, Query, Release, Ack, Goodbye]
+ToClient = Union[Welcome, Refused, Farewell, Results, Chunk, Taken, Elsewhere, Answer, Engines, Ack]
+ToEngine = Union[Task, Abort, Signal, Broken, Forget, Stop, Leave, Repair, Locate, Nudge]
+FromEngine = Union[Joined, Again, Fetched, Moved, Done, Repaired, Located, Aborted, Revoked]
+
+_encoder = msgspec.msgpack.Encoder()
+encode = _encoder.encode
+from_client = msgspec.msgpack.Decoder(ToController).decode
+from_controller = msgspec.msgpack.Decoder(ToClient).decode
+for_engine = msgspec.msgpack.Decoder(ToEngine).decode
+from_engine = msgspec.msgpack.Decoder(FromEngine).decode
+
+MalformedMessage = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+own_part = msgspec.msgpack.Decoder(Part).decode
+
+
+def chunks(size: int) -> list[tuple[int, int]]:
+    """Where a bulk frame of `size` bytes is cut: the same on every side."""
+    return [(start, min(start + CHUNK, size)) for start in range(0, size, CHUNK)]

@@ -1,0 +1,25 @@
+"""Names that both sides must know: of an engine's connections, and of what its namespace begins with."""
+
+from __future__ import annotations
+
+import struct
+
+INITIAL_NAMES = ("comm", "rank", "size", "MPI")  # of each engine's namespace
+
+_NAME = struct.Struct(">cI")
+_TASKS, _CONTROL = b"T", b"C"
+
+
+def task_name(engine: int) -> bytes:
+    """The routing id of an engine's task connection: read by its main thread."""
+    return _NAME.pack(_TASKS, engine)
+
+
+def control_name(engine: int) -> bytes:
+    """The routing id of an engine's control connection: read while user code runs."""
+    return _NAME.pack(_CONTROL, engine)
+
+
+def engine_of(name: bytes) -> int:
+    """Which engine has this routing id."""
+    return _NAME.unpack(name)[1]

@@ -1,0 +1,186 @@
+"""Pickles whose large buffers stay where they are.
+
+An object becomes a head (a pickle, protocol 5) and the buffers that it refers to, which travel
+as frames of their own without a copy.  Functions of the prompt are pickled by value; where they
+are made again, the namespace of that process is their globals.
+"""
+
+from __future__ import annotations
+
+import builtins
+import ctypes
+import io
+import marshal
+import pickle
+import sys
+import types
+from collections.abc import Sequence
+from typing import Any
+
+import cloudpickle
+import numpy as np
+from cloudpickle import cloudpickle as _cloudpickle
+
+from ..errors import SerializationError
+from .messages import BULK
+
+Buffer = Any  # bytes, bytearray, memoryview: whatever has the buffer protocol
+
+PYTHON = sys.version_info[:2]  # what the code of functions is bound to
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
+
+
+def namespace() -> dict[str, Any]:
+    """What functions of the prompt see as their globals in this process: ``__main__``."""
+    return sys.modules["__main__"].__dict__
+
+
+def dumps(obj: Any) -> list[Buffer]:
+    """Pickle `obj`.
+
+    Parameters
+    ----------
+    obj : object
+        Anything that cloudpickle can pickle.
+
+    Returns
+    -------
+    list of buffers
+        The head, then each buffer of at least `BULK` bytes, not copied.
+
+    Raises
+    ------
+    SerializationError
+        When `obj` cannot be pickled; the message names its type.
+    """
+    if type(obj) in _PLAIN:
+        return [pickle.dumps(obj, 5)]
+    frames: list[Buffer] = [b""]
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < BULK:
+            return True  # a small one is cheaper inside the head
+        frames.append(raw)
+        return False
+
+    file = io.BytesIO()
+    try:
+        _Pickler(file, protocol=5, buffer_callback=keep).dump(obj)
+    except Exception as e:
+        raise SerializationError(
+            f"{_describe(obj)} cannot be pickled, so nothing was sent: {type(e).__name__}: {e}"
+        ) from e
+    frames[0] = file.getbuffer()
+    return frames
+
+
+def loads(frames: Sequence[Buffer]) -> Any:
+    """Make the object again from what `dumps` returned.
+
+    Arrays use the memory of `frames`, so they are writable if that is.
+    """
+    return pickle.loads(frames[0], buffers=frames[1:])
+
+
+def _describe(obj: Any) -> str:
+    if isinstance(obj, tuple) and len(obj) == 3 and callable(obj[0]):  # a call: name what is in it
+        return f"the call of {getattr(obj[0], '__qualname__', obj[0])!r} with its arguments"
+    return f"an object of type {type(obj).__qualname__!r}"
+
+
+class _Pickler(cloudpickle.Pickler):
+    """cloudpickle, but functions sent by value find their names on the engine.
+
+    A function of the prompt has the engine's namespace as its globals.  What it refers to at the prompt
+    is sent along only where it is code (functions, classes, modules), for what the engine lacks: sending
+    data would ship a scattered array again with each call.  A lambda or an inner function of an imported
+    module keeps its module's names, and finds those that the module lacks on the engine.
+    """
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is np.ndarray and not obj.flags.writeable and obj.nbytes >= BULK:
+            return _as_writable(obj).__reduce_ex__(5)  # whoever gets it has a copy of his own
+        return super().reducer_override(obj)
+
+    def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
+        code, _, _, _, closure = self._function_getnewargs(func)
+        state, slots = _cloudpickle._function_getstate(func)
+        scope = slots.pop("__globals__")
+        prompt = func.__module__ in ("__main__", None)
+        if prompt:
+            scope = {name: value for name, value in scope.items() if _is_code(value)}
+        else:
+            scope["__name__"] = func.__module__
+        made = marshal.dumps(code), PYTHON, closure, prompt
+        return _make_function, made, (state, slots, scope), None, None, _set_state
+
+
+def _as_writable(array: np.ndarray) -> np.ndarray:
+    """The same memory as an array that does not say that it is read-only: it is only to be pickled."""
+    if array.dtype.hasobject or not (array.flags.c_contiguous or array.flags.f_contiguous):
+        return array.copy()
+    kind: Any = type("_Memory", (ctypes.c_char * array.nbytes,), {})  # has room for an attribute
+    memory = kind.from_address(array.ctypes.data)
+    memory.owner = array  # keeps it alive
+    return np.ndarray(array.shape, array.dtype, memory, 0, array.strides)
+
+
+def _is_code(value: Any) -> bool:
+    if isinstance(value, (types.FunctionType, types.ModuleType, type)):
+        return True  # by reference, or small
+    if type(value).__module__.startswith("mpidirect."):
+        return callable(value)  # our decorators: sent as the function that they decorate
+    return callable(value) and hasattr(value, "__name__") and getattr(value, "__module__", "") != "__main__"
+
+
+def _make_function(
+    source: bytes, python: tuple[int, int], closure: tuple[Any, ...] | None, prompt: bool
+) -> types.FunctionType:
+    """A function whose names are looked up in two layers: its globals, then its builtins.
+
+    The second layer is a dictionary of its own, which CPython takes from the globals at the moment when the
+    function is made.
+    """
+    if python != PYTHON:
+        theirs, ours = (".".join(map(str, version)) for version in (python, PYTHON))
+        raise SerializationError(
+            f"this function comes from Python {theirs} and can't be made in Python {ours}: "
+            "use the same minor version for the client and the cluster"
+        )
+    code = marshal.loads(source)
+    main = namespace()
+    layer = dict(vars(builtins))
+    if not prompt:
+        layer = {**layer, **main, "__builtins__": layer}
+        return types.FunctionType(code, {"__builtins__": layer}, None, None, closure)
+    before = main.get("__builtins__", builtins)
+    main["__builtins__"] = layer
+    try:
+        return types.FunctionType(code, main, None, None, closure)
+    finally:
+        main["__builtins__"] = before
+
+
+def _set_state(func: Any, state: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]) -> None:
+    attributes, slots, scope = state
+    func.__dict__.update(attributes)
+    if func.__globals__ is namespace():
+        func.__builtins__.update(scope)
+    else:
+        func.__globals__.update(scope)
+    slots.pop("_cloudpickle_submodules", None)
+    cells = slots.pop("__closure__") or ()
+    for cell, theirs in zip(func.__closure__ or (), cells, strict=True):
+        try:
+            cell.cell_contents = theirs.cell_contents
+        except ValueError:  # a name that has no value yet
+            continue
+    for name, value in slots.items():
+        setattr(func, name, value)
+
+
+def evaluate(expression: str) -> Any:
+    """The value of `expression` in this process's `namespace`: how a reference arrives."""
+    scope = namespace()
+    return scope[expression] if expression in scope else eval(expression, scope)

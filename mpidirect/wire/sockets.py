@@ -1,0 +1,106 @@
+"""Sockets and keys: CURVE on what a network can reach (`directories` for what it can't)."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from typing import NamedTuple
+
+import zmq
+import zmq.utils.z85
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = 5.0  # seconds between ZeroMQ's own heartbeats
+SILENCE = 20.0  # seconds after which a peer that answers none of them is given up
+LARGEST = 128 * 1024 * 1024  # bytes of one frame: what a task printed is in a header; known before any key is
+
+CLIENTS, ENGINES = b"clients", b"engines"  # the domains of keys: who may come in at a port
+
+
+class KeyPair(NamedTuple):
+    """A CURVE key pair, Z85."""
+
+    public: bytes
+    secret: bytes
+
+
+def new_keys() -> KeyPair:
+    """Make a key pair."""
+    return KeyPair(*zmq.curve_keypair())
+
+
+def tune(socket: zmq.Socket, *, linger: int = 0) -> zmq.Socket:
+    """What every socket here has: no silent drops at a high-water mark, heartbeats, a finite linger."""
+    socket.setsockopt(zmq.LINGER, linger)
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, int(HEARTBEAT * 1000))
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(SILENCE * 1000))
+    socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)
+    socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
+    return socket
+
+
+def serve(socket: zmq.Socket, keys: KeyPair | None, domain: bytes) -> zmq.Socket:
+    """Make `socket` a CURVE server, or, without keys, one that only a private directory protects.
+
+    Parameters
+    ----------
+    domain : bytes
+        Tells the `Doorman` who may come in here.
+    """
+    if keys is not None:
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
+        socket.setsockopt(zmq.ZAP_DOMAIN, domain)
+    return socket
+
+
+def authenticate(socket: zmq.Socket, server_key: bytes, mine: KeyPair) -> zmq.Socket:
+    """Make `socket` a CURVE client of the server with this public key."""
+    socket.setsockopt(zmq.CURVE_SERVERKEY, server_key)
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, mine.public)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, mine.secret)
+    return socket
+
+
+class Doorman:
+    """ZeroMQ's authentication protocol (RFC 27): lets in who has a key that is allowed there.
+
+    Serve its `socket` in the loop that owns it; without it, whoever knew a public key could connect.
+
+    Parameters
+    ----------
+    context : zmq.Context
+        That of the sockets.
+    allowed : dict of bytes to bytes
+        For each domain the one public key (Z85) that may come in.
+    """
+
+    def __init__(self, context: zmq.Context, allowed: dict[bytes, bytes]) -> None:
+        self.allowed = {domain: zmq.utils.z85.decode(key) for domain, key in allowed.items()}
+        self.refused = 0
+        self.socket = context.socket(zmq.REP)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.bind("inproc://zeromq.zap.01")
+
+    def answer(self) -> None:
+        """Answer the request that waits."""
+        frames = self.socket.recv_multipart()
+        request_id = frames[1] if len(frames) > 1 else b""
+        welcome = (
+            len(frames) == 7
+            and frames[0] == b"1.0"
+            and frames[5] == b"CURVE"
+            and frames[2] in self.allowed
+            and hmac.compare_digest(frames[6], self.allowed[frames[2]])
+        )
+        if not welcome:
+            self.refused += 1
+            if self.refused & (self.refused - 1) == 0:  # the 1st, 2nd, 4th, 8th, …: a flood fills no disk
+                where = frames[3].decode(errors="replace") if len(frames) > 3 else "?"
+                log.warning("refused a key from %s (%d so far)", where, self.refused)
+        code, text = (b"200", b"OK") if welcome else (b"400", b"not a key of this cluster")
+        self.socket.send_multipart([b"1.0", request_id, code, text, b"", b""])

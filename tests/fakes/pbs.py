@@ -1,0 +1,198 @@
+"""Fakes of PBS's qsub, qstat and qdel that run jobs for real, on this host, as OpenPBS 23.06 would answer.
+
+Called with the command's name first. Jobs are files in the directory FAKE_PBS; FAKE_PBS_HISTORY=0 is a server
+without job history, FAKE_PBS_FULL=1 one whose nodes are all taken.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+HOME = Path(os.environ["FAKE_PBS"])
+CORES = 16
+QUEUES = ("workq", "batch")
+RESOURCES = {"select", "nodes", "walltime", "mem", "ncpus", "place"}
+UNKNOWN, FINISHED, NO_QUEUE, NO_RESOURCE, BAD_VALUE = 153, 35, 170, 187, 166
+DELETED, OVERDUE = 271, -29
+
+
+def qsub(arguments):
+    script = Path(arguments[-1]).read_text()
+    job = {"job_state": "Q", "queue": "workq", "Job_Name": "job", "Resource_List": {}, "script": script}
+    job.update(directory=str(Path.cwd()), submitted=dict(os.environ), output="")
+    for line in re.findall(r"^#PBS (.*)$", script, re.M):
+        words = shlex.split(line)
+        for flag, value in zip(words[::2], [*words[1::2], ""], strict=False):
+            _directive(job, flag, value)
+    id = f"{len(list(HOME.glob('*.pbs1')))}.pbs1"
+    wanted = sum(n * per for n, per, _ in _chunks(job))
+    if wanted > CORES:
+        job["comment"] = f"Can Never Run: Insufficient amount of resource: ncpus (R: {wanted} A: {CORES})"
+    elif os.environ.get("FAKE_PBS_FULL"):
+        job["comment"] = "Not Running: Insufficient amount of resource: ncpus"
+    else:
+        job.update(
+            job_state="R", comment="Job run at Mon Jan 01 at 00:00 on (pbs1:ncpus=1)", exec_host="pbs1/0"
+        )
+    _write(id, job)
+    if job["job_state"] == "R":
+        subprocess.Popen(
+            [sys.executable, __file__, "supervise", id],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    print(id)
+
+
+def _directive(job, flag, value):
+    if flag == "-N":
+        job["Job_Name"] = value
+    elif flag == "-o":
+        job["output"] = value
+    elif flag == "-q":
+        if value not in QUEUES:
+            _fail("qsub: Unknown queue", NO_QUEUE)
+        job["queue"] = value
+    elif flag == "-l":
+        name, _, what = value.partition("=")
+        if name not in RESOURCES:
+            _fail(f"qsub: Unknown resource: {name}", NO_RESOURCE)
+        if name == "walltime" and not re.fullmatch(r"(\d+:)?(\d+:)?\d+", what):
+            _fail("qsub: Illegal attribute or resource value Resource_List.walltime", BAD_VALUE)
+        job["Resource_List"][name] = what
+
+
+def _chunks(job):
+    """For each chunk of the selection: how many, cores, ranks on each."""
+    for chunk in job["Resource_List"].get("select", "1:ncpus=1").split("+"):
+        count, *parts = chunk.split(":")
+        values = dict(part.partition("=")[::2] for part in parts)
+        cores = int(values.get("ncpus", 1))
+        yield int(count), cores, int(values.get("mpiprocs", cores))
+
+
+def supervise(arguments):
+    """Run a job to its end: its parent is nobody."""
+    (id,) = arguments
+    job = _read(id)
+    nodes = HOME / f"{id}.nodes"
+    nodes.write_text("".join(f"{socket.gethostname()}\n" * (n * ranks) for n, _, ranks in _chunks(job)))
+    environment = {**job["submitted"], "PBS_JOBID": id, "PBS_NODEFILE": str(nodes)}
+    environment.update(PBS_O_WORKDIR=job["directory"], PBS_ENVIRONMENT="PBS_BATCH")
+    spool = HOME / f"{id}.spool"
+    script = HOME / f"{id}.sh"
+    script.write_text(job["script"])
+    job["stime"] = time.ctime()
+    _write(id, job)
+    with spool.open("wb") as output:
+        process = subprocess.Popen(
+            ["bash", str(script)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=Path.home(),  # not where it was submitted
+            start_new_session=True,
+        )
+    began, status = time.monotonic(), None
+    while process.poll() is None:
+        hours, minutes, seconds = map(int, job["Resource_List"].get("walltime", "1:0:0").split(":"))
+        kill = HOME / f"{id}.kill"
+        if kill.exists() or time.monotonic() > began + (hours * 60 + minutes) * 60 + seconds:
+            status = DELETED if kill.exists() else OVERDUE
+            _end(process, patient=not (kill.exists() and kill.read_text() == "force"), id=id)
+        time.sleep(0.05)
+    job.update(job_state="F", Exit_status=process.returncode if status is None else status)
+    target = Path(job["directory"]) / (job["output"] or f"{job['Job_Name']}.o{id.partition('.')[0]}")
+    target.write_bytes(spool.read_bytes())  # only now can it be read
+    _write(id, job)
+
+
+def _end(process, patient, id):
+    """End a job's processes, whatever sessions they are in: PBS knows them, here by their environment."""
+    for signum, wait in ((signal.SIGTERM, 2 if patient else 0), (signal.SIGKILL, 2)):
+        members = [p for p in psutil.process_iter() if _belongs(p, id)]
+        for member in members:
+            with contextlib.suppress(psutil.Error):
+                member.send_signal(signum)
+        psutil.wait_procs(members, wait)
+    process.wait()
+
+
+def _belongs(process, id):
+    try:
+        environment = process.environ()
+    except psutil.Error:
+        return False
+    return environment.get("PBS_JOBID") == id and environment.get("FAKE_PBS") == str(HOME)
+
+
+def qstat(arguments):
+    history, as_json, id = "-x" in arguments, "json" in arguments, arguments[-1]
+    if history and os.environ.get("FAKE_PBS_HISTORY") == "0":
+        _fail("qstat: PBS is not configured to maintain job history", 1)
+    job = _read(id)
+    if job is None:
+        if as_json:
+            print(json.dumps({"timestamp": 1, "pbs_version": "23.06.06", "pbs_server": "pbs1"}))
+        _fail(f"qstat: Unknown Job Id {id}", UNKNOWN)
+    if job["job_state"] == "F" and not history:
+        _fail(f"qstat: {id} Job has finished, use -x or -H to obtain historical job information", FINISHED)
+    shown = {k: v for k, v in job.items() if k not in ("script", "submitted", "directory", "output")}
+    if as_json:
+        head = {"timestamp": 1, "pbs_version": "23.06.06", "pbs_server": "pbs1"}
+        print(json.dumps({**head, "Jobs": {id: shown}}))
+        return
+    print(f"Job Id: {id}")
+    flat = {f"Resource_List.{k}": v for k, v in shown.pop("Resource_List").items()}
+    for key, value in {**shown, **flat}.items():
+        line = f"    {key} = {value}"
+        print(line[:79] + "".join(f"\n\t{line[k : k + 70]}" for k in range(79, len(line), 70)))
+
+
+def qdel(arguments):
+    id = arguments[-1]
+    job = _read(id)
+    if job is None:
+        _fail(f"qdel: Unknown Job Id {id}", UNKNOWN)
+    if job["job_state"] == "F":
+        _fail(f"qdel: Job has finished {id}", FINISHED)
+    if job["job_state"] == "Q":
+        _write(id, {**job, "job_state": "F"})  # it has no exit status then
+    else:
+        (HOME / f"{id}.kill").write_text("force" if "force" in arguments else "")
+
+
+def _read(id):
+    try:
+        return json.loads((HOME / id).read_text())
+    except FileNotFoundError:
+        return None
+
+
+def _write(id, job):
+    new = HOME / f"{id}.new"
+    new.write_text(json.dumps(job))
+    new.rename(HOME / id)
+
+
+def _fail(message, code):
+    print(message, file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    commands = {"qsub": qsub, "qstat": qstat, "qdel": qdel, "supervise": supervise}
+    commands[sys.argv[1]](sys.argv[2:])

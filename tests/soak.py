@@ -1,0 +1,371 @@
+"""Everything at once, for long: ``make soak``, or ``python -m tests.soak --minutes 20 --seed 1``.
+
+A driver with a seed calls, pushes, pulls, scatters and lets engines talk to each other, while it interrupts
+them, lets them get stuck and die, cuts connections and sends garbage.  It knows what each result must be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter, deque
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+import zmq
+
+from mpidirect import Client, Cluster, errors
+from tests.proxy import Proxy
+
+PATIENCE = 30.0  # seconds after which what has not come counts as hanging
+FEWEST = 2  # engines: with fewer, the cluster is started anew
+IN_FLIGHT = 200  # results that are waited for later
+BACK = 10.0  # seconds that an interrupted engine has to come back
+
+
+class Lost(Exception):
+    """A result is not what it must be."""
+
+
+class Driver:
+    """Drives a cluster of `n` engines, from a client near it and one beyond a network that breaks."""
+
+    def __init__(self, seed: int, n: int) -> None:
+        self.source = random.Random(seed)
+        self.n = n
+        self.operations: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.lost: list[str] = []
+        self.hangs: list[str] = []
+        self.unheard: list[str] = []  # what an interrupt ended, but as if it had come to its end by itself
+        self.leftovers: list[int] = []
+        self.clusters = 0
+        self.growth: Counter[str] = Counter()
+        self.cluster = None
+
+    # -- the cluster ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.cluster = Cluster(n=self.n)
+        self.cluster.start()
+        self.cluster.wait()
+        self.clusters += 1
+        path = str(self.cluster.connection_file)
+        self.near = Client(path)
+        self.proxy = Proxy(self.cluster.connection_file)
+        with _environment(MPIDIRECT_DIRECT_MEMORY="0"):
+            self.far = Client(self.proxy.info)
+        self.pids = [self.near.facts["pid"], *(e.pid for e in self.near._engines.values())]
+        self.tolerant = self.near.facts["fault_tolerance"]["deaths"]
+        self.names = {k: {} for k in self.near.ids}  # the model: what each engine's namespace must hold
+        self.pending: deque = deque()
+        self.dead: set[int] = set()
+        self.near[:].execute("import time, os, numpy", block=True)
+        self.call()
+        self.memory = self._memory()
+        self.born = time.monotonic()
+
+    def stop(self) -> None:
+        self.drain()
+        for name, now in self._memory().items():
+            self.growth[name] = max(self.growth[name], now - self.memory[name])
+        self.far.close()
+        self.near.close()
+        self.proxy.close()
+        self.cluster.stop()
+        _, alive = psutil.wait_procs([psutil.Process(p) for p in self.pids if psutil.pid_exists(p)], 5)
+        self.leftovers += [process.pid for process in alive]
+
+    def _memory(self) -> dict[str, int]:
+        found = {"client": psutil.Process().memory_info().rss}
+        for engine, pid in zip(["controller", *self.names], self.pids, strict=False):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                name = engine if engine == "controller" else "engines"
+                found[name] = max(found.get(name, 0), psutil.Process(pid).memory_info().rss)
+        return found
+
+    # -- what is checked --------------------------------------------------------------------------------
+
+    @property
+    def client(self):
+        return self.source.choice([self.near, self.far])
+
+    def some(self) -> list[int]:
+        """Some engines that live."""
+        ids = self.near.ids
+        return sorted(self.source.sample(ids, self.source.randint(1, len(ids))))
+
+    def expect(self, what: str, result, value) -> None:
+        """The result must be `value`, unless an engine that it is of has died."""
+        try:
+            got = result.get(PATIENCE)
+        except (errors.CompositeError, errors.RemoteError) as e:
+            failures = [f.ename for f in getattr(e, "elist", [e])]
+            if set(failures) != {"EngineError"} or not self.dead:
+                self.lost.append(f"{what}: {str(e)[:300]}")
+            return
+        except errors.TimeoutError:
+            self.hangs.append(what)
+            return
+        if not _same(got, value):
+            self.lost.append(f"{what}: {got!r:.200} instead of {value!r:.200}")
+
+    def drain(self, left: int = 0) -> None:
+        """Wait for results that are on their way."""
+        while len(self.pending) > left:
+            self.expect(*self.pending.popleft())
+
+    # -- operations ----------------------------------------------------------------------------------------
+
+    def call(self) -> None:
+        targets, x = self.some(), self.source.random()
+        result = self.client[targets].apply_async(lambda x: x * 2, x)
+        self.expect("call", result, [x * 2] * len(targets))
+
+    def many(self) -> None:
+        view = self.client
+        for _ in range(self.source.randint(1, 50)):
+            engine, k = self.source.choice(self.near.ids), self.source.randrange(10**6)
+            size = self.source.choice([1, 1, 100, 20_000])
+            result = view[engine].apply_async(lambda k, n: numpy.full(n, k), k, size)  # noqa: F821
+            self.pending.append(("many", result, np.full(size, k)))
+        self.drain(IN_FLIGHT)
+
+    def push(self) -> None:
+        targets, name = self.some(), f"name{self.source.randrange(5)}"
+        value = np.arange(self.source.choice([3, 1000, 300_000])) + self.source.randrange(100)
+        self.expect("push", self.client[targets].push({name: value}, block=False), [None] * len(targets))
+        for engine in targets:
+            self.names[engine][name] = value
+
+    def pull(self) -> None:
+        name = f"name{self.source.randrange(5)}"
+        targets = [k for k in self.some() if name in self.names[k]]
+        if targets:
+            result = self.client[targets].pull(name, block=False)
+            self.expect("pull", result, [self.names[k][name] for k in targets])
+
+    def scatter(self) -> None:
+        targets, data = self.some(), np.arange(self.source.randint(1, 200_000))
+        view = self.client[targets]
+        self.expect("scatter", view.scatter("part", data, block=False), [None] * len(targets))
+        self.expect("gather", view.gather("part", block=False), data)
+
+    def map(self) -> None:
+        data = [self.source.randrange(1000) for _ in range(self.source.randint(1, 50))]
+        self.expect("map", self.client[:].map_async(abs, data), data)
+
+    def collective(self) -> None:
+        ids = self.near.ids
+        result = self.near[:].apply_async(lambda: comm.allreduce(1))  # noqa: F821
+        self.expect("collective", result, [len(ids)] * len(ids))
+
+    def another_client(self) -> None:
+        """One leaves before its result is there; another gets it."""
+        path = str(self.cluster.connection_file)
+        targets, k = self.some(), self.source.random()
+        with Client(path) as leaving:
+            result = leaving[targets].apply_async(lambda k: (time.sleep(0.05), k)[1], k)
+            leaving.queue_status()
+            id = result.msg_ids[0].partition(":")[0]
+        delivered = [reply.status == "ok" for reply in result._calls[0].replies.values()]
+        if not any(delivered):
+            with Client(path) as coming:
+                self.expect("another client", coming.get_result(id), [k] * len(targets))
+
+    # -- faults ---------------------------------------------------------------------------------------------
+
+    def cut(self) -> None:
+        self.many()
+        self.proxy.cut()
+
+    def network_down(self) -> None:
+        self.many()
+        self.proxy.down()
+        self.call_near()
+        self.proxy.up()
+
+    def call_near(self) -> None:
+        self.expect("call", self.near[:].apply_async(int), [0] * len(self.near.ids))
+
+    def interrupt(self) -> None:
+        self.drain()
+        targets = self.some()
+        running = self.near[targets].apply_async(time.sleep, 60)
+        time.sleep(0.1)  # or it may come before the tasks have begun
+        self.near.interrupt(targets)
+        self.interrupted("interrupt", running)
+
+    def stuck(self) -> None:
+        self.drain()
+        ids = self.near.ids
+        without = self.source.choice(ids)
+        targets = [k for k in ids if k != without]
+        code = self.source.choice(
+            ["comm.Barrier()", "comm.allreduce(1)", f"comm.recv(source={ids.index(without)})"]
+        )
+        running = self.near[targets].execute(code, block=False)
+        time.sleep(0.2)
+        self.near.interrupt(targets)
+        self.interrupted("stuck", running)
+        self.collective()
+
+    def interrupted(self, what, running) -> None:
+        began = time.monotonic()
+        try:
+            got = running.get(BACK)
+            self.unheard.append(f"{what}: {got!r} after {time.monotonic() - began:.3f} s")
+        except errors.TimeoutError:
+            self.hangs.append(what)
+        except (errors.CompositeError, errors.RemoteError) as e:
+            names = {f.ename for f in getattr(e, "elist", [e])}
+            if names != {"KeyboardInterrupt"}:
+                self.lost.append(f"{what}: {str(e)[:300]}")
+
+    def death(self) -> None:
+        if not self.tolerant:
+            return
+        engine = self.source.choice(self.near.ids)
+        pid = self.near._engines[engine].pid
+        self.many()
+        self.dead.add(engine)
+        how = self.source.choice(["kill", "exit"])
+        last = self.near[engine].apply_async(time.sleep, 60)
+        if how == "kill":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGSEGV)
+        try:
+            last.get(BACK)
+            self.lost.append("death: a task outlived its engine")
+        except errors.TimeoutError:
+            self.hangs.append("death")
+        except errors.EngineError:
+            pass
+        self.drain()
+        self.collective()
+        if len(self.near.ids) <= FEWEST:
+            self.stop()
+            self.start()
+
+    def garbage(self) -> None:
+        info = self.proxy.info
+        here = urlsplit(info.addresses[0])
+        with contextlib.suppress(OSError), socket.create_connection((here.hostname, here.port), 5) as plain:
+            plain.sendall(self.source.randbytes(self.source.randint(1, 2000)))
+        with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+            dealer.setsockopt(zmq.LINGER, 200)
+            dealer.connect(self.near._info.addresses[0])
+            for _ in range(10):
+                dealer.send_multipart([self.source.randbytes(self.source.randint(0, 60)) for _ in range(2)])
+
+    # -- all of it ------------------------------------------------------------------------------
+
+    WORK = ("call", "many", "push", "pull", "scatter", "map", "collective", "another_client")
+    FAULTS = ("cut", "network_down", "interrupt", "stuck", "death", "garbage")
+    WEIGHTS = (8, 3, 3, 2, 1, 4)  # of the faults
+
+    def run(self, seconds: float) -> None:
+        """Work, with a fault every few operations."""
+        end = time.monotonic() + seconds
+        try:
+            self.start()
+            while time.monotonic() < end and not self.hangs:
+                if self.source.random() < 0.25:
+                    name = self.source.choices(self.FAULTS, self.WEIGHTS)[0]
+                    self.faults[name] += 1
+                else:
+                    name = self.source.choice(self.WORK)
+                    self.operations[name] += 1
+                self.one(name)
+            self.stop()
+        finally:
+            if self.cluster is not None:
+                self.cluster.stop()
+
+    def one(self, name: str) -> None:
+        """One operation or fault."""
+        try:
+            getattr(self, name)()
+        except errors.TimeoutError as e:
+            self.hangs.append(f"{name}: {e}")
+        except errors.MPIDirectError as e:
+            self.lost.append(f"{name}: {type(e).__name__}: {e}")
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing was lost, hung or left over."""
+        return not (self.lost or self.hangs or self.leftovers)
+
+    def table(self) -> str:
+        """What was done, and what came of it."""
+        lines = [
+            ("operations", _sum(self.operations)),
+            ("faults injected", _sum(self.faults)),
+            ("clusters started", self.clusters),
+            ("results lost", len(self.lost)),
+            ("hangs", len(self.hangs)),
+            ("leftover processes", len(self.leftovers)),
+            ("interrupts that the task did not see", len(self.unheard)),
+            *((f"memory growth, {n}", f"{size / 1e6:.1f} MB") for n, size in self.growth.items()),
+        ]
+        wide = max(len(name) for name, _ in lines)
+        return "\n".join(f"{name:{wide}}  {value}" for name, value in lines)
+
+
+def _same(got, value) -> bool:
+    if isinstance(value, np.ndarray):
+        return isinstance(got, np.ndarray) and np.array_equal(got, value)
+    if isinstance(value, list):
+        return len(got) == len(value) and all(_same(g, v) for g, v in zip(got, value, strict=True))
+    return got == value
+
+
+def _sum(counter: Counter) -> str:
+    each = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in sorted(counter.items()))
+    return f"{counter.total()} ({each})"
+
+
+@contextlib.contextmanager
+def _environment(**values):
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def main() -> int:
+    """Run it as a program."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("-n", "--engines", type=int, default=5)
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    driver = Driver(given.seed, given.engines)
+    with tempfile.TemporaryDirectory() as home, _environment(MPIDIRECT_DIR=f"{home}/mpidirect"):
+        try:
+            driver.run(given.minutes * 60)
+        finally:
+            print(f"seed {given.seed}, {given.minutes:g} minutes, {given.engines} engines\n{driver.table()}")
+            for problem in [*driver.lost, *driver.hangs]:
+                print("PROBLEM:", problem)
+            for remark in driver.unheard:
+                print("remark:", remark)
+    return 0 if driver.well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

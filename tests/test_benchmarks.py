@@ -1,0 +1,75 @@
+"""The benchmarks run through; what they measure here says nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import page, report, scale, targets
+from benchmarks.__main__ import main
+from benchmarks.cases import cases
+from benchmarks.results import Results, Row
+
+NO_FLOOR = {"execute", "map", "often-30", "shared-1MB"}
+HAS_IPYPARALLEL = importlib.util.find_spec("ipyparallel") is not None
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    """The benchmarks make their own cluster, elsewhere than the tests'."""
+    monkeypatch.setenv("MPIDIRECT_DIR", os.environ.get("MPIDIRECT_DIR", ""))
+    return tmp_path
+
+
+def test_a_quick_run_on_two_engines(directory):
+    path = directory / "results.json"
+    wanted = "open,all,push,shared,scatter,gather,pull,map,execute,often,allreduce,idle-cpu"
+    arguments = ["--quick", "--engines", "2", "--cases", wanted, "--limit", "90", "--json", str(path)]
+    run = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert run.exit_code == 0, run.output
+    rows = {row.case: row for row in Results.read(path).rows}
+    for name, row in rows.items():
+        assert row.value("mpidirect") is not None, (name, row.notes)
+        assert name in NO_FLOOR or row.value("floor") is not None, (name, row.notes)
+        if not HAS_IPYPARALLEL:
+            assert row.notes["direct"] == "ipyparallel is not installed"
+    assert {"all", "push-1kB", "push-1MB", "push-1MB-tcp", "gather-1MB-ipc", "map"} <= set(rows)
+    assert json.loads(path.read_text())["rows"][0]["medians"]["mpidirect"] > 0
+
+
+def test_every_target_has_its_case():
+    keys = {case.key for case in cases(minute=True)} | {"start"}
+    assert set(targets.TARGETS) <= keys
+
+
+def test_the_page_gets_its_figures(tmp_path, monkeypatch):
+    shutil.copy(Path(page.DOCS, "benchmarks.md"), tmp_path)
+    monkeypatch.setattr(page, "DOCS", tmp_path)
+    samples = {"mpidirect": [0.001], "direct": [0.0121, 0.013, 0.1], "floor": [0.0008]}
+    row = Row("all", "empty call on all engines", "s", 4, samples, {"broadcast": "absent"})
+    results = Results({"date": "today", "cores": 2, "processor": "", "system": "x", "python": "3"}, [row])
+    for _ in range(2):  # a second time, in the place of the first
+        page.fill(results)
+        text = (tmp_path / "benchmarks.md").read_text()
+        assert text.count("| empty call on all engines | 4 | 1.00 ms | 13.0 ms |") == 1
+        assert "13.0 (≥ 12) ✓" in text and "BroadcastView: absent" in text
+    assert (tmp_path / "benchmarks.png").stat().st_size > 1000
+    assert report.summary([row]) == (2, 2)
+
+
+def test_the_controller_scales_in_simulation():
+    costs = [
+        *scale.measure(16, repeat=1),
+        *scale.measure(64, repeat=1),
+        scale.standing(16),
+        scale.standing(64),
+    ]
+    for action in {cost.action for cost in costs}:
+        small, large = (cost.memory for cost in costs if cost.action == action)
+        assert large <= 6 * small + 100_000, action  # four times as many engines

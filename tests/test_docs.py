@@ -1,0 +1,56 @@
+"""The examples of the documentation do what they show."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mpidirect import Cluster
+
+ROOT = Path(__file__).parent.parent
+FLAGS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+
+
+@pytest.fixture(scope="module")
+def four_engines(tmp_path_factory):
+    """A cluster of four engines that `Client()` finds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPIDIRECT_DIR", str(tmp_path_factory.mktemp("profiles") / "mpidirect"))
+        patch.delenv("MPIDIRECT_PROFILE", raising=False)
+        with Cluster(n=4):
+            yield
+
+
+def session(page):
+    """The examples of a page: its blocks of the kind ``pycon``, each at the line where it stands."""
+    shown, kept = False, []
+    for line in page.read_text().splitlines():
+        if line.startswith("```"):
+            shown = line == "```pycon"
+            line = ""
+        kept.append(line if shown else "")
+    return "\n".join(kept)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md", "docs/collectives.md"])
+def test_examples(four_engines, name):
+    test = doctest.DocTestParser().get_doctest(session(ROOT / name), {"__name__": "__main__"}, name, name, 0)
+    assert test.examples
+    report: list[str] = []
+    result = doctest.DocTestRunner(optionflags=FLAGS).run(test, out=report.append, clear_globs=False)
+    test.globs["rc"].close()
+    assert not result.failed, "".join(report)
+
+
+def test_tour(four_engines):
+    command = [sys.executable, str(ROOT / "docs" / "tour.py")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    tour = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert tour.returncode == 0, tour.stderr
+    assert "[3.14159" in tour.stdout
+    assert "ZeroDivisionError: division by zero" in tour.stdout

@@ -1,0 +1,107 @@
+"""Cutting sequences into parts and putting them together again."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpidirect.partition import bounds, join, split
+
+SEQUENCES = st.one_of(
+    st.lists(st.integers()),
+    st.lists(st.integers()).map(tuple),
+    st.lists(st.floats(allow_nan=False)).map(np.array),
+    st.integers(0, 50).map(range),
+)
+
+
+@given(st.integers(0, 1000), st.integers(1, 100))
+def test_bounds_cover_all_evenly(length, parts):
+    found = bounds(length, parts)
+    assert len(found) == parts
+    assert found[0][0] == 0
+    assert found[-1][1] == length
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(found))
+    sizes = [stop - start for start, stop in found]
+    assert max(sizes) - min(sizes) <= 1
+    assert sizes == sorted(sizes, reverse=True)  # a remainder goes to the first
+
+
+@given(SEQUENCES, st.integers(1, 9), st.sampled_from("br"))
+def test_what_was_split_is_joined_again(sequence, parts, dist):
+    pieces = split(sequence, parts, dist)
+    assert len(pieces) == parts
+    assert list(join(pieces, dist)) == list(sequence)
+
+
+def test_blocks_and_round_robin():
+    assert split(range(5), 4) == [[0, 1], [2], [3], [4]]
+    assert split(range(5), 4, "r") == [[0, 4], [1], [2], [3]]
+    assert split("abcde", 2) == ["abc", "de"]
+    assert split((1, 2, 3), 2) == [(1, 2), (3,)]
+
+
+@pytest.mark.parametrize("lazy", [iter([1, 2, 3]), {1: 0, 2: 0, 3: 0}, {1, 2, 3}, (x for x in (1, 2, 3))])
+def test_what_can_only_be_iterated_over_is_read_first(lazy):
+    assert split(lazy, 2) == [[1, 2], [3]]
+
+
+def test_arrays_are_cut_along_the_first_axis_without_a_copy():
+    array = np.arange(20).reshape(5, 4)
+    parts = split(array, 2)
+    assert [part.shape for part in parts] == [(3, 4), (2, 4)]
+    assert all(np.shares_memory(part, array) for part in parts)
+    np.testing.assert_array_equal(join(parts), array)
+    np.testing.assert_array_equal(join(split(array, 3, "r"), "r"), array)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i8", "c16", "S3", "O", [("a", "i4"), ("b", "f8")], "M8[D]"])
+def test_arrays_keep_their_types(dtype):
+    array = np.zeros(7, dtype)
+    again = join(split(array, 3))
+    assert again.dtype == array.dtype
+    assert len(again) == 7
+
+
+def test_masked_arrays_stay_masked():
+    array = np.ma.masked_greater(np.arange(6), 3)
+    again = join(split(array, 4))
+    assert isinstance(again, np.ma.MaskedArray)
+    assert again.mask.tolist() == array.mask.tolist()
+
+
+def test_empty_parts_do_not_change_the_type():
+    assert join(split(np.arange(2, dtype="i2"), 4)).dtype == np.dtype("i2")
+    assert join([[], [], []]) == []
+    assert join([]) == []
+
+
+def test_pandas():
+    frame = pd.DataFrame({"a": range(5), "b": list("vwxyz")})
+    parts = split(frame, 2)
+    assert [len(part) for part in parts] == [3, 2]
+    pd.testing.assert_frame_equal(join(parts), frame)
+    pd.testing.assert_series_equal(join(split(frame["a"], 3)), frame["a"])
+
+
+def test_parts_that_are_no_sequences_become_a_list():
+    assert join([1, 2, None]) == [1, 2, None]
+    assert join(["a", "b"]) == ["a", "b"]
+    assert join([{"a": 1}, {"b": 2}]) == [{"a": 1}, {"b": 2}]
+    np.testing.assert_array_equal(join([np.array(1), np.array(2)]), [1, 2])
+
+
+@pytest.mark.parametrize("bad", [5, None, object(), np.array(3)])
+def test_what_is_no_sequence(bad):
+    with pytest.raises(TypeError):
+        split(bad, 2)
+
+
+def test_unknown_distributions():
+    with pytest.raises(ValueError, match=r"'b'.*'r'"):
+        split([1], 2, "x")

@@ -1,0 +1,67 @@
+"""MPI programs that know nothing of us, run on the engines and compared with one process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import PROGRAMS, N
+
+TEXTS = {
+    "heat.py": "heat left in the rod: ",
+    "matmul.py": "trace of the product: ",
+    "pi.py": "pi is about ",
+}
+
+
+def alone(name: str) -> str:
+    """What the program prints as one process."""
+    return subprocess.run(
+        [sys.executable, str(PROGRAMS / name)], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_prints_what_it_prints_alone(dview, name):
+    ar = dview.run(PROGRAMS / name, block=True)
+    first, *others = ar.stdout
+    assert first.startswith(TEXTS[name])
+    assert others == [""] * (N - 1)
+    assert first.split(",")[0].strip() == alone(name).split(",")[0].strip()
+
+
+def test_heat(dview):
+    dview.run(PROGRAMS / "heat.py", block=True)
+    cells, steps, rate = 240, 300, 0.25
+    x = np.arange(cells)
+    u = np.zeros(cells + 2)
+    u[1:-1] = np.sin(np.pi * (x + 0.5) / cells) + (x > cells // 2)
+    for _ in range(steps):
+        u[1:-1] += rate * (u[:-2] - 2 * u[1:-1] + u[2:])
+    np.testing.assert_allclose(dview.pull("rod", targets=0, block=True), u[1:-1], rtol=1e-12)
+    assert dview.pull("rank", block=True) == [0, 1, 2, 3]
+
+
+def test_matmul(dview):
+    dview.run(PROGRAMS / "matmul.py", block=True)
+    generator = np.random.default_rng(7)
+    a, b = generator.random((2, 96, 96))
+    np.testing.assert_allclose(dview.pull("product", targets=0, block=True), a @ b, rtol=1e-12)
+    np.testing.assert_allclose(dview.gather("my_product", block=True), a @ b, rtol=1e-12)
+    assert dview["size"] == [N] * N
+
+
+def test_pi(dview):
+    dview.run(PROGRAMS / "pi.py", block=True)
+    estimate = dview["estimate"]
+    assert estimate[0] == pytest.approx(np.pi, abs=0.01)
+    assert estimate[1:] == [None] * 3
+
+
+def test_programs_run_again_and_one_after_the_other(dview):
+    results = [dview.run(PROGRAMS / name, block=False) for name in [*TEXTS, *TEXTS]]
+    for result in results:
+        result.get(30)
+    assert [result.stdout[0] for result in results[:3]] == [result.stdout[0] for result in results[3:]]

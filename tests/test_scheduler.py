@@ -1,0 +1,178 @@
+"""Which engine gets which task when."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpidirect.controller.scheduler import AHEAD, Job, Scheduler
+from mpidirect.wire import messages
+
+
+class FakeTransport:
+    """Notes what would have been sent to engines."""
+
+    def __init__(self):
+        self.tasks = []
+        self.control = []
+
+    def send_task(self, engine, job):
+        self.tasks.append((engine, job.id))
+
+    def send_control(self, engine, message):
+        self.control.append((engine, message))
+
+    def of(self, engine):
+        """The tasks that this engine was sent, in order."""
+        return [task for target, task in self.tasks if target == engine]
+
+
+def job(id, targets, bulk=False):
+    return Job(str(id), "client", "apply", list(targets), SimpleNamespace(bulk=bulk))
+
+
+@pytest.fixture
+def transport():
+    return FakeTransport()
+
+
+@pytest.fixture
+def scheduler(transport):
+    return with_engines(transport, 3)
+
+
+def with_engines(transport, n):
+    scheduler = Scheduler(transport)
+    for engine in range(n):
+        scheduler.add(engine)
+    return scheduler
+
+
+def test_a_task_goes_to_its_targets(scheduler, transport):
+    task = job(1, [0, 2])
+    assert scheduler.submit(task) == []
+    assert transport.tasks == [(0, "1"), (2, "1")]
+    assert task.open == {0, 2}
+    assert scheduler.done(0, "1") is task
+    assert task.open == {2}
+
+
+def test_some_small_tasks_are_handed_out_ahead(scheduler, transport):
+    for k in range(AHEAD + 5):
+        scheduler.submit(job(k, [0]))
+    assert len(transport.of(0)) == AHEAD
+    assert scheduler.status([0]) == {0: {"queue": 5, "tasks": AHEAD, "completed": 0}}
+    scheduler.done(0, "0")
+    scheduler.next(0)
+    assert transport.of(0)[-1] == str(AHEAD)
+    assert scheduler.status([0]) == {0: {"queue": 4, "tasks": AHEAD, "completed": 1}}
+
+
+def test_a_task_with_bulk_waits_for_an_idle_engine(scheduler, transport):
+    scheduler.submit(job("small", [0]))
+    scheduler.submit(job("bulk", [0, 1], bulk=True))
+    scheduler.submit(job("after", [0, 1]))
+    assert transport.of(0) == ["small"]
+    assert transport.of(1) == ["bulk", "after"]  # it was free: nobody waits for engine 0
+    scheduler.done(0, "small")
+    scheduler.next(0)
+    assert transport.of(0) == ["small", "bulk", "after"]
+
+
+def test_what_is_not_admitted_waits(scheduler, transport):
+    scheduler.admits = lambda task: task.id != "no"
+    scheduler.submit(job("no", [0]))
+    scheduler.submit(job("behind", [0]))
+    assert transport.tasks == []
+    scheduler.admits = lambda task: True
+    scheduler.next(0)
+    assert transport.of(0) == ["no", "behind"]
+
+
+def test_engines_that_do_not_live_are_told(scheduler, transport):
+    task = job(1, [1, 7])
+    assert scheduler.submit(task) == [7]
+    assert task.open == {1}
+    assert transport.tasks == [(1, "1")]
+
+
+def test_answers_that_nobody_waits_for(scheduler):
+    assert scheduler.done(0, "unknown") is None
+    assert scheduler.done(9, "unknown") is None
+    assert scheduler.status([0])[0]["completed"] == 0
+
+
+def test_abort_takes_out_what_waits_here_and_tells_of_what_waits_there(scheduler, transport):
+    for k in range(AHEAD + 2):
+        scheduler.submit(job(k, [0]))
+    aborted = scheduler.abort({"1", str(AHEAD)}, [0, 1])
+    assert [(task.id, engine) for task, engine in aborted] == [(str(AHEAD), 0)]
+    assert aborted[0][0].open == set()
+    [(engine, message)] = transport.control
+    assert engine == 0
+    assert isinstance(message, messages.Abort)
+    assert message.ids == ["1"]
+    assert scheduler.status([0])[0]["queue"] == 1
+
+
+def test_abort_of_everything(scheduler):
+    for k in range(AHEAD + 2):
+        scheduler.submit(job(k, [0, 1]))
+    aborted = scheduler.abort(None, [1])
+    assert sorted(task.id for task, _ in aborted) == sorted([str(AHEAD), str(AHEAD + 1)])
+    assert {engine for _, engine in aborted} == {1}
+    assert scheduler.status([0, 1])[0]["queue"] == 2
+
+
+def test_an_engine_that_dies_leaves_its_tasks(scheduler):
+    tasks = [job(k, [0, 1]) for k in range(AHEAD + 2)]
+    for task in tasks:
+        scheduler.submit(task)
+    assert scheduler.remove(0) == tasks
+    assert all(task.open == {1} for task in tasks)
+    assert scheduler.remove(0) == []
+    assert scheduler.status([0, 1]).keys() == {1}
+    assert scheduler.submit(job("late", [0])) == [0]
+
+
+def test_idle(scheduler):
+    assert scheduler.idle([0, 1, 2])
+    scheduler.submit(job(1, [1]))
+    assert not scheduler.idle([0, 1])
+    assert scheduler.idle([0, 2])
+    assert not scheduler.idle([0, 9])
+
+
+@given(
+    st.lists(
+        st.tuples(st.sets(st.integers(0, 2), min_size=1), st.booleans()) | st.integers(0, 2), max_size=80
+    )
+)
+def test_all_engines_see_one_order(events):
+    transport = FakeTransport()
+    scheduler = with_engines(transport, 3)
+    finished = dict.fromkeys(range(3), 0)
+
+    def finish(engine):
+        sent = transport.of(engine)
+        if finished[engine] < len(sent):
+            assert scheduler.done(engine, sent[finished[engine]]) is not None
+            finished[engine] += 1
+            scheduler.next(engine)
+
+    expected = {engine: [] for engine in range(3)}
+    for number, event in enumerate(events):
+        if isinstance(event, int):
+            finish(event)
+            continue
+        targets, bulk = event
+        scheduler.submit(job(number, sorted(targets), bulk))
+        for engine in targets:
+            expected[engine].append(str(number))
+    for engine in range(3):
+        for _ in events:
+            finish(engine)
+        assert transport.of(engine) == expected[engine]

@@ -1,0 +1,286 @@
+"""Who can get in, and what is there to be seen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+import zmq
+
+from mpidirect import Client, Cluster, errors
+from mpidirect.wire import connection_file, messages
+from mpidirect.wire.directories import private_directory
+from mpidirect.wire.sockets import CLIENTS, ENGINES, Doorman, KeyPair, authenticate, new_keys, serve, tune
+from tests.proxy import Proxy
+
+pytestmark = pytest.mark.timeout(60)
+
+HELLO = messages.encode(messages.Hello(messages.PROTOCOL, "0", "3"))
+
+
+@pytest.fixture(scope="module")
+def info(cluster):
+    return connection_file.read(cluster.connection_file)
+
+
+@pytest.fixture
+def address(info):
+    return next(a for a in info.addresses if a.startswith("tcp://"))
+
+
+@pytest.fixture
+def unharmed(rc):
+    """Whatever the test did, the cluster works and its other clients notice nothing."""
+    yield
+    assert rc[:].apply_sync(lambda: 7) == [7] * len(rc)
+
+
+def over_tcp(info, **changes):
+    values = {name: getattr(info, name) for name in info.__struct_fields__}
+    values["addresses"] = [a for a in info.addresses if a.startswith("tcp://")]
+    return connection_file.from_mapping({**values, **changes})
+
+
+def knock(address, keys=None, server_key=None):
+    """Connect as far as it goes; what happens to the connection."""
+    with zmq.Context() as context:
+        dealer = tune(context.socket(zmq.DEALER))
+        monitor = dealer.get_monitor_socket(zmq.EVENT_ALL & ~zmq.EVENT_CONNECT_DELAYED)
+        if keys is not None:
+            authenticate(dealer, server_key, keys)
+        dealer.setsockopt(zmq.RECONNECT_IVL, -1)
+        dealer.connect(address)
+        dealer.send(HELLO)
+        from zmq.utils.monitor import recv_monitor_message
+
+        seen = []
+        while monitor.poll(5000):
+            event = recv_monitor_message(monitor)["event"]
+            seen.append(event)
+            ends = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_SUCCEEDED
+            failures = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            if event & (ends | failures | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL):
+                break
+        answered = dealer.poll(200)
+        dealer.disable_monitor()
+        monitor.close(0)
+        dealer.close(0)
+    return bool(answered) or zmq.EVENT_HANDSHAKE_SUCCEEDED in seen
+
+
+def test_this_clusters_client_key_gets_in(info, address):
+    keys = KeyPair(info.client_key.encode(), info.client_secret.encode())
+    assert knock(address, keys, info.server_key.encode())
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_another_key_does_not(info, address):
+    assert not knock(address, new_keys(), info.server_key.encode())
+    stranger = new_keys()
+    wrong = over_tcp(info, client_key=stranger.public.decode(), client_secret=stranger.secret.decode())
+    with pytest.raises(errors.AuthenticationFailed, match="refuses this client's key"):
+        Client(wrong, timeout=5)
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_a_false_public_key_of_the_server_does_not(info):
+    wrong = over_tcp(info, server_key=new_keys().public.decode())
+    with pytest.raises(errors.ConnectionFailed):
+        Client(wrong, timeout=1)
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_no_key_does_not(address):
+    assert not knock(address)
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize(
+    "garbage",
+    [b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4096, b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL" + b"\0" * 60, b""],
+)
+def test_plain_tcp_garbage_does_not(address, garbage):
+    parts = urlsplit(address)
+    with socket.create_connection((parts.hostname, parts.port), 5) as plain:
+        say(plain, garbage)
+
+
+def say(plain, data):
+    """Send `data` and wait until the other side hangs up."""
+    plain.settimeout(15)
+    try:
+        plain.sendall(data)
+        plain.shutdown(socket.SHUT_WR)
+        while plain.recv(4096):
+            pass
+    except OSError as e:
+        assert not isinstance(e, TimeoutError)
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_a_frame_that_claims_to_be_endless_is_not_waited_for(address):
+    parts = urlsplit(address)
+    greeting = b"\xff" + b"\0" * 8 + b"\x7f\x03\x01CURVE" + b"\0" * 47
+    with socket.create_connection((parts.hostname, parts.port), 5) as plain:
+        say(plain, greeting + b"\x06" + (1 << 62).to_bytes(8, "big"))
+
+
+def test_a_flood_of_connections_that_say_nothing(address, rc):
+    parts = urlsplit(address)
+    flood = [socket.create_connection((parts.hostname, parts.port), 5) for _ in range(300)]
+    try:
+        assert rc[:].apply_async(lambda: 1).get(10) == [1] * len(rc)
+        assert knock(address) is False  # the door is answered still
+    finally:
+        for each in flood:
+            each.close()
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_replayed_frames_do_nothing(cluster, rc, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")
+    rc[0].execute("count = 0", block=True)
+    recorded = bytearray()
+    with Proxy(cluster.connection_file) as proxy:
+        proxy.mutate(lambda data: recorded.extend(data) or data)
+        with Client(proxy.info) as client:
+            client[0].execute("count += 1", block=True)
+        info = over_tcp(connection_file.read(cluster.connection_file))
+    parts = urlsplit(info.addresses[0])
+    for _ in range(3):
+        with socket.create_connection((parts.hostname, parts.port), 5) as again:
+            say(again, recorded)
+    assert rc[0].pull("count", block=True) == 1
+
+
+def test_each_port_lets_in_its_own_key_alone():
+    server, clients, engines = new_keys(), new_keys(), new_keys()
+    with zmq.Context() as context:
+        doorman = Doorman(context, {CLIENTS: clients.public, ENGINES: engines.public})
+        router = serve(tune(context.socket(zmq.ROUTER)), server, ENGINES)
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+        got = {}
+        for name, keys in (("clients", clients), ("engines", engines)):
+            dealer = authenticate(tune(context.socket(zmq.DEALER)), server.public, keys)
+            dealer.connect(f"tcp://127.0.0.1:{port}")
+            dealer.send(b"hello")
+            assert doorman.socket.poll(5000)
+            doorman.answer()
+            got[name] = bool(router.poll(200 if name == "clients" else 5000))
+            dealer.close(0)
+        assert got == {"clients": False, "engines": True}
+        assert doorman.refused == 1
+        doorman.socket.close(0)
+        router.close(0)
+
+
+def test_keys_are_in_the_connection_file_and_nowhere_else(cluster, info):
+    secret = info.client_secret
+    directory = Path(cluster.connection_file).parent
+    for path in [p for p in directory.rglob("*") if p.is_file()]:
+        assert (secret in path.read_text(errors="replace")) == (path == Path(cluster.connection_file))
+    for process in psutil.process_iter():
+        for name in ("cmdline", "environ"):
+            try:
+                data = Path(f"/proc/{process.pid}/{name}").read_bytes()
+            except OSError:
+                continue
+            assert secret.encode() not in data and info.server_key.encode() not in data
+
+
+def test_files_and_directories_are_private(cluster):
+    directory = Path(cluster.connection_file).parent
+    sockets = Path(urlsplit(connection_file.read(cluster.connection_file).addresses[0]).path).parent
+    for path in (directory, sockets, *directory.rglob("*")):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_what_is_open_to_others_is_refused(tmp_path, info):
+    path = tmp_path / "connection.json"
+    connection_file.write(info, path)
+    path.chmod(0o640)
+    with pytest.raises(errors.ConnectionFailed, match="can be read by others"):
+        Client(str(path))
+    wide = tmp_path / "wide"
+    wide.mkdir()
+    wide.chmod(0o755)
+    with pytest.raises(errors.ConfigError, match="open to others"):
+        private_directory(wide)
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(errors.ConfigError, match="not a directory"):
+        private_directory(tmp_path / "link")
+
+
+def test_a_local_socket_in_a_directory_that_others_can_enter_is_not_used(tmp_path, info):
+    squatted = tmp_path / "squatted"
+    squatted.mkdir()
+    squatted.chmod(0o777)
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.bind(f"ipc://{squatted}/client")
+        with pytest.raises(errors.ClusterNotFound):
+            Client(over_tcp(info, addresses=[f"ipc://{squatted}/client"]), timeout=2)
+        assert not router.poll(0)
+
+
+def test_nothing_listens_beyond_this_host(info):
+    tcp = [c for c in psutil.Process(info.pid).net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    ours = {urlsplit(a).port for a in info.addresses if a.startswith("tcp://")}
+    assert {c.laddr.port for c in tcp} >= ours
+    assert {c.laddr.ip for c in tcp if c.laddr.port in ours} == {"127.0.0.1"}
+
+
+STRANGER = """
+import os, socket, sys
+home, connection, directory, pid = sys.argv[1:5]
+def tries(what, *args):
+    try:
+        what(*args)
+    except OSError as e:
+        print(type(e).__name__)
+    else:
+        print("succeeded")
+tries(os.listdir, home)
+tries(open, connection)
+tries(os.listdir, directory)
+tries(socket.socket(socket.AF_UNIX).connect, directory + "/client")
+tries(socket.socket(socket.AF_UNIX).connect, directory + "/engines")
+tries(open, f"/proc/{pid}/environ")
+tries(open, f"/proc/{pid}/mem", "rb")
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_second_user_of_the_host_sees_nothing(monkeypatch):
+    top = tempfile.mkdtemp()
+    Path(top).chmod(0o755)  # as a home directory may well be
+    monkeypatch.setenv("MPIDIRECT_DIR", f"{top}/home")
+    try:
+        cluster = Cluster(n=1)
+        with cluster:
+            info = connection_file.read(cluster.connection_file)
+            sockets = str(Path(urlsplit(info.addresses[0]).path).parent)
+            arguments = [f"{top}/home", str(cluster.connection_file), sockets, str(info.pid)]
+            python = shutil.which("python3", path="/usr/bin:/bin") or sys.executable
+            stranger = subprocess.run(
+                [python, "-c", STRANGER, *arguments],
+                user=65534,
+                group=65534,
+                extra_groups=[],
+                cwd="/",
+                stdout=subprocess.PIPE,
+                timeout=20,
+                check=True,
+            )
+            assert stranger.stdout.split() == [b"PermissionError"] * 7
+    finally:
+        shutil.rmtree(top)

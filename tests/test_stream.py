@@ -1,0 +1,103 @@
+"""Numbered messages: nothing lost, nothing twice, nothing without bound, whatever the connection does."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpidirect.wire import stream
+from mpidirect.wire.stream import Inbox, Outbox
+
+
+def test_messages_are_numbered_from_one_and_kept_until_acknowledged():
+    outbox = Outbox()
+    for text in (b"a", b"b", b"c"):
+        assert outbox.next() == outbox.last + 1
+        outbox.put([text], 10)
+    assert (outbox.last, len(outbox), outbox.kept) == (3, 3, 30)
+    assert list(outbox.due()) == [[b"a"], [b"b"], [b"c"]]
+    assert list(outbox.due()) == []
+    outbox.acknowledge(2)
+    assert (len(outbox), outbox.kept) == (1, 10)
+    outbox.acknowledge(1)  # older than what is known
+    assert len(outbox) == 1
+
+
+def test_no_more_is_under_way_than_the_window():
+    outbox = Outbox()
+    for _ in range(5):
+        outbox.put([b""], stream.WINDOW // 2)
+    assert len(list(outbox.due())) == 2
+    assert outbox.waiting
+    outbox.acknowledge(1)
+    assert len(list(outbox.due())) == 1
+    outbox.acknowledge(5)
+    assert not outbox.waiting
+
+
+def test_a_message_larger_than_the_window_goes_alone():
+    outbox = Outbox()
+    outbox.put([b"large"], 3 * stream.WINDOW)
+    outbox.put([b"next"], 1)
+    assert list(outbox.due()) == [[b"large"]]
+    outbox.acknowledge(1)
+    assert list(outbox.due()) == [[b"next"]]
+
+
+def test_a_new_connection_gets_again_what_the_old_one_may_have_lost():
+    outbox = Outbox()
+    for text in (b"a", b"b", b"c"):
+        outbox.put([text], 1)
+    assert len(list(outbox.due())) == 3
+    outbox.rewind(1)
+    assert list(outbox.due()) == [[b"b"], [b"c"]]
+
+
+def test_the_inbox_refuses_what_was_here_and_notices_what_is_missing():
+    inbox = Inbox()
+    assert inbox.accept(1)
+    assert not inbox.accept(1)
+    with pytest.raises(LookupError, match="message 2 is missing, 3 came"):
+        inbox.accept(3)
+    assert inbox.accept(2)
+    assert inbox.last == inbox.acknowledged() == 2
+
+
+def test_the_inbox_owes_an_acknowledgement_after_much():
+    inbox = Inbox()
+    for k in range(Inbox.EVERY_MESSAGES):
+        assert not inbox.owes
+        inbox.accept(k + 1)
+    assert inbox.owes
+    inbox.acknowledged()
+    assert not inbox.owes
+    inbox.accept(inbox.last + 1, Inbox.EVERY_BYTES)
+    assert inbox.owes
+
+
+@given(st.lists(st.sampled_from(["put", "send", "lose", "acknowledge"]), max_size=60))
+def test_whatever_the_connection_does_all_arrives_once_in_order(events):
+    outbox, inbox, flying, arrived, count = Outbox(), Inbox(), [], [], 0
+
+    def deliver():
+        for seq in flying:
+            if inbox.accept(seq):
+                arrived.append(seq)
+        flying.clear()
+
+    for event in [*events, "lose", "send"]:
+        if event == "put":
+            count += 1
+            outbox.put([outbox.next()], 1)
+        elif event == "send":
+            flying += [frames[0] for frames in outbox.due()]
+            deliver()
+        elif event == "lose":
+            flying += [frames[0] for frames in outbox.due()]
+            flying = flying[: len(flying) // 2]
+            deliver()
+            outbox.rewind(inbox.last)
+        else:
+            outbox.acknowledge(inbox.acknowledged())
+    assert arrived == list(range(1, count + 1))
