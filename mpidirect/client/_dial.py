@@ -19,6 +19,7 @@ from ._addresses import in_order, remember
 
 AGAIN = 0.1  # seconds between two attempts at a first connection
 LOOK = 200  # milliseconds between looks whether the client was closed meanwhile
+NEVER = 24 * 3600 * 1000  # milliseconds: a link that is broken is replaced long before
 
 _BROKEN = (
     zmq.EVENT_CLOSED
@@ -121,8 +122,10 @@ class Dialer:
     def _try(self, address: str, hello: bytes, timeout: float, whole: float) -> Link:
         dealer = tune(self.context.socket(zmq.DEALER))
         dealer.setsockopt(zmq.ROUTING_ID, self.name.encode())
-        # never by itself: a connection that ZeroMQ makes again would go on in the middle of the numbers
-        dealer.setsockopt(zmq.RECONNECT_IVL, -1)
+        # Not by itself: a connection that ZeroMQ makes again would go on in the middle of the numbers.  But
+        # not -1 either: a broken pipe would then be closed between two frames of a message that is being
+        # read, and libzmq aborts the process (`!_more` in fq.cpp).
+        dealer.setsockopt(zmq.RECONNECT_IVL, NEVER)
         monitor = dealer.get_monitor_socket(_BROKEN)
         monitor.setsockopt(zmq.LINGER, 0)
         try:
