@@ -25,44 +25,60 @@ PIECE = bytes(messages.CHUNK)  # what every bulk chunk holds
 class Frame(bytes):
     """A received frame."""
 
-    more = False
-
-    def get(self, option: int) -> int:
-        """The connection that it came by."""
-        return 0
-
-    @property
-    def bytes(self) -> Frame:
-        """Its contents."""
-        return self
-
     @property
     def buffer(self) -> Frame:
         """Its contents."""
         return self
 
 
-class First(Frame):
-    """One that others follow."""
+class SimulatedSocket:
+    """What the controller reads from: messages, each a list of frames."""
 
-    more = True
+    def __init__(self) -> None:
+        self.coming: deque[list[bytes]] = deque()
+        self._frames: Sequence[bytes] = ()
+
+    def next(self) -> Sequence[bytes]:
+        """The next message."""
+        if not self.coming:
+            raise zmq.Again
+        return self.coming.popleft()
+
+    def readable(self) -> bool:
+        """Whether there is one."""
+        return bool(self.coming)
+
+    def first(self, *, wait: bool = False) -> bytes:
+        """Its next frame: who sent it, then the header."""
+        first, *self._frames = self._frames or self.next()
+        return first
+
+    def rest(self) -> list[bytes]:
+        """What follows."""
+        frames, self._frames = self._frames, ()
+        return list(frames)
+
+    rest_uncopied = rest
+
+    def descriptor(self) -> int:
+        """The connection that it came by."""
+        self.rest()
+        return 0
 
 
-class SimulatedLink:
+class SimulatedLink(SimulatedSocket):
     """The engines' sockets: what is sent there is answered when the socket is read next."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.socket = self
         self.monitor = object()
         self.sockets: list[Any] = []
-        self.answer = First(b"")  # of every engine
-        self.frames: list[bytes] = []
-        self.waiting: deque[bytes] = deque()
-        self.joining: deque[First] = deque()
+        self.answer: list[bytes] = []  # of every engine
 
     def send_task(self, engine: int, frames: Sequence[Any]) -> None:
         """An engine has a task."""
-        self.waiting.append(task_name(engine))
+        self.coming.append([task_name(engine), *self.answer])
 
     def send_control(self, engine: int, data: bytes) -> None:
         """Nothing that engines would answer."""
@@ -78,24 +94,6 @@ class SimulatedLink:
     def departed(self) -> list[int]:
         """None ever dies."""
         return []
-
-    # The socket that the controller reads.
-
-    def recv(self, flags: int = 0, copy: bool = True) -> Any:
-        """The name of an engine, then its message."""
-        if copy:
-            if not self.waiting:
-                raise zmq.Again
-            return self.waiting.popleft()
-        return self.joining.popleft() if self.joining else self.answer
-
-    def recv_multipart(self, copy: bool = True) -> list[bytes]:
-        """What follows."""
-        return self.frames
-
-    def getsockopt(self, option: int) -> int:
-        """No frame is left over."""
-        return 0
 
 
 class SimulatedBridge:
@@ -128,20 +126,24 @@ class SimulatedMonitor:
         return 0
 
 
-class SimulatedClient:
+class SimulatedClient(SimulatedSocket):
     """A client's socket; also the client itself: it numbers and acknowledges, as a real one does."""
 
+    name = CLIENT
+
     def __init__(self) -> None:
-        self.coming: deque[list[Any]] = deque()
+        super().__init__()
         self.going: list[Any] = []
         self._numbers = itertools.count(1)
-        self._frames: list[Any] = []
         self._seen = 0
+
+    def say(self, header: bytes, frames: Sequence[bytes] = ()) -> None:
+        """The client sends something."""
+        self.coming.append([self.name, header, *map(Frame, frames)])
 
     def post(self, kind: type[messages.Numbered], *fields: Any, frames: Sequence[bytes] = ()) -> None:
         """The client sends a numbered message."""
-        header = messages.encode(kind(next(self._numbers), self._seen, *fields))
-        self.coming.append([First(header) if frames else Frame(header), *map(Frame, frames)])
+        self.say(messages.encode(kind(next(self._numbers), self._seen, *fields)), frames)
 
     def take(self) -> int:
         """The client reads what has come and acknowledges it; returns how many replies there were."""
@@ -155,36 +157,16 @@ class SimulatedClient:
                 wrong = [reply.status for reply in message.replies if reply.status != "ok"]
                 assert not wrong, wrong
         if going:
-            header = messages.encode(messages.Ack(self._seen))
-            self.coming.append([Frame(header)])
+            self.say(messages.encode(messages.Ack(self._seen)))
         return replies
-
-    # The socket that the controller reads and writes.
-
-    def recv(self, flags: int = 0, copy: bool = True) -> Any:
-        """The name of the client, then its message."""
-        if not copy:
-            first, *self._frames = self.coming.popleft()
-            return first
-        if not self.coming:
-            raise zmq.Again
-        return CLIENT
-
-    def recv_multipart(self, copy: bool = True) -> list[Any]:
-        """What follows."""
-        return self._frames
 
     def get_monitor_socket(self, events: int) -> SimulatedMonitor:
         """Where the end of a connection would be told."""
         return SimulatedMonitor()
 
-    def send_multipart(self, frames: Sequence[Any], copy: bool = True) -> None:
+    def put(self, frames: Sequence[Any]) -> None:
         """Something for the client."""
         self.going.append(frames)
-
-    def getsockopt(self, option: int) -> int:
-        """No frame is left over."""
-        return 0
 
 
 class Simulation:
@@ -209,13 +191,12 @@ class Simulation:
         self.controller = Controller(sockets, self.link, self.bridge, None, facts, n)  # type: ignore[arg-type]
         self._ids = itertools.count(1)
         for engine in range(n):
-            self.link.waiting.append(task_name(engine))
             joined = messages.Joined(engine, f"node{engine // 64}", 1000 + engine, "", f"node{engine // 64}")
-            self.link.joining.append(First(messages.encode(joined)))
-        while self.link.waiting:
+            self.link.coming.append([task_name(engine), messages.encode(joined), b""])
+        while self.link.coming:
             self.controller.turn([self.link])  # type: ignore[list-item]
         hello = messages.Hello(messages.PROTOCOL, "", "3")
-        self.client.coming.append([Frame(messages.encode(hello))])
+        self.client.say(messages.encode(hello), [b""])
         self.turn()
         self.client.take()
 
@@ -223,8 +204,8 @@ class Simulation:
         """A client asks all engines; `shared` and `results` are the sizes of the frames there and back."""
         id = f"{CLIENT.decode()}-{next(self._ids)}"
         done = messages.Done(id, "ok", list(results), 1.0, 2.0)
-        self.link.answer = First(messages.encode(done))
-        self.link.frames = [bytes(size) for size in results if size < messages.BULK]
+        small = [bytes(size) for size in results if size < messages.BULK]
+        self.link.answer = [messages.encode(done), *small]
         small = [bytes(size) for size in shared if size < messages.BULK]
         self.client.post(messages.Request, id, list(range(self.n)), op, op, list(shared), frames=small)
         for size in shared:
@@ -234,14 +215,10 @@ class Simulation:
 
     def turn(self) -> None:
         """One turn of the controller, with whatever waits."""
-        ready: list[Any] = [socket for socket in (self.client, self.link) if _waits(socket)]
+        ready: list[Any] = [socket for socket in (self.client, self.link) if socket.coming]
         self.controller.turn(ready)
 
     @property
     def turns(self) -> int:
         """More turns than a request can take."""
         return 100 + 10 * self.n // AT_ONCE
-
-
-def _waits(socket: Any) -> bool:
-    return bool(socket.coming if isinstance(socket, SimulatedClient) else socket.waiting)

@@ -67,7 +67,7 @@ class NeverReads:
         self.socket.setsockopt(zmq.ROUTING_ID, b"neverreads")
         self.socket.setsockopt(zmq.RCVHWM, 1)
         self.socket.connect(connection_file.read(path).addresses[0])
-        self.socket.send(messages.encode(messages.Hello(messages.PROTOCOL, "0", "3")))
+        self.socket.send_multipart([messages.encode(messages.Hello(messages.PROTOCOL, "0", "3")), b""])
         self.number = 0
 
     def ask(self, engine, f, *args):

@@ -59,7 +59,7 @@ def knock(address, keys=None, server_key=None):
             authenticate(dealer, server_key, keys)
         dealer.setsockopt(zmq.RECONNECT_IVL, -1)
         dealer.connect(address)
-        dealer.send(HELLO)
+        dealer.send_multipart([HELLO, b""])
         from zmq.utils.monitor import recv_monitor_message
 
         seen = []

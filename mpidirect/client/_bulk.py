@@ -69,7 +69,7 @@ def changed(pid: int, word: int) -> bool:
 class Assembly:
     """Replies whose chunks are arriving."""
 
-    def __init__(self, replies: list[messages.Reply], frames: list[zmq.Frame]) -> None:
+    def __init__(self, replies: list[messages.Reply], frames: list[bytes]) -> None:
         self.replies: list[tuple[messages.Reply, list[Any]]] = []
         due: list[Chunks] = []
         inline = iter(frames)
@@ -80,7 +80,7 @@ class Assembly:
                 if not 0 <= size <= LARGEST:
                     raise ValueError(f"a frame of {size} bytes")
                 if size < messages.BULK:
-                    parts.append(next(inline).bytes)
+                    parts.append(next(inline))
                 elif reply.pid:
                     parts.append(Remote(size, reply.pid, next(addresses)))
                 else:

@@ -52,6 +52,7 @@ class Call:
         self.replies: dict[int, messages.Reply] = {}
         self.received: dict[int, float] = {}
         self.size = 0
+        self.failed = False  # whether an engine has answered with an error
         self.hopeless = False  # whether the engines that still run are being interrupted
         self.whole: np.ndarray | None = None  # the bulk of all engines, end to end, where it is gathered
         self.buffers: Any = None  # what must stay as it is until the cluster has read it
@@ -72,11 +73,6 @@ class Call:
     def ready(self) -> bool:
         """Whether every engine has answered."""
         return len(self.replies) == len(self.targets)
-
-    @property
-    def failed(self) -> bool:
-        """Whether an engine has answered with an error."""
-        return any(reply.status != "ok" for reply in self.replies.values())
 
     def watch(self, watcher: Callable[[Call], None]) -> None:
         """Have `watcher` called at each reply."""
@@ -148,6 +144,7 @@ class Call:
         self._frames[reply.engine] = frames
         self.received[reply.engine] = time.time()
         self.size += sum(reply.frames)
+        self.failed = self.failed or reply.status == "error"
         self.replies[reply.engine] = reply
         if self.ready:
             self.buffers = None

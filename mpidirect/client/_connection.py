@@ -111,7 +111,7 @@ class Connection:
                 for frame in frames:
                     self._put_bulk(frame)
             self._pump()
-            if not self._waiters and self._link is not None and _readable(self._link.socket):
+            if not self._waiters and self._link is not None and self._link.socket.readable():
                 self._wake()  # the send has swallowed the edge that the other thread waits for
 
     def _put_bulk(self, frame: Any) -> None:
@@ -132,7 +132,7 @@ class Connection:
         if self._link is None:
             return False
         try:  # a socket whose connection is broken has nowhere to send to, and would wait
-            self._link.socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+            self._link.socket.put(frames)
         except zmq.Again:
             self._break()
             return False
@@ -246,17 +246,17 @@ class Connection:
         link = self._link
         if link is None:
             return
+        socket = link.socket
         try:
-            while True:
-                try:
-                    frame = link.socket.recv(zmq.NOBLOCK, copy=False)
-                except zmq.Again:
-                    break
-                frames = link.socket.recv_multipart(copy=False) if frame.more else []
-                self._take(frame, frames)
+            came = False
+            while socket.readable():
+                message = self._decoded(socket.first())
+                large = isinstance(message, messages.Chunk)
+                self._take(message, socket.rest_uncopied() if large else socket.rest())
                 if self._link is not link:
                     return
-            if _readable(link.monitor):
+                came = True
+            if not came and link.broken():  # whose descriptor stays ready until this is asked
                 self._break()
             elif self._inbox.owes:
                 self._acknowledge()
@@ -269,11 +269,13 @@ class Connection:
             log.warning("the controller broke the protocol: %r", e)
             self._fail(errors.VersionMismatch(f"The controller sent what this client can't read: {e!r}"))
 
-    def _take(self, frame: zmq.Frame, frames: list[zmq.Frame]) -> None:
+    def _decoded(self, header: bytes) -> messages.Message:
         try:
-            message = messages.from_controller(frame.buffer)
+            return messages.from_controller(header)
         except messages.MalformedMessage as e:
             raise errors.VersionMismatch(f"The controller sent what this client can't read: {e}") from None
+
+    def _take(self, message: messages.Message, frames: list[Any]) -> None:
         if isinstance(message, messages.Ack):
             self._outbox.acknowledge(message.ack)
         elif isinstance(message, messages.Farewell):
@@ -292,7 +294,7 @@ class Connection:
         if self._outbox.waiting:
             self._pump()
 
-    def _dispatch(self, message: Any, frames: list[zmq.Frame]) -> None:
+    def _dispatch(self, message: Any, frames: list[Any]) -> None:
         if isinstance(message, messages.Results):
             self._assembly = Assembly(message.replies, frames)
         elif isinstance(message, messages.Chunk):
@@ -370,7 +372,7 @@ class Connection:
                 if self.error is None:
                     try:
                         goodbye = messages.Goodbye(self._inbox.acknowledged())
-                        self._link.socket.send(messages.encode(goodbye), zmq.NOBLOCK)
+                        self._link.socket.put([messages.encode(goodbye)])
                     except zmq.ZMQError:
                         pass
                 self._link.close(int(linger * 1000))
@@ -381,12 +383,6 @@ class Connection:
         self._lifeline.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
-
-
-def _readable(socket: zmq.Socket) -> bool:
-    """Whether a message waits; this also lets ZeroMQ do what waits to be done."""
-    events: Any = socket.getsockopt(zmq.EVENTS)
-    return bool(events & zmq.POLLIN)
 
 
 _open: WeakSet[Connection] = WeakSet()

@@ -14,6 +14,7 @@ from zmq.utils.monitor import recv_monitor_message
 from .. import _version, errors
 from ..wire import memory, messages
 from ..wire.connection_file import ConnectionInfo
+from ..wire.frames import Socket
 from ..wire.sockets import KeyPair, authenticate, tune
 from ._addresses import in_order, remember
 
@@ -33,10 +34,14 @@ _BROKEN = (
 class Link(NamedTuple):
     """A connection that the controller has welcomed."""
 
-    socket: zmq.Socket
+    socket: Socket
     monitor: zmq.Socket  # readable as soon as the connection is broken
     welcome: messages.Welcome
     descriptors: list[int]  # of both sockets, for threads that may not touch those
+
+    def broken(self) -> bool:
+        """Whether the connection has ended."""
+        return bool(self.monitor.poll(0))
 
     def close(self, linger: int = 0) -> None:
         """Close both sockets."""
@@ -120,7 +125,7 @@ class Dialer:
         )
 
     def _try(self, address: str, hello: bytes, timeout: float, whole: float) -> Link:
-        dealer = tune(self.context.socket(zmq.DEALER))
+        dealer = tune(Socket.of(self.context, zmq.DEALER))
         dealer.setsockopt(zmq.ROUTING_ID, self.name.encode())
         # Not by itself: a connection that ZeroMQ makes again would go on in the middle of the numbers.  But
         # not -1 either: a broken pipe would then be closed between two frames of a message that is being
@@ -137,7 +142,7 @@ class Dialer:
                     raise errors.AuthenticationFailed("The connection file holds no usable keys.") from None
             dealer.connect(address)
             try:
-                dealer.send(hello, zmq.NOBLOCK)
+                dealer.put([hello, b""])  # the empty one tells the connection
             except zmq.Again:  # it was over before it had begun
                 raise self._unreached(address, "the connection is refused or closed at once") from None
             welcome = self._await_welcome(dealer, monitor, address, timeout, whole)
@@ -149,7 +154,7 @@ class Dialer:
         return Link(dealer, monitor, welcome, [dealer.fileno(), monitor.fileno()])
 
     def _await_welcome(
-        self, dealer: zmq.Socket, monitor: zmq.Socket, address: str, timeout: float, whole: float
+        self, dealer: Socket, monitor: zmq.Socket, address: str, timeout: float, whole: float
     ) -> messages.Welcome:
         poller = zmq.Poller()
         poller.register(dealer, zmq.POLLIN)

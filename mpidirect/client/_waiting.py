@@ -42,7 +42,7 @@ def wait(result: AsyncResult) -> None:
 def wait_and_tell(result: AsyncResult) -> None:
     """Wait; if some engines have failed while others run on, say so."""
     client = result._client
-    client._wait(lambda: result.ready() or bool(result.failures), None)
+    client._wait(lambda: result.ready() or any(call.failed for call in result._calls), None)
     if not result.wait(PATIENCE):
         where = client.where(pending(result))
         print(f"{state(result, where)}. Ctrl-C interrupts them.", file=sys.stderr)

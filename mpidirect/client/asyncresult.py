@@ -60,6 +60,7 @@ class AsyncResult(Known, Future):
         self._finish = finish
         self._label = label
         self._final: list[Any] = []
+        self._ready = False  # the future's own state, without its lock
         self.set_running_or_notify_cancel()
         for call in self._calls:
             if not call.ready:
@@ -69,7 +70,8 @@ class AsyncResult(Known, Future):
     def _progressed(self, call: Call | None = None) -> None:
         if self._whole and not all(c.ready for c in self._calls):
             return  # without a look at each engine: there may be thousands, and this comes with each reply
-        if not super().done() and all(e in c.replies for c, e in self._slots):
+        if not self._ready and all(e in c.replies for c, e in self._slots):
+            self._ready = True
             try:
                 super().set_result(None)  # the value is made when it is asked for, by who asks
             except InvalidStateError:  # the thread that reads has seen the last reply as well
@@ -79,11 +81,11 @@ class AsyncResult(Known, Future):
 
     def done(self) -> bool:
         """Whether all engines have answered."""
-        return super().done()
+        return self._ready
 
     def ready(self) -> bool:
         """Whether all engines have answered."""
-        return super().done()
+        return self._ready
 
     def wait(self, timeout: float | None = None, return_when: str | None = None) -> Any:
         """Wait until the result is there, or `timeout` seconds have passed (None or -1: without end).

@@ -11,6 +11,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from .. import _version
 from ..wire import memory, messages
+from ..wire.frames import Socket
 from .answers import ANSWERS, LATER, BadQuery
 from .requests import Requests
 from .session import Session, is_expired
@@ -31,11 +32,11 @@ class Clients:
     ----------
     controller : Controller
         What they ask for.
-    sockets : list of zmq.Socket
+    sockets : list of Socket
         ROUTER sockets, bound.
     """
 
-    def __init__(self, controller: Controller, sockets: list[zmq.Socket]) -> None:
+    def __init__(self, controller: Controller, sockets: list[Socket]) -> None:
         self.controller = controller
         self.sockets = sockets
         self.monitors = [socket.get_monitor_socket(zmq.EVENT_DISCONNECTED) for socket in sockets]
@@ -49,19 +50,20 @@ class Clients:
 
     # -- what the loop calls ----------------------------------------------------------------------------
 
-    def receive(self, socket: zmq.Socket, name: bytes) -> None:
+    def receive(self, socket: Socket, name: bytes) -> None:
         """Take in the rest of a message from the client `name`."""
-        frame = socket.recv(copy=False)
-        frames = socket.recv_multipart(copy=False) if frame.more else []
         try:
-            message = messages.from_client(frame.buffer)
+            message = messages.from_client(socket.first())
         except messages.MalformedMessage as e:
             log.warning("dropped a malformed message of client %r: %s", name, e)
+            socket.rest()
             return
         try:
             if isinstance(message, messages.Hello):
-                self._hello(socket, name, message, frame.get(zmq.SRCFD))
+                self._hello(socket, name, message, socket.descriptor())
                 return
+            large = isinstance(message, messages.Chunk)
+            frames: list[Any] = socket.rest_uncopied() if large else socket.rest()
             session = self.sessions.get(name)
             if session is None:
                 self._refuse(socket, name, "this controller does not know this client")
@@ -88,7 +90,7 @@ class Clients:
     @property
     def holds(self) -> bool:
         """Whether replies wait to go together."""
-        return any(session.holds for session in self.sessions.values())
+        return bool(self._held_since)
 
     def stage(self) -> None:
         """Go on with reading clients' data."""
@@ -97,18 +99,16 @@ class Clients:
 
     def flush(self) -> None:
         """Send the replies that are complete, or have waited for others long enough."""
-        held = [s for s in self.sessions.values() if s.holds]
-        if not held:
-            self._held_since = 0.0
-            return
-        now = time.monotonic()
-        self._held_since = self._held_since or now
-        late = now - self._held_since >= TOGETHER
-        for session in held:
-            if session.ripe or late:
+        since, self._held_since = self._held_since, 0.0
+        for session in self.sessions.values():
+            if session.holds:
+                if not session.ripe:
+                    now = time.monotonic()
+                    since = since or now
+                    if now - since < TOGETHER:
+                        self._held_since = since
+                        continue
                 session.flush()
-        if late:
-            self._held_since = 0.0
 
     def forget_the_gone(self) -> None:
         """Drop what is kept for clients that are away, beyond the budget, and clients that need nothing."""
@@ -132,7 +132,7 @@ class Clients:
 
     # -- coming and going -----------------------------------------------------------------------------------
 
-    def _hello(self, socket: zmq.Socket, name: bytes, hello: messages.Hello, descriptor: int) -> None:
+    def _hello(self, socket: Socket, name: bytes, hello: messages.Hello, descriptor: int) -> None:
         if hello.protocol != messages.PROTOCOL:
             mine = f"mpidirect {_version.__version__}, protocol {messages.PROTOCOL}"
             theirs = f"mpidirect {hello.version}, protocol {hello.protocol}"
@@ -181,7 +181,7 @@ class Clients:
         if not session.open and session.outbox.oldest is None:
             del self.sessions[session.name]
 
-    def _refuse(self, socket: zmq.Socket, name: bytes, reason: str) -> None:
+    def _refuse(self, socket: Socket, name: bytes, reason: str) -> None:
         refused = Session(name)
         refused.socket = socket
         refused.send([messages.encode(messages.Refused(reason))])
@@ -201,7 +201,7 @@ class Clients:
 
     # -- what a client says ---------------------------------------------------------------------------------
 
-    def _heard(self, session: Session, message: Any, frames: list[zmq.Frame]) -> None:
+    def _heard(self, session: Session, message: Any, frames: list[Any]) -> None:
         session.acknowledged(message.ack)
         if isinstance(message, messages.Goodbye):
             self._left(session)

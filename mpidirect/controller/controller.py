@@ -11,6 +11,7 @@ import zmq
 
 from ..parent import Parent
 from ..wire import memory, messages
+from ..wire.frames import Socket
 from ..wire.sockets import Doorman
 from .clients import Clients
 from .downloads import DROPPED, Downloads
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 200  # messages taken from one socket before the others have their turn
 GRACE = 3.0  # seconds that engines have to leave
-TICK = 0.05  # seconds between looks at what is kept for whom
+TICK = 0.05  # seconds between looks at what is kept for whom, and whether the job's parent lives
 
 
 class Controller:
@@ -38,7 +39,7 @@ class Controller:
 
     Parameters
     ----------
-    clients : list of zmq.Socket
+    clients : list of Socket
         ROUTER sockets, bound, for clients.
     engines : EngineLink
         The connections of the engines.
@@ -56,7 +57,7 @@ class Controller:
 
     def __init__(
         self,
-        clients: list[zmq.Socket],
+        clients: list[Socket],
         engines: EngineLink,
         bridge: Bridge,
         doorman: Doorman | None,
@@ -106,7 +107,7 @@ class Controller:
         while not self._finished():
             self.turn([socket for socket, _ in poller.poll(self._patience())])
 
-    def turn(self, ready: Sequence[zmq.Socket]) -> None:
+    def turn(self, ready: Sequence[Any]) -> None:
         """One turn of the loop: take what has come on these sockets, and do what is due."""
         clients = self.clients
         for socket in ready:
@@ -138,6 +139,10 @@ class Controller:
         now = time.monotonic()
         if now - self._ticked > TICK:
             self._ticked = now
+            if self._parent.gone():
+                log.error("the process that started this job is gone: leaving")
+                self.stop()
+                self.stopping = now
             self.clients.forget_the_gone()
 
     def _patience(self) -> int:
@@ -151,38 +156,33 @@ class Controller:
         return 100 if self.stopping else min(1000, self.inquiries.patience())
 
     def _finished(self) -> bool:
-        if self._parent.gone():
-            log.error("the process that started this job is gone: leaving")
-            self.stop()
-            return True
         return self.stopping is not None and (not self.engines or time.monotonic() > self.stopping)
 
-    def _drain(self, socket: zmq.Socket, handle: Any) -> None:
+    def _drain(self, socket: Socket, handle: Any) -> None:
         for _ in range(AT_ONCE):
             try:
-                name = socket.recv(zmq.NOBLOCK)
+                name = socket.first()
             except zmq.Again:
                 return
             try:
                 handle(socket, name)
             except Exception:  # one message must not end the cluster
                 log.exception("a message of %r could not be handled", name)
-                while socket.getsockopt(zmq.RCVMORE):
-                    socket.recv()
+                socket.rest()
+            if not socket.readable():
+                return
 
     # -- engines ---------------------------------------------------------------------------------
 
-    def _from_engine(self, socket: zmq.Socket, name: bytes) -> None:
-        frame = socket.recv(copy=False)
-        frames = socket.recv_multipart() if frame.more else []
-        message = messages.from_engine(frame.bytes)
+    def _from_engine(self, socket: Socket, name: bytes) -> None:
+        message = messages.from_engine(socket.first())
         if isinstance(message, messages.Joined):
-            if self.link.joined(name, message.engine, frame.get(zmq.SRCFD)):
+            if self.link.joined(name, message.engine, socket.descriptor()):
                 self._engine_joined(message)
             return
         engine = self.link.engine_of(name)
         if isinstance(message, messages.Done):
-            self._engine_done(engine, message, frames)
+            self._engine_done(engine, message, socket.rest())
         elif isinstance(message, messages.Moved):
             for reader in self.held.moved(message.id, engine, message.addresses):
                 reader.tell(messages.Elsewhere, message.id, engine, message.addresses)
@@ -224,7 +224,7 @@ class Controller:
             if not job.fetching:
                 job.client.tell(messages.Taken, task)
 
-    def _engine_done(self, engine: int, done: messages.Done, frames: list[bytes]) -> None:
+    def _engine_done(self, engine: int, done: messages.Done, inline: list[bytes]) -> None:
         job = self.scheduler.done(engine, done.id)
         if job is None:
             log.warning("engine %d answered %s, which it was not asked", engine, done.id)
@@ -251,7 +251,7 @@ class Controller:
             if pieces is DROPPED:
                 self.reply(job, expired(reply, TOO_LARGE))
             else:
-                self.reply(job, reply, frames, pieces)
+                self.reply(job, reply, inline, pieces)
 
         if done.addresses:
             self.held.add(done.id, engine, job.client, done.addresses, sum(done.frames))

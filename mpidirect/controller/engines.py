@@ -8,13 +8,14 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from ..wire.frames import Socket
 from ..wire.names import control_name, engine_of, task_name
 
 
 class EngineLink:
     """A bound ROUTER that knows its engines, and notices at once when one's connection closes."""
 
-    def __init__(self, socket: zmq.Socket) -> None:
+    def __init__(self, socket: Socket) -> None:
         self.socket = socket
         self.monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self.monitor.setsockopt(zmq.LINGER, 0)
@@ -53,7 +54,7 @@ class EngineLink:
 
     def _send(self, name: bytes, frames: Sequence[Any]) -> None:
         try:
-            self.socket.send_multipart([name, *frames], copy=True)
+            self.socket.put([name, *frames])
         except zmq.ZMQError as e:
             if e.errno != zmq.EHOSTUNREACH:  # its end is on its way through the monitor
                 raise

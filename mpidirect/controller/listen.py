@@ -17,6 +17,7 @@ from .. import allocation
 from ..errors import ConfigError
 from ..wire import connection_file, messages
 from ..wire.directories import private_directory, socket_directory
+from ..wire.frames import Socket
 from ..wire.job_file import JobSpec
 from ..wire.sockets import CLIENTS, ENGINES, Doorman, KeyPair, new_keys, serve, tune
 from .bridge import Bridge
@@ -67,8 +68,8 @@ class Listener:
         self.engine_addresses: list[str] = []
         self.engines = EngineLink(self._engine_socket())
 
-    def _router(self, keys: KeyPair | None, domain: bytes) -> zmq.Socket:
-        router = serve(tune(self.context.socket(zmq.ROUTER), linger=500), keys, domain)
+    def _router(self, keys: KeyPair | None, domain: bytes) -> Socket:
+        router = serve(tune(Socket.of(self.context, zmq.ROUTER), linger=500), keys, domain)
         if domain == CLIENTS:
             # clients send nothing larger than a chunk in one piece; encryption adds a little
             router.setsockopt(zmq.MAXMSGSIZE, messages.CHUNK + 1024)
@@ -76,7 +77,7 @@ class Listener:
         router.setsockopt(zmq.ROUTER_HANDOVER, 1)
         return router
 
-    def _engine_socket(self) -> zmq.Socket:
+    def _engine_socket(self) -> Socket:
         """On one host a private directory is the safest and the fastest; between hosts, CURVE."""
         if self.world.one_host:
             router = self._router(None, ENGINES)
@@ -148,7 +149,7 @@ def mpi_library() -> str:
     return MPI.Get_library_version().splitlines()[0].partition(",")[0].strip()
 
 
-def _bind(router: zmq.Socket, ip: str, port: str) -> int:
+def _bind(router: Socket, ip: str, port: str) -> int:
     """Bind to `port`: ``0`` for any, one, or a range ``first-last``; returns the one that it is."""
     first, _, last = port.partition("-")
     try:

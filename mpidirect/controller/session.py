@@ -11,6 +11,7 @@ from typing import Any
 import zmq
 
 from ..wire import messages
+from ..wire.frames import Socket
 from ..wire.stream import Inbox, Outbox
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class Session:
 
     def __init__(self, name: bytes) -> None:
         self.name = name
-        self.socket: zmq.Socket | None = None  # None while it is away
+        self.socket: Socket | None = None  # None while it is away
         self.away = time.monotonic()  # since when, if it is
         self.left = False  # whether it said that it will not come back
         self.inbox = Inbox()
@@ -48,7 +49,7 @@ class Session:
         self._text = 0  # characters that their tasks printed
         self.ripe = False  # a request is complete: its last reply should not wait
 
-    def connect(self, socket: zmq.Socket, received: int) -> None:
+    def connect(self, socket: Socket, received: int) -> None:
         """The client is there; `received` is the last number that it has seen."""
         self.socket = socket
         self.outbox.rewind(received)
@@ -123,7 +124,7 @@ class Session:
         if self.socket is None:
             return False
         try:
-            self.socket.send_multipart([self.name, *frames], copy=False)
+            self.socket.put([self.name, *frames])
         except zmq.ZMQError as e:
             if e.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise

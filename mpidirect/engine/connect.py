@@ -13,12 +13,13 @@ import zmq
 
 from ..errors import ConnectionFailed
 from ..wire import memory, messages
+from ..wire.frames import Socket
 from ..wire.names import control_name, task_name
 from ..wire.sockets import authenticate, tune
 
 
 @contextmanager
-def connect(invitation: Any, engine: int) -> Iterator[tuple[zmq.Socket, zmq.Socket]]:
+def connect(invitation: Any, engine: int) -> Iterator[tuple[Socket, Socket]]:
     """The task connection and the control connection of this engine."""
     context = zmq.Context()
     memory.permit()
@@ -28,12 +29,12 @@ def connect(invitation: Any, engine: int) -> Iterator[tuple[zmq.Socket, zmq.Sock
     )
     sockets = []
     for name in (task_name(engine), control_name(engine)):
-        dealer = tune(context.socket(zmq.DEALER), linger=1000)
+        dealer = tune(Socket.of(context, zmq.DEALER), linger=1000)
         dealer.setsockopt(zmq.ROUTING_ID, name)
         if invitation.engine_keys is not None:
             authenticate(dealer, invitation.server_key, invitation.engine_keys)
         dealer.connect(address)
-        dealer.send(joined)
+        dealer.put([joined, b""])  # the empty one tells the connection
         sockets.append(dealer)
     yield sockets[0], sockets[1]
     sockets[0].close()  # the control socket belongs to its thread, which ends with the process

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
-import zmq
-
 from ..wire import messages, pickles
+from ..wire.frames import Socket
 from . import data, interrupts, output, recovery
 from .communicators import here
 from .failures import describe
@@ -42,7 +41,7 @@ class Engine:
         The same, for collectives with the controller.
     restore : Recovery
         Who makes the engines' communicator anew.
-    tasks : zmq.Socket
+    tasks : Socket
         The task connection; only the main thread uses it.
     names : dict
         What the namespace begins with.
@@ -54,7 +53,7 @@ class Engine:
         private: Any,
         spread: Any,
         restore: recovery.Recovery,
-        tasks: zmq.Socket,
+        tasks: Socket,
         names: dict[str, Any],
     ) -> None:
         self.id = id
@@ -85,14 +84,14 @@ class Engine:
         sys.unraisablehook = self._unraisable
         try:
             while not self.leaving:
-                frames = self.tasks.recv_multipart()
-                message = messages.for_engine(frames[0])
+                message = messages.for_engine(self.tasks.first(wait=True))
+                frames = self.tasks.rest()
                 if isinstance(message, messages.Stop):
                     return
                 if isinstance(message, messages.Task):
-                    self._serve(message, frames[1:])
+                    self._serve(message, frames)
                 elif isinstance(message, messages.Repair):
-                    self.tasks.send(messages.encode(self.recovery.repair(message)))
+                    self.tasks.put([messages.encode(self.recovery.repair(message))], wait=True)
                     recovery.update(self.names, self.namespace)
         except Leave:
             return
@@ -161,7 +160,7 @@ class Engine:
         count = len(task.frames)
         if task.client:
             data.fetch(task.client, [*task.addresses, *part.addresses], received)
-            self.tasks.send(messages.encode(messages.Fetched(task.id)))
+            self.tasks.put([messages.encode(messages.Fetched(task.id))], wait=True)
         else:
             self._receive_bulk(task, received, sizes)
         return received[:count], received[count:] if task.own else None
@@ -170,7 +169,7 @@ class Engine:
         """What comes over MPI: what all engines get perhaps by a collective, the rest point to point."""
         together = len(task.frames) if task.spread else 0
         if together and not self.spread.receive(frames[:together]):
-            self.tasks.send(messages.encode(messages.Again(task.id)))
+            self.tasks.put([messages.encode(messages.Again(task.id))], wait=True)
             for k, frame in enumerate(frames[:together]):  # the collective may still write into the old ones
                 if len(frame) >= messages.BULK:
                     frames[k] = data.private(sizes[k])
@@ -202,11 +201,11 @@ class Engine:
         done = messages.Done(
             task.id, status, sizes, started, time.time(), stdout, stderr, failure, addresses, here.left
         )
-        self.tasks.send_multipart([_encode(done), *inline])
+        self.tasks.put([_encode(done), *inline], wait=True)
         if addresses:
             moved = self.held.wait(task.id)
             if moved:
-                self.tasks.send(messages.encode(messages.Moved(task.id, moved)))
+                self.tasks.put([messages.encode(messages.Moved(task.id, moved))], wait=True)
         elif bulk:
             data.send(self.comm, frames)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hmac
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import zmq
 import zmq.utils.z85
 
 log = logging.getLogger(__name__)
+
+AnySocket = TypeVar("AnySocket", bound="zmq.Socket[Any]")
 
 HEARTBEAT = 5.0  # seconds between ZeroMQ's own heartbeats
 SILENCE = 20.0  # seconds after which a peer that answers none of them is given up
@@ -30,7 +32,7 @@ def new_keys() -> KeyPair:
     return KeyPair(*zmq.curve_keypair())
 
 
-def tune(socket: zmq.Socket, *, linger: int = 0) -> zmq.Socket:
+def tune(socket: AnySocket, *, linger: int = 0) -> AnySocket:
     """What every socket here has: no silent drops at a high-water mark, heartbeats, a finite linger."""
     socket.setsockopt(zmq.LINGER, linger)
     socket.setsockopt(zmq.SNDHWM, 0)
@@ -42,7 +44,7 @@ def tune(socket: zmq.Socket, *, linger: int = 0) -> zmq.Socket:
     return socket
 
 
-def serve(socket: zmq.Socket, keys: KeyPair | None, domain: bytes) -> zmq.Socket:
+def serve(socket: AnySocket, keys: KeyPair | None, domain: bytes) -> AnySocket:
     """Make `socket` a CURVE server, or, without keys, one that only a private directory protects.
 
     Parameters
@@ -58,7 +60,7 @@ def serve(socket: zmq.Socket, keys: KeyPair | None, domain: bytes) -> zmq.Socket
     return socket
 
 
-def authenticate(socket: zmq.Socket, server_key: bytes, mine: KeyPair) -> zmq.Socket:
+def authenticate(socket: AnySocket, server_key: bytes, mine: KeyPair) -> AnySocket:
     """Make `socket` a CURVE client of the server with this public key."""
     socket.setsockopt(zmq.CURVE_SERVERKEY, server_key)
     socket.setsockopt(zmq.CURVE_PUBLICKEY, mine.public)

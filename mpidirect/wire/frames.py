@@ -1,0 +1,62 @@
+"""A socket that takes and gives messages at the least cost: half of a small call is spent there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import zmq
+from zmq.backend import Socket as Bare
+
+COPIED = 64 * 1024  # bytes up to which a copy is cheaper than keeping track of one
+
+_EVENTS, _MORE = int(zmq.EVENTS), int(zmq.RCVMORE)
+_POLLIN, _NOBLOCK, _SNDMORE = int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.SNDMORE)
+
+
+class Socket(zmq.Socket):
+    """A ZeroMQ socket, with ways that go past enumerations and past an exception for each empty socket."""
+
+    @classmethod
+    def of(cls, context: zmq.Context[Any], kind: int) -> Socket:
+        """A new one."""
+        return cast(Socket, context.socket(kind, cls))
+
+    def readable(self) -> bool:
+        """Whether a message waits; the socket's descriptor tells of what comes after this was asked."""
+        return bool(Bare.get(self, _EVENTS) & _POLLIN)  # type: ignore[operator]
+
+    def first(self, *, wait: bool = False) -> bytes:
+        """The first frame of the next message; `zmq.Again` if there is none and this is not to `wait`."""
+        return Bare.recv(self, 0 if wait else _NOBLOCK)
+
+    def rest(self) -> list[bytes]:
+        """The frames that follow the first, copied: for small ones."""
+        frames = []
+        while Bare.get(self, _MORE):
+            frames.append(Bare.recv(self))
+        return frames
+
+    def rest_uncopied(self) -> list[zmq.Frame]:
+        """The frames that follow the first, where they are: for large ones, and for what is known of them."""
+        frames = []
+        while Bare.get(self, _MORE):
+            frames.append(Bare.recv(self, 0, False))
+        return frames
+
+    def descriptor(self) -> int:
+        """Of which connection the message is, whose first frame was taken: an empty frame that follows tells.
+
+        A socket's monitor names connections in the same way.
+        """
+        frames = self.rest_uncopied()
+        if not frames:
+            raise ValueError("the frame that tells the connection is missing")
+        return frames[0].get(zmq.SRCFD)
+
+    def put(self, frames: Sequence[Any], *, wait: bool = False) -> None:
+        """Send one message; `zmq.Again` if it can't leave now and this is not to `wait`."""
+        flags = 0 if wait else _NOBLOCK
+        last = len(frames) - 1
+        for k, frame in enumerate(frames):
+            Bare.send(self, frame, flags | _SNDMORE if k < last else flags, len(frame) < COPIED)
