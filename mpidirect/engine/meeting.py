@@ -37,6 +37,7 @@ COMMIT_PATIENCE = 10.0  # seconds in which nobody can have left these but by dyi
 ARRIVALS = 0.5e-3  # seconds of testing without a pause: for engines to arrive,
 TRANSFERS = 5.0  # and for data that is moving, since MPI moves it only while it is called
 LONGEST_PAUSE = 1e-3
+TESTS = 16  # whether data has moved, between two looks for those who leave
 AGAIN = "Collectives work again as soon as no engine runs a task."
 
 
@@ -242,8 +243,16 @@ class Meeting:
     def complete(self, requests: list[MPI.Request], *buffers: Any) -> None:
         """Wait until these operations, and those that were begun before, are done."""
         self.begin(requests, *buffers)
-        self.wait(lambda: MPI.Request.Testall(self._requests), TRANSFERS)
+        self.wait(self._moved, TRANSFERS)
         self._requests, self._buffers = [], []
+
+    def _moved(self) -> bool:
+        """Whether the data has moved; MPI moves it only while it is called, so it is called often."""
+        for _ in range(TESTS):
+            if MPI.Request.Testall(self._requests):
+                return True
+            os.sched_yield()
+        return False
 
     def wait(
         self, done: Callable[[], Any], without_pause: float = ARRIVALS, interruptible: bool = True
