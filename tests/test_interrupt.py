@@ -102,6 +102,15 @@ def test_python_and_system_calls(engines, code):
     assert enames(running) == {"KeyboardInterrupt"}
 
 
+def test_none_is_lost_however_early_it_comes(engines):
+    rc = engines.client
+    for k in range(500):
+        running = engines.apply(time.sleep, 60)
+        time.sleep(k % 10 * 0.0002)
+        rc.interrupt(timeout=WITHIN)
+        assert enames(running) == {"KeyboardInterrupt"}
+
+
 def test_only_what_is_meant(engines):
     first, second = engines.client[0].apply(time.sleep, 0.3), engines.client[1].apply(time.sleep, 60)
     time.sleep(0.1)

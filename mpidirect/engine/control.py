@@ -48,6 +48,7 @@ class Control(threading.Thread):
         self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._parent = Parent()
         self._since: float | None = None  # when an interrupt came that the main thread has not noticed yet
+        self._gave_up = False  # whether all communicators have been given up because of it
 
     def run(self) -> None:
         poller = zmq.Poller()
@@ -79,7 +80,7 @@ class Control(threading.Thread):
             self.engine.shares.close(message.ids)
         elif isinstance(message, messages.Signal):
             self.engine.signalled(message)
-            self._since = time.monotonic()
+            self._since, self._gave_up = time.monotonic(), False
         elif isinstance(message, messages.Leave):
             communicators.leave(message.why, message.epoch, message.dead)
         elif isinstance(message, messages.Nudge):
@@ -109,10 +110,14 @@ class Control(threading.Thread):
             self._since = None
         elif at is not None and waited >= MOMENT:
             communicators.leave_this(at[0], epoch, f"engine {self.engine.id} was interrupted in its {at[1]}")
-        elif at is None and waited >= PATIENCE:
-            # Perhaps it waits for a request; if it computes, nothing is lost but time.
-            communicators.leave_everything(epoch, f"engine {self.engine.id} was interrupted")
-            self._since = None
+        elif at is None and waited >= MOMENT:
+            if waited >= PATIENCE and not self._gave_up:
+                # Perhaps it waits for a request; if it computes, nothing is lost but time.
+                communicators.leave_everything(epoch, f"engine {self.engine.id} was interrupted")
+                self._gave_up = True
+            # A signal that comes between Python's last look for signals and a system call does not end the
+            # call, which may last for ever: the next one does.
+            self.engine.wake()
 
     def _leave(self, why: str) -> None:
         """End this process: by the main thread if it can, else without it."""
