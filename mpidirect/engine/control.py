@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 GRACE = 1.0  # seconds that the main thread has to leave by itself
 MOMENT = 0.05  # seconds that an interrupt has to get the main thread out of an MPI call
 NUDGES = 20  # times that MPI is called to let it work
+ROUSING = 0.2  # seconds in which a revoked call must have ended
 UNUSED = 32_000  # a tag that no message has
 PATIENCE = 3.0  # the same, out of who knows what
 
@@ -48,6 +49,8 @@ class Control(threading.Thread):
         self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._parent = Parent()
         self._since: float | None = None  # when an interrupt came that the main thread has not noticed yet
+        self._told = 0.0  # when the controller was told last that the main thread is overdue
+        self._overdue_since = 0.0
         self._gave_up = False  # whether all communicators have been given up because of it
 
     def run(self) -> None:
@@ -100,8 +103,15 @@ class Control(threading.Thread):
 
     def _insist(self) -> None:
         """If an interrupt has not reached the main thread, get it out of MPI: no signal can do that."""
-        if self._overdue():
+        now = time.monotonic()
+        if not self._overdue():
+            self._overdue_since = now
+        elif now - self._told >= MOMENT:  # not for each answer to that
+            self._told = now
             self.socket.send(messages.encode(messages.Revoked()))
+            if now - self._overdue_since >= ROUSING:
+                self._overdue_since = now
+                communicators.rouse()
         if self._since is None:
             return
         waited = time.monotonic() - self._since
