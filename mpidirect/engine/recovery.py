@@ -9,7 +9,7 @@ from typing import Any, cast
 from mpi4py import MPI
 
 from ..wire import messages
-from . import communicators, groups
+from . import communicators, groups, requests
 from .communicators import here
 from .polling import Polled
 
@@ -37,6 +37,7 @@ class Recovery:
         # Shrink needs a communicator to begin with: one that user code can neither free nor use.
         self.base = world.engines.Dup() if ulfm else MPI.COMM_NULL
         mixin = communicators.Revocable if ulfm else Polled
+        requests.begin()
         self.comm = communicators.begin(world.engines, self.living, mixin)
 
     @property
