@@ -16,7 +16,7 @@ from .polling import Polled
 log = logging.getLogger(__name__)
 
 LONGEST = 20.0  # seconds of a repair: an engine that is stuck for longer, in MPI, ends
-_TAGS = 10_000
+_FIRST_TAG, _TAGS = 20_000, 10_000  # in Open MPI, Create_group has the tags in common with messages
 
 
 class Recovery:
@@ -72,7 +72,7 @@ class Recovery:
         everyone = self.private.Get_group()
         chosen = everyone.Incl([engine + 1 for engine in order.engines])
         try:
-            return self.private.Create_group(chosen, order.epoch % _TAGS)
+            return self.private.Create_group(chosen, _FIRST_TAG + order.epoch % _TAGS)
         finally:
             chosen.Free()
             everyone.Free()
