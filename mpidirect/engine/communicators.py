@@ -62,6 +62,7 @@ class Here:
         self.engine = -1  # the id of this engine
         self.left = ""  # why the communicator of all engines can't be used; empty: it can
         self.lost = ""  # the same, if an engine died
+        self.dead: set[int] = set()  # engines that are known to have died
         self.epoch = 0  # of that communicator: how often it has been made anew
         self.lock = threading.Lock()  # held while the above change together
         self.pending = False  # an interrupt came during that call, and is raised at its end
@@ -249,6 +250,7 @@ def install(engines: MPI.Intracomm, ids: list[int], epoch: int) -> None:
             ctypes.memmove(MPI._addressof(target), MPI._addressof(engines), MPI._sizeof(MPI.Comm))
         world.hidden, world.engines = hidden, tuple(ids)
         world.left = here.left = here.lost = ""
+        here.dead.difference_update(ids)
         here.epoch = epoch
 
 
@@ -283,6 +285,7 @@ def leave(why: str, epoch: int, dead: int = -1) -> None:
     """Nobody can use the communicator of all engines any more, nor those with `dead` in them."""
     with here.lock:
         if dead >= 0:
+            here.dead.add(dead)
             for comm in list(here.known.values()):
                 if dead in comm.engines and not comm.left:
                     comm._leave(why)

@@ -60,7 +60,7 @@ class Request(_Plain, metaclass=_Kind):
 
 
 def _of_several(name: str, pending: Callable[[Any], bool], shown: Callable[[Any], Any]) -> Any:
-    """A wait for several requests, made of a test: when that shows nothing, and what the wait returns of it."""
+    """A wait for several requests, made of a test: when it finds nothing, and what to return of it."""
     wait, test = getattr(_Plain, name), getattr(_Plain, name.replace("Wait", "Test").replace("wait", "test"))
 
     def call(cls: type, requests: Any, status: Any = None) -> Any:
