@@ -54,7 +54,6 @@ def cluster(tmp_path_factory):
 def rc(cluster):
     """A client of its own for each test; what the test leaves on the engines goes."""
     client = Client(str(cluster.connection_file))
-    client.history.clear()  # of what other tests' clients did not fetch
     yield client
     if client.outstanding:  # the test failed half-way
         client.abort()

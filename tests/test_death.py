@@ -180,3 +180,18 @@ def test_the_controller_or_the_job(start, who):
     assert not left, [p.cmdline() for p in left if psutil.pid_exists(p.pid)]
     with Cluster(n=1) as again:  # of the same profile
         assert again[:].apply_sync(int) == [0]
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.003, 0.01, 0.05, 0.1])
+def test_two_at_once(start, gap):
+    """As when a node dies; the second perhaps while `comm` is made anew."""
+    n = 6
+    _, rc = start(n)
+    rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
+    for pair in ((1, 4), (0, 5)):
+        for victim in pair:
+            os.kill(rc._engines[victim].pid, signal.SIGKILL)
+            time.sleep(gap)
+        while set(pair) & set(rc.ids):
+            time.sleep(0.01)
+        survivors_work(rc, {1, 4, *pair}, n)

@@ -25,6 +25,8 @@ STUCK = {  # what engines 0 to 2 wait in when engine 3 stays away
     "recv": "{c}.recv(source=3)",
     "Alltoall": "{c}.Alltoall(np.ones({c}.size), np.ones({c}.size))",
     "allgather": "{c}.allgather(rank)",
+    "Wait": "{c}.Irecv(np.zeros(3), source=3).Wait()",
+    "waitall": "MPI.Request.waitall([{c}.irecv(source=3)])",
     "Send": "{c}.Send(np.ones(10_000_000), dest=3)",
 }
 STUBBORN = """
@@ -100,6 +102,15 @@ def test_python_and_system_calls(engines, code):
     assert running.ready()  # it returns when the engines are back
     assert time.monotonic() - began < WITHIN
     assert enames(running) == {"KeyboardInterrupt"}
+
+
+def test_none_is_lost_however_early_it_comes(engines):
+    rc = engines.client
+    for k in range(500):
+        running = engines.apply(time.sleep, 60)
+        time.sleep(k % 10 * 0.0002)
+        rc.interrupt(timeout=WITHIN)
+        assert enames(running) == {"KeyboardInterrupt"}
 
 
 def test_only_what_is_meant(engines):
@@ -206,6 +217,32 @@ def test_stuck_in_mpi(engines, kind, made):
         engines.client.interrupt(timeout=WITHIN)
         assert enames(stuck) == {"KeyboardInterrupt"}, stuck.failures
         comm_works(engines)
+
+
+@pytest.mark.parametrize("how", ["Recv", "Irecv"])
+def test_what_was_left_in_the_middle_keeps_its_memory(engines, how):
+    """What comes for it later is written there, and not into memory that was given back."""
+
+    def receive(how):
+        room = np.empty(9_000_000)  # noqa: F821
+        if how == "Recv":
+            c.Recv(room, source=1)  # noqa: F821
+        else:
+            c.Irecv(room, source=1).Wait()  # noqa: F821
+
+    zero, one = engines.client[0], engines.client[1]
+    for _ in range(3):
+        engines.execute("c = comm.Dup()").get(WITHIN)
+        stuck = zero.apply(receive, how)
+        time.sleep(0.1)
+        engines.client.interrupt(0, timeout=WITHIN)
+        assert enames(stuck) == {"KeyboardInterrupt"}
+        zero.execute("others = [np.zeros(9_000_000) for _ in range(3)]").get(WITHIN)
+        sent = one.execute("c.Send(np.ones(9_000_000), dest=0)")
+        zero.execute("for _ in range(300): comm.Iprobe(); time.sleep(0.001)").wait(WITHIN)
+        assert sent.wait(WITHIN)
+        assert not any(zero.pull("[o.any() for o in others]").get(WITHIN))
+    comm_works(engines)
 
 
 def test_one_engine_is_interrupted_and_all_come_back(engines):

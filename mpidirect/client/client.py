@@ -92,7 +92,6 @@ class Client(Results, Control):
             info = msgspec.structs.replace(info, addresses=self._tunnel.addresses)
         self._connection = Connection(info, self, timeout, patience)
         welcome = self._connection.welcome
-        self.history += welcome.waiting  # of clients that vanished: `get_result` has their results
         self.facts: dict[str, Any] = welcome.facts
         self._mismatch = _mismatch(welcome.python)
         if self._mismatch:

@@ -68,9 +68,12 @@ def interrupt(controller: Controller, session: Session, query: messages.Query) -
         ids = None if ids is None else [str(id) for id in ids]
     except (TypeError, ValueError):
         raise BadQuery("interrupt takes task ids, two times and whether to abort") from None
-    if aborts and ids:
-        _abort(controller, ids, query.targets)
-    controller.inquiries.interrupt(session, query, ids, within, delay)
+
+    def abort() -> None:
+        if aborts and ids:
+            _abort(controller, ids, query.targets)
+
+    controller.inquiries.interrupt(session, query, ids, within, delay, abort)
     return LATER
 
 

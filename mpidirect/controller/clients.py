@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TOGETHER = 0.001  # seconds that replies wait for their companions
-SHOWN = 1000  # requests with waiting results that a new client is told of
 
 
 class Clients:
@@ -159,7 +158,6 @@ class Clients:
             controller.facts,
             bool(session.process),
             memory.node(),
-            [] if resumes else self.waiting(session, vanished=True)[-SHOWN:],
         )
         if session.send([messages.encode(welcome)]):
             session.connect(socket, hello.received)
@@ -186,14 +184,11 @@ class Clients:
         refused.socket = socket
         refused.send([messages.encode(messages.Refused(reason))])
 
-    def waiting(self, asker: Session, vanished: bool = False) -> list[str]:
-        """The requests of clients that are away, with results that wait or are to come.
-
-        With `vanished`, only of those that did not say goodbye.
-        """
+    def waiting(self, asker: Session) -> list[str]:
+        """The requests of clients that are away, with results that wait or are to come."""
         found: dict[str, None] = {}
         for session in sorted(self.sessions.values(), key=lambda s: s.away):
-            if session is not asker and session.socket is None and not (vanished and session.left):
+            if session is not asker and session.socket is None:
                 replies = [reply for reply, _, _ in session.waiting() if not is_expired(reply)]
                 ids = [*(reply.id for reply in replies), *session.open]
                 found.update((id, None) for id in ids if id not in session.fetched)

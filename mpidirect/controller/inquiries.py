@@ -6,6 +6,7 @@ import itertools
 import logging
 import signal
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..wire import messages
@@ -45,6 +46,8 @@ class Inquiry:
         self.begun = False
         self.located = False  # whether the engines have been asked where they are
         self.interrupts = True
+        self.ids: list[str] | None = None  # of the tasks to interrupt; None: whatever runs
+        self.abort: Callable[[], None] = lambda: None
 
 
 _numbers = itertools.count(1)
@@ -75,22 +78,36 @@ class Inquiries:
         return max(1, min(1000, int(1000 * (min(due) - now)) + 1))
 
     def interrupt(
-        self, session: Session, query: messages.Query, ids: list[str] | None, within: float, delay: float
+        self,
+        session: Session,
+        query: messages.Query,
+        ids: list[str] | None,
+        within: float,
+        delay: float,
+        abort: Callable[[], None],
     ) -> None:
         """Interrupt what runs, or tasks with these ids; answer when the engines are back.
 
-        The answer has the engines that are not back, and where they are.
+        The answer has the engines that are not back, and where they are.  What has not begun when the delay
+        is over, `abort` takes out.
         """
+        now = time.monotonic()
+        inquiry = Inquiry(session, query, {}, now + delay, now + delay + within)
+        inquiry.ids, inquiry.abort = ids, abort
+        self._open.append(inquiry)
+        self.look()
+
+    def _meant(self, inquiry: Inquiry) -> dict[int, set[str]]:
+        """The tasks that engines have now and that are to be interrupted."""
         tasks: dict[int, set[str]] = {}
-        for engine in query.targets:
+        ids = inquiry.ids
+        for engine in inquiry.query.targets:
             there = self.controller.scheduler.engines.get(engine)
             if there is not None and there.sent:
                 wanted = [next(iter(there.sent))] if ids is None else [id for id in ids if id in there.sent]
                 if wanted:
                     tasks[engine] = set(wanted)
-        now = time.monotonic()
-        self._open.append(Inquiry(session, query, tasks, now + delay, now + delay + within))
-        self.look()
+        return tasks
 
     def where(self, session: Session, query: messages.Query) -> None:
         """Ask engines where they are."""
@@ -121,6 +138,8 @@ class Inquiries:
         }
         if not inquiry.begun and now >= inquiry.begins:
             inquiry.begun = True
+            inquiry.abort()
+            inquiry.tasks = self._meant(inquiry)
             for engine, tasks in inquiry.tasks.items():
                 for task in tasks:
                     self.controller.send_control(engine, messages.Signal(signal.SIGINT, task))
@@ -142,7 +161,7 @@ class Inquiries:
     def _missing(self, inquiry: Inquiry) -> bool:
         """Whether something is still to come."""
         if inquiry.interrupts:
-            return bool(inquiry.tasks) or self.controller.recovery.repairing
+            return not inquiry.begun or bool(inquiry.tasks) or self.controller.recovery.repairing
         return any(e in self.controller.engines and e not in inquiry.found for e in inquiry.tasks)
 
     def _answer(self, inquiry: Inquiry) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NOTE_WITHIN = 0.5  # seconds that a dead engine's guard has to note how it ended
+SETTLING = 0.1  # seconds after a death before the repair: engines of one node die together
 PAUSE = 0.05  # seconds before a repair is tried again
 ATTEMPTS = 20
 
@@ -91,6 +92,7 @@ class Recovery:
 
     def died(self, engine: int, why: str) -> None:
         """An engine is dead: the others can't use a communicator with it in it."""
+        self._not_before = time.monotonic() + SETTLING
         self.left(why, engine)
         if engine in self._awaited:
             self._awaited.discard(engine)
@@ -141,7 +143,7 @@ class Recovery:
             self._resume()
             return
         log.warning("the engines' communicator is not repaired yet: %s", self._problem)
-        self._not_before = time.monotonic() + PAUSE
+        self._not_before = max(self._not_before, time.monotonic() + PAUSE)
         self._attempts += 1
         if self._attempts >= ATTEMPTS:
             log.error("giving up: engines go on without a common communicator")

@@ -62,6 +62,7 @@ class Here:
         self.engine = -1  # the id of this engine
         self.left = ""  # why the communicator of all engines can't be used; empty: it can
         self.lost = ""  # the same, if an engine died
+        self.dead: set[int] = set()  # engines that are known to have died
         self.epoch = 0  # of that communicator: how often it has been made anew
         self.lock = threading.Lock()  # held while the above change together
         self.pending = False  # an interrupt came during that call, and is raised at its end
@@ -192,7 +193,14 @@ class Revocable(Watched):
 
     def _leave(self, why: str) -> None:
         self.left = self.left or why
-        MPI.Comm.Revoke(self)
+        both = [MPI.Comm.Revoke, Revocable._revoke_hidden]
+        at = here.at
+        if at is not None and at[0] is self and at[1].islower() and at[1] in COLLECTIVE:
+            both.reverse()  # first the one that is in use: see `rouse`
+        for revoke in both:
+            revoke(self)
+
+    def _revoke_hidden(self) -> None:
         if self.hidden is not None:
             self.hidden.Revoke()
 
@@ -226,6 +234,8 @@ def begin(engines: MPI.Intracomm, ids: list[int], mixin: type[Watched]) -> Any:
 
 
 _handles: list[MPI.Comm] = []
+_alarms: list[MPI.Intracomm] = []  # what `rouse` revokes: nobody else uses them
+_ALARMS = 4  # that are kept ready
 
 
 def install(engines: MPI.Intracomm, ids: list[int], epoch: int) -> None:
@@ -233,12 +243,25 @@ def install(engines: MPI.Intracomm, ids: list[int], epoch: int) -> None:
     hidden = MPI._commctx_intra(engines)[0]  # mpi4py would make it later, with the GIL held meanwhile
     hidden.Set_errhandler(MPI.ERRORS_RETURN)
     world = here.world
+    if isinstance(world, Revocable):  # only this thread makes communicators
+        _alarms.extend(MPI.COMM_SELF.Dup() for _ in range(_ALARMS - len(_alarms)))
     with here.lock:
         for target in _handles:
             ctypes.memmove(MPI._addressof(target), MPI._addressof(engines), MPI._sizeof(MPI.Comm))
         world.hidden, world.engines = hidden, tuple(ids)
         world.left = here.left = here.lost = ""
+        here.dead.difference_update(ids)
         here.epoch = epoch
+
+
+def rouse() -> None:
+    """Have the main thread look again whether what it waits for in MPI has been revoked.
+
+    Open MPI wakes whoever waits when something is revoked.  Who was woken for another communicator a moment
+    ago, and is about to wait again, can miss it, and waits for ever.
+    """
+    if _alarms:
+        _alarms.pop().Revoke()
 
 
 def adopt(parent: Watched, made: Any) -> Any:
@@ -262,6 +285,7 @@ def leave(why: str, epoch: int, dead: int = -1) -> None:
     """Nobody can use the communicator of all engines any more, nor those with `dead` in them."""
     with here.lock:
         if dead >= 0:
+            here.dead.add(dead)
             for comm in list(here.known.values()):
                 if dead in comm.engines and not comm.left:
                     comm._leave(why)

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 GRACE = 1.0  # seconds that the main thread has to leave by itself
 MOMENT = 0.05  # seconds that an interrupt has to get the main thread out of an MPI call
 NUDGES = 20  # times that MPI is called to let it work
+ROUSING = 0.2  # seconds in which a revoked call must have ended
 UNUSED = 32_000  # a tag that no message has
 PATIENCE = 3.0  # the same, out of who knows what
 
@@ -48,6 +49,9 @@ class Control(threading.Thread):
         self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._parent = Parent()
         self._since: float | None = None  # when an interrupt came that the main thread has not noticed yet
+        self._told = 0.0  # when the controller was told last that the main thread is overdue
+        self._overdue_since = 0.0
+        self._gave_up = False  # whether all communicators have been given up because of it
 
     def run(self) -> None:
         poller = zmq.Poller()
@@ -79,7 +83,7 @@ class Control(threading.Thread):
             self.engine.shares.close(message.ids)
         elif isinstance(message, messages.Signal):
             self.engine.signalled(message)
-            self._since = time.monotonic()
+            self._since, self._gave_up = time.monotonic(), False
         elif isinstance(message, messages.Leave):
             communicators.leave(message.why, message.epoch, message.dead)
         elif isinstance(message, messages.Nudge):
@@ -99,8 +103,15 @@ class Control(threading.Thread):
 
     def _insist(self) -> None:
         """If an interrupt has not reached the main thread, get it out of MPI: no signal can do that."""
-        if self._overdue():
+        now = time.monotonic()
+        if not self._overdue():
+            self._overdue_since = now
+        elif now - self._told >= MOMENT:  # not for each answer to that
+            self._told = now
             self.socket.send(messages.encode(messages.Revoked()))
+            if now - self._overdue_since >= ROUSING:
+                self._overdue_since = now
+                communicators.rouse()
         if self._since is None:
             return
         waited = time.monotonic() - self._since
@@ -109,10 +120,14 @@ class Control(threading.Thread):
             self._since = None
         elif at is not None and waited >= MOMENT:
             communicators.leave_this(at[0], epoch, f"engine {self.engine.id} was interrupted in its {at[1]}")
-        elif at is None and waited >= PATIENCE:
-            # Perhaps it waits for a request; if it computes, nothing is lost but time.
-            communicators.leave_everything(epoch, f"engine {self.engine.id} was interrupted")
-            self._since = None
+        elif at is None and waited >= MOMENT:
+            if waited >= PATIENCE and not self._gave_up:
+                # Perhaps it waits for a request; if it computes, nothing is lost but time.
+                communicators.leave_everything(epoch, f"engine {self.engine.id} was interrupted")
+                self._gave_up = True
+            # A signal that comes between Python's last look for signals and a system call does not end the
+            # call, which may last for ever: the next one does.
+            self.engine.wake()
 
     def _leave(self, why: str) -> None:
         """End this process: by the main thread if it can, else without it."""

@@ -24,6 +24,9 @@ from .tasks import OPERATIONS, new_namespace
 log = logging.getLogger(__name__)
 
 
+WAKE = signal.SIGURG  # a signal that programs ignore unless they ask for it, and that means nothing by itself
+
+
 class Leave(BaseException):
     """Raised in the main thread when the engine is to end."""
 
@@ -81,6 +84,7 @@ class Engine:
     def run(self) -> None:
         """Serve until told to stop."""
         signal.signal(signal.SIGINT, self._interrupt)
+        signal.signal(WAKE, _nothing)
         sys.unraisablehook = self._unraisable
         try:
             while not self.leaving:
@@ -218,6 +222,10 @@ class Engine:
             self._ours = True
         signal.pthread_kill(threading.main_thread().ident or 0, message.signum)
 
+    def wake(self) -> None:
+        """End the system call that the main thread is in, so that Python looks for signals."""
+        signal.pthread_kill(threading.main_thread().ident or 0, WAKE)
+
     @property
     def task(self) -> str:
         """The id of the task whose user code runs."""
@@ -253,6 +261,10 @@ class Engine:
             return False
         self._wanted.discard(self._task)
         return True
+
+
+def _nothing(signum: int, frame: Any) -> None:
+    """A handler of Python's: without one a signal would not end a system call."""
 
 
 def _encode(done: messages.Done) -> bytes:

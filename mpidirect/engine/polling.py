@@ -22,16 +22,20 @@ from .communicators import CommunicatorLost, Watched, here, leave_this
 _EAGER, _YIELDING = 100, 400  # tests in a row without a pause, and with a yield
 _SHORT, _LONG = 50e-6, 1e-3  # seconds of the pauses after them
 
-_begun: list[MPI.Request] = []  # what was left in the middle: MPI may still write into its buffers
+_begun: list[MPI.Request] = []  # what was left in the middle: a request keeps its buffers
+_ROOM = 64
+_room = _ROOM  # when that is looked through next
 
 
 def until(comm: Polled, name: str, done: Callable[[], Any], requests: Sequence[MPI.Request] = ()) -> Any:
-    """Test until `done` returns something; leave on an interrupt, or when the communicator is lost."""
+    """Test until `done` returns something; leave on an interrupt, or when the communicator is lost.
+
+    Whatever it ends with, `requests` that have not ended are kept.
+    """
     tests = 0
     try:
         while not (found := done()):
             if here.pending or comm.left:
-                _begun[:] = [r for r in [*_begun, *requests] if not r.Test()]
                 if not here.pending:
                     raise CommunicatorLost(MPI.ERR_COMM, comm._explanation())
                 leave_this(comm, here.epoch, f"engine {here.engine} was interrupted in its {name}")
@@ -42,9 +46,28 @@ def until(comm: Polled, name: str, done: Callable[[], Any], requests: Sequence[M
                     time.sleep(_SHORT if tests < 2 * _YIELDING else _LONG)
                 else:
                     os.sched_yield()
+    except BaseException:
+        keep(requests)
+        raise
     finally:
         here.pending = False
     return found
+
+
+def keep(requests: Sequence[MPI.Request]) -> None:
+    """Keep what nobody will wait for, with its buffers, until it ends: MPI may still use them."""
+    global _room
+    _begun.extend(requests)
+    if len(_begun) > _room:
+        _begun[:] = [request for request in _begun if not _ended(request)]
+        _room = max(_ROOM, 2 * len(_begun))
+
+
+def _ended(request: MPI.Request) -> bool:
+    try:
+        return request.Test()
+    except MPI.Exception:
+        return False  # who knows
 
 
 def polled(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,8 +93,7 @@ class _At:
         self.comm, self.name = comm, name
 
     def __enter__(self) -> None:
-        if self.comm.left:
-            raise CommunicatorLost(MPI.ERR_COMM, self.comm._explanation())
+        self.comm._must_be_usable()
         self.outer = here.at
         if self.outer is None:
             here.at = self.comm, self.name
@@ -107,6 +129,10 @@ class Polled(Watched):
         if self is here.world and not here.left:
             here.left = why
 
+    def _must_be_usable(self) -> None:
+        if self.left:
+            raise CommunicatorLost(MPI.ERR_COMM, self._explanation())
+
     wrap = staticmethod(polled)
 
     # -- point to point ---------------------------------------------------------------------------------
@@ -115,7 +141,7 @@ class Polled(Watched):
         self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: Any = None
     ) -> None:
         with self._at("Recv"):
-            request = self.Irecv(buf, source, tag)
+            request = MPI.Intracomm.Irecv(self, buf, source, tag)
             until(self, "Recv", lambda: request.Test(status), [request])
 
     def Sendrecv(
@@ -129,8 +155,8 @@ class Polled(Watched):
         status: Any = None,
     ) -> None:
         with self._at("Sendrecv"):
-            coming = self.Irecv(recvbuf, source, recvtag)
-            going = self.Isend(sendbuf, dest, sendtag)
+            coming = MPI.Intracomm.Irecv(self, recvbuf, source, recvtag)
+            going = MPI.Intracomm.Isend(self, sendbuf, dest, sendtag)
             until(self, "Sendrecv", lambda: coming.Test(status), [coming, going])
             until(self, "Sendrecv", going.Test, [going])
 
@@ -151,12 +177,12 @@ class Polled(Watched):
 
     def send(self, obj: Any, dest: int, tag: int = 0) -> None:
         with self._at("send"):
-            request = self.isend(obj, dest, tag)
+            request = MPI.Intracomm.isend(self, obj, dest, tag)
             until(self, "send", request.Test, [request])
 
     def ssend(self, obj: Any, dest: int, tag: int = 0) -> None:
         with self._at("ssend"):
-            request = self.issend(obj, dest, tag)
+            request = MPI.Intracomm.issend(self, obj, dest, tag)
             until(self, "ssend", request.Test, [request])
 
     def recv(
@@ -170,7 +196,17 @@ class Polled(Watched):
             return MPI.Intracomm.recv(self, buf, source, tag, status)
         with self._at("recv"):
             message = until(self, "recv", lambda: self.improbe(source, tag))
-            return message.recv(status)
+            return self._received("recv", message, status)
+
+    def _received(self, name: str, message: Any, status: Any, others: Sequence[MPI.Request] = ()) -> Any:
+        """What a message brings: whose sender may have left in the middle of it."""
+        request = message.irecv()
+
+        def done() -> Any:
+            ended, received = request.test(status)
+            return (received,) if ended else None
+
+        return until(self, name, done, [request, *others])[0]
 
     def sendrecv(
         self,
@@ -183,11 +219,13 @@ class Polled(Watched):
         status: Any = None,
     ) -> Any:
         with self._at("sendrecv"):
-            going = self.isend(sendobj, dest, sendtag)
+            going = MPI.Intracomm.isend(self, sendobj, dest, sendtag)
             message = None
             if source != MPI.PROC_NULL:
                 message = until(self, "sendrecv", lambda: self.improbe(source, recvtag), [going])
-            received = None if message is None else message.recv(status)
+            received = None
+            if message is not None:
+                received = self._received("sendrecv", message, status, [going])
             until(self, "sendrecv", going.Test, [going])
             return received
 

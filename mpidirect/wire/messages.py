@@ -143,7 +143,6 @@ class Welcome(Message, tag="welcome"):
     facts: dict[str, Any] = {}
     direct: bool = False  # whether the client's memory can be read
     node: str = ""  # a text that only processes of the controller's node know
-    waiting: list[str] = []  # requests of clients that vanished, with results that wait
 
 
 class Farewell(Message, tag="farewell"):
