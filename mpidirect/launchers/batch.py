@@ -217,7 +217,7 @@ class BatchLauncher(Launcher):
         now = time.monotonic()
         if self._seen is None:
             self._first = now
-        elif self._seen.state is JobState.ENDED or now < self._next:
+        elif (self._seen.state is JobState.ENDED and self._seen.settled) or now < self._next:
             return self._seen
         self._seen = self._looked()
         self._next = time.monotonic() + min(10.0, max(0.5, (now - self._first) / 20))
@@ -231,7 +231,8 @@ class BatchLauncher(Launcher):
         except LaunchError as e:
             return JobStatus(JobState.UNKNOWN, str(e))
         if status.state is JobState.ENDED:
-            return self.ended(status.reason, status.failed)._replace(hosts=status.hosts)
+            ended = self.ended(status.reason, status.failed)
+            return ended._replace(hosts=status.hosts, settled=status.settled)
         return status
 
     def stop(self, grace: float) -> None:
