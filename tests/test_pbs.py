@@ -106,6 +106,11 @@ def test_the_script_says_all_that_was_asked_for(login_node):
     assert "#PBS -q short\n#PBS -A physics\n" in script and "exec > >(tee -a " in script
     script = Cluster(launcher="pbs", dialect="torque", **settings).job_script()
     assert "#PBS -l nodes=2:ppn=8:gpus=1,mem=8gb\n" in script
+    apart = {"launcher": "pbs", "controller": "node", "nodes": 2, "ntasks_per_node": 4}
+    script = Cluster(**apart).job_script()
+    select = "1:ncpus=1:mpiprocs=1+2:ncpus=4:mpiprocs=4:ompthreads=1"
+    assert f"#PBS -l select={select}\n#PBS -l place=scatter\n" in script
+    assert "#PBS -l nodes=1:ppn=1+2:ppn=4\n" in Cluster(**apart, dialect="torque").job_script()
 
 
 @pytest.mark.parametrize(

@@ -134,14 +134,21 @@ def test_nodes_with_addresses_of_their_own(hosts):
     assert gone(hosts, cluster)
 
 
+def test_a_node_for_the_controller_alone(hosts):
+    with Cluster(controller="node", **SLURM) as rc:
+        assert rc.facts["host"] == "n1"
+        assert sorted(where(rc[:])) == ["n2", "n2", "n3", "n3"]
+        assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
+
+
 def test_ranks_that_srun_starts(hosts):
     """MPICH's ranks find each other by PMI2; Open MPI 5 knows no PMI2, and each of its ranks is alone."""
-    cluster = Cluster(**SLURM, mpiexec="srun --mpi=pmi2")
+    cluster = Cluster(**SLURM, mpiexec="srun --mpi=pmi2", controller="node")
     if mpi.flavour(mpi.find_mpiexec()[0]).name != "mpich":
         with pytest.raises(errors.LaunchError, match="should have 5 ranks"):
             cluster.start().wait()
         cluster.stop()
         return
     with cluster as rc:
-        assert set(where(rc[:])) == {"n1", "n2"}
+        assert rc.facts["host"] == "n1" and set(where(rc[:])) == {"n2", "n3"}
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821

@@ -19,6 +19,20 @@ def test_a_setting_that_leaves_room_for_nobody_is_told(login_node):
         Cluster(2, nodes=1).job_script()
 
 
+def test_a_node_for_the_controller_is_one_more():
+    script = Cluster(3, controller="node", **SLURM).job_script()
+    assert "#SBATCH --nodes=3\n#SBATCH --ntasks-per-node=2\n" in script and " -n 4 " in script
+    assert "--hostfile " in script.splitlines()[-1]
+    script = Cluster(3, controller="node", **SLURM, mpiexec="srun --mpi=pmi2").job_script()
+    assert "srun --distribution=arbitrary --mpi=pmi2 -n 4" in script and "export SLURM_HOSTFILE=/" in script
+    with pytest.raises(errors.ConfigError, match="say how many"):
+        Cluster(3, controller="node", launcher="slurm").job_script()
+    with pytest.raises(errors.ConfigError, match="Nobody knows how"):
+        Cluster(3, controller="node", **SLURM, mpiexec="true").job_script()
+    with pytest.raises(errors.ConfigError, match="Grid Engine can't be asked for a node"):
+        Cluster(3, controller="node", launcher="sge").job_script()
+
+
 # What is submitted
 
 
