@@ -7,7 +7,7 @@ import time
 
 import pexpect
 import pytest
-from schedulers.login import COMMAND, LIMIT, run, until
+from schedulers.login import COMMAND, LIMIT, command, run, until
 from schedulers.slurm import SLURM, gone
 
 from mpidirect import Cluster, errors
@@ -44,8 +44,8 @@ def test_a_job_that_waits_says_why_and_is_cancelled(slurm):
 
 def test_ctrl_c_in_the_queue_cancels_where_nobody_can_be_asked(slurm):
     blocker = slurm.ask("sbatch", "--parsable", "-N3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 60")
-    command = [*COMMAND, "start", "-n", "2", "--launcher", "slurm"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    words = [*COMMAND, "start", "-n", "2", "--launcher", "slurm"]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert "is pending" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=LIMIT)
@@ -121,9 +121,13 @@ def test_a_walltime_ends_under_a_waiting_client(slurm):
     assert gone(slurm, cluster)
 
 
-def test_a_job_that_is_cancelled_from_outside(slurm):
+def test_a_poll_that_fails_is_no_death_and_a_scancel_is_one(slurm, login_node):
     cluster = Cluster(2, launcher="slurm").start().wait()
-    with cluster.connect_client() as rc:
+    silent = command(login_node, "scontrol", "echo Unable to contact slurm controller >&2; exit 1")
+    blind = Cluster.from_profile()
+    assert blind.state is ClusterState.UNKNOWN and "does not answer" in blind.look()[1]
+    with blind.connect_client() as rc:
+        silent.unlink()
         result = rc[:].apply_async(time.sleep, 60)
         slurm.ask("scancel", cluster.job_id)
         with pytest.raises(errors.MPIDirectError, match="it was cancelled"):
@@ -143,20 +147,6 @@ def test_a_job_that_is_preempted(slurm):
     assert cluster.state is ClusterState.DEAD and "PREEMPTED" in cluster.look()[1]
     assert "it was preempted" in run("status").stdout
     cluster.stop()
-
-
-def test_a_poll_that_fails_is_no_death(slurm, login_node):
-    cluster = Cluster(2, launcher="slurm").start().wait()
-    silent = login_node / "bin" / "scontrol"
-    silent.write_text("#!/bin/sh\necho Unable to contact slurm controller >&2; exit 1\n")
-    silent.chmod(0o755)
-    blind = Cluster.from_profile()
-    assert blind.state is ClusterState.UNKNOWN and "does not answer" in blind.look()[1]
-    with blind.connect_client() as rc:
-        assert len(rc) == 2
-    silent.unlink()
-    cluster.stop()
-    assert gone(slurm, cluster)
 
 
 def test_a_job_that_nobody_knows_has_ended(slurm):

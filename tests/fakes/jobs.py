@@ -73,9 +73,9 @@ def run(id, script, output, environment, directory, seconds, signum=signal.SIGTE
             cwd=directory,
             start_new_session=True,
         )
-    began, why, order = time.monotonic(), "", HOME / f"{id}.kill"
+    began, why, order, over = time.monotonic(), "", HOME / f"{id}.kill", HOME / f"{id}.over"
     while process.poll() is None:
-        if order.exists() or time.monotonic() > began + seconds:
+        if order.exists() or over.exists() or time.monotonic() > began + seconds:
             why = "deleted" if order.exists() else "overdue"
             _end(process, id, signum, patient=not (order.exists() and order.read_text() == "force"))
         time.sleep(0.05)

@@ -52,6 +52,10 @@ class Scheduler:
         done = subprocess.run(["qsub", str(script)], capture_output=True, text=True, timeout=20, check=True)
         return done.stdout.strip() if self.name == "pbs" else done.stdout.split()[2]
 
+    def let_time_pass(self, id):
+        """Let the walltime of a job be over."""
+        (self.jobs / f"{id}.over").touch()
+
     def end(self, limit=20):
         """End all jobs, and wait until they have ended."""
         ids = [path.stem for path in self.jobs.glob("*.job")]
