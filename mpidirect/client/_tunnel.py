@@ -33,7 +33,13 @@ def fetch(server: str, profile: str) -> ConnectionInfo:
     script = f'cd {place} && cat "$(ls -t connection-*.json | head -n 1)"'
     command = f"sh -c {shlex.quote(script)}"  # whatever shell the user has there
     try:
-        done = subprocess.run(["ssh", server, command], capture_output=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(
+            ["ssh", server, command],
+            stdin=subprocess.DEVNULL,  # what is typed meanwhile is for the prompt
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired) as e:
         raise ConnectionFailed(f"ssh {server} failed: {e}") from None
     try:

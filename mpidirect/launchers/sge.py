@@ -97,7 +97,8 @@ class SGELauncher(BatchLauncher):
             return JobStatus(JobState.RUNNING, "it ends", hosts=host)
         if self._ends is None:  # asked once: a job's limit stays
             self._ends = self._limit(f"{words[5]} {words[6]}")
-        return JobStatus(JobState.RUNNING, hosts=host, left=max(0.0, self._ends - time.time()) or None)
+        left = max(0.0, self._ends - time.time()) if self._ends else None
+        return JobStatus(JobState.RUNNING, hosts=host, left=left)
 
     def _limit(self, began: str) -> float:
         """When the walltime ends a job that began then, in seconds since the epoch; 0 if it has none."""

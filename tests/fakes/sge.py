@@ -96,10 +96,8 @@ def supervise(arguments):
     write(id, job)
     # A job gets no other signal than the last one.
     code, why = run(id, job["script"], output, environment, directory, limit, signal.SIGKILL)
-    if why == "overdue":  # if not really, as if
-        job["started"] = min(job["started"], time.time() - limit)
-        write(id, job)
     time.sleep(1)  # it stays in the list for a moment
+    job = read(id)
     job.update(job_state="gone", ended=time.time(), exit_status=137 if why else code, why=why)
     write(id, job)
 

@@ -53,7 +53,12 @@ class Scheduler:
         return done.stdout.strip() if self.name == "pbs" else done.stdout.split()[2]
 
     def let_time_pass(self, id):
-        """Let the walltime of a job be over."""
+        """Let the walltime of a job be over, as if it had begun long ago."""
+        job = self.job(id)
+        if self.name == "sge":  # whose jobs are judged by their beginning
+            new = self.jobs / f"{id}.shifted"
+            new.write_text(json.dumps({**job, "started": job["started"] - 24 * 3600}))
+            new.rename(self.jobs / f"{id}.job")
         (self.jobs / f"{id}.over").touch()
 
     def end(self, limit=20):
