@@ -52,7 +52,7 @@ def ends() -> float:
         except (KeyError, ValueError):
             continue
     launcher, job = enclosing()
-    if launcher != "slurm":  # the others don't tell
+    if not launcher:
         return 0.0
     from .launchers import launcher_class
 

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import config, launching, logs
-from .errors import (
-    ClusterNotFound,
-    ClusterRunning,
-    ConnectionFailed,
-    LaunchError,
-    MPIDirectError,
-    NeverStarts,
-)
-from .errors import TimeoutError as TooSlow
+from . import config, launching
+from .errors import ClusterNotFound, ClusterRunning, LaunchError, MPIDirectError
 from .launchers.base import JobState, JobStatus, Launcher
 from .profiles import ClusterRecord, Profile, appeared
+from .readiness import Readiness, Watcher, connect
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .client import Client
-
-# Told what is waited for, and how many engines of how many are there.
-Watcher = Callable[[str, int, int], None]
 
 
 class ClusterState(str, enum.Enum):
@@ -77,7 +66,6 @@ class Cluster:
         self._launcher: Launcher | None = None
         self._entered: Client | None = None  # the client of a with block
         self._detached = False
-        self._next_count = 0.0  # when the ranks of a job that starts are counted again
         if options:  # a misspelt one is told at once
             launching.options_for(self.profile, self._given).check_names(options)
 
@@ -228,49 +216,7 @@ class Cluster:
     def _ready_client(self, timeout: float | None = None, watch: Watcher | None = None) -> Client:
         launcher = self._started
         limit = launcher.settings["start_timeout"] if timeout is None else timeout
-        deadline = time.monotonic() + limit
-        watch = watch or (lambda what, ready, n: None)
-        self._next_count = time.monotonic() + 0.5
-        began = time.monotonic()
-        while not appeared(self.connection_file):
-            status = self._must_live()
-            if status.state is JobState.PENDING:
-                self._must_have_hope(status, time.monotonic() - began)
-                watch(f"job {launcher.id} is pending: {status.reason}", 0, self.n)
-                deadline = time.monotonic() + limit
-            elif time.monotonic() > deadline:
-                raise self._too_slow(limit, status.reason or "the controller does not listen yet")
-            else:
-                where = f" on {status.hosts}" if status.hosts else ""
-                watch(f"waiting for the controller{where}", 0, self.n)
-            time.sleep(launcher.poll_interval)
-        try:
-            return self._client_with_all(deadline, limit, watch)
-        except ConnectionFailed:
-            deadline = time.monotonic() + 1.0  # if the job died under it, its end takes a moment
-            while time.monotonic() < deadline:
-                self._must_live()
-                time.sleep(launcher.poll_interval)
-            raise
-
-    def _client_with_all(self, deadline: float, limit: float, watch: Watcher) -> Client:
-        """A client, once all engines answer it."""
-        client = self._new_client(deadline)
-        try:
-            while (ready := len(client.ids)) < self.n:
-                watch("waiting for engines", ready, self.n)
-                self._must_live()
-                if time.monotonic() > deadline:
-                    raise self._too_slow(limit, f"{ready} of {self.n} engines answer")
-                try:
-                    client.wait_for_engines(self.n, timeout=0.1)
-                except TimeoutError:
-                    pass
-        except BaseException:
-            client.close()
-            raise
-        watch("all engines answer", self.n, self.n)
-        return client
+        return Readiness(self.profile, launcher, limit, watch).client()
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop the cluster and remove what it leaves behind, its logs apart.
@@ -318,7 +264,7 @@ class Cluster:
             return
         deadline = time.monotonic() + limit
         try:
-            client = self._new_client(deadline)
+            client = connect(self.connection_file, deadline)
             try:
                 client.shutdown(hub=True, block=False)
             finally:
@@ -340,11 +286,6 @@ class Cluster:
         launcher, record = self._started, self.profile.record()
         return launcher.id if record is not None and record.launcher != launcher.name else ""
 
-    def _new_client(self, deadline: float) -> Client:
-        from .client import Client  # only now: the job has started meanwhile
-
-        return Client(str(self.connection_file), timeout=max(0.1, deadline - time.monotonic()))
-
     # Errors
 
     @property
@@ -360,47 +301,6 @@ class Cluster:
                 "stop it there.\n"
                 f"If it is gone:  mpidirect clean --force --profile {self.profile.name}"
             )
-
-    def _must_have_hope(self, status: JobStatus, waited: float) -> None:
-        """Raise if a job that is pending waits in vain, or too long."""
-        launcher = self._started
-        if status.hopeless:
-            raise NeverStarts(
-                f"Job {launcher.id} of profile {self.profile.name!r} will never start: {status.reason}."
-            )
-        limit = launcher.settings["queue_timeout"]
-        if limit is not None and waited > limit:
-            raise TooSlow(
-                f"Job {launcher.id} of profile {self.profile.name!r} did not start within {limit:g} s: "
-                f"{status.reason}.\nGive it longer: queue_timeout, --queue-timeout."
-            )
-
-    def _must_live(self) -> JobStatus:
-        """How the job fares.
-
-        Raise LaunchError if it has ended, or some of its ranks have died (counted once a second).
-        """
-        status = self._started.state()
-        if status.state is JobState.ENDED:
-            happened = f"ended before its engines answered: {status.reason}"
-        elif time.monotonic() > self._next_count:
-            self._next_count = time.monotonic() + 1.0
-            losses = self._started.losses()
-            if not losses:
-                return status
-            happened = f"can't go on: {losses} before all engines answered"
-        else:
-            return status
-        raise LaunchError(
-            f"The job of profile {self.profile.name!r} {happened}.\n\n{logs.report(self.log_directory)}"
-        )
-
-    def _too_slow(self, limit: float, found: str) -> MPIDirectError:
-        return TooSlow(
-            f"The cluster of profile {self.profile.name!r} was not ready within {limit:g} s: {found}.\n"
-            "Give it longer: start_timeout, --timeout.\n\n"
-            f"{logs.report(self.log_directory)}"
-        )
 
     def _refuse_second(self) -> None:
         record = self.profile.record()

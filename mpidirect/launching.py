@@ -149,13 +149,16 @@ def scheduled_launcher(profile: str, cluster: str) -> Launcher | None:
 def epitaph(profile: str, cluster: str, patience: float) -> str:
     """Why the scheduler's job of a cluster ended, with its log's last lines; empty if nobody knows.
 
-    Waits `patience` seconds for the job to be seen to end.
+    Waits `patience` seconds for the scheduler to say how it ended.
     """
     launcher = scheduled_launcher(profile, cluster)
     if launcher is None:
         return ""
+    status = JobStatus(JobState.UNKNOWN)
     deadline = time.monotonic() + patience
-    while (status := launcher.state()).state is not JobState.ENDED and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        if (status := launcher.state()).state is JobState.ENDED and status.settled:
+            break
         time.sleep(launcher.poll_interval)
     if status.state is JobState.UNKNOWN or not status.reason or status.failed is False:
         return ""

@@ -282,10 +282,10 @@ BATCH = (
     ),
     Option(
         "controller",
-        one_of("shared", "slot"),
+        one_of("shared", "slot", "node"),
         "shared",
         "Where the controller runs: on the first node beside the engines, a rank more than there are tasks "
-        "('shared'), or on a task of its own ('slot').",
+        "('shared'), on a task of its own there ('slot'), or on a node more, alone ('node').",
         "WHERE",
     ),
     Option(

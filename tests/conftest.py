@@ -8,11 +8,18 @@ import types
 from pathlib import Path
 
 import pytest
+from schedulers import login
 from schedulers.slurm import Slurm
 
 from mpidirect import Client, Cluster
 
 N = 4
+
+
+@pytest.fixture
+def login_node(tmp_path, monkeypatch):
+    """A directory of profiles, and one of commands on the path, `mpidirect` among them."""
+    return login.make_home(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +32,28 @@ def slurm_on_one_host(tmp_path_factory):
 def slurm_on_several_hosts(tmp_path_factory):
     """A real Slurm whose nodes have addresses and names of their own."""
     yield from _slurm(tmp_path_factory, hosts=True)
+
+
+@pytest.fixture
+def slurm(slurm_on_one_host, login_node, monkeypatch):
+    """A Slurm to submit to, which has no jobs afterwards."""
+    yield from _entered(slurm_on_one_host, monkeypatch)
+
+
+@pytest.fixture
+def hosts(slurm_on_several_hosts, login_node, monkeypatch):
+    """The same on several hosts."""
+    yield from _entered(slurm_on_several_hosts, monkeypatch)
+
+
+def _entered(slurm, monkeypatch):
+    for name, value in slurm.environment.items():
+        monkeypatch.setenv(name, value)
+    yield slurm
+    left = slurm.ask("squeue", "-h", "-o", "%A").split()
+    if left:
+        slurm.ask("scancel", *left)
+    login.until(lambda: not slurm.ask("squeue", "-h", "-o", "%A"))
 
 
 def _slurm(tmp_path_factory, **kinds):

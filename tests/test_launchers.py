@@ -13,7 +13,7 @@ import time
 
 import psutil
 import pytest
-import schedulers.pbs
+from schedulers.faked import Scheduler
 
 from mpidirect import config
 from mpidirect.errors import LaunchError
@@ -26,7 +26,8 @@ from mpidirect.wire.job_file import JobSpec
 LAUNCHERS = [
     "mpiexec",
     pytest.param("slurm", marks=[pytest.mark.slurm, pytest.mark.openmpi_only]),
-    pytest.param("pbs", marks=pytest.mark.openmpi_only),  # its commands are faked, its jobs are not
+    pytest.param("pbs", marks=pytest.mark.openmpi_only),  # their commands are faked, their jobs are not
+    pytest.param("sge", marks=pytest.mark.openmpi_only),
 ]
 RANKS = 3
 SOON = 20.0
@@ -105,8 +106,8 @@ def workshop(request, tmp_path, monkeypatch):
     if request.param == "slurm":
         for name, value in request.getfixturevalue("slurm_on_one_host").environment.items():
             monkeypatch.setenv(name, value)
-    if request.param == "pbs":
-        schedulers.pbs.install(tmp_path, monkeypatch)
+    if request.param in ("pbs", "sge"):
+        Scheduler(request.param, tmp_path).enter(monkeypatch)
     shop = Workshop(tmp_path, request.param)
     yield shop
     if shop.running is not None:

@@ -30,6 +30,7 @@ from ._dial import Dialer, Link
 from ._interruptible import Interruptible
 from ._receiver import Receiver
 from ._redial import Lifeline, redial
+from ._tunnel import Tunnel
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +57,17 @@ class Connection:
         Seconds until the controller must have answered.
     patience : float
         Seconds to try for a new connection, where this one breaks and the controller may be alive.
+    tunnel : Tunnel, optional
+        What brings the controller's port here.
     """
 
     def __init__(
-        self, info: ConnectionInfo, receiver: Receiver, timeout: float, patience: float = PATIENCE
+        self,
+        info: ConnectionInfo,
+        receiver: Receiver,
+        timeout: float,
+        patience: float = PATIENCE,
+        tunnel: Tunnel | None = None,
     ) -> None:
         self.info = info
         self.patience = patience
@@ -79,7 +87,7 @@ class Connection:
         self._dialing: threading.Thread | None = None
         self._closing = threading.Event()
         memory.permit()
-        self._dialer = Dialer(info, self.name, self._closing)
+        self._dialer = Dialer(info, self.name, self._closing, tunnel)
         try:
             self._link: Link | None = self._dialer.dial(timeout)
         except BaseException:

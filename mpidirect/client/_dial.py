@@ -8,6 +8,7 @@ import threading
 import time
 from typing import NamedTuple
 
+import msgspec
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
@@ -17,6 +18,7 @@ from ..wire.connection_file import ConnectionInfo
 from ..wire.frames import Socket
 from ..wire.sockets import KeyPair, authenticate, tune
 from ._addresses import in_order, remember
+from ._tunnel import Tunnel
 
 AGAIN = 0.1  # seconds between two attempts at a first connection
 LOOK = 200  # milliseconds between looks whether the client was closed meanwhile
@@ -61,10 +63,15 @@ class Dialer:
         The client's name: the same at each connection.
     closing : threading.Event
         Set when there is no need for a connection any more.
+    tunnel : Tunnel, optional
+        What brings the controller's port here; started again when it has ended.
     """
 
-    def __init__(self, info: ConnectionInfo, name: str, closing: threading.Event) -> None:
+    def __init__(
+        self, info: ConnectionInfo, name: str, closing: threading.Event, tunnel: Tunnel | None = None
+    ) -> None:
         self.info = info
+        self.tunnel = tunnel
         self.closing = closing
         self.name = name
         self.context = zmq.Context()
@@ -92,6 +99,9 @@ class Dialer:
 
     def attempt(self, received: int, resumes: bool, timeout: float) -> Link:
         """Try each address once; `received` is the last message that has come."""
+        if self.tunnel is not None:
+            addresses = self.tunnel.mend(self.closing.is_set)
+            self.info = msgspec.structs.replace(self.info, addresses=addresses)
         deadline = time.monotonic() + timeout
         problem: errors.ConnectionFailed | None = None
         candidates = self.candidates()

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 import weakref
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,6 +18,7 @@ from ..wire.connection_file import ConnectionInfo
 
 PATIENCE = 60.0  # seconds to get through; a password may have to be typed
 OPTIONS = ("-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=30")
+DEAF = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")  # a Ctrl-C at the prompt is not for ssh
 
 
 def fetch(server: str, profile: str) -> ConnectionInfo:
@@ -28,9 +30,16 @@ def fetch(server: str, profile: str) -> ConnectionInfo:
         When there is none.
     """
     place = f'"${{MPIDIRECT_DIR:-$HOME/.mpidirect}}"/{shlex.quote(profile or "default")}'
-    command = f'cd {place} && cat "$(ls -t connection-*.json | head -n 1)"'
+    script = f'cd {place} && cat "$(ls -t connection-*.json | head -n 1)"'
+    command = f"sh -c {shlex.quote(script)}"  # whatever shell the user has there
     try:
-        done = subprocess.run(["ssh", server, command], capture_output=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(
+            ["ssh", server, command],
+            stdin=subprocess.DEVNULL,  # what is typed meanwhile is for the prompt
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired) as e:
         raise ConnectionFailed(f"ssh {server} failed: {e}") from None
     try:
@@ -52,38 +61,63 @@ class Tunnel:
         The host to go through, as ssh takes it: ``me@login``.
     info : ConnectionInfo
         Where the controller listens.
+
+    Attributes
+    ----------
+    addresses : list of str
+        Where the controller is reached by it.
     """
 
     def __init__(self, server: str, info: ConnectionInfo) -> None:
-        targets = [urlsplit(a) for a in info.addresses if a.startswith("tcp://")]
-        ports = _free_ports(len(targets))
-        self.addresses = [f"tcp://127.0.0.1:{port}" for port in ports]
+        self._server = server
+        self._targets = [urlsplit(a) for a in info.addresses if a.startswith("tcp://")]
+        self._process: list[subprocess.Popen[bytes]] = []
+        self.close = weakref.finalize(self, _end, self._process)  # at the latest when this process ends
+        self.addresses = self._open((), lambda: False)
+
+    def mend(self, given_up: Callable[[], bool]) -> list[str]:
+        """See that it is there, and start it again if it has ended; returns the addresses.
+
+        Parameters
+        ----------
+        given_up : callable
+            Whether nobody waits for it any more.
+
+        Raises
+        ------
+        ConnectionFailed
+            When there is no way through now.
+        """
+        if not self._process or self._process[0].poll() is not None:
+            _end(self._process)
+            self.addresses = self._open(("-o", "BatchMode=yes"), given_up)  # in the midst of other work
+        return self.addresses
+
+    def _open(self, options: Sequence[str], given_up: Callable[[], bool]) -> list[str]:
+        ports = _free_ports(len(self._targets))
         forwards = [
             word
-            for port, target in zip(ports, targets, strict=True)
+            for port, target in zip(ports, self._targets, strict=True)
             for word in ("-L", f"127.0.0.1:{port}:{target.hostname}:{target.port}")
         ]
+        command = ["ssh", "-N", *OPTIONS, *options, *forwards, self._server]
         with tempfile.TemporaryFile() as said:
-            try:
-                process = subprocess.Popen(
-                    ["ssh", "-N", *OPTIONS, *forwards, server], stdin=subprocess.DEVNULL, stderr=said
-                )
-            except OSError as e:
-                raise ConnectionFailed(f"ssh can't be run: {e}") from None
-            self.close = weakref.finalize(self, _end, process)  # at the latest when this process ends
-            if not _opens(ports[0], process):
-                self.close()
+            process = subprocess.Popen([*DEAF, *command], stdin=subprocess.DEVNULL, stderr=said)
+            self._process.append(process)
+            if not _opens(ports[0], process, given_up):
+                _end(self._process)
                 said.seek(0)
                 why = said.read().decode(errors="replace").strip()
                 raise ConnectionFailed(
-                    f"There is no way through {server}: {why or 'ssh did not get through'}"
+                    f"There is no way through {self._server}: {why or 'ssh did not get through'}"
                 )
+        return [f"tcp://127.0.0.1:{port}" for port in ports]
 
 
-def _opens(port: int, process: subprocess.Popen[bytes]) -> bool:
+def _opens(port: int, process: subprocess.Popen[bytes], given_up: Callable[[], bool]) -> bool:
     """Wait until something listens on `port`; False if `process` ends before, or it takes too long."""
     deadline = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < deadline:
+    while process.poll() is None and time.monotonic() < deadline and not given_up():
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return True
@@ -92,13 +126,15 @@ def _opens(port: int, process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(2)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _end(running: list[subprocess.Popen[bytes]]) -> None:
+    while running:
+        process = running.pop()
+        process.terminate()
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _free_ports(count: int) -> list[int]:

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-import msgspec
-
 from .. import errors
 from ..wire import connection_file, memory, messages
 from ..wire.connection_file import ConnectionInfo
@@ -87,10 +85,8 @@ class Client(Results, Control):
         self._answers: dict[str, messages.Answer | None] = {}
         self._info = info = _info(connection_info, profile or "", contents, sshserver)
         self.profile = profile or info.profile or "default"
-        if sshserver:
-            self._tunnel = Tunnel(sshserver, info)
-            info = msgspec.structs.replace(info, addresses=self._tunnel.addresses)
-        self._connection = Connection(info, self, timeout, patience)
+        tunnel = self._tunnel = Tunnel(sshserver, info) if sshserver else None
+        self._connection = Connection(info, self, timeout, patience, tunnel)
         welcome = self._connection.welcome
         self.facts: dict[str, Any] = welcome.facts
         self._mismatch = _mismatch(welcome.python)
@@ -347,7 +343,7 @@ class Client(Results, Control):
         """Close the connection; the engines go on with what they do."""
         self._deadline.close()
         self._connection.close(1.0 if linger is None else linger)
-        if "_tunnel" in self.__dict__:
+        if self._tunnel is not None:
             self._tunnel.close()
         for call in list(self._calls.values()):
             call.abandon("ClientClosed", "the client was closed before the call ended")

@@ -45,6 +45,8 @@ class JobStatus(NamedTuple):
         Seconds until its walltime ends it, if anything will.
     hopeless : bool
         Of a job that is pending: whether it would wait for ever.
+    settled : bool
+        Of a job that ended: whether no more will be known of how it did.
     """
 
     state: JobState
@@ -53,6 +55,7 @@ class JobStatus(NamedTuple):
     hosts: str = ""
     left: float | None = None
     hopeless: bool = False
+    settled: bool = True
 
 
 class Job(NamedTuple):

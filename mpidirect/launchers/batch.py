@@ -68,6 +68,19 @@ class BatchLauncher(Launcher):
     def cancel(self, force: bool) -> None:
         """Ask the scheduler to end the job; with `force`, without giving it time."""
 
+    def apart(self, starter: str, kind: mpi.Flavour) -> tuple[list[str], list[str]]:
+        """What puts rank 0 on a node of its own: words for the command that starts ranks, lines before it.
+
+        Raises
+        ------
+        ConfigError
+            When the scheduler can't be asked for that.
+        """
+        raise ConfigError(
+            f"{self.scheduler} can't be asked for a node of the controller's own here: controller = 'slot' "
+            "gives it a task on the first node, 'shared' none."
+        )
+
     def read_id(self, output: str) -> str:
         """The job's id, of what the submission printed."""
         return output.strip()
@@ -88,8 +101,13 @@ class BatchLauncher(Launcher):
         return int(found)
 
     @property
+    def alone(self) -> bool:
+        """Whether the controller has a node of its own, which is not among the engines' nodes."""
+        return bool(self.settings["controller"] == "node")
+
+    @property
     def tasks(self) -> int:
-        """How many tasks are asked for: one for each engine, and perhaps the controller's."""
+        """How many tasks the engines' nodes have: one for each engine, and perhaps the controller's."""
         return self.job.spec.engines + (self.settings["controller"] == "slot")
 
     @property
@@ -170,7 +188,10 @@ class BatchLauncher(Launcher):
     def _command(self) -> tuple[list[str], list[str]]:
         """The command that starts the ranks, and the lines that set its environment."""
         command, kind = mpi.ranks(self.job, self.settings, elsewhere=True)
-        if Path(command[0]).name == "srun" and self.tasks < self.job.ranks:
+        placed: list[str] = []
+        if self.alone:
+            command[1:1], placed = self.apart(command[0], kind)
+        elif Path(command[0]).name == "srun" and self.tasks < self.job.ranks:
             command.insert(1, "--overcommit")  # else a rank more than tasks is refused
         variables = {CLUSTER_VARIABLE: self.job.spec.cluster}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
@@ -178,7 +199,7 @@ class BatchLauncher(Launcher):
         if self.settings["walltime"]:
             hours, minutes, seconds = map(int, self.settings["walltime"].split(":"))
             lines.append(f"export {ENDS}=$(( $(date +%s) + {(hours * 60 + minutes) * 60 + seconds} ))")
-        return command, lines
+        return command, [*lines, *placed]
 
     def start(self) -> dict[str, Any]:
         """Submit the script."""
@@ -217,7 +238,7 @@ class BatchLauncher(Launcher):
         now = time.monotonic()
         if self._seen is None:
             self._first = now
-        elif self._seen.state is JobState.ENDED or now < self._next:
+        elif (self._seen.state is JobState.ENDED and self._seen.settled) or now < self._next:
             return self._seen
         self._seen = self._looked()
         self._next = time.monotonic() + min(10.0, max(0.5, (now - self._first) / 20))
@@ -231,7 +252,8 @@ class BatchLauncher(Launcher):
         except LaunchError as e:
             return JobStatus(JobState.UNKNOWN, str(e))
         if status.state is JobState.ENDED:
-            return self.ended(status.reason, status.failed)._replace(hosts=status.hosts)
+            ended = self.ended(status.reason, status.failed)
+            return ended._replace(hosts=status.hosts, settled=status.settled)
         return status
 
     def stop(self, grace: float) -> None:

@@ -63,6 +63,13 @@ class Flavour(NamedTuple):
                 wanted.append(("--with-ft", "ulfm"))
         return [word for flag in wanted if flag[0] not in given for word in flag]
 
+    def placed_by(self, file: str) -> list[str]:
+        """What tells this mpiexec to take its hosts from a file, one line for each rank; empty if unknown."""
+        if self.name == "openmpi":  # else it counts a node's slots as the scheduler does
+            return ["--map-by", "seq:oversubscribe", "--hostfile", file]
+        flag = {"mpich": "-f", "intel": "-machinefile"}.get(self.name)
+        return [flag, file] if flag else []
+
     @property
     def environment(self) -> dict[str, str]:
         """What this mpiexec needs in its environment, unless the user set it otherwise."""

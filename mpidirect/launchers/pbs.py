@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import LaunchError
 from ..options import Option, one_of
+from . import mpi
 from .base import JobState, JobStatus
 from .batch import BatchLauncher
 
@@ -56,6 +57,8 @@ class PBSLauncher(BatchLauncher):
         yield "-V"
         yield "-r n"  # started again it would be another cluster, with empty namespaces
         yield f"-l {self._torque() if said['dialect'] == 'torque' else self._select()}"
+        if self.alone and said["dialect"] == "pbs":
+            yield "-l place=scatter"  # each chunk on another node
         if said["walltime"]:
             yield f"-l walltime={said['walltime']}"
         for option, flag in (("queue", "-q"), ("account", "-A"), ("qos", "-l qos=")):
@@ -66,7 +69,8 @@ class PBSLauncher(BatchLauncher):
         nodes, each = self.shape
         each = each or self.tasks
         cpus = self.settings["cpus_per_task"] or 1
-        parts = [f"select={nodes or 1}", f"ncpus={each * cpus}", f"mpiprocs={each}"]
+        own = "1:ncpus=1:mpiprocs=1+" if self.alone else ""
+        parts = [f"select={own}{nodes or 1}", f"ncpus={each * cpus}", f"mpiprocs={each}"]
         if cpus == 1:
             parts.append("ompthreads=1")  # else OMP_NUM_THREADS is the number of all cores
         parts += [f"mem={self.settings['mem']}"] if self.settings["mem"] else []
@@ -76,10 +80,18 @@ class PBSLauncher(BatchLauncher):
 
     def _torque(self) -> str:
         nodes, each = self.shape
-        parts = [f"nodes={nodes or 1}", f"ppn={(each or self.tasks) * (self.settings['cpus_per_task'] or 1)}"]
+        own = "1:ppn=1+" if self.alone else ""
+        parts = [
+            f"nodes={own}{nodes or 1}",
+            f"ppn={(each or self.tasks) * (self.settings['cpus_per_task'] or 1)}",
+        ]
         parts += [f"gpus={self.settings['gpus']}"] if self.settings["gpus"] else []
         parts += [self.settings["constraint"]] if self.settings["constraint"] else []
         return ":".join(parts) + (f",mem={self.settings['mem']}" if self.settings["mem"] else "")
+
+    def apart(self, starter: str, kind: mpi.Flavour) -> tuple[list[str], list[str]]:
+        """By what is asked for: the first chunk is the controller's."""
+        return [], []
 
     def submission(self, script: Path) -> list[str]:
         """``qsub``."""

@@ -12,7 +12,8 @@ from ..options import Option, text
 from .base import JobState, JobStatus
 from .batch import BatchLauncher
 
-ACCOUNTING = 15.0  # seconds until qacct knows of a job that has ended
+ACCOUNTING = 20.0  # seconds until qacct knows of a job that has ended
+SLACK = 1.0  # seconds that Grid Engine's clocks may be apart
 
 
 class SGELauncher(BatchLauncher):
@@ -30,6 +31,8 @@ class SGELauncher(BatchLauncher):
     )
 
     _vanished = 0.0  # when qstat first did not know of the job
+    _deleted = False  # whether it was seen to be deleted
+    _ends: float | None = None  # when its walltime ends it; 0: never
 
     def resources(self) -> Iterator[str]:
         """The job's directives."""
@@ -86,38 +89,76 @@ class SGELauncher(BatchLauncher):
         if "E" in state:
             return JobStatus(JobState.PENDING, f"it can't start: {self._explained()}", hopeless=True)
         if "q" in state or state == "t":
-            held = "h" in state
-            return JobStatus(JobState.PENDING, self._explained() or "it waits for its turn", hopeless=held)
-        return JobStatus(JobState.RUNNING, "it ends" if "d" in state else "", hosts=host)
+            if "h" in state:
+                return JobStatus(JobState.PENDING, "it is held (qrls releases it)", hopeless=True)
+            return JobStatus(JobState.PENDING, self._explained() or "it waits for its turn")
+        if "d" in state:
+            self._deleted = True
+            return JobStatus(JobState.RUNNING, "it ends", hosts=host)
+        if self._ends is None:  # asked once: a job's limit stays
+            self._ends = self._limit(f"{words[5]} {words[6]}")
+        left = max(0.0, self._ends - time.time()) if self._ends else None
+        return JobStatus(JobState.RUNNING, hosts=host, left=left)
+
+    def _limit(self, began: str) -> float:
+        """When the walltime ends a job that began then, in seconds since the epoch; 0 if it has none."""
+        found = re.search(
+            r"^hard resource_list:.*\bh_rt=(\d+)", self.ask("qstat", "-j", self.id).stdout, re.M
+        )
+        try:
+            return time.mktime(time.strptime(began, "%m/%d/%Y %H:%M:%S")) + int(found[1]) if found else 0.0
+        except ValueError:
+            return 0.0
 
     def _explained(self) -> str:
         """What the scheduler says of a job that waits."""
         shown = self.ask("qstat", "-j", self.id).stdout
         found = re.search(r"^(?:error reason\s+\d+|scheduling info):\s+(.*(?:\n {10,}.*)*)", shown, re.M)
         lines = [line.strip() for line in found[1].splitlines()] if found else []
-        return "; ".join(dict.fromkeys(lines))
+        return "; ".join(
+            dict.fromkeys(line for line in lines if not line.startswith("There are no messages"))
+        )
 
     def _accounted(self) -> JobStatus:
         """How a job ended; it takes Grid Engine some seconds to know."""
-        self._vanished = self._vanished or time.monotonic()
+        self._vanished = self._vanished or time.time()
         kept = self.ask("qacct", "-j", self.id)
         if kept.returncode != 0:
-            if time.monotonic() < self._vanished + ACCOUNTING and self._seen is not None:
-                return JobStatus(JobState.ENDED, "it has ended")
-            return JobStatus(JobState.ENDED, f"Grid Engine does not know job {self.id} (any more)")
+            return self._presumed()
         fields = dict(re.findall(r"^(\w+)\s+(.*?)\s*$", kept.stdout, re.M))
-        failed, code = fields.get("failed", "0"), fields.get("exit_status", "0")
-        if failed.split()[0] not in ("0", "100"):
-            return JobStatus(JobState.ENDED, f"it failed: {failed.partition(':')[2].strip() or failed}", True)
-        if failed.startswith("100") or code in ("137", "143"):
-            by = fields.get("deleted_by", "NONE")
-            why = (
-                f"it was deleted by {by}" if by != "NONE" else "it was killed: deleted, or its time was over"
-            )
-            return JobStatus(JobState.ENDED, why, failed=True)
+        failed = fields.get("failed", "0")
+        code = fields.get("exit_status", "0").partition(" ")[0]  # "137    (Killed)"
+        reason = failed.partition(":")[2].strip() or failed
+        if failed.split()[0] == "100" or "h_rt" in reason or code in ("137", "143"):
+            return JobStatus(JobState.ENDED, _killed(fields), failed=True)
+        if failed.split()[0] != "0":
+            return JobStatus(JobState.ENDED, f"it failed: {reason}", failed=True)
         reason = "it ended by itself" if code == "0" else f"it failed with exit code {code}"
         return JobStatus(JobState.ENDED, reason, failed=code != "0")
+
+    def _presumed(self) -> JobStatus:
+        """How a job ended that no accounting knows (yet), by what was seen of it before."""
+        final = time.time() > self._vanished + ACCOUNTING
+        if self._deleted:
+            return JobStatus(JobState.ENDED, "it was deleted (qdel)", failed=True)
+        if self._ends and self._vanished > self._ends - SLACK:
+            return JobStatus(JobState.ENDED, "its walltime was over", failed=True)
+        why = f"it has ended, and Grid Engine's accounting does not know how{'' if final else ' yet'}"
+        return JobStatus(JobState.ENDED, why, settled=final)
 
     def cancel(self, force: bool) -> None:
         """``qdel``; by force also where its host does not answer."""
         self.ask("qdel", *(["-f"] if force else []), self.id)
+
+
+def _killed(fields: dict[str, str]) -> str:
+    """Why a job was killed, by what ``qacct`` says of it."""
+    if fields.get("deleted_by", "NONE") != "NONE":  # Univa's
+        return f"it was deleted by {fields['deleted_by']}"
+    limit = re.search(r"\bh_rt=(\d+)", fields.get("category", ""))
+    lasted = re.match(r"[\d.]+", fields.get("ru_wallclock", ""))
+    if limit and lasted and float(lasted[0]) >= int(limit[1]) - SLACK:
+        return "its walltime was over"
+    if "enforced" in fields.get("failed", ""):
+        return "it went over a limit on its time or memory"
+    return "it was deleted (qdel), or killed"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import LaunchError
+from ..errors import ConfigError, LaunchError
+from . import mpi
 from .base import JobState, JobStatus
 from .batch import BatchLauncher
 
@@ -69,7 +71,7 @@ class SlurmLauncher(BatchLauncher):
         yield f"--output={self.output}"
         yield "--no-requeue"  # started again it would be another cluster, with empty namespaces
         if nodes:
-            yield f"--nodes={nodes}"
+            yield f"--nodes={nodes + self.alone}"
             yield f"--ntasks-per-node={each}"
         else:
             yield f"--ntasks={self.tasks}"
@@ -89,6 +91,30 @@ class SlurmLauncher(BatchLauncher):
     def submission(self, script: Path) -> list[str]:
         """``sbatch``."""
         return ["sbatch", "--parsable", str(script)]
+
+    def apart(self, starter: str, kind: mpi.Flavour) -> tuple[list[str], list[str]]:
+        """By a file with a host for each rank, the first node's name in the first line alone."""
+        each = self.shape[1]
+        if each is None:
+            raise ConfigError(
+                "A node of the controller's own (controller = 'node') is one more than the engines have: say "
+                "how many those are, by --nodes or --ntasks-per-node."
+            )
+        file = str(self.job.log.with_name("hosts"))
+        lines = [
+            'scontrol show hostnames "$SLURM_JOB_NODELIST" | '
+            f"awk '{{for (k = NR == 1 ? {each} : 1; k <= {each}; k++) print}}' | "
+            f"head -n {self.job.ranks} > {shlex.quote(file)}"
+        ]
+        if Path(starter).name == "srun":
+            return ["--distribution=arbitrary"], [*lines, f"export SLURM_HOSTFILE={shlex.quote(file)}"]
+        words = kind.placed_by(file)
+        if not words:
+            raise ConfigError(
+                f"Nobody knows how {starter} is told where ranks go, so the controller can't have a node of "
+                "its own: controller = 'slot' gives it a task on the first node."
+            )
+        return words, lines
 
     def read_id(self, output: str) -> str:
         """The id is the first line's, before the name of a cluster of a federation."""

@@ -1,24 +1,19 @@
 """Fakes of PBS's qsub, qstat and qdel that run jobs for real, on this host, as OpenPBS 23.06 would answer.
 
-Called with the command's name first. Jobs are files in the directory FAKE_PBS; FAKE_PBS_HISTORY=0 is a server
-without job history, FAKE_PBS_FULL=1 one whose nodes are all taken.
+FAKE_PBS_HISTORY=0 is a server without job history, FAKE_PBS_FULL=1 one whose nodes are all taken.
 """
 
-import contextlib
 import json
 import os
 import re
 import shlex
-import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-import psutil
+from jobs import HOME, begin, fail, kill, new_id, read, run, write
 
-HOME = Path(os.environ["FAKE_PBS"])
 CORES = 16
 QUEUES = ("workq", "batch")
 RESOURCES = {"select", "nodes", "walltime", "mem", "ncpus", "place"}
@@ -34,7 +29,7 @@ def qsub(arguments):
         words = shlex.split(line)
         for flag, value in zip(words[::2], [*words[1::2], ""], strict=False):
             _directive(job, flag, value)
-    id = f"{len(list(HOME.glob('*.pbs1')))}.pbs1"
+    id = new_id(".pbs1")
     wanted = sum(n * per for n, per, _ in _chunks(job))
     if wanted > CORES:
         job["comment"] = f"Can Never Run: Insufficient amount of resource: ncpus (R: {wanted} A: {CORES})"
@@ -44,15 +39,9 @@ def qsub(arguments):
         job.update(
             job_state="R", comment="Job run at Mon Jan 01 at 00:00 on (pbs1:ncpus=1)", exec_host="pbs1/0"
         )
-    _write(id, job)
+    write(id, job)
     if job["job_state"] == "R":
-        subprocess.Popen(
-            [sys.executable, __file__, "supervise", id],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        begin(__file__, id)
     print(id)
 
 
@@ -63,14 +52,14 @@ def _directive(job, flag, value):
         job["output"] = value
     elif flag == "-q":
         if value not in QUEUES:
-            _fail("qsub: Unknown queue", NO_QUEUE)
+            fail("qsub: Unknown queue", NO_QUEUE)
         job["queue"] = value
     elif flag == "-l":
         name, _, what = value.partition("=")
         if name not in RESOURCES:
-            _fail(f"qsub: Unknown resource: {name}", NO_RESOURCE)
+            fail(f"qsub: Unknown resource: {name}", NO_RESOURCE)
         if name == "walltime" and not re.fullmatch(r"(\d+:)?(\d+:)?\d+", what):
-            _fail("qsub: Illegal attribute or resource value Resource_List.walltime", BAD_VALUE)
+            fail("qsub: Illegal attribute or resource value Resource_List.walltime", BAD_VALUE)
         job["Resource_List"][name] = what
 
 
@@ -84,72 +73,37 @@ def _chunks(job):
 
 
 def supervise(arguments):
-    """Run a job to its end: its parent is nobody."""
+    """Run a job to its end."""
     (id,) = arguments
-    job = _read(id)
+    job = read(id)
     nodes = HOME / f"{id}.nodes"
     nodes.write_text("".join(f"{socket.gethostname()}\n" * (n * ranks) for n, _, ranks in _chunks(job)))
     environment = {**job["submitted"], "PBS_JOBID": id, "PBS_NODEFILE": str(nodes)}
     environment.update(PBS_O_WORKDIR=job["directory"], PBS_ENVIRONMENT="PBS_BATCH")
-    spool = HOME / f"{id}.spool"
-    script = HOME / f"{id}.sh"
-    script.write_text(job["script"])
     job["stime"] = time.ctime()
-    _write(id, job)
-    with spool.open("wb") as output:
-        process = subprocess.Popen(
-            ["bash", str(script)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environment,
-            cwd=Path.home(),  # not where it was submitted
-            start_new_session=True,
-        )
-    began, status = time.monotonic(), None
-    while process.poll() is None:
-        hours, minutes, seconds = map(int, job["Resource_List"].get("walltime", "1:0:0").split(":"))
-        kill = HOME / f"{id}.kill"
-        if kill.exists() or time.monotonic() > began + (hours * 60 + minutes) * 60 + seconds:
-            status = DELETED if kill.exists() else OVERDUE
-            _end(process, patient=not (kill.exists() and kill.read_text() == "force"), id=id)
-        time.sleep(0.05)
-    job.update(job_state="F", Exit_status=process.returncode if status is None else status)
+    write(id, job)
+    hours, minutes, seconds = map(int, job["Resource_List"].get("walltime", "1:0:0").split(":"))
+    spool = HOME / f"{id}.spool"
+    limit = (hours * 60 + minutes) * 60 + seconds
+    # Not in the directory that it was submitted from.
+    code, why = run(id, job["script"], spool, environment, Path.home(), limit)
+    job.update(job_state="F", Exit_status={"deleted": DELETED, "overdue": OVERDUE}.get(why, code))
     target = Path(job["directory"]) / (job["output"] or f"{job['Job_Name']}.o{id.partition('.')[0]}")
     target.write_bytes(spool.read_bytes())  # only now can it be read
-    _write(id, job)
-
-
-def _end(process, patient, id):
-    """End a job's processes, whatever sessions they are in: PBS knows them, here by their environment."""
-    for signum, wait in ((signal.SIGTERM, 2 if patient else 0), (signal.SIGKILL, 2)):
-        members = [p for p in psutil.process_iter() if _belongs(p, id)]
-        for member in members:
-            with contextlib.suppress(psutil.Error):
-                member.send_signal(signum)
-        psutil.wait_procs(members, wait)
-    process.wait()
-
-
-def _belongs(process, id):
-    try:
-        environment = process.environ()
-    except psutil.Error:
-        return False
-    return environment.get("PBS_JOBID") == id and environment.get("FAKE_PBS") == str(HOME)
+    write(id, job)
 
 
 def qstat(arguments):
     history, as_json, id = "-x" in arguments, "json" in arguments, arguments[-1]
     if history and os.environ.get("FAKE_PBS_HISTORY") == "0":
-        _fail("qstat: PBS is not configured to maintain job history", 1)
-    job = _read(id)
+        fail("qstat: PBS is not configured to maintain job history", 1)
+    job = read(id)
     if job is None:
         if as_json:
             print(json.dumps({"timestamp": 1, "pbs_version": "23.06.06", "pbs_server": "pbs1"}))
-        _fail(f"qstat: Unknown Job Id {id}", UNKNOWN)
+        fail(f"qstat: Unknown Job Id {id}", UNKNOWN)
     if job["job_state"] == "F" and not history:
-        _fail(f"qstat: {id} Job has finished, use -x or -H to obtain historical job information", FINISHED)
+        fail(f"qstat: {id} Job has finished, use -x or -H to obtain historical job information", FINISHED)
     shown = {k: v for k, v in job.items() if k not in ("script", "submitted", "directory", "output")}
     if as_json:
         head = {"timestamp": 1, "pbs_version": "23.06.06", "pbs_server": "pbs1"}
@@ -164,33 +118,15 @@ def qstat(arguments):
 
 def qdel(arguments):
     id = arguments[-1]
-    job = _read(id)
+    job = read(id)
     if job is None:
-        _fail(f"qdel: Unknown Job Id {id}", UNKNOWN)
+        fail(f"qdel: Unknown Job Id {id}", UNKNOWN)
     if job["job_state"] == "F":
-        _fail(f"qdel: Job has finished {id}", FINISHED)
+        fail(f"qdel: Job has finished {id}", FINISHED)
     if job["job_state"] == "Q":
-        _write(id, {**job, "job_state": "F"})  # it has no exit status then
+        write(id, {**job, "job_state": "F"})  # it has no exit status then
     else:
-        (HOME / f"{id}.kill").write_text("force" if "force" in arguments else "")
-
-
-def _read(id):
-    try:
-        return json.loads((HOME / id).read_text())
-    except FileNotFoundError:
-        return None
-
-
-def _write(id, job):
-    new = HOME / f"{id}.new"
-    new.write_text(json.dumps(job))
-    new.rename(HOME / id)
-
-
-def _fail(message, code):
-    print(message, file=sys.stderr)
-    sys.exit(code)
+        kill(id, "force" in arguments)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,12 @@ import subprocess
 import time
 from pathlib import Path
 
+from mpidirect.launchers import processes
+
+from .login import until
+
+SLURM = {"launcher": "slurm", "nodes": 2, "ntasks_per_node": 2}  # settings of most clusters
+
 COMMANDS = ("slurmctld", "slurmd", "sbatch", "scontrol", "squeue", "scancel", "srun", "ip")
 MISSING = """\
 Slurm is not installed: there is no {}. Its packages, of Debian or Ubuntu:
@@ -53,7 +59,10 @@ KillWait=2
 MinJobAge=300
 MailProg=/bin/true
 {nodes}
-PartitionName=main Nodes=n[1-{count}] Default=YES MaxTime=60 DefaultTime=5 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
+PartitionName=main Nodes=n[1-{count}] Default=YES MaxTime=60 DefaultTime=5 State=UP PriorityTier=1
+PartitionName=urgent Nodes=n[1-{count}] MaxTime=60 DefaultTime=5 State=UP PriorityTier=2
 """
 
 # A node's namespaces: its network, its host name, its view of /etc/hosts and of the shared memory.
@@ -196,6 +205,14 @@ class Slurm:
                 for command in (["netns", "del", space], ["link", "del", f"{self.bridge}v{k}"]):
                     subprocess.run(["ip", *command], stderr=subprocess.DEVNULL, check=False)
             subprocess.run(["ip", "link", "del", self.bridge], check=False)
+
+
+def gone(slurm, cluster):
+    """Wait until nothing is left of a cluster."""
+    until(lambda: not slurm.ask("squeue", "-h", "-j", cluster.job_id, "-o", "%A"))
+    assert cluster.profile.record() is None and cluster.profile.clusters() == set()
+    until(lambda: processes.members(cluster.cluster) == [])
+    return True
 
 
 def _free_port(count):

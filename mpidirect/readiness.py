@@ -1,0 +1,145 @@
+"""From a job that was started to a client that all its engines answer, and what may come between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import logs
+from .errors import ConnectionFailed, LaunchError, MPIDirectError, NeverStarts
+from .errors import TimeoutError as TooSlow
+from .launchers.base import JobState, JobStatus, Launcher
+from .profiles import Profile, appeared
+
+if TYPE_CHECKING:
+    from .client import Client
+
+# Told what is waited for, and how many engines of how many are there.
+Watcher = Callable[[str, int, int], None]
+
+
+def connect(file: Path, deadline: float) -> Client:
+    """A client by a connection file."""
+    from .client import Client  # only now: the job has started meanwhile
+
+    return Client(str(file), timeout=max(0.1, deadline - time.monotonic()))
+
+
+class Readiness:
+    """Waits until all engines of a job answer.
+
+    Parameters
+    ----------
+    profile : Profile
+        The cluster's profile.
+    launcher : Launcher
+        The launcher of its job.
+    limit : float
+        Seconds that it may take from when the job runs.
+    watch : callable, optional
+        Told of each change.
+    """
+
+    def __init__(self, profile: Profile, launcher: Launcher, limit: float, watch: Watcher | None) -> None:
+        self._name = profile.name
+        self._launcher = launcher
+        self._limit = limit
+        self._watch = watch or (lambda what, ready, n: None)
+        self._n = launcher.job.spec.engines
+        self._file = profile.connection_file(launcher.job.spec.cluster)
+        self._began = time.monotonic()
+        self._deadline = self._began + limit
+        self._next_count = self._began + 0.5  # when the job's ranks are counted again
+
+    def client(self) -> Client:
+        """A client, once all engines answer it.
+
+        Raises
+        ------
+        LaunchError
+            When the job ended: carries the tail of its log. `NeverStarts` when it waits in vain.
+        TimeoutError
+            When the time is over; the job goes on.
+        """
+        launcher = self._launcher
+        while not appeared(self._file):
+            status = self._must_live()
+            if status.state is JobState.PENDING:
+                self._must_have_hope(status)
+                self._watch(f"job {launcher.id} is pending: {status.reason}", 0, self._n)
+                self._deadline = time.monotonic() + self._limit
+            elif time.monotonic() > self._deadline:
+                raise self._too_slow(status.reason or "the controller does not listen yet")
+            else:
+                where = f" on {status.hosts}" if status.hosts else ""
+                self._watch(f"waiting for the controller{where}", 0, self._n)
+            time.sleep(launcher.poll_interval)
+        try:
+            return self._client_with_all()
+        except ConnectionFailed:
+            deadline = time.monotonic() + 1.0  # if the job died under it, its end takes a moment
+            while time.monotonic() < deadline:
+                self._must_live()
+                time.sleep(launcher.poll_interval)
+            raise
+
+    def _client_with_all(self) -> Client:
+        client = connect(self._file, self._deadline)
+        try:
+            while (ready := len(client.ids)) < self._n:
+                self._watch("waiting for engines", ready, self._n)
+                self._must_live()
+                if time.monotonic() > self._deadline:
+                    raise self._too_slow(f"{ready} of {self._n} engines answer")
+                try:
+                    client.wait_for_engines(self._n, timeout=0.1)
+                except TimeoutError:
+                    pass
+        except BaseException:
+            client.close()
+            raise
+        self._watch("all engines answer", self._n, self._n)
+        return client
+
+    def _must_have_hope(self, status: JobStatus) -> None:
+        """Raise if a job that is pending waits in vain, or too long."""
+        launcher = self._launcher
+        if status.hopeless:
+            raise NeverStarts(
+                f"Job {launcher.id} of profile {self._name!r} will never start: {status.reason}."
+            )
+        limit = launcher.settings["queue_timeout"]
+        if limit is not None and time.monotonic() - self._began > limit:
+            raise TooSlow(
+                f"Job {launcher.id} of profile {self._name!r} did not start within {limit:g} s: "
+                f"{status.reason}.\nGive it longer: queue_timeout, --queue-timeout."
+            )
+
+    def _must_live(self) -> JobStatus:
+        """How the job fares.
+
+        Raise LaunchError if it has ended, or some of its ranks have died (counted once a second).
+        """
+        status = self._launcher.state()
+        if status.state is JobState.ENDED:
+            happened = f"ended before its engines answered: {status.reason}"
+        elif time.monotonic() > self._next_count:
+            self._next_count = time.monotonic() + 1.0
+            losses = self._launcher.losses()
+            if not losses:
+                return status
+            happened = f"can't go on: {losses} before all engines answered"
+        else:
+            return status
+        raise LaunchError(f"The job of profile {self._name!r} {happened}.\n\n{self._log()}")
+
+    def _too_slow(self, found: str) -> MPIDirectError:
+        return TooSlow(
+            f"The cluster of profile {self._name!r} was not ready within {self._limit:g} s: {found}.\n"
+            f"Give it longer: start_timeout, --timeout.\n\n{self._log()}"
+        )
+
+    def _log(self) -> str:
+        return logs.report(Path(self._launcher.job.spec.log_directory))

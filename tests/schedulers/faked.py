@@ -1,0 +1,72 @@
+"""A scheduler for tests: its commands are faked, and go onto the path; its jobs are real."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+FAKES = Path(__file__).parents[1] / "fakes"
+COMMANDS = {"pbs": ("qsub", "qstat", "qdel"), "sge": ("qsub", "qstat", "qacct", "qdel")}
+FORCE = {"pbs": ("-W", "force"), "sge": ("-f",)}
+
+
+class Scheduler:
+    """PBS or Grid Engine, by its commands.
+
+    Parameters
+    ----------
+    name : str
+        Which.
+    directory : pathlib.Path
+        Where its commands and its jobs are.
+    """
+
+    def __init__(self, name, directory):
+        self.name = name
+        self.commands, self.jobs = directory / "bin", directory / name
+        self.jobs.mkdir()
+        self.commands.mkdir(exist_ok=True)
+        for command in COMMANDS[name]:
+            path = self.commands / command
+            path.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKES}/{name}.py {command} "$@"\n')
+            path.chmod(0o755)
+
+    def enter(self, monkeypatch):
+        """Put the commands onto the path."""
+        monkeypatch.setenv("PATH", f"{self.commands}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("FAKE_JOBS", str(self.jobs))
+        return self
+
+    def job(self, id):
+        """What is known of a job; ``job_state`` is its state."""
+        return json.loads((self.jobs / f"{id}.job").read_text())
+
+    def state(self, id):
+        """The state of a job, as the scheduler's letter."""
+        return self.job(id)["job_state"]
+
+    def submit(self, script):
+        """Submit a script as a person would; returns the job's id."""
+        done = subprocess.run(["qsub", str(script)], capture_output=True, text=True, timeout=20, check=True)
+        return done.stdout.strip() if self.name == "pbs" else done.stdout.split()[2]
+
+    def let_time_pass(self, id):
+        """Let the walltime of a job be over, as if it had begun long ago."""
+        job = self.job(id)
+        if self.name == "sge":  # whose jobs are judged by their beginning
+            new = self.jobs / f"{id}.shifted"
+            new.write_text(json.dumps({**job, "started": job["started"] - 24 * 3600}))
+            new.rename(self.jobs / f"{id}.job")
+        (self.jobs / f"{id}.over").touch()
+
+    def end(self, limit=20):
+        """End all jobs, and wait until they have ended."""
+        ids = [path.stem for path in self.jobs.glob("*.job")]
+        running = [id for id in ids if self.state(id) in ("R", "r")]
+        for id in running:
+            subprocess.run(["qdel", *FORCE[self.name], id], capture_output=True, timeout=limit, check=False)
+        deadline = time.monotonic() + limit
+        while any(self.state(id) in ("R", "r") for id in running) and time.monotonic() < deadline:
+            time.sleep(0.05)

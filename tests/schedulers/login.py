@@ -1,0 +1,66 @@
+"""What tests do on a login node: a directory of profiles, the command line, patience."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+LIMIT = 60
+COMMAND = [sys.executable, "-m", "mpidirect"]
+ROOT = Path(__file__).parents[2]
+JOBSCRIPTS = ROOT / "jobscripts"
+SCHEDULERS = ("MPIDIRECT_", "SLURM_", "SBATCH_", "PBS_", "SGE_", "PE_", "JOB_")
+
+# A program that a job script runs.
+SCRIPT = """
+import os, sys, time, mpidirect
+rc = mpidirect.Client()
+print("ids", rc.ids, rc[:].apply_sync(lambda: comm.allreduce(1)), sys.argv[1:], flush=True)
+if "wait" in sys.argv:
+    time.sleep(60)
+sys.exit(7)
+"""
+
+
+def make_home(path, monkeypatch):
+    """A directory of profiles, no trace of another job, and a `mpidirect` on the path."""
+    for name in [name for name in os.environ if name.startswith(SCHEDULERS)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MPIDIRECT_DIR", str(path / "home"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("UCX_TLS", "tcp,self")  # MPICH takes the nodes of the tests for one host
+    (path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    command(path, "mpidirect", f'exec {sys.executable} -m mpidirect "$@"')
+    monkeypatch.chdir(path)
+    return path
+
+
+def command(home, name, text):
+    """A command on the path."""
+    path = home / "bin" / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def run(*words, **environment):
+    """``mpidirect`` with some words, to its end."""
+    return subprocess.run(
+        [*COMMAND, *words],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def until(condition, limit=LIMIT):
+    """Wait until something is so; returns what it is."""
+    deadline = time.monotonic() + limit
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "this did not come true"
+        time.sleep(0.05)
+    return found

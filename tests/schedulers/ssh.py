@@ -1,0 +1,59 @@
+"""The real ssh client and the real sshd, for tests: with keys and settings of their own, for this user.
+
+There is no port: ssh starts an sshd of its own for each connection, in the network of who made these files,
+wherever it is called.  ``login`` is that host, ``nowhere`` one that does not answer.
+"""
+
+import os
+import shutil
+import subprocess
+
+MISSING = "There is no sshd: apt-get install --no-install-recommends openssh-server openssh-client"
+
+SERVER = """\
+HostKey {directory}/host_key
+AuthorizedKeysFile {directory}/user_key.pub
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+PermitRootLogin prohibit-password
+SetEnv MPIDIRECT_DIR={there}
+"""
+
+CLIENT = """\
+Host nowhere
+  HostName 127.0.0.1
+  Port 9
+Host *
+  User {user}
+  IdentityFile {directory}/user_key
+  IdentitiesOnly yes
+  StrictHostKeyChecking yes
+  UserKnownHostsFile {directory}/known_hosts
+  HostKeyAlias login
+Host !nowhere *
+  ProxyCommand nsenter --net=/proc/{pid}/ns/net {sshd} -i -E {directory}/sshd.log -f {directory}/sshd_config
+"""
+
+
+def install(home, there):
+    """Make an ``ssh`` in `home`/bin; on the other side MPIDIRECT_DIR is `there`."""
+    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+    if sshd is None or shutil.which("ssh") is None:
+        raise RuntimeError(MISSING)
+    if os.geteuid() == 0:
+        os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # noqa: PTH103 - where sshd gives its rights up
+    directory = home / "ssh"
+    directory.mkdir(mode=0o700)
+    for key in ("host_key", "user_key"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / key)]
+        subprocess.run(command, check=True, timeout=20)
+    (directory / "known_hosts").write_text(f"login {(directory / 'host_key.pub').read_text()}")
+    (directory / "sshd_config").write_text(SERVER.format(directory=directory, there=there))
+    user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+    text = CLIENT.format(directory=directory, pid=os.getpid(), user=user, sshd=sshd)
+    (directory / "config").write_text(text)
+    command = home / "bin" / "ssh"
+    command.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {directory}/config "$@"\n')
+    command.chmod(0o755)

@@ -1,0 +1,153 @@
+"""Jobs of a real Slurm that wait, that never start, and that end otherwise than their owner wanted."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pexpect
+import pytest
+from schedulers.login import COMMAND, LIMIT, command, run, until
+from schedulers.slurm import SLURM, gone
+
+from mpidirect import Cluster, errors
+from mpidirect.cluster import ClusterState
+from mpidirect.launchers.base import JobState
+from mpidirect.launchers.slurm import SlurmLauncher
+from mpidirect.profiles import Profile
+
+pytestmark = [pytest.mark.slurm, pytest.mark.openmpi_only]  # nothing here depends on the MPI
+
+
+# Waiting
+
+
+def test_a_job_that_waits_says_why_and_is_cancelled(slurm):
+    blocker = slurm.ask("sbatch", "--parsable", "-N3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 60")
+    until(lambda: slurm.ask("squeue", "-h", "-j", blocker, "-o", "%T") == "RUNNING")
+    started = run("start", "-n", "2", "--launcher", "slurm", "--no-wait")
+    assert started.returncode == 0 and started.stdout.strip().isdigit()
+    cluster = Cluster.from_profile()
+    assert cluster.job_id == started.stdout.strip()
+    until(lambda: "no free nodes" in cluster.look()[1] or "come first" in cluster.look()[1])
+    until(lambda: ", expected to start at 2" in cluster.look()[1])  # when the other job must end
+    assert cluster.state is ClusterState.PENDING
+    status = run("status")
+    assert status.returncode == 1 and " pending " in status.stdout and "expected to start" in status.stdout
+    with pytest.raises(errors.TimeoutError, match="--queue-timeout"):
+        Cluster(2, profile="hasty", launcher="slurm", queue_timeout=1).start().wait()
+    Cluster.from_profile("hasty").stop()
+    assert run("stop").returncode == 0
+    assert slurm.ask("squeue", "-h", "-o", "%A") == blocker
+    slurm.ask("scancel", blocker)
+
+
+def test_ctrl_c_in_the_queue_cancels_where_nobody_can_be_asked(slurm):
+    blocker = slurm.ask("sbatch", "--parsable", "-N3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 60")
+    words = [*COMMAND, "start", "-n", "2", "--launcher", "slurm"]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert "is pending" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=LIMIT)
+    assert process.returncode == 130
+    until(lambda: slurm.ask("squeue", "-h", "-o", "%A") == blocker)
+    slurm.ask("scancel", blocker)
+
+
+def test_ctrl_c_in_the_queue_asks_at_a_terminal(slurm):
+    blocker = slurm.ask("sbatch", "--parsable", "-N3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 60")
+    words = [*COMMAND[1:], "start", "-n", "2", "--launcher", "slurm"]
+    for answer, jobs in (("n", 2), ("y", 1)):
+        prompt = pexpect.spawn(COMMAND[0], words, timeout=LIMIT, encoding="utf-8", dimensions=(30, 200))
+        prompt.expect("is pending: (no free nodes|others come first)")
+        prompt.sendintr()
+        prompt.expect(r"Cancel it\?")
+        prompt.sendline(answer)
+        prompt.expect(pexpect.EOF)
+        prompt.close()
+        assert prompt.exitstatus == (0 if answer == "n" else 130)
+        until(lambda jobs=jobs: len(slurm.ask("squeue", "-h", "-o", "%A").split()) == jobs)
+        if answer == "n":
+            assert run("stop").returncode == 0
+    slurm.ask("scancel", blocker)
+
+
+def test_a_job_that_would_wait_for_ever_is_told_at_once(slurm):
+    done = run("start", "-n", "2", "--launcher", "slurm", "--walltime", "2h")
+    assert done.returncode == 1
+    assert "will never start" in done.stderr and "--walltime" in done.stderr
+    assert slurm.ask("squeue", "-h", "-o", "%A") == ""
+
+
+def test_a_refused_job_says_what_slurm_said(slurm):
+    done = run("start", "-n", "2", "--launcher", "slurm", "--partition", "nowhere")
+    assert done.returncode == 1 and "invalid partition" in done.stderr and "sbatch" in done.stderr
+    assert Profile().record() is None
+
+
+# Ends
+
+
+def test_a_job_that_dies_at_start_says_why(slurm, login_node):
+    done = run("start", "-n", "2", "--launcher", "slurm", "--prologue", "echo no such module; exit 3")
+    assert done.returncode == 1
+    assert "no such module" in done.stderr and "exit code 3" in done.stderr
+    assert Profile().record() is None
+
+
+def test_the_wrong_launcher_ends_with_the_remedy(slurm):
+    """Each rank is alone in its world then, without an error of MPI's."""
+    done = run("start", "-n", "2", "--launcher", "slurm", "--mpiexec", "srun --mpi=none")
+    assert done.returncode == 1
+    assert "should have 3 ranks" in done.stderr and "Remedy" in done.stderr
+
+
+def test_a_walltime_ends_under_a_waiting_client(slurm):
+    cluster = Cluster(**SLURM, walltime="1m", walltime_warning="55s").start().wait()
+    code = "import mpidirect, time; rc = mpidirect.Client(); time.sleep(15)"
+    warned = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    with cluster.connect_client() as rc:
+        result = rc[:].apply_async(time.sleep, 60)
+        assert "the walltime ends cluster" in warned.stderr.readline()
+        slurm.ask("scontrol", "update", f"jobid={cluster.job_id}", "EndTime=now")
+        with pytest.raises(errors.MPIDirectError, match="walltime was over"):
+            result.get(timeout=LIMIT)
+    warned.kill()
+    warned.communicate()
+    status = run("status")
+    assert status.returncode == 1 and "dead" in status.stdout and "walltime was over" in status.stdout
+    assert "controller.log" in status.stdout
+    assert "had ended already" in run("stop").stdout
+    assert gone(slurm, cluster)
+
+
+def test_a_poll_that_fails_is_no_death_and_a_scancel_is_one(slurm, login_node):
+    cluster = Cluster(2, launcher="slurm").start().wait()
+    silent = command(login_node, "scontrol", "echo Unable to contact slurm controller >&2; exit 1")
+    blind = Cluster.from_profile()
+    assert blind.state is ClusterState.UNKNOWN and "does not answer" in blind.look()[1]
+    with blind.connect_client() as rc:
+        silent.unlink()
+        result = rc[:].apply_async(time.sleep, 60)
+        slurm.ask("scancel", cluster.job_id)
+        with pytest.raises(errors.MPIDirectError, match="it was cancelled"):
+            result.get(timeout=LIMIT)
+    assert cluster.state is ClusterState.DEAD
+    cluster.stop()
+    assert gone(slurm, cluster)
+
+
+def test_a_job_that_is_preempted(slurm):
+    cluster = Cluster(2, launcher="slurm", nodes=3).start().wait()
+    with cluster.connect_client() as rc:
+        result = rc[:].apply_async(time.sleep, 60)
+        slurm.ask("sbatch", "-p", "urgent", "-N3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 60")
+        with pytest.raises(errors.MPIDirectError, match="it was preempted: another job took its place"):
+            result.get(timeout=LIMIT)
+    assert cluster.state is ClusterState.DEAD and "PREEMPTED" in cluster.look()[1]
+    assert "it was preempted" in run("status").stdout
+    cluster.stop()
+
+
+def test_a_job_that_nobody_knows_has_ended(slurm):
+    assert SlurmLauncher.of("99999").state().state is JobState.ENDED

@@ -1,0 +1,107 @@
+"""What Slurm is asked for, and how its answers are understood."""
+
+import pytest
+from schedulers.slurm import SLURM
+
+from mpidirect import Cluster, errors
+from mpidirect.launchers.base import JobState
+from mpidirect.launchers.slurm import _understood
+
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
+
+def test_a_setting_that_leaves_room_for_nobody_is_told(login_node):
+    with pytest.raises(errors.ConfigError, match="don't fit"):
+        Cluster(5, **SLURM).job_script()
+    with pytest.raises(errors.ConfigError, match="How many engines"):
+        Cluster(launcher="slurm").job_script()
+    with pytest.raises(errors.ConfigError, match="--launcher slurm"):
+        Cluster(2, nodes=1).job_script()
+
+
+def test_a_node_for_the_controller_is_one_more():
+    script = Cluster(3, controller="node", **SLURM).job_script()
+    assert "#SBATCH --nodes=3\n#SBATCH --ntasks-per-node=2\n" in script and " -n 4 " in script
+    assert "--hostfile " in script.splitlines()[-1]
+    script = Cluster(3, controller="node", **SLURM, mpiexec="srun --mpi=pmi2").job_script()
+    assert "srun --distribution=arbitrary --mpi=pmi2 -n 4" in script and "export SLURM_HOSTFILE=/" in script
+    with pytest.raises(errors.ConfigError, match="say how many"):
+        Cluster(3, controller="node", launcher="slurm").job_script()
+    with pytest.raises(errors.ConfigError, match="Nobody knows how"):
+        Cluster(3, controller="node", **SLURM, mpiexec="true").job_script()
+    with pytest.raises(errors.ConfigError, match="Grid Engine can't be asked for a node"):
+        Cluster(3, controller="node", launcher="sge").job_script()
+
+
+# What is submitted
+
+
+def test_the_script_says_all_that_was_asked_for(login_node):
+    settings = {
+        "cpus_per_task": 3,
+        "mem": "2G",
+        "gpus": 1,
+        "walltime": "90m",
+        "partition": "short",
+        "account": "physics",
+        "qos": "high",
+        "constraint": "fast",
+        "job_name": "mine",
+        "prologue": ["module load openmpi", "conda activate work"],
+        "directives": ["--exclusive"],
+        "without": ["--no-requeue"],
+        "mpiexec": "srun --mpi=pmi2",
+        "python": "/opt/its/python",
+    }
+    script = Cluster(**SLURM, **settings).job_script()
+    directives = """
+        --nodes=2 --ntasks-per-node=2 --cpus-per-task=3 --mem=2G --gpus-per-node=1 --time=1:30:00
+        --partition=short --account=physics --qos=high --constraint=fast --job-name=mine --exclusive
+    """
+    for line in directives.split():
+        assert f"#SBATCH {line}\n" in script
+    assert "--no-requeue" not in script
+    assert "module load openmpi\nconda activate work\n" in script
+    assert "#   sbatch --parsable /" in script
+    assert "srun --overcommit --mpi=pmi2 -n 5 /opt/its/python -m mpidirect.job" in script
+    assert not (login_node / "home").exists()
+
+
+def test_a_template_is_filled(login_node):
+    template = login_node / "template"
+    template.write_text(
+        "#!/bin/sh\n{directives}\necho ${HOME} {unknown} {engines}\n{environment}\n{command} --x\n"
+    )
+    script = Cluster(2, launcher="slurm", template=str(template)).job_script()
+    assert "#SBATCH --ntasks=2\n" in script and "echo ${HOME} {unknown} 2\n" in script
+    assert script.endswith(".json --x\n")
+    template.write_text("nothing")
+    with pytest.raises(errors.ConfigError, match="nothing would start the ranks"):
+        Cluster(2, launcher="slurm", template=str(template)).job_script()
+
+
+# Slurm's words
+
+
+@pytest.mark.parametrize(
+    "text, state, hopeless, words",
+    [
+        ("JobState=PENDING Reason=Resources StartTime=Unknown", JobState.PENDING, False, "no free nodes"),
+        (
+            "JobState=PENDING Reason=Priority StartTime=2099-01-01T00:00:00",
+            JobState.PENDING,
+            False,
+            "2099-01-01",
+        ),
+        ("JobState=PENDING Reason=QOSMaxWallDurationPerJobLimit", JobState.PENDING, True, "limit on one job"),
+        ("JobState=PENDING Reason=QOSMaxJobsPerUserLimit", JobState.PENDING, False, "QOSMaxJobsPerUserLimit"),
+        ("JobState=PENDING Reason=AssocMaxCpuPerJobLimit", JobState.PENDING, True, "limit on one job"),
+        ("JobState=COMPLETING Reason=TimeLimit NodeList=n1", JobState.RUNNING, False, "walltime"),
+        ("JobState=PREEMPTED Reason=None ExitCode=0:0", JobState.ENDED, False, "preempted"),
+        ("JobState=FAILED Reason=NonZeroExitCode ExitCode=0:9", JobState.ENDED, False, "signal 9"),
+        ("JobState=COMPLETED Reason=None ExitCode=0:0", JobState.ENDED, False, "by itself"),
+    ],
+)
+def test_what_slurm_says_is_understood(text, state, hopeless, words):
+    status = _understood(text)
+    assert (status.state, status.hopeless) == (state, hopeless) and words in status.reason
