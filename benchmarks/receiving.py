@@ -24,14 +24,14 @@ def receive(n: int) -> float:
             for engine in range(start, min(start + BATCH, n))
         ]
         header = messages.encode(messages.Results(1, 1, replies))
-        incoming.append((header, [SimpleNamespace(bytes=value)] * len(replies)))
+        incoming.append((header, [value] * len(replies)))
     call = Call("1", "apply", list(range(n)), {})
     client: Any = SimpleNamespace(_connection=None)
     begun = time.process_time()
     result = AsyncResult(client, [call])
     for header, frames in incoming:
         message = messages.from_controller(header)
-        assembly = Assembly(message.replies, frames)  # type: ignore[arg-type]
+        assembly = Assembly(message.replies, frames)
         for reply, parts in assembly.replies:
             call.replied(reply, parts)
     assert result.done()

@@ -58,6 +58,7 @@ class Call:
         self.buffers: Any = None  # what must stay as it is until the cluster has read it
         self.mismatch = ""  # what differs between here and the engines, and may be why it failed
         self.together = False  # whether its engines wait for each other
+        self._expected = frozenset(targets)  # of a list, the search takes time with thousands of engines
         self._gathers = gathers
         self._moving: dict[int, tuple[messages.Reply, list[Any]]] = {}
         self._waiting: list[tuple[messages.Reply, list[Any]]] = []
@@ -80,7 +81,7 @@ class Call:
 
     def replied(self, reply: messages.Reply, frames: list[Any]) -> None:
         """An engine has answered."""
-        if reply.engine in self.replies or (self.targets and reply.engine not in self.targets):
+        if reply.engine in self.replies or (self._expected and reply.engine not in self._expected):
             return
         if not self._gathers or reply.status != "ok":
             self._read(reply, frames)
@@ -156,6 +157,7 @@ class Call:
     def expect(self, targets: list[int]) -> None:
         """The engines that answer, where they were not known: some may have answered already."""
         self.targets = sorted({*targets, *self.replies})
+        self._expected = frozenset(self.targets)
         if self.ready:
             self._watchers.clear()
 
