@@ -16,6 +16,8 @@ from benchmarks.__main__ import main
 from benchmarks.cases import cases
 from benchmarks.results import Results, Row
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 NO_FLOOR = {"execute", "map", "often-30", "shared-1MB"}
 HAS_IPYPARALLEL = importlib.util.find_spec("ipyparallel") is not None
 

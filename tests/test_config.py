@@ -14,6 +14,8 @@ from mpidirect.options import BATCH, COMMON, Options, port, positive, seconds, s
 from mpidirect.profiles import ClusterRecord, Profile, find_connection_file, home, profile_names
 from mpidirect.wire import connection_file
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):

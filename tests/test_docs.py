@@ -12,6 +12,8 @@ import pytest
 
 from mpidirect import Cluster
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 ROOT = Path(__file__).parent.parent
 FLAGS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 

@@ -11,6 +11,8 @@ import pytest
 from mpidirect import CompositeError, MPIDirectError, RemoteError, errors
 from mpidirect.errors import compact
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 
 @pytest.fixture(autouse=True)
 def engines_live_on(dview):

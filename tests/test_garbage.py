@@ -25,7 +25,7 @@ from mpidirect.client import _connection, _dial
 from mpidirect.wire import connection_file, messages
 from tests.proxy import Proxy
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
 
 QUICK = settings(
     max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True

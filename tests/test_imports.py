@@ -8,6 +8,8 @@ import pytest
 
 from mpidirect import CompositeError
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 
 def test_imports_happen_on_both_sides(dview, capsys):
     with dview.sync_imports():

@@ -17,7 +17,7 @@ from mpidirect.controller.session import Session
 from mpidirect.wire import connection_file, messages, pickles
 from tests.proxy import Proxy
 
-pytestmark = pytest.mark.timeout(100)
+pytestmark = [pytest.mark.timeout(100), pytest.mark.openmpi_only]  # nothing here depends on the MPI
 
 MB = 1_000_000
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from mpidirect.partition import bounds, join, split
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 SEQUENCES = st.one_of(
     st.lists(st.integers()),
     st.lists(st.integers()).map(tuple),

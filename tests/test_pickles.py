@@ -15,6 +15,8 @@ from mpidirect.errors import SerializationError
 from mpidirect.wire.messages import BULK
 from mpidirect.wire.pickles import dumps, evaluate, loads
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
     lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),

@@ -19,7 +19,7 @@ from mpidirect.client import _redial
 from mpidirect.wire import messages
 from tests.proxy import Proxy, at_random
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
 
 
 @pytest.fixture

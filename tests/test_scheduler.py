@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from mpidirect.controller.scheduler import AHEAD, Job, Scheduler
 from mpidirect.wire import messages
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 
 class FakeTransport:
     """Notes what would have been sent to engines."""

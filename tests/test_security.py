@@ -22,7 +22,7 @@ from mpidirect.wire.directories import private_directory
 from mpidirect.wire.sockets import CLIENTS, ENGINES, Doorman, KeyPair, authenticate, new_keys, serve, tune
 from tests.proxy import Proxy
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
 
 HELLO = messages.encode(messages.Hello(messages.PROTOCOL, "0", "3"))
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from mpidirect.wire import stream
 from mpidirect.wire.stream import Inbox, Outbox
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 
 def test_messages_are_numbered_from_one_and_kept_until_acknowledged():
     outbox = Outbox()
