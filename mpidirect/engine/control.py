@@ -60,17 +60,18 @@ class Control(threading.Thread):
         while True:
             watching = self._since is not None or self._overdue()
             ready = dict(poller.poll(int(MOMENT * 1000) if watching else 1000))
-            self.engine.shares.expire()
-            if self._parent.gone():
-                self._leave("the process that started this job is gone")
-            if self._monitor in ready:
-                recv_monitor_message(self._monitor)
-                self._leave("the controller is gone")
+            # Messages first: while C code holds Python's lock, each system call before may cost a whole turn.
             if self.socket in ready:
                 try:
                     self._handle(messages.for_engine(self.socket.recv()))
                 except Exception:  # MPI tells of a death wherever it likes, and interrupts must work after it
                     log.exception("a message of the controller could not be handled")
+            if self._monitor in ready:
+                recv_monitor_message(self._monitor)
+                self._leave("the controller is gone")
+            if self._parent.gone():
+                self._leave("the process that started this job is gone")
+            self.engine.shares.expire()
             self._insist()
 
     def _handle(self, message: messages.Message) -> None:
