@@ -29,6 +29,7 @@ from tests.proxy import Proxy
 PATIENCE = 30.0  # seconds after which what has not come counts as hanging
 FEWEST = 2  # engines: with fewer, the cluster is started anew
 IN_FLIGHT = 200  # results that are waited for later
+MOST = 10  # problems, after which it ends
 BACK = 10.0  # seconds that an interrupted engine has to come back
 
 
@@ -64,7 +65,8 @@ class Driver:
         self.proxy = Proxy(self.cluster.connection_file)
         with _environment(MPIDIRECT_DIRECT_MEMORY="0"):
             self.far = Client(self.proxy.info)
-        self.pids = [self.near.facts["pid"], *(e.pid for e in self.near._engines.values())]
+        self.former: list[int] = []  # processes of engines that were replaced
+        self.note()
         self.tolerant = self.near.facts["fault_tolerance"]["deaths"]
         self.names = {k: {} for k in self.near.ids}  # the model: what each engine's namespace must hold
         self.pending: deque = deque()
@@ -74,6 +76,13 @@ class Driver:
         self.memory = self._memory()
         self.born = time.monotonic()
 
+    def note(self) -> None:
+        """Which processes there are."""
+        self.pids = {
+            "controller": self.near.facts["pid"],
+            **{k: e.pid for k, e in self.near._engines.items()},
+        }
+
     def stop(self) -> None:
         self.drain()
         for name, now in self._memory().items():
@@ -82,12 +91,13 @@ class Driver:
         self.near.close()
         self.proxy.close()
         self.cluster.stop()
-        _, alive = psutil.wait_procs([psutil.Process(p) for p in self.pids if psutil.pid_exists(p)], 5)
+        pids = [*self.pids.values(), *self.former]
+        _, alive = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], 5)
         self.leftovers += [process.pid for process in alive]
 
     def _memory(self) -> dict[str, int]:
         found = {"client": psutil.Process().memory_info().rss}
-        for engine, pid in zip(["controller", *self.names], self.pids, strict=False):
+        for engine, pid in self.pids.items():
             with contextlib.suppress(psutil.NoSuchProcess):
                 name = engine if engine == "controller" else "engines"
                 found[name] = max(found.get(name, 0), psutil.Process(pid).memory_info().rss)
@@ -254,8 +264,29 @@ class Driver:
         self.drain()
         self.collective()
         if len(self.near.ids) <= FEWEST:
-            self.stop()
-            self.start()
+            if self.source.random() < 0.5:
+                self.replacement()
+            else:
+                self.stop()
+                self.start()
+
+    def replacement(self) -> None:
+        """New engines in the place of dead ones, or of one that lives."""
+        self.drain()
+        missing = [k for k in range(self.n) if k not in self.near.ids]
+        targets = missing or [self.source.choice(self.near.ids)]
+        came = self.near.restart(targets)
+        deadline = time.monotonic() + PATIENCE
+        while self.far.ids != self.near.ids and time.monotonic() < deadline:
+            time.sleep(0.01)  # it hears of it later
+        if came != targets or self.near.ids != list(range(self.n)):
+            self.lost.append(f"replacement: {came} came for {targets}, there are {self.near.ids}")
+        self.former += [pid for pid in self.pids.values() if pid not in self.former]
+        self.note()
+        self.dead.difference_update(targets)
+        self.names.update({k: {} for k in targets})
+        self.near[targets].execute("import time, os, numpy", block=True)
+        self.collective()
 
     def garbage(self) -> None:
         info = self.proxy.info
@@ -271,15 +302,15 @@ class Driver:
     # -- all of it ------------------------------------------------------------------------------
 
     WORK = ("call", "many", "push", "pull", "scatter", "map", "collective", "another_client")
-    FAULTS = ("cut", "network_down", "interrupt", "stuck", "death", "garbage")
-    WEIGHTS = (8, 3, 3, 2, 1, 4)  # of the faults
+    FAULTS = ("cut", "network_down", "interrupt", "stuck", "death", "replacement", "garbage")
+    WEIGHTS = (8, 3, 3, 2, 2, 1, 4)  # of the faults
 
     def run(self, seconds: float) -> None:
         """Work, with a fault every few operations."""
         end = time.monotonic() + seconds
         try:
             self.start()
-            while time.monotonic() < end and not self.hangs:
+            while time.monotonic() < end and not self.hangs and len(self.lost) < MOST:
                 if self.source.random() < 0.25:
                     name = self.source.choices(self.FAULTS, self.WEIGHTS)[0]
                     self.faults[name] += 1

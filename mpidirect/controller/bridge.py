@@ -124,19 +124,23 @@ class Bridge:
 
 
 class _Transfer:
-    __slots__ = ("engine", "pieces", "requests", "then")
+    __slots__ = ("broken", "engine", "pieces", "requests", "then")
 
     def __init__(self, engine: int, requests: list[MPI.Request], pieces: Any, then: Any) -> None:
         self.engine = engine
         self.requests = requests
         self.pieces = pieces
         self.then = then
+        self.broken = False
 
     def ended(self) -> bool:
         """Whether it is complete. One with a dead engine never is: its end comes with the engine's."""
+        if self.broken:
+            return False  # MPI tells of an error once, and then takes the request for complete
         try:
             return bool(MPI.Request.Testall(self.requests))
         except MPI.Exception:
+            self.broken = True
             return False
 
 

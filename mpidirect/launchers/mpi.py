@@ -34,6 +34,8 @@ _OPEN_MPI = {
     # By slot: a node gets its share before the next does, and the rank too many goes to the first.
     "PRTE_MCA_rmaps_default_mapping_policy": "slot:oversubscribe",
     "PRTE_MCA_hwloc_default_binding_policy": "none",
+    # Else processes that replace dead ones are no fault-tolerant job: all that came together end together.
+    "PRTE_MCA_state_base_recoverable": "1",
 }
 _OPEN_MPI_4 = {"OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_hwloc_base_binding_policy": "none"}
 
