@@ -300,9 +300,10 @@ class DirectView(Namespaces, Collectives):
     def run(self, filename: str | Path, targets: Any = None, block: bool | None = None) -> AsyncResult:
         """Run a file of this machine on the engines, as ``__main__``, in their namespaces.
 
-        An mpi4py program runs unchanged: its ``MPI.COMM_WORLD`` is the engines' communicator.
+        An mpi4py program runs unchanged: its ``MPI.COMM_WORLD`` is the engines' communicator, it imports what
+        lies beside it, and when it ends with ``sys.exit(0)`` or ``MPI.Finalize()``, the engines go on.
         """
-        path = Path(filename).expanduser()
+        path = Path(filename).expanduser().absolute()
         source = path.read_text()
         result = self._call("run", "run", (source, str(path), []), targets=targets, block=block)
         self._result(result, block)
