@@ -168,6 +168,8 @@ def test_engines(rc):
         ([0, 2], [0, 2]),
         ((3, 1), [3, 1]),
         (range(2), [0, 1]),
+        (np.arange(0, 4, 2), [0, 2]),
+        (np.array([3]), [3]),
     ],
 )
 def test_views(rc, key, targets):

@@ -16,6 +16,7 @@ from ..wire import connection_file, memory, messages
 from ..wire.connection_file import ConnectionInfo
 from . import _waiting
 from ._call import Call
+from ._chosen import is_one
 from ._connection import PATIENCE, Connection
 from ._control import Control
 from ._deadline import Deadline
@@ -135,7 +136,7 @@ class Client(Results, Control):
             ``block``, ``track``.
         """
         chosen = self._targets(targets)
-        return DirectView(self, chosen[0] if hasattr(targets, "__index__") else chosen, **flags)
+        return DirectView(self, chosen[0] if is_one(targets) else chosen, **flags)
 
     def _targets(self, targets: Any) -> list[int]:
         """Engine ids for what a user gives as targets."""
@@ -149,7 +150,7 @@ class Client(Results, Control):
             return ids
         if isinstance(targets, (bool, str)):
             raise TypeError(f"{targets!r} not valid str target, must be 'all'")
-        if isinstance(targets, int) or hasattr(targets, "__index__"):
+        if is_one(targets):
             return [self._existing(targets.__index__(), ids)]
         if isinstance(targets, slice):
             return ids[targets]

@@ -7,11 +7,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .. import partition
 from ..wire import pickles
 from . import _waiting
+from ._chosen import is_one
 from ._namespaces import Namespaces
 from ._output import ExecuteReply
 from .asyncresult import AsyncMapResult, AsyncResult
@@ -64,9 +63,10 @@ class DirectView(Namespaces, Collectives):
         return f"<{type(self).__name__} {text if len(text) <= 16 else text[:12] + '...]'}>"
 
     def __len__(self) -> int:
-        if isinstance(self.targets, int):
-            return 1
-        return len(self.client) if self.targets in ("all", None) else len(self.targets)
+        targets = self.targets
+        if targets is None or isinstance(targets, (str, slice)):
+            targets = self.client._targets(targets)
+        return 1 if is_one(targets) else len(targets)
 
     # -- flags ------------------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class DirectView(Namespaces, Collectives):
         call = self.client._submit(op, method, engines, frames, parts, convert, gathers)
         self.history.append(call.id)
         if single is None:
-            single = isinstance(chosen, (int, np.integer))
+            single = is_one(chosen)
         result = kind(self.client, [call], method=method, single=single, label=self.label, **options)
         if self.block if block is None else block:
             _waiting.wait(result)
