@@ -39,6 +39,11 @@ def test_map_without_sequences_or_over_no_sequence(dview):
         dview.map(abs, 3)
 
 
+def test_map_knows_its_options(dview):
+    with pytest.raises(TypeError, match="targts"):
+        dview.map_sync(abs, range(4), targts=[0])
+
+
 def test_map_that_fails_on_some_engines(dview):
     with pytest.raises(CompositeError) as caught:
         dview.map_sync(lambda x: 1 / (x - 3), range(8))
