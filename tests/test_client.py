@@ -73,6 +73,16 @@ def test_a_file_that_is_not_there(tmp_path):
         Client(tmp_path / "missing.json")
 
 
+def test_a_profile_in_the_place_of_a_file(cluster):
+    with pytest.raises(ClusterNotFound, match=r"Client\(profile='default'\)"):
+        Client("default")
+
+
+def test_an_option_that_is_misspelt(cluster):
+    with pytest.raises(TypeError, match="no option 'profil'"):
+        Client(profil="mpi")
+
+
 def test_a_file_that_others_can_read(cluster, tmp_path):
     copy = tmp_path / "copy.json"
     shutil.copy(cluster.connection_file, copy)

@@ -397,11 +397,20 @@ def _mismatch(theirs: str) -> str:
 def _info(given: Any, profile: str, contents: dict[str, Any], sshserver: str) -> ConnectionInfo:
     if isinstance(given, ConnectionInfo):
         return given
+    unknown = sorted(contents.keys() - set(ConnectionInfo.__struct_fields__))
+    if unknown:
+        raise TypeError(f"Client() has no option {unknown[0]!r}")
     if isinstance(given, dict) or contents:
         return connection_file.from_mapping({**(given or {}), **contents})
+    from ..profiles import find_connection_file, profile_names
+
     if given is not None:
-        return connection_file.read(Path(given).expanduser())
-    from ..profiles import find_connection_file
+        file = Path(given).expanduser()
+        if not file.is_file() and given in profile_names():
+            raise errors.ClusterNotFound(
+                f"There is no connection file {given}. For the profile:  Client(profile={given!r})"
+            )
+        return connection_file.read(file)
 
     try:
         return connection_file.read(find_connection_file(profile))
