@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mpidirect import AsyncResult, CompositeError, RemoteError
+from mpidirect import AsyncResult, CompositeError, RemoteError, parallel, remote
 
 # -- map ---------------------------------------------------------------------------------------------
 
@@ -86,6 +86,11 @@ def test_parallel_functions(dview):
     assert parts([]) == []
     assert parts.map(["a", "bb"]) == [1, 2]
     assert dview.parallel(dist="r", block=True)(lambda x: x)(np.arange(10)).tolist() == list(range(10))
+
+
+def test_decorators_that_are_given_a_view(dview):
+    assert remote(dview, block=True)(len)("abc") == [3] * 4
+    assert parallel(dview, block=True)(len)(range(6)) == [2, 2, 1, 1]
 
 
 def test_parallel_functions_that_do_not_block(dview):
