@@ -147,6 +147,9 @@ def test_the_client_does_not_import_mpi(cluster):
         "import sys, mpidirect\n"
         f"rc = mpidirect.Client({str(cluster.connection_file)!r})\n"
         "dv = rc[:]; dv['a'] = 1; dv.map_sync(abs, range(9)); dv.scatter('b', range(9)).get()\n"
+        "for name in ['comm', 'MPI', 'MPI.SUM', 'MPI.COMM_WORLD']:\n"
+        "    error = rc[0].pull(name).exception()\n"
+        "    assert error.ename == 'SerializationError' and 'stays on the engines' in error.evalue, error\n"
         "assert 'mpi4py' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
