@@ -9,14 +9,16 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .parent import leave_in_order
+from .parent import PLACE, Parent, leave_in_order
 from .wire import job_file
 
 log = logging.getLogger("mpidirect.job")
 
+JOINING = 20.0  # seconds that a new engine has to come in, once it is asked to
 LEAVING = 5.0  # seconds for the way out, from MPI_Finalize on
 WRONG_WORLD = 3  # exit code when the ranks don't find each other
 
@@ -26,21 +28,16 @@ def main(argv: list[str]) -> int:
     if len(argv) != 2:
         print("usage: python -m mpidirect.job JOBFILE (launchers do this)", file=sys.stderr)
         return 2
+    place = int(os.environ.pop(PLACE, 0))  # of a dead rank, if this is a new one
+    welcome = _welcome(place) if place else None  # first: MPI would wait for one that fails before
     spec = job_file.read(Path(argv[1]))
-    import mpi4py
-
-    mpi4py.rc.finalize = False  # a forked child that exits must not finalize its parent's MPI
-    if _expected_rank() == 0:
-        # One thread uses MPI there; and with locks, Open MPI's TCP deadlocks when a peer dies in a transfer.
-        mpi4py.rc.thread_level = "single"
-    from mpi4py import MPI
-
+    MPI = _mpi(place)
     world = MPI.COMM_WORLD
-    if world.size != spec.engines + 1:
+    if not place and world.size != spec.engines + 1:
         if world.rank == 0:
             print(_wrong_world(world.size, spec.engines + 1, MPI), file=sys.stderr, flush=True)
         return WRONG_WORLD
-    rank = world.rank
+    rank = place or world.rank
     _log_to(Path(spec.log_directory) / ("controller.log" if rank == 0 else f"engine-{rank - 1}.log"))
     from . import world as worlds
     from .tolerance import Tolerance
@@ -51,6 +48,8 @@ def main(argv: list[str]) -> int:
     try:
         if rank == 0:
             clean = _controller(spec, worlds.split(), tolerance)
+        elif place:
+            clean = _new_engine(place - 1, welcome)
         else:
             clean = _engine(worlds.split(), tolerance)
     except Exception:
@@ -59,6 +58,24 @@ def main(argv: list[str]) -> int:
         world.Abort(1)
     _leave(MPI, clean)
     return 0
+
+
+def _mpi(place: int) -> Any:
+    """Begin with MPI."""
+    import mpi4py
+
+    mpi4py.rc.finalize = False  # a forked child that exits must not finalize its parent's MPI
+    if not place and _expected_rank() == 0:
+        # One thread uses MPI there; and with locks, Open MPI's TCP deadlocks when a peer dies in a transfer.
+        mpi4py.rc.thread_level = "single"
+    from mpi4py import MPI
+
+    return MPI
+
+
+def _welcome(place: int) -> Any:
+    """What a new engine is told by the one that started it."""
+    return _mpi(place).Comm.Get_parent().bcast(None, root=0)
 
 
 def _expected_rank() -> int | None:
@@ -111,24 +128,57 @@ def _controller(spec: job_file.JobSpec, world: Any, tolerance: Any) -> bool:
 
 
 def _engine(world: Any, tolerance: Any) -> bool:
+    from .engine.connect import connect
+    from .engine.spawning import Welcome
+
+    welcome = Welcome(world.private.bcast(None), tolerance)
+    engine = world.engines.rank
+    with connect(welcome.invitation, engine) as (tasks, control):
+        return _work(engine, world, range(world.engines.size), 0, welcome, tasks, control)
+
+
+def _new_engine(engine: int, welcome: Any) -> bool:
+    """Take the place of an engine that died: come in when all others let this one in."""
+    from mpi4py import MPI
+
+    from . import world as worlds
+    from .engine import spawning
+    from .engine.connect import connect
+
+    with connect(welcome.invitation, engine) as (tasks, control):
+        order = spawning.asked_in(tasks)
+        if order is None:
+            log.info("this engine is not let in")
+            return False
+        faulthandler.dump_traceback_later(JOINING, exit=True)
+        world = worlds.grown(MPI.COMM_WORLD, order.port, engine + 1, arriving=True)
+        return _work(engine, world, order.engines, order.epoch, welcome, tasks, control)
+
+
+def _work(
+    engine: int, world: Any, engines: Sequence[int], epoch: int, welcome: Any, tasks: Any, control: Any
+) -> bool:
+    """Be an engine, one of these, until the end."""
     from mpi4py import MPI
 
     from .engine import groups
-    from .engine.connect import connect
     from .engine.control import Control
     from .engine.engine import Engine
     from .engine.recovery import Recovery
+    from .engine.spawning import Spawner
+    from .wire import messages
 
-    invitation = world.private.bcast(None)
-    groups.begin(world.engines)
-    recovery = Recovery(world, tolerance.revokes)
-    rank = recovery.comm.rank
-    names = {"comm": recovery.comm, "rank": rank, "size": recovery.comm.size, "MPI": MPI}
-    with connect(invitation, rank) as (tasks, control):
-        engine = Engine(rank, world.private, world.spread, recovery, tasks, names)
-        Control(engine, control).start()
-        engine.run()
-        return recovery.untouched
+    groups.begin(world.engines, engines)
+    recovery = Recovery(world, engines, welcome.tolerance.revokes, epoch)
+    names = {"comm": recovery.comm, "rank": recovery.comm.rank, "size": recovery.comm.size, "MPI": MPI}
+    spawner = Spawner(Parent().command(), welcome)
+    working = Engine(engine, world, recovery, spawner, tasks, names)
+    Control(working, control).start()
+    if epoch:
+        faulthandler.cancel_dump_traceback_later()
+        tasks.put([messages.encode(messages.Repaired(epoch))], wait=True)
+    working.run()
+    return recovery.untouched
 
 
 class _Terminated(BaseException):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 GUARD = "MPIDIRECT_GUARD"  # in the environment of a rank with a guard: the guard's process number
+PLACE = "MPIDIRECT_PLACE"  # in the environment of a rank that takes the place of a dead one: which
 LEFT_IN_ORDER = 99  # exit code that tells the guard that all is well; anyone could exit with 0
 
 
@@ -21,6 +22,16 @@ class Parent:
     def guarded(self) -> bool:
         """Whether there is a guard."""
         return self._guarded
+
+    def command(self) -> list[str]:
+        """What started this rank, its guard included: the same starts another one. Empty without a guard."""
+        if not self._guarded:
+            return []
+        try:
+            words = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().split(b"\0")[:-1]
+        except OSError:
+            return []
+        return [os.fsdecode(word) for word in words]
 
     def gone(self) -> bool:
         """Whether one of them has ended."""

@@ -8,6 +8,9 @@ from typing import NamedTuple, cast
 
 from mpi4py import MPI
 
+# Tags that nothing else has on the private communicator: in Open MPI, Create_group shares them with messages.
+_CREATING, TAGS = 20_000, 2_000
+
 # With these in the environment a child that imports mpi4py takes itself for a rank of this job.
 _LAUNCHER = (
     "OMPI_",
@@ -48,7 +51,53 @@ class World(NamedTuple):
 
 def split() -> World:
     """Make the communicators; all ranks of the job call it together."""
-    world = MPI.COMM_WORLD
+    return _divide(MPI.COMM_WORLD)
+
+
+def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False) -> World:
+    """Make them anew, with ranks that arrive; all that live and all of those call it together.
+
+    Parameters
+    ----------
+    members : MPI.Intracomm
+        The controller (rank 0) and the engines that live; for those that arrive, their own.
+    port : str
+        Where they meet: the controller has opened it.
+    rank : int
+        What orders the ranks: 0 for the controller, engine id + 1.
+    arriving : bool
+        Whether this rank is one of those that arrive.
+    """
+    meeting = members.Connect(port) if arriving else members.Accept(port)
+    return _divide(cast(MPI.Intracomm, meeting.Merge(arriving).Split(0, rank)))
+
+
+def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI.Intracomm:
+    """A communicator of those `ranks` of `comm` that live; they all call it together.
+
+    Parameters
+    ----------
+    comm : MPI.Intracomm
+        Which nobody uses for anything else; without `ulfm`, the private one.
+    ranks : list of int
+        Whose owners live.
+    ulfm : bool
+        Whether MPI knows itself who lives.
+    epoch : int
+        Tells one call from the others.
+    """
+    if ulfm:
+        return cast(MPI.Intracomm, comm.Shrink())
+    everyone = comm.Get_group()
+    chosen = everyone.Incl(ranks)
+    try:
+        return comm.Create_group(chosen, _CREATING + epoch % TAGS)
+    finally:
+        chosen.Free()
+        everyone.Free()
+
+
+def _divide(world: MPI.Intracomm) -> World:
     private = world.Dup()
     engines = world.Split(int(world.rank > 0), world.rank)
     node = world.Split_type(MPI.COMM_TYPE_SHARED)

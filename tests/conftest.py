@@ -12,6 +12,7 @@ from schedulers import login
 from schedulers.slurm import Slurm
 
 from mpidirect import Client, Cluster
+from mpidirect.launchers import processes
 
 N = 4
 
@@ -77,6 +78,28 @@ def cluster(tmp_path_factory):
             yield cluster.wait()
         finally:
             cluster.stop()
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Starts clusters that nobody else uses; nothing of them may be left."""
+    for name in [name for name in os.environ if name.startswith("MPIDIRECT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
+    started = []
+
+    def cluster(n: int, **options) -> tuple[Cluster, Client]:
+        new = Cluster(n=n, **options).start().wait()
+        client = new.connect_client()
+        client[:].execute("import os, ctypes, time, numpy as np; same = comm", block=True)
+        started.append((new, client))
+        return new, client
+
+    yield cluster
+    for new, client in started:
+        client.close()
+        new.stop()
+        assert not processes.members(new.cluster)
 
 
 @pytest.fixture

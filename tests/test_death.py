@@ -25,28 +25,6 @@ WAYS = {  # of dying, and what is told of them
 }
 
 
-@pytest.fixture
-def start(tmp_path, monkeypatch):
-    """Starts clusters that nobody else uses; nothing of them may be left."""
-    for name in [name for name in os.environ if name.startswith("MPIDIRECT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
-    started = []
-
-    def cluster(n: int) -> tuple[Cluster, Client]:
-        new = Cluster(n=n).start().wait()
-        client = new.connect_client()
-        client[:].execute("import os, ctypes, time, numpy as np; same = comm", block=True)
-        started.append((new, client))
-        return new, client
-
-    yield cluster
-    for new, client in started:
-        client.close()
-        new.stop()
-        assert not processes.members(new.cluster)
-
-
 def survivors_work(rc: Client, lost: set[int], n: int) -> None:
     """They meet on `comm`, and know themselves and what they knew."""
     living = [k for k in range(n) if k not in lost]
@@ -82,8 +60,6 @@ def test_one_after_the_other_in_every_way(start):
         survivors_work(rc, lost, n)
     with pytest.raises(EngineError, match="SIGABRT"):
         rc[len(WAYS)].apply(int)
-    with pytest.raises(NotImplementedError, match="can't be replaced"):
-        rc.restart()
 
 
 def test_while_data_moves_and_work_is_done(start):

@@ -74,7 +74,7 @@ class Workshop:
         self.given = {"launcher": name, "python": str(python)}
 
     def order(self, *words):
-        """Without cgroups, Slurm loses processes whose parent has died: real ranks leave then, so these do."""
+        """Without cgroups, Slurm loses ranks whose parent has died: real ones leave then, so these do."""
         faithful = ["faithful"] if self.name == "slurm" else []
         (self.path / "orders").write_text(" ".join([*words, *faithful]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from signal import Signals
 from typing import TYPE_CHECKING, Any, cast
 
+from .. import errors
 from . import _waiting
 from ._results import request_id
 from .asyncresult import AsyncResult
@@ -16,10 +17,14 @@ if TYPE_CHECKING:
     from .view import DirectView
 
 
+STARTING = 60.0  # seconds that new engines may take, beyond the time for what the others do
+
+
 class Control:
     """What a `Client` does with its engines besides giving them work."""
 
     block: bool
+    size: int
     _calls: dict[str, Call]
     _connection: Connection
 
@@ -101,12 +106,62 @@ class Control:
         """What each engine is doing: the call of ``comm`` that it is in, and the line; empty when idle."""
         return self._query("where", self._targets(targets))
 
-    def restart(self, targets: Any = None) -> None:
-        """Engines that died are not replaced: says what can be done instead."""
-        raise NotImplementedError(
-            "An engine can't be replaced while its MPI job runs. The others go on, and comm has shrunk to "
-            "them. For all engines: save what you need, then 'mpidirect stop' and 'mpidirect start'."
-        )
+    def restart(self, targets: Any = None, timeout: float = 60.0) -> list[int]:
+        """Put new engines, with empty namespaces, in the place of dead ones, and wait until they are there.
+
+        What was asked of the engines before is done first; what is asked meanwhile waits. Then ``comm`` is
+        made anew.
+
+        Parameters
+        ----------
+        targets : int or sequence of int, optional
+            Which; engines that live, as one that is stuck, are ended first. By default all that have died.
+        timeout : float
+            Seconds that the other engines have to end what they do.
+
+        Returns
+        -------
+        list of int
+            The engines that were replaced.
+
+        Raises
+        ------
+        TimeoutError
+            When they have not: it tells which.
+        MPIDirectError
+            When it can't be done, and why. All is as it was then.
+
+        Examples
+        --------
+        >>> rc[2].apply(os._exit, 1).wait()
+        >>> rc.ids
+        [0, 1, 3]
+        >>> rc.restart()
+        [2]
+        >>> rc.ids
+        [0, 1, 2, 3]
+        """
+        wanted = self._replaceable(targets)
+        if not wanted:
+            return []
+        answer = self._query("restart", wanted, timeout, timeout + STARTING)
+        if "busy" in answer:
+            busy = _waiting.named(answer["busy"])
+            raise errors.TimeoutError(
+                f"Nothing was replaced: {busy} did not end what was asked before within {timeout:g} s. "
+                "rc.interrupt() ends it."
+            )
+        return answer["replaced"]
+
+    def _replaceable(self, targets: Any) -> list[int]:
+        ids = self.ids
+        if targets is None:
+            return [engine for engine in range(self.size) if engine not in ids]
+        chosen = [targets] if hasattr(targets, "__index__") else list(targets)
+        for engine in chosen:
+            if not hasattr(engine, "__index__") or not 0 <= engine.__index__() < self.size:
+                raise IndexError(f"No such engine: {engine!r}. This cluster has engines 0 to {self.size - 1}")
+        return [engine.__index__() for engine in chosen]
 
     def send_signal(self, sig: int | str, targets: Any = None, block: bool | None = None) -> None:
         """Send a signal, by number or name, to engines."""

@@ -25,7 +25,7 @@ def wait(result: AsyncResult) -> None:
     try:
         wait_and_tell(result)
     except KeyboardInterrupt:
-        running = _engines(pending(result))
+        running = named(pending(result))
         print(f"Interrupting {running} … (Ctrl-C again leaves them running)", file=sys.stderr)
         try:
             result.interrupt()
@@ -59,7 +59,7 @@ def state(result: AsyncResult, where: dict[int, str] | None = None) -> str:
     parts = [f"engine {engine} failed: {e.ename}: {e.evalue}" for engine, e in result.failures.items()]
     running = pending(result)
     if running:
-        parts.append(f"still running: {_engines(running)}{_places(where or {})}")
+        parts.append(f"still running: {named(running)}{_places(where or {})}")
     return "; ".join(parts)
 
 
@@ -78,7 +78,7 @@ def outcome(result: AsyncResult) -> str:
         else:
             how = "interrupted" if failure.ename == "KeyboardInterrupt" else failure.ename
         groups.setdefault(how, []).append(engine)
-    return "; ".join(f"{_engines(engines)}: {how}" for how, engines in groups.items())
+    return "; ".join(f"{named(engines)}: {how}" for how, engines in groups.items())
 
 
 def interrupt(client: Client, targets: list[int], ids: list[str] | None, timeout: float) -> None:
@@ -96,17 +96,18 @@ def interrupt(client: Client, targets: list[int], ids: list[str] | None, timeout
     if stuck:
         survives = client.facts.get("fault_tolerance", {}).get("deaths", False)
         remedy = (
-            f"rc.send_signal('SIGKILL', {sorted(stuck)}) ends them, and the others go on"
+            f"rc.restart({sorted(stuck)}) puts new engines in their place, and the others go on"
             if survives
             else "stop the cluster and start it again"
         )
         raise errors.TimeoutError(
-            f"{_engines(sorted(stuck))} did not come back within {timeout:g} s{_places(stuck)}. "
+            f"{named(sorted(stuck))} did not come back within {timeout:g} s{_places(stuck)}. "
             f"An interrupt is seen when such a call ends. If it never does: {remedy}."
         )
 
 
-def _engines(ids: list[int]) -> str:
+def named(ids: list[int]) -> str:
+    """Engines, in words."""
     return f"engine {ids[0]}" if len(ids) == 1 else f"engines {compact(ids)}"
 
 
@@ -117,4 +118,4 @@ def _places(where: dict[int, Any]) -> str:
             groups.setdefault(place, []).append(engine)
     if not groups:
         return ""
-    return f" ({'; '.join(f'{_engines(engines)}: {place}' for place, engines in groups.items())})"
+    return f" ({'; '.join(f'{named(engines)}: {place}' for place, engines in groups.items())})"

@@ -268,7 +268,7 @@ class Client(Results, Control):
     def engines_changed(self, engines: list[messages.EngineInfo], lost: dict[int, str]) -> None:
         """The engines that live now (called by the connection)."""
         self._engines = {engine.id: engine for engine in engines}
-        self._lost.update(lost)
+        self._lost = {id: why for id, why in {**self._lost, **lost}.items() if id not in self._engines}
 
     def replied(self, reply: messages.Reply, frames: list[Any]) -> None:
         """A task has ended on an engine (called by the connection)."""

@@ -7,6 +7,7 @@ from signal import valid_signals
 from typing import TYPE_CHECKING, Any
 
 from ..wire import messages
+from .replacement import Refused
 
 if TYPE_CHECKING:
     from .controller import Controller
@@ -77,6 +78,17 @@ def interrupt(controller: Controller, session: Session, query: messages.Query) -
     return LATER
 
 
+def restart(controller: Controller, session: Session, query: messages.Query) -> Any:
+    """Replace engines; ``value`` is how many seconds they may be busy before."""
+    try:
+        controller.replacement.ask(session, query, min(float(query.value), 86400.0))
+    except (TypeError, ValueError):
+        raise BadQuery("restart takes a time") from None
+    except Refused as e:
+        raise BadQuery(str(e)) from None
+    return LATER
+
+
 def where(controller: Controller, session: Session, query: messages.Query) -> Any:
     """What the engines are doing."""
     controller.inquiries.where(session, query)
@@ -124,6 +136,7 @@ ANSWERS: dict[str, Callable[[Controller, Session, messages.Query], Any]] = {
     "abort": abort,
     "signal": signal,
     "interrupt": interrupt,
+    "restart": restart,
     "where": where,
     "shutdown": shutdown,
     "history": history,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from ..wire.messages import chunks
+from ..wire.messages import Join, chunks
+from ..world import World, grown, living
 
+LONGEST = 20.0  # seconds that making communicators may take: nothing else goes on meanwhile
 LIVELY = 0.1  # seconds that the loop stays awake for a transfer that gets on
 ALL = -1  # in the place of an engine
 TAG = 1  # of all bulk data: it is the order that tells what is what
@@ -21,23 +24,28 @@ class Bridge:
 
     Parameters
     ----------
-    comm : MPI.Comm
-        Controller and engines; engine `k` is rank ``k + 1``.
-    spread : MPI.Comm or None
-        The same for collectives, where they are worth it: between hosts, where a tree beats sending to
-        each, and as long as no rank has died.
+    world : World
+        The communicators: `private`, and `spread` for collectives, where they are worth it: between hosts,
+        where a tree beats sending to each, and as long as no rank has died.
+    ulfm : bool
+        Whether MPI can shrink a communicator that has lost members.
     """
 
-    def __init__(self, comm: MPI.Comm, spread: MPI.Comm | None) -> None:
-        self.comm = comm
-        self.spread = spread
+    def __init__(self, world: World, ulfm: bool) -> None:
+        self._ulfm = ulfm
+        self._use(world, range(world.private.size - 1))
         self._abandoned: list[_Transfer] = []  # MPI may still look at their memory
         self._transfers: list[_Transfer] = []
         self._moved = 0.0  # when something began or ended last
 
+    def _use(self, world: World, engines: Sequence[int]) -> None:
+        self.comm = world.private
+        self.spread = world.spread
+        self._ranks = {engine: k + 1 for k, engine in enumerate(engines)}
+
     def send(self, engine: int, pieces: Sequence[Any]) -> None:
         """Start to send `pieces`; they are kept alive until they are out."""
-        requests = [self.comm.Isend(_bytes(piece), engine + 1, TAG) for piece in pieces]
+        requests = [self.comm.Isend(_bytes(piece), self._ranks[engine], TAG) for piece in pieces]
         self._add(_Transfer(engine, requests, pieces, None))
 
     def send_all(self, pieces: Sequence[Any]) -> None:
@@ -49,7 +57,7 @@ class Bridge:
     def receive(self, engine: int, sizes: Sequence[int], then: Callable[[list[Any] | None], None]) -> None:
         """Start to receive bulk frames of these sizes; `then` gets them in chunks, or None if none come."""
         pieces = [np.empty(stop - start, np.uint8) for size in sizes for start, stop in chunks(size)]
-        requests = [self.comm.Irecv(_bytes(piece), engine + 1, TAG) for piece in pieces]
+        requests = [self.comm.Irecv(_bytes(piece), self._ranks[engine], TAG) for piece in pieces]
         self._add(_Transfer(engine, requests, pieces, then))
 
     def _add(self, transfer: _Transfer) -> None:
@@ -79,6 +87,30 @@ class Bridge:
             if transfer.then is not None:
                 transfer.then(transfer.pieces)
         return True
+
+    def open(self) -> str:
+        """A port at which engines that arrive find those that live."""
+        return MPI.Open_port()
+
+    def grow(self, order: Join) -> Callable[[], None]:
+        """Make all communicators with the engines that arrive; returns what begins to use them.
+
+        This blocks for some milliseconds: all the others are ready.
+
+        Raises
+        ------
+        MPI.Exception
+            When it fails, as when an engine dies in between.
+        """
+        # Should one die and MPI wait for it for ever, the job must not hang.
+        faulthandler.dump_traceback_later(LONGEST, exit=True)
+        try:
+            ranks = [0, *(self._ranks[engine] for engine in order.living)]
+            world = grown(living(self.comm, ranks, self._ulfm, order.epoch), order.port, 0)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            MPI.Close_port(order.port)
+        return lambda: self._use(world, order.engines)
 
     def forget(self, engine: int) -> None:
         """The engine is gone: nothing more goes there or comes from there, and no collective ends."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -13,6 +14,7 @@ from ..parent import Parent
 from ..wire import memory, messages
 from ..wire.frames import Socket
 from ..wire.sockets import Doorman
+from . import deaths
 from .clients import Clients
 from .downloads import DROPPED, Downloads
 from .engines import EngineLink
@@ -20,6 +22,7 @@ from .held import Held
 from .inquiries import Inquiries
 from .keeper import Keeper
 from .recovery import Recovery
+from .replacement import Replacement
 from .scheduler import Job, Scheduler
 from .session import TOO_LARGE, expired
 from .upload import Upload
@@ -69,6 +72,7 @@ class Controller:
         self.bridge = bridge
         self.doorman = doorman
         self.facts = facts
+        self.logs = Path(facts["logs"])
         self.size = size
         self.clients = Clients(self, clients)
         self.held = Held(self._forget)
@@ -85,8 +89,9 @@ class Controller:
         self._nodes = {memory.node(): 0}  # this node, and those of the other engines
         self._parent = Parent()
         self.recovery = Recovery(self)
+        self.replacement = Replacement(self)
         self.inquiries = Inquiries(self)
-        self.scheduler.admits = self.recovery.admits
+        self.scheduler.admits = self._admits
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -115,7 +120,7 @@ class Controller:
                 self._drain(socket, self._from_engine)
             elif socket is self.link.monitor:
                 for engine in self.link.departed():
-                    self.recovery.departed(engine)
+                    self._departed(engine)
             elif self.doorman is not None and socket is self.doorman.socket:
                 self.doorman.answer()
             elif socket in clients.monitors:
@@ -128,11 +133,11 @@ class Controller:
                 pass
         self.downloads.look()
         self.recovery.look()
+        self.replacement.look()
         self.inquiries.look()
         clients.flush()
         if self._joined:
-            self._joined = False
-            self._tell_engines({})
+            self.tell_engines({})
         self._tick()
 
     def _tick(self) -> None:
@@ -151,7 +156,7 @@ class Controller:
             return 0
         if self.bridge.busy or self.clients.holds:
             return 1
-        if self.recovery.busy:
+        if self.recovery.busy or self.replacement.busy:
             return 2
         return 100 if self.stopping else min(1000, self.inquiries.patience())
 
@@ -178,7 +183,10 @@ class Controller:
         message = messages.from_engine(socket.first())
         if isinstance(message, messages.Joined):
             if self.link.joined(name, message.engine, socket.descriptor()):
-                self._engine_joined(message)
+                if message.engine in self.lost:
+                    self.replacement.arrived(message)
+                else:
+                    self.engine_joined(message)
             return
         engine = self.link.engine_of(name)
         if isinstance(message, messages.Done):
@@ -204,13 +212,29 @@ class Controller:
                 self.send_control(other, messages.Nudge())
         elif isinstance(message, messages.Repaired):
             self.recovery.repaired(engine, message)
+            self.replacement.told(engine, message)
+        elif isinstance(message, (messages.Spawned, messages.Ready)):
+            self.replacement.told(engine, message)
         elif isinstance(message, messages.Located):
             self.inquiries.located(engine, message)
 
-    def _engine_joined(self, joined: messages.Joined) -> None:
+    def _admits(self, job: Job) -> bool:
+        """Whether a task may begin now."""
+        return self.recovery.admits(job) and self.replacement.admits(job)
+
+    def _departed(self, engine: int) -> None:
+        """The connection of an engine has closed."""
+        if engine in self.engines:
+            self.recovery.departed(engine)
+        else:
+            self.replacement.departed(engine)
+
+    def engine_joined(self, joined: messages.Joined) -> None:
+        """An engine is there, at the start or in the place of another."""
         node = self._nodes.setdefault(joined.node, len(self._nodes))
         self.engines[joined.engine] = messages.EngineInfo(joined.engine, joined.host, joined.pid, node)
         self._places[joined.engine] = joined.place
+        self.lost.pop(joined.engine, None)
         self.scheduler.add(joined.engine)
         if len(self.engines) == self.size:
             log.info("all %d engines are there", self.size)
@@ -278,15 +302,18 @@ class Controller:
         reason = f"engine {engine} (process {info.pid} on {info.host}) died: {why}"
         log.error("%s; %d tasks were on it", reason, len(jobs))
         self.lost[engine] = reason
-        words = self.recovery.last_words(engine)
+        words = deaths.last_words(self.logs / f"engine-{engine}.log")
         self.bridge.forget(engine)
         self.downloads.forget(engine)
         for job in jobs:
             self.fail(job, engine, "EngineError", reason, traceback=words)
-        self._tell_engines({engine: reason})
+        self.tell_engines({engine: reason})
         self.recovery.died(engine, reason)
+        self.replacement.died(engine)
 
-    def _tell_engines(self, lost: dict[int, str]) -> None:
+    def tell_engines(self, lost: dict[int, str]) -> None:
+        """Tell the clients which engines live, and why one does not."""
+        self._joined = False
         living = self.living()
         for session in self.clients.sessions.values():
             session.tell(messages.Engines, living, lost)

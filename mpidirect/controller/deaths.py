@@ -1,4 +1,4 @@
-"""What can be found out about an engine's end: how it ended, and what it wrote last."""
+"""What can be found out about an engine's end: how it ended, and what was written last."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BYTES = 4096
 def verdict(directory: Path, engine: int) -> str:
     """How the engine ended, from the note of its guard; empty while there is none."""
     try:
-        code = int((directory / f"rank-{engine + 1}.exit").read_text())
+        code = int(_note(directory, engine).read_text())
     except (OSError, ValueError):
         return ""
     if code <= 128:
@@ -32,14 +32,22 @@ _MEANINGS = {
 }
 
 
-def last_words(directory: Path, engine: int) -> str:
-    """The end of the engine's log, with a line that says what it is; empty if there is none."""
-    path = directory / f"engine-{engine}.log"
+def forget(directory: Path, engine: int) -> None:
+    """Its place is taken by another: remove the note."""
+    _note(directory, engine).unlink(missing_ok=True)
+
+
+def _note(directory: Path, engine: int) -> Path:
+    return directory / f"rank-{engine + 1}.exit"
+
+
+def last_words(path: Path, lines: int = TAIL) -> str:
+    """The end of a log, with a line that says what it is; empty if there is none."""
     try:
         with path.open("rb") as log:
             log.seek(0, 2)
             log.seek(max(0, log.tell() - _BYTES))
-            lines = log.read().decode(errors="replace").splitlines()[-TAIL:]
+            said = log.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
         return ""
-    return "\n".join([f"The end of {path}:", *lines]) if lines else ""
+    return "\n".join([f"The end of {path}:", *said]) if said else ""

@@ -49,6 +49,11 @@ class Downloads:
         self._waiting.setdefault(engine, deque()).append(_Result(session, sizes, then))
         self.look()
 
+    @property
+    def busy(self) -> bool:
+        """Whether an engine waits with a result."""
+        return bool(self._waiting or self._discarding)
+
     def look(self) -> None:
         """Begin what there is room for now."""
         for engine, queue in list(self._waiting.items()):

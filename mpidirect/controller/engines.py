@@ -41,6 +41,7 @@ class EngineLink:
             event = recv_monitor_message(self.monitor)
             engine = self._by_descriptor.pop(event["value"], None)
             if engine is not None:
+                self._connections.pop(engine, None)
                 gone.append(engine)
         return gone
 

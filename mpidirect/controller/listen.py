@@ -107,7 +107,7 @@ class Listener:
             "fault_tolerance": self.tolerance.facts(),
             "started": time.time(),
         }
-        bridge = Bridge(self.world.private, self.world.spread)
+        bridge = Bridge(self.world, self.tolerance.revokes)
         clients = [self.local, self.remote]
         return Controller(
             clients, self.engines, bridge, self.doorman, facts, self.spec.engines, self.spec.budget

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..wire import messages
@@ -44,13 +43,17 @@ class Recovery:
         self._attempts = 0
         self._not_before = 0.0
         self._departed: dict[int, float] = {}  # engines that are gone, and until when we wait for the note
-        self._logs = Path(controller.facts["logs"])
         self._notes = controller.facts["fault_tolerance"]["deaths"]
 
     @property
     def busy(self) -> bool:
         """Whether there is something to look after in a moment."""
         return bool(self._departed) or self.repairing
+
+    @property
+    def losing(self) -> bool:
+        """Whether an engine is gone that is not given up yet."""
+        return bool(self._departed)
 
     @property
     def repairing(self) -> bool:
@@ -73,7 +76,7 @@ class Recovery:
         """Do what is due."""
         now = time.monotonic()
         for engine, deadline in list(self._departed.items()):
-            found = deaths.verdict(self._logs, engine)
+            found = deaths.verdict(self.controller.logs, engine)
             if found or now > deadline or self.controller.stopping:
                 del self._departed[engine]
                 self.controller.engine_lost(engine, found or "its connection closed")
@@ -85,10 +88,6 @@ class Recovery:
         """The connection of an engine has closed."""
         if engine in self.controller.engines and engine not in self._departed:
             self._departed[engine] = time.monotonic() + (NOTE_WITHIN if self._notes else 0)
-
-    def last_words(self, engine: int) -> str:
-        """What a dead engine wrote last."""
-        return deaths.last_words(self._logs, engine)
 
     def died(self, engine: int, why: str) -> None:
         """An engine is dead: the others can't use a communicator with it in it."""
@@ -117,12 +116,13 @@ class Recovery:
         """Have the engines repair it, if all are free."""
         if not self.why or self._awaited or self.controller.stopping or self._attempts >= ATTEMPTS:
             return
-        if self._departed or self._occupied() or time.monotonic() < self._not_before:
+        if self._departed or self._occupied() or self.controller.replacement.excludes:
+            return
+        if time.monotonic() < self._not_before:
             return
         living = sorted(self.controller.engines)
-        self._epoch += 1
         self._awaited, self._problem = set(living), ""
-        order = messages.encode(messages.Repair(self._epoch, living))
+        order = messages.encode(messages.Repair(self.next_epoch(), living))
         for engine in living:
             self.controller.link.send_task(engine, [order])
 
@@ -140,15 +140,27 @@ class Recovery:
         if not self._problem:
             self.why = ""
             log.info("the engines' communicator is repaired")
-            self._resume()
+            self.resume()
             return
         log.warning("the engines' communicator is not repaired yet: %s", self._problem)
         self._not_before = max(self._not_before, time.monotonic() + PAUSE)
         self._attempts += 1
         if self._attempts >= ATTEMPTS:
             log.error("giving up: engines go on without a common communicator")
-            self._resume()
+            self.resume()
 
-    def _resume(self) -> None:
+    def next_epoch(self) -> int:
+        """The number of the next communicator of all."""
+        self._epoch += 1
+        return self._epoch
+
+    def renewed(self) -> None:
+        """It was made anew, with engines that came."""
+        self.untouched = False
+        self.why, self._attempts = "", 0
+        self.resume()
+
+    def resume(self) -> None:
+        """Hand out what had to wait."""
         for engine in list(self.controller.engines):
             self.controller.scheduler.next(engine)

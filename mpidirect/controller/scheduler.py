@@ -106,6 +106,10 @@ class Scheduler:
         engine = self.engines.get(engine_id)
         return engine.sent.get(task) if engine else None
 
+    def all(self) -> set[Job]:
+        """The jobs that wait or run."""
+        return {job for e in self.engines.values() for job in (*e.sent.values(), *e.queue)}
+
     def idle(self, targets: Iterable[int]) -> bool:
         """Whether all of these engines are free now."""
         return all((e := self.engines.get(t)) is not None and not e.sent and not e.queue for t in targets)

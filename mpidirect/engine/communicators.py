@@ -214,7 +214,7 @@ setattr(Watched, "Sub", creating(MPI.Cartcomm.Sub))  # noqa: B010  (mypy knows n
 _kinds: dict[type[MPI.Comm], type[Any]] = {}
 
 
-def begin(engines: MPI.Intracomm, ids: list[int], mixin: type[Watched]) -> Any:
+def begin(engines: MPI.Intracomm, ids: list[int], mixin: type[Watched], epoch: int) -> Any:
     """Make `engines` the communicator of all engines for user code, with what `mixin` can.
 
     ``MPI.COMM_WORLD`` becomes that object, and where mpi4py itself holds on to its own, that one's handle is
@@ -229,7 +229,7 @@ def begin(engines: MPI.Intracomm, ids: list[int], mixin: type[Watched]) -> Any:
     _handles.append(MPI.COMM_WORLD)
     _handles.append(here.world)
     MPI.COMM_WORLD = here.world  # type: ignore[misc]
-    install(engines, ids, 0)
+    install(engines, ids, epoch)
     return here.world
 
 
@@ -238,10 +238,9 @@ _alarms: list[MPI.Intracomm] = []  # what `rouse` revokes: nobody else uses them
 _ALARMS = 4  # that are kept ready
 
 
-def install(engines: MPI.Intracomm, ids: list[int], epoch: int) -> None:
-    """Put a new communicator of all engines into the place of the old one, in the same objects."""
-    hidden = MPI._commctx_intra(engines)[0]  # mpi4py would make it later, with the GIL held meanwhile
-    hidden.Set_errhandler(MPI.ERRORS_RETURN)
+def install(engines: MPI.Intracomm, ids: list[int], epoch: int, hidden: MPI.Comm | None = None) -> None:
+    """Put a new communicator of all engines, with what `hide` made, into the same objects as the old one."""
+    hidden = hidden or hide(engines)
     world = here.world
     if isinstance(world, Revocable):  # only this thread makes communicators
         _alarms.extend(MPI.COMM_SELF.Dup() for _ in range(_ALARMS - len(_alarms)))
@@ -252,6 +251,16 @@ def install(engines: MPI.Intracomm, ids: list[int], epoch: int) -> None:
         world.left = here.left = here.lost = ""
         here.dead.difference_update(ids)
         here.epoch = epoch
+
+
+def hide(engines: MPI.Intracomm) -> MPI.Comm:
+    """mpi4py's duplicate for lowercase collectives: all members call this together, and equally often.
+
+    mpi4py would make it later, with the GIL held meanwhile.  It chooses tags by how often it was asked.
+    """
+    hidden: MPI.Comm = MPI._commctx_intra(engines)[0]
+    hidden.Set_errhandler(MPI.ERRORS_RETURN)
+    return hidden
 
 
 def rouse() -> None:

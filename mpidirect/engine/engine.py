@@ -14,11 +14,13 @@ from typing import Any
 
 from ..wire import messages, pickles
 from ..wire.frames import Socket
+from ..world import World
 from . import data, interrupts, output, recovery
 from .communicators import here
 from .failures import describe
 from .held import Held
 from .shared import Shares
+from .spawning import Spawner
 from .tasks import OPERATIONS, new_namespace
 
 log = logging.getLogger(__name__)
@@ -38,12 +40,12 @@ class Engine:
     ----------
     id : int
         The engine's id: its rank in `engines`.
-    private : MPI.Comm
-        The communicator of controller and engines, for bulk data.
-    spread : MPI.Comm or None
-        The same, for collectives with the controller.
+    world : World
+        The communicators: of controller and engines, for bulk data, and the same for collectives.
     restore : Recovery
-        Who makes the engines' communicator anew.
+        Who makes the communicators anew.
+    spawner : Spawner
+        Who starts other engines.
     tasks : Socket
         The task connection; only the main thread uses it.
     names : dict
@@ -53,16 +55,16 @@ class Engine:
     def __init__(
         self,
         id: int,
-        private: Any,
-        spread: Any,
+        world: World,
         restore: recovery.Recovery,
+        spawner: Spawner,
         tasks: Socket,
         names: dict[str, Any],
     ) -> None:
         self.id = id
-        self.comm = private
-        self.spread = data.Spread(spread)
         self.recovery = restore
+        self.spawner = spawner
+        self._use(world)
         self.tasks = tasks
         self.names = names
         self.namespace = new_namespace(**names)
@@ -94,13 +96,33 @@ class Engine:
                     return
                 if isinstance(message, messages.Task):
                     self._serve(message, frames)
-                elif isinstance(message, messages.Repair):
-                    self.tasks.put([messages.encode(self.recovery.repair(message))], wait=True)
-                    recovery.update(self.names, self.namespace)
+                else:
+                    self._arrange(message)
         except Leave:
             return
         finally:
             self.leaving = True
+
+    def _arrange(self, message: messages.Message) -> None:
+        """Do what all engines do together, or for each other."""
+        if isinstance(message, messages.Repair):
+            self._tell(self.recovery.repair(message))
+        elif isinstance(message, messages.Spawn):
+            self._tell(self.spawner.spawn(message))
+        elif isinstance(message, messages.Join):
+            self._tell(self.recovery.join(message))
+        elif isinstance(message, messages.Grow):
+            self._tell(self.recovery.grow())
+        elif isinstance(message, messages.Commit):
+            self._use(self.recovery.commit())
+        recovery.update(self.names, self.namespace)
+
+    def _use(self, world: World) -> None:
+        self.comm = world.private
+        self.spread = data.Spread(world.spread)
+
+    def _tell(self, message: messages.Message) -> None:
+        self.tasks.put([messages.encode(message)], wait=True)
 
     def _serve(self, task: messages.Task, frames: list[bytes]) -> None:
         """Receive a task's data, run it, send the reply."""
@@ -164,7 +186,7 @@ class Engine:
         count = len(task.frames)
         if task.client:
             data.fetch(task.client, [*task.addresses, *part.addresses], received)
-            self.tasks.put([messages.encode(messages.Fetched(task.id))], wait=True)
+            self._tell(messages.Fetched(task.id))
         else:
             self._receive_bulk(task, received, sizes)
         return received[:count], received[count:] if task.own else None
@@ -173,7 +195,7 @@ class Engine:
         """What comes over MPI: what all engines get perhaps by a collective, the rest point to point."""
         together = len(task.frames) if task.spread else 0
         if together and not self.spread.receive(frames[:together]):
-            self.tasks.put([messages.encode(messages.Again(task.id))], wait=True)
+            self._tell(messages.Again(task.id))
             for k, frame in enumerate(frames[:together]):  # the collective may still write into the old ones
                 if len(frame) >= messages.BULK:
                     frames[k] = data.private(sizes[k])
@@ -209,7 +231,7 @@ class Engine:
         if addresses:
             moved = self.held.wait(task.id)
             if moved:
-                self.tasks.put([messages.encode(messages.Moved(task.id, moved))], wait=True)
+                self._tell(messages.Moved(task.id, moved))
         elif bulk:
             data.send(self.comm, frames)
 

@@ -141,11 +141,20 @@ def begin(comm: MPI.Intracomm, engines: Sequence[int] | None = None) -> None:
     engines : sequence of int, optional
         The engine id of each of its ranks; by default the ranks themselves.
     """
+    use(make(comm, range(comm.size) if engines is None else engines))
+
+
+def make(comm: MPI.Intracomm, engines: Sequence[int]) -> Groups:
+    """What `begin` begins with; all engines call it together."""
+    return Groups(comm.Dup(), Channel(comm.Dup(), engines), engines)
+
+
+def use(groups: Groups) -> None:
+    """Use these from now on."""
     global _here
     if _here is not None:
         _former.append(_here)  # MPI may still use what is kept there
-    ids = range(comm.size) if engines is None else engines
-    _here = Groups(comm.Dup(), Channel(comm.Dup(), ids), ids)
+    _here = groups
 
 
 def here() -> Groups:

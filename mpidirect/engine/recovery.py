@@ -1,14 +1,18 @@
-"""How the engines get a communicator of all of them again, when one of them died or was interrupted in it."""
+"""How the engines get a communicator of all again: when one died, was interrupted in it, or is new."""
 
 from __future__ import annotations
 
 import faulthandler
 import logging
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
 
 from mpi4py import MPI
 
+from .. import world as worlds
 from ..wire import messages
+from ..world import World
 from . import communicators, data, groups, requests
 from .communicators import here
 from .polling import Polled, keep
@@ -16,12 +20,22 @@ from .polling import Polled, keep
 log = logging.getLogger(__name__)
 
 LONGEST = 20.0  # seconds of a repair: an engine that is stuck for longer, in MPI, ends
-# Tags that nothing else has on the private communicator: in Open MPI, Create_group shares them with messages.
-_CREATING, _MEETING, _TAGS = 20_000, 30_000, 2_000
+_MEETING = 30_000  # from here on, tags that nothing else has on the private communicator
 
 
 class EngineDied(Exception):
     """An engine died while it was to take part in a repair."""
+
+
+class _Prepared(NamedTuple):
+    """What is used as soon as all have it."""
+
+    epoch: int
+    engines: list[int]
+    world: World
+    groups: groups.Groups
+    base: MPI.Intracomm
+    hidden: MPI.Comm
 
 
 class Recovery:
@@ -31,19 +45,26 @@ class Recovery:
     ----------
     world : World
         The communicators of the job.
+    engines : sequence of int
+        The ids of its engines, in the order of their ranks.
     ulfm : bool
         Whether MPI can shrink a communicator that has lost members.
+    epoch : int
+        How often the communicators have been made before.
     """
 
-    def __init__(self, world: Any, ulfm: bool) -> None:
+    def __init__(self, world: World, engines: Sequence[int], ulfm: bool, epoch: int = 0) -> None:
         self.ulfm = ulfm
         self.private = world.private
-        self.living = list(range(world.engines.size))
+        self.living = list(engines)
+        self._members = list(engines)  # of the private communicator, the dead included, behind the controller
         # Shrink needs a communicator to begin with: one that user code can neither free nor use.
-        self.base = world.engines.Dup() if ulfm else MPI.COMM_NULL
+        self.base = _base(world, ulfm)
+        self._joining: messages.Join
+        self._prepared: _Prepared
         mixin = communicators.Revocable if ulfm else Polled
         requests.begin()
-        self.comm = communicators.begin(world.engines, self.living, mixin)
+        self.comm = communicators.begin(world.engines, self.living, mixin, epoch)
 
     @property
     def untouched(self) -> bool:
@@ -52,36 +73,74 @@ class Recovery:
 
     def repair(self, order: messages.Repair) -> messages.Repaired:
         """Make a new communicator of the engines that live; they all do it together."""
-        # Making a communicator can't be interrupted: should an engine die just now, this one must not hang.
-        faulthandler.dump_traceback_later(LONGEST, exit=True)
-        try:
-            self._meet(order)
-            fresh = self._fresh(order)
-            if fresh.size != len(order.engines):
-                return messages.Repaired(order.epoch, f"MPI finds {fresh.size} engines alive")
-            fresh.Set_errhandler(MPI.ERRORS_RETURN)
-            if order.engines != self.living:
-                groups.begin(fresh, order.engines)
-            communicators.install(fresh, order.engines, order.epoch)
-            self.living = order.engines
-        except (MPI.Exception, EngineDied) as e:
-            log.warning("the communicator could not be made: %s", e)
-            return messages.Repaired(order.epoch, str(e))
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+        with _limited():
+            try:
+                self._meet(order.engines, order.epoch)
+                fresh = self._fresh(order)
+                if fresh.size != len(order.engines):
+                    return messages.Repaired(order.epoch, f"MPI finds {fresh.size} engines alive")
+                fresh.Set_errhandler(MPI.ERRORS_RETURN)
+                if order.engines != self.living:
+                    groups.begin(fresh, order.engines)
+                communicators.install(fresh, order.engines, order.epoch)
+                self.living = order.engines
+            except (MPI.Exception, EngineDied) as e:
+                log.warning("the communicator could not be made: %s", e)
+                return messages.Repaired(order.epoch, str(e))
         log.info("comm has %d engines, and this one is rank %d of it", fresh.size, fresh.rank)
         return messages.Repaired(order.epoch)
 
-    def _meet(self, order: messages.Repair) -> None:
+    def join(self, order: messages.Join) -> messages.Ready | messages.Repaired:
+        """Get ready to make all communicators with engines that arrive."""
+        self._joining = order
+        with _limited():
+            try:
+                self._meet(order.living, order.epoch)
+            except (MPI.Exception, EngineDied) as e:
+                return messages.Repaired(order.epoch, str(e))
+        return messages.Ready(order.epoch)
+
+    def grow(self) -> messages.Repaired:
+        """Make them; they are used from `commit` on."""
+        order = self._joining
+        with _limited():
+            try:
+                ranks = [0, *self._ranks(order.living)]
+                members = worlds.living(self.private, ranks, self.ulfm, order.epoch)
+                me = self._members[self.private.rank - 1] + 1
+                world = worlds.grown(members, order.port, me)
+                made = groups.make(world.engines, order.engines)
+                base, hidden = _base(world, self.ulfm), communicators.hide(world.engines)
+                self._prepared = _Prepared(order.epoch, order.engines, world, made, base, hidden)
+            except MPI.Exception as e:
+                log.warning("the communicators could not be made: %s", e)
+                return messages.Repaired(order.epoch, str(e))
+        return messages.Repaired(order.epoch)
+
+    def commit(self) -> World:
+        """Use them; returns them."""
+        made = self._prepared
+        self.private, self.base = made.world.private, made.base
+        self.living, self._members = made.engines, made.engines
+        groups.use(made.groups)
+        communicators.install(made.world.engines, made.engines, made.epoch, made.hidden)
+        log.info("engines came: comm has %d, and this one is rank %d of it", self.comm.size, self.comm.rank)
+        return made.world
+
+    def _ranks(self, engines: Sequence[int]) -> list[int]:
+        """Their ranks in the private communicator."""
+        return [self._members.index(engine) + 1 for engine in engines]
+
+    def _meet(self, engines: Sequence[int], epoch: int) -> None:
         """Wait until all are here: after that they live, but for who dies in the next millisecond.
 
         The death of a member while a communicator is made hangs the others (MPICH) or crashes them (Open
         MPI). A round of messages can be left.
         """
-        ranks = [engine + 1 for engine in order.engines]
+        ranks = self._ranks(engines)
         me, n = ranks.index(self.private.rank), len(ranks)
-        tag = _MEETING + order.epoch % _TAGS
-        living = set(order.engines)
+        tag = _MEETING + epoch % worlds.TAGS
+        living = set(engines)
         step = 1
         while step < n:
             requests = [
@@ -94,15 +153,22 @@ class Recovery:
             step *= 2
 
     def _fresh(self, order: messages.Repair) -> MPI.Intracomm:
-        if self.ulfm:
-            return cast(MPI.Intracomm, self.base.Shrink())
-        everyone = self.private.Get_group()
-        chosen = everyone.Incl([engine + 1 for engine in order.engines])
-        try:
-            return self.private.Create_group(chosen, _CREATING + order.epoch % _TAGS)
-        finally:
-            chosen.Free()
-            everyone.Free()
+        comm = self.base if self.ulfm else self.private
+        return worlds.living(comm, self._ranks(order.engines), self.ulfm, order.epoch)
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Making a communicator can't be interrupted: should an engine die just now, this one must not hang."""
+    faulthandler.dump_traceback_later(LONGEST, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _base(world: World, ulfm: bool) -> MPI.Intracomm:
+    return cast(MPI.Intracomm, world.engines.Dup() if ulfm else MPI.COMM_NULL)
 
 
 def update(names: dict[str, Any], namespace: dict[str, Any]) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..parent import GUARD, LEFT_IN_ORDER
+from ..parent import GUARD, LEFT_IN_ORDER, PLACE
 
-_NOTE = 'echo $s > "$d/rank-${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-x}}.exit"'
+_NOTE = f'echo $s > "$d/rank-${{{PLACE}:-${{OMPI_COMM_WORLD_RANK:-${{PMI_RANK:-x}}}}}}.exit"'
 _RUN = f'd=$1; shift; {GUARD}=$$; export {GUARD}; "$@"; s=$?; [ $s -eq {LEFT_IN_ORDER} ] || {{ {_NOTE}; '
 _SCRIPTS = {
     "openmpi": _RUN + "kill -9 $$; }; exit 0",

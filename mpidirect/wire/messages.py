@@ -279,6 +279,42 @@ class Repair(Message, tag="repair"):
     engines: list[int]
 
 
+class Spawn(Message, tag="spawn"):
+    """Start new processes for dead ``engines``, in ``directory``; goes to the main thread of one engine."""
+
+    engines: list[int]
+    directory: str
+
+
+class Join(Message, tag="join"):
+    """Get ready to make all communicators anew, with ``arriving`` engines, which the others meet at ``port``.
+
+    Goes to the main threads of all, when no engine has a task.
+    """
+
+    epoch: int
+    living: list[int]
+    arriving: list[int]
+    port: str
+
+    @property
+    def engines(self) -> list[int]:
+        """All that there are afterwards, in order."""
+        return sorted([*self.living, *self.arriving])
+
+
+class Grow(Message, tag="grow"):
+    """All are ready for `Join` ``epoch``: make the communicators, and answer by `Repaired`."""
+
+    epoch: int
+
+
+class Commit(Message, tag="commit"):
+    """All have made them: use them from now on; for those that were there before."""
+
+    epoch: int
+
+
 class Locate(Message, tag="locate"):
     """Tell where user code is."""
 
@@ -355,8 +391,20 @@ class Revoked(Message, tag="revoked"):
     """A communicator was revoked; goes on until the engine comes back."""
 
 
+class Spawned(Message, tag="spawned"):
+    """How a `Spawn` went; ``problem`` is empty if it went well."""
+
+    problem: str = ""
+
+
+class Ready(Message, tag="ready"):
+    """This engine is ready for a `Join`."""
+
+    epoch: int
+
+
 class Repaired(Message, tag="repaired"):
-    """How a `Repair` went; ``problem`` is empty if it went well."""
+    """How a `Repair` or a `Join` went; ``problem`` is empty if it went well."""
 
     epoch: int
     problem: str = ""
@@ -371,8 +419,10 @@ class Located(Message, tag="located"):
 
 ToController = Union[Hello, Request, Chunk, Query, Release, Ack, Goodbye]
 ToClient = Union[Welcome, Refused, Farewell, Results, Chunk, Taken, Elsewhere, Answer, Engines, Ack]
-ToEngine = Union[Task, Abort, Signal, Broken, Forget, Stop, Leave, Repair, Locate, Nudge]
-FromEngine = Union[Joined, Again, Fetched, Moved, Done, Repaired, Located, Aborted, Revoked]
+ToEngine = Union[
+    Task, Abort, Signal, Broken, Forget, Stop, Leave, Repair, Spawn, Join, Grow, Commit, Locate, Nudge
+]
+FromEngine = Union[Joined, Again, Fetched, Moved, Done, Repaired, Spawned, Ready, Located, Aborted, Revoked]
 
 _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode

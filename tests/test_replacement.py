@@ -1,0 +1,160 @@
+"""New engines in the place of dead ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from mpidirect.errors import CompositeError, EngineError, MPIDirectError
+
+WITHIN = 10.0  # seconds: far more than anything here takes
+N = 4
+
+
+def kill(rc, *victims):
+    for victim in victims:
+        os.kill(rc._engines[victim].pid, signal.SIGKILL)
+    while set(victims) & set(rc.ids):
+        time.sleep(0.01)
+
+
+def all_work_together(rc, n=N):
+    """They meet on `comm` in every way, get bulk data, and can be got out of a stuck call."""
+    assert rc.ids == list(range(n))
+    dv = rc[:]
+    found = dv.pull("rank, size, comm.allgather(rank), comm.allreduce(rank), MPI.COMM_WORLD is comm")
+    everyone = list(range(n)), sum(range(n))
+    assert found.get(WITHIN) == [(k, n, *everyone, True) for k in range(n)]
+    data = np.arange(200_000.0)
+    dv.scatter("part", data).get(WITHIN)
+    assert (dv.gather("part").get(WITHIN) == data).all()
+    dv.push({"x": data}).get(WITHIN)
+    dv.allreduce("x", out="y").get(WITHIN)
+    assert dv.pull("float(y[-1])").get(WITHIN) == [n * data[-1]] * n
+    stuck = rc[1:].execute("comm.Barrier()")
+    while not all(rc.where(rc.ids[1:]).values()):
+        time.sleep(0.01)
+    rc.interrupt()
+    with pytest.raises(CompositeError, match="KeyboardInterrupt"):
+        stuck.get(WITHIN)
+    assert dv.apply(lambda: comm.allreduce(1)).get(WITHIN) == [n] * n  # noqa: F821
+
+
+def test_they_come_and_may_die_as_well(start):
+    cluster, rc = start(N)
+    rc[:].scatter("mine", range(N), flatten=True).get(WITHIN)
+    with cluster.connect_client() as other:
+        for victims in ([2], [0], [2, 3], [1]):
+            kill(rc, *victims)
+            assert rc.restart() == victims
+            known = [k for k in range(N) if k not in victims]
+            assert rc[known]["mine"] == known  # the others keep what they know, the new ones know nothing
+            with pytest.raises(CompositeError, match="NameError"):
+                rc[victims].pull("mine").get(WITHIN)
+            rc[victims].scatter("mine", victims, flatten=True).get(WITHIN)
+            all_work_together(rc)
+            assert other.ids == rc.ids
+            assert other[:].apply(int).get(WITHIN) == [0] * N
+    assert rc.restart() == []
+
+
+def test_an_engine_that_does_not_listen_is_replaced(start):
+    _, rc = start(2)
+    stuck = rc[1].execute("ctypes.PyDLL(None).sleep(60)")
+    while not rc.queue_status(1)["tasks"]:
+        time.sleep(0.01)
+    assert rc.restart(1) == [1]
+    with pytest.raises(EngineError, match="SIGKILL"):
+        stuck.get(WITHIN)
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
+
+
+def test_it_has_its_place_among_what_is_asked(start):
+    """What was asked before is done before, together if need be, and what is asked then is done after."""
+    _, rc = start(3)
+    kill(rc, 2)
+    rc[0].apply(time.sleep, 0.3)
+    before = rc[:].apply(lambda: comm.allreduce(1))  # noqa: F821
+    assert rc.restart() == [2]
+    assert before.get(0.1) == [2, 2]
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [3, 3, 3]  # noqa: F821
+
+
+def test_who_is_busy_is_told(start):
+    _, rc = start(3)
+    kill(rc, 1)
+    busy = rc[2].apply(time.sleep, 60)
+    with pytest.raises(TimeoutError, match=r"engine 2 did not end .* within 0.2 s"):
+        rc.restart(timeout=0.2)
+    assert rc[0].apply(int).get(WITHIN) == 0
+    rc.interrupt()
+    assert busy.wait(WITHIN)
+    assert rc.restart() == [1]
+
+
+def test_what_can_not_be_is_told(start):
+    _, rc = start(2)
+    with pytest.raises(IndexError, match="engines 0 to 1"):
+        rc.restart(2)
+    with pytest.raises(IndexError, match="'all'"):
+        rc.restart(["all"])
+    with pytest.raises(MPIDirectError, match="none would be left"):
+        rc.restart([0, 1])
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
+
+
+def test_one_that_fails_on_its_way_in_changes_nothing(start):
+    cluster, rc = start(3)
+    kill(rc, 1)
+    file = cluster._launcher.job.file
+    elsewhere = file.rename(file.with_suffix(".away"))
+    with pytest.raises(MPIDirectError, match=r"engine 1 died: it exited with code 1[^$]*not a job file"):
+        rc.restart()
+    assert rc.ids == [0, 2]
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
+    elsewhere.rename(file)
+    assert rc.restart() == [1]
+    all_work_together(rc, 3)
+
+
+def test_one_that_dies_before_mpi_has_begun_costs_who_started_it(start, tmp_path):
+    python = tmp_path / "python"
+    broken = tmp_path / "broken"
+    python.write_text(f'#!/bin/sh\n[ -e {broken} ] && exit 7\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    _, rc = start(4, python=str(python))
+    kill(rc, 1)
+    broken.touch()
+    with pytest.raises(MPIDirectError, match="code 7; engine 0, which was to start it"):
+        rc.restart()
+    while 0 in rc.ids:
+        time.sleep(0.01)
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
+    broken.unlink()
+    assert rc.restart() == [0, 1]
+    all_work_together(rc)
+
+
+@pytest.mark.parametrize("after", [0.1, 0.3, 0.6, 0.9, 1.2])
+def test_another_dies_meanwhile(start, after):
+    """It is told and can be tried again."""
+    _, rc = start(N)
+    kill(rc, 3)
+    pid = rc._engines[2].pid
+    killer = threading.Timer(after, os.kill, [pid, signal.SIGKILL])
+    killer.start()
+    try:
+        rc.restart()
+    except MPIDirectError as e:
+        assert "2 died" in str(e)
+    killer.join()
+    while 2 in rc.ids and rc._engines[2].pid == pid:
+        time.sleep(0.01)
+    rc.restart()
+    all_work_together(rc)
