@@ -17,16 +17,26 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import errors as errors
     from .client import AsyncMapResult, AsyncResult, Client, DirectView, Reference, interactive, require
+    from .client.remotefunction import parallel, remote
     from .cluster import Cluster
-    from .errors import CompositeError, MPIDirectError, RemoteError, TimeoutError, UnmetDependency
+    from .errors import (
+        CompositeError,
+        EngineError,
+        MPIDirectError,
+        NoEnginesRegistered,
+        RemoteError,
+        TaskAborted,
+        TimeoutError,
+        UnmetDependency,
+    )
 
 _HOMES = {
     **dict.fromkeys(["AsyncMapResult", "AsyncResult", "Client", "DirectView"], "client"),
     **dict.fromkeys(["Reference", "interactive", "require"], "dependency"),
+    **dict.fromkeys(["parallel", "remote"], "client.remotefunction"),
     "Cluster": "cluster",
-    **dict.fromkeys(
-        ["CompositeError", "MPIDirectError", "RemoteError", "TimeoutError", "UnmetDependency"], "errors"
-    ),
+    **dict.fromkeys(["CompositeError", "MPIDirectError", "RemoteError", "TimeoutError"], "errors"),
+    **dict.fromkeys(["EngineError", "NoEnginesRegistered", "TaskAborted", "UnmetDependency"], "errors"),
 }
 
 __all__ = ["__version__", "error", "errors", *_HOMES]

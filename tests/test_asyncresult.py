@@ -239,6 +239,8 @@ def test_labels(dview):
     with dview.temp_flags(label="mine"):
         ar = dview.apply_async(lambda: 1)
     assert ar.label == ["mine"] * 4
+    assert dview.map(abs, range(4), label="map").label == ["map"] * 4
+    assert dview.execute("1", label="execute", targets=0).label == "execute"
 
 
 def test_abort(rc, gate):

@@ -73,6 +73,16 @@ def test_a_file_that_is_not_there(tmp_path):
         Client(tmp_path / "missing.json")
 
 
+def test_a_profile_in_the_place_of_a_file(cluster):
+    with pytest.raises(ClusterNotFound, match=r"Client\(profile='default'\)"):
+        Client("default")
+
+
+def test_an_option_that_is_misspelt(cluster):
+    with pytest.raises(TypeError, match="no option 'profil'"):
+        Client(profil="mpi")
+
+
 def test_a_file_that_others_can_read(cluster, tmp_path):
     copy = tmp_path / "copy.json"
     shutil.copy(cluster.connection_file, copy)
@@ -117,7 +127,7 @@ def test_wrong_keys(contents):
     start = time.monotonic()
     with pytest.raises(AuthenticationFailed, match="refuses this client's key"):
         Client({**contents, "client_key": public, "client_secret": secret}, timeout=5)
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(ConnectionFailed, match="keys, which may be of an earlier cluster"):
         Client({**contents, "server_key": public}, timeout=0.5)
     assert time.monotonic() - start < 5
     with pytest.raises(AuthenticationFailed, match="no usable keys"):
@@ -137,6 +147,9 @@ def test_the_client_does_not_import_mpi(cluster):
         "import sys, mpidirect\n"
         f"rc = mpidirect.Client({str(cluster.connection_file)!r})\n"
         "dv = rc[:]; dv['a'] = 1; dv.map_sync(abs, range(9)); dv.scatter('b', range(9)).get()\n"
+        "for name in ['comm', 'MPI', 'MPI.SUM', 'MPI.COMM_WORLD']:\n"
+        "    error = rc[0].pull(name).exception()\n"
+        "    assert error.ename == 'SerializationError' and 'stays on the engines' in error.evalue, error\n"
         "assert 'mpi4py' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
@@ -168,6 +181,8 @@ def test_engines(rc):
         ([0, 2], [0, 2]),
         ((3, 1), [3, 1]),
         (range(2), [0, 1]),
+        (np.arange(0, 4, 2), [0, 2]),
+        (np.array([3]), [3]),
     ],
 )
 def test_views(rc, key, targets):

@@ -21,6 +21,15 @@ def engines_live_on(dview):
     assert dview.apply_sync(lambda: __import__("os").getpid()) == pids
 
 
+def test_an_error_is_caught_by_its_name_in_the_package(rc):
+    import mpidirect
+
+    with pytest.raises(mpidirect.NoEnginesRegistered):
+        rc[[]].apply_sync(len)
+    assert mpidirect.TaskAborted is mpidirect.error.TaskAborted is errors.TaskAborted
+    assert mpidirect.EngineError is errors.EngineError
+
+
 def test_composite_error(dview):
     with pytest.raises(CompositeError) as caught:
         dview.apply_sync(lambda: 1 / 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mpidirect import AsyncResult, CompositeError, RemoteError
+from mpidirect import AsyncResult, CompositeError, RemoteError, parallel, remote
 
 # -- map ---------------------------------------------------------------------------------------------
 
@@ -37,6 +37,11 @@ def test_map_without_sequences_or_over_no_sequence(dview):
         dview.map(abs)
     with pytest.raises(TypeError, match="not a sequence"):
         dview.map(abs, 3)
+
+
+def test_map_knows_its_options(dview):
+    with pytest.raises(TypeError, match="targts"):
+        dview.map_sync(abs, range(4), targts=[0])
 
 
 def test_map_that_fails_on_some_engines(dview):
@@ -81,6 +86,11 @@ def test_parallel_functions(dview):
     assert parts([]) == []
     assert parts.map(["a", "bb"]) == [1, 2]
     assert dview.parallel(dist="r", block=True)(lambda x: x)(np.arange(10)).tolist() == list(range(10))
+
+
+def test_decorators_that_are_given_a_view(dview):
+    assert remote(dview, block=True)(len)("abc") == [3] * 4
+    assert parallel(dview, block=True)(len)(range(6)) == [2, 2, 1, 1]
 
 
 def test_parallel_functions_that_do_not_block(dview):

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from conftest import PROGRAMS, N
 
+from mpidirect import CompositeError
+
 TEXTS = {
     "heat.py": "heat left in the rod: ",
     "matmul.py": "trace of the product: ",
@@ -65,3 +67,31 @@ def test_programs_run_again_and_one_after_the_other(dview):
     for result in results:
         result.get(30)
     assert [result.stdout[0] for result in results[:3]] == [result.stdout[0] for result in results[3:]]
+
+
+def test_a_program_may_end_as_programs_end(dview, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys\n"
+        "from mpi4py import MPI\n"
+        "def main():\n"
+        "    global total\n"
+        "    total = MPI.COMM_WORLD.allreduce(1)\n"
+        "    MPI.Finalize()\n"
+        "    return int(total != 4)\n"
+        "sys.exit(main())\n"
+    )
+    assert dview.run(program, block=True).successful()
+    assert dview.apply_async(lambda: comm.allreduce(total)).get(30) == [16] * N  # noqa: F821
+    program.write_text("import sys; sys.exit('no such case')")
+    with pytest.raises(CompositeError, match="SystemExit: no such case"):
+        dview.run(program, block=True)
+
+
+def test_a_program_imports_what_lies_beside_it(dview, tmp_path, monkeypatch):
+    (tmp_path / "grid_of_this_test.py").write_text("cells = 12")
+    (tmp_path / "program.py").write_text("import grid_of_this_test\ncells = grid_of_this_test.cells")
+    monkeypatch.chdir(tmp_path)
+    dview.run("program.py", block=True)
+    assert dview["cells"] == [12] * N
+    assert not any(dview.apply_sync(lambda place: place in __import__("sys").path, str(tmp_path)))

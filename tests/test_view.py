@@ -146,6 +146,16 @@ def test_block_and_targets_as_attributes_and_as_keywords(dview):
     assert dview.pull("rank", block=True) == [0, 2]
 
 
+@pytest.mark.parametrize(
+    ("targets", "ranks"),
+    [(np.array([0, 2]), [0, 2]), (np.array([1]), [1]), (slice(1, 3), [1, 2]), ("all", [0, 1, 2, 3])],
+)
+def test_targets_in_all_the_ways_that_they_are_typed(dview, targets, ranks):
+    dview.targets = targets
+    assert dview.apply_sync(lambda: rank) == ranks  # noqa: F821
+    assert len(dview) == len(ranks)
+
+
 def test_the_flag_of_a_call_lasts_for_that_call(dview):
     dview.block = False
     dview.apply_sync(lambda: 1)

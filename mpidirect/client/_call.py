@@ -185,12 +185,12 @@ class Call:
             evalue = f"{failure.evalue} ({self.mismatch})" if self.mismatch else failure.evalue
             return remote_error(EngineFailure(failure.ename, evalue, failure.traceback, info))
         try:
-            value = pickles.loads(frames)
+            value = pickles.loads_without_mpi(frames)
             return value if self._convert is None else self._convert(engine, value)
         except Exception as e:
             text = f"the result of engine {engine} can't be unpickled here: {type(e).__name__}: {e}"
             text += f" ({self.mismatch})" if self.mismatch else ""
-            return RemoteError("SerializationError", text, "", self.info(engine, self.method))
+            return RemoteError("SerializationError", text, "", self.info(engine, "apply"))
 
     def info(self, engine: int, method: str) -> dict[str, Any]:
         """What errors tell of an engine."""

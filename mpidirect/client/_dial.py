@@ -180,11 +180,12 @@ class Dialer:
                 continue  # what the controller sends before it has seen our hello, it sends again
             if monitor in ready:
                 event = recv_monitor_message(monitor)["event"]
-                raise (
-                    self._refused(address)
-                    if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH
-                    else self._unreached(address, "the connection is refused or closed at once")
-                )
+                if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                    raise self._refused(address)
+                why = "the connection is refused or closed at once"
+                if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:  # or a tunnel with nothing at its end
+                    why = "what listens there does not know these keys, which may be of an earlier cluster"
+                raise self._unreached(address, why)
             if left <= 0 or self.closing.is_set():
                 raise self._unreached(address, f"no answer came within {whole:.1f} s")
 

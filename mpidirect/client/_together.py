@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from ..errors import compact
 from ..wire.collective import Collective
+from ._chosen import is_one
 
 if TYPE_CHECKING:
     from .asyncresult import AsyncResult
@@ -55,7 +56,7 @@ class Together:
             if text is not None and kind != "barrier" and not (isinstance(text, str) and text.isidentifier()):
                 raise ValueError(f"{text!r} can't be a name on the engines: it is no Python identifier")
         root = _check_root(root, group)
-        single = hasattr(chosen, "__index__")
+        single = is_one(chosen)
         caller = _callers.setdefault(self.client, _Caller())
         with caller.order:
             number = next(caller.numbers)

@@ -16,6 +16,7 @@ from ..wire import connection_file, memory, messages
 from ..wire.connection_file import ConnectionInfo
 from . import _waiting
 from ._call import Call
+from ._chosen import is_one
 from ._connection import PATIENCE, Connection
 from ._control import Control
 from ._deadline import Deadline
@@ -135,7 +136,7 @@ class Client(Results, Control):
             ``block``, ``track``.
         """
         chosen = self._targets(targets)
-        return DirectView(self, chosen[0] if hasattr(targets, "__index__") else chosen, **flags)
+        return DirectView(self, chosen[0] if is_one(targets) else chosen, **flags)
 
     def _targets(self, targets: Any) -> list[int]:
         """Engine ids for what a user gives as targets."""
@@ -149,7 +150,7 @@ class Client(Results, Control):
             return ids
         if isinstance(targets, (bool, str)):
             raise TypeError(f"{targets!r} not valid str target, must be 'all'")
-        if isinstance(targets, int) or hasattr(targets, "__index__"):
+        if is_one(targets):
             return [self._existing(targets.__index__(), ids)]
         if isinstance(targets, slice):
             return ids[targets]
@@ -396,11 +397,20 @@ def _mismatch(theirs: str) -> str:
 def _info(given: Any, profile: str, contents: dict[str, Any], sshserver: str) -> ConnectionInfo:
     if isinstance(given, ConnectionInfo):
         return given
+    unknown = sorted(contents.keys() - set(ConnectionInfo.__struct_fields__))
+    if unknown:
+        raise TypeError(f"Client() has no option {unknown[0]!r}")
     if isinstance(given, dict) or contents:
         return connection_file.from_mapping({**(given or {}), **contents})
+    from ..profiles import find_connection_file, profile_names
+
     if given is not None:
-        return connection_file.read(Path(given).expanduser())
-    from ..profiles import find_connection_file
+        file = Path(given).expanduser()
+        if not file.is_file() and given in profile_names():
+            raise errors.ClusterNotFound(
+                f"There is no connection file {given}. For the profile:  Client(profile={given!r})"
+            )
+        return connection_file.read(file)
 
     try:
         return connection_file.read(find_connection_file(profile))

@@ -7,11 +7,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .. import partition
 from ..wire import pickles
 from . import _waiting
+from ._chosen import is_one
 from ._namespaces import Namespaces
 from ._output import ExecuteReply
 from .asyncresult import AsyncMapResult, AsyncResult
@@ -64,9 +63,10 @@ class DirectView(Namespaces, Collectives):
         return f"<{type(self).__name__} {text if len(text) <= 16 else text[:12] + '...]'}>"
 
     def __len__(self) -> int:
-        if isinstance(self.targets, int):
-            return 1
-        return len(self.client) if self.targets in ("all", None) else len(self.targets)
+        targets = self.targets
+        if targets is None or isinstance(targets, (str, slice)):
+            targets = self.client._targets(targets)
+        return 1 if is_one(targets) else len(targets)
 
     # -- flags ------------------------------------------------------------------------------------------
 
@@ -110,6 +110,7 @@ class DirectView(Namespaces, Collectives):
         convert: Callable[[int, Any], Any] | None = None,
         single: bool | None = None,
         gathers: bool = False,
+        label: str | None = None,
         **options: Any,
     ) -> AsyncResult:
         """Send one request; `own` gives the objects for each of a number of engines."""
@@ -120,8 +121,9 @@ class DirectView(Namespaces, Collectives):
         call = self.client._submit(op, method, engines, frames, parts, convert, gathers)
         self.history.append(call.id)
         if single is None:
-            single = isinstance(chosen, (int, np.integer))
-        result = kind(self.client, [call], method=method, single=single, label=self.label, **options)
+            single = is_one(chosen)
+        label = self.label if label is None else label
+        result = kind(self.client, [call], method=method, single=single, label=label, **options)
         if self.block if block is None else block:
             _waiting.wait(result)
         return result
@@ -175,7 +177,7 @@ class DirectView(Namespaces, Collectives):
         targets: Any = None,
         dist: str = "b",
         ordered: bool = True,
-        **_: Any,
+        label: str | None = None,
     ) -> Any:
         """The builtin `map`, over the engines: each gets a contiguous part of the sequences.
 
@@ -191,6 +193,8 @@ class DirectView(Namespaces, Collectives):
             Exceptions in the place of an engine's results instead of a `CompositeError`.
         ordered : bool
             Iterate over the results in their order, not as they arrive.
+        label : str, optional
+            A name for the call, kept in its metadata.
 
         Returns
         -------
@@ -218,6 +222,7 @@ class DirectView(Namespaces, Collectives):
             dist=dist,
             ordered=ordered,
             return_exceptions=return_exceptions,
+            label=label,
         )
         return self._result(result, block)
 
@@ -273,7 +278,12 @@ class DirectView(Namespaces, Collectives):
     # -- code -----------------------------------------------------------------------------------------------
 
     def execute(
-        self, code: str, silent: bool = True, targets: Any = None, block: bool | None = None
+        self,
+        code: str,
+        silent: bool = True,
+        targets: Any = None,
+        block: bool | None = None,
+        label: str | None = None,
     ) -> AsyncResult:
         """Run source code in the engines' namespaces.
 
@@ -283,6 +293,8 @@ class DirectView(Namespaces, Collectives):
             With IPython on the engines, magics and shell escapes as well.
         silent : bool
             Don't keep the value of the last line as a result, nor count the prompt.
+        label : str, optional
+            A name for the call, kept in its metadata.
 
         Returns
         -------
@@ -292,19 +304,32 @@ class DirectView(Namespaces, Collectives):
         if not isinstance(code, str):
             raise TypeError(f"code must be a string, not {type(code).__name__}")
         result = self._call(
-            "execute", "_execute", (code, silent), targets=targets, block=block, convert=ExecuteReply
+            "execute",
+            "_execute",
+            (code, silent),
+            targets=targets,
+            block=block,
+            convert=ExecuteReply,
+            label=label,
         )
         self._result(result, block)
         return result
 
-    def run(self, filename: str | Path, targets: Any = None, block: bool | None = None) -> AsyncResult:
+    def run(
+        self,
+        filename: str | Path,
+        targets: Any = None,
+        block: bool | None = None,
+        label: str | None = None,
+    ) -> AsyncResult:
         """Run a file of this machine on the engines, as ``__main__``, in their namespaces.
 
-        An mpi4py program runs unchanged: its ``MPI.COMM_WORLD`` is the engines' communicator.
+        An mpi4py program runs unchanged: its ``MPI.COMM_WORLD`` is the engines' communicator, it imports what
+        lies beside it, and when it ends with ``sys.exit(0)`` or ``MPI.Finalize()``, the engines go on.
         """
-        path = Path(filename).expanduser()
+        path = Path(filename).expanduser().absolute()
         source = path.read_text()
-        result = self._call("run", "run", (source, str(path), []), targets=targets, block=block)
+        result = self._call("run", "run", (source, str(path), []), targets=targets, block=block, label=label)
         self._result(result, block)
         return result
 

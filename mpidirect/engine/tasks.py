@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from .shared import map_shared
@@ -63,16 +65,34 @@ def execute(namespace: Namespace, shared: Any, own: Any) -> Any:
 def run_file(namespace: Namespace, shared: Any, own: Any) -> None:
     """Run a program whose text was sent, as ``__main__`` and in the namespace."""
     source, filename, argv = shared
-    before = sys.argv, namespace.get("__file__", _MISSING)
+    with _as_script(namespace, filename, argv):
+        try:
+            exec(compile(source, filename, "exec"), namespace)
+        except SystemExit as e:
+            if e.code not in (None, 0):  # else it is how a program says that all went well
+                raise
+
+
+@contextmanager
+def _as_script(namespace: Namespace, filename: str, argv: list[str]) -> Iterator[None]:
+    """What a program finds as if Python had been started with it."""
+    from mpi4py import MPI
+
+    place = str(Path(filename).parent)
+    before = sys.argv, namespace.get("__file__", _MISSING), MPI.Finalize
     sys.argv, namespace["__file__"] = [filename, *argv], filename
+    MPI.Finalize = lambda: None  # the engine needs MPI when the program has ended
+    sys.path.insert(0, place)
     try:
-        exec(compile(source, filename, "exec"), namespace)
+        yield
     finally:
-        sys.argv = before[0]
-        if before[1] is _MISSING:
+        sys.argv, file, MPI.Finalize = before
+        if place in sys.path:
+            sys.path.remove(place)
+        if file is _MISSING:
             namespace.pop("__file__", None)
         else:
-            namespace["__file__"] = before[1]
+            namespace["__file__"] = file
 
 
 def clear(namespace: Namespace, shared: Any, own: Any) -> None:
