@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     welcome = _welcome(place) if place else None  # first: MPI would wait for one that fails before
     spec = job_file.read(Path(argv[1]))
     MPI = _mpi(place)
-    world = MPI.COMM_WORLD
+    world, finalize = MPI.COMM_WORLD, MPI.Finalize
     if not place and world.size != spec.engines + 1:
         if world.rank == 0:
             print(_wrong_world(world.size, spec.engines + 1, MPI), file=sys.stderr, flush=True)
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
         log.exception("this rank fails")
         sys.stderr.flush()
         world.Abort(1)
-    _leave(MPI, clean)
+    _leave(finalize if clean else None)
     return 0
 
 
@@ -190,13 +190,13 @@ def _terminated(signum: int, frame: Any) -> None:
     raise _Terminated
 
 
-def _leave(MPI: Any, clean: bool) -> None:
-    """End this process in a bounded time; MPI_Finalize hangs now and then after a failure."""
+def _leave(finalize: Callable[[], None] | None) -> None:
+    """End this process in a bounded time; without MPI_Finalize after a failure, when it may hang."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.dump_traceback_later(LEAVING, exit=True)
     atexit._run_exitfuncs()
-    if clean:
-        MPI.Finalize()
+    if finalize is not None:
+        finalize()
     sys.stdout.flush()
     sys.stderr.flush()
     leave_in_order()

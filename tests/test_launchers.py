@@ -234,6 +234,11 @@ def test_what_can_not_run_is_told(workshop):
 # mpiexec
 
 
+def test_a_python_that_is_not_there_is_told(local):
+    with pytest.raises(LaunchError, match="'/no/such/python' is not a Python here"):
+        local.launcher(python="/no/such/python").start()
+
+
 @pytest.fixture
 def local(tmp_path):
     shop = Workshop(tmp_path, "mpiexec")

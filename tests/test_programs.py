@@ -82,6 +82,7 @@ def test_a_program_may_end_as_programs_end(dview, tmp_path):
         "sys.exit(main())\n"
     )
     assert dview.run(program, block=True).successful()
+    dview.execute("MPI.Finalize()", block=True)
     assert dview.apply_async(lambda: comm.allreduce(total)).get(30) == [16] * N  # noqa: F821
     program.write_text("import sys; sys.exit('no such case')")
     with pytest.raises(CompositeError, match="SystemExit: no such case"):

@@ -229,8 +229,13 @@ def begin(engines: MPI.Intracomm, ids: list[int], mixin: type[Watched], epoch: i
     _handles.append(MPI.COMM_WORLD)
     _handles.append(here.world)
     MPI.COMM_WORLD = here.world  # type: ignore[misc]
+    MPI.Finalize = _nothing
     install(engines, ids, epoch)
     return here.world
+
+
+def _nothing() -> None:
+    """In the place of ``MPI.Finalize``: programs end by it, and the engine needs MPI afterwards."""
 
 
 _handles: list[MPI.Comm] = []

@@ -76,17 +76,14 @@ def run_file(namespace: Namespace, shared: Any, own: Any) -> None:
 @contextmanager
 def _as_script(namespace: Namespace, filename: str, argv: list[str]) -> Iterator[None]:
     """What a program finds as if Python had been started with it."""
-    from mpi4py import MPI
-
     place = str(Path(filename).parent)
-    before = sys.argv, namespace.get("__file__", _MISSING), MPI.Finalize
+    before = sys.argv, namespace.get("__file__", _MISSING)
     sys.argv, namespace["__file__"] = [filename, *argv], filename
-    MPI.Finalize = lambda: None  # the engine needs MPI when the program has ended
     sys.path.insert(0, place)
     try:
         yield
     finally:
-        sys.argv, file, MPI.Finalize = before
+        sys.argv, file = before
         if place in sys.path:
             sys.path.remove(place)
         if file is _MISSING:

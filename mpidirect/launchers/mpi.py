@@ -100,6 +100,8 @@ def ranks(job: Job, settings: Mapping[str, Any], elsewhere: bool = False) -> tup
         When there is no such command.
     """
     python, said = settings["python"], settings["mpiexec"]
+    if python and not elsewhere and shutil.which(python) is None:
+        raise LaunchError(f"{python!r} is not a Python here: correct the setting 'python', or leave it out.")
     try:
         starter, *arguments = find_mpiexec(said, python)
         kind = flavour(starter)
