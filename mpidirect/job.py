@@ -132,9 +132,10 @@ def _engine(world: Any, tolerance: Any) -> bool:
     from .engine.spawning import Welcome
 
     welcome = Welcome(world.private.bcast(None), tolerance)
+    recovery = _recovery(world, range(world.engines.size), welcome, 0)
     engine = world.engines.rank
     with connect(welcome.invitation, engine) as (tasks, control):
-        return _work(engine, world, range(world.engines.size), 0, welcome, tasks, control)
+        return _work(engine, world, recovery, welcome, tasks, control)
 
 
 def _new_engine(engine: int, welcome: Any) -> bool:
@@ -144,6 +145,7 @@ def _new_engine(engine: int, welcome: Any) -> bool:
     from . import world as worlds
     from .engine import spawning
     from .engine.connect import connect
+    from .wire import messages
 
     with connect(welcome.invitation, engine) as (tasks, control):
         order = spawning.asked_in(tasks)
@@ -152,33 +154,35 @@ def _new_engine(engine: int, welcome: Any) -> bool:
             return False
         faulthandler.dump_traceback_later(JOINING, exit=True)
         world = worlds.grown(MPI.COMM_WORLD, order.port, engine + 1, arriving=True)
-        return _work(engine, world, order.engines, order.epoch, welcome, tasks, control)
+        recovery = _recovery(world, order.engines, welcome, order.epoch)
+        faulthandler.cancel_dump_traceback_later()
+        tasks.put([messages.encode(messages.Repaired(order.epoch))], wait=True)
+        return _work(engine, world, recovery, welcome, tasks, control)
 
 
-def _work(
-    engine: int, world: Any, engines: Sequence[int], epoch: int, welcome: Any, tasks: Any, control: Any
-) -> bool:
-    """Be an engine, one of these, until the end."""
-    from mpi4py import MPI
-
+def _recovery(world: Any, engines: Sequence[int], welcome: Any, epoch: int) -> Any:
+    """Make what engines have together; they all do it."""
     from .engine import groups
-    from .engine.control import Control
-    from .engine.engine import Engine
     from .engine.recovery import Recovery
-    from .engine.spawning import Spawner
-    from .wire import messages
 
     groups.begin(world.engines, engines)
-    recovery = Recovery(world, engines, welcome.tolerance.revokes, epoch)
+    return Recovery(world, engines, welcome.tolerance.revokes, epoch)
+
+
+def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, control: Any) -> bool:
+    """Be an engine until the end."""
+    from mpi4py import MPI
+
+    from .engine.control import Control
+    from .engine.engine import Engine
+    from .engine.spawning import Spawner
+
     names = {"comm": recovery.comm, "rank": recovery.comm.rank, "size": recovery.comm.size, "MPI": MPI}
     spawner = Spawner(Parent().command(), welcome)
     working = Engine(engine, world, recovery, spawner, tasks, names)
     Control(working, control).start()
-    if epoch:
-        faulthandler.cancel_dump_traceback_later()
-        tasks.put([messages.encode(messages.Repaired(epoch))], wait=True)
     working.run()
-    return recovery.untouched
+    return bool(recovery.untouched)
 
 
 class _Terminated(BaseException):
