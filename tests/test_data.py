@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -246,6 +248,21 @@ def test_memory_stays_flat_over_many_pushes(view):
         view["z"] = array
     after = resident(pids)
     assert all(late < early + 60 for early, late in zip(before, after, strict=True)), (before, after)
+
+
+def test_a_result_that_nobody_holds_is_gone_at_once(view):
+    """Not when Python looks for cycles next: it counts objects, and a few arrays can fill the memory."""
+    view["z"] = np.zeros(BIG)
+    gc.disable()
+    try:
+        for ask in (view.pull, view.gather):
+            result = ask("z", block=False)
+            result.get()
+            gone = weakref.ref(result)
+            del result
+            assert gone() is None
+    finally:
+        gc.enable()
 
 
 @interactive
