@@ -15,6 +15,7 @@ import pytest
 
 from mpidirect import Client, interactive
 from mpidirect.client._bulk import Remote
+from mpidirect.errors import CompositeError
 from mpidirect.wire import connection_file, memory, messages
 
 BIG = 3 * messages.CHUNK // 8 + 17  # float64 items: several chunks, the last one short
@@ -122,6 +123,16 @@ def test_parts_of_different_dtypes_are_gathered_as_numpy_joins_them(view):
     for target, part in enumerate(parts):
         view.push({"odd": part}, targets=target)
     assert same(np.concatenate(parts), view.gather("odd"))
+
+
+@pytest.mark.parametrize("length", [3, BIG])
+def test_a_gather_ends_when_the_last_engine_to_answer_fails(view, length):
+    view["part"] = np.zeros(length)
+    view.client[2].execute("import time; time.sleep(0.3); del part", block=False)
+    gathered = view.gather("part", block=False)
+    with pytest.raises(CompositeError, match="name 'part' is not defined") as failed:
+        gathered.get(10)
+    assert len(failed.value.elist) == 1
 
 
 def test_arguments_and_results_in_bulk(view):
