@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain, pairwise
 from typing import Any
 
@@ -69,7 +71,7 @@ def as_sequence(obj: Any) -> Any:
             )
         return obj
     if (
-        isinstance(obj, (set, frozenset, dict))
+        isinstance(obj, (Set, Mapping, deque))
         or not hasattr(obj, "__getitem__")
         or not hasattr(obj, "__len__")
     ):
@@ -92,28 +94,33 @@ def _listed(part: Any) -> Any:
 
 
 def join(parts: Sequence[Any], dist: str = "b", whole: np.ndarray | None = None) -> Any:
-    """Put parts together again: arrays to an array, lists and tuples to a list; else the parts as they are.
+    """Put parts together again: arrays to an array, lists and tuples to a list, pandas objects to one.
 
-    `whole`, if it is given, is the memory in which the parts' contents lie end to end.
+    Anything else is returned as it is, in a list.  `whole`, if it is given, is the memory in which the parts'
+    contents lie end to end.
     """
     if not parts:
         return []
-    first = parts[0]
-    if isinstance(first, np.ndarray) and all(isinstance(part, np.ndarray) for part in parts):
+    if all(isinstance(part, np.ndarray) for part in parts):
         found = None if dist == "r" or whole is None else _adjoining(parts, whole)
         return _join_arrays(parts, dist) if found is None else found
-    if dist == "r" and all(isinstance(part, (list, tuple)) for part in parts):
-        length = sum(map(len, parts))
-        return [parts[k % len(parts)][k // len(parts)] for k in range(length)]
-    if isinstance(first, (list, tuple, range)):
-        return list(chain.from_iterable(parts))
-    if isinstance(first, (str, bytes, bytearray)) and all(isinstance(part, type(first)) for part in parts):
-        return list(parts)
-    if hasattr(first, "iloc"):
-        import pandas
-
-        return pandas.concat(parts)
+    if all(isinstance(part, (list, tuple, range)) for part in parts):
+        items = list(chain.from_iterable(parts))
+        return [items[k] for k in _turns(len(items), len(parts))] if dist == "r" else items
+    pandas = sys.modules.get("pandas")  # who has parts of it has imported it
+    if pandas is not None:
+        if all(isinstance(part, (pandas.DataFrame, pandas.Series)) for part in parts):
+            table = pandas.concat(parts)
+            return table.iloc[_turns(len(table), len(parts))] if dist == "r" else table
+        if all(isinstance(part, pandas.Index) for part in parts):
+            index = parts[0].append(list(parts[1:]))
+            return index[_turns(len(index), len(parts))] if dist == "r" else index
     return list(parts)
+
+
+def _turns(length: int, parts: int) -> np.ndarray:
+    """Where the items that were dealt out round robin are when the parts lie end to end."""
+    return np.argsort(np.concatenate([np.arange(k, length, parts) for k in range(parts)]))
 
 
 def _adjoining(parts: Sequence[np.ndarray], whole: np.ndarray) -> np.ndarray | None:
@@ -140,9 +147,6 @@ def _join_arrays(parts: Sequence[np.ndarray], dist: str) -> np.ndarray:
     if any(part.ndim == 0 for part in parts):
         return np.asarray(parts)
     whole = concatenate(parts)
-    if dist == "r":
-        order = np.concatenate([np.arange(k, len(whole), len(parts)) for k in range(len(parts))])
-        result = np.empty_like(whole)
-        result[order] = whole
-        return result
-    return whole
+    if all(part.dtype == parts[0].dtype for part in parts):
+        whole = whole.astype(parts[0].dtype, copy=False)  # numpy joins in the machine's byte order
+    return whole[_turns(len(whole), len(parts))] if dist == "r" else whole

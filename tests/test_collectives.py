@@ -370,6 +370,8 @@ def test_the_client_refuses_what_is_wrong_everywhere(view):
         view.redistribute("x", "odd")
     with pytest.raises(ValueError, match="negative"):
         view.redistribute("x", [-1, 2, 0, 0])
+    with pytest.raises(TypeError, match="counts must be a sequence of int"):
+        view.redistribute("x", [1.5, 0.5, 0, 0])
 
 
 # -- the order of things, and leaving -------------------------------------------------------------------

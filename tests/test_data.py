@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ import pytest
 
 from mpidirect import Client, interactive
 from mpidirect.client._bulk import Remote
+from mpidirect.errors import CompositeError
 from mpidirect.wire import connection_file, memory, messages
 
 BIG = 3 * messages.CHUNK // 8 + 17  # float64 items: several chunks, the last one short
@@ -120,6 +123,16 @@ def test_parts_of_different_dtypes_are_gathered_as_numpy_joins_them(view):
     for target, part in enumerate(parts):
         view.push({"odd": part}, targets=target)
     assert same(np.concatenate(parts), view.gather("odd"))
+
+
+@pytest.mark.parametrize("length", [3, BIG])
+def test_a_gather_ends_when_the_last_engine_to_answer_fails(view, length):
+    view["part"] = np.zeros(length)
+    view.client[2].execute("import time; time.sleep(0.3); del part", block=False)
+    gathered = view.gather("part", block=False)
+    with pytest.raises(CompositeError, match="name 'part' is not defined") as failed:
+        gathered.get(10)
+    assert len(failed.value.elist) == 1
 
 
 def test_arguments_and_results_in_bulk(view):
@@ -246,6 +259,21 @@ def test_memory_stays_flat_over_many_pushes(view):
         view["z"] = array
     after = resident(pids)
     assert all(late < early + 60 for early, late in zip(before, after, strict=True)), (before, after)
+
+
+def test_a_result_that_nobody_holds_is_gone_at_once(view):
+    """Not when Python looks for cycles next: it counts objects, and a few arrays can fill the memory."""
+    view["z"] = np.zeros(BIG)
+    gc.disable()
+    try:
+        for ask in (view.pull, view.gather):
+            result = ask("z", block=False)
+            result.get()
+            gone = weakref.ref(result)
+            del result
+            assert gone() is None
+    finally:
+        gc.enable()
 
 
 @interactive

@@ -339,6 +339,25 @@ def test_ctrl_c_in_mpi(engines):
     comm_works(engines)
 
 
+def test_ctrl_c_in_a_collective_of_the_view(engines):
+    press(0.3)
+    with pytest.raises(KeyboardInterrupt, match=": interrupted"):
+        engines.allreduce("rank", lambda a, b: __import__("time").sleep(60), out="none", block=True)
+    comm_works(engines)
+
+
+def test_ctrl_c_during_imports(engines, tmp_path, monkeypatch):
+    (tmp_path / "slow_there.py").write_text(
+        "import sys, time; time.sleep(60 if 'mpi4py' in sys.modules else 0)"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    engines.apply(lambda path: __import__("sys").path.insert(0, path), str(tmp_path)).get(WITHIN)
+    press(1.0)
+    with pytest.raises(KeyboardInterrupt, match="engines 0-3: interrupted"), engines.sync_imports(quiet=True):
+        import slow_there  # noqa: F401
+    engines.apply(lambda path: __import__("sys").path.remove(path), str(tmp_path)).get(WITHIN)
+
+
 def test_a_second_ctrl_c_leaves_them_running(engines):
     rc = engines.client
     press(0.3, 0.3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import UserDict, deque
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,17 @@ def test_blocks_and_round_robin():
     assert split((1, 2, 3), 2) == [(1, 2), (3,)]
 
 
-@pytest.mark.parametrize("lazy", [iter([1, 2, 3]), {1: 0, 2: 0, 3: 0}, {1, 2, 3}, (x for x in (1, 2, 3))])
+@pytest.mark.parametrize(
+    "lazy",
+    [
+        iter([1, 2, 3]),
+        {1: 0, 2: 0, 3: 0},
+        {1, 2, 3},
+        (x for x in (1, 2, 3)),
+        deque([1, 2, 3]),
+        UserDict({1: 0, 2: 0, 3: 0}),
+    ],
+)
 def test_what_can_only_be_iterated_over_is_read_first(lazy):
     assert split(lazy, 2) == [[1, 2], [3]]
 
@@ -62,10 +73,13 @@ def test_arrays_are_cut_along_the_first_axis_without_a_copy():
     np.testing.assert_array_equal(join(split(array, 3, "r"), "r"), array)
 
 
-@pytest.mark.parametrize("dtype", ["f4", "i8", "c16", "S3", "O", [("a", "i4"), ("b", "f8")], "M8[D]"])
-def test_arrays_keep_their_types(dtype):
+@pytest.mark.parametrize("dist", ["b", "r"])
+@pytest.mark.parametrize(
+    "dtype", ["f4", "i8", "c16", "S3", "O", [("a", "i4"), ("b", "f8")], "M8[D]", ">f8", [("a", ">i4")]]
+)
+def test_arrays_keep_their_types(dtype, dist):
     array = np.zeros(7, dtype)
-    again = join(split(array, 3))
+    again = join(split(array, 3, dist), dist)
     assert again.dtype == array.dtype
     assert len(again) == 7
 
@@ -83,18 +97,21 @@ def test_empty_parts_do_not_change_the_type():
     assert join([]) == []
 
 
-def test_pandas():
-    frame = pd.DataFrame({"a": range(5), "b": list("vwxyz")})
-    parts = split(frame, 2)
+@pytest.mark.parametrize("dist", ["b", "r"])
+def test_pandas(dist):
+    frame = pd.DataFrame({"a": range(5), "b": list("vwxyz")}, index=list("edcba"))
+    parts = split(frame, 2, dist)
     assert [len(part) for part in parts] == [3, 2]
-    pd.testing.assert_frame_equal(join(parts), frame)
-    pd.testing.assert_series_equal(join(split(frame["a"], 3)), frame["a"])
+    pd.testing.assert_frame_equal(join(parts, dist), frame)
+    pd.testing.assert_series_equal(join(split(frame["a"], 3, dist), dist), frame["a"])
+    pd.testing.assert_index_equal(join(split(frame.index, 3, dist), dist), frame.index)
 
 
 def test_parts_that_are_no_sequences_become_a_list():
     assert join([1, 2, None]) == [1, 2, None]
     assert join(["a", "b"]) == ["a", "b"]
     assert join([{"a": 1}, {"b": 2}]) == [{"a": 1}, {"b": 2}]
+    assert join([[0, 1], 2, 3]) == [[0, 1], 2, 3]  # five items over four engines with flatten, for example
     np.testing.assert_array_equal(join([np.array(1), np.array(2)]), [1, 2])
 
 

@@ -83,12 +83,12 @@ class Call:
         """An engine has answered."""
         if reply.engine in self.replies or (self._expected and reply.engine not in self._expected):
             return
-        if not self._gathers or reply.status != "ok":
+        if self._gathers and reply.status == "ok":
+            self._waiting.append((reply, frames))
+        else:
             self._read(reply, frames)
-            return
-        self._waiting.append((reply, frames))
-        if len(self._waiting) + len(self.replies) == len(self.targets):
-            self._gather()
+        if self._waiting and len(self._waiting) + len(self.replies) == len(self.targets):
+            self._gather()  # whoever was the last: the others wait for one that failed as well
 
     def _gather(self) -> None:
         """Read all answers, their bulk end to end in the order of the targets."""

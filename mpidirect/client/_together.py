@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from ..errors import compact
 from ..wire.collective import Collective
+from . import _waiting
 from ._chosen import is_one
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Together:
             result = self._call("collective", kind, tuple(ask), targets=group, block=False, single=single)
         for call in result._calls:
             call.together = True
+        if self.block if block is None else block:
+            _waiting.wait(result)
         return self._result(result, block)
 
 

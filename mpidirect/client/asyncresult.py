@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, InvalidStateError
 from copy import copy
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,6 @@ class AsyncResult(Known, Future):
         targets: Sequence[int] | None = None,
         single: bool = False,
         return_exceptions: bool = False,
-        finish: Callable[[list[Any]], Any] | None = None,
         label: str | None = None,
     ) -> None:
         super().__init__()
@@ -57,7 +56,6 @@ class AsyncResult(Known, Future):
         self._slots = [(c, e) for c in self._calls for e in c.targets if wanted is None or e in wanted]
         self._single = single and len(self._slots) == 1
         self._return_exceptions = return_exceptions
-        self._finish = finish
         self._label = label
         self._final: list[Any] = []
         self._ready = False  # the future's own state, without its lock
@@ -186,14 +184,15 @@ class AsyncResult(Known, Future):
     def _value(self, return_exceptions: bool) -> Any:
         if not self._final or return_exceptions != self._return_exceptions:
             values = self._values()
-            if self._single:
-                final = values[0]
-            else:
-                final = values if self._finish is None else self._finish(values)
+            final = values[0] if self._single else self._finish(values)
             if return_exceptions != self._return_exceptions:
                 return final
             self._final = [final]
         return self._final[0]
+
+    def _finish(self, values: list[Any]) -> Any:
+        """The value, of the engines' values."""
+        return values
 
     def _failure(self, values: Sequence[Any]) -> MPIDirectError | None:
         """The exception for those of `values` that are exceptions: a new one each time that it is raised."""
@@ -388,9 +387,10 @@ class AsyncMapResult(AsyncResult):
     def __init__(self, *args: Any, dist: str = "b", ordered: bool = True, **kwargs: Any) -> None:
         self._dist = dist
         self.ordered = ordered
-        super().__init__(*args, finish=self._join, **kwargs)
+        super().__init__(*args, **kwargs)
 
-    def _join(self, values: list[Any]) -> Any:
+    def _finish(self, values: list[Any]) -> Any:
+        """One sequence, of the engines' parts."""
         if self._return_exceptions:
             values = [[v] if isinstance(v, RemoteError) else v for v in values]
         whole = self._calls[0].whole if len(self._calls) == 1 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -208,7 +209,10 @@ class Collectives(Reductions):
 def _counts(counts: Sequence[int] | None) -> list[int] | None:
     if counts is None:
         return None
-    numbers = [count.__index__() for count in counts]
+    try:
+        numbers = [operator.index(count) for count in counts]
+    except TypeError:
+        raise TypeError(f"counts must be a sequence of int, not {counts!r}") from None
     if any(number < 0 for number in numbers):
         raise ValueError(f"counts can't be negative: {numbers}")
     return numbers

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..dependency import Reference
+from . import _waiting
 
 if TYPE_CHECKING:
     from .view import DirectView
@@ -55,6 +56,7 @@ class everywhere:
         self.block = None
         if error is None:
             for result in self._results:
+                _waiting.wait(result)
                 result.get()
 
     def imported(self, statement: _Statement) -> None:
