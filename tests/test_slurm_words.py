@@ -98,7 +98,19 @@ def test_a_template_is_filled(login_node):
         ("JobState=PENDING Reason=AssocMaxCpuPerJobLimit", JobState.PENDING, True, "limit on one job"),
         ("JobState=COMPLETING Reason=TimeLimit NodeList=n1", JobState.RUNNING, False, "walltime"),
         ("JobState=PREEMPTED Reason=None ExitCode=0:0", JobState.ENDED, False, "preempted"),
+        (
+            "JobState=PENDING Reason=Nodes_are_DOWN,_DRAINED",
+            JobState.PENDING,
+            False,
+            "Nodes are DOWN, DRAINED",
+        ),
         ("JobState=FAILED Reason=NonZeroExitCode ExitCode=0:9", JobState.ENDED, False, "signal 9"),
+        (
+            "JobState=FAILED Reason=RaisedSignal:53 ExitCode=0:53",
+            JobState.ENDED,
+            False,
+            "can't write its output",
+        ),
         ("JobState=COMPLETED Reason=None ExitCode=0:0", JobState.ENDED, False, "by itself"),
     ],
 )
