@@ -51,12 +51,23 @@ def ends() -> float:
             return float(os.environ[variable])
         except (KeyError, ValueError):
             continue
+    return ends_now(0.0)
+
+
+def ends_now(known: float) -> float:
+    """The same, as the scheduler says it now: it may have been moved since the job began.
+
+    Parameters
+    ----------
+    known : float
+        What is known already: returned if the scheduler does not answer.
+    """
     launcher, job = enclosing()
     if not launcher:
-        return 0.0
+        return known
     from .launchers import launcher_class
 
     here = launcher_class(launcher).of(job)
     here.patience = 5.0
     left = here.state().left
-    return 0.0 if left is None else time.time() + left
+    return known if left is None else time.time() + left

@@ -221,30 +221,26 @@ class CompositeError(MPIDirectError):
     def __str__(self) -> str:
         return "\n".join([self.msg, *self._summary()])
 
-    def _summary(self) -> list[str]:
-        """A line per engine; beyond `tb_limit`, a line per distinct error."""
-        lines = [_line(failure) for failure in self.elist[: self.tb_limit]]
-        rest: dict[tuple[str, str], list[Any]] = {}
-        for failure in self.elist[self.tb_limit :]:
-            rest.setdefault((failure.ename, failure.evalue), []).append(failure)
-        for (ename, evalue), failures in rest.items():
-            if len(failures) == 1:
-                lines.append(_line(failures[0]))
-            else:
-                engines = compact([f.engine_info.get("engine_id", "?") for f in failures])
-                method = failures[0].engine_info.get("method", "apply")
-                lines.append(f"[{engines}:{method}]: {ename}: {evalue} ({len(failures)} engines)")
-        return lines
+    def _summary(self, skipped: int = 0) -> list[str]:
+        """A line per engine; beyond `tb_limit`, or of several lines, a text per distinct error."""
+        groups: dict[Any, list[EngineFailure]] = {}
+        for k, failure in enumerate(self.elist[skipped:], skipped):
+            apart = k < self.tb_limit and "\n" not in failure.evalue
+            groups.setdefault(k if apart else (failure.ename, failure.evalue), []).append(failure)
+        return [_line(failures) for failures in groups.values()]
 
     def render_traceback(self, excid: int | None = None) -> list[str]:
         """The tracebacks as lines: all (the first `tb_limit`), or that of entry `excid`."""
         chosen = self.elist[: self.tb_limit] if excid is None else [self._entry(excid)]
+        if not any(failure.traceback for failure in chosen):  # as when the cluster is gone
+            texts = self._summary() if excid is None else [_line(chosen)]
+            return [*"\n".join(texts).splitlines(), "", f"{type(self).__name__}: {self.msg}"]
         lines: list[str] = []
         for failure in chosen:
             lines.append(engine_label(failure.engine_info))
-            lines.extend((failure.traceback or "No traceback available").splitlines())
+            lines.extend((failure.traceback or f"{failure.ename}: {failure.evalue}").splitlines())
             lines.append("")
-        hidden = self._summary()[len(chosen) :] if excid is None else []
+        hidden = self._summary(len(chosen)) if excid is None else []
         return lines + hidden + ([f"{type(self).__name__}: {self.msg}"] if hidden else [])
 
     def print_tracebacks(self, excid: int | None = None) -> None:
@@ -265,8 +261,15 @@ class CompositeError(MPIDirectError):
             raise IndexError(f"an exception with index {excid} does not exist") from None
 
 
-def _line(failure: EngineFailure) -> str:
-    return f"{engine_label(failure.engine_info)}{failure.ename}: {failure.evalue}"
+def _line(failures: Sequence[EngineFailure]) -> str:
+    """What one engine, or several alike, failed with."""
+    first = failures[0]
+    said = f"{first.ename}: {first.evalue}"
+    if len(failures) == 1:
+        return f"{engine_label(first.engine_info)}{said}"
+    engines = compact([f.engine_info.get("engine_id", "?") for f in failures])
+    count = "" if "\n" in said else f" ({len(failures)} engines)"
+    return f"[{engines}:{first.engine_info.get('method', 'apply')}]: {said}{count}"
 
 
 def compact(ids: Sequence[Any]) -> str:

@@ -312,6 +312,16 @@ def test_different_errors_are_not():
     assert str(composite(6, differ=True)).splitlines()[-1] == "[5:apply]: ValueError: bad 5"
 
 
+def test_the_end_of_the_cluster_is_told_once_and_where_there_are_no_tracebacks():
+    told = "its walltime was over.\n\n==> job.log <==\nlast words"
+    entries = [("ControllerLost", told, "", {"engine_id": k, "method": "apply"}) for k in range(3)]
+    error = CompositeError("message", entries)
+    assert str(error) == f"message\n[0-2:apply]: ControllerLost: {told}"
+    shown = "\n".join(error.render_traceback())  # by IPython
+    assert shown == f"[0-2:apply]: ControllerLost: {told}\n\nCompositeError: message"
+    assert error.render_traceback(1)[0] == "[1:apply]: ControllerLost: its walltime was over."
+
+
 @pytest.mark.parametrize("error", [composite(3), RemoteError("E", "v", "tb", {"engine_id": 1})])
 def test_errors_can_be_pickled(error):
     again = pickle.loads(pickle.dumps(error))

@@ -1,11 +1,15 @@
 """What Slurm is asked for, and how its answers are understood."""
 
+import time
+
 import pytest
+from schedulers.login import command
 from schedulers.slurm import SLURM
 
-from mpidirect import Cluster, errors
+from mpidirect import Cluster, allocation, errors, launching
 from mpidirect.launchers.base import JobState
 from mpidirect.launchers.slurm import _understood
+from mpidirect.profiles import ClusterRecord, Profile
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -98,10 +102,44 @@ def test_a_template_is_filled(login_node):
         ("JobState=PENDING Reason=AssocMaxCpuPerJobLimit", JobState.PENDING, True, "limit on one job"),
         ("JobState=COMPLETING Reason=TimeLimit NodeList=n1", JobState.RUNNING, False, "walltime"),
         ("JobState=PREEMPTED Reason=None ExitCode=0:0", JobState.ENDED, False, "preempted"),
+        (
+            "JobState=PENDING Reason=Nodes_are_DOWN,_DRAINED",
+            JobState.PENDING,
+            False,
+            "Nodes are DOWN, DRAINED",
+        ),
         ("JobState=FAILED Reason=NonZeroExitCode ExitCode=0:9", JobState.ENDED, False, "signal 9"),
+        (
+            "JobState=FAILED Reason=RaisedSignal:53 ExitCode=0:53",
+            JobState.ENDED,
+            False,
+            "can't write its output",
+        ),
         ("JobState=COMPLETED Reason=None ExitCode=0:0", JobState.ENDED, False, "by itself"),
     ],
 )
 def test_what_slurm_says_is_understood(text, state, hopeless, words):
     status = _understood(text)
     assert (status.state, status.hopeless) == (state, hopeless) and words in status.reason
+
+
+def test_an_end_that_was_moved_is_asked_for(login_node, monkeypatch):
+    """Slurm tells a job's processes of its end only once, in their environment."""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_JOB_END_TIME", "1000")
+    assert allocation.ends() == 1000
+    moved = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 600))
+    command(login_node, "scontrol", f"echo JobId=7 JobState=RUNNING EndTime={moved}")
+    assert 590 < allocation.ends_now(1000) - time.time() <= 600
+    command(login_node, "scontrol", "echo Unable to contact slurm controller >&2; exit 1")
+    assert allocation.ends_now(1000) == 1000
+
+
+def test_of_a_job_that_still_ends_it_is_told_who_will_know_more(login_node):
+    command(login_node, "scontrol", "echo JobId=7 JobState=COMPLETING Reason=None NodeList=n1")
+    record = ClusterRecord(
+        cluster="one", launcher="slurm", engines=2, host="vm", started=time.time(), handle={"id": "7"}
+    )
+    Profile().create().remember(record)
+    told = launching.epitaph("", "one", 0.2)
+    assert told.startswith("of its job 7: it ends; 'mpidirect status' will tell how it ended.")

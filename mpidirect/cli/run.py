@@ -107,7 +107,7 @@ def _wait(process: subprocess.Popen[bytes], margin: float) -> None:
     while process.poll() is None:
         time.sleep(0.05)
         if time.monotonic() > asked + ASK_AGAIN:
-            ends, asked = allocation.ends(), time.monotonic()
+            ends, asked = allocation.ends_now(ends), time.monotonic()
         if ends and time.time() > ends - margin:
             click.echo(f"mpidirect: the walltime ends in {max(0, ends - time.time()):.0f} s.", err=True)
             raise _Ended

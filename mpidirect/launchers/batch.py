@@ -228,7 +228,7 @@ class BatchLauncher(Launcher):
             raise LaunchError(
                 f"{self.scheduler} refused the job: {err.strip() or out.strip() or 'no reason given'}\n"
                 f"  (exit code {process.returncode} of {shlex.join(command)})\n"
-                "What is asked of it:  mpidirect script"
+                "What is asked of it:  mpidirect script, with the same options"
             )
         self.handle = {"id": self.read_id(out)}
         return self.handle

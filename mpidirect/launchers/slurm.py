@@ -49,6 +49,7 @@ _HOPELESS = {
     "QOSNotAllowed": "its quality of service may not use the partition (--qos, --partition)",
     "QOSTimeLimit": "its walltime is longer than its quality of service allows (--walltime, --qos)",
 }
+_NO_OUTPUT = "53"  # what Slurm calls a signal when a node can't write the job's output
 _LIMIT = re.compile(r"(QOS|Assoc)\w*(PerJob|PerNode|WallDuration|MinCpu|MinGRES|MinMemory)\w*")
 
 
@@ -174,7 +175,7 @@ def _pending(reason: str, start: str) -> JobStatus:
         "Resources": "no free nodes",
         "Priority": "others come first",
     }
-    said = words.get(reason, reason)
+    said = words.get(reason, reason.replace("_", " "))  # on one line Slurm writes them so
     left = _until(start)
     if left is not None and left > 60:
         said += f", expected to start at {start.replace('T', ' ')}"
@@ -185,7 +186,9 @@ def _ended(state: str, code: str, hosts: str = "") -> JobStatus:
     """A job that has ended; `code` is ``EXIT:SIGNAL``."""
     reason = _ENDED.get(state, "it ended")
     exit_code, _, signum = code.partition(":")
-    if state == "FAILED":
+    if state == "FAILED" and signum == _NO_OUTPUT:
+        reason += ": its node can't write its output, which must be on a file system that the nodes share"
+    elif state == "FAILED":
         reason += f" by signal {signum}" if signum not in ("", "0") else f" with exit code {exit_code}"
     elif state != "COMPLETED":
         reason += f" (Slurm says {state})"
