@@ -55,6 +55,8 @@ def main(argv: list[str]) -> int:
     except Exception:
         log.exception("this rank fails")
         sys.stderr.flush()
+        if place:
+            os._exit(1)  # the others go on without
         world.Abort(1)
     _leave(finalize if clean else None)
     return 0
