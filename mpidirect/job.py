@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .errors import MPIDirectError
 from .parent import PLACE, Parent, leave_in_order
 from .wire import job_file
 
@@ -52,8 +53,9 @@ def main(argv: list[str]) -> int:
             clean = _new_engine(place - 1, welcome)
         else:
             clean = _engine(worlds.split(), tolerance)
-    except Exception:
-        log.exception("this rank fails")
+    except Exception as e:
+        # what is told on purpose needs no traceback
+        log.error("this rank fails: %s", e, exc_info=not isinstance(e, MPIDirectError))
         sys.stderr.flush()
         if place:
             os._exit(1)  # the others go on without
@@ -192,6 +194,8 @@ class _Terminated(BaseException):
 
 
 def _terminated(signum: int, frame: Any) -> None:
+    for again in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(again, signal.SIG_IGN)  # once is enough, and what is left to do must be done
     log.info("terminated by signal %d", signum)
     raise _Terminated
 

@@ -138,6 +138,28 @@ def test_busy_survivors_are_not_disturbed(start):
     assert rc[0]["done"] == 1
 
 
+def test_one_that_is_frozen_is_ended(start):
+    """Its connection is lost as if it were dead, but MPI would wait for it."""
+    n = 3
+    _, rc = start(n)
+    rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
+    os.kill(rc._engines[1].pid, signal.SIGSTOP)
+    deadline = time.monotonic() + 60
+    while 1 in rc.ids and time.monotonic() < deadline:
+        time.sleep(0.1)
+    survivors_work(rc, {1}, n)
+
+
+def test_a_kill_reaches_who_does_not_listen(start):
+    _, rc = start(2)
+    deaf = rc[1].execute("ctypes.PyDLL(None).sleep(60)")
+    while not rc.queue_status(1)["tasks"]:
+        time.sleep(0.01)
+    rc.send_signal("KILL", 1)
+    with pytest.raises(EngineError, match="SIGKILL"):
+        deaf.get(WITHIN)
+
+
 @pytest.mark.parametrize("who", ["controller", "launcher"])
 def test_the_controller_or_the_job(start, who):
     cluster, rc = start(3)
@@ -150,7 +172,7 @@ def test_the_controller_or_the_job(start, who):
         assert call.wait(WITHIN)
         with pytest.raises((ControllerLost, CompositeError), match="gone"):
             call.get()
-    while processes.members(cluster.cluster) and time.monotonic() - began < WITHIN:
+    while processes.members(cluster.cluster) and time.monotonic() - began < 4:
         time.sleep(0.05)
     left = processes.members(cluster.cluster)
     assert not left, [p.cmdline() for p in left if psutil.pid_exists(p.pid)]

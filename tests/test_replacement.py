@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,20 +142,23 @@ def test_one_that_dies_before_mpi_has_begun_costs_who_started_it(start, tmp_path
     all_work_together(rc)
 
 
-@pytest.mark.parametrize("after", [0.1, 0.3, 0.6, 0.9, 1.2])
-def test_another_dies_meanwhile(start, after):
-    """It is told and can be tried again."""
-    _, rc = start(N)
+def test_another_dies_meanwhile(start, tmp_path):
+    python, wait = tmp_path / "python", tmp_path / "wait"
+    python.write_text(f'#!/bin/sh\nwhile [ -e {wait} ]; do sleep 0.1; done\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    _, rc = start(N, python=str(python))
     kill(rc, 3)
-    pid = rc._engines[2].pid
-    killer = threading.Timer(after, os.kill, [pid, signal.SIGKILL])
-    killer.start()
-    try:
-        rc.restart()
-    except MPIDirectError as e:
-        assert "2 died" in str(e)
-    killer.join()
-    while 2 in rc.ids and rc._engines[2].pid == pid:
+    wait.touch()
+    came = []
+    asking = threading.Thread(target=lambda: came.append(rc.restart()))
+    asking.start()
+    log = Path(rc.facts["logs"]) / "controller.log"
+    while "is to start engines [3]" not in log.read_text():
         time.sleep(0.01)
-    rc.restart()
+    kill(rc, 2)
+    wait.unlink()
+    asking.join(WITHIN)
+    assert came == [[3]]
+    assert rc.ids == [0, 1, 3]
+    assert rc.restart() == [2]
     all_work_together(rc)

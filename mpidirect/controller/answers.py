@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from signal import valid_signals
+from signal import SIGKILL, valid_signals
 from typing import TYPE_CHECKING, Any
 
 from ..wire import messages
@@ -54,7 +54,10 @@ def signal(controller: Controller, session: Session, query: messages.Query) -> A
         raise BadQuery(f"there is no signal {message.signum}")
     for engine in query.targets:
         if engine in controller.engines:
-            controller.send_control(engine, message)
+            if message.signum == SIGKILL:
+                controller.kill(engine)
+            else:
+                controller.send_control(engine, message)
     return None
 
 

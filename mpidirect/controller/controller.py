@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -288,6 +289,11 @@ class Controller:
             self.recovery.left(done.left)
         self.scheduler.next(engine)
 
+    def kill(self, engine: int) -> None:
+        """End an engine: its control thread does it, if it can; on this host, so can we."""
+        self.send_control(engine, messages.Signal(signal.SIGKILL))
+        deaths.end(self.engines[engine])
+
     def engine_lost(self, engine: int, why: str) -> None:
         """An engine is gone: its tasks end with an error that says so."""
         info = self.engines.pop(engine, None)
@@ -297,6 +303,7 @@ class Controller:
         jobs = self.scheduler.remove(engine)
         if self.stopping:
             return
+        deaths.end(info)  # a frozen one has lost its connection, and MPI would wait for it
         for other in self.engines:
             self.send_control(other, messages.Broken())
         reason = f"engine {engine} (process {info.pid} on {info.host}) died: {why}"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 from pathlib import Path
+
+from ..wire.messages import EngineInfo
 
 TAIL = 20  # lines of a log that are shown
 _BYTES = 4096
@@ -30,6 +34,16 @@ _MEANINGS = {
     "SIGABRT": ": C code gave up",
     "SIGBUS": ": C code used memory that is not there; is /dev/shm full?",
 }
+
+
+def end(engine: EngineInfo) -> None:
+    """Kill an engine on this host, whatever it does; elsewhere its own control thread must."""
+    process = Path(f"/proc/{engine.pid}/cmdline")
+    try:
+        if engine.host == socket.gethostname() and b"mpidirect" in process.read_bytes():
+            os.kill(engine.pid, signal.SIGKILL)
+    except OSError:
+        pass  # it is dead
 
 
 def forget(directory: Path, engine: int) -> None:

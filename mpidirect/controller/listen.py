@@ -86,7 +86,9 @@ class Listener:
         else:
             router = self._router(self.server, ENGINES)
             port = router.bind_to_random_port("tcp://*")
-            self.engine_addresses = [f"tcp://{host}:{port}" for host in own_addresses()]
+            chosen = interface_address(self.spec.ip)  # the others are tried after it
+            hosts = sorted(own_addresses(), key=lambda host: host != chosen)
+            self.engine_addresses = [f"tcp://{host}:{port}" for host in hosts]
         return router
 
     def invitation(self) -> Invitation:
@@ -146,7 +148,8 @@ def mpi_library() -> str:
     """The MPI that is in use, in a line."""
     from mpi4py import MPI
 
-    return MPI.Get_library_version().splitlines()[0].partition(",")[0].strip()
+    name = MPI.Get_library_version().splitlines()[0].partition(",")[0]
+    return " ".join(name.replace(" Version:", "").split())
 
 
 def _bind(router: Socket, ip: str, port: str) -> int:
@@ -157,7 +160,16 @@ def _bind(router: Socket, ip: str, port: str) -> int:
     except ValueError:
         raise ConfigError(f"port {port!r} is neither a port nor a range like 5000-5100") from None
     if low == 0:
-        return router.bind_to_random_port(f"tcp://{ip}")
+        try:
+            return router.bind_to_random_port(f"tcp://{ip}")
+        except zmq.ZMQError as e:
+            import psutil
+
+            interfaces = ", ".join(psutil.net_if_addrs())
+            raise ConfigError(
+                f"can't listen on {ip!r}: {e.strerror}. The interfaces of {socket.gethostname()}, where the "
+                f"controller runs, are {interfaces}: choose one with --interface, or leave it out."
+            ) from None
     for candidate in range(low, high + 1):
         try:
             router.bind(f"tcp://{ip}:{candidate}")

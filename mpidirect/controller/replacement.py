@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -103,16 +100,8 @@ class Replacement:
                 self._end(engine)
 
     def _end(self, engine: int) -> None:
-        """Kill an engine: its control thread does it, if it can; on this host, so can we."""
-        controller = self.controller
         self._ending.add(engine)
-        controller.send_control(engine, messages.Signal(signal.SIGKILL))
-        info = controller.engines[engine]
-        if info.host == socket.gethostname():
-            try:
-                os.kill(info.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        self.controller.kill(engine)
 
     # -- what the loop calls ----------------------------------------------------------------------------
 

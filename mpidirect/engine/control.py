@@ -68,9 +68,9 @@ class Control(threading.Thread):
                     log.exception("a message of the controller could not be handled")
             if self._monitor in ready:
                 recv_monitor_message(self._monitor)
-                self._leave("the controller is gone")
+                self._leave("the controller is gone", orphaned=True)
             if self._parent.gone():
-                self._leave("the process that started this job is gone")
+                self._leave("the process that started this job is gone", orphaned=True)
             self.engine.shares.expire()
             self._insist()
 
@@ -130,9 +130,11 @@ class Control(threading.Thread):
             # call, which may last for ever: the next one does.
             self.engine.wake()
 
-    def _leave(self, why: str) -> None:
+    def _leave(self, why: str, orphaned: bool = False) -> None:
         """End this process: by the main thread if it can, else without it."""
         log.info("leaving: %s", why)
+        if orphaned:
+            here.left = here.left or why  # MPI can't be finalized without the others
         self.engine.leaving = True
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         time.sleep(GRACE)

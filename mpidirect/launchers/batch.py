@@ -20,6 +20,7 @@ from ..errors import ConfigError, LaunchError
 from . import mpi
 from .base import CLUSTER_VARIABLE, JobState, JobStatus, Launcher
 
+ANSWERING = 10.0  # seconds without an answer after which the end of a job is not waited for
 CANCELLING = 40.0  # seconds that a scheduler may take to end a job by force
 SCRIPT = """\
 #!/bin/bash
@@ -264,7 +265,15 @@ class BatchLauncher(Launcher):
         while status.state is not JobState.ENDED:
             self.cancel(force)
             until = time.monotonic() + CANCELLING if force else deadline
+            answered = time.monotonic()
             while (status := self._looked()).state is not JobState.ENDED and time.monotonic() < until:
+                if status.state is not JobState.UNKNOWN:
+                    answered = time.monotonic()
+                elif time.monotonic() - answered > ANSWERING:
+                    raise LaunchError(
+                        f"Whether job {self.id} has ended is not known: {status.reason}.\n"
+                        "Try again when it answers:  mpidirect stop"
+                    )
                 time.sleep(self.poll_interval)
             if force:
                 break

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from ..parent import GUARD, LEFT_IN_ORDER, PLACE
 
-_NOTE = f'echo $s > "$d/rank-${{{PLACE}:-${{OMPI_COMM_WORLD_RANK:-${{PMI_RANK:-x}}}}}}.exit"'
+_NOTE = f'umask 077; echo $s > "$d/rank-${{{PLACE}:-${{OMPI_COMM_WORLD_RANK:-${{PMI_RANK:-x}}}}}}.exit"'
 _RUN = f'd=$1; shift; {GUARD}=$$; export {GUARD}; "$@"; s=$?; [ $s -eq {LEFT_IN_ORDER} ] || {{ {_NOTE}; '
 _SCRIPTS = {
     "openmpi": _RUN + "kill -9 $$; }; exit 0",
