@@ -139,13 +139,14 @@ def test_who_catches_it_goes_on(engines):
 
 
 def test_what_can_not_be_interrupted_is_told(engines):
-    code = "import ctypes\nfor _ in range(9): ctypes.PyDLL(None).usleep(2_500_000)"
+    # each time that another thread wants Python's lock back, it waits for one of these calls
+    code = "import ctypes\nfor _ in range(20): ctypes.PyDLL(None).usleep(1_200_000)"
     running = engines.client[0].execute(code)
     time.sleep(0.3)
     with pytest.raises(TimeoutError, match=r"engine 0 did not come back within 0.6 s.*let go of"):
         engines.client.interrupt(0, timeout=0.6)
     with pytest.raises(RemoteError, match="KeyboardInterrupt"):
-        running.get(WITHIN)
+        running.get(2 * WITHIN)
 
 
 def test_a_long_c_call_ends_first(engines):

@@ -183,7 +183,7 @@ class Replacement:
 
     def _occupied(self) -> list[int]:
         engines = self.controller.scheduler.engines
-        return sorted(id for id, e in engines.items() if e.sent or not self._earlier.isdisjoint(e.queue))
+        return sorted(id for id, e in engines.items() if e.sent or (e.queue and e.queue[0] in self._earlier))
 
     def _quiet(self) -> bool:
         """Whether those that are to die are dead, and the others have nothing to do."""
