@@ -14,6 +14,8 @@ import pytest
 from mpidirect import AsyncMapResult, AsyncResult, CompositeError, RemoteError
 from mpidirect.errors import TaskAborted, TimeoutError
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 
 @pytest.fixture
 def gate(dview, tmp_path):

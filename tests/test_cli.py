@@ -138,6 +138,7 @@ def test_start_use_and_stop():
     assert invoke("stop", "--all").exit_code == 0
 
 
+@pytest.mark.openmpi_only
 def test_two_profiles_run_side_by_side_and_stop_together():
     for profile in ("one", "two"):
         assert run("start", "-n", "1", "--profile", profile).returncode == 0
@@ -238,6 +239,7 @@ def test_ctrl_c_stops_a_cluster_in_the_foreground():
     assert nothing_left(cluster)
 
 
+@pytest.mark.openmpi_only
 def test_a_foreground_start_ends_with_its_cluster():
     process = subprocess.Popen(
         [*COMMAND, "start", "-n", "1", "--foreground"],
@@ -270,6 +272,7 @@ def test_after_the_death_of_mpiexec_the_next_start_works():
     assert run("stop").returncode == 0
 
 
+@pytest.mark.openmpi_only
 def test_clean_sweeps_up_after_a_death_and_leaves_the_living():
     assert run("start", "-n", "1", "--profile", "dead").returncode == 0
     assert run("start", "-n", "1", "--profile", "living").returncode == 0
@@ -284,6 +287,7 @@ def test_clean_sweeps_up_after_a_death_and_leaves_the_living():
     assert run("stop", "--all").returncode == 0
 
 
+@pytest.mark.openmpi_only
 def test_clean_removes_what_nobody_remembers():
     profile = Profile().create()
     profile.connection_file("gone").write_text("{}")
@@ -299,6 +303,7 @@ def test_clean_removes_what_nobody_remembers():
     assert not sockets.exists() and not shared.exists()
 
 
+@pytest.mark.openmpi_only
 def test_a_cluster_of_another_host_is_not_taken_for_dead():
     import msgspec
 
@@ -318,6 +323,7 @@ def test_a_cluster_of_another_host_is_not_taken_for_dead():
 # The Python interface
 
 
+@pytest.mark.openmpi_only
 def test_a_with_block_stops_what_it_started():
     cluster = Cluster(n=2)
     assert cluster.state is ClusterState.STOPPED
@@ -332,6 +338,7 @@ def test_a_with_block_stops_what_it_started():
     assert nothing_left(cluster.cluster)
 
 
+@pytest.mark.openmpi_only
 def test_an_async_with_block():
     cluster = Cluster(n=1)
 
@@ -343,6 +350,7 @@ def test_an_async_with_block():
     assert nothing_left(cluster.cluster)
 
 
+@pytest.mark.openmpi_only
 def test_a_detached_cluster_lives_on():
     with Cluster(n=1) as rc:
         cluster = Cluster.from_profile()
@@ -383,6 +391,7 @@ def test_a_broken_setting_keeps_nobody_from_stopping():
 # A run: a script with a cluster of its own
 
 
+@pytest.mark.openmpi_only
 def test_a_run_passes_on_what_its_script_does(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -402,6 +411,7 @@ def test_a_run_passes_on_what_its_script_does(tmp_path):
     assert profile_names() == [profile]
 
 
+@pytest.mark.openmpi_only
 def test_a_run_that_is_ended_ends_its_script_and_its_cluster(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -519,6 +529,7 @@ def test_the_doctor_names_remedies(tmp_path):
     assert "/no/such/mpiexec" in done.stdout
 
 
+@pytest.mark.openmpi_only
 def test_progress_is_shown_on_a_terminal():
     main, worker = pty.openpty()
     process = subprocess.Popen(
@@ -540,6 +551,7 @@ def test_progress_is_shown_on_a_terminal():
     assert run("stop").returncode == 0
 
 
+@pytest.mark.openmpi_only
 def test_logs_are_followed_until_the_end():
     cluster = Cluster(n=1).start().wait()
     process = subprocess.Popen([*COMMAND, "logs", "-f", "--engine", "0"], stdout=subprocess.PIPE, text=True)

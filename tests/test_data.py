@@ -212,6 +212,7 @@ def test_sent_tells_when_a_buffer_can_be_changed(view):
     assert view.client[0].apply_sync(lambda: float(z.min())) == 1.0  # noqa: F821
 
 
+@pytest.mark.openmpi_only
 def test_the_controller_answers_during_a_large_push(view, cluster):
     array = np.zeros(1_000_000_000, "u1")
     with Client(str(cluster.connection_file)) as other:
@@ -249,6 +250,7 @@ def resident(pids: list[int]) -> list[float]:
     return [psutil.Process(pid).memory_info().rss / 1e6 for pid in pids]
 
 
+@pytest.mark.openmpi_only
 def test_memory_stays_flat_over_many_pushes(view):
     array = np.random.default_rng(5).random(50_000_000 // 8)
     pids = [os.getpid(), view.client.facts["pid"], *view.apply(os.getpid)]

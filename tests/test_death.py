@@ -138,6 +138,7 @@ def test_busy_survivors_are_not_disturbed(start):
     assert rc[0]["done"] == 1
 
 
+@pytest.mark.openmpi_only
 def test_one_that_is_frozen_is_ended(start):
     """Its connection is lost as if it were dead, but MPI would wait for it."""
     n = 3

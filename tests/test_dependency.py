@@ -9,6 +9,8 @@ import pytest
 from mpidirect import CompositeError, UnmetDependency, require
 from mpidirect.errors import UnmetDependencyError
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 
 def test_modules_by_name(dview):
     @require("re", "os.path", js="json")

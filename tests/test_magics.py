@@ -14,6 +14,8 @@ import pytest
 
 from mpidirect import AsyncResult, Client, CompositeError, Reference
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 RUNNING = "Parallel execution on engines: [0, 1, 2, 3]\n"
 
 

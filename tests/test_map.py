@@ -7,6 +7,8 @@ import pytest
 
 from mpidirect import AsyncResult, CompositeError, RemoteError, parallel, remote
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 # -- map ---------------------------------------------------------------------------------------------
 
 

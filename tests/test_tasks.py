@@ -8,6 +8,8 @@ import pytest
 
 from mpidirect.engine import tasks
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 
 @pytest.fixture
 def namespace(main, monkeypatch):
