@@ -186,7 +186,7 @@ def _judge(answers: list[dict[str, Any]], mpiexec: str) -> Iterator[Finding]:
             "A stuck collective can't be interrupted here. Use an MPI built with MPI_THREAD_MULTIPLE.",
         )
     ulfm = bool(answer["ulfm"])
-    holds = Tolerance(deaths=ulfm or not answer["vendor"].startswith("Open MPI"), revokes=ulfm)
+    holds = Tolerance(ulfm or not answer["vendor"].startswith("Open MPI"), ulfm, answer["vendor"])
     if ulfm:
         yield good("fault tolerance", holds.text)
     else:

@@ -19,10 +19,21 @@ class Tolerance(NamedTuple):
         Whether the other engines survive the death of one.
     revokes : bool
         Whether MPI itself can get an engine out of a blocking call (ULFM).
+    vendor : str
+        Who made the MPI.
     """
 
     deaths: bool
     revokes: bool
+    vendor: str = ""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether new engines can take the place of dead ones.
+
+        Not with Intel MPI: in 2021.18, members of a communicator with spawned processes in it lose messages.
+        """
+        return self.deaths and not self.vendor.startswith("Intel")
 
     @classmethod
     def of(cls, MPI: Any) -> Tolerance:
@@ -34,17 +45,23 @@ class Tolerance(NamedTuple):
             # An engine's second thread revokes; rank 0 has none, and MPI there knows of one thread only.
             threads = MPI.COMM_WORLD.rank == 0 or MPI.Query_thread() == MPI.THREAD_MULTIPLE
             revokes = enabled and threads
-            return cls(deaths=revokes and guarded, revokes=revokes)
-        return cls(deaths=guarded, revokes=False)
+            return cls(revokes and guarded, revokes, vendor)
+        return cls(guarded, False, vendor)
 
     @property
     def text(self) -> str:
         """A line for people."""
-        return f"{_DEATHS[self.deaths]}; {_CALLS[self.revokes]}"
+        replaced = ", and another can take its place" if self.replaces else ""
+        return f"{_DEATHS[self.deaths]}{replaced}; {_CALLS[self.revokes]}"
 
     def facts(self) -> dict[str, Any]:
         """The same for clients."""
-        return {"deaths": self.deaths, "revokes": self.revokes, "text": self.text}
+        return {
+            "deaths": self.deaths,
+            "revokes": self.revokes,
+            "replaces": self.replaces,
+            "text": self.text,
+        }
 
 
 _DEATHS = {

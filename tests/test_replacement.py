@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mpidirect.errors import CompositeError, EngineError, MPIDirectError
+from mpidirect.launchers import mpi
 
 WITHIN = 10.0  # seconds: far more than anything here takes
 N = 4
@@ -107,6 +108,14 @@ def test_what_can_not_be_is_told(start):
         rc.restart(["all"])
     with pytest.raises(MPIDirectError, match="none would be left"):
         rc.restart([0, 1])
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
+
+
+@pytest.mark.openmpi_only
+def test_where_mpi_can_not_do_it_that_is_told(start):
+    _, rc = start(2, mpiexec=f"{mpi.find_mpiexec()[0]} --with-ft mpi")
+    with pytest.raises(MPIDirectError, match="can't be replaced with this MPI.*mpidirect stop"):
+        rc.restart(1)
     assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
 
 

@@ -94,12 +94,13 @@ def interrupt(client: Client, targets: list[int], ids: list[str] | None, timeout
     value = [ids, timeout, 0.0, ids is not None]
     stuck: dict[int, str] = client._query("interrupt", targets, value, timeout + ANSWERING)
     if stuck:
-        survives = client.facts.get("fault_tolerance", {}).get("deaths", False)
-        remedy = (
-            f"rc.restart({sorted(stuck)}) puts new engines in their place, and the others go on"
-            if survives
-            else "stop the cluster and start it again"
-        )
+        holds = client.facts.get("fault_tolerance", {})
+        if holds.get("replaces"):
+            remedy = f"rc.restart({sorted(stuck)}) puts new engines in their place, and the others go on"
+        elif holds.get("deaths"):
+            remedy = f"rc.send_signal('SIGKILL', {sorted(stuck)}) ends them, and the others go on"
+        else:
+            remedy = "stop the cluster and start it again"
         raise errors.TimeoutError(
             f"{named(sorted(stuck))} did not come back within {timeout:g} s{_places(stuck)}. "
             f"An interrupt is seen when such a call ends. If it never does: {remedy}."

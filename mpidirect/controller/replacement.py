@@ -80,10 +80,10 @@ class Replacement:
         controller, targets = self.controller, sorted(set(query.targets))
         if self._wanted:
             raise Refused(f"engines {self._wanted} are being replaced already")
-        if not controller.facts["fault_tolerance"]["deaths"]:
+        if not controller.facts["fault_tolerance"]["replaces"]:
             raise Refused(
-                "engines can't be replaced here: this MPI, or the way it was started, does not survive their "
-                "death. Save what you need, then 'mpidirect stop' and 'mpidirect start'"
+                "engines can't be replaced with this MPI, or as it was started. Save what you need, then "
+                "'mpidirect stop' and 'mpidirect start'"
             )
         if not targets or not all(0 <= engine < controller.size for engine in targets):
             raise Refused(f"the engines of this cluster are 0 to {controller.size - 1}")
