@@ -113,8 +113,8 @@ def test_what_can_not_be_is_told(start):
 
 @pytest.mark.openmpi_only
 def test_where_mpi_can_not_do_it_that_is_told(start):
-    _, rc = start(2, mpiexec=f"{mpi.find_mpiexec()[0]} --with-ft mpi")
-    with pytest.raises(MPIDirectError, match="can't be replaced with this MPI.*mpidirect stop"):
+    _, rc = start(2, mpiexec=f"{mpi.find_mpiexec()[0]} --with-ft no")
+    with pytest.raises(MPIDirectError, match=r"can't be replaced with this MPI.*mpidirect stop"):
         rc.restart(1)
     assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .. import errors
 from . import _waiting
+from ._chosen import is_one
 from ._results import request_id
 from .asyncresult import AsyncResult
 
@@ -129,7 +130,7 @@ class Control:
         TimeoutError
             When they have not: it tells which.
         MPIDirectError
-            When it can't be done, and why. All is as it was then.
+            When it can't be done, and why. All is as it was then, but that engines that were to be ended are.
 
         Examples
         --------
@@ -157,7 +158,7 @@ class Control:
         ids = self.ids
         if targets is None:
             return [engine for engine in range(self.size) if engine not in ids]
-        chosen = [targets] if hasattr(targets, "__index__") else list(targets)
+        chosen = [targets] if is_one(targets) else list(targets)
         for engine in chosen:
             if not hasattr(engine, "__index__") or not 0 <= engine.__index__() < self.size:
                 raise IndexError(f"No such engine: {engine!r}. This cluster has engines 0 to {self.size - 1}")
@@ -190,7 +191,7 @@ class Control:
             Wait until it is gone.
         """
         if restart:
-            raise NotImplementedError("engines can't be restarted: stop the cluster and start it again")
+            raise NotImplementedError("for single engines: rc.restart(); for all: stop and start the cluster")
         if targets not in ("all", None) and set(self._targets(targets)) != set(self.ids):
             raise NotImplementedError("the engines are ranks of one MPI job, which ends as a whole")
         self._query("shutdown", [])

@@ -42,6 +42,10 @@ class EngineLink:
             engine = self._by_descriptor.pop(event["value"], None)
             if engine is not None:
                 self._connections.pop(engine, None)
+                # its other one may close later, when a new engine has come in its place
+                others = [d for d, whose in self._by_descriptor.items() if whose == engine]
+                for descriptor in others:
+                    del self._by_descriptor[descriptor]
                 gone.append(engine)
         return gone
 

@@ -58,7 +58,8 @@ class Recovery:
     @property
     def repairing(self) -> bool:
         """Whether the communicator is being repaired, or could be at any moment."""
-        return bool(self._awaited) or bool(self.why and not self._occupied())
+        due = bool(self.why) and self._attempts < ATTEMPTS
+        return bool(self._awaited) or (due and not self._occupied())
 
     def _occupied(self) -> bool:
         engines = self.controller.scheduler.engines.values()
@@ -118,6 +119,8 @@ class Recovery:
             return
         if self._departed or self._occupied() or self.controller.replacement.excludes:
             return
+        if self.controller.downloads.busy:
+            return  # an engine that still waits for who takes its result would keep the others waiting
         if time.monotonic() < self._not_before:
             return
         living = sorted(self.controller.engines)
@@ -128,7 +131,7 @@ class Recovery:
 
     def repaired(self, engine: int, message: messages.Repaired) -> None:
         """An engine has done its part."""
-        if message.epoch == self._epoch:
+        if message.epoch == self._epoch and engine in self._awaited:  # else it is about new engines
             self._awaited.discard(engine)
             self._problem = self._problem or message.problem
             self._end()

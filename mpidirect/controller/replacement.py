@@ -110,16 +110,27 @@ class Replacement:
         if not self._wanted:
             return
         late = time.monotonic() > self._deadline
-        if self._leader >= 0:
-            self._look_at_the_new(late)
-        elif self.controller.stopping:
+        if self.controller.stopping:
             self._give_up("the cluster ends")
+        elif self._leader >= 0:
+            self._look_at_the_new(late)
         elif not self.controller.engines:
             self._give_up("no engine is left to start the new ones")
         elif self._quiet():
             self._spawn()
         elif late:
-            self._answer({"busy": self._occupied()})
+            self._too_late()
+
+    def _too_late(self) -> None:
+        engines = self.controller.engines
+        stubborn = [engines[id] for id in sorted(engines.keys() & self._ending)]
+        if stubborn:
+            where = ", ".join(f"process {e.pid} on {e.host}" for e in stubborn)
+            self._give_up(f"what is to be replaced could not be ended from here: kill {where}, and try again")
+        elif busy := self._occupied():
+            self._answer({"busy": busy})
+        else:
+            self._give_up("data is still on its way between engines and clients: try again when it has come")
 
     def _look_at_the_new(self, late: bool) -> None:
         controller = self.controller
@@ -208,7 +219,12 @@ class Replacement:
     def _join(self) -> None:
         """All are there: have them get ready."""
         controller = self.controller
-        epoch, port = controller.recovery.next_epoch(), controller.bridge.open()
+        try:
+            port = controller.bridge.open()
+        except Exception as e:  # MPI's, of which nothing is known here
+            self._give_up(f"MPI can't let them in: {e}")
+            return
+        epoch = controller.recovery.next_epoch()
         order = messages.Join(epoch, sorted(controller.engines), self._wanted, port)
         self._order = order
         self._awaited, self._unready = set(order.engines), set(order.engines)
@@ -216,8 +232,8 @@ class Replacement:
 
     def _grow(self) -> None:
         """When all are ready: make the communicators with them."""
-        if self._unready or self._order is None:
-            return
+        if self._unready or self._order is None or self.controller.recovery.losing:
+            return  # if one is gone, `died` gives up in a moment
         self._send(self._order.engines, messages.Grow(self._order.epoch))
         try:
             self._begin_to_use = self.controller.bridge.grow(self._order)

@@ -79,7 +79,7 @@ class Requests:
                 self._seal(job, complete=True)
             else:
                 self._submit(job)
-        elif not upload.early and upload.soon and self.controller.scheduler.idle(job.targets):
+        elif not upload.early and upload.soon and self.controller.scheduler.takes(job):
             upload.early = True
             self._submit(job)
 
@@ -110,7 +110,7 @@ class Requests:
             and upload.request.op != "share"
             and controller.bridge.spread is not None
             and len(job.targets) == controller.size
-            and controller.scheduler.idle(job.targets)
+            and controller.scheduler.takes(job)
         )
         upload.prepare(bool(session.process) and controller.near(job.targets))
         together = upload.bulk_for_all()

@@ -114,6 +114,10 @@ class Scheduler:
         """Whether all of these engines are free now."""
         return all((e := self.engines.get(t)) is not None and not e.sent and not e.queue for t in targets)
 
+    def takes(self, job: Job) -> bool:
+        """Whether all of its targets would begin this job at once: only then its data may go before it."""
+        return self.admits(job) and self.idle(job.targets)
+
     def next(self, engine_id: int) -> None:
         """The engine may be free: hand out what it can take now."""
         engine = self.engines.get(engine_id)
