@@ -66,6 +66,7 @@ class Here:
         self.epoch = 0  # of that communicator: how often it has been made anew
         self.lock = threading.Lock()  # held while the above change together
         self.pending = False  # an interrupt came during that call, and is raised at its end
+        self.running: Callable[[], bool] = lambda: True  # whether user code runs
         self.interrupted: Callable[[], bool] = lambda: False  # whether one is due: then it is taken
         self.known: WeakValueDictionary[int, Watched] = WeakValueDictionary()
 
@@ -83,6 +84,7 @@ class Watched(_Mixin):
     """What our communicators have beyond mpi4py's: a mixin."""
 
     left = ""  # why it can't be used any more
+    untold = False  # whether MPI is still to be told of that
     hidden: Any = None  # mpi4py's duplicate for lowercase collectives
     engines: tuple[int, ...] = ()  # the ids of its members, by rank
     wrap: Callable[..., Any]  # makes a blocking method of MPI's into one that can be left
@@ -94,6 +96,9 @@ class Watched(_Mixin):
     def _is_revoked(self) -> bool:
         """Whether MPI has been told that it can't be used any more."""
         return False
+
+    def _tell(self) -> None:
+        """Tell MPI, if that is still to be done; called by the main thread."""
 
     def _failed(self, error: MPI.Exception) -> BaseException:
         """What to raise for an error of MPI: the same, or what is behind it."""
@@ -156,6 +161,7 @@ def marked(method: Callable[..., Any]) -> Callable[..., Any]:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         failure = result = None
         here.at = self, name
+        self._tell()
         try:
             result = method(self, *args, **kwargs)
         except MPI.Exception as e:
@@ -193,6 +199,14 @@ class Revocable(Watched):
 
     def _leave(self, why: str) -> None:
         self.left = self.left or why
+        self.untold = True
+        if here.running():  # else nobody is in it, and the main thread tells before it is used again:
+            self._tell()  # Open MPI's TCP deadlocks when two threads use it just after a peer has died
+
+    def _tell(self) -> None:
+        if not self.untold:
+            return
+        self.untold = False
         both = [MPI.Comm.Revoke, Revocable._revoke_hidden]
         at = here.at
         if at is not None and at[0] is self and at[1].islower() and at[1] in COLLECTIVE:
@@ -254,6 +268,7 @@ def install(engines: MPI.Intracomm, ids: list[int], epoch: int, hidden: MPI.Comm
             ctypes.memmove(MPI._addressof(target), MPI._addressof(engines), MPI._sizeof(MPI.Comm))
         world.hidden, world.engines = hidden, tuple(ids)
         world.left = here.left = here.lost = ""
+        world.untold = False
         here.dead.difference_update(ids)
         here.epoch = epoch
 
@@ -266,6 +281,12 @@ def hide(engines: MPI.Intracomm) -> MPI.Comm:
     hidden: MPI.Comm = MPI._commctx_intra(engines)[0]
     hidden.Set_errhandler(MPI.ERRORS_RETURN)
     return hidden
+
+
+def tell() -> None:
+    """Tell MPI of all communicators that can't be used any more; called by the main thread."""
+    for comm in [*here.known.values(), here.world]:
+        comm._tell()
 
 
 def rouse() -> None:

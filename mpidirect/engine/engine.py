@@ -79,6 +79,7 @@ class Engine:
         self._ours = False  # whether the SIGINT that comes is our control thread's
         here.engine = id
         here.interrupted = self._take_interrupt
+        here.running = lambda: bool(self._task)
         self._out, self._err = output.collect()
 
     # -- the loop ---------------------------------------------------------------------------------

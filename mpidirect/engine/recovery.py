@@ -76,6 +76,7 @@ class Recovery:
         with _limited():
             try:
                 self._meet(order.engines, order.epoch)
+                communicators.tell()
                 fresh = self._fresh(order)
                 if fresh.size != len(order.engines):
                     return messages.Repaired(order.epoch, f"MPI finds {fresh.size} engines alive")
@@ -105,6 +106,7 @@ class Recovery:
         order = self._joining
         with _limited():
             try:
+                communicators.tell()
                 ranks = [0, *self._ranks(order.living)]
                 members = worlds.living(self.private, ranks, self.ulfm, order.epoch)
                 me = self._members[self.private.rank - 1] + 1

@@ -119,6 +119,7 @@ def begins(method: Callable[..., Any]) -> Callable[..., Any]:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(self, Polled):  # others are told by MPI
             self._must_be_usable()
+        self._tell()
         return Request(method(self, *args, **kwargs), self)
 
     return call
