@@ -19,7 +19,6 @@ from .wire import job_file
 
 log = logging.getLogger("mpidirect.job")
 
-JOINING = 20.0  # seconds that a new engine has to come in, once it is asked to
 LEAVING = 5.0  # seconds for the way out, from MPI_Finalize on
 WRONG_WORLD = 3  # exit code when the ranks don't find each other
 
@@ -156,10 +155,9 @@ def _new_engine(engine: int, welcome: Any) -> bool:
         if order is None:
             log.info("this engine is not let in")
             return False
-        faulthandler.dump_traceback_later(JOINING, exit=True)
-        world = worlds.grown(MPI.COMM_WORLD, order.port, engine + 1, arriving=True)
-        recovery = _recovery(world, order.engines, welcome, order.epoch)
-        faulthandler.cancel_dump_traceback_later()
+        with worlds.limited():
+            world = worlds.grown(MPI.COMM_WORLD, order.port, engine + 1, arriving=True)
+            recovery = _recovery(world, order.engines, welcome, order.epoch)
         tasks.put([messages.encode(messages.Repaired(order.epoch))], wait=True)
         return _work(engine, world, recovery, welcome, tasks, control)
 

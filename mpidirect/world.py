@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, cast
 
 from mpi4py import MPI
 
 # Tags that nothing else has on the private communicator: in Open MPI, Create_group shares them with messages.
 _CREATING, TAGS = 20_000, 2_000
+
+LONGEST = 20.0  # seconds that making communicators may take: who is stuck in it for longer ends
 
 # With these in the environment a child that imports mpi4py takes itself for a rank of this job.
 _LAUNCHER = (
@@ -47,6 +52,16 @@ class World(NamedTuple):
     engines: MPI.Intracomm
     spread: MPI.Intracomm | None
     one_host: bool
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """Making a communicator can't be interrupted: should a rank die just now, this one must not hang."""
+    faulthandler.dump_traceback_later(LONGEST, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def split() -> World:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,9 +10,8 @@ import numpy as np
 from mpi4py import MPI
 
 from ..wire.messages import Join, chunks
-from ..world import World, grown, living
+from ..world import World, grown, limited, living
 
-LONGEST = 20.0  # seconds that making communicators may take: nothing else goes on meanwhile
 LIVELY = 0.1  # seconds that the loop stays awake for a transfer that gets on
 ALL = -1  # in the place of an engine
 TAG = 1  # of all bulk data: it is the order that tells what is what
@@ -102,13 +100,11 @@ class Bridge:
         MPI.Exception
             When it fails, as when an engine dies in between.
         """
-        # Should one die and MPI wait for it for ever, the job must not hang.
-        faulthandler.dump_traceback_later(LONGEST, exit=True)
+        ranks = [0, *(self._ranks[engine] for engine in order.living)]
         try:
-            ranks = [0, *(self._ranks[engine] for engine in order.living)]
-            world = grown(living(self.comm, ranks, self._ulfm, order.epoch), order.port, 0)
+            with limited():
+                world = grown(living(self.comm, ranks, self._ulfm, order.epoch), order.port, 0)
         finally:
-            faulthandler.cancel_dump_traceback_later()
             MPI.Close_port(order.port)
         return lambda: self._use(world, order.engines)
 

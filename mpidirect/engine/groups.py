@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import faulthandler
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mpi4py import MPI
 
+from ..world import limited
 from .channel import Channel
 
 SPOILED = -1
 KEPT = 32  # communicators; MPICH has room for some 2000 in all
-LONGEST = 20.0  # seconds until an engine that is stuck in making one ends
 _TAGS = 1000
 
 
@@ -80,11 +79,9 @@ class Groups:
         everyone = self._comm.Get_group()
         chosen = everyone.Incl([self._ranks[engine] for engine in group])
         try:
-            # It can't be interrupted: should an engine die just now, this one must not hang.
-            faulthandler.dump_traceback_later(LONGEST, exit=True)
-            comm = self._comm.Create_group(chosen, serial % _TAGS)
+            with limited():
+                comm = self._comm.Create_group(chosen, serial % _TAGS)
         finally:
-            faulthandler.cancel_dump_traceback_later()
             chosen.Free()
             everyone.Free()
         self._keep(group, Group(serial, comm))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import faulthandler
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 from mpi4py import MPI
@@ -19,7 +17,6 @@ from .polling import Polled, keep
 
 log = logging.getLogger(__name__)
 
-LONGEST = 20.0  # seconds of a repair: an engine that is stuck for longer, in MPI, ends
 _MEETING = 30_000  # from here on, tags that nothing else has on the private communicator
 
 
@@ -30,8 +27,6 @@ class EngineDied(Exception):
 class _Prepared(NamedTuple):
     """What is used as soon as all have it."""
 
-    epoch: int
-    engines: list[int]
     world: World
     groups: groups.Groups
     base: MPI.Intracomm
@@ -73,7 +68,7 @@ class Recovery:
 
     def repair(self, order: messages.Repair) -> messages.Repaired:
         """Make a new communicator of the engines that live; they all do it together."""
-        with _limited():
+        with worlds.limited():
             try:
                 self._meet(order.engines, order.epoch)
                 communicators.tell()
@@ -94,7 +89,7 @@ class Recovery:
     def join(self, order: messages.Join) -> messages.Ready | messages.Repaired:
         """Get ready to make all communicators with engines that arrive."""
         self._joining = order
-        with _limited():
+        with worlds.limited():
             try:
                 self._meet(order.living, order.epoch)
             except (MPI.Exception, EngineDied) as e:
@@ -104,7 +99,7 @@ class Recovery:
     def grow(self) -> messages.Repaired:
         """Make them; they are used from `commit` on."""
         order = self._joining
-        with _limited():
+        with worlds.limited():
             try:
                 communicators.tell()
                 ranks = [0, *self._ranks(order.living)]
@@ -113,7 +108,7 @@ class Recovery:
                 world = worlds.grown(members, order.port, me)
                 made = groups.make(world.engines, order.engines)
                 base, hidden = _base(world, self.ulfm), communicators.hide(world.engines)
-                self._prepared = _Prepared(order.epoch, order.engines, world, made, base, hidden)
+                self._prepared = _Prepared(world, made, base, hidden)
             except MPI.Exception as e:
                 log.warning("the communicators could not be made: %s", e)
                 return messages.Repaired(order.epoch, str(e))
@@ -121,11 +116,11 @@ class Recovery:
 
     def commit(self) -> World:
         """Use them; returns them."""
-        made = self._prepared
+        made, order = self._prepared, self._joining
         self.private, self.base = made.world.private, made.base
-        self.living, self._members = made.engines, made.engines
+        self.living, self._members = order.engines, order.engines
         groups.use(made.groups)
-        communicators.install(made.world.engines, made.engines, made.epoch, made.hidden)
+        communicators.install(made.world.engines, order.engines, order.epoch, made.hidden)
         log.info("engines came: comm has %d, and this one is rank %d of it", self.comm.size, self.comm.rank)
         return made.world
 
@@ -157,16 +152,6 @@ class Recovery:
     def _fresh(self, order: messages.Repair) -> MPI.Intracomm:
         comm = self.base if self.ulfm else self.private
         return worlds.living(comm, self._ranks(order.engines), self.ulfm, order.epoch)
-
-
-@contextmanager
-def _limited() -> Iterator[None]:
-    """Making a communicator can't be interrupted: should an engine die just now, this one must not hang."""
-    faulthandler.dump_traceback_later(LONGEST, exit=True)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
 
 
 def _base(world: World, ulfm: bool) -> MPI.Intracomm:
