@@ -19,7 +19,7 @@ from .ways import System, Way
 kB, MB = 1000, 1000 * 1000
 ITEMS = 10_000  # of the map
 COLUMNS = {name: name for name in ("mpidirect", "direct", "broadcast", "floor")}
-BY_IPC = {**COLUMNS, "mpidirect": "mpidirect-ipc"}
+BY_SOCKET = {**COLUMNS, "mpidirect": "mpidirect-socket"}
 BY_TCP = {**COLUMNS, "mpidirect": "mpidirect-tcp", "floor": "floor-tcp"}
 
 
@@ -103,7 +103,10 @@ def cases(quick: bool = False, minute: bool = False) -> list[Case]:
     found.append(Case("execute", "execute a line on all engines", _hot(lambda way: way.execute())))
     found += [_push(size) for size in pushed]
     found += [_shared(bulk), _scatter(bulk), _gather(bulk), _pull(bulk), _map(), _allreduce(8 * MB)]
-    for ways, name, text in ((BY_IPC, "ipc", "by ipc alone"), (BY_TCP, "tcp", "client by tcp, encrypted")):
+    for ways, name, text in (
+        (BY_SOCKET, "socket", "by socket alone"),
+        (BY_TCP, "tcp", "client by tcp, encrypted"),
+    ):
         for make in (_push, _scatter, _gather):
             case = make(bulk)
             found.append(

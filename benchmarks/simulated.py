@@ -31,10 +31,13 @@ class Frame(bytes):
         return self
 
 
-class SimulatedSocket:
-    """What the controller reads from: messages, each a list of frames."""
+class SimulatedDoor:
+    """What the controller reads from: messages, each a list of frames; no connection ever ends."""
+
+    waiting = departures = False
 
     def __init__(self) -> None:
+        self.pollables = [self]
         self.coming: deque[list[bytes]] = deque()
         self._frames: Sequence[bytes] = ()
 
@@ -65,15 +68,17 @@ class SimulatedSocket:
         self.rest()
         return 0
 
+    def departed(self) -> list[int]:
+        """The connections that have ended."""
+        return []
 
-class SimulatedLink(SimulatedSocket):
+
+class SimulatedLink(SimulatedDoor):
     """The engines' sockets: what is sent there is answered when the socket is read next."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.socket = self
-        self.monitor = object()
-        self.sockets: list[Any] = []
+        self.doors = [self]
         self.answer: list[bytes] = []  # of every engine
 
     def send_task(self, engine: int, frames: Sequence[Any]) -> None:
@@ -83,17 +88,13 @@ class SimulatedLink(SimulatedSocket):
     def send_control(self, engine: int, data: bytes) -> None:
         """Nothing that engines would answer."""
 
-    def joined(self, name: bytes, engine: int, descriptor: int) -> bool:
+    def joined(self, name: bytes, engine: int, door: Any, descriptor: int) -> bool:
         """Each has one connection."""
         return True
 
     def engine_of(self, name: bytes) -> int:
         """Whose connection this is."""
         return engine_of(name)
-
-    def departed(self) -> list[int]:
-        """None ever dies."""
-        return []
 
 
 class SimulatedBridge:
@@ -115,18 +116,7 @@ class SimulatedBridge:
         then([view[: stop - start] for size in sizes for start, stop in messages.chunks(size)])
 
 
-class SimulatedMonitor:
-    """Tells of connections that have closed: none has."""
-
-    def setsockopt(self, option: int, value: int) -> None:
-        """Nothing to set."""
-
-    def poll(self, timeout: int) -> int:
-        """Nothing to tell."""
-        return 0
-
-
-class SimulatedClient(SimulatedSocket):
+class SimulatedClient(SimulatedDoor):
     """A client's socket; also the client itself: it numbers and acknowledges, as a real one does."""
 
     name = CLIENT
@@ -159,10 +149,6 @@ class SimulatedClient(SimulatedSocket):
         if going:
             self.say(messages.encode(messages.Ack(self._seen)))
         return replies
-
-    def get_monitor_socket(self, events: int) -> SimulatedMonitor:
-        """Where the end of a connection would be told."""
-        return SimulatedMonitor()
 
     def put(self, frames: Sequence[Any]) -> None:
         """Something for the client."""

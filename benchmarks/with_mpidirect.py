@@ -22,11 +22,11 @@ class Mpidirect(System):
     """A cluster, with its files in a directory of its own.
 
     ``mpidirect`` is a client as everybody has it on the controller's host, where bulk data is read out of
-    the other process's memory; ``mpidirect-ipc`` does without that, ``mpidirect-tcp`` connects by TCP with
+    the other process's memory; ``mpidirect-socket`` does without that, ``mpidirect-tcp`` connects by TCP with
     CURVE, as from another host.
     """
 
-    ways = ("mpidirect", "mpidirect-ipc", "mpidirect-tcp")
+    ways = ("mpidirect", "mpidirect-socket", "mpidirect-tcp")
 
     def start(self, n: int) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="mpidirect-bench-")
@@ -46,7 +46,7 @@ class Mpidirect(System):
             return MpidirectWay(mpidirect.Client(info))
         contents = msgspec.to_builtins(info)
         if way == "mpidirect-tcp":
-            contents["addresses"] = [a for a in info.addresses if not a.startswith("ipc:")]
+            contents["addresses"] = [a for a in info.addresses if not a.startswith("unix:")]
         before = os.environ.get(DIRECT_MEMORY)
         os.environ[DIRECT_MEMORY] = "0"
         try:

@@ -41,7 +41,7 @@ def test_a_quick_run_on_two_engines(directory):
         assert name in NO_FLOOR or row.value("floor") is not None, (name, row.notes)
         if not HAS_IPYPARALLEL:
             assert row.notes["direct"] == "ipyparallel is not installed"
-    assert {"all", "push-1kB", "push-1MB", "push-1MB-tcp", "gather-1MB-ipc", "map"} <= set(rows)
+    assert {"all", "push-1kB", "push-1MB", "push-1MB-tcp", "gather-1MB-socket", "map"} <= set(rows)
     assert json.loads(path.read_text())["rows"][0]["medians"]["mpidirect"] > 0
 
 

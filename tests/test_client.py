@@ -116,7 +116,7 @@ def test_nobody_listens(contents):
 
 
 def test_a_cluster_that_is_gone(contents, tmp_path):
-    contents["addresses"] = [f"ipc://{tmp_path}/no-such-socket"]
+    contents["addresses"] = [f"unix://{tmp_path}/no-such-socket"]
     with pytest.raises(ClusterNotFound, match="gone"):
         Client(contents, timeout=5)
 

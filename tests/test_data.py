@@ -35,9 +35,9 @@ def connect(cluster, way: str) -> Client:
     return client
 
 
-@pytest.fixture(params=["direct", "ipc", "tcp"])
+@pytest.fixture(params=["direct", "socket", "tcp"])
 def view(request, cluster, rc):
-    """A view of all engines, whose data goes: from memory to memory; over ZeroMQ and MPI; encrypted."""
+    """A view of all engines, whose data goes: from memory to memory; through a socket and MPI; encrypted."""
     with connect(cluster, request.param) as client:
         view = client[:]
         view.block = True

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.simulated import Frame, SimulatedClient, SimulatedSocket, Simulation
+from benchmarks.simulated import Frame, SimulatedClient, SimulatedDoor, Simulation
 from mpidirect import Client, Cluster, errors
 from mpidirect.client import _connection, _dial
 from mpidirect.wire import connection_file, messages
+from mpidirect.wire.local import Dialed
 from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
@@ -145,20 +145,16 @@ def test_the_controller_stands_whatever_clients_say(said, greets):
         logging.disable(logging.NOTSET)
 
 
-class FakeSocket(SimulatedSocket):
+class FakeSocket(SimulatedDoor):
     """In the place of the client's socket: gives it what it is told, takes what it sends."""
 
     def put(self, frames, wait=False):
         pass
 
-    def getsockopt(self, option):
-        return 0
+    pending = False
 
-    def setsockopt(self, option, value):
-        pass
-
-    def disable_monitor(self):
-        pass
+    def broken(self):
+        return False
 
     def close(self, linger=0):
         pass
@@ -171,7 +167,7 @@ class FakeDialer(_dial.Dialer):
         engines = [messages.EngineInfo(k, "host", 1) for k in range(2)]
         python = platform.python_version()
         welcome = messages.Welcome(messages.PROTOCOL, "", python, "c", 2, engines, 0, False)
-        return _dial.Link(FakeSocket(), FakeSocket(), welcome, [])
+        return _dial.Link(FakeSocket(), welcome)
 
 
 @QUICK
@@ -241,24 +237,21 @@ def test_mutated_traffic_at_a_real_controller(cluster, rc):
     source = random.Random(5)
 
     def burst(count):
-        with zmq.Context() as context:
-            for n in range(count):
-                dealer = context.socket(zmq.DEALER)
-                dealer.setsockopt(zmq.LINGER, 1000)
-                dealer.connect(info.addresses[0])
-                for frames in real_traffic():
-                    frames = list(frames)
-                    for _ in range(source.choice([0, 0, 1, 3])):
-                        k = source.randrange(len(frames))
-                        data = bytearray(frames[k] or b"-")
-                        data[source.randrange(len(data))] = source.randrange(256)
-                        frames[k] = bytes(data)
-                    if source.random() < 0.1:
-                        frames.append(os.urandom(source.randrange(1, 100)))
-                    dealer.send_multipart(frames)
-                dealer.close()
-                if n % 20 == 0:
-                    assert rc[:].apply_sync(lambda: 5) == [5] * len(rc)
+        for n in range(count):
+            dealer = Dialed(info.addresses[0], os.urandom(5), 1 << 30)
+            for frames in real_traffic():
+                frames = list(frames)
+                for _ in range(source.choice([0, 0, 1, 3])):
+                    k = source.randrange(len(frames))
+                    data = bytearray(frames[k] or b"-")
+                    data[source.randrange(len(data))] = source.randrange(256)
+                    frames[k] = bytes(data)
+                if source.random() < 0.1:
+                    frames.append(os.urandom(source.randrange(1, 100)))
+                dealer.put(frames)
+            dealer.close()
+            if n % 20 == 0:
+                assert rc[:].apply_sync(lambda: 5) == [5] * len(rc)
 
     burst(200)
     before = controller.memory_info().rss

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ..wire.connection_file import ConnectionInfo
 from ..wire.directories import is_private
+from ..wire.local import SCHEME
 
 PROBE = 1.0  # seconds that a host may take to accept a connection before others are tried first
 SLOWER = 0.1  # seconds that the others may take longer than the first
@@ -24,7 +25,7 @@ def remember(info: ConnectionInfo, address: str) -> None:
 
 def in_order(info: ConnectionInfo) -> list[str]:
     """The controller's addresses that may work from here, the most promising ones first."""
-    local = [a for a in info.addresses if a.startswith("ipc://") and _is_ours(Path(urlsplit(a).path))]
+    local = [a for a in info.addresses if a.startswith(SCHEME) and _is_ours(Path(urlsplit(a).path))]
     tcp = [a for a in info.addresses if a.startswith("tcp://")]
     open_ = _listening(tcp) if info.host != socket.gethostname() or not local else tcp
     tcp.sort(key=lambda address: address not in open_)
@@ -33,7 +34,7 @@ def in_order(info: ConnectionInfo) -> list[str]:
     brought = [a for a in (f"tcp://127.0.0.1:{port}" for port in ports) if a not in tcp]
     brought = [a for a in brought if a in _listening(brought)]
     found = [*local, *tcp] if info.host == socket.gethostname() else [*tcp, *brought, *local]
-    found += [a for a in info.addresses if not a.startswith(("ipc://", "tcp://"))]
+    found += [a for a in info.addresses if not a.startswith((SCHEME, "tcp://"))]
     remembered = _answered.get(info.cluster)
     return sorted(found, key=lambda address: address != remembered)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import zmq
 
 from ..wire import memory, messages
 
@@ -35,12 +34,12 @@ class Chunks(Bulk):
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
-        self.parts: list[zmq.Frame] = []
+        self.parts: list[Any] = []
 
     def read_into(self, room: np.ndarray) -> None:
         start = 0
         for part in self.parts:
-            room[start : start + len(part)] = np.frombuffer(part.buffer, np.uint8)
+            room[start : start + len(part)] = np.frombuffer(part, np.uint8)
             start += len(part)
         self.parts.clear()
 
@@ -105,7 +104,7 @@ class Assembly:
                 reply.failure = messages.Failure("ResultExpired", EXPIRED, "")
                 parts.clear()
 
-    def add(self, frame: zmq.Frame) -> None:
+    def add(self, frame: Any) -> None:
         """The next chunk."""
         next(self._due).parts.append(frame)
         self._left -= 1

@@ -41,7 +41,6 @@ NAP = 0.01  # seconds between looks of the background thread while another threa
 
 PATIENCE = 3600.0  # seconds to try for a new connection
 ENDING = 5.0  # seconds for threads to end, far more than they need
-INLINE = 256 * 1024 * 1024  # bytes of a request's small frames together
 
 
 class Connection:
@@ -109,7 +108,7 @@ class Connection:
             header = messages.encode(kind(self._outbox.next(), self._inbox.acknowledged(), *fields))
             inline = [frame for frame in frames if len(frame) < messages.BULK]
             size = len(header) + sum(map(len, inline))
-            if size > INLINE or len(header) > messages.CHUNK:
+            if size > messages.INLINE or len(header) > messages.CHUNK:
                 raise errors.SerializationError(
                     f"This call has {size} bytes in small pieces, more than one message may have: "
                     "make several calls of it, or larger pieces (arrays)."
@@ -119,7 +118,9 @@ class Connection:
                 for frame in frames:
                     self._put_bulk(frame)
             self._pump()
-            if not self._waiters and self._link is not None and self._link.socket.readable():
+            if self._link is not None and self._link.socket.pending:
+                self._wake()  # who waits there sends the rest
+            elif not self._waiters and self._link is not None and self._link.socket.readable():
                 self._wake()  # the send has swallowed the edge that the other thread waits for
 
     def _put_bulk(self, frame: Any) -> None:
@@ -204,8 +205,9 @@ class Connection:
             poll = select.poll()
             link = self._link
             if link is not None:
-                for descriptor in link.descriptors:
-                    poll.register(descriptor, select.POLLIN)
+                events = select.POLLIN | (select.POLLOUT if link.socket.pending else 0)
+                for descriptor in link.socket.descriptors:
+                    poll.register(descriptor, events)
             poll.register(self._wake_read, select.POLLIN)
             ready = poll.poll(milliseconds)
             for descriptor, _ in ready:
@@ -256,6 +258,8 @@ class Connection:
             return
         socket = link.socket
         try:
+            if socket.pending:
+                socket.flush()
             came = False
             while socket.readable():
                 message = self._decoded(socket.first())
@@ -264,7 +268,7 @@ class Connection:
                 if self._link is not link:
                     return
                 came = True
-            if not came and link.broken():  # whose descriptor stays ready until this is asked
+            if not came and socket.broken():  # whose descriptor stays ready until this is asked
                 self._break()
             elif self._inbox.owes:
                 self._acknowledge()
@@ -328,7 +332,7 @@ class Connection:
     def _break(self) -> None:
         """The connection is of no use any more: get another one."""
         if self._link is not None and self.error is None and not self.closed:
-            self._link.close()
+            self._link.socket.close()
             self._link = None
             self._dialing = threading.Thread(target=self._reconnect, name="mpidirect-reconnect", daemon=True)
             self._dialing.start()
@@ -347,7 +351,7 @@ class Connection:
         """Go on where the last connection ended."""
         with self.lock:
             if self.closed or self.error is not None:
-                link.close()
+                link.socket.close()
                 return
             if not link.welcome.resumes:
                 self._outbox, self._inbox, self._assembly = Outbox(), Inbox(), None
@@ -383,7 +387,7 @@ class Connection:
                         self._link.socket.put([messages.encode(goodbye)])
                     except zmq.ZMQError:
                         pass
-                self._link.close(int(linger * 1000))
+                self._link.socket.close(int(linger * 1000))
         for thread in (self._thread, self._dialing):  # the context goes when nobody uses it any more
             if thread is not None and thread is not threading.current_thread():
                 thread.join(ENDING)

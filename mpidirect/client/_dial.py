@@ -4,52 +4,32 @@ from __future__ import annotations
 
 import os
 import platform
+import select
 import threading
 import time
 from typing import NamedTuple
 
 import msgspec
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from .. import _version, errors
 from ..wire import memory, messages
 from ..wire.connection_file import ConnectionInfo
-from ..wire.frames import Socket
-from ..wire.sockets import KeyPair, authenticate, tune
+from ..wire.local import SCHEME, Dialed
 from ._addresses import in_order, remember
+from ._peer import Dealer, Peer
 from ._tunnel import Tunnel
 
 AGAIN = 0.1  # seconds between two attempts at a first connection
 LOOK = 200  # milliseconds between looks whether the client was closed meanwhile
-NEVER = 24 * 3600 * 1000  # milliseconds: a link that is broken is replaced long before
-
-_BROKEN = (
-    zmq.EVENT_CLOSED
-    | zmq.EVENT_DISCONNECTED
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-)
+LARGEST = 1 << 40  # bytes of one message
 
 
 class Link(NamedTuple):
     """A connection that the controller has welcomed."""
 
-    socket: Socket
-    monitor: zmq.Socket  # readable as soon as the connection is broken
+    socket: Peer
     welcome: messages.Welcome
-    descriptors: list[int]  # of both sockets, for threads that may not touch those
-
-    def broken(self) -> bool:
-        """Whether the connection has ended."""
-        return bool(self.monitor.poll(0))
-
-    def close(self, linger: int = 0) -> None:
-        """Close both sockets."""
-        self.socket.disable_monitor()
-        self.monitor.close(0)
-        self.socket.close(linger)
 
 
 class Dialer:
@@ -135,59 +115,50 @@ class Dialer:
         )
 
     def _try(self, address: str, hello: bytes, timeout: float, whole: float) -> Link:
-        dealer = tune(Socket.of(self.context, zmq.DEALER))
-        dealer.setsockopt(zmq.ROUTING_ID, self.name.encode())
-        # Not by itself: a connection that ZeroMQ makes again would go on in the middle of the numbers.  But
-        # not -1 either: a broken pipe would then be closed between two frames of a message that is being
-        # read, and libzmq aborts the process (`!_more` in fq.cpp).
-        dealer.setsockopt(zmq.RECONNECT_IVL, NEVER)
-        monitor = dealer.get_monitor_socket(_BROKEN)
-        monitor.setsockopt(zmq.LINGER, 0)
+        peer = self._connected(address)
         try:
-            if not address.startswith("ipc://"):
-                keys = KeyPair(self.info.client_key.encode(), self.info.client_secret.encode())
-                try:
-                    authenticate(dealer, self.info.server_key.encode(), keys)
-                except zmq.ZMQError:
-                    raise errors.AuthenticationFailed("The connection file holds no usable keys.") from None
-            dealer.connect(address)
             try:
-                dealer.put([hello, b""])  # the empty one tells the connection
+                peer.put([hello, b""])  # the empty one tells the connection
             except zmq.Again:  # it was over before it had begun
                 raise self._unreached(address, "the connection is refused or closed at once") from None
-            welcome = self._await_welcome(dealer, monitor, address, timeout, whole)
+            welcome = self._await_welcome(peer, address, timeout, whole)
         except BaseException:
-            dealer.disable_monitor()
-            monitor.close(0)
-            dealer.close(0)
+            peer.close(0)
             raise
-        return Link(dealer, monitor, welcome, [dealer.fileno(), monitor.fileno()])
+        return Link(peer, welcome)
 
-    def _await_welcome(
-        self, dealer: Socket, monitor: zmq.Socket, address: str, timeout: float, whole: float
-    ) -> messages.Welcome:
-        poller = zmq.Poller()
-        poller.register(dealer, zmq.POLLIN)
-        poller.register(monitor, zmq.POLLIN)
+    def _connected(self, address: str) -> Peer:
+        if not address.startswith(SCHEME):
+            return Dealer.dialed(self.context, address, self.name.encode(), self.info)
+        try:
+            return Dialed(address, self.name.encode(), LARGEST)
+        except OSError as e:
+            raise self._unreached(address, f"{e.strerror}") from None
+
+    def _await_welcome(self, peer: Peer, address: str, timeout: float, whole: float) -> messages.Welcome:
+        poll = select.poll()
+        for descriptor in peer.descriptors:
+            poll.register(descriptor, select.POLLIN)
         deadline = time.monotonic() + timeout
         while True:
-            left = deadline - time.monotonic()
-            ready = dict(poller.poll(max(0, min(LOOK, int(left * 1000)))))
-            if dealer in ready:
-                message = self._read(dealer.recv_multipart()[0], address)
+            if peer.readable():
+                message = self._read(peer.first(), address)
+                peer.rest()
                 if isinstance(message, messages.Welcome):
                     return message
                 continue  # what the controller sends before it has seen our hello, it sends again
-            if monitor in ready:
-                event = recv_monitor_message(monitor)["event"]
+            if peer.broken():
+                event = peer.why() if isinstance(peer, Dealer) else 0
                 if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                     raise self._refused(address)
                 why = "the connection is refused or closed at once"
                 if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:  # or a tunnel with nothing at its end
                     why = "what listens there does not know these keys, which may be of an earlier cluster"
                 raise self._unreached(address, why)
+            left = deadline - time.monotonic()
             if left <= 0 or self.closing.is_set():
                 raise self._unreached(address, f"no answer came within {whole:.1f} s")
+            poll.poll(max(0, min(LOOK, int(left * 1000) + 1)))
 
     def _read(self, header: bytes, address: str) -> messages.Message:
         try:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from .. import _version
 from ..wire import memory, messages
-from ..wire.frames import Socket
+from ..wire.frames import Router
 from .answers import ANSWERS, LATER, BadQuery
+from .door import Door
 from .requests import Requests
 from .session import Session, is_expired
 
@@ -31,55 +30,50 @@ class Clients:
     ----------
     controller : Controller
         What they ask for.
-    sockets : list of Socket
-        ROUTER sockets, bound.
+    doors : list of Door or Router
+        Where they connect.
     """
 
-    def __init__(self, controller: Controller, sockets: list[Socket]) -> None:
+    def __init__(self, controller: Controller, doors: Sequence[Door | Router]) -> None:
         self.controller = controller
-        self.sockets = sockets
-        self.monitors = [socket.get_monitor_socket(zmq.EVENT_DISCONNECTED) for socket in sockets]
-        for monitor in self.monitors:
-            monitor.setsockopt(zmq.LINGER, 0)
+        self.doors = doors
         self.sessions: dict[bytes, Session] = {}
         self.requests = Requests(controller)
-        self._by_descriptor: dict[int, Session] = {}
+        self._connections: dict[tuple[Any, int], Session] = {}
         self._held_since = 0.0
         self._place = memory.place()
 
     # -- what the loop calls ----------------------------------------------------------------------------
 
-    def receive(self, socket: Socket, name: bytes) -> None:
+    def receive(self, door: Door | Router, name: bytes) -> None:
         """Take in the rest of a message from the client `name`."""
         try:
-            message = messages.from_client(socket.first())
+            message = messages.from_client(door.first())
         except messages.MalformedMessage as e:
             log.warning("dropped a malformed message of client %r: %s", name, e)
-            socket.rest()
+            door.rest()
             return
         try:
             if isinstance(message, messages.Hello):
-                self._hello(socket, name, message, socket.descriptor())
+                self._hello(door, name, message, door.descriptor())
                 return
             large = isinstance(message, messages.Chunk)
-            frames: list[Any] = socket.rest_uncopied() if large else socket.rest()
+            frames: list[Any] = door.rest_uncopied() if large else door.rest()
             session = self.sessions.get(name)
             if session is None:
-                self._refuse(socket, name, "this controller does not know this client")
+                self._refuse(door, name, "this controller does not know this client")
                 return
             self._heard(session, message, frames)
         except (LookupError, ValueError) as e:
             log.warning("client %r broke the protocol: %s", name, e)
-            self._refuse(socket, name, f"protocol error: {e}")
+            self._refuse(door, name, f"protocol error: {e}")
 
-    def departed(self) -> None:
+    def departed(self, door: Door | Router) -> None:
         """Connections have closed: their clients are away."""
-        for monitor in self.monitors:
-            while monitor.poll(0):
-                event = recv_monitor_message(monitor)
-                session = self._by_descriptor.pop(event["value"], None)
-                if session is not None and session not in self._by_descriptor.values():
-                    session.disconnect()
+        for descriptor in door.departed():
+            session = self._connections.pop((door, descriptor), None)
+            if session is not None and session not in self._connections.values():
+                session.disconnect()
 
     @property
     def staging(self) -> bool:
@@ -123,28 +117,22 @@ class Clients:
             session.flush()
             session.send([messages.encode(messages.Farewell(reason))])
 
-    def close(self) -> None:
-        """Close the monitors; the sockets belong to who made them."""
-        for socket, monitor in zip(self.sockets, self.monitors, strict=True):
-            socket.disable_monitor()
-            monitor.close(0)
-
     # -- coming and going -----------------------------------------------------------------------------------
 
-    def _hello(self, socket: Socket, name: bytes, hello: messages.Hello, descriptor: int) -> None:
+    def _hello(self, door: Door | Router, name: bytes, hello: messages.Hello, descriptor: int) -> None:
         if hello.protocol != messages.PROTOCOL:
             mine = f"mpidirect {_version.__version__}, protocol {messages.PROTOCOL}"
             theirs = f"mpidirect {hello.version}, protocol {hello.protocol}"
-            self._refuse(socket, name, f"version: the cluster has {mine}, this client {theirs}")
+            self._refuse(door, name, f"version: the cluster has {mine}, this client {theirs}")
             return
-        self.departed()  # a descriptor may be in use again
+        self.departed(door)  # a descriptor may be in use again
         session = self.sessions.get(name)
         resumes = session is not None and hello.resumes
         if session is None or not hello.resumes:
             session = self.sessions[name] = Session(name)
             session.process = self._process_of(hello.memory)
-        self._by_descriptor[descriptor] = session
-        session.socket = socket
+        self._connections[door, descriptor] = session
+        session.socket = door
         controller = self.controller
         welcome = messages.Welcome(
             messages.PROTOCOL,
@@ -160,7 +148,7 @@ class Clients:
             memory.node(),
         )
         if session.send([messages.encode(welcome)]):
-            session.connect(socket, hello.received)
+            session.connect(door, hello.received)
             session.pump()
 
     def _process_of(self, shown: messages.Memory | None) -> int:
@@ -179,9 +167,9 @@ class Clients:
         if not session.open and session.outbox.oldest is None:
             del self.sessions[session.name]
 
-    def _refuse(self, socket: Socket, name: bytes, reason: str) -> None:
+    def _refuse(self, door: Door | Router, name: bytes, reason: str) -> None:
         refused = Session(name)
-        refused.socket = socket
+        refused.socket = door
         refused.send([messages.encode(messages.Refused(reason))])
 
     def waiting(self, asker: Session) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ import zmq
 
 from ..parent import Parent
 from ..wire import memory, messages
-from ..wire.frames import Socket
+from ..wire.frames import Router
 from ..wire.sockets import Doorman
 from . import deaths
 from .clients import Clients
+from .door import Door
 from .downloads import DROPPED, Downloads
 from .engines import EngineLink
 from .held import Held
@@ -43,8 +45,8 @@ class Controller:
 
     Parameters
     ----------
-    clients : list of Socket
-        ROUTER sockets, bound, for clients.
+    clients : list of Door or Router
+        Where clients connect.
     engines : EngineLink
         The connections of the engines.
     bridge : Bridge
@@ -61,7 +63,7 @@ class Controller:
 
     def __init__(
         self,
-        clients: list[Socket],
+        clients: list[Door | Router],
         engines: EngineLink,
         bridge: Bridge,
         doorman: Doorman | None,
@@ -93,6 +95,18 @@ class Controller:
         self.replacement = Replacement(self)
         self.inquiries = Inquiries(self)
         self.scheduler.admits = self._admits
+        self._doors = [*engines.doors, *clients]
+        self._due: dict[Any, Callable[[], None]] = {}
+        for doors, receive, departed in (
+            (engines.doors, self._from_engine, self._have_departed),
+            (clients, self.clients.receive, self.clients.departed),
+        ):
+            for door in doors:
+                socket, *monitors = door.pollables
+                self._due[socket] = partial(self._look, door, receive, departed)
+                self._due |= dict.fromkeys(monitors, partial(departed, door))
+        if doorman is not None:
+            self._due[doorman.socket] = doorman.answer
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -104,30 +118,20 @@ class Controller:
             self.clients.farewell("it has been stopped" if self.stopping else "its job has ended")
 
     def _serve(self) -> None:
-        clients = self.clients
         poller = zmq.Poller()
-        for socket in (*clients.sockets, *clients.monitors, *self.link.sockets):
-            poller.register(socket, zmq.POLLIN)
-        if self.doorman is not None:
-            poller.register(self.doorman.socket, zmq.POLLIN)
+        for what in self._due:
+            poller.register(what, zmq.POLLIN)
         while not self._finished():
-            self.turn([socket for socket, _ in poller.poll(self._patience())])
+            self.turn([what for what, _ in poller.poll(self._patience())])
 
     def turn(self, ready: Sequence[Any]) -> None:
-        """One turn of the loop: take what has come on these sockets, and do what is due."""
+        """One turn of the loop: take what has come, and do what is due."""
         clients = self.clients
-        for socket in ready:
-            if socket is self.link.socket:
-                self._drain(socket, self._from_engine)
-            elif socket is self.link.monitor:
-                for engine in self.link.departed():
-                    self._departed(engine)
-            elif self.doorman is not None and socket is self.doorman.socket:
-                self.doorman.answer()
-            elif socket in clients.monitors:
-                clients.departed()
-            else:
-                self._drain(socket, clients.receive)
+        for what in ready:
+            self._due[what]()
+        for door in self._doors:
+            if door.waiting:
+                self._due[door.pollables[0]]()
         clients.stage()
         if self.bridge.busy:
             while self.bridge.progress():
@@ -153,7 +157,7 @@ class Controller:
 
     def _patience(self) -> int:
         """How long the loop may sleep, in milliseconds."""
-        if self.bridge.lively or self.clients.staging:
+        if self.bridge.lively or self.clients.staging or any(door.waiting for door in self._doors):
             return 0
         if self.bridge.busy or self.clients.holds:
             return 1
@@ -164,26 +168,29 @@ class Controller:
     def _finished(self) -> bool:
         return self.stopping is not None and (not self.engines or time.monotonic() > self.stopping)
 
-    def _drain(self, socket: Socket, handle: Any) -> None:
+    def _look(self, door: Door | Router, receive: Callable[[Any, bytes], None], departed: Any) -> None:
+        """Take in what has come at a door, and notice who has gone."""
         for _ in range(AT_ONCE):
             try:
-                name = socket.first()
+                name = door.first()
             except zmq.Again:
-                return
+                break
             try:
-                handle(socket, name)
+                receive(door, name)
             except Exception:  # one message must not end the cluster
                 log.exception("a message of %r could not be handled", name)
-                socket.rest()
-            if not socket.readable():
-                return
+                door.rest()
+            if not door.readable():
+                break
+        if door.departures:
+            departed(door)
 
     # -- engines ---------------------------------------------------------------------------------
 
-    def _from_engine(self, socket: Socket, name: bytes) -> None:
-        message = messages.from_engine(socket.first())
+    def _from_engine(self, door: Door | Router, name: bytes) -> None:
+        message = messages.from_engine(door.first())
         if isinstance(message, messages.Joined):
-            if self.link.joined(name, message.engine, socket.descriptor()):
+            if self.link.joined(name, message.engine, door, door.descriptor()):
                 if message.engine in self.lost:
                     self.replacement.arrived(message)
                 else:
@@ -191,7 +198,7 @@ class Controller:
             return
         engine = self.link.engine_of(name)
         if isinstance(message, messages.Done):
-            self._engine_done(engine, message, socket.rest())
+            self._engine_done(engine, message, door.rest())
         elif isinstance(message, messages.Moved):
             for reader in self.held.moved(message.id, engine, message.addresses):
                 reader.tell(messages.Elsewhere, message.id, engine, message.addresses)
@@ -223,12 +230,13 @@ class Controller:
         """Whether a task may begin now."""
         return self.recovery.admits(job) and self.replacement.admits(job)
 
-    def _departed(self, engine: int) -> None:
-        """The connection of an engine has closed."""
-        if engine in self.engines:
-            self.recovery.departed(engine)
-        else:
-            self.replacement.departed(engine)
+    def _have_departed(self, door: Door | Router) -> None:
+        """Connections of engines have closed."""
+        for engine in self.link.departed(door):
+            if engine in self.engines:
+                self.recovery.departed(engine)
+            else:
+                self.replacement.departed(engine)
 
     def engine_joined(self, joined: messages.Joined) -> None:
         """An engine is there, at the start or in the place of another."""

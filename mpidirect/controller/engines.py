@@ -6,26 +6,31 @@ from collections.abc import Sequence
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
-from ..wire.frames import Socket
+from ..wire.frames import Router
 from ..wire.names import control_name, engine_of, task_name
+from .door import Door
 
 
 class EngineLink:
-    """A bound ROUTER that knows its engines, and notices at once when one's connection closes."""
+    """Where the engines' connections end; notices at once when one closes.
 
-    def __init__(self, socket: Socket) -> None:
-        self.socket = socket
-        self.monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        self.monitor.setsockopt(zmq.LINGER, 0)
-        self.sockets = [self.socket, self.monitor]
-        self._by_descriptor: dict[int, int] = {}
+    Parameters
+    ----------
+    tasks, control : Router or Door
+        For the connections of their main threads, and of their control threads; may be the same.
+    """
+
+    def __init__(self, tasks: Router | Door, control: Router | Door) -> None:
+        self.tasks = tasks
+        self.control = control
+        self.doors = [control] if tasks is control else [tasks, control]
+        self._engines: dict[tuple[Any, int], int] = {}  # by connection
         self._connections: dict[int, set[bytes]] = {}
 
-    def joined(self, name: bytes, engine: int, descriptor: int) -> bool:
+    def joined(self, name: bytes, engine: int, door: Router | Door, descriptor: int) -> bool:
         """A connection of an engine is there; whether it is its last."""
-        self._by_descriptor[descriptor] = engine
+        self._engines[door, descriptor] = engine
         connections = self._connections.setdefault(engine, set())
         connections.add(name)
         return len(connections) == 2
@@ -34,38 +39,36 @@ class EngineLink:
         """Whose connection this is."""
         return engine_of(name)
 
-    def departed(self) -> list[int]:
-        """The engines whose connections have closed since the last call."""
+    def departed(self, door: Router | Door) -> list[int]:
+        """The engines whose connections have closed at this door since the last call."""
         gone = []
-        while self.monitor.poll(0):
-            event = recv_monitor_message(self.monitor)
-            engine = self._by_descriptor.pop(event["value"], None)
+        for descriptor in door.departed():
+            engine = self._engines.pop((door, descriptor), None)
             if engine is not None:
                 self._connections.pop(engine, None)
                 # its other one may close later, when a new engine has come in its place
-                others = [d for d, whose in self._by_descriptor.items() if whose == engine]
-                for descriptor in others:
-                    del self._by_descriptor[descriptor]
+                others = [key for key, whose in self._engines.items() if whose == engine]
+                for key in others:
+                    del self._engines[key]
                 gone.append(engine)
         return gone
 
     def send_task(self, engine: int, frames: Sequence[Any]) -> None:
         """Send to the engine's main thread."""
-        self._send(task_name(engine), frames)
+        self._send(self.tasks, task_name(engine), frames)
 
     def send_control(self, engine: int, data: bytes) -> None:
         """Send to the engine's control thread."""
-        self._send(control_name(engine), [data])
+        self._send(self.control, control_name(engine), [data])
 
-    def _send(self, name: bytes, frames: Sequence[Any]) -> None:
+    def _send(self, door: Router | Door, name: bytes, frames: Sequence[Any]) -> None:
         try:
-            self.socket.put([name, *frames])
+            door.put([name, *frames])
         except zmq.ZMQError as e:
-            if e.errno != zmq.EHOSTUNREACH:  # its end is on its way through the monitor
+            if e.errno != zmq.EHOSTUNREACH:  # its end is on its way
                 raise
 
     def close(self) -> None:
-        """Close the sockets."""
-        self.socket.disable_monitor()
-        self.monitor.close(0)
-        self.socket.close(linger=500)
+        """Close the connections."""
+        for door in self.doors:
+            door.close(500)

@@ -17,11 +17,12 @@ from .. import allocation
 from ..errors import ConfigError
 from ..wire import connection_file, messages
 from ..wire.directories import private_directory, socket_directory
-from ..wire.frames import Socket
+from ..wire.frames import Router
 from ..wire.job_file import JobSpec
-from ..wire.sockets import CLIENTS, ENGINES, Doorman, KeyPair, new_keys, serve, tune
+from ..wire.sockets import CLIENTS, ENGINES, LARGEST, Doorman, KeyPair, new_keys, serve, tune
 from .bridge import Bridge
 from .controller import Controller
+from .door import Door
 from .engines import EngineLink
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class Invitation(NamedTuple):
     """What an engine needs to connect; it travels by MPI."""
 
     addresses: list[str]
+    tasks: str  # another address for the task connection, where there is one
     server_key: bytes
     engine_keys: KeyPair | None
 
@@ -58,43 +60,48 @@ class Listener:
         self.doorman = Doorman(
             self.context, {CLIENTS: self.client_keys.public, ENGINES: self.engine_keys.public}
         )
-        self.local = self._router(None, CLIENTS)
-        self.local.bind(f"ipc://{self.directory}/client")
+        self.local = Door(self.directory / "clients", messages.INLINE)
         self.remote = self._router(self.server, CLIENTS)
         ip = spec.ip or "127.0.0.1"
         port = _bind(self.remote, interface_address(ip), spec.port)
         hosts = own_addresses() if ip == "*" else [interface_address(ip)]
-        self.addresses = [f"ipc://{self.directory}/client", *(f"tcp://{host}:{port}" for host in hosts)]
-        self.engine_addresses: list[str] = []
-        self.engines = EngineLink(self._engine_socket())
+        self.addresses = [self.local.address, *(f"tcp://{host}:{port}" for host in hosts)]
+        self.engines = EngineLink(*self._engine_doors())
 
-    def _router(self, keys: KeyPair | None, domain: bytes) -> Socket:
-        router = serve(tune(Socket.of(self.context, zmq.ROUTER), linger=500), keys, domain)
+    def _router(self, keys: KeyPair | None, domain: bytes) -> Router:
+        router = serve(tune(Router.of(self.context, zmq.ROUTER), linger=500), keys, domain)
         if domain == CLIENTS:
             # clients send nothing larger than a chunk in one piece; encryption adds a little
             router.setsockopt(zmq.MAXMSGSIZE, messages.CHUNK + 1024)
         router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         router.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        return router
+        return router.watch()
 
-    def _engine_socket(self) -> Socket:
-        """On one host a private directory is the safest and the fastest; between hosts, CURVE."""
+    def _engine_doors(self) -> tuple[Door | Router, Router]:
+        """On one host a private directory is the safest and the fastest; between hosts, CURVE.
+
+        The control connection is ZeroMQ's also there: its heartbeats need no lock of Python's, and so tell
+        an engine that is frozen from one that is busy.
+        """
+        self.engine_tasks = ""
         if self.world.one_host:
             router = self._router(None, ENGINES)
-            self.engine_addresses = [f"ipc://{self.directory}/engines"]
+            self.engine_addresses = [f"ipc://{self.directory}/control"]
             router.bind(self.engine_addresses[0])
-        else:
-            router = self._router(self.server, ENGINES)
-            port = router.bind_to_random_port("tcp://*")
-            chosen = interface_address(self.spec.ip)  # the others are tried after it
-            hosts = sorted(own_addresses(), key=lambda host: host != chosen)
-            self.engine_addresses = [f"tcp://{host}:{port}" for host in hosts]
-        return router
+            door = Door(self.directory / "engines", LARGEST)
+            self.engine_tasks = door.address
+            return door, router
+        router = self._router(self.server, ENGINES)
+        port = router.bind_to_random_port("tcp://*")
+        chosen = interface_address(self.spec.ip)  # the others are tried after it
+        hosts = sorted(own_addresses(), key=lambda host: host != chosen)
+        self.engine_addresses = [f"tcp://{host}:{port}" for host in hosts]
+        return router, router
 
     def invitation(self) -> Invitation:
         """What the engines need to connect."""
         keys = None if self.world.one_host else self.engine_keys
-        return Invitation(self.engine_addresses, self.server.public, keys)
+        return Invitation(self.engine_addresses, self.engine_tasks, self.server.public, keys)
 
     def controller(self) -> Controller:
         """The controller on these sockets."""
@@ -110,7 +117,7 @@ class Listener:
             "started": time.time(),
         }
         bridge = Bridge(self.world, self.tolerance.revokes)
-        clients = [self.local, self.remote]
+        clients: list[Door | Router] = [self.local, self.remote]
         return Controller(
             clients, self.engines, bridge, self.doorman, facts, self.spec.engines, self.spec.budget
         )
@@ -140,6 +147,8 @@ class Listener:
     def __exit__(self, *_: object) -> None:
         Path(self.spec.connection_file).unlink(missing_ok=True)
         self.engines.close()
+        self.local.close(500)
+        self.remote.close(500)
         shutil.rmtree(self.directory, ignore_errors=True)
         self.context.destroy(linger=500)
 
@@ -152,7 +161,7 @@ def mpi_library() -> str:
     return " ".join(name.replace(" Version:", "").split())
 
 
-def _bind(router: Socket, ip: str, port: str) -> int:
+def _bind(router: Router, ip: str, port: str) -> int:
     """Bind to `port`: ``0`` for any, one, or a range ``first-last``; returns the one that it is."""
     first, _, last = port.partition("-")
     try:

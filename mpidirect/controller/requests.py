@@ -6,8 +6,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-import zmq
-
 from ..wire import messages
 from .scheduler import Job
 from .session import Session
@@ -33,7 +31,7 @@ class Requests:
     def __init__(self, controller: Controller) -> None:
         self.controller = controller
 
-    def accepted(self, session: Session, message: Any, frames: list[zmq.Frame]) -> None:
+    def accepted(self, session: Session, message: Any, frames: list[Any]) -> None:
         """A request, or a piece of its data, has come."""
         if isinstance(message, messages.Request):
             if session.upload is not None:
@@ -67,7 +65,7 @@ class Requests:
             else:
                 session.staging = job
 
-    def _chunk(self, session: Session, job: Job, frame: zmq.Frame) -> None:
+    def _chunk(self, session: Session, job: Job, frame: Any) -> None:
         """The next bytes of a request: kept, or passed on at once where its engines wait for them."""
         upload = job.payload
         group, piece = upload.add(frame)

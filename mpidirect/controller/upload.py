@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import zmq
 
 from ..wire import memory, messages
 
@@ -25,7 +24,7 @@ class Upload:
     ----------
     request : Request
         The header.
-    frames : list of zmq.Frame
+    frames : list of buffers
         The small frames.
     client : int
         The client's process, if its memory can be read, else 0.
@@ -36,7 +35,7 @@ class Upload:
         When the frames are not those that the header announces.
     """
 
-    def __init__(self, request: messages.Request, frames: list[zmq.Frame], client: int) -> None:
+    def __init__(self, request: messages.Request, frames: list[Any], client: int) -> None:
         self.request = request
         self.client = client
         self.direct = False
@@ -78,12 +77,12 @@ class Upload:
                     due.append((group, address + start if address else 0, stop - start))
         return iter(due)  # no generator: with it, a payload would wait for the garbage collector
 
-    def add(self, frame: zmq.Frame) -> tuple[int, Any]:
+    def add(self, frame: Any) -> tuple[int, Any]:
         """The next chunk has come; returns whose it is, 0 for all or the number of a part, and its bytes."""
         group, _, size = next(self._expected)
         if len(frame) != size:
             raise ValueError(f"a chunk of {len(frame)} bytes came where {size} were due")
-        return self._take(group, frame.buffer)
+        return self._take(group, memoryview(frame))
 
     def fill(self) -> tuple[int, Any]:
         """The next chunk will not come: something else in its place."""

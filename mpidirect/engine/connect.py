@@ -14,12 +14,13 @@ import zmq
 from ..errors import ConnectionFailed
 from ..wire import memory, messages
 from ..wire.frames import Socket
+from ..wire.local import Dialed
 from ..wire.names import control_name, task_name
-from ..wire.sockets import authenticate, tune
+from ..wire.sockets import LARGEST, authenticate, tune
 
 
 @contextmanager
-def connect(invitation: Any, engine: int) -> Iterator[tuple[Socket, Socket]]:
+def connect(invitation: Any, engine: int) -> Iterator[tuple[Socket | Dialed, Socket]]:
     """The task connection and the control connection of this engine."""
     context = zmq.Context()
     memory.permit()
@@ -27,17 +28,25 @@ def connect(invitation: Any, engine: int) -> Iterator[tuple[Socket, Socket]]:
     joined = messages.encode(
         messages.Joined(engine, socket.gethostname(), os.getpid(), memory.place(), memory.node())
     )
-    sockets = []
-    for name in (task_name(engine), control_name(engine)):
+
+    def connection(name: bytes) -> Socket:
         dealer = tune(Socket.of(context, zmq.DEALER), linger=1000)
         dealer.setsockopt(zmq.ROUTING_ID, name)
         if invitation.engine_keys is not None:
             authenticate(dealer, invitation.server_key, invitation.engine_keys)
         dealer.connect(address)
-        dealer.put([joined, b""])  # the empty one tells the connection
-        sockets.append(dealer)
-    yield sockets[0], sockets[1]
-    sockets[0].close()  # the control socket belongs to its thread, which ends with the process
+        return dealer
+
+    tasks: Socket | Dialed
+    if invitation.tasks:
+        tasks = Dialed(invitation.tasks, task_name(engine), LARGEST, blocking=True)
+    else:
+        tasks = connection(task_name(engine))
+    control = connection(control_name(engine))
+    for socket_ in (tasks, control):
+        socket_.put([joined, b""])  # the empty one tells the connection
+    yield tasks, control
+    tasks.close()  # the control socket belongs to its thread, which ends with the process
 
 
 def reachable(addresses: list[str], timeout: float = 3.0) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..wire import messages, pickles
 from ..wire.frames import Socket
+from ..wire.local import Dialed
 from ..world import World
 from . import data, interrupts, output, recovery
 from .communicators import here
@@ -46,7 +47,7 @@ class Engine:
         Who makes the communicators anew.
     spawner : Spawner
         Who starts other engines.
-    tasks : Socket
+    tasks : Socket or Dialed
         The task connection; only the main thread uses it.
     names : dict
         What the namespace begins with.
@@ -58,7 +59,7 @@ class Engine:
         world: World,
         restore: recovery.Recovery,
         spawner: Spawner,
-        tasks: Socket,
+        tasks: Socket | Dialed,
         names: dict[str, Any],
     ) -> None:
         self.id = id
@@ -101,6 +102,8 @@ class Engine:
                     self._arrange(message)
         except Leave:
             return
+        except EOFError:
+            here.left = here.left or "the controller is gone"
         finally:
             self.leaving = True
 

@@ -10,6 +10,7 @@ from ..parent import PLACE
 from ..tolerance import Tolerance
 from ..wire import messages
 from ..wire.frames import Socket
+from ..wire.local import Dialed
 
 ARRIVING = 60.0  # seconds after which a new engine that nobody has asked in leaves
 
@@ -55,7 +56,7 @@ class Spawner:
         return messages.Spawned()
 
 
-def asked_in(tasks: Socket) -> messages.Join | None:
+def asked_in(tasks: Socket | Dialed) -> messages.Join | None:
     """Wait until a new engine may come in, and all are ready for it; None if it may not."""
     order = _next(tasks)
     if not isinstance(order, messages.Join):
@@ -64,7 +65,7 @@ def asked_in(tasks: Socket) -> messages.Join | None:
     return order if isinstance(_next(tasks), messages.Grow) else None
 
 
-def _next(tasks: Socket) -> messages.Message | None:
+def _next(tasks: Socket | Dialed) -> messages.Message | None:
     if not tasks.poll(int(1000 * ARRIVING)):
         return None
     message = messages.for_engine(tasks.first(wait=True))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import zmq
 from zmq.backend import Socket as Bare
+from zmq.utils.monitor import recv_monitor_message
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 COPIED = 64 * 1024  # bytes up to which a copy is cheaper than keeping track of one
 
@@ -17,10 +21,12 @@ _POLLIN, _NOBLOCK, _SNDMORE = int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.SNDMORE
 class Socket(zmq.Socket):
     """A ZeroMQ socket, with ways that go past enumerations and past an exception for each empty socket."""
 
+    pending = False  # what is sent is out of our hands
+
     @classmethod
-    def of(cls, context: zmq.Context[Any], kind: int) -> Socket:
+    def of(cls, context: zmq.Context[Any], kind: int) -> Self:
         """A new one."""
-        return cast(Socket, context.socket(kind, cls))
+        return cast("Self", context.socket(kind, cls))
 
     def readable(self) -> bool:
         """Whether a message waits; the socket's descriptor tells of what comes after this was asked."""
@@ -60,3 +66,36 @@ class Socket(zmq.Socket):
         last = len(frames) - 1
         for k, frame in enumerate(frames):
             Bare.send(self, frame, flags | _SNDMORE if k < last else flags, len(frame) < COPIED)
+
+
+class Router(Socket):
+    """A bound ROUTER that notices which of its connections have ended."""
+
+    waiting = departures = False  # its sockets tell of all that has come
+    _ends: zmq.Socket[Any] | None = None
+
+    def watch(self) -> Router:
+        """Begin to notice."""
+        self._ends = self.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._ends.setsockopt(zmq.LINGER, 0)
+        return self
+
+    @property
+    def pollables(self) -> list[Any]:
+        """What becomes readable when there is something to do."""
+        return [self, self._ends]
+
+    def departed(self) -> list[int]:
+        """The connections that have ended since the last call, named as by `descriptor`."""
+        gone = []
+        while self._ends is not None and self._ends.poll(0):
+            gone.append(recv_monitor_message(self._ends)["value"])
+        return gone
+
+    def close(self, linger: int | None = None) -> None:
+        """Close it, and what watches it."""
+        if self._ends is not None:
+            self.disable_monitor()
+            self._ends.close(0)
+            self._ends = None
+        super().close(linger)

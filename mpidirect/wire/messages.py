@@ -17,6 +17,7 @@ import msgspec
 PROTOCOL = 1
 BULK = 64 * 1024  # bytes from which a frame is bulk: it travels in chunks, by MPI inside the job
 CHUNK = 4 * 1024 * 1024  # bytes of bulk in one message
+INLINE = 256 * 1024 * 1024  # bytes of the small frames of a client's message together
 
 
 class Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):

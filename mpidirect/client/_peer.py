@@ -1,0 +1,113 @@
+"""The client's end of one connection to a controller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from .. import errors
+from ..wire.connection_file import ConnectionInfo
+from ..wire.frames import Socket
+from ..wire.sockets import KeyPair, authenticate, tune
+
+NEVER = 24 * 3600 * 1000  # milliseconds: a link that is broken is replaced long before
+
+_BROKEN = (
+    zmq.EVENT_CLOSED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+
+
+class Peer(Protocol):
+    """One end of a connection to a controller: `Dealer`, or `Dialed` on its own host."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether something waits to be sent."""
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Readable when something has come or the connection has ended."""
+
+    def readable(self) -> bool:
+        """Whether a message waits."""
+
+    def first(self) -> bytes:
+        """Its first frame."""
+
+    def rest(self) -> list[Any]:
+        """The frames that follow, copied: for small ones."""
+
+    def rest_uncopied(self) -> list[Any]:
+        """The frames that follow, for large ones."""
+
+    def put(self, frames: Sequence[Any]) -> None:
+        """Send a message; `zmq.Again` if the connection has ended."""
+
+    def flush(self) -> None:
+        """Send what waits, as far as it goes now."""
+
+    def broken(self) -> bool:
+        """Whether the connection has ended."""
+
+    def close(self, linger: int = 0) -> None:
+        """Close it, after so many milliseconds at most to send what waits."""
+
+
+class Dealer(Socket):
+    """A socket with one connection, by TCP: it is encrypted, and both sides know each other."""
+
+    _ends: Any = None
+
+    @classmethod
+    def dialed(cls, context: zmq.Context, address: str, name: bytes, info: ConnectionInfo) -> Dealer:
+        """Connect."""
+        self = tune(cls.of(context, zmq.DEALER))
+        self.setsockopt(zmq.ROUTING_ID, name)
+        # Not by itself: a connection that ZeroMQ makes again would go on in the middle of the numbers.  But
+        # not -1 either: a broken pipe would then be closed between two frames of a message that is being
+        # read, and libzmq aborts the process (`!_more` in fq.cpp).
+        self.setsockopt(zmq.RECONNECT_IVL, NEVER)
+        self._ends = self.get_monitor_socket(_BROKEN)
+        self._ends.setsockopt(zmq.LINGER, 0)
+        try:
+            keys = KeyPair(info.client_key.encode(), info.client_secret.encode())
+            try:
+                authenticate(self, info.server_key.encode(), keys)
+            except zmq.ZMQError:
+                raise errors.AuthenticationFailed("The connection file holds no usable keys.") from None
+            self.connect(address)
+        except BaseException:
+            self.close(0)
+            raise
+        return self
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Of both sockets, for threads that may not touch those."""
+        return [self.fileno(), self._ends.fileno()]
+
+    def broken(self) -> bool:
+        """Whether the connection has ended."""
+        return bool(self._ends.poll(0))
+
+    def why(self) -> int:
+        """How it has ended: an event of ZeroMQ's."""
+        return recv_monitor_message(self._ends)["event"]
+
+    def flush(self) -> None:
+        """A thread of ZeroMQ's does it."""
+
+    def close(self, linger: int | None = None) -> None:
+        """Close it, and what watches it."""
+        if self._ends is not None:
+            self.disable_monitor()
+            self._ends.close(0)
+            self._ends = None
+        super().close(linger)

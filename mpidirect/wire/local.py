@@ -1,0 +1,272 @@
+"""Connections within one host: messages through Unix sockets, at a quarter of what ZeroMQ takes.
+
+ZeroMQ hands each message to a thread of its own and back, on both sides; here who sends and who reads does it
+by itself.  There is no key and no cipher: such a socket lies in a directory that only its owner can enter.
+
+A message is the number of its frames, their sizes, and then the frames.
+"""
+
+from __future__ import annotations
+
+import itertools
+import select
+import socket
+import struct
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import zmq
+
+SCHEME = "unix://"
+
+LARGE = 64 * 1024  # bytes from which a frame is received into memory of its own
+_READ = 64 * 1024  # bytes taken at once
+_FRAMES = 1 << 16  # in one message at most
+_COUNT = struct.Struct("<I")
+_NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a signal handler of user code must not see a broken pipe
+
+
+class Stream:
+    """One end of a connection.
+
+    Parameters
+    ----------
+    connection : socket.socket
+        A connected stream; where it does not block, nothing here does.
+    largest : int
+        Bytes of one message at most.
+
+    Attributes
+    ----------
+    ended : bool
+        Whether the other side is gone; what it sent before can be read.
+    coming : deque of list
+        The messages that have come.
+    """
+
+    def __init__(self, connection: socket.socket, largest: int) -> None:
+        self.connection = connection
+        self.ended = False
+        self.coming: deque[list[Any]] = deque()
+        self._largest = largest
+        self._left = b""  # what has come and is not complete
+        self._sizes: tuple[int, ...] = ()  # of the message that is coming
+        self._frames: list[Any] = []  # of it, as far as they are complete
+        self._room: memoryview | None = None  # what is missing of a large frame
+        self._going: deque[Any] = deque()
+
+    # -- sending ------------------------------------------------------------------------------------
+
+    def send(self, frames: Sequence[Any]) -> None:
+        """Send a message, or as much as goes now: `flush` sends the rest."""
+        sizes = [len(frame) for frame in frames]
+        head = struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes)
+        if sum(sizes) < LARGE:
+            self._going.append(b"".join([head, *frames]))
+        else:
+            self._going.extend([head, *(memoryview(frame) for frame in frames)])
+        self.flush()
+
+    @property
+    def pending(self) -> bool:
+        """Whether something could not be sent yet."""
+        return bool(self._going)
+
+    def flush(self) -> None:
+        """Send what waits, as far as it goes now."""
+        going = self._going
+        try:
+            while going:
+                if len(going) == 1:
+                    sent = self.connection.send(going[0], _NOSIGNAL)
+                else:
+                    sent = self.connection.sendmsg(list(itertools.islice(going, 64)), (), _NOSIGNAL)
+                while going and sent >= len(going[0]):
+                    sent -= len(going.popleft())
+                if sent:
+                    going[0] = memoryview(going[0])[sent:]
+        except BlockingIOError:
+            pass
+        except OSError:  # it is closed; what came before that can still be read
+            going.clear()
+
+    # -- receiving ----------------------------------------------------------------------------------
+
+    def fill(self) -> bool:
+        """Take in a piece of what has come; False if there was nothing, or the connection has ended.
+
+        Raises
+        ------
+        ValueError
+            When what comes is no message.
+        """
+        try:
+            if self._room is not None:
+                size = self.connection.recv_into(self._room)
+                self._room = self._room[size:]
+            else:
+                data = self.connection.recv(_READ)
+                size = len(data)
+        except BlockingIOError:
+            return False
+        except OSError:
+            size = 0
+        if not size:
+            self.ended = True
+            return False
+        if self._room is None:
+            self._take(self._left + data if self._left else data)
+        elif not self._room:
+            self._room = None
+            self._complete()
+            self._take(b"")  # frames may follow of which nothing comes
+        return True
+
+    def _take(self, data: bytes) -> None:
+        at, end = 0, len(data)
+        while True:
+            if not self._sizes:
+                start = self._begin(data, at)
+                if start == at:
+                    break
+                at = start
+            size = self._sizes[len(self._frames)]
+            if size < LARGE:
+                if end - at < size:
+                    break
+                self._frames.append(data[at : at + size])
+                at += size
+            else:
+                room = np.empty(size, np.uint8)
+                there = min(size, end - at)
+                room[:there] = np.frombuffer(data, np.uint8, there, at)
+                self._frames.append(room)
+                at += there
+                if there < size:
+                    self._room = memoryview(room)[there:]
+                    break
+            self._complete()
+        self._left = data[at:]
+
+    def _begin(self, data: bytes, at: int) -> int:
+        """Read the head of a message, if it is all there; returns where its frames begin."""
+        if len(data) - at < _COUNT.size:
+            return at
+        (count,) = _COUNT.unpack_from(data, at)
+        if not 0 < count <= _FRAMES:
+            raise ValueError(f"a message of {count} frames")
+        start = at + _COUNT.size + 8 * count
+        if len(data) < start:
+            return at
+        sizes = struct.unpack_from(f"<{count}Q", data, at + _COUNT.size)
+        if sum(sizes) > self._largest:
+            raise ValueError(f"a message of {sum(sizes)} bytes")
+        self._sizes = sizes
+        return start
+
+    def _complete(self) -> None:
+        if len(self._frames) == len(self._sizes):
+            self.coming.append(self._frames)
+            self._frames, self._sizes = [], ()
+
+    def close(self) -> None:
+        """Close the connection, also where a forked child has inherited it."""
+        try:
+            self.connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.connection.close()
+
+
+class Dialed(Stream):
+    """The end that asked for the connection.
+
+    Parameters
+    ----------
+    address : str
+        ``unix://`` and the path of the socket.
+    name : bytes
+        What the other side shall call this one.
+    largest : int
+        Bytes of one message at most.
+    blocking : bool
+        Whether reading waits, and sending until all is out.
+    """
+
+    def __init__(self, address: str, name: bytes, largest: int, blocking: bool = False) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(address.removeprefix(SCHEME))
+            connection.setblocking(blocking)
+        except BaseException:
+            connection.close()
+            raise
+        super().__init__(connection, largest)
+        self._current: list[Any] = []
+        self.send([name])
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Which become readable when something has come, or the connection has ended."""
+        return [self.connection.fileno()]
+
+    def broken(self) -> bool:
+        """Whether the connection has ended."""
+        return self.ended
+
+    def readable(self) -> bool:
+        """Whether a message waits."""
+        try:
+            while not self.coming and self.fill():
+                pass
+        except ValueError:
+            self.ended = True
+        return bool(self.coming)
+
+    def first(self, *, wait: bool = False) -> bytes:
+        """The first frame of the next message; `zmq.Again` if there is none and this is not to `wait`.
+
+        Raises
+        ------
+        EOFError
+            When the connection has ended.
+        """
+        if not self.coming and not self.readable():
+            if self.ended:
+                raise EOFError("the connection has ended")
+            raise zmq.Again
+        first, *self._current = self.coming.popleft()
+        return bytes(first)
+
+    def rest(self) -> list[Any]:
+        """The frames that follow the first."""
+        frames, self._current = self._current, []
+        return frames
+
+    rest_uncopied = rest
+
+    def put(self, frames: Sequence[Any], *, wait: bool = False) -> None:
+        """Send one message; `zmq.Again` if the connection has ended and this is not to `wait`."""
+        if self.ended and not wait:
+            raise zmq.Again
+        self.send(frames)
+
+    def poll(self, milliseconds: int) -> bool:
+        """Wait for a message, or the end."""
+        if self.coming:
+            return True
+        poll = select.poll()
+        poll.register(self.connection, select.POLLIN)
+        return bool(poll.poll(milliseconds))
+
+    def close(self, linger: int = 0) -> None:
+        """Send what waits, within so many milliseconds, and close the connection."""
+        if self.pending and linger and not self.ended:
+            try:
+                self.connection.settimeout(linger / 1000)
+                self.flush()
+            except OSError:
+                pass
+        super().close()

@@ -1,0 +1,203 @@
+"""Messages between processes of one host: whole, in order, whatever comes and whoever goes."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import threading
+
+import numpy as np
+import pytest
+import zmq
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mpidirect.controller.door import Door
+from mpidirect.wire.local import LARGE, Dialed, Stream
+
+pytestmark = [pytest.mark.timeout(30), pytest.mark.openmpi_only]  # nothing here depends on the MPI
+
+MOST = 1 << 30
+
+
+@pytest.fixture
+def door(tmp_path):
+    door = Door(tmp_path / "door", 64 * 1024 * 1024)
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def dial(door):
+    dialed = []
+
+    def dial(name=b"guest", **options):
+        dialed.append(Dialed(door.address, name, MOST, **options))
+        return dialed[-1]
+
+    yield dial
+    for peer in dialed:
+        peer.close()
+
+
+def take(door, seconds=10):
+    """The next message that comes: name and frames; what has departed is left alone."""
+    poll = select.poll()
+    poll.register(door.pollables[0], select.POLLIN)
+    while True:
+        try:
+            name = door.first()
+        except zmq.Again:
+            assert poll.poll(1000 * seconds), "nothing comes"
+        else:
+            return name, [bytes(frame) for frame in door.rest()]
+
+
+def gone(door, seconds=10):
+    """Wait until connections have ended; which."""
+    poll = select.poll()
+    poll.register(door.pollables[0], select.POLLIN)
+    while not door.departures:
+        assert poll.poll(1000 * seconds), "none ends"
+        with pytest.raises(zmq.Again):
+            door.first()
+    return door.departed()
+
+
+FRAMES = st.lists(
+    st.one_of(st.binary(max_size=50), st.integers(LARGE - 2, LARGE + 2).map(bytes)), min_size=1, max_size=5
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(st.lists(FRAMES, min_size=1, max_size=5), st.lists(st.integers(1, 100_000), min_size=1, max_size=9))
+def test_however_it_is_cut_it_comes_as_it_was_sent(sent, cuts):
+    ours, theirs = socket.socketpair()
+    between, end = socket.socketpair()
+    with ours, theirs, between, end:
+        for one in (ours, end):
+            one.setblocking(False)
+        sender, receiver = Stream(ours, MOST), Stream(end, MOST)
+        for frames in sent:
+            sender.send(frames)
+        pieces = iter(cuts * 1_000_000)
+        while len(receiver.coming) < len(sent):
+            sender.flush()
+            between.sendall(theirs.recv(next(pieces)))
+            while receiver.fill():
+                pass
+        assert [[bytes(f) for f in frames] for frames in receiver.coming] == sent
+
+
+def test_who_connects_has_a_name_and_gets_answers(door, dial):
+    one, other = dial(b"one"), dial(b"other")
+    one.put([b"hello", b"", b"x"])
+    assert take(door) == (b"one", [b"hello", b"", b"x"])
+    other.put([b"hi"])
+    assert take(door) == (b"other", [b"hi"])
+    door.put([b"one", b"a", b"b"])
+    assert one.poll(5000)
+    assert (one.first(), one.rest()) == (b"a", [b"b"])
+    with pytest.raises(zmq.Again):
+        other.first()
+    with pytest.raises(zmq.ZMQError):
+        door.put([b"nobody", b"x"])
+
+
+def test_what_does_not_go_at_once_goes_later_and_nobody_waits(door, dial):
+    peer = dial()
+    peer.put([b"here"])
+    take(door)
+    large = np.arange(4_000_000).view(np.uint8).data
+    for _ in range(3):
+        door.put([b"guest", b"head", large])  # far more than a socket's buffer: returns at once
+        peer.put([b"head", large])
+    poll = select.poll()
+    got, came = [], []
+    while len(got) < 3 or len(came) < 3:
+        poll.register(door.pollables[0], select.POLLIN)
+        poll.register(peer.descriptors[0], select.POLLIN | (select.POLLOUT if peer.pending else 0))
+        assert poll.poll(5000)
+        peer.flush()
+        if peer.readable():
+            got.append((peer.first(), peer.rest()))
+        try:
+            name = door.first()
+        except zmq.Again:
+            continue
+        came.append((name, door.rest()))
+    for frames in (*(rest for _, rest in got), *(rest[1:] for _, rest in came)):
+        assert np.array_equal(frames[0], np.frombuffer(large, np.uint8))
+    got[0][1][0][0] = 7  # it is the receiver's own
+
+
+def test_all_that_was_said_is_heard_before_the_end(door, dial):
+    peer = dial()
+    for k in range(5):
+        peer.put([b"%d" % k, b""])
+    peer.close()
+    assert take(door)[1][0] == b"0"
+    number = door.first() and door.first() and door.descriptor()
+    assert not door.departures  # there is more to read
+    for _ in range(3):
+        take(door)
+    assert gone(door) == [number]
+
+
+def test_whoever_comes_back_takes_the_place_of_the_old_connection(door, dial):
+    old = dial()
+    old.put([b"old"])
+    take(door)
+    new = dial()
+    new.put([b"new"])
+    assert take(door) == (b"guest", [b"new"])
+    assert len(gone(door)) == 1
+    door.put([b"guest", b"to the new one"])
+    assert new.poll(5000)
+    assert new.first() == b"to the new one"
+    assert old.poll(5000)
+    assert not old.readable()
+    assert old.broken()
+    with pytest.raises(zmq.Again):
+        old.put([b"x"])
+    with pytest.raises(EOFError):
+        old.first()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\xff" * 64,
+        b"\0" * 64,
+        struct.pack("<IQ", 1, 1 << 62),
+        struct.pack("<I2Q", 2, 1 << 63, 1 << 63),
+        struct.pack("<IQ", 1, 300) + b"n" * 300,  # too long for a name
+        struct.pack("<I2Q", 2, 1, 1) + b"ab",
+    ],
+)
+def test_garbage_ends_its_own_connection_and_no_other(door, dial, garbage):
+    peer = dial()
+    peer.put([b"before"])
+    take(door)
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(door.address.removeprefix("unix://"))
+        stranger.sendall(garbage)
+        assert len(gone(door)) == 1
+        assert stranger.recv(1) == b""
+    peer.put([b"after"])
+    assert take(door) == (b"guest", [b"after"])
+
+
+def test_an_end_that_blocks_waits_for_messages_and_sees_the_end(door, dial):
+    peer = dial(blocking=True)
+    peer.put([b"x" * LARGE, b"y"], wait=True)
+    assert take(door) == (b"guest", [b"x" * LARGE, b"y"])
+    later = threading.Timer(0.05, door.put, [[b"guest", b"head", b"rest"]])
+    later.start()
+    assert peer.first(wait=True) == b"head"
+    assert peer.rest() == [b"rest"]
+    later.join()
+    threading.Timer(0.05, door.close).start()
+    with pytest.raises(EOFError):
+        peer.first(wait=True)
