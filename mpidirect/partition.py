@@ -26,7 +26,7 @@ def bounds(length: int, parts: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def split(sequence: Any, parts: int, dist: str = "b") -> list[Any]:
+def split(sequence: Any, parts: int, dist: str = "b", listed: bool = True) -> list[Any]:
     """Cut `sequence` along its first axis into `parts`.
 
     Parameters
@@ -38,6 +38,8 @@ def split(sequence: Any, parts: int, dist: str = "b") -> list[Any]:
         How many.
     dist : {'b', 'r'}
         In contiguous blocks, or round robin.
+    listed : bool
+        Whether a range gives lists, else ranges.
 
     Raises
     ------
@@ -50,8 +52,10 @@ def split(sequence: Any, parts: int, dist: str = "b") -> list[Any]:
     sequence = as_sequence(sequence)
     length = len(sequence)
     if dist == "r":
-        return [_listed(_slice(sequence, k, length, parts)) for k in range(parts)]
-    return [_listed(_slice(sequence, start, stop)) for start, stop in bounds(length, parts)]
+        blocks = [_slice(sequence, k, length, parts) for k in range(parts)]
+    else:
+        blocks = [_slice(sequence, start, stop) for start, stop in bounds(length, parts)]
+    return [list(part) for part in blocks] if listed and isinstance(sequence, range) else blocks
 
 
 def check(dist: str) -> None:
@@ -86,11 +90,6 @@ def as_sequence(obj: Any) -> Any:
 def _slice(sequence: Any, start: int, stop: int, step: int | None = None) -> Any:
     by_position = getattr(sequence, "iloc", None)  # pandas
     return (sequence if by_position is None else by_position)[slice(start, stop, step)]
-
-
-def _listed(part: Any) -> Any:
-    """Lazy parts, such as a range's, as the lists that they stand for."""
-    return list(part) if isinstance(part, range) else part
 
 
 def join(parts: Sequence[Any], dist: str = "b", whole: np.ndarray | None = None) -> Any:

@@ -152,6 +152,12 @@ class FakeSocket(SimulatedDoor):
         pass
 
     pending = False
+    silent = True
+
+    def more(self):
+        return self.readable()
+
+    swallowed = more
 
     def broken(self):
         return False

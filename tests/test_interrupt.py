@@ -359,6 +359,27 @@ def test_ctrl_c_during_imports(engines, tmp_path, monkeypatch):
     engines.apply(lambda path: __import__("sys").path.remove(path), str(tmp_path)).get(WITHIN)
 
 
+def test_ipython_works_after_an_interrupt_of_its_import(engines):
+    pytest.importorskip("IPython")
+
+    def anew():  # as in an engine that has not executed a line yet
+        import sys
+
+        from mpidirect.engine import tasks
+
+        tasks._the_shell = tasks._MISSING
+        for name in [n for n in sys.modules if n.partition(".")[0] in ("IPython", "prompt_toolkit")]:
+            del sys.modules[name]
+        sys.modules.pop("mpidirect.engine.shell", None)
+
+    for delay in (0.02, 0.1, 0.2, 0.3):
+        engines.apply(anew).get(WITHIN)
+        sleeping = engines.execute("import time; time.sleep(60)")
+        time.sleep(delay)  # a moment anywhere in the import
+        sleeping.interrupt()
+        assert engines.execute("%pwd").get(WITHIN)  # a SyntaxError in plain Python
+
+
 def test_a_second_ctrl_c_leaves_them_running(engines):
     rc = engines.client
     press(0.3, 0.3)

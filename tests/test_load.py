@@ -7,7 +7,6 @@ import time
 import numpy as np
 import psutil
 import pytest
-import zmq
 from conftest import occupied
 
 from mpidirect import Client, Cluster, errors
@@ -15,6 +14,7 @@ from mpidirect.controller import keeper
 from mpidirect.controller.held import Held
 from mpidirect.controller.session import Session
 from mpidirect.wire import connection_file, messages, pickles
+from mpidirect.wire.local import Dialed
 from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.timeout(100), pytest.mark.openmpi_only]  # nothing here depends on the MPI
@@ -61,13 +61,8 @@ class NeverReads:
     """A client that asks for much and takes nothing."""
 
     def __init__(self, path):
-        self.context = zmq.Context()
-        self.socket = self.context.socket(zmq.DEALER)
-        self.socket.setsockopt(zmq.LINGER, 0)
-        self.socket.setsockopt(zmq.ROUTING_ID, b"neverreads")
-        self.socket.setsockopt(zmq.RCVHWM, 1)
-        self.socket.connect(connection_file.read(path).addresses[0])
-        self.socket.send_multipart([messages.encode(messages.Hello(messages.PROTOCOL, "0", "3")), b""])
+        self.socket = Dialed(connection_file.read(path).addresses[0], b"neverreads", 1 << 30)
+        self.socket.put([messages.encode(messages.Hello(messages.PROTOCOL, "0", "3")), b""])
         self.number = 0
 
     def ask(self, engine, f, *args):
@@ -75,11 +70,10 @@ class NeverReads:
         frames = pickles.dumps((f, args, {}))
         id, sizes = f"neverreads-{self.number}", [len(frame) for frame in frames]
         request = messages.Request(self.number, 0, id, [engine], "apply", "apply", sizes)
-        self.socket.send_multipart([messages.encode(request), *frames])
+        self.socket.put([messages.encode(request), *frames])
 
     def close(self):
         self.socket.close()
-        self.context.term()
 
 
 def test_a_client_that_never_reads(cluster, rc):

@@ -52,6 +52,7 @@ class Call:
         self.replies: dict[int, messages.Reply] = {}
         self.received: dict[int, float] = {}
         self.size = 0
+        self.ready = not targets  # whether every engine has answered
         self.failed = False  # whether an engine has answered with an error
         self.hopeless = False  # whether the engines that still run are being interrupted
         self.whole: np.ndarray | None = None  # the bulk of all engines, end to end, where it is gathered
@@ -69,11 +70,6 @@ class Call:
         self._values: dict[int, Any] = {}
         self._watchers: list[Callable[[Call], None]] = []
         self._lock = threading.Lock()
-
-    @property
-    def ready(self) -> bool:
-        """Whether every engine has answered."""
-        return len(self.replies) == len(self.targets)
 
     def watch(self, watcher: Callable[[Call], None]) -> None:
         """Have `watcher` called at each reply."""
@@ -147,6 +143,7 @@ class Call:
         self.size += sum(reply.frames)
         self.failed = self.failed or reply.status == "error"
         self.replies[reply.engine] = reply
+        self.ready = len(self.replies) == len(self.targets)
         if self.ready:
             self.buffers = None
         for watcher in list(self._watchers):
@@ -158,6 +155,7 @@ class Call:
         """The engines that answer, where they were not known: some may have answered already."""
         self.targets = sorted({*targets, *self.replies})
         self._expected = frozenset(self.targets)
+        self.ready = len(self.replies) == len(self.targets)
         if self.ready:
             self._watchers.clear()
 

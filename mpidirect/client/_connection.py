@@ -101,12 +101,17 @@ class Connection:
 
     # -- sending ------------------------------------------------------------------------------------
 
-    def post(self, kind: Callable[..., messages.Numbered], *fields: Any, frames: Sequence[Any] = ()) -> None:
-        """Send a numbered message; its bulk frames follow it in chunks."""
+    def post(
+        self,
+        kind: Callable[..., messages.Numbered],
+        *fields: Any,
+        inline: Sequence[Any] = (),
+        bulk: Sequence[Any] = (),
+    ) -> None:
+        """Send a numbered message with its small frames; the bulk ones follow it in chunks."""
         with self.lock:
             self.check()
             header = messages.encode(kind(self._outbox.next(), self._inbox.acknowledged(), *fields))
-            inline = [frame for frame in frames if len(frame) < messages.BULK]
             size = len(header) + sum(map(len, inline))
             if size > messages.INLINE or len(header) > messages.CHUNK:
                 raise errors.SerializationError(
@@ -114,18 +119,16 @@ class Connection:
                     "make several calls of it, or larger pieces (arrays)."
                 )
             self._outbox.put([header, *inline], size)
-            if len(inline) < len(frames) and not self.direct:
-                for frame in frames:
+            if bulk and not self.direct:
+                for frame in bulk:
                     self._put_bulk(frame)
             self._pump()
             if self._link is not None and self._link.socket.pending:
                 self._wake()  # who waits there sends the rest
-            elif not self._waiters and self._link is not None and self._link.socket.readable():
+            elif not self._waiters and self._link is not None and self._link.socket.swallowed():
                 self._wake()  # the send has swallowed the edge that the other thread waits for
 
     def _put_bulk(self, frame: Any) -> None:
-        if len(frame) < messages.BULK:
-            return
         view = memoryview(frame)
         for start, stop in messages.chunks(len(frame)):
             header = messages.encode(messages.Chunk(self._outbox.next(), self._inbox.last))
@@ -174,10 +177,14 @@ class Connection:
                 self._waiters += 1
                 if self._waiters > 1:
                     self._wake()
+            link = self._link
+            quiet = timeout is None and link is not None and not link.socket.silent
             try:
                 while True:
                     with self.lock:
-                        if not self.closed and self.error is None:
+                        if quiet:  # its descriptor will tell
+                            quiet = False
+                        elif not self.closed and self.error is None:
                             self._receive()
                         if done():
                             return True
@@ -261,7 +268,7 @@ class Connection:
             if socket.pending:
                 socket.flush()
             came = False
-            while socket.readable():
+            while socket.more() if came else socket.readable():
                 message = self._decoded(socket.first())
                 large = isinstance(message, messages.Chunk)
                 self._take(message, socket.rest_uncopied() if large else socket.rest())
@@ -288,21 +295,21 @@ class Connection:
             raise errors.VersionMismatch(f"The controller sent what this client can't read: {e}") from None
 
     def _take(self, message: messages.Message, frames: list[Any]) -> None:
-        if isinstance(message, messages.Ack):
-            self._outbox.acknowledge(message.ack)
-        elif isinstance(message, messages.Farewell):
-            raise self._dialer.gone(message.reason)
-        elif isinstance(message, messages.Refused):
-            raise errors.ControllerLost(f"The controller has no more of this client: {message.reason}")
-        elif isinstance(message, messages.Numbered):
+        if isinstance(message, messages.Numbered):
             try:
-                new = self._inbox.accept(message.seq, sum(len(f) for f in frames))
+                new = self._inbox.accept(message.seq, sum(map(len, frames)))
             except LookupError:
                 self._break()  # a new connection starts with what is missing
                 return
             self._outbox.acknowledge(message.ack)
             if new:
                 self._dispatch(message, frames)
+        elif isinstance(message, messages.Ack):
+            self._outbox.acknowledge(message.ack)
+        elif isinstance(message, messages.Farewell):
+            raise self._dialer.gone(message.reason)
+        elif isinstance(message, messages.Refused):
+            raise errors.ControllerLost(f"The controller has no more of this client: {message.reason}")
         if self._outbox.waiting:
             self._pump()
 

@@ -35,8 +35,18 @@ class Peer(Protocol):
     def descriptors(self) -> list[int]:
         """Readable when something has come or the connection has ended."""
 
+    @property
+    def silent(self) -> bool:
+        """Whether a message may wait of which the descriptors do not tell."""
+
     def readable(self) -> bool:
         """Whether a message waits."""
+
+    def more(self) -> bool:
+        """Whether another one waits after one was read; the descriptors tell of what this overlooks."""
+
+    def swallowed(self) -> bool:
+        """Whether a message waits of which the descriptors tell no more, after one was sent."""
 
     def first(self) -> bytes:
         """Its first frame."""
@@ -63,6 +73,7 @@ class Peer(Protocol):
 class Dealer(Socket):
     """A socket with one connection, by TCP: it is encrypted, and both sides know each other."""
 
+    silent = True  # they tell of what comes after `readable` was asked
     _ends: Any = None
 
     @classmethod
@@ -96,6 +107,12 @@ class Dealer(Socket):
     def broken(self) -> bool:
         """Whether the connection has ended."""
         return bool(self._ends.poll(0))
+
+    def more(self) -> bool:
+        """Whether another message waits."""
+        return self.readable()
+
+    swallowed = more
 
     def why(self) -> int:
         """How it has ended: an event of ZeroMQ's."""

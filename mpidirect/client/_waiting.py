@@ -41,8 +41,8 @@ def wait(result: AsyncResult) -> None:
 
 def wait_and_tell(result: AsyncResult) -> None:
     """Wait; if some engines have failed while others run on, say so."""
-    client = result._client
-    client._wait(lambda: result.ready() or any(call.failed for call in result._calls), None)
+    client, calls = result._client, result._calls
+    client._wait(lambda: result._ready or any(call.failed for call in calls), None)
     if not result.wait(PATIENCE):
         where = client.where(pending(result))
         print(f"{state(result, where)}. Ctrl-C interrupts them.", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, InvalidStateError
+from concurrent.futures._base import RUNNING
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -59,16 +60,18 @@ class AsyncResult(Known, Future):
         self._label = label
         self._final: list[Any] = []
         self._ready = False  # the future's own state, without its lock
-        self.set_running_or_notify_cancel()
+        self._state = RUNNING  # at once: nobody waits for that
         for call in self._calls:
             if not call.ready:
                 call.watch(self._progressed)
         self._progressed()
 
     def _progressed(self, call: Call | None = None) -> None:
-        if self._whole and not all(c.ready for c in self._calls):
-            return  # without a look at each engine: there may be thousands, and this comes with each reply
-        if not self._ready and all(e in c.replies for c, e in self._slots):
+        if self._whole:  # no look at each engine: there may be thousands, and this comes with each reply
+            done = self._calls[0].ready if len(self._calls) == 1 else all(c.ready for c in self._calls)
+        else:
+            done = all(e in c.replies for c, e in self._slots)
+        if done and not self._ready:
             self._ready = True
             try:
                 super().set_result(None)  # the value is made when it is asked for, by who asks
@@ -158,10 +161,11 @@ class AsyncResult(Known, Future):
         keep = self._return_exceptions if return_exceptions is None else return_exceptions
         # The attribute is Future's own, where the exception of a finished one is.  A debugger that is
         # called after an error lands on the line that raises it.
-        self._exception = None if keep else self._failure(self._values())
+        values = self._values()
+        self._exception = None if keep else self._failure(values)
         if self._exception is not None:
             raise self._exception
-        return self._value(keep)
+        return self._value(keep, values)
 
     def result(self, timeout: float | None = None) -> Any:
         """The result, as `get`."""
@@ -181,9 +185,8 @@ class AsyncResult(Known, Future):
     def _values(self) -> list[Any]:
         return [call.value(engine) for call, engine in self._slots]
 
-    def _value(self, return_exceptions: bool) -> Any:
+    def _value(self, return_exceptions: bool, values: list[Any]) -> Any:
         if not self._final or return_exceptions != self._return_exceptions:
-            values = self._values()
             final = values[0] if self._single else self._finish(values)
             if return_exceptions != self._return_exceptions:
                 return final

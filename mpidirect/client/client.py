@@ -26,6 +26,7 @@ from .view import DirectView
 
 LAST_WORDS = 5.0  # seconds that a scheduler has to tell why the cluster's job ended
 KEPT_BYTES = 16 * 1024 * 1024
+_INT = {int}
 
 
 class Client(Results, Control):
@@ -140,6 +141,11 @@ class Client(Results, Control):
 
     def _targets(self, targets: Any) -> list[int]:
         """Engine ids for what a user gives as targets."""
+        kind = type(targets)
+        if kind is int and targets in self._engines:
+            return [targets]
+        if kind is list and (chosen := self._checked(targets)):
+            return chosen
         ids = sorted(self._engines)
         if not ids:
             self._connection.check()
@@ -160,6 +166,13 @@ class Client(Results, Control):
         if len(set(chosen)) != len(chosen):
             raise ValueError(f"targets repeat an engine: {chosen}")
         return chosen
+
+    def _checked(self, targets: list[Any]) -> list[int] | None:
+        """The same list, if it is one of different engines that live: the usual case, without a search."""
+        if set(map(type, targets)) != _INT:
+            return None
+        unique = set(targets)
+        return [*targets] if len(unique) == len(targets) and unique <= self._engines.keys() else None
 
     def _existing(self, target: Any, ids: list[int]) -> int:
         if isinstance(target, bool) or not hasattr(target, "__index__"):
@@ -215,15 +228,16 @@ class Client(Results, Control):
         call.mismatch = self._mismatch
         self._calls[id] = call
         self._known[id] = call
-        sizes = [len(frame) for frame in shared]
-        own = [[len(frame) for frame in part] for part in parts]
-        frames = [*shared, *itertools.chain.from_iterable(parts)]
+        sizes = list(map(len, shared))
+        own = [list(map(len, part)) for part in parts]
+        frames = [*shared, *itertools.chain.from_iterable(parts)] if parts else shared
         bulk = [frame for frame in frames if len(frame) >= messages.BULK]
+        inline = [frame for frame in frames if len(frame) < messages.BULK] if bulk else frames
         call.buffers = bulk or None
         addresses = [memory.address(frame) for frame in bulk] if self._connection.direct else []
         try:
             self._connection.post(
-                messages.Request, id, targets, op, "apply", sizes, own, addresses, frames=frames
+                messages.Request, id, targets, op, "apply", sizes, own, addresses, inline=inline, bulk=bulk
             )
         except BaseException:
             self._calls.pop(id, None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import partition
-from ..wire import pickles
+from ..wire import calls, pickles
 from . import _waiting
 from ._chosen import is_one
 from ._namespaces import Namespaces
@@ -100,8 +100,9 @@ class DirectView(Namespaces, Collectives):
         self,
         op: str,
         method: str,
-        shared: Any,
+        shared: Any = None,
         *,
+        frames: Sequence[Any] | None = None,
         own: Callable[[int], list[Any]] | None = None,
         targets: Any = None,
         block: bool | None = None,
@@ -113,10 +114,10 @@ class DirectView(Namespaces, Collectives):
         label: str | None = None,
         **options: Any,
     ) -> AsyncResult:
-        """Send one request; `own` gives the objects for each of a number of engines."""
+        """Send one request: an object for all, or its frames; `own` gives those for each of a number."""
         chosen = self.targets if targets is None else targets
         engines = self.client._targets(chosen)
-        frames = pickles.dumps(shared)
+        frames = pickles.dumps(shared) if frames is None else frames
         parts = [] if own is None else [pickles.dumps(part) for part in own(len(engines))]
         call = self.client._submit(op, method, engines, frames, parts, convert, gathers)
         self.history.append(call.id)
@@ -162,9 +163,9 @@ class DirectView(Namespaces, Collectives):
         if not callable(f):
             raise TypeError(f"{f!r} can't be called, so it can't be applied")
         name = getattr(f, "__name__", type(f).__name__)
-        shared = (f, args, kwargs or {})
+        frames = calls.dumps(f, args, kwargs or {})
         return self._result(
-            self._call("apply", name, shared, targets=targets, block=block, track=track), block
+            self._call("apply", name, frames=frames, targets=targets, block=block, track=track), block
         )
 
     def map(
@@ -207,7 +208,7 @@ class DirectView(Namespaces, Collectives):
         items = [item if len(item) == length else item[:length] for item in items]
 
         def own(n: int) -> list[Any]:
-            return list(zip(*(partition.split(item, n, dist) for item in items), strict=True))
+            return list(zip(*(partition.split(item, n, dist, listed=False) for item in items), strict=True))
 
         result = self._call(
             "map",

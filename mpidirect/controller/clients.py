@@ -78,7 +78,7 @@ class Clients:
     @property
     def staging(self) -> bool:
         """Whether data is being read out of a client's memory."""
-        return any(session.staging is not None for session in self.sessions.values())
+        return bool(self.requests.staging)
 
     @property
     def holds(self) -> bool:
@@ -88,7 +88,7 @@ class Clients:
     def stage(self) -> None:
         """Go on with reading clients' data."""
         if self.staging:
-            self.requests.stage([s for s in self.sessions.values() if s.staging is not None])
+            self.requests.stage()
 
     def flush(self) -> None:
         """Send the replies that are complete, or have waited for others long enough."""
@@ -166,6 +166,7 @@ class Clients:
         session.upload = None
         if not session.open and session.outbox.oldest is None:
             del self.sessions[session.name]
+            self.requests.staging.discard(session)
 
     def _refuse(self, door: Door | Router, name: bytes, reason: str) -> None:
         refused = Session(name)

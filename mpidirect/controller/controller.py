@@ -95,7 +95,7 @@ class Controller:
         self.replacement = Replacement(self)
         self.inquiries = Inquiries(self)
         self.scheduler.admits = self._admits
-        self._doors = [*engines.doors, *clients]
+        self._doors = [door for door in (*engines.doors, *clients) if isinstance(door, Door)]
         self._due: dict[Any, Callable[[], None]] = {}
         for doors, receive, departed in (
             (engines.doors, self._from_engine, self._have_departed),

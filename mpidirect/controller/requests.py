@@ -30,6 +30,7 @@ class Requests:
 
     def __init__(self, controller: Controller) -> None:
         self.controller = controller
+        self.staging: set[Session] = set()  # whose data is being read
 
     def accepted(self, session: Session, message: Any, frames: list[Any]) -> None:
         """A request, or a piece of its data, has come."""
@@ -64,6 +65,7 @@ class Requests:
                 self._submit(job)
             else:
                 session.staging = job
+                self.staging.add(session)
 
     def _chunk(self, session: Session, job: Job, frame: Any) -> None:
         """The next bytes of a request: kept, or passed on at once where its engines wait for them."""
@@ -120,9 +122,9 @@ class Requests:
 
     # -- data that is read, or does not come -----------------------------------------------------------
 
-    def stage(self, sessions: list[Session]) -> None:
+    def stage(self) -> None:
         """Read a bit of the requests that must be kept here out of their clients' memory."""
-        for session in sessions:
+        for session in list(self.staging):
             job = session.staging
             try:
                 job.payload.stage()
@@ -135,6 +137,8 @@ class Requests:
                     session.staging = None
                     session.tell(messages.Taken, job.id)
                     self._submit(job)
+            if session.staging is None:
+                self.staging.discard(session)
             self._take(session)
 
     def abandon(self, session: Session) -> None:

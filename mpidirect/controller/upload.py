@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..wire import memory, messages
+from ..wire.messages import BULK
 
 LARGEST = 1 << 40  # bytes of one frame
 MPI_RATE = 4e9  # bytes a second that the controller can send to engines, roughly
@@ -42,29 +43,40 @@ class Upload:
         self.spread = False  # whether what all get goes by a collective
         self.again: set[int] = set()  # engines for which that broke
         self.early = False  # whether it goes on while it still comes in
-        self._part = {target: k + 1 for k, target in enumerate(request.targets)}
-        if len(self._part) != len(request.targets) or not self._part:
+        if len(set(request.targets)) != len(request.targets) or not request.targets:
             raise ValueError("targets repeat, or there is none")
         if request.parts and len(request.parts) != len(request.targets):
             raise ValueError("parts and targets differ in number")
-        groups = [request.frames, *request.parts]
-        if any(not 0 <= size <= LARGEST for group in groups for size in group):
-            raise ValueError("no frame has such a size")
-        small = [[size for size in group if size < messages.BULK] for group in groups]
-        if [len(frame) for frame in frames] != [size for sizes in small for size in sizes]:
-            raise ValueError("the frames are not those that the header announces")
-        inline = iter(frames)
-        self._inline = [[next(inline) for _ in sizes] for sizes in small]
-        self._bulk = [[size for size in group if size >= messages.BULK] for group in groups]
-        self._chunks: list[list[Any]] = [[] for _ in groups]
-        self._expected = self._expect()
-        self.missing = sum(len(messages.chunks(size)) for sizes in self._bulk for size in sizes)
-        self.bulk = self.missing > 0
-        self._bytes = sum(size for sizes in self._bulk for size in sizes)
-        self._arrived = 0
-        self._began = time.monotonic()
+        self._inline: list[list[Any]] = []
+        self._bulk: list[list[int]] = []
+        coming = iter(frames)
+        for group in (request.frames, *request.parts):
+            small, large = [], []
+            for size in group:
+                if BULK <= size <= LARGEST:
+                    large.append(size)
+                elif (frame := next(coming, None)) is not None and len(frame) == size:
+                    small.append(frame)
+                else:
+                    raise ValueError("the frames are not those that the header announces")
+            self._inline.append(small)
+            self._bulk.append(large)
+        if next(coming, None) is not None:
+            raise ValueError("there are more frames than the header announces")
+        self._part = {target: k for k, target in enumerate(request.targets, 1)} if request.parts else {}
+        self.bulk = any(self._bulk)
+        self.missing = self._bytes = self._arrived = 0
+        if self.bulk:
+            self._begin_bulk()
         if request.addresses and (not client or len(request.addresses) != sum(map(len, self._bulk))):
             raise ValueError("these are not the addresses of the bulk frames")
+
+    def _begin_bulk(self) -> None:
+        self._chunks: list[list[Any]] = [[] for _ in self._bulk]
+        self._expected = self._expect()
+        self.missing = sum(len(messages.chunks(size)) for sizes in self._bulk for size in sizes)
+        self._bytes = sum(map(sum, self._bulk))
+        self._began = time.monotonic()
 
     def _expect(self) -> Iterator[tuple[int, int, int]]:
         """Of each chunk that is due: its group, its address at the client (or 0), its size."""
@@ -104,7 +116,7 @@ class Upload:
     def soon(self) -> bool:
         """Whether the rest will have come by the time that MPI needs for the whole."""
         elapsed = time.monotonic() - self._began
-        outgoing = sum(self._bulk[0]) * len(self._part) + sum(map(sum, self._bulk[1:]))
+        outgoing = sum(self._bulk[0]) * len(self.request.targets) + sum(map(sum, self._bulk[1:]))
         due = (self._bytes - self._arrived) * elapsed / max(self._arrived, 1)
         return self._arrived > 0 and due <= outgoing / MPI_RATE
 

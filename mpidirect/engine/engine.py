@@ -185,6 +185,9 @@ class Engine:
         """The task's shared frames, and its own, wherever their bulk is."""
         part = messages.own_part(frames.pop(0)) if task.own else messages.Part([])
         sizes = [*task.frames, *part.frames]
+        if max(sizes, default=0) < messages.BULK and not task.client and not task.sealed:
+            count = len(task.frames)
+            return frames[:count], frames[count:] if task.own else None
         room = self.shares.room if task.op == "share" else data.private
         received = data.rooms(sizes, iter(frames), room)
         count = len(task.frames)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import interrupts
 from .shared import map_shared
 
 Namespace = dict[str, Any]
@@ -124,12 +125,13 @@ def _shell(namespace: Namespace) -> Any:
     """IPython's shell on `namespace`, made at first use; None where IPython is not installed."""
     global _the_shell
     if _the_shell is _MISSING:
-        try:
-            from .shell import Shell
-        except ImportError:
-            _the_shell = None
-        else:
-            _the_shell = Shell(namespace)
+        with interrupts.held():  # a package whose import was interrupted can't be imported any more
+            try:
+                from .shell import Shell
+            except ImportError:
+                _the_shell = None
+            else:
+                _the_shell = Shell(namespace)
     return _the_shell
 
 

@@ -56,6 +56,7 @@ class Stream:
         self._frames: list[Any] = []  # of it, as far as they are complete
         self._room: memoryview | None = None  # what is missing of a large frame
         self._going: deque[Any] = deque()
+        self._full = False  # whether there may have been more to take in
 
     # -- sending ------------------------------------------------------------------------------------
 
@@ -116,6 +117,7 @@ class Stream:
         if not size:
             self.ended = True
             return False
+        self._full = size == _READ or self._room is not None
         if self._room is None:
             self._take(self._left + data if self._left else data)
         elif not self._room:
@@ -208,6 +210,11 @@ class Dialed(Stream):
         self.send([name])
 
     @property
+    def silent(self) -> bool:
+        """Whether a message may wait of which the descriptor does not tell."""
+        return bool(self.coming)
+
+    @property
     def descriptors(self) -> list[int]:
         """Which become readable when something has come, or the connection has ended."""
         return [self.connection.fileno()]
@@ -224,6 +231,14 @@ class Dialed(Stream):
         except ValueError:
             self.ended = True
         return bool(self.coming)
+
+    def more(self) -> bool:
+        """Whether another message waits, as far as the system need not be asked."""
+        return bool(self.coming) or (self._full and self.readable())
+
+    def swallowed(self) -> bool:
+        """Nothing is."""
+        return False
 
     def first(self, *, wait: bool = False) -> bytes:
         """The first frame of the next message; `zmq.Again` if there is none and this is not to `wait`.

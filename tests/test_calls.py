@@ -1,0 +1,147 @@
+"""Functions are pickled once, as long as nothing that their pickle depends on has changed."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import types
+
+import pytest
+
+from mpidirect.wire import calls, pickles
+
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
+
+@pytest.fixture
+def main(monkeypatch):
+    """A prompt's namespace, in which functions can be defined."""
+    module = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    return module.__dict__
+
+
+@pytest.fixture
+def define(main):
+    def define(source, **names):
+        main.update(names)
+        exec(source, main)
+        return main["f"]
+
+    return define
+
+
+def parts(f):
+    """What a function is made of."""
+    names = ("__code__", "__name__", "__doc__", "__dict__", "__annotations__", "__kwdefaults__")
+    sent = f.__builtins__.get("helper")
+    return [
+        repr(f.__defaults__),
+        type(sent),
+        getattr(sent, "__name__", None),
+        *(getattr(f, n) for n in names),
+    ]
+
+
+def same(f, *args, **kwargs):
+    """Whether it is what the plain way makes of it, the second time as the first."""
+    for _ in range(2):
+        made = pickles.loads(calls.dumps(f, args, kwargs))
+        plain = pickles.loads(pickles.dumps((f, args, kwargs)))
+        assert made[1:] == plain[1:]
+        assert parts(made[0]) == parts(plain[0])
+    return True
+
+
+def counted(monkeypatch):
+    """How many functions are pickled."""
+    count = []
+    whole = pickles.dumps
+    monkeypatch.setattr(calls.pickles, "dumps", lambda obj: count.append(obj) or whole(obj))
+    return count
+
+
+def test_a_function_is_pickled_once(define, monkeypatch):
+    f = define("def f(x=1):\n    return len([x])")
+    count = counted(monkeypatch)
+    for k in range(5):
+        frames = calls.dumps(f, (k,), {"x": "y"} if k else {})
+        assert pickles.loads(frames)[0](3) == 1
+        assert pickles.loads(calls.dumps(f, (), {}))[0]() == 1
+    assert len(count) == 2
+
+
+def test_each_arrival_is_a_function_of_its_own(define):
+    f = define("def f():\n    f.count = 1")
+    one, other = (pickles.loads(calls.dumps(f, (), {}))[0] for _ in range(2))
+    one.mark = 1
+    assert not hasattr(other, "mark")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: setattr(f, "__code__", (lambda: 2).__code__),
+        lambda f: setattr(f, "__defaults__", (True,)),
+        lambda f: setattr(f, "__name__", "g"),
+        lambda f: setattr(f, "__doc__", "changed"),
+        lambda f: setattr(f, "attribute", 3),
+        lambda f: setattr(f, "__annotations__", {"x": int}),
+        lambda f: setattr(f, "__kwdefaults__", {"x": 5}),
+        lambda f: f.__globals__.update(helper=lambda: 7),
+        lambda f: f.__globals__.update(helper=sys),
+        lambda f: f.__globals__.update(helper=len),
+        lambda f: f.__globals__.update(helper=5),
+    ],
+)
+def test_whatever_changes_is_noticed(define, change):
+    f = define("def f(x=1):\n    'as it was'\n    return helper")
+    assert same(f)
+    change(f)
+    assert same(f)
+
+
+def test_what_it_refers_to_goes_with_it(define):
+    f = define("def helper():\n    return 1\ndef f():\n    return helper()")
+    assert same(f)
+    assert pickles.loads(calls.dumps(f, (), {}))[0]() == 1
+    define("def helper():\n    return 2")
+    assert pickles.loads(calls.dumps(f, (), {}))[0]() == 2
+
+
+def test_closures_go_as_they_are():
+    count = 0
+
+    def f():
+        return count
+
+    assert pickles.loads(calls.dumps(f, (), {}))[0]() == 0
+    count = 1
+    assert pickles.loads(calls.dumps(f, (), {}))[0]() == 1
+
+
+def test_functions_of_modules_go_by_reference():
+    frames = calls.dumps(pickle.dumps, (1,), {})
+    assert pickles.loads(frames) == (pickle.dumps, (1,), {})
+    assert pickles.loads(calls.dumps(same, (), {}))[0] is same
+
+
+def test_arguments_of_every_kind(define):
+    f = define("def f(*a, **k):\n    return a, k")
+    for args, kwargs in [
+        ((1, "a", None, b"x", 2.5), {}),
+        (([1, 2],), {"x": {"y": (3,)}}),
+        ((f, f), {}),
+        ((range(3),), {"k": 1j}),
+    ]:
+        made = pickles.loads(calls.dumps(f, args, kwargs))
+        assert type(made[1]) is tuple
+        if f not in args:
+            assert made[1:] == (args, kwargs)
+            assert made[0](*args, **kwargs) == (args, kwargs)
+
+
+def test_what_cannot_be_pickled_is_named(define):
+    f = define("def f(*a):\n    return a")
+    with pytest.raises(pickles.SerializationError, match="call of 'f'"):
+        calls.dumps(f, (sys._getframe(),), {})
