@@ -69,11 +69,12 @@ class Call:
         self._frames: dict[int, list[Any]] = {}
         self._values: dict[int, Any] = {}
         self._watchers: list[Callable[[Call], None]] = []
+        self._followers: list[Callable[[Call], None]] = []
         self._lock = threading.Lock()
 
-    def watch(self, watcher: Callable[[Call], None]) -> None:
-        """Have `watcher` called at each reply."""
-        self._watchers.append(watcher)
+    def watch(self, watcher: Callable[[Call], None], each: bool = False) -> None:
+        """Have `watcher` called when every engine has answered, or at each answer."""
+        (self._followers if each else self._watchers).append(watcher)
 
     def replied(self, reply: messages.Reply, frames: list[Any]) -> None:
         """An engine has answered."""
@@ -104,7 +105,7 @@ class Call:
 
     def _read(self, reply: messages.Reply, frames: list[Any], rooms: list[Any] | None = None) -> None:
         """Read the bulk of an answer; it counts when that is done."""
-        if not reply.addresses and not any(isinstance(frame, Bulk) for frame in frames):
+        if not reply.addresses and max(reply.frames, default=0) < messages.BULK:
             self._arrived(reply, frames)
             return
         space = iter(rooms or [])
@@ -138,18 +139,24 @@ class Call:
                 self._read(reply, frames)
 
     def _arrived(self, reply: messages.Reply, frames: list[Any]) -> None:
-        self._frames[reply.engine] = frames
-        self.received[reply.engine] = time.time()
+        engine = reply.engine
+        self._frames[engine] = frames
+        self.received[engine] = time.time()
         self.size += sum(reply.frames)
         self.failed = self.failed or reply.status == "error"
-        self.replies[reply.engine] = reply
+        self.replies[engine] = reply
         self.ready = len(self.replies) == len(self.targets)
         if self.ready:
             self.buffers = None
-        for watcher in list(self._watchers):
-            watcher(self)
+            self._tell(self._watchers)
+        self._tell(self._followers)
         if self.ready:
+            self._followers.clear()
             self._watchers.clear()
+
+    def _tell(self, watchers: list[Callable[[Call], None]]) -> None:
+        for watcher in tuple(watchers):
+            watcher(self)
 
     def expect(self, targets: list[int]) -> None:
         """The engines that answer, where they were not known: some may have answered already."""
@@ -157,6 +164,7 @@ class Call:
         self._expected = frozenset(self.targets)
         self.ready = len(self.replies) == len(self.targets)
         if self.ready:
+            self._followers.clear()
             self._watchers.clear()
 
     def abandon(self, ename: str, evalue: str) -> None:

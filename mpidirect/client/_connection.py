@@ -315,6 +315,15 @@ class Connection:
 
     def _dispatch(self, message: Any, frames: list[Any]) -> None:
         if isinstance(message, messages.Results):
+            if sum(len(reply.frames) for reply in message.replies) == len(
+                frames
+            ):  # nothing of it comes later
+                self._assembly, start = None, 0
+                for reply in message.replies:
+                    end = start + len(reply.frames)
+                    self._receiver.replied(reply, frames[start:end])
+                    start = end
+                return
             self._assembly = Assembly(message.replies, frames)
         elif isinstance(message, messages.Chunk):
             if self._assembly is not None and frames:

@@ -63,7 +63,7 @@ class AsyncResult(Known, Future):
         self._state = RUNNING  # at once: nobody waits for that
         for call in self._calls:
             if not call.ready:
-                call.watch(self._progressed)
+                call.watch(self._progressed, each=not self._whole)
         self._progressed()
 
     def _progressed(self, call: Call | None = None) -> None:

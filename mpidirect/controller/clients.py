@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TOGETHER = 0.001  # seconds that replies wait for their companions
+TOGETHER = 0.002  # seconds that replies wait for their companions
 
 
 class Clients:

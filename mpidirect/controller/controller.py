@@ -262,40 +262,42 @@ class Controller:
         if job is None:
             log.warning("engine %d answered %s, which it was not asked", engine, done.id)
             return
-        bulk = [size for size in done.frames if size >= messages.BULK]
-
-        def finish(pieces: Any) -> None:
-            if pieces is None:  # it died while they were on their way
-                self.fail(job, engine, "EngineError", self.lost[engine])
-                return
-            reply = messages.Reply(
-                done.id,
-                engine,
-                done.status,
-                done.frames,
-                done.started,
-                done.completed,
-                done.stdout,
-                done.stderr,
-                done.failure,
-                done.addresses,
-                self.engines[engine].pid if done.addresses else 0,
-            )
-            if pieces is DROPPED:
-                self.reply(job, expired(reply, TOO_LARGE))
-            else:
-                self.reply(job, reply, inline, pieces)
-
+        pass_on = partial(self._pass_on, job, engine, done, inline)
         if done.addresses:
             self.held.add(done.id, engine, job.client, done.addresses, sum(done.frames))
-            finish(())
-        elif bulk:
-            self.downloads.receive(engine, job.client, bulk, finish)
+            pass_on(())
+        elif bulk := [size for size in done.frames if size >= messages.BULK]:
+            self.downloads.receive(engine, job.client, bulk, pass_on)
         else:
-            finish(())
+            pass_on(())
         if done.left:
             self.recovery.left(done.left)
         self.scheduler.next(engine)
+
+    def _pass_on(
+        self, job: Job, engine: int, done: messages.Done, inline: Sequence[Any], pieces: Any
+    ) -> None:
+        """Send what an engine has answered to who has asked."""
+        if pieces is None:  # it died while they were on their way
+            self.fail(job, engine, "EngineError", self.lost[engine])
+            return
+        reply = messages.Reply(
+            done.id,
+            engine,
+            done.status,
+            done.frames,
+            done.started,
+            done.completed,
+            done.stdout,
+            done.stderr,
+            done.failure,
+            done.addresses,
+            self.engines[engine].pid if done.addresses else 0,
+        )
+        if pieces is DROPPED:
+            self.reply(job, expired(reply, TOO_LARGE))
+        else:
+            self.reply(job, reply, inline, pieces)
 
     def kill(self, engine: int) -> None:
         """End an engine: its control thread does it, if it can; on this host, so can we."""

@@ -55,7 +55,9 @@ class Collector(io.TextIOBase):
     def end(self) -> str:
         """The task has ended: what it wrote."""
         with self._lock:
-            parts, self._parts = self._parts or [], None
+            parts, self._parts = self._parts, None
+        if not parts:
+            return ""
         text = "".join(parts)
         if self._dropped:
             text += f"\n[… {self._dropped} more characters were dropped: print less, or write to a file]\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import ctypes
+import functools
 import io
 import marshal
 import pickle
@@ -152,9 +153,17 @@ class _Pickler(cloudpickle.Pickler):
         prompt = func.__module__ in ("__main__", None)
         if prompt:
             scope = {name: value for name, value in scope.items() if is_code(value)}
+            layered = bool(scope)
         else:
+            layered = len(scope) < len(_cloudpickle._extract_code_globals(code))
             scope["__name__"] = func.__module__
-        made = marshal.dumps(code), PYTHON, closure, prompt
+        made = marshal.dumps(code), PYTHON, closure, prompt, layered
+        like = types.FunctionType(code, {"__name__": "__main__"} if prompt else {}, None, None, closure)
+        slots = {name: value for name, value in slots.items() if value and value != getattr(like, name, None)}
+        if like.__doc__ and not func.__doc__:
+            slots["__doc__"] = func.__doc__
+        if not state and not slots and not scope:
+            return _make_function, made
         return _make_function, made, (state, slots, scope), None, None, _set_state
 
 
@@ -176,10 +185,13 @@ def is_code(value: Any) -> bool:
     return callable(value) and hasattr(value, "__name__") and getattr(value, "__module__", "") != "__main__"
 
 
+_code = functools.lru_cache(256)(marshal.loads)  # what has run before runs faster
+
+
 def _make_function(
-    source: bytes, python: tuple[int, int], closure: tuple[Any, ...] | None, prompt: bool
+    source: bytes, python: tuple[int, int], closure: tuple[Any, ...] | None, prompt: bool, layered: bool
 ) -> types.FunctionType:
-    """A function whose names are looked up in two layers: its globals, then its builtins.
+    """A function whose names are looked up in two layers, if it needs both: its globals, then its builtins.
 
     The second layer is a dictionary of its own, which CPython takes from the globals at the moment when the
     function is made.
@@ -190,14 +202,17 @@ def _make_function(
             f"this function comes from Python {theirs} and can't be made in Python {ours}: "
             "use the same minor version for the client and the cluster"
         )
-    code = marshal.loads(source)
+    code = _code(source)
     main = namespace()
+    main.setdefault("__builtins__", builtins)  # where C code that imports something looks for that
+    if not layered:
+        scope = main if prompt else {"__builtins__": builtins}
+        return types.FunctionType(code, scope, None, None, closure)
     layer = dict(vars(builtins))
     if not prompt:
         layer = {**layer, **main, "__builtins__": layer}
         return types.FunctionType(code, {"__builtins__": layer}, None, None, closure)
-    before = main.get("__builtins__", builtins)
-    main["__builtins__"] = layer
+    before, main["__builtins__"] = main["__builtins__"], layer
     try:
         return types.FunctionType(code, main, None, None, closure)
     finally:
@@ -206,13 +221,14 @@ def _make_function(
 
 def _set_state(func: Any, state: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]) -> None:
     attributes, slots, scope = state
-    func.__dict__.update(attributes)
-    if func.__globals__ is namespace():
-        func.__builtins__.update(scope)
-    else:
+    if attributes:
+        func.__dict__.update(attributes)
+    if func.__globals__ is not namespace():
         func.__globals__.update(scope)
+    elif scope:
+        func.__builtins__.update(scope)
     slots.pop("_cloudpickle_submodules", None)
-    cells = slots.pop("__closure__") or ()
+    cells = slots.pop("__closure__", None) or ()
     for cell, theirs in zip(func.__closure__ or (), cells, strict=True):
         try:
             cell.cell_contents = theirs.cell_contents
