@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import EngineFailure, RemoteError, remote_error
 from ..wire import messages, pickles
 from ._bulk import Bulk, Remote, changed
+from ._receiver import Answer
 
 
 class Call:
@@ -61,8 +62,8 @@ class Call:
         self.together = False  # whether its engines wait for each other
         self._expected = frozenset(targets)  # of a list, the search takes time with thousands of engines
         self._gathers = gathers
-        self._moving: dict[int, tuple[messages.Reply, list[Any]]] = {}
-        self._waiting: list[tuple[messages.Reply, list[Any]]] = []
+        self._moving: dict[int, Answer] = {}
+        self._waiting: list[Answer] = []
         self._release = release
         self._known = known
         self._convert = convert
@@ -76,14 +77,21 @@ class Call:
         """Have `watcher` called when every engine has answered, or at each answer."""
         (self._followers if each else self._watchers).append(watcher)
 
-    def replied(self, reply: messages.Reply, frames: list[Any]) -> None:
-        """An engine has answered."""
-        if reply.engine in self.replies or (self._expected and reply.engine not in self._expected):
-            return
-        if self._gathers and reply.status == "ok":
-            self._waiting.append((reply, frames))
-        else:
-            self._read(reply, frames)
+    def replied(self, answers: list[Answer]) -> None:
+        """Engines have answered: often many together, so this is short."""
+        expected, replies, small = self._expected, self.replies, []
+        for answer in answers:
+            reply = answer[0]
+            if reply.engine in replies or (expected and reply.engine not in expected):
+                continue
+            if self._gathers and reply.status == "ok":
+                self._waiting.append(answer)
+            elif reply.addresses or max(reply.frames, default=0) >= messages.BULK:
+                self._read(*answer)
+            else:
+                small.append(answer)
+        if small:
+            self._arrived(small)
         if self._waiting and len(self._waiting) + len(self.replies) == len(self.targets):
             self._gather()  # whoever was the last: the others wait for one that failed as well
 
@@ -105,9 +113,6 @@ class Call:
 
     def _read(self, reply: messages.Reply, frames: list[Any], rooms: list[Any] | None = None) -> None:
         """Read the bulk of an answer; it counts when that is done."""
-        if not reply.addresses and max(reply.frames, default=0) < messages.BULK:
-            self._arrived(reply, frames)
-            return
         space = iter(rooms or [])
         try:
             read = [_materialised(frame, space) for frame in frames]
@@ -121,7 +126,7 @@ class Call:
             return
         if reply.addresses and self._release is not None:
             self._release(self.id, reply.engine)
-        self._arrived(reply, read)
+        self._arrived([(reply, read)])
 
     def moved(self, engine: int, addresses: list[int]) -> None:
         """The result of this engine, not read in time, is at other addresses now."""
@@ -138,13 +143,16 @@ class Call:
             if pair is pairs[0]:
                 self._read(reply, frames)
 
-    def _arrived(self, reply: messages.Reply, frames: list[Any]) -> None:
-        engine = reply.engine
-        self._frames[engine] = frames
-        self.received[engine] = time.time()
-        self.size += sum(reply.frames)
-        self.failed = self.failed or reply.status == "error"
-        self.replies[engine] = reply
+    def _arrived(self, answers: list[Answer]) -> None:
+        now = time.time()
+        for reply, frames in answers:
+            engine = reply.engine
+            self._frames[engine] = frames
+            self.received[engine] = now
+            self.size += sum(reply.frames)
+            if reply.status == "error":
+                self.failed = True
+            self.replies[engine] = reply
         self.ready = len(self.replies) == len(self.targets)
         if self.ready:
             self.buffers = None
@@ -173,14 +181,24 @@ class Call:
         for engine in self.targets:
             if engine not in self.replies:
                 failure = messages.Failure(ename, evalue, "")
-                self._arrived(messages.Reply(self.id, engine, "error", [], now, now, "", "", failure), [])
+                reply = messages.Reply(self.id, engine, "error", [], now, now, "", "", failure)
+                self._arrived([(reply, [])])
 
     def value(self, engine: int) -> Any:
         """What the engine returned, or the `RemoteError` that it ended with."""
         with self._lock:
-            if engine not in self._values:
-                self._values[engine] = self._open(engine)
-            return self._values[engine]
+            return self._value(engine)
+
+    def values(self, engines: list[int]) -> list[Any]:
+        """The same of several."""
+        with self._lock:
+            return [self._value(engine) for engine in engines]
+
+    def _value(self, engine: int) -> Any:
+        values = self._values
+        if engine not in values:
+            values[engine] = self._open(engine)
+        return values[engine]
 
     def _open(self, engine: int) -> Any:
         reply = self.replies[engine]

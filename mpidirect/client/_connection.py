@@ -16,6 +16,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 from weakref import WeakSet
 
@@ -318,11 +319,10 @@ class Connection:
             if sum(len(reply.frames) for reply in message.replies) == len(
                 frames
             ):  # nothing of it comes later
-                self._assembly, start = None, 0
-                for reply in message.replies:
-                    end = start + len(reply.frames)
-                    self._receiver.replied(reply, frames[start:end])
-                    start = end
+                self._assembly = None
+                parts = iter(frames)
+                replies = message.replies
+                self._receiver.replied([(reply, [*islice(parts, len(reply.frames))]) for reply in replies])
                 return
             self._assembly = Assembly(message.replies, frames)
         elif isinstance(message, messages.Chunk):
@@ -340,8 +340,7 @@ class Connection:
             self._receiver.engines_changed(message.engines, message.lost)
         if self._assembly is not None and self._assembly.complete:
             assembly, self._assembly = self._assembly, None
-            for reply, parts in assembly.replies:
-                self._receiver.replied(reply, parts)
+            self._receiver.replied(assembly.replies)
 
     # -- a new connection ---------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from ..wire import messages
 
+Answer = tuple[messages.Reply, list[Any]]  # how a task ended, and the frames of its result
+
 
 class Receiver(Protocol):
     """Who is told what comes in; called with the connection's lock held."""
@@ -13,8 +15,8 @@ class Receiver(Protocol):
     def engines_changed(self, engines: list[messages.EngineInfo], lost: dict[int, str]) -> None:
         """The engines that live now."""
 
-    def replied(self, reply: messages.Reply, frames: list[Any]) -> None:
-        """A task has ended on an engine."""
+    def replied(self, answers: list[Answer]) -> None:
+        """Tasks have ended on engines."""
 
     def taken(self, id: str) -> None:
         """The data of a request has been read."""

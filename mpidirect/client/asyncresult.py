@@ -183,6 +183,8 @@ class AsyncResult(Known, Future):
         return self.get()
 
     def _values(self) -> list[Any]:
+        if self._whole and len(self._calls) == 1:
+            return self._calls[0].values(self._calls[0].targets)
         return [call.value(engine) for call, engine in self._slots]
 
     def _value(self, return_exceptions: bool, values: list[Any]) -> Any:

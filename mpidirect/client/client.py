@@ -20,6 +20,7 @@ from ._chosen import is_one
 from ._connection import PATIENCE, Connection
 from ._control import Control
 from ._deadline import Deadline
+from ._receiver import Answer
 from ._results import KEPT_RESULTS, Results, limit
 from ._tunnel import Tunnel, fetch
 from .view import DirectView
@@ -284,13 +285,17 @@ class Client(Results, Control):
         self._engines = {engine.id: engine for engine in engines}
         self._lost = {id: why for id, why in {**self._lost, **lost}.items() if id not in self._engines}
 
-    def replied(self, reply: messages.Reply, frames: list[Any]) -> None:
-        """A task has ended on an engine (called by the connection)."""
-        call = self._calls.get(reply.id)
-        if call is None:
-            return
-        call.replied(reply, frames)
-        if self.interrupt_on_error and reply.status == "error" and not call.ready and not call.hopeless:
+    def replied(self, answers: list[Answer]) -> None:
+        """Tasks have ended on engines (called by the connection)."""
+        for id, those in itertools.groupby(answers, _id):
+            call = self._calls.get(id)
+            if call is not None:
+                call.replied(list(those))
+                self._react(call)
+
+    def _react(self, call: Call) -> None:
+        """After answers: perhaps it is complete, or the engines that still run shall not go on."""
+        if self.interrupt_on_error and call.failed and not call.ready and not call.hopeless:
             call.hopeless = True
             rest = [engine for engine in call.targets if engine not in call.replies]
             value = [[call.id], 10.0, _waiting.DELAY, True]
@@ -391,6 +396,10 @@ class Client(Results, Control):
     def spin(self) -> None:
         """Take in what has come (nothing needs it)."""
         self._poll()
+
+
+def _id(answer: Answer) -> str:
+    return answer[0].id
 
 
 def _never() -> bool:

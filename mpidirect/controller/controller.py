@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import select
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -95,18 +96,18 @@ class Controller:
         self.replacement = Replacement(self)
         self.inquiries = Inquiries(self)
         self.scheduler.admits = self._admits
-        self._doors = [door for door in (*engines.doors, *clients) if isinstance(door, Door)]
-        self._due: dict[Any, Callable[[], None]] = {}
+        self._doors: dict[Door | Router, Callable[[], None]] = {}
+        self._due: dict[Any, Callable[[], None]] = {}  # by descriptor
         for doors, receive, departed in (
             (engines.doors, self._from_engine, self._have_departed),
             (clients, self.clients.receive, self.clients.departed),
         ):
             for door in doors:
-                socket, *monitors = door.pollables
-                self._due[socket] = partial(self._look, door, receive, departed)
-                self._due |= dict.fromkeys(monitors, partial(departed, door))
+                first, *ends = door.pollables
+                self._doors[door] = self._due[first] = partial(self._look, door, receive, departed)
+                self._due |= dict.fromkeys(ends, partial(departed, door))
         if doorman is not None:
-            self._due[doorman.socket] = doorman.answer
+            self._due[doorman.socket.fileno()] = doorman.answer
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -118,20 +119,22 @@ class Controller:
             self.clients.farewell("it has been stopped" if self.stopping else "its job has ended")
 
     def _serve(self) -> None:
-        poller = zmq.Poller()
-        for what in self._due:
-            poller.register(what, zmq.POLLIN)
-        while not self._finished():
-            self.turn([what for what, _ in poller.poll(self._patience())])
+        with select.epoll() as epoll:  # not ZeroMQ's poll, which asks each socket again and again
+            for descriptor in self._due:
+                epoll.register(descriptor, select.EPOLLIN)
+            ready = list(self._due)  # what came before is not told of
+            while not self._finished():
+                self.turn(ready)
+                ready = [descriptor for descriptor, _ in epoll.poll(self._patience() / 1000)]
 
     def turn(self, ready: Sequence[Any]) -> None:
         """One turn of the loop: take what has come, and do what is due."""
         clients = self.clients
-        for what in ready:
-            self._due[what]()
-        for door in self._doors:
+        for descriptor in ready:
+            self._due[descriptor]()
+        for door, look in self._doors.items():
             if door.waiting:
-                self._due[door.pollables[0]]()
+                look()
         clients.stage()
         if self.bridge.busy:
             while self.bridge.progress():

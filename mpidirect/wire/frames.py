@@ -71,8 +71,9 @@ class Socket(zmq.Socket):
 class Router(Socket):
     """A bound ROUTER that notices which of its connections have ended."""
 
-    waiting = departures = False  # its sockets tell of all that has come
+    departures = False  # who watches it tells
     _ends: zmq.Socket[Any] | None = None
+    _used = True  # whether it was, since it was asked for the last time whether something waits
 
     def watch(self) -> Router:
         """Begin to notice."""
@@ -81,9 +82,27 @@ class Router(Socket):
         return self
 
     @property
-    def pollables(self) -> list[Any]:
-        """What becomes readable when there is something to do."""
-        return [self, self._ends]
+    def pollables(self) -> list[int]:
+        """Descriptors that become readable when there is something to do."""
+        assert self._ends is not None
+        return [self.fileno(), self._ends.fileno()]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether messages wait of which the descriptor does not tell, as it was used since they came."""
+        if self._used:
+            self._used = self.readable()
+        return self._used
+
+    def first(self, *, wait: bool = False) -> bytes:
+        """The first frame of the next message; `zmq.Again` if there is none and this is not to `wait`."""
+        self._used = True
+        return super().first(wait=wait)
+
+    def put(self, frames: Sequence[Any], *, wait: bool = False) -> None:
+        """Send one message; `zmq.Again` if it can't leave now and this is not to `wait`."""
+        self._used = True
+        super().put(frames, wait=wait)
 
     def departed(self) -> list[int]:
         """The connections that have ended since the last call, named as by `descriptor`."""

@@ -31,6 +31,7 @@ Buffer = Any  # bytes, bytearray, memoryview: whatever has the buffer protocol
 PYTHON = sys.version_info[:2]  # what the code of functions is bound to
 _MPI = re.compile(rb"mpi4py|mpidirect\.engine")
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, range})
+_SHORT = 10  # bytes in which no module can be named
 _FEW = 16  # items of a list or the like that is looked through
 
 
@@ -95,7 +96,7 @@ def loads_without_mpi(frames: Sequence[Buffer]) -> Any:
     SerializationError
         When the object needs MPI, and the user has not imported it here himself.
     """
-    if _MPI.search(frames[0]) is None:
+    if len(frames[0]) < _SHORT or _MPI.search(frames[0]) is None:
         return loads(frames)  # without a copy, and at a third of the cost
     return _Unpickler(io.BytesIO(frames[0]), buffers=frames[1:]).load()
 

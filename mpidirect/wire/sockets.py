@@ -71,7 +71,7 @@ def authenticate(socket: AnySocket, server_key: bytes, mine: KeyPair) -> AnySock
 class Doorman:
     """ZeroMQ's authentication protocol (RFC 27): lets in who has a key that is allowed there.
 
-    Serve its `socket` in the loop that owns it; without it, whoever knew a public key could connect.
+    Call `answer` when the descriptor of its `socket` becomes readable; without it, whoever knew a public key could connect.
 
     Parameters
     ----------
@@ -89,8 +89,11 @@ class Doorman:
         self.socket.bind("inproc://zeromq.zap.01")
 
     def answer(self) -> None:
-        """Answer the request that waits."""
-        frames = self.socket.recv_multipart()
+        """Answer all requests that wait."""
+        while self.socket.poll(0):
+            self._answer(self.socket.recv_multipart())
+
+    def _answer(self, frames: list[bytes]) -> None:
         request_id = frames[1] if len(frames) > 1 else b""
         welcome = (
             len(frames) == 7
