@@ -139,7 +139,7 @@ class SimulatedClient(SimulatedDoor):
         """The client reads what has come and acknowledges it; returns how many replies there were."""
         replies, going, self.going = 0, self.going, []
         for frames in going:
-            message = messages.from_controller(bytes(frames[1]))
+            message = messages.from_controller(bytes(frames[0]))
             if isinstance(message, messages.Numbered):
                 self._seen = message.seq
             if isinstance(message, messages.Results):
@@ -150,7 +150,7 @@ class SimulatedClient(SimulatedDoor):
             self.say(messages.encode(messages.Ack(self._seen)))
         return replies
 
-    def put(self, frames: Sequence[Any]) -> None:
+    def send_to(self, name: bytes, frames: Sequence[Any]) -> None:
         """Something for the client."""
         self.going.append(frames)
 

@@ -96,13 +96,13 @@ def test_who_connects_has_a_name_and_gets_answers(door, dial):
     assert take(door) == (b"one", [b"hello", b"", b"x"])
     other.put([b"hi"])
     assert take(door) == (b"other", [b"hi"])
-    door.put([b"one", b"a", b"b"])
+    door.send_to(b"one", [b"a", b"b"])
     assert one.poll(5000)
     assert (one.first(), one.rest()) == (b"a", [b"b"])
     with pytest.raises(zmq.Again):
         other.first()
     with pytest.raises(zmq.ZMQError):
-        door.put([b"nobody", b"x"])
+        door.send_to(b"nobody", [b"x"])
 
 
 def test_what_does_not_go_at_once_goes_later_and_nobody_waits(door, dial):
@@ -111,7 +111,7 @@ def test_what_does_not_go_at_once_goes_later_and_nobody_waits(door, dial):
     take(door)
     large = np.arange(4_000_000).view(np.uint8).data
     for _ in range(3):
-        door.put([b"guest", b"head", large])  # far more than a socket's buffer: returns at once
+        door.send_to(b"guest", [b"head", large])  # far more than a socket's buffer: returns at once
         peer.put([b"head", large])
     poll = select.poll()
     got, came = [], []
@@ -153,7 +153,7 @@ def test_whoever_comes_back_takes_the_place_of_the_old_connection(door, dial):
     new.put([b"new"])
     assert take(door) == (b"guest", [b"new"])
     assert len(gone(door)) == 1
-    door.put([b"guest", b"to the new one"])
+    door.send_to(b"guest", [b"to the new one"])
     assert new.poll(5000)
     assert new.first() == b"to the new one"
     assert old.poll(5000)
@@ -193,7 +193,7 @@ def test_an_end_that_blocks_waits_for_messages_and_sees_the_end(door, dial):
     peer = dial(blocking=True)
     peer.put([b"x" * LARGE, b"y"], wait=True)
     assert take(door) == (b"guest", [b"x" * LARGE, b"y"])
-    later = threading.Timer(0.05, door.put, [[b"guest", b"head", b"rest"]])
+    later = threading.Timer(0.05, door.send_to, [b"guest", [b"head", b"rest"]])
     later.start()
     assert peer.first(wait=True) == b"head"
     assert peer.rest() == [b"rest"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import zmq
 
-from ..wire.local import SCHEME, Stream
+from ..wire.local import SCHEME, Stream, pack
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class Door:
         self._ready: deque[tuple[_Guest, list[Any]]] = deque()
         self._current: list[Any] = []  # what has not been asked for of the message that is read
         self._speaker = 0
+        self._frames: Sequence[Any] = ()  # the small message that was sent last
+        self._packed: bytes | None = None
         self._departed: list[int] = []
         self._numbers = itertools.count(1)
 
@@ -97,12 +99,18 @@ class Door:
         self.rest()
         return self._speaker
 
-    def put(self, frames: Sequence[Any]) -> None:
-        """Send one message to the connection whose name comes first; `zmq.ZMQError` if there is none."""
-        guest = self._named.get(frames[0])
+    def send_to(self, name: bytes, frames: Sequence[Any]) -> None:
+        """Send one message to the connection with this name; `zmq.ZMQError` if there is none."""
+        guest = self._named.get(name)
         if guest is None:
             raise zmq.ZMQError(zmq.EHOSTUNREACH)
-        guest.send(frames[1:])
+        if frames is not self._frames:  # what many get is packed once
+            self._packed = pack(frames)
+            self._frames = frames if self._packed else ()
+        if self._packed:
+            guest.send_packed(self._packed)
+        else:
+            guest.send(frames)
         if guest.pending and not guest.watched:
             guest.watched = True
             self._epoll.modify(guest.connection, select.EPOLLIN | select.EPOLLOUT)

@@ -63,7 +63,7 @@ class EngineLink:
 
     def _send(self, door: Router | Door, name: bytes, frames: Sequence[Any]) -> None:
         try:
-            door.put([name, *frames])
+            door.send_to(name, frames)
         except zmq.ZMQError as e:
             if e.errno != zmq.EHOSTUNREACH:  # its end is on its way
                 raise

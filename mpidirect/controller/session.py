@@ -125,7 +125,7 @@ class Session:
         if self.socket is None:
             return False
         try:
-            self.socket.put([self.name, *frames])
+            self.socket.send_to(self.name, frames)
         except zmq.ZMQError as e:
             if e.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise

@@ -152,11 +152,12 @@ class Upload:
                 self.early,
             )
         )
+        self._same = [self._header, *self._inline[0]]
 
     def inline_for(self, engine: int) -> list[Any]:
         """What goes to this engine by ZeroMQ."""
         if not self.request.parts:
-            return [self._header, *self._inline[0]]
+            return self._same
         k = self._part[engine]
         part = messages.encode(messages.Part(self.request.parts[k - 1], self._addresses[k]))
         return [self._header, part, *self._inline[0], *self._inline[k]]

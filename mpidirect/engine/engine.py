@@ -9,7 +9,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from ..wire import messages, pickles
@@ -145,15 +144,11 @@ class Engine:
         failure: messages.Failure | None = None
         result: list[Any] = []
         try:
-            # a collective says itself where it can be interrupted, so that it never leaves others waiting
-            with interrupts.held() if task.op == "collective" else nullcontext():
-                try:
-                    self._task = task.id
-                    if task.op != "collective" and self._take_interrupt():  # it overtook the task
-                        raise KeyboardInterrupt
+            if task.op == "collective":  # which says itself where it can be interrupted: others wait for it
+                with interrupts.held():
                     result = self._run(task, shared, own)
-                finally:
-                    self._task = ""
+            else:
+                result = self._run(task, shared, own)
         except Leave:
             raise
         except BaseException as e:
@@ -163,6 +158,19 @@ class Engine:
         self._wanted.discard(task.id)
         status = "ok" if failure is None else "error"
         self._reply(task, status, result, started, self._out.end(), self._err.end(), failure)
+
+    def _run(self, task: messages.Task, shared: Sequence[Any], own: Sequence[Any] | None) -> list[Any]:
+        """Run it; here, and nowhere else, an interrupt is raised."""
+        try:
+            self._task = task.id
+            if self._wanted and task.op != "collective" and self._take_interrupt():  # it overtook the task
+                raise KeyboardInterrupt
+            if task.op == "share":
+                return pickles.dumps(self.shares.keep(task.id))
+            mine = None if own is None else pickles.loads(own)
+            return pickles.dumps(OPERATIONS[task.op](self.namespace, pickles.loads(shared), mine))
+        finally:
+            self._task = ""
 
     def _begins(self, task: str) -> bool:
         """Whether the task is to begin: then it can't be aborted any more."""
@@ -210,12 +218,6 @@ class Engine:
         data.receive(self.comm, frames[together:])
         if task.sealed:
             data.check_seal(self.comm)
-
-    def _run(self, task: messages.Task, shared: Sequence[Any], own: Sequence[Any] | None) -> list[Any]:
-        if task.op == "share":
-            return pickles.dumps(self.shares.keep(task.id))
-        mine = None if own is None else pickles.loads(own)
-        return pickles.dumps(OPERATIONS[task.op](self.namespace, pickles.loads(shared), mine))
 
     def _reply(
         self,

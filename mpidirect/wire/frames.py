@@ -99,10 +99,10 @@ class Router(Socket):
         self._used = True
         return super().first(wait=wait)
 
-    def put(self, frames: Sequence[Any], *, wait: bool = False) -> None:
-        """Send one message; `zmq.Again` if it can't leave now and this is not to `wait`."""
+    def send_to(self, name: bytes, frames: Sequence[Any]) -> None:
+        """Send one message to the connection with this name; `zmq.ZMQError` if there is none."""
         self._used = True
-        super().put(frames, wait=wait)
+        self.put([name, *frames])
 
     def departed(self) -> list[int]:
         """The connections that have ended since the last call, named as by `descriptor`."""

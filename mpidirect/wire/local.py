@@ -24,8 +24,18 @@ SCHEME = "unix://"
 LARGE = 64 * 1024  # bytes from which a frame is received into memory of its own
 _READ = 64 * 1024  # bytes taken at once
 _FRAMES = 1 << 16  # in one message at most
+_FEW = 32  # in most
 _COUNT = struct.Struct("<I")
 _NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a signal handler of user code must not see a broken pipe
+
+
+def _head(frames: Sequence[Any]) -> bytes:
+    return struct.pack(f"<I{len(frames)}Q", len(frames), *map(len, frames))
+
+
+def pack(frames: Sequence[Any]) -> bytes | None:
+    """A message in one piece, if it is small."""
+    return None if sum(map(len, frames)) >= LARGE else b"".join([_head(frames), *frames])
 
 
 class Stream:
@@ -62,12 +72,16 @@ class Stream:
 
     def send(self, frames: Sequence[Any]) -> None:
         """Send a message, or as much as goes now: `flush` sends the rest."""
-        sizes = [len(frame) for frame in frames]
-        head = struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes)
-        if sum(sizes) < LARGE:
-            self._going.append(b"".join([head, *frames]))
+        packed = pack(frames)
+        if packed is not None:
+            self.send_packed(packed)
         else:
-            self._going.extend([head, *(memoryview(frame) for frame in frames)])
+            self._going.extend([_head(frames), *(memoryview(frame) for frame in frames)])
+            self.flush()
+
+    def send_packed(self, packed: bytes) -> None:
+        """The same with a message that `pack` has made."""
+        self._going.append(packed)
         self.flush()
 
     @property
@@ -82,6 +96,9 @@ class Stream:
             while going:
                 if len(going) == 1:
                     sent = self.connection.send(going[0], _NOSIGNAL)
+                    if sent == len(going[0]):
+                        going.clear()
+                        return
                 else:
                     sent = self.connection.sendmsg(list(itertools.islice(going, 64)), (), _NOSIGNAL)
                 while going and sent >= len(going[0]):
@@ -128,6 +145,8 @@ class Stream:
 
     def _take(self, data: bytes) -> None:
         at, end = 0, len(data)
+        if not self._sizes and self._is_all(data):
+            return
         while True:
             if not self._sizes:
                 start = self._begin(data, at)
@@ -151,6 +170,25 @@ class Stream:
                     break
             self._complete()
         self._left = data[at:]
+
+    def _is_all(self, data: bytes) -> bool:
+        """Take it if it is one whole small message, as most are."""
+        if len(data) < _COUNT.size or len(data) >= LARGE:
+            return False
+        (count,) = _COUNT.unpack_from(data)
+        at = _COUNT.size + 8 * count
+        if not 0 < count <= _FEW or len(data) <= at:
+            return False
+        sizes = struct.unpack_from(f"<{count}Q", data, _COUNT.size)
+        if at + sum(sizes) != len(data):
+            return False
+        frames = []
+        for size in sizes:
+            frames.append(data[at : at + size])
+            at += size
+        self.coming.append(frames)
+        self._left = b""
+        return True
 
     def _begin(self, data: bytes, at: int) -> int:
         """Read the head of a message, if it is all there; returns where its frames begin."""

@@ -71,7 +71,8 @@ def authenticate(socket: AnySocket, server_key: bytes, mine: KeyPair) -> AnySock
 class Doorman:
     """ZeroMQ's authentication protocol (RFC 27): lets in who has a key that is allowed there.
 
-    Call `answer` when the descriptor of its `socket` becomes readable; without it, whoever knew a public key could connect.
+    Call `answer` when the descriptor of its `socket` becomes readable; without one, whoever knew a public
+    key could connect.
 
     Parameters
     ----------
