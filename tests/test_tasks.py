@@ -30,8 +30,8 @@ def test_apply(namespace):
 
 
 def test_map(namespace):
-    assert do(namespace, "map", (abs, False), own=([-1, 2],)) == [1, 2]
-    assert do(namespace, "map", (pow, False), own=([2, 3], [3, 2])) == [8, 9]
+    assert do(namespace, "map", (abs, (), {}), own=([-1, 2],)) == [1, 2]
+    assert do(namespace, "map", (pow, (), {}), own=([2, 3], [3, 2])) == [8, 9]
 
 
 def test_push_and_pull(namespace):

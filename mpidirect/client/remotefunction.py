@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import partition
+from ..wire import calls
 from .asyncresult import AsyncMapResult
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class ParallelFunction(RemoteFunction):
         result = view._call(
             "apply",
             self.__name__,
-            (self.func, (), {}),
+            frames=calls.dumps(self.func, (), {}),
             own=own,
             targets=targets,
             single=False,

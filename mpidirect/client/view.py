@@ -213,7 +213,7 @@ class DirectView(Namespaces, Collectives):
         result = self._call(
             "map",
             getattr(f, "__name__", type(f).__name__),
-            (f, False),
+            frames=calls.dumps(f, (), {}),
             own=own,
             targets=targets,
             block=block,

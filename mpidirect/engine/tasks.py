@@ -25,9 +25,9 @@ def apply(namespace: Namespace, shared: Any, own: Any) -> Any:
 
 
 def call_each(namespace: Namespace, shared: Any, own: Any) -> list[Any]:
-    """Map a function over this engine's part of the sequences."""
-    f, starred = shared
-    if len(own) == 1 and not starred:
+    """Map the function of a call over this engine's part of the sequences."""
+    f, _, _ = shared
+    if len(own) == 1:
         return [f(item) for item in own[0]]
     return [f(*items) for items in zip(*own, strict=False)]
 

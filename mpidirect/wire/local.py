@@ -24,13 +24,18 @@ SCHEME = "unix://"
 LARGE = 64 * 1024  # bytes from which a frame is received into memory of its own
 _READ = 64 * 1024  # bytes taken at once
 _FRAMES = 1 << 16  # in one message at most
-_FEW = 32  # in most
 _COUNT = struct.Struct("<I")
 _NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a signal handler of user code must not see a broken pipe
 
 
+_FEW = 32  # frames, in most messages
+_HEADS = [struct.Struct(f"<I{count}Q") for count in range(_FEW + 1)]
+
+
 def _head(frames: Sequence[Any]) -> bytes:
-    return struct.pack(f"<I{len(frames)}Q", len(frames), *map(len, frames))
+    count = len(frames)
+    head = _HEADS[count] if count <= _FEW else struct.Struct(f"<I{count}Q")
+    return head.pack(count, *map(len, frames))
 
 
 def pack(frames: Sequence[Any]) -> bytes | None:
@@ -176,16 +181,16 @@ class Stream:
         if len(data) < _COUNT.size or len(data) >= LARGE:
             return False
         (count,) = _COUNT.unpack_from(data)
-        at = _COUNT.size + 8 * count
-        if not 0 < count <= _FEW or len(data) <= at:
+        if not 0 < count <= _FEW or len(data) < (start := _HEADS[count].size):
             return False
-        sizes = struct.unpack_from(f"<{count}Q", data, _COUNT.size)
-        if at + sum(sizes) != len(data):
+        _, *sizes = _HEADS[count].unpack_from(data)
+        if start + sum(sizes) != len(data):
             return False
         frames = []
         for size in sizes:
-            frames.append(data[at : at + size])
-            at += size
+            end = start + size
+            frames.append(data[start:end])
+            start = end
         self.coming.append(frames)
         self._left = b""
         return True
