@@ -365,6 +365,9 @@ def test_the_environment_keeps_what_the_user_set():
     fresh = mpi.environment(kind, {"HOME": "/h", "PMIX_MINE": "1"})
     assert fresh["PMIX_MINE"] == "1"  # not in a job: nothing is another job's
     assert fresh["OMPI_ALLOW_RUN_AS_ROOT"] == "1"
+    assert "OMPI_MCA_btl" not in fresh
+    assert mpi.environment(kind, {"HOME": "/h"}, alone=True)["OMPI_MCA_btl"] == "^ofi"
+    assert mpi.environment(kind, {"OMPI_MCA_btl": "self,sm"}, alone=True)["OMPI_MCA_btl"] == "self,sm"
     inside = mpi.environment(
         kind,
         {

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from .. import errors
 from ..wire.connection_file import ConnectionInfo
-from ..wire.frames import Socket
+from ..wire.frames import Socket, told
 from ..wire.sockets import KeyPair, authenticate, tune
 
 NEVER = 24 * 3600 * 1000  # milliseconds: a link that is broken is replaced long before
@@ -116,7 +115,7 @@ class Dealer(Socket):
 
     def why(self) -> int:
         """How it has ended: an event of ZeroMQ's."""
-        return recv_monitor_message(self._ends)["event"]
+        return told(self._ends)[0]
 
     def flush(self) -> None:
         """A thread of ZeroMQ's does it."""

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from mpi4py import MPI
 
+from ..lazy import np
 from ..wire.messages import Join, chunks
 from ..world import World, grown, limited, living
 

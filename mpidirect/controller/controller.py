@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from .. import lazy
 from ..parent import Parent
 from ..wire import memory, messages
 from ..wire.frames import Router
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 200  # messages taken from one socket before the others have their turn
 GRACE = 3.0  # seconds that engines have to leave
+IDLE = 1000  # milliseconds that the loop sleeps at most
 TICK = 0.05  # seconds between looks at what is kept for whom, and whether the job's parent lives
 
 
@@ -123,9 +125,13 @@ class Controller:
             for descriptor in self._due:
                 epoll.register(descriptor, select.EPOLLIN)
             ready = list(self._due)  # what came before is not told of
+            warmed = None
             while not self._finished():
                 self.turn(ready)
-                ready = [descriptor for descriptor, _ in epoll.poll(self._patience() / 1000)]
+                patience = self._patience()
+                ready = [descriptor for descriptor, _ in epoll.poll(patience / 1000)]
+                if not (warmed or ready) and patience >= IDLE:
+                    warmed = lazy.warm()
 
     def turn(self, ready: Sequence[Any]) -> None:
         """One turn of the loop: take what has come, and do what is due."""
@@ -166,7 +172,7 @@ class Controller:
             return 1
         if self.recovery.busy or self.replacement.busy:
             return 2
-        return 100 if self.stopping else min(1000, self.inquiries.patience())
+        return 100 if self.stopping else min(IDLE, self.inquiries.patience())
 
     def _finished(self) -> bool:
         return self.stopping is not None and (not self.engines or time.monotonic() > self.stopping)

@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
+from ..lazy import np
 from ..wire import memory, messages
 from ..wire.messages import BULK
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 from mpi4py import MPI
+
+from ..lazy import np
 
 LEFT = -1  # the step of a note that says that its sender has left the call
 TAG = 1

@@ -9,10 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
+from .. import lazy
 from ..parent import Parent, leave_in_order
 from ..wire import messages
+from ..wire.frames import told
 from . import communicators
 from .communicators import here
 from .data import CONTROLLER
@@ -48,6 +49,7 @@ class Control(threading.Thread):
         self.socket = socket
         self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._parent = Parent()
+        self._warmed: threading.Thread | None = None
         self._since: float | None = None  # when an interrupt came that the main thread has not noticed yet
         self._told = 0.0  # when the controller was told last that the main thread is overdue
         self._overdue_since = 0.0
@@ -60,6 +62,8 @@ class Control(threading.Thread):
         while True:
             watching = self._since is not None or self._overdue()
             ready = dict(poller.poll(int(MOMENT * 1000) if watching else 1000))
+            if not (ready or watching or self._warmed):
+                self._warmed = lazy.warm()
             # Messages first: while C code holds Python's lock, each system call before may cost a whole turn.
             if self.socket in ready:
                 try:
@@ -67,7 +71,7 @@ class Control(threading.Thread):
                 except Exception:  # MPI tells of a death wherever it likes, and interrupts must work after it
                     log.exception("a message of the controller could not be handled")
             if self._monitor in ready:
-                recv_monitor_message(self._monitor)
+                told(self._monitor)
                 self._leave("the controller is gone", orphaned=True)
             if self._parent.gone():
                 self._leave("the process that started this job is gone", orphaned=True)

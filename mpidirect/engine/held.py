@@ -6,8 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from ..lazy import np
 from ..wire import memory
 from ..wire.messages import BULK
 

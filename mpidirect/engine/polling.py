@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from mpi4py import MPI
 
+from ..lazy import np
 from .communicators import CommunicatorLost, Watched, here, leave_this
 
 _EAGER, _YIELDING = 100, 400  # tests in a row without a pause, and with a yield

@@ -13,8 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from ..lazy import np
 from ..wire import pickles
 
 EXPIRY = 300.0  # seconds after which shared memory that nobody has claimed is given up

@@ -196,7 +196,7 @@ class BatchLauncher(Launcher):
             command.insert(1, "--overcommit")  # else a rank more than tasks is refused
         variables = {CLUSTER_VARIABLE: self.job.spec.cluster}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-        lines += [f'export {name}="${{{name}-{value}}}"' for name, value in kind.environment.items()]
+        lines += [f'export {name}="${{{name}-{value}}}"' for name, value in kind.environment().items()]
         if self.settings["walltime"]:
             hours, minutes, seconds = map(int, self.settings["walltime"].split(":"))
             lines.append(f"export {ENDS}=$(( $(date +%s) + {(hours * 60 + minutes) * 60 + seconds} ))")

@@ -37,6 +37,8 @@ _OPEN_MPI = {
     # Else processes that replace dead ones are no fault-tolerant job: all that came together end together.
     "PRTE_MCA_state_base_recoverable": "1",
 }
+# On one host: a BTL that looks for a fabric sleeps a second in libfabric when it finds none.
+_OPEN_MPI_ALONE = {"OMPI_MCA_btl": "^ofi"}
 _OPEN_MPI_4 = {"OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_hwloc_base_binding_policy": "none"}
 
 
@@ -72,10 +74,14 @@ class Flavour(NamedTuple):
         flag = {"mpich": "-f", "intel": "-machinefile"}.get(self.name)
         return [flag, file] if flag else []
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """What this mpiexec needs in its environment, unless the user set it otherwise."""
-        return {**_OPEN_MPI, **(_OPEN_MPI_4 if self.name == "openmpi" and self.major < 5 else {})}
+    def environment(self, alone: bool = False) -> dict[str, str]:
+        """What this mpiexec needs in its environment, unless the user set it otherwise.
+
+        `alone` says that all ranks are on this host.
+        """
+        old = self.name == "openmpi" and self.major < 5
+        quick = alone and self.name == "openmpi" and not old
+        return {**_OPEN_MPI, **(_OPEN_MPI_4 if old else {}), **(_OPEN_MPI_ALONE if quick else {})}
 
     def __str__(self) -> str:
         names = {"openmpi": "Open MPI", "mpich": "MPICH", "intel": "Intel MPI"}
@@ -185,10 +191,10 @@ def parse_version(text: str) -> Flavour:
     return Flavour("", "")
 
 
-def environment(kind: Flavour, base: Mapping[str, str] | None = None) -> dict[str, str]:
+def environment(kind: Flavour, base: Mapping[str, str] | None = None, alone: bool = False) -> dict[str, str]:
     """The environment to start an mpiexec in: no trace of an enclosing job, and what `kind` needs."""
     result = outside(os.environ if base is None else base)
-    for name, value in kind.environment.items():
+    for name, value in kind.environment(alone).items():
         result.setdefault(name, value)
     result.setdefault("HOME", _home())  # Open MPI doesn't start without
     return result

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import zmq
 from zmq.backend import Socket as Bare
-from zmq.utils.monitor import recv_monitor_message
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 COPIED = 64 * 1024  # bytes up to which a copy is cheaper than keeping track of one
 
+_EVENT = struct.Struct("=Hi")
 _EVENTS, _MORE = int(zmq.EVENTS), int(zmq.RCVMORE)
 _POLLIN, _NOBLOCK, _SNDMORE = int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.SNDMORE)
+
+
+def told(monitor: zmq.Socket[Any]) -> tuple[int, int]:
+    """What a socket's monitor tells next: an event, and the descriptor of its connection or an error."""
+    event, _ = monitor.recv_multipart()
+    return _EVENT.unpack(event)  # pyzmq's own way to read it imports asyncio
 
 
 class Socket(zmq.Socket):
@@ -108,7 +115,7 @@ class Router(Socket):
         """The connections that have ended since the last call, named as by `descriptor`."""
         gone = []
         while self._ends is not None and self._ends.poll(0):
-            gone.append(recv_monitor_message(self._ends)["value"])
+            gone.append(told(self._ends)[1])
         return gone
 
     def close(self, linger: int | None = None) -> None:

@@ -16,8 +16,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import zmq
+
+from ..lazy import np
 
 SCHEME = "unix://"
 

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from ..lazy import np
 
 PIECE = 64 * 1024 * 1024  # bytes of one call: between two, a Ctrl-C gets through
 COOKIE = 16
@@ -84,7 +84,11 @@ def read(pid: int, source: int, into: Any) -> None:
         When the process is gone, or does not let itself be read.
     """
     view = np.frombuffer(into, np.uint8)
-    start, size, done = view.ctypes.data, view.nbytes, 0
+    _read(pid, source, view.ctypes.data, view.nbytes)
+
+
+def _read(pid: int, source: int, start: int, size: int) -> None:
+    done = 0
     while done < size:
         length = min(PIECE, size - done)
         here, there = _Span(start + done, length), _Span(source + done, length)
@@ -99,9 +103,9 @@ def can_read(pid: int, source: int, cookie: bytes) -> bool:
     """Whether process `pid` has `cookie` at `source`: that is, whether it can be read at all."""
     if _library() is None or len(cookie) != COOKIE:
         return False
-    found = np.empty(COOKIE, np.uint8)
+    found = ctypes.create_string_buffer(COOKIE)
     try:
-        read(pid, source, found)
+        _read(pid, source, ctypes.addressof(found), COOKIE)
     except OSError:
         return False
-    return found.tobytes() == cookie
+    return found.raw == cookie

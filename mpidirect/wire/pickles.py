@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import cloudpickle
-import numpy as np
 from cloudpickle import cloudpickle as _cloudpickle
 
 from ..errors import SerializationError
+from ..lazy import np
 from .messages import BULK
 
 Buffer = Any  # bytes, bytearray, memoryview: whatever has the buffer protocol
@@ -143,7 +143,7 @@ class _Pickler(cloudpickle.Pickler):
     """
 
     def reducer_override(self, obj: Any) -> Any:
-        if type(obj) is np.ndarray and not obj.flags.writeable and obj.nbytes >= BULK:
+        if type(obj).__name__ == "ndarray" and _is_locked(obj):
             return _as_writable(obj).__reduce_ex__(5)  # whoever gets it has a copy of his own
         return super().reducer_override(obj)
 
@@ -166,6 +166,10 @@ class _Pickler(cloudpickle.Pickler):
         if not state and not slots and not scope:
             return _make_function, made
         return _make_function, made, (state, slots, scope), None, None, _set_state
+
+
+def _is_locked(obj: Any) -> bool:
+    return type(obj) is np.ndarray and not obj.flags.writeable and obj.nbytes >= BULK
 
 
 def _as_writable(array: np.ndarray) -> np.ndarray:
