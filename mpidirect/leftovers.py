@@ -137,8 +137,8 @@ def _shared_memory() -> list[str]:
     done = [path for path in candidates if str(path) not in mapped]
     for path in done:
         path.unlink(missing_ok=True)
-    for path in Path(tempfile.gettempdir()).glob("ompi.*"):
-        found = re.fullmatch(r"ompi\.(\d+)", path.name)
+    for path in Path(tempfile.gettempdir()).iterdir():
+        found = re.fullmatch(r"(?:ompi|prted)\.(\d+)", path.name)
         if found and processes.birth(int(found[1])) is None and _removable(path):
             shutil.rmtree(path, ignore_errors=True)
             done.append(path)
