@@ -19,6 +19,7 @@ from ..wire.local import SCHEME, Stream, pack
 log = logging.getLogger(__name__)
 
 _NAME = 255  # bytes of a name at most
+_AT_ONCE = 16  # pieces of a large frame that are taken before others have their turn
 
 
 class _Guest(Stream):
@@ -156,7 +157,9 @@ class Door:
 
     def _listen(self, guest: _Guest) -> None:
         try:
-            guest.fill()
+            for _ in range(_AT_ONCE):
+                if not (guest.fill() and guest.amid):
+                    break
         except ValueError as e:
             log.warning("closed the connection of %r, which sent %s", guest.name, e)
             guest.ended = True

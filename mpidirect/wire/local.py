@@ -12,6 +12,7 @@ import itertools
 import select
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from ..lazy import np
 
 SCHEME = "unix://"
 
+MOMENT = 0.01  # seconds
 LARGE = 64 * 1024  # bytes from which a frame is received into memory of its own
 _READ = 64 * 1024  # bytes taken at once
 _FRAMES = 1 << 16  # in one message at most
@@ -148,6 +150,11 @@ class Stream:
             self._complete()
             self._take(b"")  # frames may follow of which nothing comes
         return True
+
+    @property
+    def amid(self) -> bool:
+        """Whether the rest of a large frame is to come."""
+        return self._room is not None
 
     def _take(self, data: bytes) -> None:
         at, end = 0, len(data)
@@ -311,6 +318,16 @@ class Dialed(Stream):
         if self.ended and not wait:
             raise zmq.Again
         self.send(frames)
+
+    def flush(self) -> None:
+        """Send what waits, as far as it goes now, or in a moment while the other side takes much."""
+        super().flush()
+        if self.pending:
+            poll = select.poll()
+            poll.register(self.connection, select.POLLOUT)
+            end = time.monotonic() + MOMENT
+            while self.pending and time.monotonic() < end and poll.poll(1):
+                super().flush()
 
     def poll(self, milliseconds: int) -> bool:
         """Wait for a message, or the end."""
