@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
 from ..errors import EngineFailure, RemoteError, remote_error
 from ..wire import messages, pickles
-from ._bulk import Bulk, Remote, changed
+from ._bulk import Bulk, Remote, changed, materialised, read_together
 from ._receiver import Answer
 
 
@@ -102,20 +103,18 @@ class Call:
         self._waiting = []
         bulks = [frame for _, frames in waiting for frame in frames if isinstance(frame, Bulk)]
         self.whole = np.empty(sum(bulk.size for bulk in bulks), np.uint8)
-        start = 0
+        ends = [0, *accumulate(bulk.size for bulk in bulks)]
+        rooms = [self.whole[start:end] for start, end in pairwise(ends)]
+        pairs = zip(bulks, rooms, strict=True)
+        read_together([(bulk, room) for bulk, room in pairs if isinstance(bulk, Remote)])
+        space = iter(rooms)
         for reply, frames in waiting:
-            rooms = []
-            for frame in frames:
-                if isinstance(frame, Bulk):
-                    rooms.append(self.whole[start : start + frame.size])
-                    start += frame.size
-            self._read(reply, frames, rooms)
+            self._read(reply, frames, [next(space) for frame in frames if isinstance(frame, Bulk)])
 
-    def _read(self, reply: messages.Reply, frames: list[Any], rooms: list[Any] | None = None) -> None:
+    def _read(self, reply: messages.Reply, frames: list[Any], rooms: Sequence[np.ndarray] = ()) -> None:
         """Read the bulk of an answer; it counts when that is done."""
-        space = iter(rooms or [])
         try:
-            read = [_materialised(frame, space) for frame in frames]
+            read = materialised(frames, rooms)
             torn = bool(reply.addresses) and changed(reply.pid, reply.addresses[0])
         except OSError as e:
             text = f"engine {reply.engine} is gone, and its result with it: {e}"
@@ -223,14 +222,3 @@ class Call:
         if known is not None:
             info.update(host=known.host, pid=known.pid)
         return info
-
-
-def _materialised(frame: Any, rooms: Iterator[Any]) -> Any:
-    """A frame in memory: in the next of `rooms`, or in its own."""
-    if not isinstance(frame, Bulk):
-        return frame
-    room = next(rooms, None)
-    if room is None:
-        return frame.read()
-    frame.read_into(room)
-    return room
