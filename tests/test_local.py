@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import struct
@@ -163,6 +164,35 @@ def test_whoever_comes_back_takes_the_place_of_the_old_connection(door, dial):
         old.put([b"x"])
     with pytest.raises(EOFError):
         old.first()
+
+
+class Exhausted:
+    """A listener that has no descriptor left, once."""
+
+    def __init__(self, listener) -> None:
+        self._listener = listener
+        self._failed = False
+
+    def accept(self):
+        if not self._failed:
+            self._failed = True
+            raise OSError(errno.EMFILE, "Too many open files")
+        return self._listener.accept()
+
+    def __getattr__(self, name):
+        return getattr(self._listener, name)
+
+
+def test_who_comes_when_no_descriptor_is_left_is_turned_away(door, dial):
+    door._listener = Exhausted(door._listener)
+    turned_away = dial()
+    with pytest.raises(zmq.Again):
+        door.first()
+    assert turned_away.poll(5000)
+    assert not turned_away.readable()
+    assert turned_away.broken()
+    dial(b"later").put([b"hello"])
+    assert take(door) == (b"later", [b"hello"])
 
 
 @pytest.mark.parametrize(

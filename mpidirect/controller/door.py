@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
+import os
 import select
 import socket
 import time
@@ -50,6 +52,7 @@ class Door:
         self._listener.bind(str(path))
         self._listener.listen(4096)
         self._listener.setblocking(False)
+        self._spare = os.open(os.devnull, os.O_RDONLY)  # a descriptor for when there is none
         self._epoll = select.epoll()
         self._epoll.register(self._listener, select.EPOLLIN)
         self._guests: dict[int, _Guest] = {}  # by descriptor
@@ -154,6 +157,18 @@ class Door:
             pass
         except OSError as e:
             log.warning("a connection could not be accepted: %s", e)
+            if e.errno in (errno.EMFILE, errno.ENFILE):
+                self._turn_away()
+
+    def _turn_away(self) -> None:
+        """No descriptor is left: who waits is to try again, instead of keeping the loop awake."""
+        os.close(self._spare)
+        try:
+            self._listener.accept()[0].close()
+        except OSError:
+            pass
+        finally:
+            self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def _listen(self, guest: _Guest) -> None:
         try:
@@ -194,6 +209,8 @@ class Door:
 
     def close(self, linger: int = 0) -> None:
         """Send what waits, within so many milliseconds, and close all."""
+        if self._epoll.closed:
+            return
         deadline = time.monotonic() + linger / 1000
         for guest in self._guests.values():
             if guest.pending and (left := deadline - time.monotonic()) > 0:
@@ -202,3 +219,4 @@ class Door:
             guest.close()
         self._listener.close()
         self._epoll.close()
+        os.close(self._spare)
