@@ -101,6 +101,22 @@ def test_whatever_changes_is_noticed(define, change):
     assert same(f)
 
 
+def test_methods_of_objects_bring_their_object_as_it_is(define):
+    items = []
+    f = define("def f():\n    return append", append=items.append)
+    for k in range(3):
+        assert pickles.loads(calls.dumps(f, (), {}))[0]()(0) is None
+        items.append(k)
+        assert pickles.loads(calls.dumps(f, (), {}))[0]().__self__ == items
+
+
+def test_modules_that_go_by_value_go_as_they_are(define):
+    module = types.ModuleType("nowhere")
+    f = define("def f():\n    return module.number", module=module)
+    for module.number in (1, 2):
+        assert pickles.loads(calls.dumps(f, (), {}))[0]() == module.number
+
+
 def test_what_it_refers_to_goes_with_it(define):
     f = define("def helper():\n    return 1\ndef f():\n    return helper()")
     assert same(f)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -327,3 +328,29 @@ def test_the_engines_of_a_client_that_went_away_go_on(cluster, rc):
         gone[:].apply_async(lambda: globals().update(left=1))
         gone[:].push({"left": "behind"}, block=True)
     assert rc[:]["left"] == ["behind"] * 4
+
+
+def test_a_forked_child_of_an_engine_that_ends_as_a_script_does_not_answer(rc):
+    def fork():
+        child = os.fork()
+        if not child:
+            raise SystemExit(3)
+        return os.waitpid(child, 0)[1], os.getpid()
+
+    status, pid = rc[0].apply_async(fork).get(20)
+    assert os.waitstatus_to_exitcode(status) == 3
+    assert {rc[0].apply_async(os.getpid).get(20) for _ in range(8)} == {pid}
+
+
+def test_a_forked_child_of_the_client_leaves_the_answers_alone(rc):
+    result = rc[0].apply_async(time.sleep, 0.3)
+    child = os.fork()
+    if not child:
+        try:
+            result.get(5)
+        except ClientClosed:
+            os._exit(7)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert result.get(20) is None
+    assert rc[0].apply_async(int).get(20) == 0

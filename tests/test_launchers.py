@@ -360,6 +360,16 @@ def test_flags_are_those_of_the_mpi_and_not_doubled():
     assert mpi.Flavour("", "").flags() == []
 
 
+def test_files_of_parameters_are_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(mpi, "_home", lambda: str(tmp_path))
+    (tmp_path / ".openmpi").mkdir()
+    (tmp_path / "etc").mkdir()
+    (tmp_path / ".openmpi/mca-params.conf").write_text("# btl = tcp\n  pml = ob1\n")
+    assert mpi.parameters(str(tmp_path / "bin/mpiexec")) == {"pml"}
+    (tmp_path / "etc/openmpi-mca-params.conf").write_text("btl = self,tcp\n")
+    assert mpi.parameters(str(tmp_path / "bin/mpiexec")) == {"pml", "btl"}
+
+
 def test_the_environment_keeps_what_the_user_set():
     kind = mpi.Flavour("openmpi", "5.0.1")
     fresh = mpi.environment(kind, {"HOME": "/h", "PMIX_MINE": "1"})

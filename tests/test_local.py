@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 import struct
@@ -231,3 +232,48 @@ def test_an_end_that_blocks_waits_for_messages_and_sees_the_end(door, dial):
     threading.Timer(0.05, door.close).start()
     with pytest.raises(EOFError):
         peer.first(wait=True)
+
+
+class Handled(Exception):
+    """What a signal's handler raises."""
+
+
+class Interrupted:
+    """A connection during whose calls a signal comes: they have been done, and are not told of."""
+
+    def __init__(self, connection) -> None:
+        self._connection = connection
+
+    def sendmsg(self, *args):
+        self._connection.sendmsg(*args)
+        raise Handled
+
+    def recv_into(self, room):
+        self._connection.recv_into(room)
+        raise Handled
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+
+@pytest.mark.parametrize("where", ["sending", "receiving"])
+def test_a_signal_in_the_middle_ends_the_connection_and_spoils_nothing(door, dial, where):
+    peer = dial()
+    peer.put([b"first"])
+    take(door)
+    large = os.urandom(10 * LARGE)
+    if where == "sending":
+        peer.connection = Interrupted(peer.connection)
+        with pytest.raises(Handled):
+            peer.put([b"head", large])
+    else:
+        door.send_to(b"guest", [b"head", large])
+        peer.fill()
+        peer.connection = Interrupted(peer.connection)
+        with pytest.raises(Handled):
+            peer.fill()
+    assert not peer.readable()
+    assert peer.broken()
+    assert len(gone(door)) == 1  # and no message came before
+    with pytest.raises(zmq.Again):
+        peer.put([b"more"])

@@ -86,11 +86,14 @@ def in_parallel(action: Callable[[Any], None], pieces: Sequence[Any]) -> None:
     """Do it with each piece, several at a time: for what the system does without Python's lock."""
     threads = min(THREADS, len(pieces), cores())
     if threads > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(action, pieces))
-    else:
-        for piece in pieces:
-            action(piece)
+        try:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(action, pieces))
+            return
+        except RuntimeError:  # no thread can be started any more
+            pass
+    for piece in pieces:
+        action(piece)
 
 
 def materialised(frames: Sequence[Any], rooms: Sequence[np.ndarray] = ()) -> list[Any]:

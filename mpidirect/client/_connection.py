@@ -170,8 +170,8 @@ class Connection:
 
         A Ctrl-C is raised between two messages, so that none is lost.
         """
-        if done():
-            return True
+        if done() or os.getpid() != self._pid:  # in a forked child nothing comes: all of it is the parent's
+            return done()
         deadline = None if timeout is None else time.monotonic() + timeout
         with Interruptible(self._wake) as interruptible:
             with self.lock:
@@ -346,7 +346,7 @@ class Connection:
 
     def _break(self) -> None:
         """The connection is of no use any more: get another one."""
-        if self._link is not None and self.error is None and not self.closed:
+        if self._link is not None and self.error is None and not self.closed and os.getpid() == self._pid:
             self._link.socket.close()
             self._link = None
             self._dialing = threading.Thread(target=self._reconnect, name="mpidirect-reconnect", daemon=True)

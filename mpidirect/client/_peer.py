@@ -73,6 +73,7 @@ class Dealer(Socket):
     """A socket with one connection, by TCP: it is encrypted, and both sides know each other."""
 
     silent = True  # they tell of what comes after `readable` was asked
+    descriptors: list[int] = []
     _ends: Any = None
 
     @classmethod
@@ -86,6 +87,7 @@ class Dealer(Socket):
         self.setsockopt(zmq.RECONNECT_IVL, NEVER)
         self._ends = self.get_monitor_socket(_BROKEN)
         self._ends.setsockopt(zmq.LINGER, 0)
+        self.descriptors = [self.fileno(), self._ends.fileno()]  # for threads that may not touch the sockets
         try:
             keys = KeyPair(info.client_key.encode(), info.client_secret.encode())
             try:
@@ -97,11 +99,6 @@ class Dealer(Socket):
             self.close(0)
             raise
         return self
-
-    @property
-    def descriptors(self) -> list[int]:
-        """Of both sockets, for threads that may not touch those."""
-        return [self.fileno(), self._ends.fileno()]
 
     def broken(self) -> bool:
         """Whether the connection has ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import logging
@@ -21,6 +22,7 @@ from ..wire.local import SCHEME, Stream, pack
 log = logging.getLogger(__name__)
 
 _NAME = 255  # bytes of a name at most
+_PAUSE = 0.001  # seconds, that the loop does not spin
 _AT_ONCE = 16  # pieces of a large frame that are taken before others have their turn
 
 
@@ -162,13 +164,15 @@ class Door:
 
     def _turn_away(self) -> None:
         """No descriptor is left: who waits is to try again, instead of keeping the loop awake."""
-        os.close(self._spare)
-        try:
+        if self._spare >= 0:
+            os.close(self._spare)
+            self._spare = -1
+        with contextlib.suppress(OSError):
             self._listener.accept()[0].close()
-        except OSError:
-            pass
-        finally:
+        try:
             self._spare = os.open(os.devnull, os.O_RDONLY)
+        except OSError:  # another thread was faster
+            time.sleep(_PAUSE)
 
     def _listen(self, guest: _Guest) -> None:
         try:
@@ -219,4 +223,5 @@ class Door:
             guest.close()
         self._listener.close()
         self._epoll.close()
-        os.close(self._spare)
+        if self._spare >= 0:
+            os.close(self._spare)

@@ -62,7 +62,7 @@ class Control(threading.Thread):
         while True:
             watching = self._since is not None or self._overdue()
             ready = dict(poller.poll(int(MOMENT * 1000) if watching else 1000))
-            if not (ready or watching or self._warmed):
+            if not (ready or watching or self._warmed or self.engine.task):
                 self._warmed = lazy.warm()
             # Messages first: while C code holds Python's lock, each system call before may cost a whole turn.
             if self.socket in ready:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -74,6 +75,7 @@ class Engine:
         self.held = Held()
         self.shares = Shares()
         self.leaving = False
+        self._pid = os.getpid()
         self._task = ""  # the id of the task whose user code runs now
         self._wanted: set[str] = set()  # tasks that are to be interrupted
         self._ours = False  # whether the SIGINT that comes is our control thread's
@@ -154,6 +156,10 @@ class Engine:
         except BaseException as e:
             failure = describe(e, task.method)
             BaseException.with_traceback(e, None)  # not by assignment: user code may have a say in that
+            if os.getpid() != self._pid:  # a forked child that ends as a script would
+                os._exit(e.code if isinstance(e, SystemExit) and isinstance(e.code, int) else 1)
+        if os.getpid() != self._pid:
+            os._exit(0)
         del shared, own
         self._wanted.discard(task.id)
         status = "ok" if failure is None else "error"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -198,6 +199,18 @@ def environment(kind: Flavour, base: Mapping[str, str] | None = None, alone: boo
         result.setdefault(name, value)
     result.setdefault("HOME", _home())  # Open MPI doesn't start without
     return result
+
+
+def parameters(mpiexec: str) -> set[str]:
+    """What the user's or the site's files tell Open MPI: the environment would overrule them."""
+    site_files = Path(mpiexec).parent.parent / "etc"
+    files = [Path(_home(), f".{name}", "mca-params.conf") for name in ("openmpi", "prte")]
+    files += [site_files / f"{name}-mca-params.conf" for name in ("openmpi", "prte")]
+    found: set[str] = set()
+    for file in files:
+        with contextlib.suppress(OSError):
+            found.update(re.findall(r"^\s*(\w+)\s*=", file.read_text(errors="replace"), re.MULTILINE))
+    return found
 
 
 def outside(base: Mapping[str, str]) -> dict[str, str]:

@@ -27,7 +27,7 @@ class MpiexecLauncher(Launcher):
     def start(self) -> dict[str, Any]:
         """Start mpiexec as the head of a session of its own: no Ctrl-C at the terminal reaches it."""
         command, kind = mpi.ranks(self.job, self.settings)
-        environment = mpi.environment(kind, alone=self._alone())
+        environment = mpi.environment(kind, alone=self._alone(command[0]))
         environment[CLUSTER_VARIABLE] = self.job.spec.cluster
         self.job.log.touch(0o600)
         with self.job.log.open("ab") as log:
@@ -78,17 +78,19 @@ class MpiexecLauncher(Launcher):
         if left:
             raise LaunchError(f"These processes of cluster {self.job.spec.cluster} can't be ended: {left}")
 
-    def _alone(self) -> bool:
-        """Whether nothing tells mpiexec of other hosts."""
+    def _alone(self, mpiexec: str) -> bool:
+        """Whether nothing tells mpiexec of other hosts, and no file what ranks shall talk by."""
         said = len(shlex.split(self.settings["mpiexec"])) > 1
-        return not (said or allocation.enclosing()[0] or any("hostfile" in name for name in os.environ))
+        names = mpi.parameters(mpiexec)
+        named = "btl" in names or any("hostfile" in name for name in (*os.environ, *names))
+        return not (said or named or allocation.enclosing()[0])
 
     def job_script(self) -> str:
         """The command, with the environment that is added to this one."""
         command, kind = mpi.ranks(self.job, self.settings)
         added = [
             f"{name}={shlex.quote(value)}"
-            for name, value in kind.environment(self._alone()).items()
+            for name, value in kind.environment(self._alone(command[0])).items()
             if name not in os.environ
         ]
         return " \\\n    ".join([*added, shlex.join(command)]) + "\n"

@@ -61,15 +61,13 @@ def dumps(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any])
 
 def _pickled(f: types.FunctionType) -> _Pickled | None:
     """The function's pickle, if it goes by value and all that this depends on can be compared."""
-    state = _state(f)
+    known = _known.get(f)
+    state = None if known is None and cloudpickle._should_pickle_by_reference(f) else _state(f)
     if state is None:
         return None
     # and on which modules there are, where it refers to one
     identities = [*map(id, state), len(sys.modules), len(cloudpickle._PICKLE_BY_VALUE_MODULES)]
-    known = _known.get(f)
     if known is None or known.identities != identities:
-        if cloudpickle._should_pickle_by_reference(f):
-            return None
         alone, call = pickles.dumps(f), pickles.dumps((f, (), {}))
         if len(alone) > 1:
             return None
@@ -77,9 +75,18 @@ def _pickled(f: types.FunctionType) -> _Pickled | None:
     return known
 
 
+def _is_referred_to(value: Any) -> bool:
+    """Whether a pickle has only the name of it, so that it may change."""
+    if isinstance(value, types.BuiltinFunctionType):  # the method of an object has that object in its pickle
+        return value.__self__ is None or isinstance(value.__self__, types.ModuleType)
+    return isinstance(value, types.ModuleType) and cloudpickle._should_pickle_by_reference(value)
+
+
 def _state(f: types.FunctionType) -> list[Any] | None:
     """What its pickle depends on, but for what can't change; None if that is more than identities tell."""
-    if f.__closure__ or f.__kwdefaults__ or f.__dict__ or f.__annotations__:
+    # since Python 3.14, annotations may be such that they can't be evaluated
+    annotated = getattr(f, "__annotate__" if sys.version_info >= (3, 14) else "__annotations__")
+    if f.__closure__ or f.__kwdefaults__ or f.__dict__ or annotated:
         return None
     if getattr(f, "__type_params__", ()) or not all(type(d) in PLAIN for d in f.__defaults__ or ()):
         return None
@@ -90,7 +97,7 @@ def _state(f: types.FunctionType) -> list[Any] | None:
         value = scope.get(name, _MISSING)
         if prompt and value is not _MISSING and not is_code(value):
             value = _DATA
-        elif not isinstance(value, (types.ModuleType, types.BuiltinFunctionType)) and value is not _MISSING:
+        elif value is not _MISSING and not _is_referred_to(value):
             return None
         state.append(value)
     return state

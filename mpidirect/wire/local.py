@@ -8,6 +8,7 @@ A message is the number of its frames, their sizes, and then the frames.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import select
 import socket
@@ -117,6 +118,9 @@ class Stream:
             pass
         except OSError:  # it is closed; what came before that can still be read
             going.clear()
+        except BaseException:
+            self._give_up()
+            raise
 
     # -- receiving ----------------------------------------------------------------------------------
 
@@ -128,6 +132,26 @@ class Stream:
         ValueError
             When what comes is no message.
         """
+        if self.ended:
+            return False
+        try:
+            return self._fill()
+        except ValueError:
+            raise
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        """A signal's handler has raised just here: nobody knows how much has gone or come."""
+        self._going.clear()
+        self.coming.clear()
+        self.ended = True
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _fill(self) -> bool:
+        data = b""
         try:
             if self._room is not None:
                 size = self.connection.recv_into(self._room)
@@ -226,10 +250,8 @@ class Stream:
 
     def close(self) -> None:
         """Close the connection, also where a forked child has inherited it."""
-        try:
+        with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self.connection.close()
 
 
@@ -257,6 +279,8 @@ class Dialed(Stream):
             connection.close()
             raise
         super().__init__(connection, largest)
+        # For threads that may not touch the rest: readable when something has come, or it has ended.
+        self.descriptors = [connection.fileno()]
         self._current: list[Any] = []
         self.send([name])
 
@@ -264,11 +288,6 @@ class Dialed(Stream):
     def silent(self) -> bool:
         """Whether a message may wait of which the descriptor does not tell."""
         return bool(self.coming)
-
-    @property
-    def descriptors(self) -> list[int]:
-        """Which become readable when something has come, or the connection has ended."""
-        return [self.connection.fileno()]
 
     def broken(self) -> bool:
         """Whether the connection has ended."""
