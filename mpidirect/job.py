@@ -182,8 +182,7 @@ def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, cont
     names = {"comm": recovery.comm, "rank": recovery.comm.rank, "size": recovery.comm.size, "MPI": MPI}
     spawner = Spawner(Parent().command(), welcome)
     working = Engine(engine, world, recovery, spawner, tasks, names)
-    Control(working, control).start()
-    working.run()
+    working.run(Control(working, control).start)
     return bool(recovery.untouched)
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..wire import messages, pickles
@@ -75,6 +75,7 @@ class Engine:
         self.held = Held()
         self.shares = Shares()
         self.leaving = False
+        self._left = False  # whether the loop has been left
         self._pid = os.getpid()
         self._task = ""  # the id of the task whose user code runs now
         self._wanted: set[str] = set()  # tasks that are to be interrupted
@@ -86,27 +87,32 @@ class Engine:
 
     # -- the loop ---------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Serve until told to stop."""
+    def run(self, beside: Callable[[], None] = lambda: None) -> None:
+        """Serve until told to stop; first call `beside`, which starts the other thread."""
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(WAKE, _nothing)
         sys.unraisablehook = self._unraisable
         try:
-            while not self.leaving:
-                message = messages.for_engine(self.tasks.first(wait=True))
-                frames = self.tasks.rest()
-                if isinstance(message, messages.Stop):
-                    return
-                if isinstance(message, messages.Task):
-                    self._serve(message, frames)
-                else:
-                    self._arrange(message)
-        except Leave:
-            return
-        except EOFError:
-            here.left = here.left or "the controller is gone"
-        finally:
-            self.leaving = True
+            try:
+                beside()  # not before: it may be told at once that all is over, and send a signal
+                self._take_tasks()
+            except EOFError:
+                here.left = here.left or "the controller is gone"
+            finally:
+                self.leaving, self._left = True, True
+        except Leave:  # also in the moment before it is noted that the loop has been left
+            self._left = True
+
+    def _take_tasks(self) -> None:
+        while not self.leaving:
+            message = messages.for_engine(self.tasks.first(wait=True))
+            frames = self.tasks.rest()
+            if isinstance(message, messages.Stop):
+                return
+            if isinstance(message, messages.Task):
+                self._serve(message, frames)
+            else:
+                self._arrange(message)
 
     def _arrange(self, message: messages.Message) -> None:
         """Do what all engines do together, or for each other."""
@@ -275,6 +281,8 @@ class Engine:
 
     def _interrupt(self, signum: int, frame: Any) -> None:
         """SIGINT: raise in user code that is meant, and nowhere else."""
+        if self._left:
+            return
         if self.leaving:
             raise Leave
         ours, self._ours = self._ours, False
