@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import interrupts
 from .shared import map_shared
 
 Namespace = dict[str, Any]
@@ -125,7 +124,9 @@ def _shell(namespace: Namespace) -> Any:
     """IPython's shell on `namespace`, made at first use; None where IPython is not installed."""
     global _the_shell
     if _the_shell is _MISSING:
-        with interrupts.held():  # a package whose import was interrupted can't be imported any more
+        from .interrupts import held  # here, as all else in this module needs no MPI
+
+        with held():  # a package whose import was interrupted can't be imported any more
             try:
                 from .shell import Shell
             except ImportError:
