@@ -139,7 +139,7 @@ def summary(costs: list[Cost], sockets: SocketCost) -> str:
     return (
         f"The controller needs at most {slowest:.1f} µs ({_verdict(slowest, MOST_TIME)} {MOST_TIME:g}) and "
         f"{largest:.1f} kB ({_verdict(largest, MOST_MEMORY)} {MOST_MEMORY:g}) for an engine more. "
-        f"Real sockets add, per engine and request, {sockets.loop:.1f} µs in its loop "
+        f"ZeroMQ's sockets, as between hosts, add per engine and request {sockets.loop:.1f} µs in its loop "
         f"and {sockets.beside:.1f} µs in ZeroMQ's thread beside it."
     )
 

@@ -9,7 +9,7 @@ import zmq
 
 from .. import errors
 from ..wire.connection_file import ConnectionInfo
-from ..wire.frames import Socket, told
+from ..wire.frames import Watched, told
 from ..wire.sockets import KeyPair, authenticate, tune
 
 NEVER = 24 * 3600 * 1000  # milliseconds: a link that is broken is replaced long before
@@ -69,12 +69,11 @@ class Peer(Protocol):
         """Close it, after so many milliseconds at most to send what waits."""
 
 
-class Dealer(Socket):
+class Dealer(Watched):
     """A socket with one connection, by TCP: it is encrypted, and both sides know each other."""
 
     silent = True  # they tell of what comes after `readable` was asked
     descriptors: list[int] = []
-    _ends: Any = None
 
     @classmethod
     def dialed(cls, context: zmq.Context, address: str, name: bytes, info: ConnectionInfo) -> Dealer:
@@ -85,9 +84,9 @@ class Dealer(Socket):
         # not -1 either: a broken pipe would then be closed between two frames of a message that is being
         # read, and libzmq aborts the process (`!_more` in fq.cpp).
         self.setsockopt(zmq.RECONNECT_IVL, NEVER)
-        self._ends = self.get_monitor_socket(_BROKEN)
-        self._ends.setsockopt(zmq.LINGER, 0)
-        self.descriptors = [self.fileno(), self._ends.fileno()]  # for threads that may not touch the sockets
+        ends = self.watch(_BROKEN).ends
+        assert ends is not None
+        self.descriptors = [self.fileno(), ends.fileno()]  # for threads that may not touch the sockets
         try:
             keys = KeyPair(info.client_key.encode(), info.client_secret.encode())
             try:
@@ -102,7 +101,7 @@ class Dealer(Socket):
 
     def broken(self) -> bool:
         """Whether the connection has ended."""
-        return bool(self._ends.poll(0))
+        return self.ends is None or bool(self.ends.poll(0))
 
     def more(self) -> bool:
         """Whether another message waits."""
@@ -112,15 +111,7 @@ class Dealer(Socket):
 
     def why(self) -> int:
         """How it has ended: an event of ZeroMQ's."""
-        return told(self._ends)[0]
+        return 0 if self.ends is None else told(self.ends)[0]
 
     def flush(self) -> None:
         """A thread of ZeroMQ's does it."""
-
-    def close(self, linger: int | None = None) -> None:
-        """Close it, and what watches it."""
-        if self._ends is not None:
-            self.disable_monitor()
-            self._ends.close(0)
-            self._ends = None
-        super().close(linger)

@@ -75,7 +75,7 @@ class Listener:
             router.setsockopt(zmq.MAXMSGSIZE, messages.CHUNK + 1024)
         router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         router.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        return router.watch()
+        return router.watch(zmq.EVENT_DISCONNECTED)
 
     def _engine_doors(self) -> tuple[Door | Router, Router]:
         """On one host a private directory is the safest and the fastest; between hosts, CURVE.

@@ -75,24 +75,37 @@ class Socket(zmq.Socket):
             Bare.send(self, frame, flags | _SNDMORE if k < last else flags, len(frame) < COPIED)
 
 
-class Router(Socket):
+class Watched(Socket):
+    """A socket with a monitor, which tells what becomes of its connections."""
+
+    ends: zmq.Socket[Any] | None = None
+
+    def watch(self, events: int) -> Self:
+        """Have `ends` tell of these events."""
+        self.ends = self.get_monitor_socket(events)
+        self.ends.setsockopt(zmq.LINGER, 0)
+        return self
+
+    def close(self, linger: int | None = None) -> None:
+        """Close it, and its monitor."""
+        if self.ends is not None:
+            self.disable_monitor()
+            self.ends.close(0)
+            self.ends = None
+        super().close(linger)
+
+
+class Router(Watched):
     """A bound ROUTER that notices which of its connections have ended."""
 
-    departures = False  # who watches it tells
-    _ends: zmq.Socket[Any] | None = None
+    departures = False  # its monitor tells
     _used = True  # whether it was, since it was asked for the last time whether something waits
-
-    def watch(self) -> Router:
-        """Begin to notice."""
-        self._ends = self.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        self._ends.setsockopt(zmq.LINGER, 0)
-        return self
 
     @property
     def pollables(self) -> list[int]:
         """Descriptors that become readable when there is something to do."""
-        assert self._ends is not None
-        return [self.fileno(), self._ends.fileno()]
+        assert self.ends is not None
+        return [self.fileno(), self.ends.fileno()]
 
     @property
     def waiting(self) -> bool:
@@ -114,14 +127,6 @@ class Router(Socket):
     def departed(self) -> list[int]:
         """The connections that have ended since the last call, named as by `descriptor`."""
         gone = []
-        while self._ends is not None and self._ends.poll(0):
-            gone.append(told(self._ends)[1])
+        while self.ends is not None and self.ends.poll(0):
+            gone.append(told(self.ends)[1])
         return gone
-
-    def close(self, linger: int | None = None) -> None:
-        """Close it, and what watches it."""
-        if self._ends is not None:
-            self.disable_monitor()
-            self._ends.close(0)
-            self._ends = None
-        super().close(linger)
