@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
-from mpidirect.client._bulk import Assembly
 from mpidirect.client._call import Call
 from mpidirect.client.asyncresult import AsyncResult
 from mpidirect.wire import messages, pickles
@@ -31,10 +31,8 @@ def receive(n: int) -> float:
     result = AsyncResult(client, [call])
     for header, frames in incoming:
         message = messages.from_controller(header)
-        assembly = Assembly(message.replies, frames)
-        for reply, parts in assembly.replies:
-            call.replied(reply, parts)
+        parts = iter(frames)
+        call.replied([(reply, [*islice(parts, len(reply.frames))]) for reply in message.replies])
     assert result.done()
-    values = [call.value(engine) for engine in call.targets]
-    assert values == [None] * n
+    assert call.values(call.targets) == [None] * n
     return time.process_time() - begun

@@ -84,3 +84,4 @@ def test_the_controller_scales_in_simulation():
     for action in {cost.action for cost in costs}:
         small, large = (cost.memory for cost in costs if cost.action == action)
         assert large <= 6 * small + 100_000, action  # four times as many engines
+    assert scale.client(16).time > 0
