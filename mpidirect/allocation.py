@@ -34,9 +34,12 @@ def slots() -> int:
             return int(os.environ.get("PBS_NP", 1))
     if launcher == "sge":
         return int(os.environ.get("NSLOTS", 1))
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores()
+
+
+def cores() -> int:
+    """How many cores of this host this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sum(counts: str) -> int:

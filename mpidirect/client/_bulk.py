@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from ..allocation import cores
 from ..wire import memory, messages
 
 THREADS = 4  # at most, to copy data
@@ -75,11 +75,6 @@ def read_together(pairs: Sequence[tuple[Remote, np.ndarray]]) -> None:
         return
     for frame, room in pairs:
         frame._read = room
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_parallel(action: Callable[[Any], None], pieces: Sequence[Any]) -> None:
