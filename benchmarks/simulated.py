@@ -22,15 +22,6 @@ CLIENT = b"client"
 PIECE = bytes(messages.CHUNK)  # what every bulk chunk holds
 
 
-class Frame(bytes):
-    """A received frame."""
-
-    @property
-    def buffer(self) -> Frame:
-        """Its contents."""
-        return self
-
-
 class SimulatedDoor:
     """What the controller reads from: messages, each a list of frames; no connection ever ends."""
 
@@ -129,7 +120,7 @@ class SimulatedClient(SimulatedDoor):
 
     def say(self, header: bytes, frames: Sequence[bytes] = ()) -> None:
         """The client sends something."""
-        self.coming.append([self.name, header, *map(Frame, frames)])
+        self.coming.append([self.name, header, *frames])
 
     def post(self, kind: type[messages.Numbered], *fields: Any, frames: Sequence[bytes] = ()) -> None:
         """The client sends a numbered message."""

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.simulated import Frame, SimulatedClient, SimulatedDoor, Simulation
+from benchmarks.simulated import SimulatedClient, SimulatedDoor, Simulation
 from mpidirect import Client, Cluster, errors
 from mpidirect.client import _connection, _dial
 from mpidirect.wire import connection_file, messages
@@ -196,7 +196,7 @@ def test_a_client_stands_whatever_comes(said, in_order):
         for number, (header, frames) in enumerate(said, 1):
             if in_order:  # else most are not looked at, as their numbers are wrong
                 header = _numbered(header, number)
-            link.socket.coming.append([header, *map(Frame, frames)])
+            link.socket.coming.append([header, *frames])
         with connection.lock:
             connection._receive()  # nothing is raised
         assert connection.error is None or isinstance(connection.error, errors.MPIDirectError)

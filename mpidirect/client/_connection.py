@@ -316,15 +316,13 @@ class Connection:
 
     def _dispatch(self, message: Any, frames: list[Any]) -> None:
         if isinstance(message, messages.Results):
-            if sum(len(reply.frames) for reply in message.replies) == len(
-                frames
-            ):  # nothing of it comes later
+            replies = message.replies
+            if sum(len(reply.frames) for reply in replies) == len(frames):  # nothing of it comes later
                 self._assembly = None
                 parts = iter(frames)
-                replies = message.replies
                 self._receiver.replied([(reply, [*islice(parts, len(reply.frames))]) for reply in replies])
                 return
-            self._assembly = Assembly(message.replies, frames)
+            self._assembly = Assembly(replies, frames)
         elif isinstance(message, messages.Chunk):
             if self._assembly is not None and frames:
                 self._assembly.add(frames[0])
