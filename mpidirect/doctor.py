@@ -109,7 +109,7 @@ def _variables() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     versions = []
-    for package in ("mpi4py", "pyzmq", "msgspec", "cloudpickle", "numpy"):
+    for package in ("mpi4py", "pyzmq", "cryptography", "msgspec", "cloudpickle", "numpy"):
         try:
             versions.append(f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:

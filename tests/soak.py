@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.wire.local import Dialed
+from mpidirect.wire.connections import Dialed
 from tests.proxy import Proxy
 
 PATIENCE = 30.0  # seconds after which what has not come counts as hanging
@@ -293,7 +293,7 @@ class Driver:
         here = urlsplit(info.addresses[0])
         with contextlib.suppress(OSError), socket.create_connection((here.hostname, here.port), 5) as plain:
             plain.sendall(self.source.randbytes(self.source.randint(1, 2000)))
-        dialed = Dialed(self.near._info.addresses[0], self.source.randbytes(8), 1 << 30)
+        dialed = Dialed.local(self.near._info.addresses[0], self.source.randbytes(8), 1 << 30)
         for _ in range(10):
             dialed.put([self.source.randbytes(self.source.randint(0, 60)) for _ in range(2)])
         dialed.connection.setblocking(True)

@@ -22,7 +22,7 @@ from benchmarks.simulated import SimulatedClient, SimulatedDoor, Simulation
 from mpidirect import Client, Cluster, errors
 from mpidirect.client import _connection, _dial
 from mpidirect.wire import connection_file, messages
-from mpidirect.wire.local import Dialed
+from mpidirect.wire.connections import Dialed
 from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
@@ -244,7 +244,7 @@ def test_mutated_traffic_at_a_real_controller(cluster, rc):
 
     def burst(count):
         for n in range(count):
-            dealer = Dialed(info.addresses[0], os.urandom(5), 1 << 30)
+            dealer = Dialed.local(info.addresses[0], os.urandom(5), 1 << 30)
             for frames in real_traffic():
                 frames = list(frames)
                 for _ in range(source.choice([0, 0, 1, 3])):

@@ -14,7 +14,7 @@ from mpidirect.controller import keeper
 from mpidirect.controller.held import Held
 from mpidirect.controller.session import Session
 from mpidirect.wire import connection_file, messages, pickles
-from mpidirect.wire.local import Dialed
+from mpidirect.wire.connections import Dialed
 from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.timeout(100), pytest.mark.openmpi_only]  # nothing here depends on the MPI
@@ -61,7 +61,7 @@ class NeverReads:
     """A client that asks for much and takes nothing."""
 
     def __init__(self, path):
-        self.socket = Dialed(connection_file.read(path).addresses[0], b"neverreads", 1 << 30)
+        self.socket = Dialed.local(connection_file.read(path).addresses[0], b"neverreads", 1 << 30)
         self.socket.put([messages.encode(messages.Hello(messages.PROTOCOL, "0", "3")), b""])
         self.number = 0
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpidirect.controller.door import Door
-from mpidirect.wire.local import LARGE, Dialed, Stream
+from mpidirect.wire.connections import LARGE, Dialed, Stream
 
 pytestmark = [pytest.mark.timeout(30), pytest.mark.openmpi_only]  # nothing here depends on the MPI
 
@@ -25,7 +25,7 @@ MOST = 1 << 30
 
 @pytest.fixture
 def door(tmp_path):
-    door = Door(tmp_path / "door", 64 * 1024 * 1024)
+    door = Door.local(tmp_path / "door", 64 * 1024 * 1024)
     yield door
     door.close()
 
@@ -35,7 +35,7 @@ def dial(door):
     dialed = []
 
     def dial(name=b"guest", **options):
-        dialed.append(Dialed(door.address, name, MOST, **options))
+        dialed.append(Dialed.local(door.address, name, MOST, **options))
         return dialed[-1]
 
     yield dial

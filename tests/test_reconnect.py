@@ -16,7 +16,7 @@ import pytest
 from mpidirect import Client, Cluster, errors
 from mpidirect.client import _redial
 from mpidirect.wire import messages
-from mpidirect.wire.local import Dialed
+from mpidirect.wire.connections import Dialed
 from tests.proxy import Proxy, at_random
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
@@ -221,7 +221,7 @@ def test_a_client_that_the_controller_has_forgotten_begins_anew(far, proxy, rc):
     assert far[0].apply_sync(int) == 0
     proxy.down()
     late = far[0].apply_async(lambda: "never sent")
-    impostor = Dialed(rc._info.addresses[0], far._connection.name.encode(), 1000)
+    impostor = Dialed.local(rc._info.addresses[0], far._connection.name.encode(), 1000)
     impostor.put([messages.encode(messages.Goodbye(10**6))])  # in its name
     rc.queue_status()
     impostor.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -9,6 +10,8 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,14 +20,16 @@ import pytest
 import zmq
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.wire import connection_file, messages
+from mpidirect.client._dial import Dialer
+from mpidirect.client._remote import Patience, connected
+from mpidirect.controller.door import Door
+from mpidirect.wire import connection_file
 from mpidirect.wire.directories import private_directory
-from mpidirect.wire.sockets import CLIENTS, ENGINES, Doorman, KeyPair, authenticate, new_keys, serve, tune
+from mpidirect.wire.sealed import GREETING, HELLO, RECORD
+from mpidirect.wire.sockets import Doorman, KeyPair, authenticate, new_keys, serve, tune
 from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
-
-HELLO = messages.encode(messages.Hello(messages.PROTOCOL, "0", "3"))
 
 
 @pytest.fixture(scope="module")
@@ -50,43 +55,28 @@ def over_tcp(info, **changes):
     return connection_file.from_mapping({**values, **changes})
 
 
-def knock(address, keys=None, server_key=None):
-    """Connect as far as it goes; what happens to the connection."""
-    with zmq.Context() as context:
-        dealer = tune(context.socket(zmq.DEALER))
-        monitor = dealer.get_monitor_socket(zmq.EVENT_ALL & ~zmq.EVENT_CONNECT_DELAYED)
-        if keys is not None:
-            authenticate(dealer, server_key, keys)
-        dealer.setsockopt(zmq.RECONNECT_IVL, -1)
-        dealer.connect(address)
-        dealer.send_multipart([HELLO, b""])
-        from zmq.utils.monitor import recv_monitor_message
-
-        seen = []
-        while monitor.poll(5000):
-            event = recv_monitor_message(monitor)["event"]
-            seen.append(event)
-            ends = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_SUCCEEDED
-            failures = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-            if event & (ends | failures | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL):
-                break
-        answered = dealer.poll(200)
-        dealer.disable_monitor()
-        monitor.close(0)
-        dealer.close(0)
-    return bool(answered) or zmq.EVENT_HANDSHAKE_SUCCEEDED in seen
+def knock(info, **changes):
+    """Whether a connection by TCP is let in."""
+    info = over_tcp(info, **changes)
+    try:
+        link = Dialer(info, "stranger", threading.Event()).attempt(0, False, 5)
+    except errors.ConnectionFailed:
+        return False
+    link.socket.close()
+    return True
 
 
-def test_this_clusters_client_key_gets_in(info, address):
-    keys = KeyPair(info.client_key.encode(), info.client_secret.encode())
-    assert knock(address, keys, info.server_key.encode())
+def pair(keys):
+    return {"client_key": keys.public.decode(), "client_secret": keys.secret.decode()}
+
+
+def test_this_clusters_client_key_gets_in(info):
+    assert knock(info)
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_another_key_does_not(info, address):
-    assert not knock(address, new_keys(), info.server_key.encode())
-    stranger = new_keys()
-    wrong = over_tcp(info, client_key=stranger.public.decode(), client_secret=stranger.secret.decode())
+def test_another_key_does_not(info):
+    wrong = over_tcp(info, **pair(new_keys()))
     with pytest.raises(errors.AuthenticationFailed, match="refuses this client's key"):
         Client(wrong, timeout=5)
 
@@ -98,15 +88,54 @@ def test_a_false_public_key_of_the_server_does_not(info):
         Client(wrong, timeout=1)
 
 
+IMPOSTORS = {
+    "another program": (b"220 mail.example.org ESMTP\r\n" * 3, "no controller of this version"),
+    "an earlier version": (b"\xff\0\0\0\0\0\0\0\x01\x7f", "no controller of this version"),
+    "a controller without the key": (GREETING + bytes(range(HELLO)), "does not know these keys"),
+    "one that gives up": (GREETING + bytes(HELLO - 1), "does not know these keys"),
+    "nobody behind a tunnel": (b"", "refused or closed at once"),
+}
+
+
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+def test_who_can_not_prove_that_it_is_the_controller_is_not_believed(info, impostor):
+    says, complaint = IMPOSTORS[impostor]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, args=(listener, says), daemon=True).start()
+        false = over_tcp(info, addresses=[f"tcp://127.0.0.1:{listener.getsockname()[1]}"])
+        with pytest.raises(errors.ConnectionFailed, match=complaint):
+            Client(false, timeout=1)
+
+
+def answer(listener, says):
+    """Say the same to all who come, and hang up."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(says)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(100):
+                    pass
+
+
 @pytest.mark.usefixtures("unharmed")
-def test_no_key_does_not(address):
-    assert not knock(address)
+@pytest.mark.parametrize("key", ["", "short", "0" * 39 + "~", "\N{SNOWMAN}" * 40])
+def test_what_is_no_key_is_told_from_a_wrong_one(info, key):
+    with pytest.raises(errors.AuthenticationFailed, match="no usable keys"):
+        Client(over_tcp(info, client_secret=key), timeout=5)
 
 
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize(
     "garbage",
-    [b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4096, b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL" + b"\0" * 60, b""],
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff" * 4096,
+        b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL" + b"\0" * 60,
+        bytes(HELLO),
+        b"",
+    ],
 )
 def test_plain_tcp_garbage_does_not(address, garbage):
     parts = urlsplit(address)
@@ -127,19 +156,54 @@ def say(plain, data):
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_a_frame_that_claims_to_be_endless_is_not_waited_for(address):
-    parts = urlsplit(address)
-    greeting = b"\xff" + b"\0" * 8 + b"\x7f\x03\x01CURVE" + b"\0" * 47
-    with socket.create_connection((parts.hostname, parts.port), 5) as plain:
-        say(plain, greeting + b"\x06" + (1 << 62).to_bytes(8, "big"))
+@pytest.mark.parametrize("size", [0, 16, RECORD + 17, (1 << 32) - 1])
+def test_a_record_that_claims_to_be_endless_is_not_waited_for(info, address, size):
+    with plainly(info, address) as connection:
+        say(connection, size.to_bytes(4, "little"))
 
 
-def test_a_flood_of_connections_that_say_nothing(address, rc):
+@pytest.mark.usefixtures("unharmed")
+def test_what_has_the_key_and_seals_nothing_is_thrown_out(info, address):
+    with plainly(info, address) as connection:
+        say(connection, (100).to_bytes(4, "little") + bytes(100))
+
+
+def plainly(info, address):
+    """A connection after its handshake, without the cipher."""
+    sealed = connected(address, info, Patience(5, threading.Event()))
+    return socket.socket(fileno=sealed.detach())
+
+
+def test_who_does_not_say_in_time_who_it_is_is_thrown_out(monkeypatch):
+    monkeypatch.setattr("mpidirect.controller.door._HANDSHAKE", 0.1)
+    listener = socket.create_server(("127.0.0.1", 0))
+    with (
+        contextlib.closing(Door(listener, 1000, lambda hello: pytest.fail("nothing was said"))) as door,
+        socket.create_connection(listener.getsockname()) as silent,
+    ):
+        silent.settimeout(10)
+        look(door)
+        assert silent.recv(100) == GREETING
+        assert not door.waiting
+        while not door.waiting:
+            time.sleep(0.01)
+        look(door)
+        assert silent.recv(100) == b""
+        assert not door.waiting
+
+
+def look(door):
+    """Have it take in what has come: no message."""
+    with pytest.raises(zmq.Again):
+        door.first()
+
+
+def test_a_flood_of_connections_that_say_nothing(info, address, rc):
     parts = urlsplit(address)
     flood = [socket.create_connection((parts.hostname, parts.port), 5) for _ in range(300)]
     try:
         assert rc[:].apply_async(lambda: 1).get(10) == [1] * len(rc)
-        assert knock(address) is False  # the door is answered still
+        assert knock(info)  # the door is answered still
     finally:
         for each in flood:
             each.close()
@@ -162,11 +226,12 @@ def test_replayed_frames_do_nothing(cluster, rc, monkeypatch):
     assert rc[0].pull("count", block=True) == 1
 
 
-def test_each_port_lets_in_its_own_key_alone():
-    server, clients, engines = new_keys(), new_keys(), new_keys()
+def test_engines_on_other_hosts_come_in_by_their_own_key_alone(info):
+    server, engines = new_keys(), new_keys()
+    clients = KeyPair(info.client_key.encode(), info.client_secret.encode())
     with zmq.Context() as context:
-        doorman = Doorman(context, {CLIENTS: clients.public, ENGINES: engines.public})
-        router = serve(tune(context.socket(zmq.ROUTER)), server, ENGINES)
+        doorman = Doorman(context, engines.public)
+        router = serve(tune(context.socket(zmq.ROUTER)), server)
         port = router.bind_to_random_port("tcp://127.0.0.1")
         got = {}
         for name, keys in (("clients", clients), ("engines", engines)):

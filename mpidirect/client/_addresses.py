@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..wire.connection_file import ConnectionInfo
+from ..wire.connections import SCHEME
 from ..wire.directories import is_private
-from ..wire.local import SCHEME
 
 PROBE = 1.0  # seconds that a host may take to accept a connection before others are tried first
 SLOWER = 0.1  # seconds that the others may take longer than the first

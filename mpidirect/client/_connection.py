@@ -88,11 +88,7 @@ class Connection:
         self._closing = threading.Event()
         memory.permit()
         self._dialer = Dialer(info, self.name, self._closing, tunnel)
-        try:
-            self._link: Link | None = self._dialer.dial(timeout)
-        except BaseException:
-            self._dialer.context.destroy(linger=0)
-            raise
+        self._link: Link | None = self._dialer.dial(timeout)
         self.welcome = self._link.welcome
         self.direct = self.welcome.direct  # whether the cluster reads bulk data out of this process
         self._lifeline = Lifeline(info, self.welcome.node)
@@ -126,8 +122,6 @@ class Connection:
             self._pump()
             if self._link is not None and self._link.socket.pending:
                 self._wake()  # who waits there sends the rest
-            elif not self._waiters and self._link is not None and self._link.socket.swallowed():
-                self._wake()  # the send has swallowed the edge that the other thread waits for
 
     def _put_bulk(self, frame: Any) -> None:
         view = memoryview(frame)
@@ -271,8 +265,7 @@ class Connection:
             came = False
             while socket.more() if came else socket.readable():
                 message = self._decoded(socket.first())
-                large = isinstance(message, messages.Chunk)
-                self._take(message, socket.rest_uncopied() if large else socket.rest())
+                self._take(message, socket.rest())
                 if self._link is not link:
                     return
                 came = True
@@ -401,10 +394,9 @@ class Connection:
                     except zmq.ZMQError:
                         pass
                 self._link.socket.close(int(linger * 1000))
-        for thread in (self._thread, self._dialing):  # the context goes when nobody uses it any more
+        for thread in (self._thread, self._dialing):
             if thread is not None and thread is not threading.current_thread():
                 thread.join(ENDING)
-        self._dialer.context.destroy(linger=int(linger * 1000))
         self._lifeline.close()
         os.close(self._wake_read)
         os.close(self._wake_write)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import select
 import threading
 import time
 from typing import NamedTuple
@@ -15,20 +14,20 @@ import zmq
 from .. import _version, errors
 from ..wire import memory, messages
 from ..wire.connection_file import ConnectionInfo
-from ..wire.local import SCHEME, Dialed
+from ..wire.connections import SCHEME, Dialed
+from . import _remote
 from ._addresses import in_order, remember
-from ._peer import Dealer, Peer
+from ._remote import Patience
 from ._tunnel import Tunnel
 
 AGAIN = 0.1  # seconds between two attempts at a first connection
-LOOK = 200  # milliseconds between looks whether the client was closed meanwhile
 LARGEST = 1 << 40  # bytes of one message
 
 
 class Link(NamedTuple):
     """A connection that the controller has welcomed."""
 
-    socket: Peer
+    socket: Dialed
     welcome: messages.Welcome
 
 
@@ -54,7 +53,6 @@ class Dialer:
         self.tunnel = tunnel
         self.closing = closing
         self.name = name
-        self.context = zmq.Context()
         self.cookie = os.urandom(memory.COOKIE)
 
     def gone(self, why: str) -> errors.ControllerLost:
@@ -115,50 +113,48 @@ class Dialer:
         )
 
     def _try(self, address: str, hello: bytes, timeout: float, whole: float) -> Link:
-        peer = self._connected(address)
+        patience = Patience(timeout, self.closing)
         try:
+            socket = self._connected(address, patience)
             try:
-                peer.put([hello, b""])  # the empty one tells the connection
-            except zmq.Again:  # it was over before it had begun
-                raise self._unreached(address, "the connection is refused or closed at once") from None
-            welcome = self._await_welcome(peer, address, timeout, whole)
-        except BaseException:
-            peer.close(0)
+                socket.put([hello, b""])  # the empty one tells the connection
+                return Link(socket, self._await_welcome(socket, address, patience))
+            except BaseException:
+                socket.close(0)
+                raise
+        except errors.MPIDirectError:  # some of them are of these kinds, too
             raise
-        return Link(peer, welcome)
+        except TimeoutError:
+            raise self._unreached(address, f"no answer came within {whole:.1f} s") from None
+        except (OSError, EOFError, zmq.Again):  # it was over before it had begun
+            raise self._unreached(address, "the connection is refused or closed at once") from None
 
-    def _connected(self, address: str) -> Peer:
-        if not address.startswith(SCHEME):
-            return Dealer.dialed(self.context, address, self.name.encode(), self.info)
+    def _connected(self, address: str, patience: Patience) -> Dialed:
+        name = self.name.encode()
+        if address.startswith(SCHEME):
+            try:
+                return Dialed.local(address, name, LARGEST)
+            except OSError as e:
+                raise self._unreached(address, f"{e.strerror}") from None
         try:
-            return Dialed(address, self.name.encode(), LARGEST)
-        except OSError as e:
-            raise self._unreached(address, f"{e.strerror}") from None
+            return Dialed(_remote.connected(address, self.info, patience), name, LARGEST)
+        except _remote.Refused:
+            raise self._refused(address) from None
+        except _remote.Stranger as e:
+            raise self._unreached(address, str(e)) from None
 
-    def _await_welcome(self, peer: Peer, address: str, timeout: float, whole: float) -> messages.Welcome:
-        poll = select.poll()
-        for descriptor in peer.descriptors:
-            poll.register(descriptor, select.POLLIN)
-        deadline = time.monotonic() + timeout
+    def _await_welcome(self, socket: Dialed, address: str, patience: Patience) -> messages.Welcome:
         while True:
-            if peer.readable():
-                message = self._read(peer.first(), address)
-                peer.rest()
+            if socket.readable():
+                message = self._read(socket.first(), address)
+                socket.rest()
                 if isinstance(message, messages.Welcome):
                     return message
                 continue  # what the controller sends before it has seen our hello, it sends again
-            if peer.broken():
-                event = peer.why() if isinstance(peer, Dealer) else 0
-                if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                    raise self._refused(address)
-                why = "the connection is refused or closed at once"
-                if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:  # or a tunnel with nothing at its end
-                    why = "what listens there does not know these keys, which may be of an earlier cluster"
-                raise self._unreached(address, why)
-            left = deadline - time.monotonic()
-            if left <= 0 or self.closing.is_set():
-                raise self._unreached(address, f"no answer came within {whole:.1f} s")
-            poll.poll(max(0, min(LOOK, int(left * 1000) + 1)))
+            if socket.broken():
+                raise EOFError
+            patience.until(socket.connection, socket.pending)
+            socket.flush()
 
     def _read(self, header: bytes, address: str) -> messages.Message:
         try:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _version
 from ..wire import memory, messages
-from ..wire.frames import Router
 from .answers import ANSWERS, LATER, BadQuery
 from .door import Door
 from .requests import Requests
@@ -30,11 +29,11 @@ class Clients:
     ----------
     controller : Controller
         What they ask for.
-    doors : list of Door or Router
+    doors : list of Door
         Where they connect.
     """
 
-    def __init__(self, controller: Controller, doors: Sequence[Door | Router]) -> None:
+    def __init__(self, controller: Controller, doors: Sequence[Door]) -> None:
         self.controller = controller
         self.doors = doors
         self.sessions: dict[bytes, Session] = {}
@@ -45,7 +44,7 @@ class Clients:
 
     # -- what the loop calls ----------------------------------------------------------------------------
 
-    def receive(self, door: Door | Router, name: bytes) -> None:
+    def receive(self, door: Door, name: bytes) -> None:
         """Take in the rest of a message from the client `name`."""
         try:
             message = messages.from_client(door.first())
@@ -57,8 +56,7 @@ class Clients:
             if isinstance(message, messages.Hello):
                 self._hello(door, name, message, door.descriptor())
                 return
-            large = isinstance(message, messages.Chunk)
-            frames: list[Any] = door.rest_uncopied() if large else door.rest()
+            frames = door.rest()
             session = self.sessions.get(name)
             if session is None:
                 self._refuse(door, name, "this controller does not know this client")
@@ -68,7 +66,7 @@ class Clients:
             log.warning("client %r broke the protocol: %s", name, e)
             self._refuse(door, name, f"protocol error: {e}")
 
-    def departed(self, door: Door | Router) -> None:
+    def departed(self, door: Door) -> None:
         """Connections have closed: their clients are away."""
         for descriptor in door.departed():
             session = self._connections.pop((door, descriptor), None)
@@ -119,7 +117,7 @@ class Clients:
 
     # -- coming and going -----------------------------------------------------------------------------------
 
-    def _hello(self, door: Door | Router, name: bytes, hello: messages.Hello, descriptor: int) -> None:
+    def _hello(self, door: Door, name: bytes, hello: messages.Hello, descriptor: int) -> None:
         if hello.protocol != messages.PROTOCOL:
             mine = f"mpidirect {_version.__version__}, protocol {messages.PROTOCOL}"
             theirs = f"mpidirect {hello.version}, protocol {hello.protocol}"
@@ -168,7 +166,7 @@ class Clients:
             del self.sessions[session.name]
             self.requests.staging.discard(session)
 
-    def _refuse(self, door: Door | Router, name: bytes, reason: str) -> None:
+    def _refuse(self, door: Door, name: bytes, reason: str) -> None:
         refused = Session(name)
         refused.socket = door
         refused.send([messages.encode(messages.Refused(reason))])

@@ -48,7 +48,7 @@ class Controller:
 
     Parameters
     ----------
-    clients : list of Door or Router
+    clients : list of Door
         Where clients connect.
     engines : EngineLink
         The connections of the engines.
@@ -66,7 +66,7 @@ class Controller:
 
     def __init__(
         self,
-        clients: list[Door | Router],
+        clients: list[Door],
         engines: EngineLink,
         bridge: Bridge,
         doorman: Doorman | None,
@@ -100,10 +100,11 @@ class Controller:
         self.scheduler.admits = self._admits
         self._doors: dict[Door | Router, Callable[[], None]] = {}
         self._due: dict[Any, Callable[[], None]] = {}  # by descriptor
-        for doors, receive, departed in (
+        sides: list[tuple[Sequence[Any], Any, Any]] = [
             (engines.doors, self._from_engine, self._have_departed),
             (clients, self.clients.receive, self.clients.departed),
-        ):
+        ]
+        for doors, receive, departed in sides:
             for door in doors:
                 first, *ends = door.pollables
                 self._doors[door] = self._due[first] = partial(self._look, door, receive, departed)

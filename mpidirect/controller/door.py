@@ -1,4 +1,4 @@
-"""Where processes of this host connect."""
+"""Where clients connect, and on one host engines."""
 
 from __future__ import annotations
 
@@ -11,19 +11,26 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from ..wire.local import SCHEME, Stream, pack
+from ..wire.connections import SCHEME, Stream, pack
+from ..wire.sealed import GREETING, HELLO, REFUSED, tuned
+
+if TYPE_CHECKING:
+    from ..wire.handshake import Ciphers
+
+    Answer = Callable[[bytes], tuple[bytes, Ciphers]]
 
 log = logging.getLogger(__name__)
 
 _NAME = 255  # bytes of a name at most
 _PAUSE = 0.001  # seconds, that the loop does not spin
 _AT_ONCE = 16  # pieces of a large frame that are taken before others have their turn
+_HANDSHAKE = 10.0  # seconds that one may take
 
 
 class _Guest(Stream):
@@ -34,6 +41,16 @@ class _Guest(Stream):
         self.number = number
         self.name = b""  # until it has said it
         self.watched = False  # whether it is told when more can be sent
+        self.known = True  # whether the handshake is over, where there is one
+        self.said = b""  # in it
+        self.until = 0.0  # when it must have ended
+
+    def where(self) -> str:
+        """Where it comes from."""
+        try:
+            return str(self.connection.getpeername()[0])
+        except (OSError, IndexError):
+            return "?"
 
 
 class Door:
@@ -41,17 +58,21 @@ class Door:
 
     Parameters
     ----------
-    path : Path
-        Of the socket, in a directory that only its owner can enter.
+    listener : socket.socket
+        Bound.
     largest : int
         Bytes of one message at most.
+    answer : callable, optional
+        Where strangers can connect: gets the first message of a handshake, returns what to say and the keys;
+        ValueError for a stranger.
     """
 
-    def __init__(self, path: Path, largest: int) -> None:
-        self.address = f"{SCHEME}{path}"
+    def __init__(self, listener: socket.socket, largest: int, answer: Answer | None = None) -> None:
         self._largest = largest
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(path))
+        self._answer = answer
+        self._strangers: dict[_Guest, None] = {}  # the oldest first
+        self._refused = 0
+        self._listener = listener
         self._listener.listen(4096)
         self._listener.setblocking(False)
         self._spare = os.open(os.devnull, os.O_RDONLY)  # a descriptor for when there is none
@@ -67,6 +88,19 @@ class Door:
         self._departed: list[int] = []
         self._numbers = itertools.count(1)
 
+    @classmethod
+    def local(cls, path: Path, largest: int) -> Door:
+        """For processes of this host: in a directory that only its owner can enter."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        return cls(listener, largest)
+
+    @property
+    def address(self) -> str:
+        """Where the door is."""
+        name = self._listener.getsockname()
+        return f"{SCHEME}{name}" if isinstance(name, str) else f"tcp://{name[0]}:{name[1]}"
+
     @property
     def pollables(self) -> list[Any]:
         """What becomes readable when there is something to do."""
@@ -74,8 +108,8 @@ class Door:
 
     @property
     def waiting(self) -> bool:
-        """Whether messages have been taken in that nobody has asked for yet."""
-        return bool(self._ready)
+        """Whether there is something to do of which no descriptor tells."""
+        return bool(self._ready) or (bool(self._strangers) and bool(self._late()))
 
     def readable(self) -> bool:
         """Whether there is another message of those that were taken in."""
@@ -97,8 +131,6 @@ class Door:
         """The frames that follow."""
         frames, self._current = self._current, []
         return frames
-
-    rest_uncopied = rest
 
     def descriptor(self) -> int:
         """Of which connection the message is: `departed` names them in the same way."""
@@ -133,7 +165,14 @@ class Door:
         departed, self._departed = self._departed, []
         return departed
 
+    def _late(self) -> list[_Guest]:
+        """Who has not said in time who it is."""
+        now = time.monotonic()
+        return list(itertools.takewhile(lambda guest: guest.until < now, self._strangers))
+
     def _look(self) -> None:
+        for late in self._late():
+            self._drop(late)
         for descriptor, events in self._epoll.poll(0):
             guest = self._guests.get(descriptor)
             if guest is None:
@@ -155,6 +194,8 @@ class Door:
                 guest = _Guest(connection, self._largest, next(self._numbers))
                 self._guests[connection.fileno()] = guest
                 self._epoll.register(connection, select.EPOLLIN)
+                if self._answer is not None:
+                    self._greet(guest)
         except BlockingIOError:
             pass
         except OSError as e:
@@ -168,13 +209,57 @@ class Door:
             os.close(self._spare)
             self._spare = -1
         with contextlib.suppress(OSError):
-            self._listener.accept()[0].close()
+            connection, _ = self._listener.accept()
+            if self._answer is not None:
+                connection.send(GREETING)  # or it would look as if nobody were here
+            connection.close()
         try:
             self._spare = os.open(os.devnull, os.O_RDONLY)
         except OSError:  # another thread was faster
             time.sleep(_PAUSE)
 
+    def _greet(self, guest: _Guest) -> None:
+        tuned(guest.connection)
+        guest.known = False
+        guest.until = time.monotonic() + _HANDSHAKE
+        self._strangers[guest] = None
+        with contextlib.suppress(OSError):  # it is gone, and will be missed
+            guest.connection.send(GREETING)
+
+    def _shake(self, guest: _Guest, answer: Answer) -> None:
+        """Go on with finding out who it is."""
+        missing = HELLO - len(guest.said)
+        try:
+            came = guest.connection.recv(missing)
+            guest.said += came
+            if len(came) == missing:
+                reply, ciphers = answer(guest.said)
+                guest.connection.send(reply)
+                guest.seal(ciphers)
+                guest.known = True
+            elif not came:
+                guest.ended = True
+        except BlockingIOError:
+            pass
+        except OSError:
+            guest.ended = True
+        except ValueError:
+            self._refuse(guest)
+
+    def _refuse(self, guest: _Guest) -> None:
+        guest.ended = True
+        self._refused += 1
+        if self._refused & (self._refused - 1) == 0:  # the 1st, 2nd, 4th, 8th, …: a flood fills no disk
+            log.warning("refused a key from %s (%d so far)", guest.where(), self._refused)
+        with contextlib.suppress(OSError):
+            guest.connection.send(REFUSED)
+
     def _listen(self, guest: _Guest) -> None:
+        if self._answer is not None and not guest.known:
+            self._shake(guest, self._answer)
+            if guest.ended:
+                self._drop(guest)
+            return
         try:
             for _ in range(_AT_ONCE):
                 if not (guest.fill() and guest.amid):
@@ -201,6 +286,7 @@ class Door:
             self._drop(before)
         guest.name = name
         self._named[name] = guest
+        self._strangers.pop(guest, None)
 
     def _drop(self, guest: _Guest) -> None:
         descriptor = guest.connection.fileno()
@@ -208,6 +294,7 @@ class Door:
         del self._guests[descriptor]
         if self._named.get(guest.name) is guest:
             del self._named[guest.name]
+        self._strangers.pop(guest, None)
         guest.close()
         self._departed.append(guest.number)
 

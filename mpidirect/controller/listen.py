@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import platform
@@ -19,7 +20,8 @@ from ..wire import connection_file, messages
 from ..wire.directories import private_directory, socket_directory
 from ..wire.frames import Router
 from ..wire.job_file import JobSpec
-from ..wire.sockets import CLIENTS, ENGINES, LARGEST, Doorman, KeyPair, new_keys, serve, tune
+from ..wire.sealed import GREETING, raw
+from ..wire.sockets import LARGEST, Doorman, KeyPair, new_keys, serve, tune
 from .bridge import Bridge
 from .controller import Controller
 from .door import Door
@@ -55,24 +57,27 @@ class Listener:
         self.world = world
         self.tolerance = tolerance
         self.context = zmq.Context()
-        self.server, self.client_keys, self.engine_keys = new_keys(), new_keys(), new_keys()
+        self.server, self.clients, self.engine_server, self.engine_keys = (new_keys() for _ in range(4))
         self.directory = private_directory(socket_directory(spec.cluster))
-        self.doorman = Doorman(
-            self.context, {CLIENTS: self.client_keys.public, ENGINES: self.engine_keys.public}
-        )
-        self.local = Door(self.directory / "clients", messages.INLINE)
-        self.remote = self._router(self.server, CLIENTS)
+        self.doorman = None if world.one_host else Doorman(self.context, self.engine_keys.public)
+        self.local = Door.local(self.directory / "clients", messages.INLINE)
         ip = spec.ip or "127.0.0.1"
-        port = _bind(self.remote, interface_address(ip), spec.port)
+        listener = _bound(interface_address(ip), spec.port)
+        port = listener.getsockname()[1]
+        self.remote = Door(listener, messages.INLINE, self._answer)
         hosts = own_addresses() if ip == "*" else [interface_address(ip)]
         self.addresses = [self.local.address, *(f"tcp://{host}:{port}" for host in hosts)]
         self.engines = EngineLink(*self._engine_doors())
 
-    def _router(self, keys: KeyPair | None, domain: bytes) -> Router:
-        router = serve(tune(Router.of(self.context, zmq.ROUTER), linger=500), keys, domain)
-        if domain == CLIENTS:
-            # clients send nothing larger than a chunk in one piece; encryption adds a little
-            router.setsockopt(zmq.MAXMSGSIZE, messages.CHUNK + 1024)
+    def _answer(self, hello: bytes) -> tuple[bytes, Any]:
+        """Answer the handshake of a client elsewhere: it must have the key of this cluster's clients."""
+        from ..wire.handshake import Responder  # cryptography is for them alone
+
+        responder = Responder(raw(self.server.secret), raw(self.clients.public), GREETING)
+        return responder.answer(hello)
+
+    def _router(self, keys: KeyPair | None) -> Router:
+        router = serve(tune(Router.of(self.context, zmq.ROUTER), linger=500), keys)
         router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         router.setsockopt(zmq.ROUTER_HANDOVER, 1)
         return router.watch(zmq.EVENT_DISCONNECTED)
@@ -85,13 +90,13 @@ class Listener:
         """
         self.engine_tasks = ""
         if self.world.one_host:
-            router = self._router(None, ENGINES)
+            router = self._router(None)
             self.engine_addresses = [f"ipc://{self.directory}/control"]
             router.bind(self.engine_addresses[0])
-            door = Door(self.directory / "engines", LARGEST)
+            door = Door.local(self.directory / "engines", LARGEST)
             self.engine_tasks = door.address
             return door, router
-        router = self._router(self.server, ENGINES)
+        router = self._router(self.engine_server)
         port = router.bind_to_random_port("tcp://*")
         chosen = interface_address(self.spec.ip)  # the others are tried after it
         hosts = sorted(own_addresses(), key=lambda host: host != chosen)
@@ -101,7 +106,7 @@ class Listener:
     def invitation(self) -> Invitation:
         """What the engines need to connect."""
         keys = None if self.world.one_host else self.engine_keys
-        return Invitation(self.engine_addresses, self.engine_tasks, self.server.public, keys)
+        return Invitation(self.engine_addresses, self.engine_tasks, self.engine_server.public, keys)
 
     def controller(self) -> Controller:
         """The controller on these sockets."""
@@ -117,7 +122,7 @@ class Listener:
             "started": time.time(),
         }
         bridge = Bridge(self.world, self.tolerance.revokes)
-        clients: list[Door | Router] = [self.local, self.remote]
+        clients = [self.local, self.remote]
         return Controller(
             clients, self.engines, bridge, self.doorman, facts, self.spec.engines, self.spec.budget
         )
@@ -128,8 +133,8 @@ class Listener:
             cluster=self.spec.cluster,
             addresses=self.addresses,
             server_key=self.server.public.decode(),
-            client_key=self.client_keys.public.decode(),
-            client_secret=self.client_keys.secret.decode(),
+            client_key=self.clients.public.decode(),
+            client_secret=self.clients.secret.decode(),
             host=socket.gethostname(),
             pid=os.getpid(),
             engines=self.spec.engines,
@@ -161,33 +166,42 @@ def mpi_library() -> str:
     return " ".join(name.replace(" Version:", "").split())
 
 
-def _bind(router: Router, ip: str, port: str) -> int:
-    """Bind to `port`: ``0`` for any, one, or a range ``first-last``; returns the one that it is."""
+def _bound(ip: str, port: str) -> socket.socket:
+    """A socket at `port`: ``0`` for any, one, or a range ``first-last``."""
     first, _, last = port.partition("-")
     try:
         low, high = int(first), int(last or first)
     except ValueError:
         raise ConfigError(f"port {port!r} is neither a port nor a range like 5000-5100") from None
-    if low == 0:
-        try:
-            return router.bind_to_random_port(f"tcp://{ip}")
-        except zmq.ZMQError as e:
-            import psutil
-
-            interfaces = ", ".join(psutil.net_if_addrs())
-            raise ConfigError(
-                f"can't listen on {ip!r}: {e.strerror}. The interfaces of {socket.gethostname()}, where the "
-                f"controller runs, are {interfaces}: choose one with --interface, or leave it out."
-            ) from None
     for candidate in range(low, high + 1):
+        listener = socket.socket()
         try:
-            router.bind(f"tcp://{ip}:{candidate}")
-        except zmq.ZMQError as e:
-            if e.errno != zmq.EADDRINUSE:
-                raise ConfigError(f"can't listen on {ip}:{candidate}: {e.strerror}") from None
-            continue
-        return candidate
+            listener.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # the last cluster was here just now
+            listener.bind(("" if ip == "*" else ip, candidate))
+            return listener
+        except OSError as e:
+            listener.close()
+            if e.errno == errno.EADDRINUSE:
+                continue
+            raise _cannot_listen(ip, candidate, e) from None
+        except OverflowError:
+            listener.close()
+            break
     raise ConfigError(f"no port of {port} is free on {ip}: choose others with --port")
+
+
+def _cannot_listen(ip: str, port: int, e: OSError) -> ConfigError:
+    if port:
+        return ConfigError(f"can't listen on {ip}:{port}: {e.strerror}")
+    import psutil
+
+    interfaces = ", ".join(psutil.net_if_addrs())
+    return ConfigError(
+        f"can't listen on {ip!r}: {e.strerror}. The interfaces of {socket.gethostname()}, where the "
+        f"controller runs, are {interfaces}: choose one with --interface, or leave it out."
+    )
 
 
 def own_addresses() -> list[str]:

@@ -11,7 +11,6 @@ from typing import Any
 import zmq
 
 from ..wire import messages
-from ..wire.frames import Router
 from ..wire.stream import Inbox, Outbox
 from .door import Door
 
@@ -31,7 +30,7 @@ class Session:
 
     def __init__(self, name: bytes) -> None:
         self.name = name
-        self.socket: Door | Router | None = None  # None while it is away
+        self.socket: Door | None = None  # None while it is away
         self.away = time.monotonic()  # since when, if it is
         self.left = False  # whether it said that it will not come back
         self.inbox = Inbox()
@@ -50,7 +49,7 @@ class Session:
         self._text = 0  # characters that their tasks printed
         self.ripe = False  # a request is complete: its last reply should not wait
 
-    def connect(self, socket: Door | Router, received: int) -> None:
+    def connect(self, socket: Door, received: int) -> None:
         """The client is there; `received` is the last number that it has seen."""
         self.socket = socket
         self.outbox.rewind(received)

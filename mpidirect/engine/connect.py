@@ -13,8 +13,8 @@ import zmq
 
 from ..errors import ConnectionFailed
 from ..wire import memory, messages
+from ..wire.connections import Dialed
 from ..wire.frames import Socket
-from ..wire.local import Dialed
 from ..wire.names import control_name, task_name
 from ..wire.sockets import LARGEST, authenticate, tune
 
@@ -39,7 +39,7 @@ def connect(invitation: Any, engine: int) -> Iterator[tuple[Socket | Dialed, Soc
 
     tasks: Socket | Dialed
     if invitation.tasks:
-        tasks = Dialed(invitation.tasks, task_name(engine), LARGEST, blocking=True)
+        tasks = Dialed.local(invitation.tasks, task_name(engine), LARGEST, blocking=True)
     else:
         tasks = connection(task_name(engine))
     control = connection(control_name(engine))

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..wire import messages, pickles
+from ..wire.connections import Dialed
 from ..wire.frames import Socket
-from ..wire.local import Dialed
 from ..world import World
 from . import data, interrupts, output, recovery
 from .communicators import here

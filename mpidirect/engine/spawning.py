@@ -9,8 +9,8 @@ from mpi4py import MPI
 from ..parent import PLACE
 from ..tolerance import Tolerance
 from ..wire import messages
+from ..wire.connections import Dialed
 from ..wire.frames import Socket
-from ..wire.local import Dialed
 
 ARRIVING = 60.0  # seconds after which a new engine that nobody has asked in leaves
 

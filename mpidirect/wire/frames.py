@@ -50,22 +50,16 @@ class Socket(zmq.Socket):
             frames.append(Bare.recv(self))
         return frames
 
-    def rest_uncopied(self) -> list[zmq.Frame]:
-        """The frames that follow the first, where they are: for large ones, and for what is known of them."""
-        frames = []
-        while Bare.get(self, _MORE):
-            frames.append(Bare.recv(self, 0, False))
-        return frames
-
     def descriptor(self) -> int:
         """Of which connection the message is, whose first frame was taken: an empty frame that follows tells.
 
         A socket's monitor names connections in the same way.
         """
-        frames = self.rest_uncopied()
-        if not frames:
+        if not Bare.get(self, _MORE):
             raise ValueError("the frame that tells the connection is missing")
-        return frames[0].get(zmq.SRCFD)
+        told = Bare.recv(self, 0, False)
+        self.rest()
+        return told.get(zmq.SRCFD)
 
     def put(self, frames: Sequence[Any], *, wait: bool = False) -> None:
         """Send one message; `zmq.Again` if it can't leave now and this is not to `wait`."""

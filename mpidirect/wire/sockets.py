@@ -15,9 +15,8 @@ AnySocket = TypeVar("AnySocket", bound="zmq.Socket[Any]")
 
 HEARTBEAT = 5.0  # seconds between ZeroMQ's own heartbeats
 SILENCE = 20.0  # seconds after which a peer that answers none of them is given up
+DOMAIN = b"engines"  # that the doorman is asked at all
 LARGEST = 128 * 1024 * 1024  # bytes of one frame: what a task printed is in a header; known before any key is
-
-CLIENTS, ENGINES = b"clients", b"engines"  # the domains of keys: who may come in at a port
 
 
 class KeyPair(NamedTuple):
@@ -44,19 +43,13 @@ def tune(socket: AnySocket, *, linger: int = 0) -> AnySocket:
     return socket
 
 
-def serve(socket: AnySocket, keys: KeyPair | None, domain: bytes) -> AnySocket:
-    """Make `socket` a CURVE server, or, without keys, one that only a private directory protects.
-
-    Parameters
-    ----------
-    domain : bytes
-        Tells the `Doorman` who may come in here.
-    """
+def serve(socket: AnySocket, keys: KeyPair | None) -> AnySocket:
+    """Make `socket` a CURVE server, or, without keys, one that only a private directory protects."""
     if keys is not None:
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
-        socket.setsockopt(zmq.ZAP_DOMAIN, domain)
+        socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
     return socket
 
 
@@ -69,7 +62,7 @@ def authenticate(socket: AnySocket, server_key: bytes, mine: KeyPair) -> AnySock
 
 
 class Doorman:
-    """ZeroMQ's authentication protocol (RFC 27): lets in who has a key that is allowed there.
+    """ZeroMQ's authentication protocol (RFC 27): lets in who has the key that is allowed.
 
     Call `answer` when the descriptor of its `socket` becomes readable; without one, whoever knew a public
     key could connect.
@@ -78,12 +71,12 @@ class Doorman:
     ----------
     context : zmq.Context
         That of the sockets.
-    allowed : dict of bytes to bytes
-        For each domain the one public key (Z85) that may come in.
+    allowed : bytes
+        The one public key (Z85) that may come in.
     """
 
-    def __init__(self, context: zmq.Context, allowed: dict[bytes, bytes]) -> None:
-        self.allowed = {domain: zmq.utils.z85.decode(key) for domain, key in allowed.items()}
+    def __init__(self, context: zmq.Context, allowed: bytes) -> None:
+        self.allowed = zmq.utils.z85.decode(allowed)
         self.refused = 0
         self.socket = context.socket(zmq.REP)
         self.socket.setsockopt(zmq.LINGER, 0)
@@ -100,8 +93,8 @@ class Doorman:
             len(frames) == 7
             and frames[0] == b"1.0"
             and frames[5] == b"CURVE"
-            and frames[2] in self.allowed
-            and hmac.compare_digest(frames[6], self.allowed[frames[2]])
+            and frames[2] == DOMAIN
+            and hmac.compare_digest(frames[6], self.allowed)
         )
         if not welcome:
             self.refused += 1

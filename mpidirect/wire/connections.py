@@ -1,7 +1,8 @@
-"""Connections within one host: messages through Unix sockets, at a quarter of what ZeroMQ takes.
+"""Messages through a socket, at a quarter of what ZeroMQ takes.
 
 ZeroMQ hands each message to a thread of its own and back, on both sides; here who sends and who reads does it
-by itself.  There is no key and no cipher: such a socket lies in a directory that only its owner can enter.
+by itself.  On one host they are Unix sockets without key or cipher, in a directory that only its owner can
+enter; between hosts, those of `sealed`.
 
 A message is the number of its frames, their sizes, and then the frames.
 """
@@ -16,11 +17,17 @@ import struct
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
 from ..lazy import np
+from .sealed import Sealed
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .handshake import Ciphers
 
 SCHEME = "unix://"
 
@@ -76,6 +83,12 @@ class Stream:
         self._room: memoryview | None = None  # what is missing of a large frame
         self._going: deque[Any] = deque()
         self._full = False  # whether there may have been more to take in
+        self._in_records = isinstance(connection, Sealed)
+
+    def seal(self, ciphers: Ciphers) -> None:
+        """From here on everything is encrypted."""
+        self.connection = Sealed(self.connection, ciphers)
+        self._in_records = True
 
     # -- sending ------------------------------------------------------------------------------------
 
@@ -166,7 +179,7 @@ class Stream:
         if not size:
             self.ended = True
             return False
-        self._full = size == _READ or self._room is not None
+        self._full = size == _READ or self._room is not None or self._in_records
         if self._room is None:
             self._take(self._left + data if self._left else data)
         elif not self._room:
@@ -177,8 +190,8 @@ class Stream:
 
     @property
     def amid(self) -> bool:
-        """Whether the rest of a large frame is to come."""
-        return self._room is not None
+        """Whether there is more to come that is worth asking for at once: the rest of a large frame, say."""
+        return self._room is not None or self._in_records
 
     def _take(self, data: bytes) -> None:
         at, end = 0, len(data)
@@ -260,29 +273,40 @@ class Dialed(Stream):
 
     Parameters
     ----------
-    address : str
-        ``unix://`` and the path of the socket.
+    connection : socket.socket
+        Connected.
     name : bytes
         What the other side shall call this one.
     largest : int
         Bytes of one message at most.
-    blocking : bool
-        Whether reading waits, and sending until all is out.
     """
 
-    def __init__(self, address: str, name: bytes, largest: int, blocking: bool = False) -> None:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.connect(address.removeprefix(SCHEME))
-            connection.setblocking(blocking)
-        except BaseException:
-            connection.close()
-            raise
+    def __init__(self, connection: socket.socket, name: bytes, largest: int) -> None:
         super().__init__(connection, largest)
         # For threads that may not touch the rest: readable when something has come, or it has ended.
         self.descriptors = [connection.fileno()]
         self._current: list[Any] = []
         self.send([name])
+
+    @classmethod
+    def local(cls, address: str, name: bytes, largest: int, blocking: bool = False) -> Self:
+        """Connect within this host.
+
+        Parameters
+        ----------
+        address : str
+            ``unix://`` and the path of the socket.
+        blocking : bool
+            Whether reading waits, and sending until all is out.
+        """
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(address.removeprefix(SCHEME))
+            connection.setblocking(blocking)
+            return cls(connection, name, largest)
+        except BaseException:
+            connection.close()
+            raise
 
     @property
     def silent(self) -> bool:
@@ -306,10 +330,6 @@ class Dialed(Stream):
         """Whether another message waits, as far as the system need not be asked."""
         return bool(self.coming) or (self._full and self.readable())
 
-    def swallowed(self) -> bool:
-        """Nothing is."""
-        return False
-
     def first(self, *, wait: bool = False) -> bytes:
         """The first frame of the next message; `zmq.Again` if there is none and this is not to `wait`.
 
@@ -329,8 +349,6 @@ class Dialed(Stream):
         """The frames that follow the first."""
         frames, self._current = self._current, []
         return frames
-
-    rest_uncopied = rest
 
     def put(self, frames: Sequence[Any], *, wait: bool = False) -> None:
         """Send one message; `zmq.Again` if the connection has ended and this is not to `wait`."""
