@@ -28,18 +28,35 @@ class Bulk:
 
 
 class Chunks(Bulk):
-    """A frame that came in chunks."""
+    """A frame that comes in chunks, each straight to its place where that is known in time."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
-        self.parts: list[Any] = []
+        self._room: np.ndarray | None = None
+        self._places: list[np.ndarray] = []  # of the chunks that are still to come, the last one first
+
+    def place(self) -> np.ndarray:
+        """Where the next chunk belongs."""
+        if self._room is None:
+            self._room = np.empty(self.size, np.uint8)
+            self._places = [self._room[start:stop] for start, stop in messages.chunks(self.size)][::-1]
+        return self._places[-1]
+
+    def add(self, chunk: Any) -> None:
+        """The next chunk is there."""
+        place = self.place()
+        if chunk is not place:
+            place[:] = np.frombuffer(chunk, np.uint8)
+        self._places.pop()
+
+    def taken(self) -> np.ndarray:
+        """All of it, to keep."""
+        room, self._room = self._room, None
+        assert room is not None
+        return room
 
     def read_into(self, room: np.ndarray) -> None:
-        start = 0
-        for part in self.parts:
-            room[start : start + len(part)] = np.frombuffer(part, np.uint8)
-            start += len(part)
-        self.parts.clear()
+        room[:] = self.taken()
 
 
 class Remote(Bulk):
@@ -98,8 +115,11 @@ def materialised(frames: Sequence[Any], rooms: Sequence[np.ndarray] = ()) -> lis
     for frame in frames:
         if isinstance(frame, Bulk):
             room = next(space, None)
-            room = np.empty(frame.size, np.uint8) if room is None else room
-            frame.read_into(room)
+            if room is None and isinstance(frame, Chunks):
+                room = frame.taken()
+            else:
+                room = np.empty(frame.size, np.uint8) if room is None else room
+                frame.read_into(room)
             frame = room
         read.append(frame)
     return read
@@ -136,24 +156,29 @@ class Assembly:
                     parts.append(chunks)
                     due += [chunks] * len(messages.chunks(size))
             self.replies.append((reply, parts))
-        self._left = len(due)
-        self._due = iter(due)
+        self._due = due[::-1]  # the frame that each chunk is of, the last one first
 
     @property
     def complete(self) -> bool:
         """Whether all chunks have come."""
-        return not self._left
+        return not self._due
 
     def lose(self) -> None:
         """The rest will not come: the controller had no room for it while this client was away."""
-        self._left = 0
+        self._due.clear()
         for reply, parts in self.replies:
             if any(isinstance(part, Chunks) for part in parts):
                 reply.status, reply.frames = "error", []
                 reply.failure = messages.Failure("ResultExpired", EXPIRED, "")
                 parts.clear()
 
-    def add(self, frame: Any) -> None:
+    def place(self, size: int) -> np.ndarray | None:
+        """Where a chunk of this size belongs, if it is the next one."""
+        if not self._due:
+            return None
+        place = self._due[-1].place()
+        return place if len(place) == size else None
+
+    def add(self, chunk: Any) -> None:
         """The next chunk."""
-        next(self._due).parts.append(frame)
-        self._left -= 1
+        self._due.pop().add(chunk)

@@ -88,7 +88,7 @@ class Connection:
         self._closing = threading.Event()
         memory.permit()
         self._dialer = Dialer(info, self.name, self._closing, tunnel)
-        self._link: Link | None = self._dialer.dial(timeout)
+        self._link: Link | None = self._prepared(self._dialer.dial(timeout))
         self.welcome = self._link.welcome
         self.direct = self.welcome.direct  # whether the cluster reads bulk data out of this process
         self._lifeline = Lifeline(info, self.welcome.node)
@@ -307,6 +307,17 @@ class Connection:
         if self._outbox.waiting:
             self._pump()
 
+    def _prepared(self, link: Link) -> Link:
+        """The link, on which chunks go straight to where they belong."""
+        socket = link.socket
+
+        def place(size: int) -> Any:
+            assembly = self._assembly
+            return None if assembly is None or socket.coming else assembly.place(size)
+
+        socket.place = place
+        return link
+
     def _dispatch(self, message: Any, frames: list[Any]) -> None:
         if isinstance(message, messages.Results):
             replies = message.replies
@@ -362,7 +373,7 @@ class Connection:
             if not link.welcome.resumes:
                 self._outbox, self._inbox, self._assembly = Outbox(), Inbox(), None
                 self._receiver.forgotten()
-            self._link = link
+            self._link = self._prepared(link)
             self._outbox.rewind(link.welcome.received)
             self._pump()
             self._receive()  # whose edge the welcome has taken

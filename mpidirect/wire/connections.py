@@ -16,7 +16,7 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -70,12 +70,15 @@ class Stream:
         Whether the other side is gone; what it sent before can be read.
     coming : deque of list
         The messages that have come.
+    place : callable, optional
+        Gets the size of a large frame that comes, and may return an array of bytes to receive it into.
     """
 
     def __init__(self, connection: socket.socket, largest: int) -> None:
         self.connection = connection
         self.ended = False
         self.coming: deque[list[Any]] = deque()
+        self.place: Callable[[int], Any] | None = None
         self._largest = largest
         self._left = b""  # what has come and is not complete
         self._sizes: tuple[int, ...] = ()  # of the message that is coming
@@ -210,7 +213,8 @@ class Stream:
                 self._frames.append(data[at : at + size])
                 at += size
             else:
-                room = np.empty(size, np.uint8)
+                room = None if self.place is None else self.place(size)
+                room = np.empty(size, np.uint8) if room is None else room
                 there = min(size, end - at)
                 room[:there] = np.frombuffer(data, np.uint8, there, at)
                 self._frames.append(room)
