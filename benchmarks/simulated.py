@@ -1,8 +1,9 @@
 """A controller without a cluster: the real code, and in the place of sockets and MPI a simulated transport.
 
-What is simulated are `SimulatedLink` (ZeroMQ to the engines), `SimulatedBridge` (MPI) and
-`SimulatedClient` (ZeroMQ to a client).  Their engines answer at once.  All else is what runs in a cluster:
-the controller's loop, its queues, sessions and uploads, and the encoding and decoding of every message.
+What is simulated are `SimulatedLink` (the sockets to the engines), `SimulatedBridge` (MPI) and
+`SimulatedClient` (the socket to a client).  Their engines answer at once.  All else is what runs in a
+cluster: the controller's loop, its queues, sessions and uploads, and the encoding and decoding of every
+message.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ class Mpidirect(System):
     """A cluster, with its files in a directory of its own.
 
     ``mpidirect`` is a client as everybody has it on the controller's host, where bulk data is read out of
-    the other process's memory; ``mpidirect-socket`` does without that, ``mpidirect-tcp`` connects by TCP with
-    CURVE, as from another host.
+    the other process's memory; ``mpidirect-socket`` does without that, ``mpidirect-tcp`` connects by TCP,
+    encrypted, as from another host.
     """
 
     ways = ("mpidirect", "mpidirect-socket", "mpidirect-tcp")

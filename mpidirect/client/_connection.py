@@ -138,7 +138,7 @@ class Connection:
         """Send one message, if there is a connection."""
         if self._link is None:
             return False
-        try:  # a socket whose connection is broken has nowhere to send to, and would wait
+        try:  # a connection that has ended takes nothing
             self._link.socket.put(frames)
         except zmq.Again:
             self._break()
@@ -269,7 +269,7 @@ class Connection:
                 if self._link is not link:
                     return
                 came = True
-            if not came and socket.broken():  # whose descriptor stays ready until this is asked
+            if not came and socket.broken():  # whose descriptor stays ready
                 self._break()
             elif self._inbox.owes:
                 self._acknowledge()
@@ -376,7 +376,7 @@ class Connection:
             self._link = self._prepared(link)
             self._outbox.rewind(link.welcome.received)
             self._pump()
-            self._receive()  # whose edge the welcome has taken
+            self._receive()  # what has come with the welcome: no descriptor tells of it
         self._wake()
 
     def _fail(self, error: Exception) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..wire import messages, pickles
+from ._bulk import in_parallel
 from .asyncresult import AsyncResult
 
 if TYPE_CHECKING:
@@ -47,15 +49,20 @@ def _keep_here(buffers: Sequence[Any]) -> tuple[dict[int, Place], Callable[[], N
     for buffer in buffers:
         descriptor = os.memfd_create("mpidirect", os.MFD_CLOEXEC)
         descriptors.append(descriptor)
-        view, done = memoryview(buffer), 0
-        while done < len(view):  # written, not mapped and copied: the kernel need not clear the pages first
-            done += os.write(descriptor, view[done:])
+        in_parallel(partial(_write, descriptor, memoryview(buffer)), messages.chunks(len(buffer)))
 
     def release() -> None:
         while descriptors:
             os.close(descriptors.pop())
 
     return {0: (os.getpid(), list(descriptors))}, release
+
+
+def _write(descriptor: int, buffer: memoryview, piece: tuple[int, int]) -> None:
+    """Written, not mapped and copied: the kernel need not clear the pages first."""
+    done, stop = piece
+    while done < stop:
+        done += os.pwrite(descriptor, buffer[done:stop], done)
 
 
 def _keep_there(

@@ -55,7 +55,7 @@ class Controller:
     bridge : Bridge
         The way of bulk data.
     doorman : Doorman or None
-        Who decides about keys, where there are any.
+        Who decides about engines' keys, where they have any.
     facts : dict
         What is told to each client about the cluster; ``cluster`` is its id.
     size : int
@@ -378,7 +378,7 @@ class Controller:
     # -- what the scheduler asks for -----------------------------------------------------------
 
     def send_task(self, engine: int, job: Job) -> None:
-        """Send a task: header and small frames by ZeroMQ, bulk frames by MPI."""
+        """Send a task: header and small frames by the task connection, bulk frames by MPI."""
         payload: Upload = job.payload
         self.link.send_task(engine, payload.inline_for(engine))
         if job.bulk and not payload.direct:

@@ -1,4 +1,4 @@
-"""The engines' connections to the controller: one socket here, two connections from each."""
+"""The engines' connections to the controller: two from each."""
 
 from __future__ import annotations
 

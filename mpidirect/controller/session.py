@@ -25,7 +25,7 @@ class Session:
     Parameters
     ----------
     name : bytes
-        The routing id that the client chose: the same at each of its connections.
+        The one that the client chose: the same at each of its connections.
     """
 
     def __init__(self, name: bytes) -> None:

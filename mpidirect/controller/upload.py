@@ -154,7 +154,7 @@ class Upload:
         self._same = [self._header, *self._inline[0]]
 
     def inline_for(self, engine: int) -> list[Any]:
-        """What goes to this engine by ZeroMQ."""
+        """What goes to this engine by its task connection."""
         if not self.request.parts:
             return self._same
         k = self._part[engine]

@@ -16,7 +16,7 @@ from ..wire import messages
 from ..wire.frames import told
 from . import communicators
 from .communicators import here
-from .data import CONTROLLER
+from .data import CONTROLLER, private
 from .where import where
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Control(threading.Thread):
             if self._parent.gone():
                 self._leave("the process that started this job is gone", orphaned=True)
             self.engine.shares.expire()
+            private.expire()
             self._insist()
 
     def _handle(self, message: messages.Message) -> None:

@@ -11,6 +11,7 @@ from mpi4py import MPI
 from ..lazy import np
 from ..wire import memory
 from ..wire.messages import BULK, chunks
+from ..wire.rooms import Rooms
 
 TAG = 1
 CONTROLLER = 0
@@ -44,9 +45,7 @@ def rooms(sizes: Sequence[int], inline: Iterator[Any], room: Room) -> list[Any]:
     return [room(size) if size >= BULK else next(inline) for size in sizes]
 
 
-def private(size: int) -> np.ndarray:
-    """Memory that the user's array will own."""
-    return np.empty(size, np.uint8)
+private = Rooms()  # memory that the user's arrays will own
 
 
 def _bulk(frames: Sequence[Any]) -> list[Any]:

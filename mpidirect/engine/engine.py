@@ -208,7 +208,7 @@ class Engine:
         if max(sizes, default=0) < messages.BULK and not task.client and not task.sealed:
             count = len(task.frames)
             return frames[:count], frames[count:] if task.own else None
-        room = self.shares.room if task.op == "share" else data.private
+        room = self.shares.room if task.op == "share" else data.private.room
         received = data.rooms(sizes, iter(frames), room)
         count = len(task.frames)
         if task.client:
@@ -225,7 +225,7 @@ class Engine:
             self._tell(messages.Again(task.id))
             for k, frame in enumerate(frames[:together]):  # the collective may still write into the old ones
                 if len(frame) >= messages.BULK:
-                    frames[k] = data.private(sizes[k])
+                    frames[k] = data.private.room(sizes[k])
             together = 0
         data.receive(self.comm, frames[together:])
         if task.sealed:

@@ -1,4 +1,4 @@
-"""A socket that takes and gives messages at the least cost: half of a small call is spent there."""
+"""ZeroMQ's sockets, for engines: between hosts, and their control connections; at the least cost."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 The pattern is ``Noise_KK_25519_AESGCM_SHA256`` of the Noise Protocol Framework, revision 34
 (https://noiseprotocol.org/noise.html): both sides are authenticated by their X25519 keys, and keys of this
-connection alone are made, so that a key that is stolen later opens nothing that was recorded.  Curve, cipher
-and hash are those of the package cryptography, which is OpenSSL.
+connection alone are made, so that a key that is stolen later opens nothing that was recorded.  Curve and
+cipher are those of the package cryptography, which is OpenSSL; the hash is Python's.
 """
 
 from __future__ import annotations

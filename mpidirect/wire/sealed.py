@@ -30,7 +30,7 @@ SILENCE = 20  # seconds after which it is
 
 
 def raw(key: bytes | str) -> bytes:
-    """A key of CURVE's (Z85) as bytes: it is one of X25519."""
+    """A key (Z85, as CURVE has them) as bytes: it is one of X25519."""
     return zmq.utils.z85.decode(key)
 
 

@@ -1,4 +1,4 @@
-"""Sockets and keys: CURVE on what a network can reach (`directories` for what it can't)."""
+"""Keys, and ZeroMQ's sockets for engines: CURVE between hosts (`directories` for what no network reaches)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGEST = 128 * 1024 * 1024  # bytes of one frame: what a task printed is in a h
 
 
 class KeyPair(NamedTuple):
-    """A CURVE key pair, Z85."""
+    """An X25519 key pair, Z85: for CURVE, and for the handshake of clients (`handshake`)."""
 
     public: bytes
     secret: bytes
@@ -32,7 +32,7 @@ def new_keys() -> KeyPair:
 
 
 def tune(socket: AnySocket, *, linger: int = 0) -> AnySocket:
-    """What every socket here has: no silent drops at a high-water mark, heartbeats, a finite linger."""
+    """What every ZeroMQ socket has: no silent drops at a high-water mark, heartbeats, a finite linger."""
     socket.setsockopt(zmq.LINGER, linger)
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.RCVHWM, 0)
