@@ -277,7 +277,7 @@ def _map() -> Case:
     def check(subject: Subject) -> None:
         must(list(subject.way.map(items)) == [i * i for i in items], "wrong squares")
 
-    return Case("map", f"map {ITEMS:,} small items", _timed(lambda way: way.map(items)), check=check)
+    return Case("map", f"map {ITEMS:,} small items", _hot(lambda way: way.map(items), 20), check=check)
 
 
 def _allreduce(size: int) -> Case:

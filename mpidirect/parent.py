@@ -16,6 +16,7 @@ class Parent:
 
     def __init__(self) -> None:
         self._guarded = os.environ.get(GUARD) == str(os.getppid())
+        self._known = 0, 0
         self._known = self._ancestors()
 
     @property
@@ -39,16 +40,17 @@ class Parent:
 
     def _ancestors(self) -> tuple[int, int]:
         parent = os.getppid()
-        return parent, _parent_of(parent) if self._guarded else 0
+        return parent, self._parent_of(parent) if self._guarded else 0
+
+    def _parent_of(self, pid: int) -> int:
+        try:
+            return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            return 0  # not Linux: then only the guard itself is watched
+        except (OSError, ValueError, IndexError):
+            return self._known[1]  # no file can be opened now: that tells nothing
 
 
 def leave_in_order() -> NoReturn:
     """End this process at once, as one that did what it was to do."""
     os._exit(LEFT_IN_ORDER if Parent().guarded else 0)
-
-
-def _parent_of(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0  # not Linux: then only the guard itself is watched

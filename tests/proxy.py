@@ -53,6 +53,12 @@ class Proxy:
         """Have `tap` make other bytes of those that clients send."""
         self._tap = tap
 
+    def stall(self) -> None:
+        """Forward nothing any more on the connections that there are, and keep them open."""
+        with self._lock:
+            for end in self._pairs:
+                self._selector.unregister(end)
+
     def cut(self) -> None:
         """End all connections, as abruptly as it gets."""
         with self._lock:

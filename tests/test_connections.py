@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpidirect.controller.door import Door
+from mpidirect.controller.reception import Reception
 from mpidirect.wire.connections import LARGE, Dialed, Stream
 from mpidirect.wire.handshake import Initiator, Responder
 from mpidirect.wire.sealed import GREETING, HELLO, Sealed, raw, tuned
@@ -34,7 +36,7 @@ def door(request, tmp_path, keys):
         door = Door.local(tmp_path / "door", LARGEST)
     else:
         responder = Responder(raw(server.secret), raw(client.public), GREETING)
-        door = Door(socket.create_server(("127.0.0.1", 0)), LARGEST, responder.answer)
+        door = Door(socket.create_server(("127.0.0.1", 0)), LARGEST, Reception(responder.answer))
     yield door
     door.close()
 
@@ -282,40 +284,98 @@ class Handled(Exception):
 class Interrupted:
     """A connection during whose calls a signal comes: they have been done, and are not told of."""
 
-    def __init__(self, connection) -> None:
+    def __init__(self, connection, error) -> None:
         self._connection = connection
+        self._error = error
 
     def sendmsg(self, *args):
         self._connection.sendmsg(*args)
-        raise Handled
+        raise self._error
 
     def recv_into(self, room):
         self._connection.recv_into(room)
-        raise Handled
+        raise self._error
 
     def __getattr__(self, name):
         return getattr(self._connection, name)
 
 
+@pytest.mark.parametrize("error", [Handled(), TimeoutError("took too long")])
 @pytest.mark.parametrize("where", ["sending", "receiving"])
-def test_a_signal_in_the_middle_ends_the_connection_and_spoils_nothing(door, dial, where):
+def test_a_signal_in_the_middle_ends_the_connection_and_spoils_nothing(door, dial, where, error):
     peer = dial()
     peer.put([b"first"])
     take(door)
     large = os.urandom(10 * LARGE)
     if where == "sending":
-        peer.connection = Interrupted(peer.connection)
-        with pytest.raises(Handled):
+        peer.connection = Interrupted(peer.connection, error)
+        with pytest.raises(type(error)):
             peer.put([b"head", large])
     else:
         door.send_to(b"guest", [b"head", large])
         while peer._room is None:  # nothing of the large frame has come
             peer.fill()
-        peer.connection = Interrupted(peer.connection)
-        with pytest.raises(Handled):
+        peer.connection = Interrupted(peer.connection, error)
+        with pytest.raises(type(error)):
             peer.fill()
     assert not peer.readable()
     assert peer.broken()
     assert len(gone(door)) == 1  # and no message came before
     with pytest.raises(zmq.Again):
         peer.put([b"more"])
+
+
+def test_after_an_error_nothing_follows_the_half_of_a_message(door, dial):
+    peer = dial()
+    peer.put([b"first"])
+    take(door)
+    peer.connection = Interrupted(peer.connection, OSError(errno.ENOBUFS, "No buffer space available"))
+    peer.put([b"head", os.urandom(10 * LARGE)])
+    assert len(gone(door)) == 1  # and no message came before
+    peer.put([b"more"])
+    assert not peer.pending
+
+
+def test_a_slow_peer_does_not_prolong_a_close(door, dial):
+    peer = dial()
+    peer.put([b"hello"])
+    take(door)
+    door.send_to(b"guest", [bytes(20_000_000)])
+    read = threading.Event()
+
+    def slowly():
+        while not read.wait(0.05):
+            peer.fill()
+
+    reader = threading.Thread(target=slowly)
+    reader.start()
+    began = time.monotonic()
+    door.close(300)
+    assert time.monotonic() - began < 2
+    read.set()
+    reader.join()
+
+
+def test_many_small_frames_go_together(door, dial):
+    peer = dial()
+    frames = [b"x" * 100] * 700
+    calls = []
+    peer.connection = Counted(peer.connection, calls)
+    peer.put(frames)
+    assert take(door) == (b"guest", frames)
+    assert len(calls) < 20
+
+
+class Counted:
+    """A connection that counts what it is asked to send."""
+
+    def __init__(self, connection, calls) -> None:
+        self._connection = connection
+        self._calls = calls
+
+    def sendmsg(self, *args):
+        self._calls.append(args)
+        return self._connection.sendmsg(*args)
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)

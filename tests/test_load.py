@@ -62,7 +62,7 @@ class NeverReads:
 
     def __init__(self, path):
         self.socket = Dialed.local(connection_file.read(path).addresses[0], b"neverreads", 1 << 30)
-        self.socket.put([messages.encode(messages.Hello(messages.PROTOCOL, "0", "3")), b""])
+        self.socket.put([messages.encode(messages.Hello(messages.PROTOCOL, "0", "3"))])
         self.number = 0
 
     def ask(self, engine, f, *args):

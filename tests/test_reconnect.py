@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.client import _redial
+from mpidirect.client import _bulk, _pulse, _redial
 from mpidirect.wire import messages
 from mpidirect.wire.connections import Dialed
+from mpidirect.wire.sealed import GREETING, HELLO, REFUSED
 from tests.proxy import Proxy, at_random
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
@@ -229,3 +234,104 @@ def test_a_client_that_the_controller_has_forgotten_begins_anew(far, proxy, rc):
     with pytest.raises(errors.ResultExpired):
         late.get(20)
     assert far[:].apply_async(lambda: 5).get(20) == [5] * 4
+
+
+def test_a_connection_over_which_nothing_comes_any_more_is_replaced(far, proxy, rc, monkeypatch):
+    monkeypatch.setattr(_pulse, "QUIET", 0.2)
+    monkeypatch.setattr(_pulse, "SILENCE", 0.6)
+    rc[:].execute("import time", block=True)
+    later = far[:].apply_async(lambda: time.sleep(0.3))
+    proxy.stall()  # no end of it is closed
+    later.get(20)
+    assert far[:].apply_sync(lambda: 1) == [1] * len(rc)
+
+
+def test_a_long_silence_is_no_end(far, monkeypatch):
+    monkeypatch.setattr(_pulse, "QUIET", 0.1)
+    monkeypatch.setattr(_pulse, "SILENCE", 0.6)
+    link = far._connection._link
+    far[:].apply_async(lambda: __import__("time").sleep(2)).get(20)
+    assert far._connection._link is link
+
+
+def test_another_cluster_in_the_place_of_the_network_is_no_end_at_once(far, proxy, tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        threading.Thread(target=refuse, args=(other,), daemon=True).start()
+        monkeypatch.setattr(_redial, "REFUSED", 3.0)
+        there = proxy._target
+        proxy._target = other.getsockname()
+        later = far[:].apply_async(lambda: 7)
+        proxy.cut()
+        assert not later.wait(1)
+        proxy._target = there
+        assert later.get(20) == [7] * len(far)
+        proxy._target = other.getsockname()
+        proxy.cut()
+        with pytest.raises((errors.ControllerLost, errors.CompositeError), match="another cluster is in its"):
+            far[:].apply_async(lambda: 7).get(20)
+
+
+def refuse(listener):
+    """Answer as a controller with other keys."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(GREETING)
+                connection.recv(HELLO)
+                connection.sendall(REFUSED)
+
+
+@pytest.mark.parametrize("when", ["putting", "dialing"])
+def test_an_interrupt_at_a_bad_moment_costs_no_more_than_its_call(far, proxy, monkeypatch, when):
+    connection = far._connection
+    with monkeypatch.context() as patch:
+        if when == "putting":
+            patch.setattr(connection, "_put_bulk", interrupted)
+        else:
+            patch.setattr(connection, "_dial_again", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            if when == "putting":
+                far[0].push({"a": np.zeros(1_000_000)}, block=True)
+            else:
+                with connection.lock:
+                    connection._break()
+    assert far[:].apply_async(lambda: 7).get(20) == [7] * len(far)
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def test_clients_that_find_no_controller_leave_nothing_behind(proxy):
+    proxy.down()
+    before = descriptors()
+    for _ in range(3):
+        with pytest.raises(errors.ConnectionFailed):
+            Client(proxy.info, timeout=0.2)
+    assert descriptors() <= before
+
+
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_network_that_is_not_there_is_told_at_once(proxy, monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect_ex", lambda self, place: errno.ENETUNREACH)
+    began = time.process_time()
+    with pytest.raises(errors.ConnectionFailed):
+        Client(proxy.info, timeout=1)
+    assert time.process_time() - began < 0.5
+
+
+def test_a_result_that_finds_no_room_fails_alone(far, monkeypatch):
+    far[0].execute("import numpy; a = numpy.ones(1_000_000)", block=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(_bulk.Chunks, "place", no_memory)
+        with pytest.raises(errors.RemoteError, match="finds no room at the client"):
+            far[0].pull("a", block=True)
+    assert far[0].pull("a", block=True).sum() == 1_000_000
+
+
+def no_memory(*_):
+    raise MemoryError

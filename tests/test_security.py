@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import socket
@@ -22,7 +23,10 @@ import zmq
 from mpidirect import Client, Cluster, errors
 from mpidirect.client._dial import Dialer
 from mpidirect.client._remote import Patience, connected
+from mpidirect.controller import reception
 from mpidirect.controller.door import Door
+from mpidirect.controller.reception import Reception
+from mpidirect.parent import Parent
 from mpidirect.wire import connection_file
 from mpidirect.wire.directories import private_directory
 from mpidirect.wire.sealed import GREETING, HELLO, RECORD
@@ -175,10 +179,10 @@ def plainly(info, address):
 
 
 def test_who_does_not_say_in_time_who_it_is_is_thrown_out(monkeypatch):
-    monkeypatch.setattr("mpidirect.controller.door._HANDSHAKE", 0.1)
+    monkeypatch.setattr(reception, "HANDSHAKE", 0.1)
     listener = socket.create_server(("127.0.0.1", 0))
     with (
-        contextlib.closing(Door(listener, 1000, lambda hello: pytest.fail("nothing was said"))) as door,
+        contextlib.closing(Door(listener, 1000, Reception(nothing_was_said))) as door,
         socket.create_connection(listener.getsockname()) as silent,
     ):
         silent.settimeout(10)
@@ -192,10 +196,59 @@ def test_who_does_not_say_in_time_who_it_is_is_thrown_out(monkeypatch):
         assert not door.waiting
 
 
+def nothing_was_said(hello):
+    raise AssertionError(hello)
+
+
 def look(door):
     """Have it take in what has come: no message."""
     with pytest.raises(zmq.Again):
         door.first()
+
+
+def test_of_many_who_say_nothing_the_oldest_are_thrown_out(monkeypatch):
+    monkeypatch.setattr(reception, "MOST", 10)
+    listener = socket.create_server(("127.0.0.1", 0))
+    with (
+        contextlib.closing(Door(listener, 1000, Reception(nothing_was_said))) as door,
+        contextlib.ExitStack() as stack,
+    ):
+        flood = [stack.enter_context(socket.create_connection(listener.getsockname(), 10)) for _ in range(30)]
+        look(door)
+        while door.waiting:
+            look(door)
+        assert len(door._guests) == 10
+        assert [silent.recv(100) for silent in flood] == [GREETING] * 30
+        assert flood[0].recv(100) == b""
+
+
+@pytest.mark.parametrize("error", [ImportError("cryptography"), MemoryError()])
+def test_where_keys_can_not_be_checked_nobody_is_let_in_and_all_goes_on(error):
+    def broken(hello):
+        raise error
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    with (
+        contextlib.closing(Door(listener, 1000, Reception(broken))) as door,
+        socket.create_connection(listener.getsockname(), 10) as stranger,
+    ):
+        look(door)
+        assert stranger.recv(100) == GREETING
+        stranger.sendall(bytes(HELLO))
+        while door._guests:
+            look(door)
+        assert stranger.recv(100) == b""
+
+
+def test_who_has_no_descriptor_left_does_not_take_its_parent_for_dead(monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_GUARD", str(os.getppid()))
+    parent = Parent()
+
+    def exhausted(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "read_text", exhausted)
+    assert not parent.gone()
 
 
 def test_a_flood_of_connections_that_say_nothing(info, address, rc):

@@ -26,6 +26,17 @@ def test_messages_are_numbered_from_one_and_kept_until_acknowledged():
     assert len(outbox) == 1
 
 
+def test_what_was_not_put_whole_is_taken_back():
+    outbox = Outbox()
+    outbox.put([b"kept"], 4)
+    for _ in range(3):
+        outbox.put([b"part"], 4)
+    outbox.take_back(1)
+    assert outbox.kept == 4
+    assert outbox.next() == 2
+    assert list(outbox.due()) == [[b"kept"]]
+
+
 def test_no_more_is_under_way_than_the_window():
     outbox = Outbox()
     for _ in range(5):

@@ -163,22 +163,30 @@ class Assembly:
         """Whether all chunks have come."""
         return not self._due
 
-    def lose(self) -> None:
-        """The rest will not come: the controller had no room for it while this client was away."""
+    def lose(self, ename: str = "ResultExpired", why: str = EXPIRED) -> None:
+        """The rest will not come: the controller had no room for it while this client was away, say."""
         self._due.clear()
         for reply, parts in self.replies:
             if any(isinstance(part, Chunks) for part in parts):
                 reply.status, reply.frames = "error", []
-                reply.failure = messages.Failure("ResultExpired", EXPIRED, "")
+                reply.failure = messages.Failure(ename, why, "")
                 parts.clear()
 
     def place(self, size: int) -> np.ndarray | None:
         """Where a chunk of this size belongs, if it is the next one."""
-        if not self._due:
-            return None
-        place = self._due[-1].place()
-        return place if len(place) == size else None
+        place = self._next_place()
+        return place if place is not None and len(place) == size else None
 
     def add(self, chunk: Any) -> None:
         """The next chunk."""
-        self._due.pop().add(chunk)
+        if self._next_place() is not None:
+            self._due.pop().add(chunk)
+
+    def _next_place(self) -> np.ndarray | None:
+        if self._due:
+            try:
+                return self._due[-1].place()
+            except MemoryError:
+                size = self._due[-1].size
+                self.lose("MemoryError", f"a result of {size} bytes finds no room at the client")
+        return None

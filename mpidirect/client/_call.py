@@ -102,7 +102,12 @@ class Call:
         waiting = sorted(self._waiting, key=lambda pair: order[pair[0].engine])
         self._waiting = []
         bulks = [frame for _, frames in waiting for frame in frames if isinstance(frame, Bulk)]
-        self.whole = np.empty(sum(bulk.size for bulk in bulks), np.uint8)
+        try:
+            self.whole = np.empty(sum(bulk.size for bulk in bulks), np.uint8)
+        except MemoryError:  # each for itself, then: some of them may find room, and the others say so
+            for answer in waiting:
+                self._read(*answer)
+            return
         ends = [0, *accumulate(bulk.size for bulk in bulks)]
         rooms = [self.whole[start:end] for start, end in pairwise(ends)]
         pairs = zip(bulks, rooms, strict=True)
@@ -117,15 +122,21 @@ class Call:
             read = materialised(frames, rooms)
             torn = bool(reply.addresses) and changed(reply.pid, reply.addresses[0])
         except OSError as e:
-            text = f"engine {reply.engine} is gone, and its result with it: {e}"
-            reply.failure = messages.Failure("EngineError", text, "")
-            reply.status, read, torn = "error", [], False
+            read, torn = self._unread(reply, "EngineError", f"is gone, and its result with it: {e}"), False
+        except MemoryError:
+            text = f"has a result of {sum(reply.frames)} bytes, which finds no room here"
+            read, torn = self._unread(reply, "MemoryError", text), False
         if torn:
             self._moving[reply.engine] = reply, frames
             return
         if reply.addresses and self._release is not None:
             self._release(self.id, reply.engine)
         self._arrived([(reply, read)])
+
+    def _unread(self, reply: messages.Reply, ename: str, what: str) -> list[Any]:
+        reply.failure = messages.Failure(ename, f"engine {reply.engine} {what}", "")
+        reply.status = "error"
+        return []
 
     def moved(self, engine: int, addresses: list[int]) -> None:
         """The result of this engine, not read in time, is at other addresses now."""

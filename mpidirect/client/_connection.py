@@ -25,10 +25,12 @@ import zmq
 from .. import errors
 from ..wire import memory, messages
 from ..wire.connection_file import ConnectionInfo
+from ..wire.sealed import Sealed
 from ..wire.stream import Inbox, Outbox
 from ._bulk import Assembly
 from ._dial import Dialer, Link
 from ._interruptible import Interruptible
+from ._pulse import Pulse
 from ._receiver import Receiver
 from ._redial import Lifeline, redial
 from ._tunnel import Tunnel
@@ -80,15 +82,15 @@ class Connection:
         self._inbox = Inbox()
         self._assembly: Assembly | None = None
         self._waiters = 0
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
         self._pid = os.getpid()
         self._dialing: threading.Thread | None = None
         self._closing = threading.Event()
         memory.permit()
         self._dialer = Dialer(info, self.name, self._closing, tunnel)
         self._link: Link | None = self._prepared(self._dialer.dial(timeout))
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
         self.welcome = self._link.welcome
         self.direct = self.welcome.direct  # whether the cluster reads bulk data out of this process
         self._lifeline = Lifeline(info, self.welcome.node)
@@ -115,10 +117,15 @@ class Connection:
                     f"This call has {size} bytes in small pieces, more than one message may have: "
                     "make several calls of it, or larger pieces (arrays)."
                 )
-            self._outbox.put([header, *inline], size)
-            if bulk and not self.direct:
-                for frame in bulk:
-                    self._put_bulk(frame)
+            last = self._outbox.last
+            try:
+                self._outbox.put([header, *inline], size)
+                if bulk and not self.direct:
+                    for frame in bulk:
+                        self._put_bulk(frame)
+            except BaseException:  # a part of a request would spoil all that follows
+                self._outbox.take_back(last)
+                raise
             self._pump()
             if self._link is not None and self._link.socket.pending:
                 self._wake()  # who waits there sends the rest
@@ -257,6 +264,7 @@ class Connection:
         """Take in all that is there."""
         link = self._link
         if link is None:
+            self._dial_again()  # nobody does if an interrupt has come in between
             return
         socket = link.socket
         try:
@@ -273,6 +281,8 @@ class Connection:
                 self._break()
             elif self._inbox.owes:
                 self._acknowledge()
+            elif self._pulse is not None:
+                self._feel(self._pulse)
         except errors.MPIDirectError as e:
             self._fail(e)
         except zmq.ZMQError:
@@ -281,6 +291,13 @@ class Connection:
         except (ArithmeticError, LookupError, StopIteration, TypeError, ValueError, MemoryError) as e:
             log.warning("the controller broke the protocol: %r", e)
             self._fail(errors.VersionMismatch(f"The controller sent what this client can't read: {e!r}"))
+
+    def _feel(self, pulse: Pulse) -> None:
+        state = pulse.feel()
+        if state is Pulse.State.ASK:
+            self._send([messages.encode(messages.Ping(self._inbox.acknowledged()))])
+        elif state is Pulse.State.LOST:
+            self._break()
 
     def _decoded(self, header: bytes) -> messages.Message:
         try:
@@ -308,8 +325,9 @@ class Connection:
             self._pump()
 
     def _prepared(self, link: Link) -> Link:
-        """The link, on which chunks go straight to where they belong."""
+        """The link, on which chunks go straight to where they belong, and a long one is watched."""
         socket = link.socket
+        self._pulse = Pulse(socket.connection) if isinstance(socket.connection, Sealed) else None
 
         def place(size: int) -> Any:
             assembly = self._assembly
@@ -349,8 +367,14 @@ class Connection:
     def _break(self) -> None:
         """The connection is of no use any more: get another one."""
         if self._link is not None and self.error is None and not self.closed and os.getpid() == self._pid:
-            self._link.socket.close()
-            self._link = None
+            link, self._link = self._link, None
+            link.socket.close()
+            self._dial_again()
+
+    def _dial_again(self) -> None:
+        """Have a thread get another connection, if there is none and nobody does."""
+        over = self.closed or self.error is not None or self._link is not None
+        if not over and (self._dialing is None or not self._dialing.is_alive()):
             self._dialing = threading.Thread(target=self._reconnect, name="mpidirect-reconnect", daemon=True)
             self._dialing.start()
 
@@ -360,6 +384,10 @@ class Connection:
         except errors.ControllerLost as e:
             with self.lock:
                 self._fail(e)
+        except Exception as e:  # or all who wait would do so for ever
+            log.exception("no connection can be made any more")
+            with self.lock:
+                self._fail(self._dialer.gone(f"no connection can be made any more: {e!r}"))
         else:
             if link is not None:
                 self._resume(link)
@@ -389,12 +417,13 @@ class Connection:
 
     def close(self, linger: float = 1.0) -> None:
         """Say goodbye and close; what still waits ends with `ClientClosed`."""
+        if os.getpid() != self._pid:  # a lock may be held that nobody gives back in a forked child
+            self.closed = True
+            return
         with self.lock:
             if self.closed:
                 return
             self.closed = True
-            if os.getpid() != self._pid:
-                return
             self._wake()
             self._closing.set()
             if self._link is not None:
@@ -406,7 +435,7 @@ class Connection:
                         pass
                 self._link.socket.close(int(linger * 1000))
         for thread in (self._thread, self._dialing):
-            if thread is not None and thread is not threading.current_thread():
+            if thread is not None and thread.ident is not None and thread is not threading.current_thread():
                 thread.join(ENDING)
         self._lifeline.close()
         os.close(self._wake_read)

@@ -92,7 +92,8 @@ class Dialer:
             except errors.VersionMismatch:
                 raise
             except errors.ConnectionFailed as e:
-                if not isinstance(problem, errors.AuthenticationFailed):
+                # at another address there may be another cluster, which does not know us
+                if problem is None or isinstance(problem, errors.AuthenticationFailed):
                     problem = e
         if problem is not None:
             raise problem
@@ -117,7 +118,7 @@ class Dialer:
         try:
             socket = self._connected(address, patience)
             try:
-                socket.put([hello, b""])  # the empty one tells the connection
+                socket.put([hello])
                 return Link(socket, self._await_welcome(socket, address, patience))
             except BaseException:
                 socket.close(0)

@@ -11,8 +11,6 @@ import time
 import warnings
 from urllib.parse import urlsplit
 
-import zmq
-
 from .. import errors
 from ..wire import memory
 from ..wire.connection_file import ConnectionInfo
@@ -21,7 +19,7 @@ from ._dial import Dialer, Link
 QUIET = 3.0  # seconds until the user is told
 PAUSES = 0.02, 5.0  # seconds between two attempts: the first, and the longest
 ATTEMPT = 15.0  # seconds that one takes at most
-PROBE = 3.0  # seconds to find out whether anything listens
+PROBE = 1.5  # seconds to find out whether anything listens
 REFUSED = 10.0  # seconds after which a host that refuses connections has no controller any more
 
 
@@ -47,12 +45,17 @@ def redial(dialer: Dialer, lifeline: Lifeline, received: int, patience: float) -
     began = time.monotonic()
     pause, longest = PAUSES
     told = False
+    strange = 0.0  # since when others answer in its place
     while not dialer.closing.wait(pause * random.uniform(0.5, 1)):  # or all clients would come at once
         try:
             return dialer.attempt(received, True, ATTEMPT)
-        except (errors.AuthenticationFailed, errors.VersionMismatch):
+        except errors.VersionMismatch:
             raise dialer.gone("another cluster is in its place") from None
-        except (errors.ConnectionFailed, zmq.ZMQError):
+        except errors.ConnectionFailed as e:
+            now = time.monotonic()
+            strange = (strange or now) if isinstance(e, errors.AuthenticationFailed) else 0.0
+            if strange and now - strange >= REFUSED:  # not at once: whoever says so has no key
+                raise dialer.gone("another cluster is in its place") from None
             if lifeline.gone(dialer.candidates()):
                 raise dialer.gone("it was stopped, its job ended, or it died") from None
         waited = time.monotonic() - began

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
+import struct
 import threading
 import time
 from urllib.parse import urlsplit
 
 from .. import errors
 from ..wire.connection_file import ConnectionInfo
+from ..wire.connections import NOSIGNAL
 from ..wire.sealed import GREETING, HELLO, REFUSED, Sealed, raw, tuned
 
 LOOK = 200  # milliseconds between looks whether the client was closed meanwhile
@@ -60,12 +64,20 @@ def connected(address: str, info: ConnectionInfo, patience: Patience) -> Sealed:
     TimeoutError, OSError
         When nobody answers.
     """
-    from ..wire.handshake import Initiator  # cryptography is for connections to other hosts alone
-
     try:
-        initiator = Initiator(raw(info.client_secret), raw(info.server_key), GREETING)
-    except (LookupError, TypeError, ValueError):
+        keys = raw(info.client_secret), raw(info.server_key)
+        if [len(key) for key in keys] != [32, 32]:
+            raise ValueError
+    except (LookupError, TypeError, ValueError, struct.error):
         raise errors.AuthenticationFailed("The connection file holds no usable keys.") from None
+    try:
+        from ..wire.handshake import Initiator  # cryptography is for connections to other hosts alone
+
+        initiator = Initiator(*keys, GREETING)
+    except Exception as e:  # it is missing, or not allowed to do this here
+        raise Stranger(
+            f"the package cryptography can't be used here ({e!r}): pip install cryptography"
+        ) from None
     connection = _reached(address, patience)
     try:
         _say(connection, initiator.message, patience)
@@ -86,16 +98,21 @@ def connected(address: str, info: ConnectionInfo, patience: Patience) -> Sealed:
 
 
 def _reached(address: str, patience: Patience) -> socket.socket:
-    parts = urlsplit(address)
-    found = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+    try:
+        parts = urlsplit(address)
+        found = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+    except (OSError, ValueError) as e:
+        raise Stranger(f"it is no address from here: {e}") from None
     family, kind, protocol, _, place = min(found, key=lambda each: each[0] != socket.AF_INET)
     connection = tuned(socket.socket(family, kind, protocol))
     try:
-        connection.connect_ex(place)
+        error = connection.connect_ex(place)
+        if error not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR):
+            raise OSError(error, os.strerror(error))
         while True:
             patience.until(connection, writable=True)
             if error := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                raise OSError(error, "")
+                raise OSError(error, os.strerror(error))
             try:
                 connection.getpeername()
                 return connection
@@ -109,7 +126,7 @@ def _reached(address: str, patience: Patience) -> socket.socket:
 def _say(connection: socket.socket, data: bytes, patience: Patience) -> None:
     while data:
         try:
-            data = data[connection.send(data) :]
+            data = data[connection.send(data, NOSIGNAL) :]
         except BlockingIOError:
             patience.until(connection, writable=True)
 
@@ -120,11 +137,14 @@ def _hear(connection: socket.socket, size: int, patience: Patience) -> bytes:
     while len(heard) < size:
         try:
             came = connection.recv(size - len(heard))
-            if not came:
-                if not heard:
-                    raise EOFError
-                break
-            heard += came
         except BlockingIOError:
             patience.until(connection)
+            continue
+        except ConnectionError:  # what was said before counts
+            came = b""
+        if not came:
+            break
+        heard += came
+    if not heard:
+        raise EOFError
     return heard

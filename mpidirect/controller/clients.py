@@ -123,7 +123,6 @@ class Clients:
             theirs = f"mpidirect {hello.version}, protocol {hello.protocol}"
             self._refuse(door, name, f"version: the cluster has {mine}, this client {theirs}")
             return
-        self.departed(door)  # a descriptor may be in use again
         session = self.sessions.get(name)
         resumes = session is not None and hello.resumes
         if session is None or not hello.resumes:
@@ -187,6 +186,8 @@ class Clients:
         session.acknowledged(message.ack)
         if isinstance(message, messages.Goodbye):
             self._left(session)
+        elif isinstance(message, messages.Ping):
+            session.send([messages.encode(messages.Ack(session.inbox.acknowledged()))])
         elif not isinstance(message, messages.Ack) and session.inbox.accept(
             message.seq, sum(len(frame) for frame in frames)
         ):

@@ -11,46 +11,21 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import zmq
 
-from ..wire.connections import SCHEME, Stream, pack
-from ..wire.sealed import GREETING, HELLO, REFUSED, tuned
-
-if TYPE_CHECKING:
-    from ..wire.handshake import Ciphers
-
-    Answer = Callable[[bytes], tuple[bytes, Ciphers]]
+from ..wire.connections import SCHEME, pack
+from .reception import Guest, Reception, is_worth_a_line
 
 log = logging.getLogger(__name__)
 
 _NAME = 255  # bytes of a name at most
 _PAUSE = 0.001  # seconds, that the loop does not spin
 _AT_ONCE = 16  # pieces of a large frame that are taken before others have their turn
-_HANDSHAKE = 10.0  # seconds that one may take
-
-
-class _Guest(Stream):
-    """A connection that was accepted."""
-
-    def __init__(self, connection: socket.socket, largest: int, number: int) -> None:
-        super().__init__(connection, largest)
-        self.number = number
-        self.name = b""  # until it has said it
-        self.watched = False  # whether it is told when more can be sent
-        self.known = True  # whether the handshake is over, where there is one
-        self.said = b""  # in it
-        self.until = 0.0  # when it must have ended
-
-    def where(self) -> str:
-        """Where it comes from."""
-        try:
-            return str(self.connection.getpeername()[0])
-        except (OSError, IndexError):
-            return "?"
+_ACCEPTED = 64  # connections that are
 
 
 class Door:
@@ -62,25 +37,23 @@ class Door:
         Bound.
     largest : int
         Bytes of one message at most.
-    answer : callable, optional
-        Where strangers can connect: gets the first message of a handshake, returns what to say and the keys;
-        ValueError for a stranger.
+    reception : Reception, optional
+        Where strangers can connect.
     """
 
-    def __init__(self, listener: socket.socket, largest: int, answer: Answer | None = None) -> None:
+    def __init__(self, listener: socket.socket, largest: int, reception: Reception | None = None) -> None:
         self._largest = largest
-        self._answer = answer
-        self._strangers: dict[_Guest, None] = {}  # the oldest first
-        self._refused = 0
+        self._reception = reception
+        self._troubles = 0
         self._listener = listener
         self._listener.listen(4096)
         self._listener.setblocking(False)
         self._spare = os.open(os.devnull, os.O_RDONLY)  # a descriptor for when there is none
         self._epoll = select.epoll()
         self._epoll.register(self._listener, select.EPOLLIN)
-        self._guests: dict[int, _Guest] = {}  # by descriptor
-        self._named: dict[bytes, _Guest] = {}
-        self._ready: deque[tuple[_Guest, list[Any]]] = deque()
+        self._guests: dict[int, Guest] = {}  # by descriptor
+        self._named: dict[bytes, Guest] = {}
+        self._ready: deque[tuple[Guest, list[Any]]] = deque()
         self._current: list[Any] = []  # what has not been asked for of the message that is read
         self._speaker = 0
         self._frames: Sequence[Any] = ()  # the small message that was sent last
@@ -109,7 +82,7 @@ class Door:
     @property
     def waiting(self) -> bool:
         """Whether there is something to do of which no descriptor tells."""
-        return bool(self._ready) or (bool(self._strangers) and bool(self._late()))
+        return bool(self._ready) or bool(self._overdue())
 
     def readable(self) -> bool:
         """Whether there is another message of those that were taken in."""
@@ -165,41 +138,51 @@ class Door:
         departed, self._departed = self._departed, []
         return departed
 
-    def _late(self) -> list[_Guest]:
-        """Who has not said in time who it is."""
-        now = time.monotonic()
-        return list(itertools.takewhile(lambda guest: guest.until < now, self._strangers))
+    def _overdue(self) -> list[Guest]:
+        reception = self._reception
+        return [] if reception is None else reception.overdue(self._guests.values())
 
     def _look(self) -> None:
-        for late in self._late():
-            self._drop(late)
+        for guest in self._overdue():
+            self._drop(guest)
         for descriptor, events in self._epoll.poll(0):
-            guest = self._guests.get(descriptor)
-            if guest is None:
+            known = self._guests.get(descriptor)
+            if known is None:
                 self._accept()
                 continue
-            if events & select.EPOLLOUT:
-                guest.flush()
-                if not guest.pending:
-                    guest.watched = False
-                    self._epoll.modify(descriptor, select.EPOLLIN)
-            if events & ~select.EPOLLOUT:
-                self._listen(guest)
+            try:
+                self._attend(known, events)
+            except Exception:  # one guest must not end the cluster
+                log.exception("closed the connection of %r", known.name)
+                if self._guests.get(descriptor) is known:
+                    self._drop(known)
+
+    def _attend(self, guest: Guest, events: int) -> None:
+        if events & select.EPOLLOUT:
+            guest.flush()
+            if not guest.pending:
+                guest.watched = False
+                self._epoll.modify(guest.connection, select.EPOLLIN)
+        if events & ~select.EPOLLOUT:
+            self._listen(guest)
 
     def _accept(self) -> None:
         try:
-            while True:
+            for _ in range(_ACCEPTED):
                 connection, _ = self._listener.accept()
                 connection.setblocking(False)
-                guest = _Guest(connection, self._largest, next(self._numbers))
+                guest = Guest(connection, self._largest, next(self._numbers))
                 self._guests[connection.fileno()] = guest
                 self._epoll.register(connection, select.EPOLLIN)
-                if self._answer is not None:
-                    self._greet(guest)
+                oldest = None if self._reception is None else self._reception.greet(guest)
+                if oldest is not None:
+                    self._drop(oldest)
         except BlockingIOError:
             pass
         except OSError as e:
-            log.warning("a connection could not be accepted: %s", e)
+            self._troubles += 1
+            if is_worth_a_line(self._troubles):
+                log.warning("a connection could not be accepted: %s (%d so far)", e, self._troubles)
             if e.errno in (errno.EMFILE, errno.ENFILE):
                 self._turn_away()
 
@@ -210,63 +193,29 @@ class Door:
             self._spare = -1
         with contextlib.suppress(OSError):
             connection, _ = self._listener.accept()
-            if self._answer is not None:
-                connection.send(GREETING)  # or it would look as if nobody were here
-            connection.close()
+            with connection:
+                if self._reception is not None:
+                    self._reception.turn_away(connection)
         try:
             self._spare = os.open(os.devnull, os.O_RDONLY)
         except OSError:  # another thread was faster
             time.sleep(_PAUSE)
 
-    def _greet(self, guest: _Guest) -> None:
-        tuned(guest.connection)
-        guest.known = False
-        guest.until = time.monotonic() + _HANDSHAKE
-        self._strangers[guest] = None
-        with contextlib.suppress(OSError):  # it is gone, and will be missed
-            guest.connection.send(GREETING)
+    def _listen(self, guest: Guest) -> None:
+        if guest.known or self._reception is None:
+            self._read(guest)
+        else:
+            self._reception.shake(guest)
+        if guest.ended:
+            self._drop(guest)
 
-    def _shake(self, guest: _Guest, answer: Answer) -> None:
-        """Go on with finding out who it is."""
-        missing = HELLO - len(guest.said)
-        try:
-            came = guest.connection.recv(missing)
-            guest.said += came
-            if len(came) == missing:
-                reply, ciphers = answer(guest.said)
-                guest.connection.send(reply)
-                guest.seal(ciphers)
-                guest.known = True
-            elif not came:
-                guest.ended = True
-        except BlockingIOError:
-            pass
-        except OSError:
-            guest.ended = True
-        except ValueError:
-            self._refuse(guest)
-
-    def _refuse(self, guest: _Guest) -> None:
-        guest.ended = True
-        self._refused += 1
-        if self._refused & (self._refused - 1) == 0:  # the 1st, 2nd, 4th, 8th, …: a flood fills no disk
-            log.warning("refused a key from %s (%d so far)", guest.where(), self._refused)
-        with contextlib.suppress(OSError):
-            guest.connection.send(REFUSED)
-
-    def _listen(self, guest: _Guest) -> None:
-        if self._answer is not None and not guest.known:
-            self._shake(guest, self._answer)
-            if guest.ended:
-                self._drop(guest)
-            return
+    def _read(self, guest: Guest) -> None:
         try:
             for _ in range(_AT_ONCE):
                 if not (guest.fill() and guest.amid):
                     break
         except ValueError as e:
-            log.warning("closed the connection of %r, which sent %s", guest.name, e)
-            guest.ended = True
+            self._close(guest, f"which sent {e}")
         while guest.coming:
             frames = guest.coming.popleft()
             if guest.name:
@@ -274,27 +223,33 @@ class Door:
             elif len(frames) == 1 and 0 < len(frames[0]) <= _NAME:
                 self._named_is(guest, bytes(frames[0]))
             else:
-                log.warning("closed a connection that did not begin with a name")
-                guest.ended = True
+                self._close(guest, "which did not begin with a name")
                 break
-        if guest.ended:
-            self._drop(guest)
 
-    def _named_is(self, guest: _Guest, name: bytes) -> None:
+    def _close(self, guest: Guest, why: str) -> None:
+        if guest.name or self._reception is None:
+            log.warning("closed the connection of %r, %s", guest.name, why)
+            guest.ended = True
+        else:
+            self._reception.refuse(guest, why)
+
+    def _named_is(self, guest: Guest, name: bytes) -> None:
         before = self._named.get(name)
         if before is not None:  # it has come back before it was missed
             self._drop(before)
         guest.name = name
         self._named[name] = guest
-        self._strangers.pop(guest, None)
+        if self._reception is not None:
+            self._reception.left(guest)
 
-    def _drop(self, guest: _Guest) -> None:
+    def _drop(self, guest: Guest) -> None:
         descriptor = guest.connection.fileno()
         self._epoll.unregister(descriptor)
         del self._guests[descriptor]
         if self._named.get(guest.name) is guest:
             del self._named[guest.name]
-        self._strangers.pop(guest, None)
+        if self._reception is not None:
+            self._reception.left(guest)
         guest.close()
         self._departed.append(guest.number)
 
@@ -304,9 +259,7 @@ class Door:
             return
         deadline = time.monotonic() + linger / 1000
         for guest in self._guests.values():
-            if guest.pending and (left := deadline - time.monotonic()) > 0:
-                guest.connection.settimeout(left)
-                guest.flush()
+            guest.drain(deadline)
             guest.close()
         self._listener.close()
         self._epoll.close()

@@ -26,6 +26,7 @@ from .bridge import Bridge
 from .controller import Controller
 from .door import Door
 from .engines import EngineLink
+from .reception import Reception
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Listener:
         ip = spec.ip or "127.0.0.1"
         listener = _bound(interface_address(ip), spec.port)
         port = listener.getsockname()[1]
-        self.remote = Door(listener, messages.INLINE, self._answer)
+        self.remote = Door(listener, messages.INLINE, Reception(self._answer))
         hosts = own_addresses() if ip == "*" else [interface_address(ip)]
         self.addresses = [self.local.address, *(f"tcp://{host}:{port}" for host in hosts)]
         self.engines = EngineLink(*self._engine_doors())
@@ -180,21 +181,20 @@ def _bound(ip: str, port: str) -> socket.socket:
                 socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
             )  # the last cluster was here just now
             listener.bind(("" if ip == "*" else ip, candidate))
+            listener.listen()  # another one that starts at the same time may have bound it, too
             return listener
         except OSError as e:
             listener.close()
             if e.errno == errno.EADDRINUSE:
                 continue
-            raise _cannot_listen(ip, candidate, e) from None
+            raise _cannot_listen(ip, e) from None
         except OverflowError:
             listener.close()
             break
     raise ConfigError(f"no port of {port} is free on {ip}: choose others with --port")
 
 
-def _cannot_listen(ip: str, port: int, e: OSError) -> ConfigError:
-    if port:
-        return ConfigError(f"can't listen on {ip}:{port}: {e.strerror}")
+def _cannot_listen(ip: str, e: OSError) -> ConfigError:
     import psutil
 
     interfaces = ", ".join(psutil.net_if_addrs())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -89,6 +90,7 @@ class Engine:
 
     def run(self, beside: Callable[[], None] = lambda: None) -> None:
         """Serve until told to stop; first call `beside`, which starts the other thread."""
+        _be_patient()
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(WAKE, _nothing)
         sys.unraisablehook = self._unraisable
@@ -306,6 +308,14 @@ class Engine:
             return False
         self._wanted.discard(self._task)
         return True
+
+
+def _be_patient() -> None:
+    """Have the kernel take this for a process that computes: where engines are more than cores, waking one
+    does not interrupt the controller, which has more to hand out.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # not on this system, or not allowed
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _nothing(signum: int, frame: Any) -> None:

@@ -36,7 +36,7 @@ LARGE = 64 * 1024  # bytes from which a frame is received into memory of its own
 _READ = 64 * 1024  # bytes taken at once
 _FRAMES = 1 << 16  # in one message at most
 _COUNT = struct.Struct("<I")
-_NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a signal handler of user code must not see a broken pipe
+NOSIGNAL = getattr(socket, "MSGNOSIGNAL", 0)  # a signal handler of user code must not see a broken pipe
 
 
 _FEW = 32  # frames, in most messages
@@ -101,7 +101,8 @@ class Stream:
         if packed is not None:
             self.send_packed(packed)
         else:
-            self._going.extend([_head(frames), *(memoryview(frame) for frame in frames)])
+            self._going.append(_head(frames))
+            self._going.extend(f if type(f) is bytes and len(f) < LARGE else memoryview(f) for f in frames)
             self.flush()
 
     def send_packed(self, packed: bytes) -> None:
@@ -120,20 +121,23 @@ class Stream:
         try:
             while going:
                 if len(going) == 1:
-                    sent = self.connection.send(going[0], _NOSIGNAL)
+                    sent = self.connection.send(going[0], NOSIGNAL)
                     if sent == len(going[0]):
                         going.clear()
                         return
                 else:
-                    sent = self.connection.sendmsg(list(itertools.islice(going, 64)), (), _NOSIGNAL)
+                    sent = self.connection.sendmsg(list(itertools.islice(going, 64)), (), NOSIGNAL)
                 while going and sent >= len(going[0]):
                     sent -= len(going.popleft())
                 if sent:
                     going[0] = memoryview(going[0])[sent:]
         except BlockingIOError:
             pass
-        except OSError:  # it is closed; what came before that can still be read
+        except OSError as e:  # it is closed; what came before that can still be read
+            self._check(e)
             going.clear()
+            with contextlib.suppress(OSError):  # nothing may follow what has gone of a message
+                self.connection.shutdown(socket.SHUT_WR)
         except BaseException:
             self._give_up()
             raise
@@ -158,6 +162,12 @@ class Stream:
             self._give_up()
             raise
 
+    def _check(self, error: OSError) -> None:
+        """Raise an error that is not the system's: a signal's handler may raise one, for a timeout."""
+        if error.errno is None:
+            self._give_up()
+            raise error
+
     def _give_up(self) -> None:
         """A signal's handler has raised just here: nobody knows how much has gone or come."""
         self._going.clear()
@@ -177,7 +187,8 @@ class Stream:
                 size = len(data)
         except BlockingIOError:
             return False
-        except OSError:
+        except OSError as e:
+            self._check(e)
             size = 0
         if not size:
             self.ended = True
@@ -264,6 +275,15 @@ class Stream:
         if len(self._frames) == len(self._sizes):
             self.coming.append(self._frames)
             self._frames, self._sizes = [], ()
+
+    def drain(self, deadline: float) -> None:
+        """Send what waits, until then at most."""
+        self.connection.setblocking(False)
+        poll = select.poll()
+        poll.register(self.connection, select.POLLOUT)
+        while self.pending and (left := deadline - time.monotonic()) > 0:
+            poll.poll(1000 * left)
+            Stream.flush(self)
 
     def close(self) -> None:
         """Close the connection, also where a forked child has inherited it."""
@@ -381,9 +401,5 @@ class Dialed(Stream):
     def close(self, linger: int = 0) -> None:
         """Send what waits, within so many milliseconds, and close the connection."""
         if self.pending and linger and not self.ended:
-            try:
-                self.connection.settimeout(linger / 1000)
-                self.flush()
-            except OSError:
-                pass
+            self.drain(time.monotonic() + linger / 1000)
         super().close()

@@ -75,6 +75,7 @@ class Sealed(socket.socket):
         self._body = memoryview(b"")
         self._size = 0  # of the record that is coming, once it is known
         self._have = 0
+        self.received = 0  # bytes, in all
 
     def send(self, data: Any, flags: int = 0, /) -> int:
         """As `sendmsg`."""
@@ -138,6 +139,7 @@ class Sealed(socket.socket):
             if not came:
                 return False
             self._have += came
+            self.received += came
         return True
 
 

@@ -36,6 +36,12 @@ class Outbox:
         self.kept += size
         self._messages.append((self.last, frames, size))
 
+    def take_back(self, last: int) -> None:
+        """Forget the messages after `last`, of which none was due yet."""
+        while self._messages and self._messages[-1][0] > last:
+            self.kept -= self._messages.pop()[2]
+        self.last = last
+
     def due(self) -> Iterator[Frames]:
         """The messages that can be sent now; each counts as sent when the next is asked for."""
         while self._sent < len(self._messages) and self._flying < WINDOW:

@@ -1,0 +1,62 @@
+"""Whether the controller still answers, where TCP can't tell: it knows of the near end of a tunnel only."""
+
+from __future__ import annotations
+
+import array
+import enum
+import time
+
+from ..wire.sealed import SILENCE, Sealed
+
+QUIET = 5.0  # seconds without a word after which the controller is asked for one
+LITTLE = 64 * 1024  # bytes on their way that may be the question itself
+
+
+class Pulse:
+    """Watches a connection; it is alive as long as something comes, or much that was sent goes.
+
+    Parameters
+    ----------
+    connection : Sealed
+        Which.
+    """
+
+    class State(enum.Enum):
+        """What to do."""
+
+        ALIVE = enum.auto()
+        ASK = enum.auto()  # the controller, to say something
+        LOST = enum.auto()  # nothing
+
+    def __init__(self, connection: Sealed) -> None:
+        self._connection = connection
+        self._seen = (0, 0)
+        self._since = time.monotonic()
+        self._asked = 0.0  # when; 0 if something has come since
+
+    def feel(self) -> State:
+        """Call this now and then, when all that has come was taken."""
+        now = time.monotonic()
+        leaving = _leaving(self._connection)
+        seen = self._connection.received, leaving if leaving > LITTLE else 0
+        if seen != self._seen:
+            self._seen, self._since, self._asked = seen, now, 0.0
+        elif self._asked and now - self._asked > SILENCE - QUIET:
+            return self.State.LOST
+        elif not self._asked and now - self._since > QUIET:
+            self._asked = now
+            return self.State.ASK
+        return self.State.ALIVE
+
+
+def _leaving(connection: Sealed) -> int:
+    """How many bytes the system has not brought to the other side, as far as it tells."""
+    try:
+        import fcntl
+        import termios
+
+        size = array.array("i", [0])
+        fcntl.ioctl(connection, termios.TIOCOUTQ, size)
+        return size[0]
+    except (ImportError, AttributeError, OSError):
+        return 0

@@ -1,0 +1,77 @@
+"""Memory to receive into is used again, and never while anybody uses it."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+
+from mpidirect.wire import pickles, rooms
+from mpidirect.wire.rooms import Rooms
+
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
+SIZE = 100_000
+
+
+def place(room):
+    return room.ctypes.data
+
+
+def test_what_nobody_uses_any_more_is_used_again():
+    some = Rooms()
+    first = place(some.room(SIZE))
+    assert place(some.room(SIZE)) == first
+    assert place(some.room(SIZE + 1)) != first  # of that size alone
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda room: room,
+        lambda room: room[10:20],
+        lambda room: memoryview(room),
+        lambda room: [{"deep": room}],
+        lambda room: np.frombuffer(room, np.int32).reshape(-1, 5)[::2],
+        lambda room: pickles.loads([pickles.dumps(np.zeros(SIZE, np.uint8))[0], room]),
+    ],
+)
+def test_what_is_still_used_is_not(use):
+    some = Rooms()
+    room = some.room(SIZE)
+    room[:] = 7
+    used = use(room)
+    first = place(room)
+    del room
+    assert place(some.room(SIZE)) != first
+    del used
+    gc.collect()
+    assert first in (place(some.room(SIZE)), place(some.room(SIZE)))
+
+
+def test_two_at_once_are_two():
+    some = Rooms()
+    one, two = some.room(SIZE), some.room(SIZE)
+    assert place(one) != place(two)
+
+
+def test_little_is_kept(monkeypatch):
+    monkeypatch.setattr(rooms, "MOST", 3 * SIZE)
+    some = Rooms()
+    held = [some.room(SIZE) for _ in range(10)]
+    assert len(some._rooms) == 3
+    del held
+    large = some.room(4 * SIZE)
+    assert len(large) == 4 * SIZE
+    assert not some._rooms
+
+
+def test_it_is_given_back_when_nobody_asks(monkeypatch):
+    some = Rooms()
+    some.room(SIZE)
+    some.expire()
+    assert some._rooms
+    monkeypatch.setattr(rooms, "KEPT", -1.0)
+    some.expire()
+    assert not some._rooms
