@@ -257,9 +257,9 @@ def test_results_are_kept_within_bounds(rc):
     for k in range(100):
         view.apply_async(abs, k)
     rc.wait()
-    assert rc.get_result(0).get() == ["held"]
+    assert rc.get_result(0).get() == "held"
     assert held.get() == "held"
-    assert rc.get_result(-1).get() == [99]
+    assert rc.get_result(-1).get() == 99
     with pytest.raises(ResultExpired):
         rc.get_result(1)
 

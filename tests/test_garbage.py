@@ -151,7 +151,8 @@ class FakeSocket(SimulatedDoor):
     def put(self, frames, wait=False):
         pass
 
-    connection = None
+    connection = 0
+    received = 0
     pending = False
     silent = True
 

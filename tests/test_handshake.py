@@ -11,6 +11,8 @@ from mpidirect.wire.handshake import Cipher, Initiator, Responder
 from mpidirect.wire.sealed import HELLO, raw
 from mpidirect.wire.sockets import new_keys
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 # Noise_KK_25519_AESGCM_SHA256 of the cacophony vectors.
 PROLOGUE = bytes.fromhex("4a6f686e2047616c74")
 INITIATOR = bytes.fromhex("e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a34c8df7ed542214d1")

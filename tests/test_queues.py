@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
@@ -95,3 +96,7 @@ def test_clear(rc):
     with pytest.raises(RemoteError, match="NameError"):
         rc[0]["a"]
     assert rc[1]["a"] == 1
+
+
+def test_engines_are_processes_that_compute(rc):
+    assert rc[0].apply_sync(lambda: __import__("os").sched_getscheduler(0)) == os.SCHED_BATCH

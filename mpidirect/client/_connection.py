@@ -25,7 +25,6 @@ import zmq
 from .. import errors
 from ..wire import memory, messages
 from ..wire.connection_file import ConnectionInfo
-from ..wire.sealed import Sealed
 from ..wire.stream import Inbox, Outbox
 from ._bulk import Assembly
 from ._dial import Dialer, Link
@@ -281,8 +280,8 @@ class Connection:
                 self._break()
             elif self._inbox.owes:
                 self._acknowledge()
-            elif self._pulse is not None:
-                self._feel(self._pulse)
+            elif not came:
+                self._feel()
         except errors.MPIDirectError as e:
             self._fail(e)
         except zmq.ZMQError:
@@ -292,8 +291,8 @@ class Connection:
             log.warning("the controller broke the protocol: %r", e)
             self._fail(errors.VersionMismatch(f"The controller sent what this client can't read: {e!r}"))
 
-    def _feel(self, pulse: Pulse) -> None:
-        state = pulse.feel()
+    def _feel(self) -> None:
+        state = self._pulse.feel()
         if state is Pulse.State.ASK:
             self._send([messages.encode(messages.Ping(self._inbox.acknowledged()))])
         elif state is Pulse.State.LOST:
@@ -325,9 +324,9 @@ class Connection:
             self._pump()
 
     def _prepared(self, link: Link) -> Link:
-        """The link, on which chunks go straight to where they belong, and a long one is watched."""
+        """The link, on which chunks go straight to where they belong, and it is watched."""
         socket = link.socket
-        self._pulse = Pulse(socket.connection) if isinstance(socket.connection, Sealed) else None
+        self._pulse = Pulse(socket)
 
         def place(size: int) -> Any:
             assembly = self._assembly

@@ -1,4 +1,4 @@
-"""Whether the controller still answers, where TCP can't tell: it knows of the near end of a tunnel only."""
+"""Whether the controller still answers: of a tunnel the system knows the near end only, and of no freeze."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import array
 import enum
 import time
 
-from ..wire.sealed import SILENCE, Sealed
+from ..wire.connections import Stream
+from ..wire.sealed import SILENCE
 
 QUIET = 5.0  # seconds without a word after which the controller is asked for one
 LITTLE = 64 * 1024  # bytes on their way that may be the question itself
@@ -17,7 +18,7 @@ class Pulse:
 
     Parameters
     ----------
-    connection : Sealed
+    stream : Stream
         Which.
     """
 
@@ -28,8 +29,8 @@ class Pulse:
         ASK = enum.auto()  # the controller, to say something
         LOST = enum.auto()  # nothing
 
-    def __init__(self, connection: Sealed) -> None:
-        self._connection = connection
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
         self._seen = (0, 0)
         self._since = time.monotonic()
         self._asked = 0.0  # when; 0 if something has come since
@@ -37,8 +38,8 @@ class Pulse:
     def feel(self) -> State:
         """Call this now and then, when all that has come was taken."""
         now = time.monotonic()
-        leaving = _leaving(self._connection)
-        seen = self._connection.received, leaving if leaving > LITTLE else 0
+        leaving = _leaving(self._stream)
+        seen = self._stream.received, leaving if leaving > LITTLE else 0
         if seen != self._seen:
             self._seen, self._since, self._asked = seen, now, 0.0
         elif self._asked and now - self._asked > SILENCE - QUIET:
@@ -49,14 +50,14 @@ class Pulse:
         return self.State.ALIVE
 
 
-def _leaving(connection: Sealed) -> int:
+def _leaving(stream: Stream) -> int:
     """How many bytes the system has not brought to the other side, as far as it tells."""
     try:
         import fcntl
         import termios
 
         size = array.array("i", [0])
-        fcntl.ioctl(connection, termios.TIOCOUTQ, size)
+        fcntl.ioctl(stream.connection, termios.TIOCOUTQ, size)
         return size[0]
     except (ImportError, AttributeError, OSError):
         return 0

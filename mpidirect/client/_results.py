@@ -76,6 +76,8 @@ class Results:
     def get_result(self, indices_or_msg_ids: Any = None, block: bool | None = None, **_: Any) -> Any:
         """A result again, by its id or its index in `history` (by default the latest).
 
+        Of one id, of what ran on one engine, it is that engine's value; else a list.
+
         Raises
         ------
         ResultExpired
@@ -94,7 +96,7 @@ class Results:
             calls.append(call)
             engines.update([int(id.rpartition(":")[2])] if ":" in id else call.targets)
         calls = list(dict.fromkeys(calls))
-        single = not several and ":" in str(wanted[0])
+        single = not several and len(engines) == 1
         result = AsyncResult(
             cast("Client", self), calls, method=calls[0].method, targets=sorted(engines), single=single
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..wire.connections import Stream
-from ..wire.sealed import GREETING, HELLO, REFUSED, Sealed, tuned
+from ..wire.sealed import GREETING, HELLO, REFUSED, tuned
 
 if TYPE_CHECKING:
     from ..wire.handshake import Ciphers
@@ -118,11 +118,11 @@ class Reception:
         if now - self._swept > SWEEP:
             self._swept = now
             for guest in guests:
-                if isinstance(guest.connection, Sealed) and guest.connection.received == guest.heard:
+                if guest.received == guest.heard:
                     if now - self._silent.setdefault(guest, now) > SILENCE:
                         late.append(guest)
-                elif isinstance(guest.connection, Sealed):
-                    guest.heard = guest.connection.received
+                else:
+                    guest.heard = guest.received
                     self._silent.pop(guest, None)
         return late
 

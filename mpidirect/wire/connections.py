@@ -87,6 +87,7 @@ class Stream:
         self._going: deque[Any] = deque()
         self._full = False  # whether there may have been more to take in
         self._in_records = isinstance(connection, Sealed)
+        self._received = 0
 
     def seal(self, ciphers: Ciphers) -> None:
         """From here on everything is encrypted."""
@@ -193,6 +194,7 @@ class Stream:
         if not size:
             self.ended = True
             return False
+        self._received += size
         self._full = size == _READ or self._room is not None or self._in_records
         if self._room is None:
             self._take(self._left + data if self._left else data)
@@ -201,6 +203,11 @@ class Stream:
             self._complete()
             self._take(b"")  # frames may follow of which nothing comes
         return True
+
+    @property
+    def received(self) -> int:
+        """How many bytes have come, in all."""
+        return self.connection.received if isinstance(self.connection, Sealed) else self._received
 
     @property
     def amid(self) -> bool:
