@@ -194,6 +194,7 @@ def _memory(subject: Subject, role: str, what: str, size: int) -> float:
         pids = way.engines() if role == "engine" else subject.system.controllers()
     if what == "push":
         way.forget()
+    way.give_back()
     before = {pid: processes.resident(pid) for pid in pids}
     for pid in pids:
         processes.forget_peak(pid)

@@ -111,5 +111,8 @@ class Way:
         """What each engine has as ``x``."""
         raise Unsupported("can't be asked")
 
+    def give_back(self) -> None:
+        """Keep no memory for the next data."""
+
     def forget(self) -> None:
         """Drop ``x`` on the engines, and what the client keeps of earlier calls."""

@@ -120,5 +120,21 @@ class MpidirectWay(Way):
         self._all.execute(content.CODE, block=True)
         return self._all.pull("_held", block=True)
 
+    def give_back(self) -> None:
+        _expire()
+        self._all.apply_sync(_expire_there)
+
     def forget(self) -> None:
         self._all.execute("globals().pop('x', None)", block=True)
+
+
+def _expire() -> None:
+    from mpidirect.client._bulk import rooms
+
+    rooms.expire(0.0)
+
+
+def _expire_there() -> None:
+    from mpidirect.engine.data import private
+
+    private.expire(0.0)

@@ -12,7 +12,7 @@ from mpidirect.wire.rooms import Rooms
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
-SIZE = 100_000
+SIZE = 2_000_000
 
 
 def place(room):
@@ -56,6 +56,12 @@ def test_two_at_once_are_two():
     assert place(one) != place(two)
 
 
+def test_what_is_small_is_not_worth_it():
+    some = Rooms()
+    some.room(1000)
+    assert not some._rooms
+
+
 def test_little_is_kept(monkeypatch):
     monkeypatch.setattr(rooms, "MOST", 3 * SIZE)
     some = Rooms()
@@ -67,11 +73,10 @@ def test_little_is_kept(monkeypatch):
     assert not some._rooms
 
 
-def test_it_is_given_back_when_nobody_asks(monkeypatch):
+def test_it_is_given_back_when_nobody_asks():
     some = Rooms()
     some.room(SIZE)
     some.expire()
     assert some._rooms
-    monkeypatch.setattr(rooms, "KEPT", -1.0)
-    some.expire()
+    some.expire(-1.0)
     assert not some._rooms

@@ -10,9 +10,12 @@ import numpy as np
 
 from ..allocation import cores
 from ..wire import memory, messages
+from ..wire.rooms import Rooms
 
 THREADS = 4  # at most, to copy data
 LARGEST = 1 << 40  # bytes of one frame
+rooms = Rooms()  # for all clients of this process
+
 EXPIRED = "it was dropped: the controller had no more room while this client was away"
 
 
@@ -38,7 +41,7 @@ class Chunks(Bulk):
     def place(self) -> np.ndarray:
         """Where the next chunk belongs."""
         if self._room is None:
-            self._room = np.empty(self.size, np.uint8)
+            self._room = rooms.room(self.size)
             self._places = [self._room[start:stop] for start, stop in messages.chunks(self.size)][::-1]
         return self._places[-1]
 
@@ -108,9 +111,9 @@ def in_parallel(action: Callable[[Any], None], pieces: Sequence[Any]) -> None:
         action(piece)
 
 
-def materialised(frames: Sequence[Any], rooms: Sequence[np.ndarray] = ()) -> list[Any]:
-    """Frames in memory: the bulk ones in `rooms`, or where there is none in their own."""
-    space = iter(rooms)
+def materialised(frames: Sequence[Any], places: Sequence[np.ndarray] = ()) -> list[Any]:
+    """Frames in memory: the bulk ones in `places`, or where there is none in their own."""
+    space = iter(places)
     read = []
     for frame in frames:
         if isinstance(frame, Bulk):
@@ -118,7 +121,7 @@ def materialised(frames: Sequence[Any], rooms: Sequence[np.ndarray] = ()) -> lis
             if room is None and isinstance(frame, Chunks):
                 room = frame.taken()
             else:
-                room = np.empty(frame.size, np.uint8) if room is None else room
+                room = rooms.room(frame.size) if room is None else room
                 frame.read_into(room)
             frame = room
         read.append(frame)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import EngineFailure, RemoteError, remote_error
 from ..wire import messages, pickles
-from ._bulk import Bulk, Remote, changed, materialised, read_together
+from ._bulk import Bulk, Remote, changed, materialised, read_together, rooms
 from ._receiver import Answer
 
 
@@ -103,23 +103,23 @@ class Call:
         self._waiting = []
         bulks = [frame for _, frames in waiting for frame in frames if isinstance(frame, Bulk)]
         try:
-            self.whole = np.empty(sum(bulk.size for bulk in bulks), np.uint8)
+            self.whole = rooms.room(sum(bulk.size for bulk in bulks))
         except MemoryError:  # each for itself, then: some of them may find room, and the others say so
             for answer in waiting:
                 self._read(*answer)
             return
         ends = [0, *accumulate(bulk.size for bulk in bulks)]
-        rooms = [self.whole[start:end] for start, end in pairwise(ends)]
-        pairs = zip(bulks, rooms, strict=True)
+        places = [self.whole[start:end] for start, end in pairwise(ends)]
+        pairs = zip(bulks, places, strict=True)
         read_together([(bulk, room) for bulk, room in pairs if isinstance(bulk, Remote)])
-        space = iter(rooms)
+        space = iter(places)
         for reply, frames in waiting:
             self._read(reply, frames, [next(space) for frame in frames if isinstance(frame, Bulk)])
 
-    def _read(self, reply: messages.Reply, frames: list[Any], rooms: Sequence[np.ndarray] = ()) -> None:
+    def _read(self, reply: messages.Reply, frames: list[Any], places: Sequence[np.ndarray] = ()) -> None:
         """Read the bulk of an answer; it counts when that is done."""
         try:
-            read = materialised(frames, rooms)
+            read = materialised(frames, places)
             torn = bool(reply.addresses) and changed(reply.pid, reply.addresses[0])
         except OSError as e:
             read, torn = self._unread(reply, "EngineError", f"is gone, and its result with it: {e}"), False

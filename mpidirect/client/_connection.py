@@ -26,7 +26,7 @@ from .. import errors
 from ..wire import memory, messages
 from ..wire.connection_file import ConnectionInfo
 from ..wire.stream import Inbox, Outbox
-from ._bulk import Assembly
+from ._bulk import Assembly, rooms
 from ._dial import Dialer, Link
 from ._interruptible import Interruptible
 from ._pulse import Pulse
@@ -256,6 +256,7 @@ class Connection:
                 if self._waiters:  # who waits must see what comes: it sleeps on the same descriptor
                     continue
                 self._receive()
+            rooms.expire()
             if not self._waiters:
                 self._sleep(None, idle=True)
 
@@ -436,6 +437,7 @@ class Connection:
         for thread in (self._thread, self._dialing):
             if thread is not None and thread.ident is not None and thread is not threading.current_thread():
                 thread.join(ENDING)
+        rooms.expire(0.0)
         self._lifeline.close()
         os.close(self._wake_read)
         os.close(self._wake_write)

@@ -14,6 +14,7 @@ from typing import Any
 from ..lazy import np
 
 KEPT = 10.0  # seconds that memory is kept which nobody asks for
+LEAST = 1024 * 1024  # bytes of what is worth it
 MOST = 128 * 1024 * 1024  # bytes of it
 
 
@@ -27,6 +28,8 @@ class Rooms:
 
     def room(self, size: int) -> np.ndarray:
         """An array of so many bytes, which the caller owns; what is in it is anything."""
+        if size < LEAST:
+            return np.empty(size, np.uint8)
         with self._lock:
             self._asked = time.monotonic()
             rooms = self._rooms
@@ -44,9 +47,9 @@ class Rooms:
                     break
             return room
 
-    def expire(self) -> None:
-        """Keep nothing any more that has not been asked for lately; call this now and then."""
-        if self._rooms and time.monotonic() - self._asked > KEPT:
+    def expire(self, kept: float = KEPT) -> None:
+        """Keep nothing any more, if for `kept` seconds nobody has asked; call this now and then."""
+        if self._rooms and time.monotonic() - self._asked > kept:
             with self._lock:
                 self._rooms.clear()
 
