@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 _NAME = 255  # bytes of a name at most
 _PAUSE = 0.001  # seconds, that the loop does not spin
 _AT_ONCE = 16  # pieces of a large frame that are taken before others have their turn
+_BYTES = 1024 * 1024  # the same
 _ACCEPTED = 64  # connections that are
 
 
@@ -210,9 +211,10 @@ class Door:
             self._drop(guest)
 
     def _read(self, guest: Guest) -> None:
+        enough = guest.received + _BYTES
         try:
             for _ in range(_AT_ONCE):
-                if not (guest.fill() and guest.amid):
+                if not (guest.fill() and guest.amid and guest.received < enough):
                     break
         except ValueError as e:
             self._close(guest, f"which sent {e}")
