@@ -18,7 +18,8 @@ from typing import Any
 import zmq
 
 from ..wire.connections import SCHEME, pack
-from .reception import Guest, Reception, is_worth_a_line
+from ..wire.sockets import is_worth_a_line
+from .reception import Guest, Reception
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..wire.connections import Stream
 from ..wire.sealed import GREETING, HELLO, REFUSED, tuned
+from ..wire.sockets import is_worth_a_line
 
 if TYPE_CHECKING:
     from ..wire.handshake import Ciphers
@@ -125,8 +126,3 @@ class Reception:
                     guest.heard = guest.received
                     self._silent.pop(guest, None)
         return late
-
-
-def is_worth_a_line(count: int) -> bool:
-    """Of many of a kind the 1st, 2nd, 4th, 8th, …: a flood fills no disk."""
-    return count & (count - 1) == 0

@@ -61,6 +61,11 @@ def authenticate(socket: AnySocket, server_key: bytes, mine: KeyPair) -> AnySock
     return socket
 
 
+def is_worth_a_line(count: int) -> bool:
+    """Of many of a kind the 1st, 2nd, 4th, 8th, …: a flood fills no disk."""
+    return count & (count - 1) == 0
+
+
 class Doorman:
     """ZeroMQ's authentication protocol (RFC 27): lets in who has the key that is allowed.
 
@@ -98,7 +103,7 @@ class Doorman:
         )
         if not welcome:
             self.refused += 1
-            if self.refused & (self.refused - 1) == 0:  # the 1st, 2nd, 4th, 8th, …: a flood fills no disk
+            if is_worth_a_line(self.refused):
                 where = frames[3].decode(errors="replace") if len(frames) > 3 else "?"
                 log.warning("refused a key from %s (%d so far)", where, self.refused)
         code, text = (b"200", b"OK") if welcome else (b"400", b"not a key of this cluster")
