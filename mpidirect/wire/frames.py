@@ -69,31 +69,18 @@ class Socket(zmq.Socket):
             Bare.send(self, frame, flags | _SNDMORE if k < last else flags, len(frame) < COPIED)
 
 
-class Watched(Socket):
-    """A socket with a monitor, which tells what becomes of its connections."""
+class Router(Socket):
+    """A bound ROUTER that notices which of its connections have ended."""
 
-    ends: zmq.Socket[Any] | None = None
+    ends: zmq.Socket[Any] | None = None  # its monitor, once it is watched
+    departures = False  # the monitor tells
+    _used = True  # whether it was, since it was asked for the last time whether something waits
 
     def watch(self, events: int) -> Self:
         """Have `ends` tell of these events."""
         self.ends = self.get_monitor_socket(events)
         self.ends.setsockopt(zmq.LINGER, 0)
         return self
-
-    def close(self, linger: int | None = None) -> None:
-        """Close it, and its monitor."""
-        if self.ends is not None:
-            self.disable_monitor()
-            self.ends.close(0)
-            self.ends = None
-        super().close(linger)
-
-
-class Router(Watched):
-    """A bound ROUTER that notices which of its connections have ended."""
-
-    departures = False  # its monitor tells
-    _used = True  # whether it was, since it was asked for the last time whether something waits
 
     @property
     def pollables(self) -> list[int]:
@@ -124,3 +111,11 @@ class Router(Watched):
         while self.ends is not None and self.ends.poll(0):
             gone.append(told(self.ends)[1])
         return gone
+
+    def close(self, linger: int | None = None) -> None:
+        """Close it, and its monitor."""
+        if self.ends is not None:
+            self.disable_monitor()
+            self.ends.close(0)
+            self.ends = None
+        super().close(linger)
