@@ -223,7 +223,7 @@ class Connection:
                     self._drain_wake()
             if idle and not ready:
                 self._confirm()
-        except (OSError, zmq.ZMQError):  # closed meanwhile
+        except OSError:  # closed meanwhile
             time.sleep(0.001)
 
     def _confirm(self) -> None:
@@ -285,9 +285,6 @@ class Connection:
                 self._feel()
         except errors.MPIDirectError as e:
             self._fail(e)
-        except zmq.ZMQError:
-            if not self.closed:
-                self._break()
         except (ArithmeticError, LookupError, StopIteration, TypeError, ValueError, MemoryError) as e:
             log.warning("the controller broke the protocol: %r", e)
             self._fail(errors.VersionMismatch(f"The controller sent what this client can't read: {e!r}"))

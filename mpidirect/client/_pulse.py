@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import enum
+import fcntl
+import termios
 import time
 
 from ..wire.connections import Stream
@@ -52,12 +55,7 @@ class Pulse:
 
 def _leaving(stream: Stream) -> int:
     """How many bytes the system has not brought to the other side, as far as it tells."""
-    try:
-        import fcntl
-        import termios
-
-        size = array.array("i", [0])
+    size = array.array("i", [0])
+    with contextlib.suppress(OSError):
         fcntl.ioctl(stream.connection, termios.TIOCOUTQ, size)
-        return size[0]
-    except (ImportError, AttributeError, OSError):
-        return 0
+    return size[0]
