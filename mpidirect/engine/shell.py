@@ -15,6 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.profiledir import ProfileDir
 from traitlets.config import Config
 
+from ..wire import borrowing
 from ..wire.names import INITIAL_NAMES
 
 # No history is written: engines have no prompt, and many of them share a home directory.
@@ -149,6 +150,8 @@ class Shell:
         shell.display_pub.shown.clear()
         shell.displayhook.formats = None
         shell.last_traceback = None
+        if borrowing.borrower is not None:
+            shell.user_ns_hidden.update(borrowing.borrower.values())
         result = shell.run_cell(code, store_history=not silent, silent=silent)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:

@@ -38,6 +38,10 @@ class Borrower:
     def __iter__(self) -> Iterator[str]:
         return iter([name for name in self._borrowed if self._has(name)])
 
+    def values(self) -> dict[str, Any]:
+        """The names that are borrowed now, with their values."""
+        return {name: self._borrowed[name].value for name in self}
+
     def __contains__(self, name: str) -> bool:
         return name in self._borrowed and self._has(name)
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from cloudpickle import cloudpickle
 
-from . import pickles
+from . import lending, pickles
 from .comparing import comparable, same
 from .functions import Pickler
 from .messages import PLAIN
@@ -29,8 +29,7 @@ class _Pickled(NamedTuple):
     parts: list[Any]
     alone: bytes
     call: bytes  # that of the function without arguments
-    names: Mapping[str, dict[str, Any]]  # what its code refers to
-    modules: Mapping[str, None]
+    needs: lending.Needs
 
 
 class _Made:
@@ -61,8 +60,7 @@ def dumps(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any])
         known = _pickled(f) if simple else None
         if known is not None:
             call = pickle.dumps((_Made(known.alone), args, kwargs), 5) if args or kwargs else known.call
-            before = pickles.preamble(known.names, known.modules)
-            return [before + call] if before else [call]
+            return [pickles.in_front(known.needs, call)]
     return pickles.dumps((f, args, kwargs))
 
 
@@ -74,18 +72,18 @@ def _pickled(f: types.FunctionType) -> _Pickled | None:
         return None
     if known is None or not same(known.parts, parts):
         try:
-            alone, names, modules = _dump(f)
-            call, _, _ = _dump((f, (), {}))
+            alone, needs = _dump(f)
+            call, _ = _dump((f, (), {}))
         except Exception:  # told where the whole call is pickled
             return None
-        known = _known[id(f)] = _Pickled(parts, alone, call, names, modules)
+        known = _known[id(f)] = _Pickled(parts, alone, call, needs)
         if len(_known) > _LATEST:
             _known.popitem(last=False)
     return known
 
 
-def _dump(obj: Any) -> tuple[bytes, Mapping[str, dict[str, Any]], Mapping[str, None]]:
+def _dump(obj: Any) -> tuple[bytes, lending.Needs]:
     file = io.BytesIO()
     pickler = Pickler(file)
     pickler.dump(obj)
-    return file.getvalue(), pickler.names, pickler.modules
+    return file.getvalue(), lending.Needs(pickler.names, pickler.modules)

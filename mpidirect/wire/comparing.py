@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import enum
+import operator
 import sys
 import types
 from typing import Any
@@ -21,12 +22,18 @@ _FIELD = type(vars(collections.namedtuple("_Pair", "one"))["one"])
 _DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, _FIELD)
 
 
+# What a function has besides its code; without any of the last five its pickle depends on nothing else.
+_ATTRIBUTES = ("__name__", "__qualname__", "__module__", "__doc__", "__code__")
+_MORE = ("__defaults__", "__kwdefaults__", "__closure__", "__dict__", functions.ANNOTATED)
+_attributes_of = operator.attrgetter(*_ATTRIBUTES, *_MORE)
+
+
 def comparable(value: Any) -> list[Any] | None:
     """The objects that the pickle of `value` depends on; None if their identities don't tell all.
 
     Equal identities mean an equal pickle.  The list keeps its objects alive, so no identity is used again.
     """
-    parts: list[Any] = []
+    parts: list[Any] = [len(sys.modules)]  # a function may refer to a submodule that is loaded now
     return parts if _compare(value, parts, set()) else None
 
 
@@ -59,36 +66,35 @@ def _compare(value: Any, parts: list[Any], seen: set[int]) -> bool:
 
 
 def _compare_function(f: Any, parts: list[Any], seen: set[int]) -> bool:
-    parts += f, f.__code__, f.__defaults__, f.__name__, f.__qualname__, f.__module__, f.__doc__
-    scope = f.__globals__
-    if scope.get("__name__") != "__main__":
+    name, qualname, module, doc, code, defaults, kwdefaults, closure, attributes, annotated = _attributes_of(
+        f
+    )
+    parts += f, name, qualname, module, doc, code, defaults
+    if not functions.is_prompt(f):
         if cloudpickle._should_pickle_by_reference(f):
             return True
-        if functions._installed(scope) == "":
+        if not functions.home_of(f.__globals__):
             return False
-    else:
-        parts.append(len(sys.modules))  # it may refer to a submodule that is loaded now
-    if getattr(f, functions._ANNOTATED) or getattr(f, "__type_params__", ()):
-        if not all(_compare(each, parts, seen) for each in functions._annotations(f).values()):
-            return False
-        if getattr(f, "__type_params__", ()):
-            return False
-    if f.__defaults__ and not all(_compare(each, parts, seen) for each in f.__defaults__):
+    if not (defaults or kwdefaults or closure or attributes or annotated):
+        return not getattr(f, "__type_params__", ())
+    if getattr(f, "__type_params__", ()):
         return False
-    if f.__kwdefaults__:
-        parts += f.__kwdefaults__
-        if not all(_compare(each, parts, seen) for each in f.__kwdefaults__.values()):
+    named = [*attributes.items(), *(kwdefaults or {}).items()]
+    if annotated:
+        named += functions.annotations_of(f).items()
+    for name, value in named:
+        parts.append(name)
+        if not _compare(value, parts, seen):
             return False
-    for cell in f.__closure__ or ():
+    if defaults and not all(_compare(each, parts, seen) for each in defaults):
+        return False
+    for cell in closure or ():
         try:
             content = cell.cell_contents
         except ValueError:  # a name that has no value yet
             return False
         if not _compare(content, parts, seen):
             return False
-    if f.__dict__:
-        parts += f.__dict__
-        return all(_compare(each, parts, seen) for each in f.__dict__.values())
     return True
 
 
@@ -110,8 +116,4 @@ def _compare_class(cls: Any, parts: list[Any], seen: set[int]) -> bool:
 
 def same(one: list[Any], other: list[Any]) -> bool:
     """Whether what `comparable` gave is the same at two times."""
-    return len(one) == len(other) and all(map(_is, one, other))
-
-
-def _is(one: Any, other: Any) -> bool:
-    return one is other or (type(one) is int and type(other) is int and one == other)
+    return len(one) == len(other) and one[0] == other[0] and all(map(operator.is_, one[1:], other[1:]))

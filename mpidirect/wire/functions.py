@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import ctypes
 import dataclasses
+import enum
 import functools
 import io
 import logging
@@ -28,8 +29,7 @@ from cloudpickle import cloudpickle as _cloudpickle
 
 from ..errors import SerializationError
 from ..lazy import np
-
-BULK_ARRAY = 64 * 1024  # bytes from which an array's buffer is a frame of its own
+from .messages import BULK
 
 PYTHON = sys.version_info[:2]  # what the code of functions is bound to
 
@@ -42,7 +42,7 @@ _SENTINELS = {
 }
 _dispatching: Any = functools.singledispatch(len)
 _SINGLE_DISPATCH = _dispatching.__code__
-_ANNOTATED = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
+ANNOTATED = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
 
 
 def namespace() -> dict[str, Any]:
@@ -54,6 +54,18 @@ def global_names(code: types.CodeType) -> dict[str, None]:
     """The global names that a function's code refers to, those of its inner functions included, in order."""
     names: dict[str, None] = _cloudpickle._extract_code_globals(code)
     return names
+
+
+INTERACTIVE = "<interactive>."  # begins the qualified name of a function that is to be as one of the prompt
+
+
+def is_prompt(f: types.FunctionType) -> bool:
+    """Whether a function belongs to the prompt, so that the ``__main__`` of an engine has its names."""
+    scope = f.__globals__
+    # The name is compared for functions of a program that IPython's %run has run: it has its own globals.
+    return (
+        scope is namespace() or scope.get("__name__") == "__main__" or f.__qualname__.startswith(INTERACTIVE)
+    )
 
 
 class Pickler(cloudpickle.Pickler):
@@ -105,20 +117,28 @@ class Pickler(cloudpickle.Pickler):
             attributes = {name: value for name, value in vars(obj).items() if name != "__wrapped__"}
             return _make_cached, (obj.__wrapped__, obj.cache_parameters(), attributes)
         if kind is typing.NewType:
-            new: Any = obj
-            return typing.NewType, (new.__name__, new.__supertype__)
+            return typing.NewType, (obj.__name__, obj.__supertype__)
+        if kind.__name__ == "vectorize" and kind.__module__ == "numpy":  # its cache cannot be pickled
+            return object.__new__, (kind,), {**vars(obj), "_ufunc": {}}
         return NotImplemented
 
     # -- classes ------------------------------------------------------------------------------------------
 
     def _class(self, cls: Any) -> Any:
-        reduced = _cloudpickle._class_reduce(cls)
+        reduced: Any = _cloudpickle._class_reduce(cls)
         if reduced is NotImplemented:
             self.modules[cls.__module__] = None
             return reduced
         if len(reduced) < 6:  # a builtin type
             return reduced
-        make, args, state, _, _, _ = reduced
+        make, args, state = reduced[:3]
+        if "__slots__" in vars(cls) and not issubclass(cls, (tuple, enum.Enum)):
+            args[3]["__slots__"] = cls.__slots__  # cloudpickle would make a class without them
+            for name in [n for n, v in state[0].items() if isinstance(v, types.MemberDescriptorType)]:
+                del state[0][name]
+        name: str = cls.__name__
+        if namespace().get(name) is cls:  # engines pickle its objects by that name
+            self.names.setdefault(name, namespace())
         return _make_class, (make, args), (state, _version(cls)), None, None, _set_class_state
 
     # -- functions ----------------------------------------------------------------------------------------
@@ -129,13 +149,13 @@ class Pickler(cloudpickle.Pickler):
         code, scope = f.__code__, f.__globals__
         closure = f.__closure__ and tuple(_cloudpickle._make_empty_cell() for _ in f.__closure__)
         names = global_names(code)
-        if scope is namespace() or scope.get("__name__") == "__main__":  # each %run of IPython has its own
+        if is_prompt(f):
             for name in names:
                 self.names.setdefault(name, scope)
             imports = submodules(code, scope)
             made: tuple[Any, ...] = (marshal.dumps(code), PYTHON, closure, "__main__", imports)
             theirs: dict[str, Any] | None = None
-        elif (home := _installed(scope)) and all(name in scope or hasattr(builtins, name) for name in names):
+        elif (home := home_of(scope)) and all(name in scope or hasattr(builtins, name) for name in names):
             self.modules[home] = None
             made, theirs = (marshal.dumps(code), PYTHON, closure, home, ()), None
         else:
@@ -173,14 +193,15 @@ def _function_state(f: types.FunctionType, home: Any) -> dict[str, Any]:
         state["__dict__"] = f.__dict__
     if getattr(f, "__type_params__", ()):
         state["__type_params__"] = f.__type_params__
-    annotations = _annotations(f)
+    annotations = annotations_of(f)
     if annotations:
         state["__annotations__"] = annotations
     return state
 
 
-def _annotations(f: types.FunctionType) -> dict[str, Any]:
-    if not getattr(f, _ANNOTATED):
+def annotations_of(f: types.FunctionType) -> dict[str, Any]:
+    """The annotations of a function; empty where they can't be evaluated."""
+    if not getattr(f, ANNOTATED):
         return {}
     try:
         return f.__annotations__
@@ -243,7 +264,7 @@ def _parents(module: str) -> list[str]:
     return [".".join(parts[:k]) for k in range(len(parts), 0, -1)]
 
 
-def _installed(scope: dict[str, Any]) -> str:
+def home_of(scope: dict[str, Any]) -> str:
     """The name of the module whose names `scope` is, if each process here can import the same; else empty."""
     name = scope.get("__name__")
     module = sys.modules.get(name) if isinstance(name, str) else None
@@ -270,7 +291,7 @@ _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"
 
 
 def _is_locked(obj: Any) -> bool:
-    return type(obj) is np.ndarray and not obj.flags.writeable and obj.nbytes >= BULK_ARRAY
+    return type(obj) is np.ndarray and not obj.flags.writeable and obj.nbytes >= BULK
 
 
 def _as_writable(array: np.ndarray) -> np.ndarray:

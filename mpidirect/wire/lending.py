@@ -12,9 +12,10 @@ from __future__ import annotations
 import builtins
 import io
 import logging
+import pickle
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from . import functions
@@ -47,44 +48,59 @@ class _Lent(NamedTuple):
 
 
 _DATA = _Lent(None, None, None, {}, {}, "it is data")
+_BUILTIN = _Lent(None, None, None, {}, {})
 _known: dict[str, _Lent] = {}
 _lent: set[str] = set()  # all names that were ever lent
 
 
-class Needs(NamedTuple):
-    """What a pickle refers to, with all that this refers to in its turn."""
-
-    table: Table
-    modules: dict[str, None]
-
-
-def needs(names: Mapping[str, dict[str, Any]], modules: Iterable[str] = ()) -> Needs:
-    """The table of names for a pickle.
+class Needs:
+    """What the code in a pickle refers to, as the bytes that stand in front of the pickle.
 
     Parameters
     ----------
     names : mapping
-        The global names that its code refers to, and the globals in which they are.
-    modules : iterable of str
-        The modules that it refers to by name.
+        The global names that the code refers to, and the globals in which they are.
+    modules : mapping
+        The modules that it refers to by name, as keys.
     """
-    table: Table = {}
-    seen = dict.fromkeys(modules)
+
+    def __init__(self, names: Mapping[str, dict[str, Any]], modules: Mapping[str, None]) -> None:
+        self._names = names
+        self._modules = modules
+        self._table: list[tuple[str, dict[str, Any], _Lent]] | None = None
+        self._encoded = b""
+
+    def encode(self) -> bytes:
+        """A pickle of the table of names, as they are now at the prompt; empty if nothing is needed."""
+        if self._table is None or not all(_holds(*entry) for entry in self._table):
+            self._table = list(_look_up(self._names))
+            table: Table = {name: lent.blob for name, _, lent in self._table if lent is not _BUILTIN}
+            self._encoded = pickle.dumps(table, 5) if table else b""
+        return self._encoded
+
+
+def _look_up(names: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any], _Lent]]:
+    """These names, and those that the code which they stand for refers to, with what is lent of them."""
+    done: set[str] = set()
     waiting = list(names.items())
     while waiting:
         name, scope = waiting.pop()
-        if name in table:
+        if name in done or name.startswith("__"):  # the latter are of each module
             continue
-        value = scope.get(name, _MISSING)
-        if value is _MISSING and hasattr(builtins, name) and name not in _lent:
-            continue
-        if name.startswith("__"):  # of the module itself
-            continue
-        lent = _look(name, value)
-        table[name] = lent.blob
-        waiting.extend(item for item in lent.names.items() if item[0] not in table)
-        seen.update(lent.modules)
-    return Needs(table, seen)
+        done.add(name)
+        lent = _look(name, scope.get(name, _MISSING))
+        yield name, scope, lent
+        waiting.extend(lent.names.items())
+
+
+def _holds(name: str, scope: dict[str, Any], lent: _Lent) -> bool:
+    """Whether a name still stands for what was lent."""
+    value = scope.get(name, _MISSING)
+    if lent is _BUILTIN:
+        return value is _MISSING
+    if lent is _DATA:
+        return value is _MISSING or not is_code(value)
+    return value is lent.value and (lent.blob is None or _unchanged(value, lent.parts))
 
 
 def why_not(name: str) -> str:
@@ -96,9 +112,9 @@ def why_not(name: str) -> str:
 def _look(name: str, value: Any) -> _Lent:
     if value is _MISSING or not is_code(value):
         _known.pop(name, None)
-        return _DATA
+        return _BUILTIN if value is _MISSING and hasattr(builtins, name) and name not in _lent else _DATA
     known = _known.get(name)
-    if known is not None and known.value is value and (known.blob is None or _unchanged(value, known.parts)):
+    if known is not None and _holds(name, {name: value}, known):
         return known
     _known[name] = lent = _pickled(value)
     _lent.add(name)

@@ -12,7 +12,7 @@ import pickle
 import re
 import struct
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from cloudpickle import cloudpickle as _cloudpickle
@@ -68,19 +68,14 @@ def dumps(obj: Any) -> list[Buffer]:
         raise SerializationError(
             f"{_describe(obj)} cannot be pickled, so nothing was sent: {type(e).__name__}: {e}"
         ) from e
-    frames[0] = preamble(pickler.names, pickler.modules) + file.getvalue()
+    frames[0] = in_front(lending.Needs(pickler.names, pickler.modules), file.getvalue())
     return frames
 
 
-def preamble(names: Mapping[str, dict[str, Any]], modules: Iterable[str]) -> bytes:
-    """What stands in front of a pickle whose code refers to these names and modules; it may be empty."""
-    if not names and not modules:
-        return b""
-    needs = lending.needs(names, modules)
-    if not needs.table:
-        return b""
-    body = pickle.dumps(needs.table, 5)
-    return _PREFIX.pack(_PREAMBLE, len(body)) + body
+def in_front(needs: lending.Needs, head: bytes) -> bytes:
+    """A head with what it needs in front of it."""
+    encoded = needs.encode()
+    return _PREFIX.pack(_PREAMBLE, len(encoded)) + encoded + head if encoded else head
 
 
 def loads(frames: Sequence[Buffer]) -> Any:
