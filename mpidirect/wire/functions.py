@@ -134,8 +134,8 @@ class Pickler(cloudpickle.Pickler):
         make, args, state = reduced[:3]
         if "__slots__" in vars(cls) and not issubclass(cls, (tuple, enum.Enum)):
             args[3]["__slots__"] = cls.__slots__  # cloudpickle would make a class without them
-            for name in [n for n, v in state[0].items() if isinstance(v, types.MemberDescriptorType)]:
-                del state[0][name]
+            for slot in [n for n, v in state[0].items() if isinstance(v, types.MemberDescriptorType)]:
+                del state[0][slot]
         name: str = cls.__name__
         if namespace().get(name) is cls:  # engines pickle its objects by that name
             self.names.setdefault(name, namespace())
