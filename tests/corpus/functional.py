@@ -318,7 +318,7 @@ import numpy as np
 dv.apply_sync(np.arange(4).sum), dv.apply_sync(np.array([2.0, 1.0]).tolist)
 
 # -- a bound method of a container is the function
-dv.map_sync([10, 20, 30].__getitem__, [2, 0]), dv.apply_sync({"a": 1}.items().__len__ if False else "abc".count, "b")
+dv.map_sync([10, 20, 30].__getitem__, [2, 0]), dv.apply_sync("abcb".count, "b")
 
 # -- functions made by a factory in a comprehension
 def maker(k):

@@ -549,7 +549,7 @@ class Listener:
 
 def use():
     e = Event()
-    e.handlers += [Listener(2).on, Listener(3).on, print and (lambda x: -x)]
+    e.handlers += [Listener(2).on, Listener(3).on, lambda x: -x]
     return e.fire(10)
 
 dv.apply_sync(use)
