@@ -18,9 +18,10 @@ from typing import Any
 from cloudpickle import cloudpickle as _cloudpickle
 
 from ..errors import SerializationError
-from . import borrowing, lending
-from .functions import Pickler, namespace, refuse_mpi
+from . import borrowing, lending, sources
+from .functions import namespace, refuse_mpi
 from .messages import BULK, PLAIN
+from .pickler import Pickler
 
 Buffer = Any  # bytes, bytearray, memoryview: whatever has the buffer protocol
 
@@ -68,7 +69,7 @@ def dumps(obj: Any) -> list[Buffer]:
         raise SerializationError(
             f"{_describe(obj)} cannot be pickled, so nothing was sent: {type(e).__name__}: {e}"
         ) from e
-    frames[0] = in_front(lending.Needs(pickler.names, pickler.modules), file.getvalue())
+    frames[0] = in_front(lending.Needs(pickler.references), file.getvalue())
     return frames
 
 
@@ -86,12 +87,13 @@ def loads(frames: Sequence[Buffer]) -> Any:
     head = frames[0]
     if bytes(head[: len(_PREAMBLE)]) != _PREAMBLE:
         return pickle.loads(head, buffers=frames[1:])
-    table, head = _opened(head)
+    (table, texts), head = _opened(head)
+    sources.install(texts)
     with borrowing.opening(table):
         return pickle.loads(head, buffers=frames[1:])
 
 
-def _opened(head: Buffer) -> tuple[borrowing.Table, memoryview]:
+def _opened(head: Buffer) -> tuple[tuple[borrowing.Table, dict[str, str]], memoryview]:
     view = memoryview(head)
     start = _PREFIX.size
     end = start + _PREFIX.unpack_from(view)[1]
@@ -111,7 +113,8 @@ def loads_without_mpi(frames: Sequence[Buffer]) -> Any:
     head = frames[0]
     table: borrowing.Table = {}
     if bytes(head[: len(_PREAMBLE)]) == _PREAMBLE:
-        table, head = _opened(head)
+        (table, texts), head = _opened(head)
+        sources.install(texts)
     with borrowing.opening({name: blob for name, blob in table.items() if not (blob and _MPI.search(blob))}):
         return _Unpickler(io.BytesIO(head), buffers=frames[1:]).load()
 
