@@ -75,8 +75,8 @@ def _make_unnoticed(make: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     """Make a class without telling base classes of the user: they were told where it was defined."""
     hooks = [
         (base, vars(base)["__init_subclass__"])
-        for first in (args[2] if make is _cloudpickle._make_skeleton_class else ())
-        for base in getattr(first, "__mro__", ())
+        for first in (types.resolve_bases(args[2]) if make is _cloudpickle._make_skeleton_class else ())
+        for base in first.__mro__
         if "__init_subclass__" in vars(base) and not is_installed(sys.modules.get(base.__module__))
     ]
     try:
