@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import tokenize
 import warnings
 from types import TracebackType
 from typing import Any
@@ -16,6 +17,7 @@ from IPython.core.profiledir import ProfileDir
 from traitlets.config import Config
 
 from ..wire.names import INITIAL_NAMES
+from . import displays
 
 # No history is written: engines have no prompt, and many of them share a home directory.
 _CONFIG = Config({"HistoryManager": {"enabled": False, "hist_file": ":memory:"}})
@@ -27,9 +29,10 @@ class _Result(DisplayHook):
     """Keeps the value of a cell's last line, as its formats, instead of printing it."""
 
     formats: dict[str, Any] | None = None
+    muted = False  # whether the cell ends with a semicolon
 
     def quiet(self) -> bool:
-        return False
+        return self.muted
 
     def start_displayhook(self) -> None:
         pass
@@ -45,17 +48,13 @@ class _Result(DisplayHook):
 
 
 class _Displays(DisplayPublisher):
-    """Keeps what is displayed while a cell runs."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.shown: list[dict[str, Any]] = []
-        super().__init__(*args, **kwargs)
+    """Keeps what is displayed while a task runs."""
 
     def publish(self, data: dict[str, Any], metadata: Any = None, **kwargs: Any) -> None:
-        self.shown.append({"data": data, "metadata": metadata or {}})
+        displays.show(data, metadata or {})
 
     def clear_output(self, wait: bool = False) -> None:
-        self.shown.clear()
+        displays.clear()
 
 
 class _Shell(InteractiveShell):
@@ -144,10 +143,10 @@ class Shell:
             )
 
     def execute(self, code: str, silent: bool) -> dict[str, Any]:
-        """Run a cell; returns its result and what it displayed, or raises what it raised."""
+        """Run a cell; returns its result, or raises what it raised."""
         shell = self.shell
-        shell.display_pub.shown.clear()
         shell.displayhook.formats = None
+        shell.displayhook.muted = _ends_with_semicolon(code)
         shell.last_traceback = None
         result = shell.run_cell(code, store_history=not silent, silent=silent)
         error = result.error_before_exec or result.error_in_exec
@@ -161,8 +160,12 @@ class Shell:
         return {
             "execution_count": result.execution_count,
             "result": shell.displayhook.formats,
-            "outputs": list(shell.display_pub.shown),
         }
+
+    @property
+    def own_names(self) -> dict[str, Any]:
+        """What IPython has put into the namespace."""
+        return self.shell.user_ns_hidden
 
     def forget(self) -> None:
         """The namespace was cleared: let go of former results, and put IPython's own names back."""
@@ -175,6 +178,14 @@ class Shell:
         for name in hidden.keys() - shell.user_ns.keys():
             del hidden[name]
         shell.init_user_ns()
+
+
+def _ends_with_semicolon(code: str) -> bool:
+    """Whether the value of the cell is not wanted."""
+    try:
+        return ";" in code and DisplayHook.semicolon_at_end_of_expression(code)
+    except (SyntaxError, tokenize.TokenError):  # a cell of another language, or an incomplete one
+        return False
 
 
 def _depth(trace: TracebackType | None) -> int:
