@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from . import error as error
     from . import errors as errors
     from .client import AsyncMapResult, AsyncResult, Client, DirectView, Reference, interactive, require
-    from .client.remotefunction import parallel, remote
+    from .client.asyncresult import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
+    from .client.remotefunction import ParallelFunction, RemoteFunction, parallel, remote
     from .cluster import Cluster
     from .errors import (
         CompositeError,
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(["AsyncMapResult", "AsyncResult", "Client", "DirectView"], "client"),
     **dict.fromkeys(["Reference", "interactive", "require"], "dependency"),
-    **dict.fromkeys(["parallel", "remote"], "client.remotefunction"),
+    **dict.fromkeys(["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"], "client.asyncresult"),
+    **dict.fromkeys(["ParallelFunction", "RemoteFunction", "parallel", "remote"], "client.remotefunction"),
     "Cluster": "cluster",
     **dict.fromkeys(["CompositeError", "MPIDirectError", "RemoteError", "TimeoutError"], "errors"),
     **dict.fromkeys(["EngineError", "NoEnginesRegistered", "TaskAborted", "UnmetDependency"], "errors"),

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from .. import partition
 from ..wire.names import INITIAL_NAMES
+from . import _waiting
 from ._chosen import is_one
-from .asyncresult import AsyncMapResult, AsyncResult
+from .asyncmapresult import AsyncMapResult
+from .asyncresult import AsyncResult
 
 if TYPE_CHECKING:
     from .client import Client
+
+PATIENCE = 0.5  # seconds that a completion may take
 
 
 class Namespaces:
@@ -20,6 +24,7 @@ class Namespaces:
     client: Client
     targets: Any
     block: bool
+    history: list[str]
 
     if TYPE_CHECKING:
 
@@ -107,9 +112,7 @@ class Namespaces:
         >>> dview.keys()
         ['a']
         """
-        found = self._each("names", "keys", None)
-        everywhere = set(found[0]).intersection(*found[1:])
-        return [name for name in found[0] if name in everywhere]
+        return _common(self._each("names", "keys", None))
 
     def values(self) -> list[Any]:
         """The values of the names in `keys`, each as ``view[name]`` gives it."""
@@ -139,11 +142,24 @@ class Namespaces:
 
     def _ipython_key_completions_(self) -> list[str]:
         """What IPython completes in ``view["…``."""
-        return self.keys()
+        asked = self._ask("names", "keys", None)
+        if asked.wait(PATIENCE):
+            return _common(asked.get()) if asked.successful() else []
+        asked.abort()  # engines are busy, and who types must not wait for them
+        return []
 
     def _each(self, op: str, method: str, shared: Any) -> list[Any]:
         """What each engine answers, also of a view of a single one."""
-        return self._call(op, method, shared, block=True, single=False).get()
+        asked = self._ask(op, method, shared)
+        _waiting.wait(asked)
+        return asked.get()
+
+    def _ask(self, op: str, method: str, shared: Any) -> AsyncResult:
+        """A question that leaves no trace in the history, so that the latest result stays that."""
+        asked = self._call(op, method, shared, block=False, single=False)
+        for history in (self.history, self.client.history):
+            history.remove(asked._calls[0].id)
+        return asked
 
     # -- scatter and gather -----------------------------------------------------------------------------
 
@@ -206,6 +222,12 @@ class Namespaces:
         return self._result(
             self._call("clear", "clear", list(INITIAL_NAMES), targets=targets, block=block), block
         )
+
+
+def _common(found: list[list[str]]) -> list[str]:
+    """The names that all engines have, in the order of the first one."""
+    everywhere = set(found[0]).intersection(*found[1:])
+    return [name for name in found[0] if name in everywhere]
 
 
 def _check_name(name: Any, dotted: bool = False) -> None:

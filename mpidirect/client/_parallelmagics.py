@@ -12,6 +12,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
+from ..errors import ClusterNotFound
 from ._output import ExecuteReply
 from ._waiting import wait_and_tell
 from .asyncresult import AsyncResult
@@ -110,7 +111,10 @@ class ParallelMagics(Magics):
         if self._view is None:
             from .client import Client  # not before: it imports this
 
-            self._view = Client().direct_view(block=True)
+            try:
+                self._view = Client().direct_view(block=True)
+            except ClusterNotFound as e:
+                raise UsageError(str(e)) from None
         return self._view
 
     @property

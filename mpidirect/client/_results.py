@@ -95,7 +95,7 @@ class Results:
         return self.get_result(jobs, block=False).wait_interactive(interval, timeout, widget)
 
     def get_result(
-        self, indices_or_msg_ids: Any = None, block: bool | None = None, owner: bool = False
+        self, indices_or_msg_ids: Any = None, block: bool | None = None, owner: bool = True
     ) -> AsyncResult:
         """Results again: one `AsyncResult` for all that is asked for.
 

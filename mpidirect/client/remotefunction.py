@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import partition
 from ..wire import calls
 from ._function import check, name_of
-from .asyncresult import AsyncMapResult
+from .asyncmapresult import AsyncMapResult
 
 if TYPE_CHECKING:
     from .view import DirectView

@@ -16,7 +16,8 @@ from ._chosen import is_one
 from ._function import check, name_of
 from ._namespaces import Namespaces
 from ._output import ExecuteReply, at_prompt
-from .asyncresult import AsyncMapResult, AsyncResult
+from .asyncmapresult import AsyncMapResult
+from .asyncresult import AsyncResult
 from .collectives import Collectives
 
 if TYPE_CHECKING:
@@ -423,7 +424,7 @@ class DirectView(Namespaces, Collectives):
         return self.client.wait(jobs, timeout)
 
     def get_result(
-        self, indices_or_msg_ids: Any = None, block: bool | None = None, owner: bool = False
+        self, indices_or_msg_ids: Any = None, block: bool | None = None, owner: bool = True
     ) -> AsyncResult:
         """A result of this view again, by id or index to `history`; by default the latest.
 

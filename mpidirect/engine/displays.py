@@ -89,11 +89,16 @@ class _BeforeIPython(MetaPathFinder, Loader):
         module = sys.modules.get(fullname)
         if module is None:  # it is not installed
             return None
-        self._spec = module.__spec__
-        return ModuleSpec(fullname, self)
+        real = self._spec = module.__spec__
+        assert real is not None
+        detour = ModuleSpec(fullname, self, origin=real.origin)
+        detour.submodule_search_locations = real.submodule_search_locations
+        # Python takes the spec of a module that is there already, and would load it again by its own one.
+        module.__spec__ = detour
+        return detour
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return sys.modules[spec.name]
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self._spec  # not that of this detour
+        module.__spec__ = self._spec
