@@ -7,7 +7,7 @@ import time
 import pytest
 from conftest import occupied
 
-from mpidirect import CompositeError
+from mpidirect import Client, CompositeError
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -79,6 +79,8 @@ def test_names_with_dots_are_attributes(dview):
     assert (dview["a.b.c"], dview["a.d"]) == ([3] * 4, [4] * 4)
     assert ("a.b.c" in dview, "a.b.x" in dview) == (True, False)
     assert dview.keys() == ["types", "a"]
+    dview.scatter("a.part", range(8), block=True)
+    assert dview.gather("a.part", block=True) == list(range(8))
     del dview["a.b.c"]
     assert "a.b.c" not in dview
     with pytest.raises(CompositeError, match="no attribute"):
@@ -128,6 +130,13 @@ def test_a_tab_does_not_wait_for_busy_engines(dview, tmp_path):
     assert time.monotonic() - start < 5
     (tmp_path / "go on").touch()
     running.get(10)
+
+
+def test_a_tab_on_what_is_gone_offers_nothing(cluster):
+    with Client(str(cluster.connection_file)) as rc:
+        view, nobody = rc[:], rc[0:0]
+        assert nobody._ipython_key_completions_() == []
+    assert view._ipython_key_completions_() == []
 
 
 def test_tab_shows_what_is_for_users(rc, dview):

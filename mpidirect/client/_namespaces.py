@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .. import partition
+from ..errors import MPIDirectError
 from ..wire.names import INITIAL_NAMES
 from . import _waiting
 from ._chosen import is_one
@@ -142,10 +143,13 @@ class Namespaces:
 
     def _ipython_key_completions_(self) -> list[str]:
         """What IPython completes in ``view["…``."""
-        asked = self._ask("names", "keys", None)
-        if asked.wait(PATIENCE):
-            return _common(asked.get()) if asked.successful() else []
-        asked.abort()  # engines are busy, and who types must not wait for them
+        try:
+            asked = self._ask("names", "keys", None)
+            if asked.wait(PATIENCE):
+                return _common(asked.get())
+            asked.abort()  # engines are busy, and who types must not wait for them
+        except MPIDirectError:  # it is told by what is typed next
+            pass
         return []
 
     def _each(self, op: str, method: str, shared: Any) -> list[Any]:
@@ -190,7 +194,7 @@ class Namespaces:
         -------
         ``[None, …]``, or an `AsyncResult`.
         """
-        _check_name(key)
+        _check_name(key, dotted=True)
 
         def own(n: int) -> list[Any]:
             parts = partition.split(seq, n, dist)
@@ -203,7 +207,7 @@ class Namespaces:
 
     def gather(self, key: str, dist: str = "b", targets: Any = None, block: bool | None = None) -> Any:
         """The parts of `key` on the engines, put together to one sequence."""
-        _check_name(key)
+        _check_name(key, dotted=True)
         result = self._call(
             "pull",
             "gather",

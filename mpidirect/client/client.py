@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import platform
 import time
 import warnings
@@ -256,7 +257,7 @@ class Client(Results, Control):
         EngineError
             When so many have died that it can't come true.
         """
-        wanted = self.size if n is None else n
+        wanted = self.size if n is None else operator.index(n)
         if not block:
             return in_thread(self._until, wanted, timeout, False)
         self._until(wanted, timeout, at_prompt() if interactive is None else interactive)
