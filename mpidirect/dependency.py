@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from .errors import UnmetDependency
-from .wire.pickles import evaluate, namespace
+from .wire.functions import INTERACTIVE, namespace
+from .wire.pickles import evaluate
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -56,7 +57,7 @@ def interactive(f: _F) -> _F:
     if isinstance(f, types.FunctionType):
         # a name that no module has, so that it can't be found by reference
         f.__module__ = "__main__"
-        f.__qualname__ = f"<interactive>.{f.__qualname__}"
+        f.__qualname__ = INTERACTIVE + f.__qualname__
     return f
 
 

@@ -38,6 +38,19 @@ def test_names_of_ipython_are_left_out_but_not_those_that_the_user_sets_anew(dvi
     assert dview.keys() == ["exit"]
 
 
+def test_names_that_came_from_the_prompt_with_code_are_not_the_engines(dview, main):
+    exec("import math\ndef helper(x): return math.floor(x)\ndef f(): return helper(1.5)", main.__dict__)
+    assert dview.apply_sync(main.f) == [1] * 4
+    dview.execute("1", block=True)
+    assert dview.keys() == []
+    assert ("helper" in dview, "math.pi" in dview) == (False, False)
+    with pytest.raises(CompositeError, match="NameError"):
+        del dview["helper"]
+    dview.execute("import math", block=True)
+    assert dview.keys() == ["math"]
+    assert "math.pi" in dview
+
+
 def test_names_are_those_that_all_engines_have(rc):
     rc[:]["a"] = 1
     rc[2]["b"] = 2

@@ -6,6 +6,7 @@ import os
 import traceback
 from pathlib import Path
 
+from ..wire import borrowing
 from ..wire.messages import Failure
 
 LONGEST = 20_000  # characters of an exception's text
@@ -19,6 +20,10 @@ def describe(error: BaseException, method: str) -> Failure:
         evalue = str(error)[:LONGEST]
     except BaseException:
         evalue = f"<the text of this {ename} can't be had: its __str__ failed>"
+    if isinstance(error, NameError) and borrowing.borrower is not None:
+        reason = borrowing.borrower.missing.get(error.name or "")
+        if reason:
+            evalue += f" (the prompt has it, but it cannot be made on this engine: {reason})"
     text = getattr(error, "_mpidirect_traceback", None)
     if not isinstance(text, str):
         text = _format(error, ename, evalue)

@@ -16,6 +16,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.profiledir import ProfileDir
 from traitlets.config import Config
 
+from ..wire import borrowing
 from ..wire.names import INITIAL_NAMES
 from . import displays
 
@@ -141,6 +142,7 @@ class Shell:
                 user_ns=namespace,
                 colors=_no_color(),
             )
+        self.own_names = dict(self.shell.user_ns_hidden)  # what IPython has put into the namespace
 
     def execute(self, code: str, silent: bool) -> dict[str, Any]:
         """Run a cell; returns its result, or raises what it raised."""
@@ -148,6 +150,8 @@ class Shell:
         shell.displayhook.formats = None
         shell.displayhook.muted = _ends_with_semicolon(code)
         shell.last_traceback = None
+        if borrowing.borrower is not None:
+            shell.user_ns_hidden.update(borrowing.borrower.values())
         result = shell.run_cell(code, store_history=not silent, silent=silent)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
@@ -162,11 +166,6 @@ class Shell:
             "result": shell.displayhook.formats,
         }
 
-    @property
-    def own_names(self) -> dict[str, Any]:
-        """What IPython has put into the namespace."""
-        return self.shell.user_ns_hidden
-
     def forget(self) -> None:
         """The namespace was cleared: let go of former results, and put IPython's own names back."""
         shell = self.shell
@@ -178,6 +177,7 @@ class Shell:
         for name in hidden.keys() - shell.user_ns.keys():
             del hidden[name]
         shell.init_user_ns()
+        self.own_names = {name: hidden[name] for name in self.own_names if name in hidden}  # made anew
 
 
 def _ends_with_semicolon(code: str) -> bool:

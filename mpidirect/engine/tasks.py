@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..wire import borrowing
 from ..wire.names import INITIAL_NAMES
 from . import displays
 from .shared import map_shared
@@ -41,6 +42,19 @@ def push(namespace: Namespace, shared: Any, own: Any) -> None:
             setattr(lookup(namespace, owner), attribute, value)
         else:
             namespace[name] = value
+            _owns([name])
+
+
+def _owns(names: Iterable[str]) -> None:
+    """These names are the engine's own from now on, and not those of a prompt."""
+    if borrowing.borrower is not None:
+        borrowing.borrower.own(names)
+
+
+def _owns_imports(source: str) -> None:
+    """The same of what a program has imported."""
+    if borrowing.borrower is not None:
+        borrowing.borrower.own_imports(source)
 
 
 def pull(namespace: Namespace, shared: Any, own: Any) -> Any:
@@ -70,9 +84,9 @@ def delete(namespace: Namespace, shared: Any, own: Any) -> None:
 
 
 def has(namespace: Namespace, shared: Any, own: Any) -> bool:
-    """Whether there is a name, or an attribute like ``a.b``."""
+    """Whether the engine itself has a name, or an attribute like ``a.b``."""
     name, *attributes = shared.split(".")
-    value = namespace.get(name, _MISSING)
+    value = _MISSING if _is_borrowed(name) else namespace.get(name, _MISSING)
     for attribute in attributes:
         value = getattr(value, attribute, _MISSING)
     return value is not _MISSING
@@ -84,20 +98,28 @@ def names(namespace: Namespace, shared: Any, own: Any) -> list[str]:
 
 
 def _is_users(name: str, value: Any) -> bool:
-    """Whether it is no name that an engine begins with, none of IPython's, and not private."""
-    if name.startswith("_") or name in INITIAL_NAMES:
+    """Whether it is not private, and none that an engine begins with, of IPython's or of a prompt's."""
+    if name.startswith("_") or name in INITIAL_NAMES or _is_borrowed(name):
         return False
     return _the_shell in (None, _MISSING) or _the_shell.own_names.get(name, _MISSING) is not value
+
+
+def _is_borrowed(name: str) -> bool:
+    """Whether a name came from a prompt with the code that uses it."""
+    return borrowing.borrower is not None and name in borrowing.borrower
 
 
 def execute(namespace: Namespace, shared: Any, own: Any) -> Any:
     """Run source code: by IPython where it is installed, else as plain Python."""
     code, silent = shared
     ipython = shell(namespace)
-    if ipython is not None:
-        return ipython.execute(code, silent)
-    exec(compile(code, "<string>", "exec"), namespace)
-    return None
+    try:
+        if ipython is not None:
+            return ipython.execute(code, silent)
+        exec(compile(code, "<string>", "exec"), namespace)
+        return None
+    finally:
+        _owns_imports(code)
 
 
 def run_file(namespace: Namespace, shared: Any, own: Any) -> None:
@@ -109,6 +131,8 @@ def run_file(namespace: Namespace, shared: Any, own: Any) -> None:
         except SystemExit as e:
             if e.code not in (None, 0):  # else it is how a program says that all went well
                 raise
+        finally:
+            _owns_imports(source)
 
 
 @contextmanager
@@ -187,4 +211,5 @@ def new_namespace(**names: Any) -> Namespace:
     sys.modules["__main__"] = module
     namespace = module.__dict__
     namespace.update(names)
+    borrowing.begin(namespace)
     return namespace
