@@ -189,8 +189,10 @@ def engine_label(info: dict[str, Any]) -> str:
     return f"[{info.get('engine_id', '?')}:{info.get('method', 'apply')}]: "
 
 
-class CompositeError(MPIDirectError):
+class CompositeError(RemoteError):
     """The exceptions of one call on several engines.
+
+    As a `RemoteError`, it has the message as its ``evalue``, and is of no engine in particular.
 
     Parameters
     ----------
@@ -211,9 +213,12 @@ class CompositeError(MPIDirectError):
     tb_limit = 4  # engines whose errors are shown one by one
 
     def __init__(self, message: str, elist: Sequence[Any] = ()) -> None:
-        super().__init__(message, list(elist))
+        super().__init__("CompositeError", message)
         self.msg = message
         self.elist = [EngineFailure(*entry) for entry in elist]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.msg, self.elist)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.elist)})"

@@ -30,7 +30,7 @@ class Call:
     known : dict of int to EngineInfo
         The engines as they were known then.
     convert : callable, optional
-        Makes of an engine's id and what it returned what the user gets.
+        Makes of an engine's reply and what it returned what the user gets.
     gathers : bool
         Read the bulk of all engines into one piece of memory, when all have answered.
     release : callable
@@ -43,7 +43,7 @@ class Call:
         method: str,
         targets: list[int],
         known: dict[int, messages.EngineInfo],
-        convert: Callable[[int, Any], Any] | None = None,
+        convert: Callable[[messages.Reply, Any], Any] | None = None,
         gathers: bool = False,
         release: Callable[[str, int], None] | None = None,
     ) -> None:
@@ -220,7 +220,7 @@ class Call:
             return remote_error(EngineFailure(failure.ename, evalue, failure.traceback, info))
         try:
             value = pickles.loads_without_mpi(frames)
-            return value if self._convert is None else self._convert(engine, value)
+            return value if self._convert is None else self._convert(reply, value)
         except Exception as e:
             text = f"the result of engine {engine} can't be unpickled here: {type(e).__name__}: {e}"
             text += f" ({self.mismatch})" if self.mismatch else ""

@@ -12,6 +12,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
+from ..errors import ClusterNotFound
 from ._output import ExecuteReply
 from ._waiting import wait_and_tell
 from .asyncresult import AsyncResult
@@ -25,7 +26,15 @@ GRACE = 3.0  # seconds that engines have to end after a Ctrl-C
 MOST_SHOWN = 10  # engines, in what is said about an execution
 
 
-def register(shell: Any, view: DirectView, suffix: str) -> None:
+def is_free(shell: Any) -> bool:
+    """Whether ``%px`` is nobody's, or that of a client whose cluster or connection is gone."""
+    ours = shell.__dict__.get("_mpidirect_magics", {}).get("")
+    if ours is None:
+        return "px" not in shell.magics_manager.magics["line"]
+    return ours.is_over
+
+
+def register(shell: Any, view: DirectView | None, suffix: str) -> None:
     """Give `shell` the magics of `view`; those of the same suffix before them end."""
     known = shell.__dict__.setdefault("_mpidirect_magics", {})
     if suffix in known:
@@ -72,16 +81,17 @@ class ParallelMagics(Magics):
     ----------
     shell : InteractiveShell
         Where it is typed.
-    view : DirectView
-        Where it runs; its ``block`` says whether to wait.
+    view : DirectView, optional
+        Where it runs; its ``block`` says whether to wait. Without one, all engines of the cluster that
+        `Client` finds.
     suffix : str
         The end of the magics' names.
     """
 
     registered = True  # what IPython asks of a class whose magics are named per instance
 
-    def __init__(self, shell: Any, view: DirectView, suffix: str = "") -> None:
-        self.view = view
+    def __init__(self, shell: Any, view: DirectView | None, suffix: str = "") -> None:
+        self._view = view
         self.suffix = suffix
         self.verbose = True
         self.latest: AsyncResult | None = None  # of what the magics ran
@@ -94,6 +104,26 @@ class ParallelMagics(Magics):
         }
         self.magics = {"line": lines, "cell": {"px" + suffix: self.cell_px}}
         super().__init__(shell=shell)
+
+    @property
+    def view(self) -> DirectView:
+        """Where it runs."""
+        if self._view is None:
+            from .client import Client  # not before: it imports this
+
+            try:
+                self._view = Client().direct_view(block=True)
+            except ClusterNotFound as e:
+                raise UsageError(str(e)) from None
+        return self._view
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no view, or nothing can be run on it any more."""
+        if self._view is None:
+            return True
+        connection = self._view.client._connection
+        return connection.closed or connection.error is not None
 
     # -- the magics ---------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import partition
 from ..wire import calls
-from .asyncresult import AsyncMapResult
+from ._function import check, name_of
+from .asyncmapresult import AsyncMapResult
 
 if TYPE_CHECKING:
     from .view import DirectView
@@ -73,8 +74,9 @@ class RemoteFunction:
     """
 
     def __init__(self, view: DirectView, f: Function, block: bool | None = None, **flags: Any) -> None:
+        check(f)
         functools.update_wrapper(self, f)
-        self.__name__ = _name(f)
+        self.__name__ = name_of(f)
         self.view = view
         self.func = f
         self.block = block
@@ -184,9 +186,3 @@ class ParallelFunction(RemoteFunction):
             ordered=self.ordered,
             return_exceptions=self.return_exceptions,
         )
-
-
-def _name(f: Function) -> str:
-    """What to call `f`, which may be no function: a partial, or an instance."""
-    inner = getattr(f, "func", f)
-    return getattr(inner, "__name__", type(f).__name__)

@@ -169,7 +169,8 @@ class Reply(Message):
     """How a task ended on one engine; ``frames`` are the sizes of its result's frames.
 
     The bulk ones follow as `Chunk`, or wait at ``addresses`` in the memory of process ``pid``, where the
-    first address is that of a word that is zero as long as they are unchanged.
+    first address is that of a word that is zero as long as they are unchanged.  ``outputs`` is the pickle of
+    what the task displayed.
     """
 
     id: str
@@ -183,6 +184,7 @@ class Reply(Message):
     failure: Failure | None = None
     addresses: list[int] = []
     pid: int = 0
+    outputs: bytes = b""
 
 
 class Results(Numbered, tag="results"):
@@ -375,6 +377,7 @@ class Done(Message, tag="done"):
     """How a task ended; ``frames`` are the sizes of the result's frames.
 
     ``left`` says why the communicator of all engines can't be used any more; it is empty if it can.
+    ``outputs`` is the pickle of what the task displayed.
     """
 
     id: str
@@ -387,6 +390,7 @@ class Done(Message, tag="done"):
     failure: Failure | None = None
     addresses: list[int] = []
     left: str = ""
+    outputs: bytes = b""
 
 
 class Aborted(Message, tag="aborted"):
