@@ -13,7 +13,9 @@ import numpy as np
 from ..errors import EngineFailure, RemoteError, remote_error
 from ..wire import messages, pickles
 from ._bulk import Bulk, Remote, changed, materialised, read_together, rooms
+from ._hints import hint_for
 from ._receiver import Answer
+from ._sources import completed
 
 
 class Call:
@@ -212,19 +214,25 @@ class Call:
 
     def _open(self, engine: int) -> Any:
         reply = self.replies[engine]
-        frames = self._frames.pop(engine)
         failure = reply.failure
         if failure is not None:
+            self._frames.pop(engine, None)
             info = self.info(engine, failure.method)
+            if hint := hint_for(failure.ename, failure.evalue):
+                info["hint"] = hint
             evalue = f"{failure.evalue} ({self.mismatch})" if self.mismatch else failure.evalue
-            return remote_error(EngineFailure(failure.ename, evalue, failure.traceback, info))
+            return remote_error(EngineFailure(failure.ename, evalue, completed(failure.traceback), info))
         try:
-            value = pickles.loads_without_mpi(frames)
-            return value if self._convert is None else self._convert(engine, value)
-        except Exception as e:
-            text = f"the result of engine {engine} can't be unpickled here: {type(e).__name__}: {e}"
+            value = pickles.loads_without_mpi(self._frames[engine])
+            value = value if self._convert is None else self._convert(engine, value)
+        except KeyboardInterrupt:  # a Ctrl-C: the result is still there
+            raise
+        except BaseException as e:  # whatever a class says when its object is made again
+            text = f"the result of engine {engine} can't be unpickled here: {_said(e)}"
             text += f" ({self.mismatch})" if self.mismatch else ""
-            return RemoteError("SerializationError", text, "", self.info(engine, "apply"))
+            value = RemoteError("SerializationError", text, "", self.info(engine, "apply"))
+        self._frames.pop(engine, None)
+        return value
 
     def info(self, engine: int, method: str) -> dict[str, Any]:
         """What errors tell of an engine."""
@@ -233,3 +241,10 @@ class Call:
         if known is not None:
             info.update(host=known.host, pid=known.pid)
         return info
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__

@@ -189,7 +189,7 @@ class ParallelMagics(Magics):
             self.shell.user_ns[options.name] = result
             return None
         self._wait(result)
-        value = self._shown(result.get)
+        value = result.get()
         replies = value if isinstance(value, list) else [value]
         if replies and all(isinstance(reply, ExecuteReply) for reply in replies):
             result.display_outputs(options.groupby)
@@ -232,7 +232,7 @@ class ParallelMagics(Magics):
         """Wait, show the outputs, and raise what the engines raised."""
         self._wait(result)
         result.display_outputs(groupby)
-        self._shown(result.get)
+        result.get()
 
     def _wait(self, result: AsyncResult) -> None:
         """Wait; a Ctrl-C interrupts the engines too, whose KeyboardInterrupt is then the result."""
@@ -243,16 +243,6 @@ class ParallelMagics(Magics):
             result.interrupt()
             if not result.wait(GRACE):
                 raise
-
-    @staticmethod
-    def _shown(get: Callable[[], Any]) -> Any:
-        """Call `get`; what it raises is shown with the engines' tracebacks instead of ours."""
-        try:
-            return get()
-        except Exception as e:
-            if hasattr(e, "render_traceback"):
-                e._render_traceback_ = e.render_traceback  # type: ignore[attr-defined]  # what IPython calls
-            raise
 
     def _where(self) -> str:
         engines = self.view.client._targets(self.view.targets)

@@ -30,13 +30,13 @@ def wait(result: AsyncResult) -> None:
         try:
             result.interrupt()
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
+            raise errors.Interrupted(
                 f"left running: {running}; rc.get_result({result._calls[0].id!r}) has what comes of it, "
                 "rc.interrupt() ends it"
             ) from None
         except errors.TimeoutError as e:
-            raise KeyboardInterrupt(str(e)) from None
-        raise KeyboardInterrupt(outcome(result)) from None
+            raise errors.Interrupted(str(e)) from None
+        raise errors.Interrupted(outcome(result)) from None
 
 
 def wait_and_tell(result: AsyncResult) -> None:

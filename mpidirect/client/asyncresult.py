@@ -10,9 +10,10 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from .. import partition
-from ..errors import CompositeError, MPIDirectError, RemoteError, TimeoutError
+from ..errors import CompositeError, Interrupted, MPIDirectError, RemoteError, TimeoutError
 from . import _waiting
 from ._call import Call
+from ._frames import quiet
 from ._metadata import METADATA, Known
 from ._output import display_outputs
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .client import Client
 
 
+@quiet
 class AsyncResult(Known, Future):
     """The result of a call on engines, now or later.
 
@@ -155,7 +157,7 @@ class AsyncResult(Known, Future):
         try:
             ready = self.wait(timeout)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{_waiting.state(self)}; its interrupt() ends it") from None
+            raise Interrupted(f"{_waiting.state(self)}; its interrupt() ends it") from None
         if not ready:
             raise TimeoutError("Result not ready.")
         keep = self._return_exceptions if return_exceptions is None else return_exceptions

@@ -20,6 +20,7 @@ from ._chosen import is_one
 from ._connection import PATIENCE, Connection
 from ._control import Control
 from ._deadline import Deadline
+from ._frames import quiet, quietly
 from ._receiver import Answer
 from ._results import KEPT_RESULTS, Results, limit
 from ._tunnel import Tunnel, fetch
@@ -30,6 +31,7 @@ KEPT_BYTES = 16 * 1024 * 1024
 _INT = {int}
 
 
+@quiet
 class Client(Results, Control):
     """A connection to a cluster of engines.
 
@@ -66,6 +68,7 @@ class Client(Results, Control):
     (<DirectView [0, 2]>, <DirectView 1>)
     """
 
+    @quietly
     def __init__(
         self,
         connection_info: str | Path | dict[str, Any] | ConnectionInfo | None = None,

@@ -11,6 +11,7 @@ from .. import partition
 from ..wire import calls, pickles
 from . import _waiting
 from ._chosen import is_one
+from ._frames import quiet
 from ._namespaces import Namespaces
 from ._output import ExecuteReply
 from .asyncresult import AsyncMapResult, AsyncResult
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FLAGS = ("block", "track", "label", "targets")
 
 
+@quiet
 class DirectView(Namespaces, Collectives):
     """Some engines of a cluster: call functions on them, and use their namespaces as a dict.
 
