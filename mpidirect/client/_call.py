@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import EngineFailure, RemoteError, remote_error
 from ..wire import messages, pickles
+from . import _unseen
 from ._bulk import Bulk, Remote, changed, materialised, read_together, rooms
 from ._hints import hint_for
 from ._receiver import Answer
@@ -63,7 +64,11 @@ class Call:
         self.buffers: Any = None  # what must stay as it is until the cluster has read it
         self.mismatch = ""  # what differs between here and the engines, and may be why it failed
         self.together = False  # whether its engines wait for each other
-        self._expected = frozenset(targets)  # of a list, the search takes time with thousands of engines
+        self.cell = _unseen.cell()  # in which it was made
+        self.holders = 0  # AsyncResults of it
+        self.seen = False  # whether anybody has looked at what has become of it
+        self.news: _unseen.News | None = None  # that it has failed, while this is not so
+        self.expected = frozenset(targets)  # of a list, the search takes time with thousands of engines
         self._gathers = gathers
         self._moving: dict[int, Answer] = {}
         self._waiting: list[Answer] = []
@@ -82,7 +87,7 @@ class Call:
 
     def replied(self, answers: list[Answer]) -> None:
         """Engines have answered: often many together, so this is short."""
-        expected, replies, small = self._expected, self.replies, []
+        expected, replies, small = self.expected, self.replies, []
         for answer in answers:
             reply = answer[0]
             if reply.engine in replies or (expected and reply.engine not in expected):
@@ -181,7 +186,7 @@ class Call:
     def expect(self, targets: list[int]) -> None:
         """The engines that answer, where they were not known: some may have answered already."""
         self.targets = sorted({*targets, *self.replies})
-        self._expected = frozenset(self.targets)
+        self.expected = frozenset(self.targets)
         self.ready = len(self.replies) == len(self.targets)
         if self.ready:
             self._followers.clear()
@@ -198,11 +203,15 @@ class Call:
 
     def value(self, engine: int) -> Any:
         """What the engine returned, or the `RemoteError` that it ended with."""
+        if self.failed:
+            _unseen.looked_at(self)
         with self._lock:
             return self._value(engine)
 
     def values(self, engines: list[int]) -> list[Any]:
         """The same of several."""
+        if self.failed:
+            _unseen.looked_at(self)
         with self._lock:
             return [self._value(engine) for engine in engines]
 
@@ -233,6 +242,12 @@ class Call:
             value = RemoteError("SerializationError", text, "", self.info(engine, "apply"))
         self._frames.pop(engine, None)
         return value
+
+    @property
+    def title(self) -> str:
+        """What to call it: the cell that made it, or the method."""
+        source = _unseen.source(self.cell)
+        return f"In [{self.cell}] {source}" if source else repr(self.method)
 
     def info(self, engine: int, method: str) -> dict[str, Any]:
         """What errors tell of an engine."""

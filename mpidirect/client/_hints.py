@@ -8,8 +8,8 @@ import sys
 import sysconfig
 import types
 from pathlib import Path
-from typing import Any
 
+from ..wire import lending
 from ..wire.names import INITIAL_NAMES
 
 _NAME = re.compile(r"name '(\w+)' is not defined|[Uu]ntyped global name '(\w+)'")
@@ -44,16 +44,15 @@ def _of_name(name: str) -> str:
         return (
             f"{name!r} is a module at the prompt, no name on the engines: dv.execute({line!r}) makes it one."
         )
-    if _is_code(value):
-        return f"{name!r} is defined at the prompt and not on the engines: dv[{name!r}] = {name} sends it."
-    return (
-        f"{name!r} is defined at the prompt and not on the engines, and data is not sent along with "
-        f"functions: dv[{name!r}] = {name} sends it."
-    )
-
-
-def _is_code(value: Any) -> bool:
-    return isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)) or callable(value)
+    defined = f"{name!r} is defined at the prompt and not on the engines"
+    reason = lending.why_not(name)
+    if reason.startswith("it cannot"):
+        return f"{defined}: {reason}"
+    if not lending.is_code(value):
+        defined += ", and data is not sent along with functions"
+    elif reason:
+        defined += f", and is not sent along with functions, as {reason}"
+    return f"{defined}: dv[{name!r}] = {name} sends it."
 
 
 def _of_module(name: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import partition
 from ..wire.names import INITIAL_NAMES
+from . import _waiting
 from .asyncresult import AsyncMapResult, AsyncResult
 
 if TYPE_CHECKING:
@@ -59,7 +60,10 @@ class Namespaces:
             from .sharing import push_shared
 
             return self._result(push_shared(self, ns, targets, block), block)
-        return self._result(self._call("push", "push", ns, targets=targets, block=block, track=track), block)
+        result = self._call("push", "push", ns, targets=targets, block=block, track=track)
+        if block is None and not self.block:
+            return _waiting.at_once(result)
+        return self._result(result, block)
 
     def update(self, ns: dict[str, Any]) -> Any:
         """`push`, spelled as a dict's method."""

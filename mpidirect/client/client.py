@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from .. import errors
 from ..wire import connection_file, memory, messages
 from ..wire.connection_file import ConnectionInfo
-from . import _waiting
+from . import _unseen, _waiting
 from ._call import Call
 from ._chosen import is_one
 from ._connection import PATIENCE, Connection
@@ -101,6 +101,7 @@ class Client(Results, Control):
         self.size = welcome.size
         self._deadline = Deadline(info)
         self._numbers = itertools.count(1)
+        _unseen.begin(self)
         if not self._engines:
             self.engines_changed(welcome.engines, {})
 
@@ -308,6 +309,8 @@ class Client(Results, Control):
     def _ended(self, call: Call) -> None:
         if call.ready and self._calls.pop(call.id, None) is not None:
             self._keep(call)
+            if call.failed:
+                _unseen.ended(call)
 
     def _keep(self, call: Call) -> None:
         recent = self._recent
@@ -358,6 +361,7 @@ class Client(Results, Control):
         self._engines = {}
         for call in list(self._calls.values()):
             call.abandon(type(error).__name__, str(error))
+            _unseen.ended(call)
         self._calls.clear()
 
     # -- the end -----------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from ..wire import messages, pickles
 from ..wire.connections import Dialed
 from ..wire.frames import Socket
 from ..world import World
-from . import data, interrupts, output, recovery
+from . import data, interrupts, output, recovery, terminal
 from .communicators import here
 from .failures import describe
 from .held import Held
@@ -85,6 +85,7 @@ class Engine:
         here.interrupted = self._take_interrupt
         here.running = lambda: bool(self._task)
         self._out, self._err = output.collect()
+        terminal.refuse()
 
     # -- the loop ---------------------------------------------------------------------------------
 

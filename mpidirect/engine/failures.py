@@ -73,4 +73,4 @@ def _users_part(stack: traceback.StackSummary) -> traceback.StackSummary:
     frames = [frame for frame in stack if not _is_ours(frame.filename)]
     while frames and frames[0].filename.endswith(_SHELL):
         del frames[0]
-    return traceback.StackSummary.from_list(frames or list(stack))
+    return traceback.StackSummary.from_list(frames)

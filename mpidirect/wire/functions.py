@@ -20,6 +20,7 @@ import threading
 import types
 import typing
 import weakref
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,6 +29,7 @@ from cloudpickle import cloudpickle as _cloudpickle
 
 from ..errors import SerializationError
 from ..lazy import np
+from .unpicklable import reduce_file
 
 BULK_ARRAY = 64 * 1024  # bytes from which an array's buffer is a frame of its own
 
@@ -66,6 +68,8 @@ class Pickler(cloudpickle.Pickler):
     modules : dict
         The names of the modules that the pickle refers to; the values are None.
     """
+
+    dispatch_table = ChainMap({io.TextIOWrapper: reduce_file}, cloudpickle.Pickler.dispatch_table)
 
     def __init__(self, file: io.BytesIO, buffer_callback: Callable[[Any], Any] | None = None) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
