@@ -38,13 +38,14 @@ def shown(error: BaseException, remote: Sequence[str] = ()) -> list[str]:
     ip = shell()
     entries = _entries(error.__traceback__)
     ours = next((k for k, entry in enumerate(entries) if is_ours(entry)), len(entries))
-    if ours > 1 and _is_ipythons(entries[ours - 1]) and remote:
-        return [*remote, ""]
+    if ours > 1 and _is_ipythons(entries[ours - 1]):
+        return [*(remote or [f"{type(error).__name__}: {error}"]), ""]
     users: TracebackType | None = None
     for entry in reversed([entry for entry in entries if not is_ours(entry)]):
         users = TracebackType(users, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     said = type(type(error).__name__, (Exception,), {})(str(error))  # without notes, which some versions show
-    said.__cause__, said.__context__ = error.__cause__, error.__context__
+    if not remote:  # else it is of what engines have raised, and of nothing here
+        said.__cause__, said.__context__ = error.__cause__, error.__context__
     said.__suppress_context__ = error.__suppress_context__
     lines: list[str] = ip.InteractiveTB.structured_traceback(type(said), said, users, tb_offset=1)
     head = f"{type(error).__name__}:"

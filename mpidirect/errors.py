@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import concurrent.futures
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -235,6 +236,8 @@ class CompositeError(MPIDirectError):
         self.msg = message
         self.elist = [EngineFailure(*entry) for entry in elist]
         self._notes: list[str] | None = None
+        if sys.version_info < (3, 11):  # which shows no notes
+            self.__cause__ = _Tracebacks(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.elist)})"
@@ -309,6 +312,13 @@ class CompositeError(MPIDirectError):
             return self.elist[excid]
         except (IndexError, TypeError):
             raise IndexError(f"an exception with index {excid} does not exist") from None
+
+
+class _Tracebacks(Exception):
+    """The engines' tracebacks as the cause of an error, where Python shows no notes."""
+
+    def __str__(self) -> str:
+        return "\n".join(self.args[0].__notes__)
 
 
 def _line(failures: Sequence[EngineFailure]) -> str:

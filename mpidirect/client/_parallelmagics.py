@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from IPython.core.magic import Magics, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
 from ._output import ExecuteReply
-from ._waiting import wait_and_tell
+from ._waiting import end, wait_and_tell
 from .asyncresult import AsyncResult
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 Magic = Callable[..., Any]
 
-GRACE = 3.0  # seconds that engines have to end after a Ctrl-C
 MOST_SHOWN = 10  # engines, in what is said about an execution
 
 
@@ -239,10 +237,7 @@ class ParallelMagics(Magics):
         try:
             wait_and_tell(result)
         except KeyboardInterrupt:
-            print("Interrupting the engines …", file=sys.stderr)
-            result.interrupt()
-            if not result.wait(GRACE):
-                raise
+            end(result)
 
     def _where(self) -> str:
         engines = self.view.client._targets(self.view.targets)

@@ -78,7 +78,7 @@ class News:
     def tell(self) -> None:
         """For plain Python: with the tracebacks."""
         self.told = True
-        _open.discard(self)
+        _open.pop(self, None)
         entries = []
         for info, failure in self._failures:
             hint = hint_for(failure.ename, failure.evalue)
@@ -91,7 +91,7 @@ class News:
 
 _clients: WeakSet[Client] = WeakSet()
 _next: list[News] = []  # for the next prompt
-_open: set[News] = set()  # of results that are still held, in plain Python
+_open: dict[News, None] = {}  # of results that are still held, in plain Python
 _watched: Any = None  # the shell that tells of them
 
 
@@ -103,9 +103,10 @@ def begin(client: Client) -> None:
         atexit.register(_at_the_end)  # after the connection's, so that it comes before that
     _clients.add(client)
     shell = _prompt.shell()
-    if shell is not None and shell is not _watched:
-        shell.events.register("post_run_cell", _before_the_prompt)
+    if shell is not _watched:
         _watched = shell
+        if shell is not None:
+            shell.events.register("post_run_cell", _before_the_prompt)
 
 
 def cell() -> int:
@@ -132,7 +133,7 @@ def ended(call: Call) -> None:
         if len(_next) < MOST:
             _next.append(news)
     elif call.holders:
-        _open.add(news)
+        _open[news] = None
     else:
         news.tell()
 
@@ -148,7 +149,7 @@ def looked_at(call: Call) -> None:
     call.seen = True
     if call.news is not None:
         call.news.told = True
-        _open.discard(call.news)
+        _open.pop(call.news, None)
         call.news = None
 
 

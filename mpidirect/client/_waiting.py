@@ -31,18 +31,23 @@ def wait(result: AsyncResult) -> None:
     try:
         wait_and_tell(result)
     except KeyboardInterrupt:
-        running = named(pending(result))
-        print(f"Interrupting {running} … (Ctrl-C again leaves them running)", file=sys.stderr)
-        try:
-            result.interrupt()
-        except KeyboardInterrupt:
-            raise errors.Interrupted(
-                f"left running: {running}; rc.get_result({result._calls[0].id!r}) has what comes of it, "
-                "rc.interrupt() ends it"
-            ) from None
-        except errors.TimeoutError as e:
-            raise errors.Interrupted(str(e)) from None
+        end(result)
         raise errors.Interrupted(outcome(result)) from None
+
+
+def end(result: AsyncResult) -> None:
+    """After a Ctrl-C: interrupt the engines that run it, and wait until they are back."""
+    running = named(pending(result))
+    print(f"Interrupting {running} … (Ctrl-C again leaves them running)", file=sys.stderr)
+    try:
+        result.interrupt()
+    except KeyboardInterrupt:
+        raise errors.Interrupted(
+            f"left running: {running}; rc.get_result({result._calls[0].id!r}) has what comes of it, "
+            "rc.interrupt() ends it"
+        ) from None
+    except errors.TimeoutError as e:
+        raise errors.Interrupted(str(e)) from None
 
 
 def wait_and_tell(result: AsyncResult) -> None:

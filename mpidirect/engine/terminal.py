@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 
-class NoTerminal(RuntimeError, EOFError):
-    """Code on an engine wants to read what somebody types; for a program, the end of its input."""
+class NoTerminal(RuntimeError):
+    """Code on an engine wants to read what somebody types."""
 
 
 def refuse() -> None:
