@@ -65,7 +65,7 @@ class Call:
         self.mismatch = ""  # what differs between here and the engines, and may be why it failed
         self.together = False  # whether its engines wait for each other
         self.cell = _unseen.cell()  # in which it was made
-        self.holders = 0  # AsyncResults of it
+        self.holders = 1  # AsyncResults of it, and whoever makes the first one
         self.seen = False  # whether anybody has looked at what has become of it
         self.news: _unseen.News | None = None  # that it has failed, while this is not so
         self.expected = frozenset(targets)  # of a list, the search takes time with thousands of engines

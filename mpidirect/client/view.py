@@ -127,6 +127,7 @@ class DirectView(Namespaces, Collectives):
             single = is_one(chosen)
         label = self.label if label is None else label
         result = kind(self.client, [call], method=method, single=single, label=label, **options)
+        call.holders -= 1
         if self.block if block is None else block:
             _waiting.wait(result)
         return result
