@@ -18,7 +18,7 @@ from ..wire import messages, pickles
 from ..wire.connections import Dialed
 from ..wire.frames import Socket
 from ..world import World
-from . import data, displays, interrupts, output, recovery
+from . import data, displays, interrupts, output, recovery, terminal
 from .communicators import here
 from .failures import describe
 from .held import Held
@@ -87,6 +87,7 @@ class Engine:
         here.running = lambda: bool(self._task)
         self._out, self._err = output.collect()
         displays.begin(partial(shell, self.namespace))
+        terminal.refuse()
 
     # -- the loop ---------------------------------------------------------------------------------
 

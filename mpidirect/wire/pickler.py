@@ -10,6 +10,7 @@ import io
 import marshal
 import types
 import typing
+from collections import ChainMap
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from . import functions
 from .classes import reduce_class
 from .functions import namespace
 from .messages import BULK
+from .unpicklable import reduce_file
 
 _CACHED: type = type(functools.lru_cache(len))
 _SENTINELS = {
@@ -56,6 +58,8 @@ class Pickler(cloudpickle.Pickler):
     references : References
         What the objects that were pickled refer to.
     """
+
+    dispatch_table = ChainMap({io.TextIOWrapper: reduce_file}, cloudpickle.Pickler.dispatch_table)
 
     def __init__(self, file: io.BytesIO, buffer_callback: Callable[[Any], Any] | None = None) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)

@@ -17,11 +17,11 @@ from typing import Any
 
 from cloudpickle import cloudpickle as _cloudpickle
 
-from ..errors import SerializationError
 from . import borrowing, lending, sources
 from .functions import namespace, refuse_mpi
 from .messages import BULK, PLAIN
 from .pickler import Pickler
+from .unpicklable import refusal
 
 Buffer = Any  # bytes, bytearray, memoryview: whatever has the buffer protocol
 
@@ -66,9 +66,7 @@ def dumps(obj: Any) -> list[Buffer]:
     try:
         pickler.dump(obj)
     except Exception as e:
-        raise SerializationError(
-            f"{_describe(obj)} cannot be pickled, so nothing was sent: {type(e).__name__}: {e}"
-        ) from e
+        raise refusal(obj, e, _attempt)  # noqa: B904 (it has its cause, where that tells the user something)
     frames[0] = in_front(lending.Needs(pickler.references), file.getvalue())
     return frames
 
@@ -139,10 +137,9 @@ def _is_simple(obj: Any) -> bool:
     return (kind is tuple or kind is list) and len(obj) <= _FEW and all(type(item) in PLAIN for item in obj)
 
 
-def _describe(obj: Any) -> str:
-    if isinstance(obj, tuple) and len(obj) == 3 and callable(obj[0]):  # a call: name what is in it
-        return f"the call of {getattr(obj[0], '__qualname__', obj[0])!r} with its arguments"
-    return f"an object of type {type(obj).__qualname__!r}"
+def _attempt(obj: Any) -> None:
+    """Pickle it, for nothing but the errors."""
+    Pickler(io.BytesIO(), lambda buffer: False).dump(obj)
 
 
 def evaluate(expression: str) -> Any:
