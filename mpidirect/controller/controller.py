@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import select
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -126,13 +127,14 @@ class Controller:
             for descriptor in self._due:
                 epoll.register(descriptor, select.EPOLLIN)
             ready = list(self._due)  # what came before is not told of
-            warmed = None
+            warm = False
             while not self._finished():
                 self.turn(ready)
                 patience = self._patience()
                 ready = [descriptor for descriptor, _ in epoll.poll(patience / 1000)]
-                if not (warmed or ready) and patience >= IDLE:
-                    warmed = lazy.warm()
+                if not (warm or ready) and patience >= IDLE:
+                    warm = True  # in a thread, as this one never waits; none here imports parts of numpy
+                    threading.Thread(target=lazy.warm, name="numpy", daemon=True).start()
 
     def turn(self, ready: Sequence[Any]) -> None:
         """One turn of the loop: take what has come, and do what is due."""

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .. import lazy
 from ..wire import messages, pickles
 from ..wire.connections import Dialed
 from ..wire.frames import Socket
@@ -27,6 +28,8 @@ from .tasks import OPERATIONS, new_namespace
 
 log = logging.getLogger(__name__)
 
+IDLE = 1000  # milliseconds without a task, after which there is time to import numpy
+OWN_THREADS = 2  # the main thread and the control thread
 
 WAKE = signal.SIGURG  # a signal that programs ignore unless they ask for it, and that means nothing by itself
 
@@ -106,7 +109,10 @@ class Engine:
             self._left = True
 
     def _take_tasks(self) -> None:
+        warm = False
         while not self.leaving:
+            if not (warm or self.tasks.poll(IDLE)):
+                warm = self._warm()
             message = messages.for_engine(self.tasks.first(wait=True))
             frames = self.tasks.rest()
             if isinstance(message, messages.Stop):
@@ -115,6 +121,17 @@ class Engine:
                 self._serve(message, frames)
             else:
                 self._arrange(message)
+
+    def _warm(self) -> bool:
+        """Import numpy while nothing is asked for; returns whether no more is to be tried.
+
+        In this thread: if another one did it, a task that imports a part of numpy would meet it half imported.
+        For the same reason not while user code has threads, which may import as well.
+        """
+        if threading.active_count() > OWN_THREADS:
+            return False
+        lazy.warm()
+        return True
 
     def _arrange(self, message: messages.Message) -> None:
         """Do what all engines do together, or for each other."""
