@@ -56,8 +56,8 @@ def same(f, *args, **kwargs):
 def counted(monkeypatch):
     """How many functions are pickled."""
     count = []
-    whole = pickles.dumps
-    monkeypatch.setattr(calls.pickles, "dumps", lambda obj: count.append(obj) or whole(obj))
+    whole = calls._dump
+    monkeypatch.setattr(calls, "_dump", lambda obj: count.append(obj) or whole(obj))
     return count
 
 

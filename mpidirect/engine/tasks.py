@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..wire import borrowing
 from .shared import map_shared
 
 Namespace = dict[str, Any]
@@ -33,10 +34,21 @@ def call_each(namespace: Namespace, shared: Any, own: Any) -> list[Any]:
 
 def push(namespace: Namespace, shared: Any, own: Any) -> None:
     """Set names; a part of one's own comes as the value of the single name that is shared."""
-    if own is None:
-        namespace.update(shared)
-    else:
-        namespace[shared] = own
+    values = shared if own is None else {shared: own}
+    namespace.update(values)
+    _owns(values)
+
+
+def _owns(names: Iterable[str]) -> None:
+    """These names are the engine's own from now on, and not those of a prompt."""
+    if borrowing.borrower is not None:
+        borrowing.borrower.own(names)
+
+
+def _owns_imports(source: str) -> None:
+    """The same of what a program has imported."""
+    if borrowing.borrower is not None:
+        borrowing.borrower.own_imports(source)
 
 
 def pull(namespace: Namespace, shared: Any, own: Any) -> Any:
@@ -56,10 +68,13 @@ def execute(namespace: Namespace, shared: Any, own: Any) -> Any:
     """Run source code: by IPython where it is installed, else as plain Python."""
     code, silent = shared
     shell = _shell(namespace)
-    if shell is not None:
-        return shell.execute(code, silent)
-    exec(compile(code, "<string>", "exec"), namespace)
-    return None
+    try:
+        if shell is not None:
+            return shell.execute(code, silent)
+        exec(compile(code, "<string>", "exec"), namespace)
+        return None
+    finally:
+        _owns_imports(code)
 
 
 def run_file(namespace: Namespace, shared: Any, own: Any) -> None:
@@ -71,6 +86,8 @@ def run_file(namespace: Namespace, shared: Any, own: Any) -> None:
         except SystemExit as e:
             if e.code not in (None, 0):  # else it is how a program says that all went well
                 raise
+        finally:
+            _owns_imports(source)
 
 
 @contextmanager
@@ -145,4 +162,5 @@ def new_namespace(**names: Any) -> Namespace:
     sys.modules["__main__"] = module
     namespace = module.__dict__
     namespace.update(names)
+    borrowing.begin(namespace)
     return namespace

@@ -17,6 +17,7 @@ import msgspec
 PROTOCOL = 2
 BULK = 64 * 1024  # bytes from which a frame is bulk: it travels in chunks, by MPI inside the job
 CHUNK = 4 * 1024 * 1024  # bytes of bulk in one message
+PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, range})  # what all pickle alike
 INLINE = 256 * 1024 * 1024  # bytes of the small frames of a client's message together
 
 
