@@ -178,7 +178,9 @@ def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, cont
     from .engine.control import Control
     from .engine.engine import Engine
     from .engine.spawning import Spawner
+    from .wire import importing
 
+    importing.begin()
     names = {"comm": recovery.comm, "rank": recovery.comm.rank, "size": recovery.comm.size, "MPI": MPI}
     spawner = Spawner(Parent().command(), welcome)
     working = Engine(engine, world, recovery, spawner, tasks, names)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import lazy
-from ..wire import messages, pickles
+from ..wire import importing, messages, pickles
 from ..wire.connections import Dialed
 from ..wire.frames import Socket
 from ..world import World
@@ -125,7 +125,7 @@ class Engine:
     def _warm(self) -> bool:
         """Import numpy while nothing is asked for; returns whether no more is to be tried.
 
-        In this thread: if another one did it, a task that imports a part of numpy would meet it half imported.
+        In this thread: in another one, a task that imports a part of numpy would meet half a package.
         For the same reason not while user code has threads, which may import as well.
         """
         if threading.active_count() > OWN_THREADS:
@@ -196,6 +196,7 @@ class Engine:
             self._task = task.id
             if self._wanted and task.op != "collective" and self._take_interrupt():  # it overtook the task
                 raise KeyboardInterrupt
+            importing.serve(task.id.rpartition("-")[0], task.directory)
             if task.op == "share":
                 return pickles.dumps(self.shares.keep(task.id))
             mine = None if own is None else pickles.loads(own)

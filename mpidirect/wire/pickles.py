@@ -18,7 +18,7 @@ from typing import Any
 from cloudpickle import cloudpickle as _cloudpickle
 
 from ..errors import SerializationError
-from . import borrowing, lending
+from . import borrowing, importing, lending, user_modules
 from .functions import Pickler, namespace, refuse_mpi
 from .messages import BULK, PLAIN
 
@@ -77,9 +77,10 @@ def preamble(names: Mapping[str, dict[str, Any]], modules: Iterable[str]) -> byt
     if not names and not modules:
         return b""
     needs = lending.needs(names, modules)
-    if not needs.table:
+    sources = b"" if importing.importer is not None else user_modules.gather(needs.modules)
+    if not (needs.table or sources):
         return b""
-    body = pickle.dumps(needs.table, 5)
+    body = pickle.dumps((needs.table, sources), 5)
     return _PREFIX.pack(_PREAMBLE, len(body)) + body
 
 
@@ -91,16 +92,17 @@ def loads(frames: Sequence[Buffer]) -> Any:
     head = frames[0]
     if bytes(head[: len(_PREAMBLE)]) != _PREAMBLE:
         return pickle.loads(head, buffers=frames[1:])
-    table, head = _opened(head)
+    table, sources, head = _opened(head)
+    importing.install(sources)
     with borrowing.opening(table):
         return pickle.loads(head, buffers=frames[1:])
 
 
-def _opened(head: Buffer) -> tuple[borrowing.Table, memoryview]:
+def _opened(head: Buffer) -> tuple[borrowing.Table, bytes, memoryview]:
     view = memoryview(head)
     start = _PREFIX.size
     end = start + _PREFIX.unpack_from(view)[1]
-    return pickle.loads(view[start:end]), view[end:]
+    return *pickle.loads(view[start:end]), view[end:]
 
 
 def loads_without_mpi(frames: Sequence[Buffer]) -> Any:
@@ -116,7 +118,7 @@ def loads_without_mpi(frames: Sequence[Buffer]) -> Any:
     head = frames[0]
     table: borrowing.Table = {}
     if bytes(head[: len(_PREAMBLE)]) == _PREAMBLE:
-        table, head = _opened(head)
+        table, _, head = _opened(head)
     with borrowing.opening({name: blob for name, blob in table.items() if not (blob and _MPI.search(blob))}):
         return _Unpickler(io.BytesIO(head), buffers=frames[1:]).load()
 

@@ -1,0 +1,280 @@
+"""Modules of the user's own files: a prompt sends their source with what refers to them.
+
+Engines may run where these files are not, or may have loaded an older version of them.  So a pickle that
+refers to such a module comes with the source of that module and of those that it may import, as they are
+loaded at the prompt; `importing` takes them on the engine.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import site
+import sys
+import sysconfig
+import zlib
+from collections.abc import Iterable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+LIMIT = 1024 * 1024  # bytes of source that are sent together
+_WORD = re.compile(r"[^\W\d]\w*")
+_NEVER = frozenset({"__main__", "__mp_main__", "mpidirect"})
+
+
+class Source(msgspec.Struct, array_like=True, gc=False):
+    """A module as the prompt has loaded it.
+
+    Attributes
+    ----------
+    name : str
+        Its full name.
+    file : str
+        Where its source lies at the prompt; empty for a package without a file of its own.
+    fingerprint : bytes
+        Tells one version of the source from another.
+    text : bytes or None
+        The source; None where it is not sent.
+    path : list of str or None
+        Of a package: the directories of its modules.
+    installed : bool
+        Whether it belongs to what is installed, if in a place of its own (an editable install, PYTHONPATH):
+        engines are expected to have it.
+    """
+
+    name: str
+    file: str
+    fingerprint: bytes
+    text: bytes | None = None
+    path: list[str] | None = None
+    installed: bool = False
+
+
+def gather(names: Iterable[str]) -> bytes:
+    """What engines need of the user's modules, for `importing.install`; empty if that is nothing.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Full names of the modules that a pickle refers to; those of others than the user's are passed over.
+
+    Examples
+    --------
+    >>> import helpers  # a file beside the script
+    >>> len(gather(["helpers", "numpy"])) > 0
+    True
+    >>> gather(["numpy"])
+    b''
+    """
+    return _prompt.gather(names)
+
+
+def fingerprint(text: bytes) -> bytes:
+    """What tells one version of a source from another."""
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def words(text: bytes) -> frozenset[str]:
+    """All names that a source mentions: of the modules that it may import, among others."""
+    return frozenset(_WORD.findall(text.decode(errors="replace")))
+
+
+def may_use(mentioned: frozenset[str], module: str) -> bool:
+    """Whether a source with these words may import `module`."""
+    return module.rpartition(".")[2] in mentioned
+
+
+@functools.lru_cache(1024)
+def in_environment(directory: str) -> bool:
+    """Whether modules in `directory` belong to Python, or to the packages that are installed in it."""
+    parts = Path(directory).parts
+    if "site-packages" in parts or "dist-packages" in parts:
+        return True
+    standard = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+    return any(Path(directory).is_relative_to(place) for place in standard)
+
+
+def root_of(name: str, file: str, is_package: bool) -> str:
+    """The directory from which a module, or the package that it is in, is imported."""
+    for _ in range(name.count(".") + 1 + is_package):
+        file = os.path.dirname(file)  # noqa: PTH120  (a tenth of the cost)
+    return file
+
+
+def spec_of(module: Any) -> ModuleSpec | None:
+    """How a module was found; asks no module that is loaded when it is used."""
+    try:
+        spec = object.__getattribute__(module, "__dict__").get("__spec__")
+    except Exception:  # anything can be in sys.modules
+        return None
+    return spec if isinstance(spec, ModuleSpec) else None
+
+
+class _Module(NamedTuple):
+    spec: ModuleSpec
+    source: Source
+    mentions: frozenset[str]
+
+
+class _Gathered(NamedTuple):
+    modules: list[_Module]
+    message: bytes
+
+    def is_current(self) -> bool:
+        """Whether the modules are as they were; loading one again gives it another spec."""
+        return all(spec_of(sys.modules.get(m.source.name)) is m.spec for m in self.modules)
+
+
+class _Prompt:
+    """The user's modules that are loaded in this process."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[ModuleSpec, _Module | None]] = {}
+        self._own: dict[str, _Module] = {}
+        self._count = -1  # of all modules, when they were looked through
+        self._gathered: dict[frozenset[str], _Gathered] = {}
+        self._places = {
+            os.path.realpath(_current_directory())
+        }  # where the user works: a chdir does not change it
+
+    def gather(self, names: Iterable[str]) -> bytes:
+        if len(sys.modules) != self._count:
+            self._look_through()
+        wanted = frozenset(name for name in names if name in self._own)
+        if not wanted:
+            return b""
+        known = self._gathered.get(wanted)
+        if known is None or not known.is_current():
+            self._look_through()
+            modules = self._with_all_that_they_use(wanted)
+            known = self._gathered[wanted] = _Gathered(modules, _packed([m.source for m in modules]))
+        return known.message
+
+    def _look_through(self) -> None:
+        modules = dict(sys.modules)
+        own = {}
+        for name, module in modules.items():
+            spec = spec_of(module)
+            if spec is None:
+                continue
+            known = self._known.get(name)
+            if known is None or known[0] is not spec:
+                known = self._known[name] = spec, self._examined(name, spec)
+            if known[1] is not None:
+                own[name] = known[1]
+        if own != self._own:
+            self._own = own
+            self._gathered.clear()
+        self._count = len(modules)
+
+    def _examined(self, name: str, spec: ModuleSpec) -> _Module | None:
+        """A module, if it is the user's."""
+        if name.partition(".")[0] in _NEVER:
+            return None
+        paths = None if spec.submodule_search_locations is None else list(spec.submodule_search_locations)
+        file = spec.origin if spec.has_location else ""
+        if file:
+            if not file.endswith(".py"):
+                return None
+            root = root_of(name, file, paths is not None)
+        elif paths:
+            root = root_of(name, paths[0], False)
+        else:
+            return None
+        if in_environment(root):
+            return None
+        try:
+            text = Path(file).read_bytes() if file else b""
+        except OSError:
+            return None
+        source = Source(name, file or "", fingerprint(text), text, paths, not self._is_own(name, root))
+        return _Module(spec, source, words(text))
+
+    def _is_own(self, name: str, root: str) -> bool:
+        """Whether engines can't be expected to have what is imported from `root`."""
+        root = os.path.realpath(root)
+        if name.partition(".")[0] in _editable_names():
+            return False
+        if "" in sys.path:
+            self._places.add(os.path.realpath(_current_directory()))
+        if root in self._places or root == os.path.realpath(prompt_directory()):
+            return True
+        elsewhere = {os.path.realpath(place) for place in sys.path if place}
+        return root in elsewhere - _installed_places()
+
+    def _with_all_that_they_use(self, names: frozenset[str]) -> list[_Module]:
+        """These modules with those that they may import, the packages that they are in, and those in them."""
+        found: dict[str, _Module] = {}
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in found or name not in self._own:
+                continue
+            module = found[name] = self._own[name]
+            parts = name.split(".")
+            waiting += [".".join(parts[:k]) for k in range(1, len(parts))]
+            waiting += [
+                other
+                for other in self._own
+                if may_use(module.mentions, other) or (name in names and other.startswith(f"{name}."))
+            ]
+        return [found[name] for name in self._own if name in found]  # in the order of their first imports
+
+
+def _packed(sources: list[Source]) -> bytes:
+    """The message to engines; without the texts where these are too much."""
+    too_much = sum(len(s.text or b"") for s in sources if not s.installed) > LIMIT
+    plain = [msgspec.structs.replace(s, text=None if s.installed or too_much else s.text) for s in sources]
+    return zlib.compress(msgspec.msgpack.encode(plain))
+
+
+def prompt_directory() -> str:
+    """The directory of the script that runs here; of an interactive session, the current one.
+
+    Empty where Python was told to import nothing from there (``python -P``).
+    """
+    if getattr(sys.flags, "safe_path", False):
+        return ""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    if isinstance(file, str) and getattr(sys.modules["__main__"], "__spec__", None) is None:
+        return os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120
+    return _current_directory()
+
+
+def _current_directory() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except OSError:  # it was removed
+        return ""
+
+
+@functools.lru_cache(1)
+def _installed_places() -> frozenset[str]:
+    """Directories from which packages are imported that are installed outside of site-packages."""
+    places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    for directory in {*site.getsitepackages(), site.getusersitepackages()}:
+        for file in Path(directory).glob("*.pth"):
+            try:
+                lines = file.read_text(errors="replace").splitlines()
+            except OSError:
+                continue
+            places += [os.path.join(directory, line.strip()) for line in lines if line.strip()]  # noqa: PTH118
+    return frozenset(os.path.realpath(place) for place in places if place)
+
+
+def _editable_names() -> set[str]:
+    """Packages that setuptools has installed in an editable way, by an import hook."""
+    found: set[str] = set()
+    for finder in sys.meta_path:
+        home = getattr(finder, "__module__", None) or ""
+        if home.startswith("__editable__"):
+            found.update(getattr(sys.modules.get(home), "MAPPING", ()))
+    return found
+
+
+_prompt = _Prompt()
