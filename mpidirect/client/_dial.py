@@ -54,6 +54,7 @@ class Dialer:
         self.closing = closing
         self.name = name
         self.cookie = os.urandom(memory.COOKIE)
+        user_modules.look()  # as they are before their files are edited
         self._directory = user_modules.prompt_directory()
 
     def gone(self, why: str) -> errors.ControllerLost:

@@ -95,6 +95,7 @@ class Controller:
         self._places: dict[int, str] = {}
         self._nodes = {memory.node(): 0}  # this node, and those of the other engines
         self._parent = Parent()
+        self.abandoned: Callable[[], bool] = lambda: False  # whether nobody wants the cluster any more
         self.recovery = Recovery(self)
         self.replacement = Replacement(self)
         self.inquiries = Inquiries(self)
@@ -165,6 +166,9 @@ class Controller:
                 log.error("the process that started this job is gone: leaving")
                 self.stop()
                 self.stopping = now
+            elif self.stopping is None and self.abandoned():
+                log.warning("the process that this cluster was to end with has ended: leaving")
+                self.stop()
             self.clients.forget_the_gone()
 
     def _patience(self) -> int:

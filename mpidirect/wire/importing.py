@@ -1,7 +1,8 @@
 """The user's modules on an engine: imported from what the prompt has sent, and followed when they change.
 
-What the engine can import by itself with the same content is imported so.  What it has in another version is
-executed again in its own namespace, as by `importlib.reload`, and so is what imports from it.
+What the engine can import by itself with the same content is imported so.  What it has in another version,
+and what uses that, is taken out of ``sys.modules``; its next import executes it again in its own namespace,
+as `importlib.reload` does.
 """
 
 from __future__ import annotations
@@ -23,16 +24,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .user_modules import LIMIT, Source, fingerprint, in_environment, may_use, root_of, words
+from .user_modules import LIMIT, Source, fingerprint, in_environment, may_use, root_of, stat_of, words
 
 _decoder = msgspec.msgpack.Decoder(list[Source])
-_STALE = b""  # the fingerprint of what is to be executed again
 _YOUNG = 3.0  # seconds: Python's cache of compiled files may not notice a change within one
 _LATEST = 64  # what is remembered of messages and of clients
 
 
 class _Loaded(NamedTuple):
-    """A module as it was executed here."""
+    """A module as it was executed here last."""
 
     file: str
     fingerprint: bytes
@@ -46,6 +46,7 @@ class Importer:
     def __init__(self) -> None:
         self._sources: dict[str, Source] = {}  # that were sent, by name
         self._loaded: dict[str, _Loaded] = {}
+        self._former: dict[str, ModuleType] = {}  # what is to be executed again when it is imported
         self._current: deque[bytes] = deque(maxlen=_LATEST)  # messages that nothing has changed since
         self._client = ""
         self._clients: deque[str] = deque(maxlen=_LATEST)
@@ -60,7 +61,11 @@ class Importer:
         if any(self._sources.get(source.name) != source for source in sources):
             self._current.clear()
         self._sources.update((source.name, source) for source in sources)
-        self._follow(source.name for source in sources if self._differs(source))
+        changed = [source.name for source in sources if self._differs(source)]
+        self._drop(changed)
+        for source in sources:
+            if source.name in self._former:
+                importlib.import_module(source.name)
         self._current.append(message)
 
     def serve(self, client: str, directory: str) -> None:
@@ -75,7 +80,7 @@ class Importer:
             sys.path.append(directory)
         self._sources.clear()
         self._current.clear()
-        self._follow([name for name, loaded in self._loaded.items() if _has_changed(loaded)])
+        self._drop([name for name, loaded in self._loaded.items() if _has_changed(loaded)])
         self._clients.append(client)
 
     def _differs(self, source: Source) -> bool:
@@ -104,67 +109,23 @@ class Importer:
         self._loaded[module.__name__] = made = _Loaded(str(file), fingerprint(text), words(text), None)
         return made
 
-    def _follow(self, changed: Iterable[str]) -> None:
-        """Execute these modules again, and those that use them, after those that they use."""
-        names = self._with_dependents(set(changed))
-        if not names:
-            return
-        specs = {name: self._found(name) for name in names}
-        moved = [
-            name for name, spec in specs.items() if spec is None or spec.origin != self._loaded[name].file
-        ]
-        for name in names:  # what an exception keeps from being executed is due the next time
-            self._loaded[name] = self._loaded[name]._replace(fingerprint=_STALE)
-        for name in moved:  # another module of the same name: nothing of the former one is to be left
-            sys.modules.pop(name, None)
-            self._loaded.pop(name)
-        for name in self._in_order(names):
-            if name not in sys.modules:
-                if specs[name] is not None:
-                    importlib.import_module(name)
-            elif name in self._loaded and self._loaded[name].fingerprint == _STALE:
-                importlib.reload(sys.modules[name])
-
-    def _with_dependents(self, names: set[str]) -> set[str]:
-        names = {name for name in names if name in sys.modules and name in self._loaded}
-        waiting = list(names)
+    def _drop(self, changed: Iterable[str]) -> None:
+        """These modules, and those that use them, are to be executed again when they are imported next."""
+        waiting = [name for name in changed if name in sys.modules and name in self._loaded]
         while waiting:
-            used = waiting.pop()
-            for name, loaded in self._loaded.items():
-                if name not in names and name in sys.modules and may_use(loaded.mentions, used):
-                    names.add(name)
-                    waiting.append(name)
-        return names
+            name = waiting.pop()
+            if name not in sys.modules:
+                continue
+            self._former[name] = sys.modules.pop(name)
+            waiting += [user for user, loaded in self._loaded.items() if may_use(loaded.mentions, name)]
 
-    def _in_order(self, names: set[str]) -> list[str]:
-        """What is used comes before what uses it."""
-        ordered: list[str] = []
-        begun: set[str] = set()
-
-        def put(name: str) -> None:
-            if name in begun:
-                return
-            begun.add(name)
-            mentions = self._mentions(name)
-            for other in sorted(names):
-                if may_use(mentions, other):
-                    put(other)
-            ordered.append(name)
-
-        for name in sorted(names):
-            put(name)
-        return ordered
-
-    def _mentions(self, name: str) -> frozenset[str]:
-        """The words of a module's new version, where it was sent; else of the one that was loaded."""
-        source = self._sources.get(name)
-        if source is not None and source.text is not None:
-            return words(source.text)
-        return self._loaded[name].mentions if name in self._loaded else frozenset()
-
-    def _found(self, name: str) -> ModuleSpec | None:
-        parent = sys.modules.get(name.rpartition(".")[0])
-        return self.find_spec(name, getattr(parent, "__path__", None))
+    def former(self, name: str, file: str) -> ModuleType | None:
+        """The module to execute again in its own namespace; None if there is none of that file."""
+        module = self._former.get(name)
+        if module is None or getattr(module, "__file__", None) == file:
+            return module
+        self._drop([other for other in self._loaded if other.startswith(f"{name}.")])  # of another package
+        return None
 
     # -- Python's import system ------------------------------------------------------------------------------
 
@@ -208,6 +169,7 @@ class Importer:
     def record(self, name: str, file: str, text: bytes, stat: tuple[int, int] | None) -> None:
         """A module was executed."""
         self._loaded[name] = _Loaded(file, fingerprint(text), words(text), stat)
+        self._former.pop(name, None)
 
     def is_loaded(self, name: str) -> bool:
         """Whether a module was executed before."""
@@ -221,14 +183,18 @@ class _Recording(SourceFileLoader):
         super().__init__(name, path)
         self._importer = importer
 
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._importer.former(spec.name, self.path)
+
     def exec_module(self, module: ModuleType) -> None:
-        status = _stat(self.path)
+        module.__loader__ = self
+        status = stat_of(self.path)
         text = self.get_data(self.path)
         super().exec_module(module)
         self._importer.record(module.__name__, self.path, text, status)
 
     def get_code(self, fullname: str) -> CodeType | None:
-        status = _stat(self.path)
+        status = stat_of(self.path)
         young = status is not None and time.time() - status[0] / 1e9 < _YOUNG
         if not (young or self._importer.is_loaded(fullname)):
             return super().get_code(fullname)
@@ -254,7 +220,11 @@ class _Sent(SourceLoader):
     def get_code(self, fullname: str) -> CodeType | None:
         return self.source_to_code(self._source.text or b"", self._source.file)
 
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._importer.former(spec.name, self._source.file)
+
     def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self
         source = self._source
         text = self.get_source(source.name) or ""
         # A file of that name may be here, and have other lines.
@@ -278,13 +248,14 @@ def _not_sent(source: Source, why: str) -> str:
     return (
         f"No module named {source.name!r} as the prompt has it: {why}, and it was not sent, as the modules "
         f"that it comes with have more than {LIMIT:,} bytes of source. Install them where the engines run "
-        f"(pip install), or, if the engines see the directory:  dv.apply_sync(sys.path.insert, 0, {root!r})"
+        "(pip install), or, where they see the directory:  "
+        f"dv.execute('import sys; sys.path.append({root!r})')"
     )
 
 
 def _has_changed(loaded: _Loaded) -> bool:
     """Whether the file of a module is not what was executed."""
-    if loaded.stat is not None and _stat(loaded.file) == loaded.stat:
+    if loaded.stat is not None and stat_of(loaded.file) == loaded.stat:
         return False
     text = _read(loaded.file)
     return text is not None and fingerprint(text) != loaded.fingerprint
@@ -295,14 +266,6 @@ def _read(file: str | None) -> bytes | None:
         return Path(file).read_bytes() if file and file.endswith(".py") else None
     except OSError:
         return None
-
-
-def _stat(file: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(file)  # noqa: PTH116
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size
 
 
 importer: Importer | None = None  # of an engine

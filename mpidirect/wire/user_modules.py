@@ -74,6 +74,11 @@ def gather(names: Iterable[str]) -> bytes:
     return _prompt.gather(names)
 
 
+def look() -> None:
+    """Take notice of the user's modules that are loaded now, in their present version."""
+    _prompt.look()
+
+
 def fingerprint(text: bytes) -> bytes:
     """What tells one version of a source from another."""
     return hashlib.blake2b(text, digest_size=16).digest()
@@ -115,10 +120,31 @@ def spec_of(module: Any) -> ModuleSpec | None:
     return spec if isinstance(spec, ModuleSpec) else None
 
 
+def stat_of(file: str) -> tuple[int, int] | None:
+    """What changes when a file does; None if there is none."""
+    try:
+        status = os.stat(file)  # noqa: PTH116  (a tenth of the cost)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
 class _Module(NamedTuple):
     spec: ModuleSpec
+    stat: tuple[int, int] | None
     source: Source
     mentions: frozenset[str]
+
+    def is_current(self, spec: ModuleSpec | None, follows: bool) -> bool:
+        """Whether it is still what is loaded: loading it again gives it another spec."""
+        return spec is self.spec and not (
+            follows and self.source.file and stat_of(self.source.file) != self.stat
+        )
+
+
+def _autoreload() -> bool:
+    """Whether IPython takes over what changes in files; it does that in place, and leaves no trace."""
+    return "IPython.extensions.autoreload" in sys.modules
 
 
 class _Gathered(NamedTuple):
@@ -126,8 +152,9 @@ class _Gathered(NamedTuple):
     message: bytes
 
     def is_current(self) -> bool:
-        """Whether the modules are as they were; loading one again gives it another spec."""
-        return all(spec_of(sys.modules.get(m.source.name)) is m.spec for m in self.modules)
+        """Whether the modules are as they were."""
+        follows = _autoreload()
+        return all(m.is_current(spec_of(sys.modules.get(m.source.name)), follows) for m in self.modules)
 
 
 class _Prompt:
@@ -144,26 +171,30 @@ class _Prompt:
 
     def gather(self, names: Iterable[str]) -> bytes:
         if len(sys.modules) != self._count:
-            self._look_through()
+            self.look()
         wanted = frozenset(name for name in names if name in self._own)
         if not wanted:
             return b""
         known = self._gathered.get(wanted)
         if known is None or not known.is_current():
-            self._look_through()
+            self.look()
             modules = self._with_all_that_they_use(wanted)
             known = self._gathered[wanted] = _Gathered(modules, _packed([m.source for m in modules]))
         return known.message
 
-    def _look_through(self) -> None:
-        modules = dict(sys.modules)
+    def look(self) -> None:
+        modules, follows = dict(sys.modules), _autoreload()
         own = {}
         for name, module in modules.items():
             spec = spec_of(module)
             if spec is None:
                 continue
             known = self._known.get(name)
-            if known is None or known[0] is not spec:
+            if (
+                known is None
+                or known[0] is not spec
+                or not (known[1] is None or known[1].is_current(spec, follows))
+            ):
                 known = self._known[name] = spec, self._examined(name, spec)
             if known[1] is not None:
                 own[name] = known[1]
@@ -188,12 +219,13 @@ class _Prompt:
             return None
         if in_environment(root):
             return None
+        status = stat_of(file) if file else None
         try:
             text = Path(file).read_bytes() if file else b""
         except OSError:
             return None
         source = Source(name, file or "", fingerprint(text), text, paths, not self._is_own(name, root))
-        return _Module(spec, source, words(text))
+        return _Module(spec, status, source, words(text))
 
     def _is_own(self, name: str, root: str) -> bool:
         """Whether engines can't be expected to have what is imported from `root`."""
