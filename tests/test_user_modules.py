@@ -8,6 +8,9 @@ import sys
 import textwrap
 
 import pytest
+from conftest import sweep
+
+from mpidirect import Client
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -22,7 +25,9 @@ dv = rc[:]
 
 @pytest.fixture
 def place(tmp_path, cluster):
-    return Place(tmp_path / "work", cluster)
+    yield Place(tmp_path / "work", cluster)
+    with Client(str(cluster.connection_file)) as client:
+        sweep(client)
 
 
 class Place:

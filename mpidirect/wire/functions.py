@@ -128,6 +128,7 @@ class Pickler(cloudpickle.Pickler):
             return _reduce_single_dispatch(f)
         code, scope = f.__code__, f.__globals__
         closure = f.__closure__ and tuple(_cloudpickle._make_empty_cell() for _ in f.__closure__)
+        self.modules.update(dict.fromkeys(name for part in _codes(code) for name in part.co_names))  # imports
         names = global_names(code)
         if scope is namespace() or scope.get("__name__") == "__main__":  # each %run of IPython has its own
             for name in names:

@@ -24,7 +24,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .user_modules import LIMIT, Source, fingerprint, in_environment, may_use, root_of, stat_of, words
+from .user_modules import (
+    LIMIT,
+    NEVER,
+    Source,
+    fingerprint,
+    in_environment,
+    is_expected,
+    may_use,
+    root_of,
+    stat_of,
+    words,
+)
 
 _decoder = msgspec.msgpack.Decoder(list[Source])
 _YOUNG = 3.0  # seconds: Python's cache of compiled files may not notice a change within one
@@ -38,6 +49,7 @@ class _Loaded(NamedTuple):
     fingerprint: bytes
     mentions: frozenset[str]
     stat: tuple[int, int] | None  # of the file; None where the source was sent
+    expected: bool  # it is installed, and uses nothing of the user's
 
 
 class Importer:
@@ -48,7 +60,7 @@ class Importer:
         self._loaded: dict[str, _Loaded] = {}
         self._former: dict[str, ModuleType] = {}  # what is to be executed again when it is imported
         self._current: deque[bytes] = deque(maxlen=_LATEST)  # messages that nothing has changed since
-        self._client = ""
+        self._client = self._directory = ""
         self._clients: deque[str] = deque(maxlen=_LATEST)
 
     # -- what a prompt needs --------------------------------------------------------------------------------
@@ -76,6 +88,7 @@ class Importer:
         if client in self._clients:
             return
         importlib.invalidate_caches()
+        self._directory = directory
         if directory and directory not in sys.path and Path(directory).is_dir():
             sys.path.append(directory)
         self._sources.clear()
@@ -106,7 +119,7 @@ class Importer:
         text = _read(file) if isinstance(file, str) and file.endswith(".py") else None
         if text is None:
             return None
-        self._loaded[module.__name__] = made = _Loaded(str(file), fingerprint(text), words(text), None)
+        self._loaded[module.__name__] = made = _Loaded(str(file), fingerprint(text), words(text), None, True)
         return made
 
     def _drop(self, changed: Iterable[str]) -> None:
@@ -117,7 +130,12 @@ class Importer:
             if name not in sys.modules:
                 continue
             self._former[name] = sys.modules.pop(name)
-            waiting += [user for user, loaded in self._loaded.items() if may_use(loaded.mentions, name)]
+            expected = self._loaded[name].expected
+            waiting += [
+                user
+                for user, loaded in self._loaded.items()
+                if expected >= loaded.expected and may_use(user, loaded.mentions, name)
+            ]
 
     def former(self, name: str, file: str) -> ModuleType | None:
         """The module to execute again in its own namespace; None if there is none of that file."""
@@ -140,10 +158,12 @@ class Importer:
                 return self._sent(source)
             if spec is None and not source.installed:
                 raise ModuleNotFoundError(_not_sent(source, "the engine finds no such module"), name=name)
-        if spec is not None and type(spec.loader) is SourceFileLoader and spec.origin:
-            package = spec.submodule_search_locations is not None
-            if not in_environment(root_of(name, spec.origin, package)):
-                spec.loader = _Recording(self, name, spec.origin)
+        if spec is None or name.partition(".")[0] in NEVER:
+            return spec
+        if type(spec.loader) is SourceFileLoader and spec.origin:
+            root = root_of(name, spec.origin, spec.submodule_search_locations is not None)
+            if not in_environment(root):
+                spec.loader = _Recording(self, name, spec.origin, is_expected(name, root, self._directory))
         return spec
 
     def _found_by_others(self, name: str, path: Any, target: Any) -> ModuleSpec | None:
@@ -166,9 +186,11 @@ class Importer:
         assert found is not None
         return found
 
-    def record(self, name: str, file: str, text: bytes, stat: tuple[int, int] | None) -> None:
+    def record(
+        self, name: str, file: str, text: bytes, stat: tuple[int, int] | None, expected: bool = False
+    ) -> None:
         """A module was executed."""
-        self._loaded[name] = _Loaded(file, fingerprint(text), words(text), stat)
+        self._loaded[name] = _Loaded(file, fingerprint(text), words(text), stat, expected)
         self._former.pop(name, None)
 
     def is_loaded(self, name: str) -> bool:
@@ -179,9 +201,10 @@ class Importer:
 class _Recording(SourceFileLoader):
     """Python's own loader of a file; what it has executed is known later, when the file may be another."""
 
-    def __init__(self, importer: Importer, name: str, path: str) -> None:
+    def __init__(self, importer: Importer, name: str, path: str, expected: bool) -> None:
         super().__init__(name, path)
         self._importer = importer
+        self._expected = expected
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._importer.former(spec.name, self.path)
@@ -191,7 +214,7 @@ class _Recording(SourceFileLoader):
         status = stat_of(self.path)
         text = self.get_data(self.path)
         super().exec_module(module)
-        self._importer.record(module.__name__, self.path, text, status)
+        self._importer.record(module.__name__, self.path, text, status, self._expected)
 
     def get_code(self, fullname: str) -> CodeType | None:
         status = stat_of(self.path)

@@ -24,7 +24,7 @@ import msgspec
 
 LIMIT = 1024 * 1024  # bytes of source that are sent together
 _WORD = re.compile(r"[^\W\d]\w*")
-_NEVER = frozenset({"__main__", "__mp_main__", "mpidirect"})
+NEVER = frozenset({"__main__", "__mp_main__", "mpidirect"})
 
 
 class Source(msgspec.Struct, array_like=True, gc=False):
@@ -89,9 +89,10 @@ def words(text: bytes) -> frozenset[str]:
     return frozenset(_WORD.findall(text.decode(errors="replace")))
 
 
-def may_use(mentioned: frozenset[str], module: str) -> bool:
-    """Whether a source with these words may import `module`."""
-    return module.rpartition(".")[2] in mentioned
+def may_use(user: str, mentions: frozenset[str], module: str) -> bool:
+    """Whether module `user`, with these words in its source, may import `module`."""
+    top, last = module.partition(".")[0], module.rpartition(".")[2]
+    return last in mentions and (top in mentions or top == user.partition(".")[0])
 
 
 @functools.lru_cache(1024)
@@ -205,7 +206,7 @@ class _Prompt:
 
     def _examined(self, name: str, spec: ModuleSpec) -> _Module | None:
         """A module, if it is the user's."""
-        if name.partition(".")[0] in _NEVER:
+        if name.partition(".")[0] in NEVER:
             return None
         paths = None if spec.submodule_search_locations is None else list(spec.submodule_search_locations)
         file = spec.origin if spec.has_location else ""
@@ -219,25 +220,22 @@ class _Prompt:
             return None
         if in_environment(root):
             return None
+        if "" in sys.path:
+            self._places.add(_current_directory())
         status = stat_of(file) if file else None
         try:
             text = Path(file).read_bytes() if file else b""
         except OSError:
             return None
-        source = Source(name, file or "", fingerprint(text), text, paths, not self._is_own(name, root))
+        source = Source(
+            name,
+            file or "",
+            fingerprint(text),
+            text,
+            paths,
+            is_expected(name, root, prompt_directory(), *self._places),
+        )
         return _Module(spec, status, source, words(text))
-
-    def _is_own(self, name: str, root: str) -> bool:
-        """Whether engines can't be expected to have what is imported from `root`."""
-        root = os.path.realpath(root)
-        if name.partition(".")[0] in _editable_names():
-            return False
-        if "" in sys.path:
-            self._places.add(os.path.realpath(_current_directory()))
-        if root in self._places or root == os.path.realpath(prompt_directory()):
-            return True
-        elsewhere = {os.path.realpath(place) for place in sys.path if place}
-        return root in elsewhere - _installed_places()
 
     def _with_all_that_they_use(self, names: frozenset[str]) -> list[_Module]:
         """These modules with those that they may import, the packages that they are in, and those in them."""
@@ -253,7 +251,7 @@ class _Prompt:
             waiting += [
                 other
                 for other in self._own
-                if may_use(module.mentions, other) or (name in names and other.startswith(f"{name}."))
+                if may_use(name, module.mentions, other) or (name in names and other.startswith(f"{name}."))
             ]
         return [found[name] for name in self._own if name in found]  # in the order of their first imports
 
@@ -283,6 +281,27 @@ def _current_directory() -> str:
         return os.getcwd()  # noqa: PTH109
     except OSError:  # it was removed
         return ""
+
+
+def is_expected(name: str, root: str, *own: str) -> bool:
+    """Whether engines are expected to have a module: if it is installed in a place of its own.
+
+    Parameters
+    ----------
+    name : str
+        The module.
+    root : str
+        From where it is imported.
+    *own : str
+        The directories that the user works in: what lies there is not expected elsewhere.
+    """
+    if name.partition(".")[0] in _editable_names():
+        return True
+    root = os.path.realpath(root)
+    if root in map(os.path.realpath, filter(None, own)):
+        return False
+    places = {os.path.realpath(place) for place in sys.path if place}
+    return root not in places or root in _installed_places()
 
 
 @functools.lru_cache(1)
