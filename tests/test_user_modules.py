@@ -246,9 +246,17 @@ def test_modules_of_one_name_of_two_scripts(place, tmp_path, cluster):
     place.write(common="here = 'first'\nonly_first = 1\ndef f(): return here, 'only_first' in globals()")
     other.write(common="here = 'second'\ndef f(): return here, 'only_first' in globals()")
     script = "import common; print(*dv.apply_sync(common.f)[0])"
+    inside = """
+        def inside():
+            import common
+            return common.f()
+        print(*dv.apply_sync(inside)[0])
+        """
     for _ in range(2):
         assert place.run(script) == "first True"
         assert other.run(script) == "second False"
+        assert place.run(inside) == "first True"
+        assert other.run(inside) == "second False"
 
 
 def test_tracebacks_have_the_lines_of_the_prompt(place):

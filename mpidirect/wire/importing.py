@@ -85,16 +85,30 @@ class Importer:
         if client == self._client:
             return
         self._client = client
+        if directory != self._directory:
+            self._look_in(directory)
         if client in self._clients:
             return
         importlib.invalidate_caches()
-        self._directory = directory
-        if directory and directory not in sys.path and Path(directory).is_dir():
-            sys.path.append(directory)
         self._sources.clear()
         self._current.clear()
         self._drop([name for name, loaded in self._loaded.items() if _has_changed(loaded)])
         self._clients.append(client)
+
+    def _look_in(self, directory: str) -> None:
+        """Find modules in this directory, if there is one here, in place of the former client's."""
+        if self._directory and self._directory in sys.path:
+            sys.path.remove(self._directory)
+        self._directory = ""
+        if directory and directory not in sys.path and Path(directory).is_dir():
+            sys.path.append(directory)
+            self._directory = directory
+        self._drop([name for name, loaded in self._loaded.items() if self._is_now_elsewhere(name, loaded)])
+
+    def _is_now_elsewhere(self, name: str, loaded: _Loaded) -> bool:
+        """Whether another file has the name of a module that is loaded; what is in it follows a package."""
+        spec = None if "." in name else self._found_by_others(name, None, None)
+        return spec is not None and spec.origin != loaded.file
 
     def _differs(self, source: Source) -> bool:
         """Whether this module is loaded in another version."""
@@ -109,7 +123,7 @@ class Importer:
             if here is not None and fingerprint(here) == source.fingerprint:
                 return True  # its file is right, and was not when it was loaded
             if not source.installed:
-                raise ImportError(_not_sent(source, f"another version is at {loaded.file}"))
+                raise ImportError(_not_sent(source, f"the engine has another version, of {loaded.file}"))
             return False
         return True
 
@@ -156,8 +170,9 @@ class Importer:
         if source is not None and not _is_same(spec, source):
             if source.text is not None:
                 return self._sent(source)
-            if spec is None and not source.installed:
-                raise ModuleNotFoundError(_not_sent(source, "the engine finds no such module"), name=name)
+            if not source.installed:
+                found = "no such module" if spec is None else f"another version at {spec.origin}"
+                raise ModuleNotFoundError(_not_sent(source, f"the engine finds {found}"), name=name)
         if spec is None or name.partition(".")[0] in NEVER:
             return spec
         if type(spec.loader) is SourceFileLoader and spec.origin:
