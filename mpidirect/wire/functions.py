@@ -97,13 +97,19 @@ def submodules(code: types.CodeType, scope: dict[str, Any]) -> tuple[str, ...]:
     ]
     if not packages:
         return ()
-    words = {word for part in _codes(code) for word in part.co_names}
+    mentioned = words(code)
     return tuple(
         name
         for name in list(sys.modules)
         for package in packages
-        if name.startswith(package) and words.issuperset(name[len(package) :].split("."))
+        if name.startswith(package) and mentioned.keys() >= set(name[len(package) :].split("."))
     )
+
+
+@functools.lru_cache(256)
+def words(code: types.CodeType) -> dict[str, None]:
+    """All names in a function's code, also those of attributes and of what it imports, as keys."""
+    return dict.fromkeys(word for part in _codes(code) for word in part.co_names)
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -121,6 +121,7 @@ class Pickler(cloudpickle.Pickler):
     def _by_value(self, f: types.FunctionType) -> tuple[Any, ...]:
         code, scope = f.__code__, f.__globals__
         names = functions.global_names(code)
+        self.references.modules.update(functions.words(code))  # it may import some of these
         home: str | dict[str, Any]
         imports: tuple[str, ...] = ()
         theirs: dict[str, Any] | None = None
