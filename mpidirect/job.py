@@ -131,7 +131,11 @@ def _controller(spec: job_file.JobSpec, file: Path, world: Any, tolerance: Any) 
             controller.run()
         controller.stop()
         log.info("leaving")
-        return controller.recovery.untouched
+    if is_gone(spec.owner):  # nobody else removes what is remembered of this cluster
+        from . import launching, profiles
+
+        launching.sweep(profiles.Profile(spec.profile), spec.cluster)
+    return bool(controller.recovery.untouched)
 
 
 def _engine(world: Any, tolerance: Any) -> bool:

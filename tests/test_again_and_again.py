@@ -105,7 +105,6 @@ def test_twenty_scripts_in_a_row_that_end_in_all_ways(tmp_path, monkeypatch):
     while processes_of(id) and time.monotonic() < deadline:  # nobody starts after the last one
         time.sleep(0.05)
     assert processes_of(id) == [] and not socket_directory(id).exists()
-    Cluster(n=1).start().stop()
     left = {path.name for path in (tmp_path / "home" / "default").iterdir()} - {"logs", ".lock"}
     assert left == set()
     assert segments() - before == set()
