@@ -102,7 +102,7 @@ class Pickler(cloudpickle.Pickler):
         found = None if kind.__module__.startswith("mpidirect.") else functions.by_name(obj)
         if found is not None:
             self.references.modules[found[0].__name__] = None
-            return getattr, found
+            return functions.attribute_of, found
         if kind is _CACHED:
             attributes = {name: value for name, value in vars(obj).items() if name != "__wrapped__"}
             return functions.make_cached, (obj.__wrapped__, obj.cache_parameters(), attributes)
