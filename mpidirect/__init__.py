@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from . import error as error
     from . import errors as errors
     from .client import AsyncMapResult, AsyncResult, Client, DirectView, Reference, interactive, require
-    from .client.remotefunction import parallel, remote
+    from .client.asyncresult import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
+    from .client.remotefunction import ParallelFunction, RemoteFunction, parallel, remote
     from .cluster import Cluster
     from .errors import (
         CompositeError,
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(["AsyncMapResult", "AsyncResult", "Client", "DirectView"], "client"),
     **dict.fromkeys(["Reference", "interactive", "require"], "dependency"),
-    **dict.fromkeys(["parallel", "remote"], "client.remotefunction"),
+    **dict.fromkeys(["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"], "client.asyncresult"),
+    **dict.fromkeys(["ParallelFunction", "RemoteFunction", "parallel", "remote"], "client.remotefunction"),
     "Cluster": "cluster",
     **dict.fromkeys(["CompositeError", "MPIDirectError", "RemoteError", "TimeoutError"], "errors"),
     **dict.fromkeys(["EngineError", "NoEnginesRegistered", "TaskAborted", "UnmetDependency"], "errors"),
@@ -45,12 +48,19 @@ __all__ = ["__version__", "error", "errors", *_HOMES]
 def __getattr__(name: str) -> Any:
     """Import what is asked for, when it is asked for."""
     if name in ("error", "errors"):  # ipyparallel's spelling, and ours
-        return importlib.import_module(".errors", __name__)
+        return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """``%load_ext mpidirect``: the magics ``%px``, ``%%px``, ``%autopx``, … without ``activate()``."""
+    from .client.magics import load
+
+    load(shell)
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from .errors import UnmetDependency
-from .wire.pickles import evaluate, namespace
+from .wire.functions import INTERACTIVE, namespace
+from .wire.pickles import evaluate
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -56,7 +57,7 @@ def interactive(f: _F) -> _F:
     if isinstance(f, types.FunctionType):
         # a name that no module has, so that it can't be found by reference
         f.__module__ = "__main__"
-        f.__qualname__ = f"<interactive>.{f.__qualname__}"
+        f.__qualname__ = INTERACTIVE + f.__qualname__
     return f
 
 
@@ -66,9 +67,10 @@ def require(*needs: Any, **renamed: Any) -> Callable[[Callable[..., Any]], Requi
     Parameters
     ----------
     *needs : str or module or function
-        Modules, by name or as they are; functions are put into the engine's namespace.
-    **renamed : str or module
-        The same, under another name, as in ``import numpy as np``.
+        Modules, by name or as they are; functions and classes are put into the engine's namespace.
+    **renamed : str, module or object
+        The same under another name, as in ``import numpy as np``: a string is a module's name. Objects of
+        any other kind are put into the namespace, too.
 
     Raises
     ------
@@ -80,26 +82,32 @@ def require(*needs: Any, **renamed: Any) -> Callable[[Callable[..., Any]], Requi
     >>> @require("re")
     ... def findall(pattern, text):
     ...     return re.findall(pattern, text)
-    >>> @require(np="numpy")
+    >>> @require(np="numpy", scale=celsius)
     ... def total(x):
-    ...     return np.sum(x)
+    ...     return np.sum(scale(x))
     """
     modules: dict[str, str] = {}
-    functions: dict[str, Callable[..., Any]] = {}
+    objects: dict[str, Any] = {}
     for need in needs:
         if isinstance(need, str):
             modules[need.partition(".")[0]] = need
         elif isinstance(need, types.ModuleType):
             modules[need.__name__.partition(".")[0]] = need.__name__
         elif callable(need) and hasattr(need, "__name__"):
-            functions[need.__name__] = need
+            objects[need.__name__] = need
         else:
-            raise TypeError(f"@require takes modules, their names and functions, not {need!r}")
+            raise TypeError(
+                f"@require takes modules, their names and functions, not {need!r}; "
+                "other objects need a name:  @require(name=…)"
+            )
     for name, need in renamed.items():
-        modules[name] = need if isinstance(need, str) else need.__name__
+        if isinstance(need, (str, types.ModuleType)):
+            modules[name] = need if isinstance(need, str) else need.__name__
+        else:
+            objects[name] = need
 
     def decorate(f: Callable[..., Any]) -> Requiring:
-        return Requiring(f, modules, functions, renamed=frozenset(renamed))
+        return Requiring(f, modules, objects, renamed=frozenset(renamed))
 
     return decorate
 
@@ -111,17 +119,17 @@ class Requiring:
         self,
         f: Callable[..., Any],
         modules: dict[str, str],
-        functions: dict[str, Callable[..., Any]],
+        objects: dict[str, Any],
         renamed: frozenset[str] = frozenset(),
     ) -> None:
         functools.update_wrapper(self, f)
         self.f = f
         self.modules = modules
-        self.functions = functions
+        self.objects = objects
         self.renamed = renamed
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        scope: dict[str, Any] = {**self.functions}
+        scope: dict[str, Any] = {**self.objects}
         for name, module in self.modules.items():
             try:
                 found = importlib.import_module(module)
@@ -137,7 +145,8 @@ class Requiring:
         return self.f(*args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Requiring, (self.f, self.modules, self.functions, self.renamed)
+        return Requiring, (self.f, self.modules, self.objects, self.renamed)
 
     def __repr__(self) -> str:
-        return f"<{getattr(self.f, '__name__', self.f)} requiring {', '.join(self.modules.values())}>"
+        needs = ", ".join([*self.modules.values(), *self.objects])
+        return f"<{getattr(self.f, '__name__', self.f)} requiring {needs}>"

@@ -107,10 +107,12 @@ def _log_to(path: Path) -> None:
     os.dup2(descriptor, 2)
     os.close(descriptor)
     faulthandler.enable()
-    logging.basicConfig(
-        level=os.environ.get("MPIDIRECT_LOGLEVEL", "INFO").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    ours = logging.getLogger("mpidirect")  # the root logger is the user's, to set up as he likes
+    ours.setLevel(os.environ.get("MPIDIRECT_LOGLEVEL", "INFO").upper())
+    ours.propagate = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    ours.addHandler(handler)
 
 
 def _controller(spec: job_file.JobSpec, world: Any, tolerance: Any) -> bool:

@@ -199,6 +199,8 @@ def prompt(main, capsys, tmp_path, monkeypatch):
     yield Prompt(shell, capsys)
     kind.clear_instance()
     sys.excepthook, sys.displayhook = hooks
+    for name in ("ps1", "ps2", "ps3"):  # what tells a prompt from a script
+        vars(sys).pop(name, None)
 
 
 PROGRAMS = Path(__file__).parent / "programs"

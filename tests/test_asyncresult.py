@@ -7,6 +7,7 @@ import concurrent.futures
 import multiprocessing.pool
 import threading
 import time
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
 from datetime import datetime
 
 import pytest
@@ -324,3 +325,64 @@ def test_results_are_waited_for_in_several_threads(dview):
     for thread in threads:
         thread.join(20)
     assert found == {k: [k] * 4 for k in range(20)}
+
+
+def test_a_maps_length_progress_and_items_are_those_of_the_sequence(dview, gate):
+    wait = gate.wait
+    ar = dview.map_async(lambda x: x * 10 if x < 6 else wait(x * 10), range(10))
+    assert (len(ar), len(ar.msg_ids)) == (10, 4)
+    while ar.progress < 6:
+        assert ar.progress in (0, 3)
+    assert (ar.progress, ar.ready()) == (6, False)
+    with pytest.raises(TimeoutError, match="not ready"):
+        ar[0]
+    gate.open()
+    assert ar.get(10) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
+    assert (ar.progress, ar[3], ar[-1], ar[2:5]) == (10, 30, 90, [20, 30, 40])
+    assert ar["engine_id"] == [0, 1, 2, 3]
+    dealt = dview.map_async(abs, range(10), dist="r")
+    assert (dealt.get(10)[4], dealt[4], dealt.progress, len(dealt)) == (4, 4, 10, 10)
+    few = dview.map_async(abs, [5])
+    assert (few.get(10), len(few), few.progress) == ([5], 1, 1)
+
+
+def test_wait_until_the_first_exception(dview, gate):
+    wait = gate.wait
+    ar = dview.apply_async(lambda: 1 / 0 if rank == 2 else wait(rank))  # noqa: F821
+    done, pending = ar.wait(10, return_when=FIRST_EXCEPTION)
+    assert [part.engine_id for part in done] == [2]
+    assert sorted(part.engine_id for part in pending) == [0, 1, 3]
+    assert all(isinstance(part, AsyncResult) for part in done | pending)
+    with pytest.raises(RemoteError, match="ZeroDivisionError"):
+        ar.get(10, return_when=FIRST_EXCEPTION)
+    assert ar.wait(0.01, return_when=ALL_COMPLETED)[1]
+    gate.open()
+    done, pending = ar.wait(10, return_when=ALL_COMPLETED)
+    assert (len(done), pending) == (4, set())
+    done, pending = ar.wait(10, return_when=FIRST_COMPLETED)
+    assert (len(done), pending) == (4, set())
+    for ask in (ar.wait, ar.get, ar.wait_interactive):
+        with pytest.raises(ValueError, match="Unrecognized return_when='x'"):
+            ask(return_when="x")
+
+
+def test_wait_interactive(dview, rc, gate, capsys):
+    wait = gate.wait
+    ar = dview.apply_async(lambda: 1 / 0 if rank == 2 else wait())  # noqa: F821
+    assert ar.wait_interactive(0.01, timeout=0.1, widget=False) is False
+    assert ar.wait_interactive(return_when=FIRST_EXCEPTION) is True
+    assert ar.wait_interactive(return_when=FIRST_COMPLETED) is True
+    assert rc.wait_interactive(timeout=0.1, interval=0.01) is False
+    with pytest.raises(TypeError, match="intervall"):
+        ar.wait_interactive(intervall=1)
+    gate.open()
+    assert ar.wait_interactive() is True
+    assert rc.wait_interactive(ar) is rc.wait_interactive() is True
+    assert "100%" in capsys.readouterr().out
+
+
+def test_join_and_split_keep_the_parts(dview):
+    first, second = dview.apply_async(lambda: rank), dview.apply_async(lambda: -rank)  # noqa: F821
+    parts = [first.split()[1], second.split()[2]]
+    assert AsyncResult.join(*parts).get(10) == [1, -2]
+    assert AsyncResult.join(second, first).get(10) == [0, -1, -2, -3, 0, 1, 2, 3]

@@ -62,6 +62,32 @@ def test_connecting_takes_milliseconds(cluster):
     assert min(times) < 0.2
 
 
+def test_a_cluster_that_is_not_there_yet(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path))
+    start = time.monotonic()
+    with pytest.raises(ClusterNotFound):
+        Client()
+    with pytest.raises(ClusterNotFound):
+        Client(timeout=0.3)
+    assert 0.3 < time.monotonic() - start < 5
+    found = []
+    waiting = threading.Thread(target=lambda: found.append(Client(timeout=60)))
+    waiting.start()
+    with Cluster(n=1):
+        waiting.join(60)
+        with found[0] as rc:
+            assert rc[0].apply_sync(lambda: rank) == 0  # noqa: F821
+
+
+def test_wait_for_engines_later_and_with_a_bar(rc, capsys):
+    assert rc.wait_for_engines() is rc.wait_for_engines(4, timeout=1, interactive=True, widget=False) is None
+    assert rc.wait_for_engines(4, block=False).result(10) is None
+    with pytest.raises(EngineError, match="can't be"):
+        rc.wait_for_engines(5, block=False).result(10)
+    with pytest.raises(TypeError, match="blok"):
+        rc.wait_for_engines(4, blok=False)
+
+
 def test_a_profile_without_a_cluster(cluster):
     with pytest.raises(ClusterNotFound, match="no profile 'nothing-here'"):
         Client(profile="nothing-here")
@@ -244,6 +270,17 @@ def test_get_result(rc):
     assert rc.get_result(second.msg_ids[2]).get() == -2
     assert rc.get_result(first.msg_ids[1:3]).get() == [1, 2]
     assert rc.get_result([0, 1]).get() == [0, 1, 2, 3, 0, -1, -2, -3]
+    assert rc.get_result([first, second]).get() == [0, 1, 2, 3, 0, -1, -2, -3]
+    assert rc.get_result([second, first.msg_ids[3], 0]).get() == [0, -1, -2, -3, 3, 0, 1, 2]
+    assert rc.get_result([*second.msg_ids[2:], *first.msg_ids[1:2]]).get() == [-2, -3, 1]
+    assert dview.get_result([first, -1]).get() == [0, 1, 2, 3, 0, -1, -2, -3]
+    single = rc[2].apply_async(lambda: rank)  # noqa: F821
+    assert rc.get_result(single, owner=False).get() == 2
+    for job, problem in (([], ValueError), (99, IndexError), (f"{rc.history[0]}:9", ResultExpired)):
+        with pytest.raises(problem):
+            rc.get_result(job)
+    with pytest.raises(TypeError, match="blok"):
+        rc.get_result(0, blok=True)
     assert isinstance(rc.get_result(0, block=True), AsyncResult)
     with pytest.raises(ResultExpired, match="not kept"):
         rc.get_result("no-such-id")

@@ -45,6 +45,23 @@ def test_functions(dview):
     assert dview.apply_sync(lambda: helper(1)) == [2] * 4
 
 
+def test_functions_and_other_objects_under_a_name(dview):
+    def helper(x):
+        return x + 1
+
+    class Kind:
+        factor = 3
+
+    @require("math", other=helper, Sort=Kind, level=5, js=json)
+    def f(x):
+        return other(x) * level, Sort.factor, js.dumps(math.floor(1.5))  # noqa: F821
+
+    assert dview.apply_sync(f, 1) == [(10, 3, "1")] * 4
+    assert f(1) == (10, 3, "1")
+    assert dview["level"] == [5] * 4
+    assert repr(f).endswith("f requiring math, json, other, Sort, level>")
+
+
 def test_an_unmet_one_raises_and_the_body_does_not_run(dview):
     @require("json", "no_such_module.part")
     def f():

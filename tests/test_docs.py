@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mpidirect import Cluster
+from mpidirect import Client, Cluster
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -40,7 +40,10 @@ def session(page):
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md", "docs/collectives.md"])
-def test_examples(four_engines, name):
+def test_examples(four_engines, name, monkeypatch):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)  # they are typed at a prompt
+    with Client() as rc:
+        rc[:].clear(block=True)  # each page begins with engines that nobody has used
     test = doctest.DocTestParser().get_doctest(session(ROOT / name), {"__name__": "__main__"}, name, name, 0)
     assert test.examples
     report: list[str] = []

@@ -19,7 +19,8 @@ from mpidirect import Client, Cluster, CompositeError, RemoteError, TimeoutError
 
 RUNNING = "Parallel execution on engines: [0, 1, 2, 3]\n"
 PENDING = re.compile(r"<.*AsyncResult.*>\n")
-FAILURES = [f"[{engine}:apply]: ZeroDivisionError: division by zero" for engine in range(4)]
+# The page says apply of what was executed.
+FAILURES = [f"[{engine}:execute]: ZeroDivisionError: division by zero" for engine in range(4)]
 
 
 @pytest.fixture
@@ -394,7 +395,7 @@ def test_debug(cluster, tmp_path):
         assert repr(name) in names
     printed = type_in("self._exception.print_tracebacks()", "ipdb> ")
     for engine in range(4):
-        assert re.search(rf"\[{engine}:apply\]: *\n", printed)
+        assert re.search(rf"\[{engine}:execute\]: *\n", printed)
     assert printed.count("\nZeroDivisionError: division by zero\n") == 4
     type_in("q", r"In \[\d\]:")
     ipython.sendline("exit")

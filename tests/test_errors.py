@@ -46,6 +46,43 @@ def test_composite_error(dview):
         assert info["pid"]
 
 
+def test_composite_errors_are_remote_errors(dview):
+    with pytest.raises(RemoteError) as caught:
+        dview.apply_sync(lambda: 1 / 0)
+    error = caught.value
+    assert type(error) is CompositeError
+    assert (error.ename, error.traceback, error.engine_info) == ("CompositeError", "", {})
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.elist) == (CompositeError, str(error), error.elist)
+    returned = dview.apply_sync(lambda: CompositeError("as a value", []))
+    assert [type(value) for value in returned] == [CompositeError] * 4
+
+
+def test_ipyparallels_name_of_the_module():
+    import mpidirect
+    from mpidirect import error
+    from mpidirect.error import CompositeError as theirs
+
+    assert theirs is CompositeError is mpidirect.error.CompositeError
+    assert mpidirect.error is error
+    assert [name for name in dir(error) if not name.startswith("_")] == sorted(errors.__all__)
+
+
+def test_errors_name_the_operation(dview):
+    for call, label in (
+        (lambda: dview.execute("1/0", block=True), "execute"),
+        (lambda: dview.apply_sync(lambda: 1 / 0), "apply"),
+        (lambda: dview.map_sync(lambda x: 1 / 0, range(4)), "map"),
+        (lambda: dview["nothing"], "pull"),
+        (lambda: dview.gather("nothing", block=True), "gather"),
+        (lambda: dview.allreduce("nothing", block=True), "allreduce"),
+    ):
+        with pytest.raises(CompositeError) as caught:
+            call()
+        assert str(caught.value).splitlines()[1].startswith(f"[0:{label}]: ")
+        assert caught.value.elist[0].engine_info["method"] == label
+
+
 def test_only_those_that_failed_are_named(dview):
     with pytest.raises(CompositeError) as caught:
         dview.apply_sync(lambda: 1 / (rank - 2))  # noqa: F821
@@ -58,12 +95,12 @@ def test_print_tracebacks(dview, capsys):
     caught.value.print_tracebacks()
     everything = capsys.readouterr().out
     assert [line for line in everything.splitlines() if line.startswith("[")] == [
-        f"[{k}:apply]: " for k in range(4)
+        f"[{k}:execute]: " for k in range(4)
     ]
     assert everything.count("ZeroDivisionError: division by zero") == 4
     caught.value.print_traceback(2)
     one = capsys.readouterr().out
-    assert one.startswith("[2:apply]: \n")
+    assert one.startswith("[2:execute]: \n")
     assert one.count("ZeroDivisionError: division by zero") == 1
     assert caught.value.render_traceback(2) == [*one.rstrip("\n").splitlines(), ""]
 
@@ -286,7 +323,7 @@ def test_what_was_printed_before_the_error_arrives(dview):
 def test_ipython_shows_the_summary(dview, prompt):
     prompt.names["dview"] = dview
     prompt.fails("dview.execute('1/0', block=True)")
-    assert prompt.shown.rstrip().splitlines()[-1] == "[3:apply]: ZeroDivisionError: division by zero"
+    assert prompt.shown.rstrip().splitlines()[-1] == "[3:execute]: ZeroDivisionError: division by zero"
 
 
 # -- without a cluster -------------------------------------------------------------------------------

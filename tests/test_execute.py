@@ -60,6 +60,17 @@ def test_run(dview, tmp_path):
         dview.run(tmp_path / "missing.py")
 
 
+def test_run_with_arguments(dview, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_bytes(
+        "# -*- coding: latin-1 -*-\nimport sys\nfound = sys.argv[1:], 'é'\n".encode("latin-1")
+    )
+    dview.run(program, args=["-n", 5, tmp_path, "a b"], block=True)
+    assert dview["found"] == [(["-n", "5", str(tmp_path), "a b"], "é")] * 4
+    with pytest.raises(TypeError, match="list of arguments"):
+        dview.run(program, args="-n 5")
+
+
 def test_run_names_the_line_that_fails(dview, tmp_path):
     program = tmp_path / "failing.py"
     program.write_text("x = 1\nx / 0\n")

@@ -85,8 +85,8 @@ def test_errors_show_the_engines_tracebacks(In):
     error = In.fails("%px print('before'); 1/rank")
     assert isinstance(error, CompositeError)
     assert "[stdout:3] before" in In.shown
-    assert "[0:apply]: \n" in In.shown
-    assert "[1:apply]" not in In.shown
+    assert "[0:execute]: \n" in In.shown
+    assert "[1:execute]" not in In.shown
     assert "----> 1 print('before'); 1/rank" in In.shown
     assert In.shown.rstrip().endswith("ZeroDivisionError: division by zero")
     assert "asyncresult.py" not in In.shown
@@ -282,6 +282,49 @@ def test_client_activate(In):
     assert lines(In)[1:] == ["[stdout:1] 1", "[stdout:2] 2"]
 
 
+def test_a_client_in_ipython_has_the_magics_at_once(prompt, cluster):
+    prompt(f"from mpidirect import Client; rc = Client({str(cluster.connection_file)!r})")
+    prompt("%px a = rank")
+    assert prompt.shown == RUNNING
+    prompt(f"other = Client({str(cluster.connection_file)!r}); view = other[1]")
+    prompt("%px print(a)")
+    assert prompt.shown == RUNNING + "".join(f"[stdout:{k}] {k}\n" for k in range(4))
+    prompt("view.activate(); rc2 = other")
+    prompt("%pxconfig --block")
+    prompt("%px print(a)")
+    assert prompt.shown == "Parallel execution on engines: [1]\n[stdout:1] 1\n"
+    prompt("other.close()")
+    prompt(f"third = Client({str(cluster.connection_file)!r})")
+    prompt("%px pass")
+    assert prompt.shown == RUNNING
+    prompt("rc.close(); third.close()")
+
+
+def test_load_ext_without_a_client(prompt, cluster):
+    prompt("%load_ext mpidirect")
+    prompt("%px print(rank)")
+    assert prompt.shown.startswith(RUNNING)
+    assert "[stdout:3] 3" in prompt.shown
+    prompt("get_ipython()._mpidirect_magics[''].view.client.close()")
+
+
+def test_load_ext_and_no_cluster(prompt, tmp_path, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path))
+    prompt("%load_ext mpidirect")
+    prompt.fails("%px 1")
+    assert prompt.shown.startswith("UsageError: No cluster runs under profile 'default'.")
+    assert "mpidirect start" in prompt.shown
+
+
+def test_a_semicolon_keeps_values_from_being_shown(In):
+    In("%px rank;")
+    assert In.shown == RUNNING
+    In("%%px\nrank;\n")
+    assert In.shown == RUNNING
+    In("%px rank")
+    assert "Out[3:" in In.shown
+
+
 def test_outside_of_ipython(dview):
     with pytest.warns(RuntimeWarning, match="only in IPython"):
         dview.activate()
@@ -333,7 +376,7 @@ def test_ctrl_c_interrupts_the_engines(In, cluster):
     thread.join()
     assert isinstance(error, CompositeError)
     assert [failure.ename for failure in error.elist] == ["KeyboardInterrupt"] * 4
-    assert "Interrupting the engines" in In.shown
+    assert "Interrupting engines 0-3" in In.shown
     assert "[stdout:2] asleep" in In.shown
     In("%px 1")
     assert lines(In)[0] == RUNNING.strip()

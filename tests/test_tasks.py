@@ -43,6 +43,17 @@ def test_push_and_pull(namespace):
         do(namespace, "pull", "nothing")
 
 
+def test_names(namespace):
+    do(namespace, "push", {"a": 1, "_b": 2, "comm": 3})
+    do(namespace, "push", "c", own=sys.implementation)
+    assert do(namespace, "names", None) == ["a", "c"]
+    assert [do(namespace, "has", name) for name in ("a", "_b", "c.name", "c.no", "d.e")] == [1, 1, 1, 0, 0]
+    with pytest.raises(NameError, match="'d'"):
+        do(namespace, "delete", ["a", "d"])
+    do(namespace, "delete", ["a"])
+    assert do(namespace, "names", None) == ["c"]
+
+
 def test_execute_as_plain_python(namespace, capsys):
     assert do(namespace, "execute", ("x = rank + 1\nprint(x)", True)) is None
     assert capsys.readouterr().out == "1\n"

@@ -114,6 +114,21 @@ def test_references(dview):
         Reference(1)
 
 
+def test_functions_of_the_engines_by_reference(dview):
+    dview.execute("import math\ndef f(x, y=0): return x * rank + y", block=True)
+    assert dview.apply_sync(Reference("f"), 2, y=1) == [1, 3, 5, 7]
+    assert dview.apply_sync(Reference("math.floor"), 1.5) == [1] * 4
+    assert dview.map_sync(Reference("abs"), [-1, 2, -3]) == [1, 2, 3]
+    assert dview.remote(block=True)(Reference("f"))(1) == [0, 1, 2, 3]
+    assert repr(dview.apply_async(Reference("f"), 1)).startswith("<AsyncResult(f)")
+    with pytest.raises(TypeError, match=r'Reference\("f"\)'):
+        dview.apply_sync("f", 1)
+    with pytest.raises(TypeError, match="can't be called"):
+        dview.map(3, [1])
+    with pytest.raises(TypeError, match="can't be called"):
+        dview.parallel()(3)
+
+
 def test_what_is_printed_arrives_with_the_result(dview):
     def speak():
         import sys

@@ -1,7 +1,8 @@
 """The user's side: the client, its views and its results."""
 
 from ..dependency import Reference, interactive, require
-from .asyncresult import AsyncMapResult, AsyncResult
+from .asyncmapresult import AsyncMapResult
+from .asyncresult import AsyncResult
 from .client import Client
 from .view import DirectView
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from signal import Signals
 from typing import TYPE_CHECKING, Any, cast
 
@@ -58,7 +59,7 @@ class Control:
         """
         if jobs is None:
             jobs = list(self._calls)
-        if isinstance(jobs, (str, AsyncResult)):
+        if isinstance(jobs, (str, AsyncResult)) or not isinstance(jobs, Iterable):
             jobs = [jobs]
         ids: set[str] = set()
         for job in jobs:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RemoteError, TimeoutError
 from ._call import Call
-from ._output import ExecuteReply
+from ._output import ExecuteReply, opened, show_streams
 
 if TYPE_CHECKING:
     from .client import Client
@@ -47,6 +47,7 @@ class Known:
     """What an `AsyncResult` tells of its call, as attributes."""
 
     _client: Client
+    _calls: list[Call]
     _slots: list[tuple[Call, int]]  # each engine's part
     _single: bool
     _label: str | None
@@ -76,9 +77,18 @@ class Known:
 
     @property
     def progress(self) -> int:
-        """How many engines have answered."""
+        """How many engines have answered; of a map, how many items are done."""
         self._client._poll()
+        return self._done()
+
+    def _done(self) -> int:
         return sum(engine in call.replies for call, engine in self._slots)
+
+    def _show_streams(self) -> None:
+        """Show what has been printed and displayed, if there is any."""
+        replies = (reply for call in self._calls for reply in call.replies.values())
+        if any(reply.stdout or reply.stderr or reply.outputs for reply in replies):
+            show_streams(self._metadata())
 
     @property
     def elapsed(self) -> float:
@@ -131,10 +141,11 @@ def _metadata(call: Call, engine: int, label: str | None) -> Metadata:
         status=reply.status,
         stdout=reply.stdout,
         stderr=reply.stderr,
+        outputs=opened(reply.outputs),
     )
     value = call.value(engine)
-    if isinstance(value, RemoteError):
+    if isinstance(value, RemoteError) and value.engine_info:
         entry["error"] = value
     elif isinstance(value, ExecuteReply):
-        entry.update(execute_result=value.execute_result, outputs=value.outputs)
+        entry["execute_result"] = value.execute_result
     return entry

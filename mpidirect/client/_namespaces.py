@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .. import partition
+from ..errors import MPIDirectError
 from ..wire.names import INITIAL_NAMES
-from .asyncresult import AsyncMapResult, AsyncResult
+from . import _waiting
+from ._chosen import is_one
+from .asyncmapresult import AsyncMapResult
+from .asyncresult import AsyncResult
 
 if TYPE_CHECKING:
     from .client import Client
+
+PATIENCE = 0.5  # seconds that a completion may take
 
 
 class Namespaces:
@@ -18,6 +25,7 @@ class Namespaces:
     client: Client
     targets: Any
     block: bool
+    history: list[str]
 
     if TYPE_CHECKING:
 
@@ -38,7 +46,7 @@ class Namespaces:
         Parameters
         ----------
         ns : dict
-            Names and values.
+            Names and values. A name like ``a.b`` sets an attribute of what is there.
         shared : bool
             Keep arrays once per node, read-only: all engines of a node map the same memory, which is given
             back when none of them uses it any more.
@@ -54,12 +62,15 @@ class Namespaces:
         if not isinstance(ns, dict):
             raise TypeError(f"Must be a dict, not {type(ns)}")
         for name in ns:
-            _check_name(name)
+            _check_name(name, dotted=not shared)
         if shared:
             from .sharing import push_shared
 
             return self._result(push_shared(self, ns, targets, block), block)
-        return self._result(self._call("push", "push", ns, targets=targets, block=block, track=track), block)
+        result = self._call("push", "push", ns, targets=targets, block=block, track=track)
+        if block is None and not self.block:
+            return _waiting.at_once(result)
+        return self._result(result, block)
 
     def update(self, ns: dict[str, Any]) -> Any:
         """`push`, spelled as a dict's method."""
@@ -79,6 +90,9 @@ class Namespaces:
             wanted = names
         else:
             raise TypeError(f"names must be strs, not {names!r}")
+        for name in [wanted] if isinstance(wanted, str) else wanted:
+            if not name.isidentifier():
+                compile(name, "<name>", "eval")  # a SyntaxError is told here, before anything is sent
         return self._result(self._call("pull", "pull", wanted, targets=targets, block=block), block)
 
     def get(self, key_s: Any) -> Any:
@@ -87,6 +101,74 @@ class Namespaces:
 
     def __getitem__(self, name: str) -> Any:
         return self.pull(name, block=True)
+
+    # -- as a dict --------------------------------------------------------------------------------------
+
+    def keys(self) -> list[str]:
+        """The names that the user has set and that all of the view's engines have.
+
+        Those that an engine begins with (``comm``, ``rank``, ``size``, ``MPI``), those of IPython and those
+        that begin with an underscore are not among them.
+
+        Examples
+        --------
+        >>> dview["a"] = 5
+        >>> dview.keys()
+        ['a']
+        """
+        return _common(self._each("names", "keys", None))
+
+    def values(self) -> list[Any]:
+        """The values of the names in `keys`, each as ``view[name]`` gives it."""
+        return [value for _, value in self.items()]
+
+    def items(self) -> list[tuple[str, Any]]:
+        """The names in `keys` with their values, each as ``view[name]`` gives it."""
+        names = self.keys()
+        values = self.pull(names, block=True)
+        return list(
+            zip(names, values if is_one(self.targets) else map(list, zip(*values, strict=True)), strict=True)
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __contains__(self, name: object) -> bool:
+        """Whether all of the view's engines have a name, or an attribute like ``a.b``."""
+        if not isinstance(name, str):
+            raise TypeError(f"names must be strings, not {name!r}")
+        parts = name.split(".")
+        return all(map(str.isidentifier, parts)) and all(self._each("has", "in", name))
+
+    def __delitem__(self, name: str) -> None:
+        _check_name(name, dotted=True)
+        self._call("delete", "del", [name], block=True).get()
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """What IPython completes in ``view["…``."""
+        try:
+            asked = self._ask("names", "keys", None)
+            if asked.wait(PATIENCE):
+                return _common(asked.get())
+            asked.abort()  # engines are busy, and who types must not wait for them
+        except MPIDirectError:  # it is told by what is typed next
+            pass
+        return []
+
+    def _each(self, op: str, method: str, shared: Any) -> list[Any]:
+        """What each engine answers, also of a view of a single one."""
+        asked = self._ask(op, method, shared)
+        _waiting.wait(asked)
+        return asked.get()
+
+    def _ask(self, op: str, method: str, shared: Any) -> AsyncResult:
+        """A question that leaves no trace in the history, so that the latest result stays that."""
+        asked = self._call(op, method, shared, block=False, single=False)
+        for history in (self.history, self.client.history):
+            history.remove(asked._calls[0].id)
+        return asked
+
+    # -- scatter and gather -----------------------------------------------------------------------------
 
     def scatter(
         self,
@@ -115,7 +197,7 @@ class Namespaces:
         -------
         ``[None, …]``, or an `AsyncResult`.
         """
-        _check_name(key)
+        _check_name(key, dotted=True)
 
         def own(n: int) -> list[Any]:
             parts = partition.split(seq, n, dist)
@@ -128,7 +210,7 @@ class Namespaces:
 
     def gather(self, key: str, dist: str = "b", targets: Any = None, block: bool | None = None) -> Any:
         """The parts of `key` on the engines, put together to one sequence."""
-        _check_name(key)
+        _check_name(key, dotted=True)
         result = self._call(
             "pull",
             "gather",
@@ -149,8 +231,14 @@ class Namespaces:
         )
 
 
-def _check_name(name: Any) -> None:
+def _common(found: list[list[str]]) -> list[str]:
+    """The names that all engines have, in the order of the first one."""
+    everywhere = set(found[0]).intersection(*found[1:])
+    return [name for name in found[0] if name in everywhere]
+
+
+def _check_name(name: Any, dotted: bool = False) -> None:
     if not isinstance(name, str):
         raise TypeError(f"names must be strings, not {name!r}")
-    if not name.isidentifier():
+    if not all(map(str.isidentifier, name.split(".") if dotted else [name])):
         raise ValueError(f"{name!r} can't be a name on the engines: it is no Python identifier")

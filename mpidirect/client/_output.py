@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from ..wire import messages, pickles
+
 
 class ExecuteReply:
     """What `DirectView.execute` brings back from an engine.
@@ -19,17 +21,21 @@ class ExecuteReply:
     execute_result : dict or None
         The value of the last line in its formats: ``data`` (by MIME type), ``metadata`` and
         ``execution_count``.
+    stdout, stderr : str
+        What was printed.
     outputs : list of dict
-        What was displayed, likewise.
+        What was displayed, in its formats.
     """
 
-    def __init__(self, engine_id: int, content: dict[str, Any] | None) -> None:
+    def __init__(self, reply: messages.Reply, content: dict[str, Any] | None) -> None:
         content = content or {}
-        self.engine_id = engine_id
+        self.engine_id = reply.engine
+        self.stdout = reply.stdout
+        self.stderr = reply.stderr
+        self.outputs = opened(reply.outputs)
         self.execution_count = content.get("execution_count")
         result = content.get("result")
         self.execute_result = result and {**result, "execution_count": self.execution_count}
-        self.outputs = content.get("outputs", [])
 
     @property
     def data(self) -> dict[str, Any]:
@@ -45,17 +51,38 @@ class ExecuteReply:
         text = self.text if len(self.text) <= 32 else self.text[:29] + "..."
         return f"<ExecuteReply[{self.execution_count}]: {text}>"
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {**self.data, "text/plain": self._prompted()} if self.data else {}
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(self._prompted())
+        printer.text(self._prompted() or repr(self))
 
     def _prompted(self) -> str:
         if not self.text:
             return ""
         separator = "\n" if "\n" in self.text else ""
         return f"Out[{self.engine_id}:{self.execution_count}]: {separator}{self.text}"
+
+
+def opened(outputs: bytes) -> list[dict[str, Any]]:
+    """What an engine displayed, if it can be unpickled here."""
+    try:
+        return pickles.loads_without_mpi([outputs]) if outputs else []
+    except Exception as e:
+        text = f"<what was displayed can't be unpickled here: {type(e).__name__}: {e}>"
+        return [{"data": {"text/plain": text}, "metadata": {}}]
+
+
+def at_prompt() -> bool:
+    """Whether somebody types here: at Python's prompt, IPython's, or in a notebook."""
+    return hasattr(sys, "ps1")
+
+
+def show_streams(entries: Sequence[Any]) -> None:
+    """Show what was printed and displayed, but no results."""
+    for kind in (_show_stdout, _show_stderr, _show_displays):
+        for entry in entries:
+            kind(entry)
 
 
 def display_outputs(entries: Sequence[Any], groupby: str, result_only: bool) -> None:

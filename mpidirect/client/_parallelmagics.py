@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +11,9 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
+from ..errors import ClusterNotFound
 from ._output import ExecuteReply
-from ._waiting import wait_and_tell
+from ._waiting import end, wait_and_tell
 from .asyncresult import AsyncResult
 
 if TYPE_CHECKING:
@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 
 Magic = Callable[..., Any]
 
-GRACE = 3.0  # seconds that engines have to end after a Ctrl-C
 MOST_SHOWN = 10  # engines, in what is said about an execution
 
 
-def register(shell: Any, view: DirectView, suffix: str) -> None:
+def is_free(shell: Any) -> bool:
+    """Whether ``%px`` is nobody's, or that of a client whose cluster or connection is gone."""
+    ours = shell.__dict__.get("_mpidirect_magics", {}).get("")
+    if ours is None:
+        return "px" not in shell.magics_manager.magics["line"]
+    return ours.is_over
+
+
+def register(shell: Any, view: DirectView | None, suffix: str) -> None:
     """Give `shell` the magics of `view`; those of the same suffix before them end."""
     known = shell.__dict__.setdefault("_mpidirect_magics", {})
     if suffix in known:
@@ -72,16 +79,17 @@ class ParallelMagics(Magics):
     ----------
     shell : InteractiveShell
         Where it is typed.
-    view : DirectView
-        Where it runs; its ``block`` says whether to wait.
+    view : DirectView, optional
+        Where it runs; its ``block`` says whether to wait. Without one, all engines of the cluster that
+        `Client` finds.
     suffix : str
         The end of the magics' names.
     """
 
     registered = True  # what IPython asks of a class whose magics are named per instance
 
-    def __init__(self, shell: Any, view: DirectView, suffix: str = "") -> None:
-        self.view = view
+    def __init__(self, shell: Any, view: DirectView | None, suffix: str = "") -> None:
+        self._view = view
         self.suffix = suffix
         self.verbose = True
         self.latest: AsyncResult | None = None  # of what the magics ran
@@ -94,6 +102,26 @@ class ParallelMagics(Magics):
         }
         self.magics = {"line": lines, "cell": {"px" + suffix: self.cell_px}}
         super().__init__(shell=shell)
+
+    @property
+    def view(self) -> DirectView:
+        """Where it runs."""
+        if self._view is None:
+            from .client import Client  # not before: it imports this
+
+            try:
+                self._view = Client().direct_view(block=True)
+            except ClusterNotFound as e:
+                raise UsageError(str(e)) from None
+        return self._view
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no view, or nothing can be run on it any more."""
+        if self._view is None:
+            return True
+        connection = self._view.client._connection
+        return connection.closed or connection.error is not None
 
     # -- the magics ---------------------------------------------------------------------------------
 
@@ -189,7 +217,7 @@ class ParallelMagics(Magics):
             self.shell.user_ns[options.name] = result
             return None
         self._wait(result)
-        value = self._shown(result.get)
+        value = result.get()
         replies = value if isinstance(value, list) else [value]
         if replies and all(isinstance(reply, ExecuteReply) for reply in replies):
             result.display_outputs(options.groupby)
@@ -232,27 +260,14 @@ class ParallelMagics(Magics):
         """Wait, show the outputs, and raise what the engines raised."""
         self._wait(result)
         result.display_outputs(groupby)
-        self._shown(result.get)
+        result.get()
 
     def _wait(self, result: AsyncResult) -> None:
         """Wait; a Ctrl-C interrupts the engines too, whose KeyboardInterrupt is then the result."""
         try:
             wait_and_tell(result)
         except KeyboardInterrupt:
-            print("Interrupting the engines …", file=sys.stderr)
-            result.interrupt()
-            if not result.wait(GRACE):
-                raise
-
-    @staticmethod
-    def _shown(get: Callable[[], Any]) -> Any:
-        """Call `get`; what it raises is shown with the engines' tracebacks instead of ours."""
-        try:
-            return get()
-        except Exception as e:
-            if hasattr(e, "render_traceback"):
-                e._render_traceback_ = e.render_traceback  # type: ignore[attr-defined]  # what IPython calls
-            raise
+            end(result)
 
     def _where(self) -> str:
         engines = self.view.client._targets(self.view.targets)

@@ -73,36 +73,92 @@ class Results:
                 pending.append(partial(getattr, call, "ready"))
         return self._wait(lambda: all(ready() for ready in pending), limit(timeout))
 
-    def get_result(self, indices_or_msg_ids: Any = None, block: bool | None = None, **_: Any) -> Any:
-        """A result again, by its id or its index in `history` (by default the latest).
+    def wait_interactive(
+        self, jobs: Any = None, interval: float = 1.0, timeout: float | None = -1, widget: bool | None = None
+    ) -> bool:
+        """`wait` with a progress bar, on a terminal or in a notebook.
 
-        Of one id, of what ran on one engine, it is that engine's value; else a list.
+        Parameters
+        ----------
+        jobs : AsyncResult, id, index to `history`, or a list of them; optional
+            By default all that are outstanding.
+        interval : float
+            Seconds between looks.
+        timeout : float, optional
+            Seconds; -1 or None: without end.
+        widget : bool, optional
+            As in ipyparallel; the bar suits itself to where it is shown.
+        """
+        jobs = list(self.outstanding) if jobs is None else jobs
+        if isinstance(jobs, list) and not jobs:
+            return True
+        return self.get_result(jobs, block=False).wait_interactive(interval, timeout, widget)
+
+    def get_result(
+        self, indices_or_msg_ids: Any = None, block: bool | None = None, owner: bool = True
+    ) -> AsyncResult:
+        """Results again: one `AsyncResult` for all that is asked for.
+
+        Parameters
+        ----------
+        indices_or_msg_ids : str, int, AsyncResult, or a list of them; optional
+            Ids, or indices to `history`; by default the latest.
+        block : bool, optional
+            Whether to wait.
+        owner : bool
+            As in ipyparallel; here a result lives as long as somebody holds it.
+
+        Returns
+        -------
+        AsyncResult
+            Of one id, of what ran on one engine, it has that engine's value; else a list.
 
         Raises
         ------
         ResultExpired
             When it is not kept any more.
+        IndexError
+            When `history` has no such entry.
+
+        Examples
+        --------
+        >>> rc.get_result([ar1, ar2]).get()  # on two engines
+        [1, 1, 2, 2]
         """
-        if indices_or_msg_ids is None:
-            indices_or_msg_ids = -1
-        if isinstance(indices_or_msg_ids, AsyncResult):
-            indices_or_msg_ids = indices_or_msg_ids.msg_ids
-        several = isinstance(indices_or_msg_ids, (list, tuple, set))
-        wanted = list(indices_or_msg_ids) if several else [indices_or_msg_ids]
-        calls, engines = [], set()
-        for item in wanted:
-            id = self.history[item] if isinstance(item, int) else item
-            call = self._known.get(request_id(id)) or self._recall(request_id(id))
-            calls.append(call)
-            engines.update([int(id.rpartition(":")[2])] if ":" in id else call.targets)
-        calls = list(dict.fromkeys(calls))
-        single = not several and len(engines) == 1
+        wanted = -1 if indices_or_msg_ids is None else indices_or_msg_ids
+        several = isinstance(wanted, (list, tuple, set, AsyncResult))
+        slots: dict[tuple[Call, int], None] = {}  # in order, each once
+        for item in wanted if isinstance(wanted, (list, tuple, set)) else [wanted]:
+            for id in item.msg_ids if isinstance(item, AsyncResult) else [item]:
+                slots.update(dict.fromkeys(self._slots_of(self._id(id))))
+        calls = list(dict.fromkeys(call for call, _ in slots))
+        if not calls:
+            raise ValueError("get_result() was given no ids")
+        single = (not several and len(slots) == 1) or (isinstance(wanted, AsyncResult) and wanted._single)
         result = AsyncResult(
-            cast("Client", self), calls, method=calls[0].method, targets=sorted(engines), single=single
+            cast("Client", self), calls, method=calls[0].method, slots=list(slots), single=single
         )
         if self.block if block is None else block:
             result.wait()
         return result
+
+    def _id(self, index: Any) -> str:
+        """The id that an index to `history` means, or that id."""
+        if not isinstance(index, int):
+            return index
+        try:
+            return self.history[index]
+        except IndexError:
+            raise IndexError(f"there is no call {index}: {len(self.history)} were made") from None
+
+    def _slots_of(self, id: str) -> list[tuple[Call, int]]:
+        """The engines' parts that an id means."""
+        request = request_id(id)
+        call = self._known.get(request) or self._recall(request)
+        _, _, engine = id.partition(":")
+        if engine and not (engine.isdigit() and int(engine) in call.targets):
+            raise errors.ResultExpired(f"{id!r} is no id: that call was not made on an engine {engine!r}")
+        return [(call, int(engine))] if engine else [(call, engine) for engine in call.targets]
 
     def hub_history(self) -> list[str]:
         """The ids of requests of clients that are away, with results that wait here or are still to come."""

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, InvalidStateError
 from concurrent.futures._base import RUNNING
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .. import partition
-from ..errors import CompositeError, MPIDirectError, RemoteError, TimeoutError
-from . import _waiting
+from ..errors import CompositeError, Interrupted, MPIDirectError, RemoteError, TimeoutError
+from . import _unseen, _waiting
 from ._call import Call
+from ._frames import quiet
 from ._metadata import METADATA, Known
 from ._output import display_outputs
+from ._progress import wait_with_bar
 
 if TYPE_CHECKING:
     from .client import Client
 
 
+@quiet
 class AsyncResult(Known, Future):
     """The result of a call on engines, now or later.
 
@@ -43,7 +45,7 @@ class AsyncResult(Known, Future):
         calls: Sequence[Call],
         *,
         method: str = "unknown",
-        targets: Sequence[int] | None = None,
+        slots: list[tuple[Call, int]] | None = None,
         single: bool = False,
         return_exceptions: bool = False,
         label: str | None = None,
@@ -52,9 +54,9 @@ class AsyncResult(Known, Future):
         self._client = client
         self._calls = list(calls)
         self._method = method
-        wanted = None if targets is None else set(targets)
-        self._whole = wanted is None
-        self._slots = [(c, e) for c in self._calls for e in c.targets if wanted is None or e in wanted]
+        whole = [(c, e) for c in self._calls for e in c.targets]
+        self._whole = slots is None or slots == whole
+        self._slots = whole if slots is None else slots
         self._single = single and len(self._slots) == 1
         self._return_exceptions = return_exceptions
         self._label = label
@@ -62,9 +64,16 @@ class AsyncResult(Known, Future):
         self._ready = False  # the future's own state, without its lock
         self._state = RUNNING  # at once: nobody waits for that
         for call in self._calls:
+            call.holders += 1
             if not call.ready:
                 call.watch(self._progressed, each=not self._whole)
         self._progressed()
+
+    def __del__(self) -> None:
+        for call in self.__dict__.get("_calls", ()):
+            call.holders -= 1
+            if not call.holders and call.failed:
+                _unseen.let_go(call)
 
     def _progressed(self, call: Call | None = None) -> None:
         if self._whole:  # no look at each engine: there may be thousands, and this comes with each reply
@@ -95,29 +104,37 @@ class AsyncResult(Known, Future):
         ----------
         timeout : float, optional
             Seconds.
-        return_when : {FIRST_COMPLETED, FIRST_EXCEPTION}, optional
-            End the wait earlier, and return sets of done and of pending results, one for each engine.
+        return_when : {ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION}, optional
+            The constants of `concurrent.futures`: until when to wait.
 
         Returns
         -------
         bool
             Whether it is ready.
+        (set, set)
+            With `return_when`: the results that are done and those that are pending, one for each engine.
+
+        Examples
+        --------
+        >>> done, pending = ar.wait(return_when=FIRST_EXCEPTION)
         """
         limit = _limit(timeout)
-        if return_when in (None, ALL_COMPLETED):
+        if return_when is None:
             return self.ready() or self._client._wait(self.ready, limit)
-        if return_when not in (FIRST_COMPLETED, FIRST_EXCEPTION):
-            raise ValueError(f"Unrecognized return_when={return_when!r}")
-
-        def enough() -> bool:
-            answered = [c.replies[e] for c, e in self._slots if e in c.replies]
-            if return_when == FIRST_COMPLETED:
-                return bool(answered)
-            return self.ready() or any(reply.status != "ok" for reply in answered)
-
-        self._client._wait(enough, limit)
+        _check(return_when, ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION)
+        self._client._wait(partial(self._settled, return_when), limit)
         parts = self.split()
-        return {p for p in parts if p.ready()}, {p for p in parts if not p.ready()}
+        done = {part for part in parts if part.ready()}
+        return done, set(parts) - done
+
+    def _settled(self, return_when: str) -> bool:
+        """Whether a wait that is to end then ends now."""
+        if self.ready() or return_when == ALL_COMPLETED:
+            return self.ready()
+        answered = [c.replies[e] for c, e in self._slots if e in c.replies]
+        if return_when == FIRST_COMPLETED:
+            return bool(answered)
+        return any(reply.status != "ok" for reply in answered)
 
     def get(
         self,
@@ -133,7 +150,7 @@ class AsyncResult(Known, Future):
             Seconds to wait; None or -1: without end.
         return_exceptions : bool, optional
             Return exceptions in the place of results instead of raising.
-        return_when : {FIRST_EXCEPTION}, optional
+        return_when : {ALL_COMPLETED, FIRST_EXCEPTION}, optional
             Raise at the first error, while other engines still run.
 
         Returns
@@ -148,14 +165,18 @@ class AsyncResult(Known, Future):
         CompositeError
             When engines failed; a `RemoteError` if the target was an int.
         """
+        if return_when is not None:
+            _check(return_when, ALL_COMPLETED, FIRST_EXCEPTION)
         if return_when == FIRST_EXCEPTION:
             done, _ = self.wait(timeout, return_when)
             for part in done:
                 part.get()
         try:
+            if not self._ready and _limit(timeout) is None:
+                _waiting.wait_in_line(self)
             ready = self.wait(timeout)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{_waiting.state(self)}; its interrupt() ends it") from None
+            raise Interrupted(f"{_waiting.state(self)}; its interrupt() ends it") from None
         if not ready:
             raise TimeoutError("Result not ready.")
         keep = self._return_exceptions if return_exceptions is None else return_exceptions
@@ -226,6 +247,11 @@ class AsyncResult(Known, Future):
         """
         if not self.ready():
             raise ValueError(f"{self!r} not ready")
+        for call in self._calls:
+            _unseen.looked_at(call)
+        return self._succeeded()
+
+    def _succeeded(self) -> bool:
         return not any(call.replies[engine].status != "ok" for call, engine in self._slots)
 
     def get_dict(self, timeout: float | None = None) -> dict[int, Any]:
@@ -274,8 +300,8 @@ class AsyncResult(Known, Future):
     def split(self) -> list[AsyncResult]:
         """One AsyncResult for each engine."""
         return [
-            AsyncResult(self._client, [call], method=self._method, targets=[engine], single=True)
-            for call, engine in self._slots
+            AsyncResult(self._client, [slot[0]], method=self._method, slots=[slot], single=True)
+            for slot in self._slots
         ]
 
     @classmethod
@@ -283,8 +309,9 @@ class AsyncResult(Known, Future):
         """One AsyncResult for several."""
         if not results:
             raise ValueError("Must be given at least one AsyncResult to join")
-        calls = list(dict.fromkeys(call for result in results for call in result._calls))
-        return cls(results[0]._client, calls, method=results[0]._method)
+        slots = list(dict.fromkeys(slot for result in results for slot in result._slots))
+        calls = list(dict.fromkeys(call for call, _ in slots))
+        return cls(results[0]._client, calls, method=results[0]._method, slots=slots)
 
     # -- what is known of it ---------------------------------------------------------------------------
 
@@ -360,22 +387,38 @@ class AsyncResult(Known, Future):
         self.wait()
         display_outputs(self._metadata(), groupby, result_only)
 
-    def wait_interactive(self, interval: float = 0.1, timeout: float | None = None, **_: Any) -> bool:
-        """Wait with a progress bar (on a terminal or in a notebook)."""
-        from rich.progress import Progress
+    def wait_interactive(
+        self,
+        interval: float = 0.1,
+        timeout: float | None = -1,
+        widget: bool | None = None,
+        return_when: str = ALL_COMPLETED,
+    ) -> bool:
+        """Wait with a progress bar, on a terminal or in a notebook.
 
-        deadline = None if _limit(timeout) is None else time.monotonic() + (timeout or 0)
-        with Progress(transient=False) as bar:
-            task = bar.add_task(self._method, total=len(self))
-            while not self.wait(interval):
-                bar.update(task, completed=self.progress)
-                if deadline is not None and time.monotonic() > deadline:
-                    return False
-            bar.update(task, completed=len(self))
-        return True
+        Parameters
+        ----------
+        interval : float
+            Seconds between looks.
+        timeout : float, optional
+            Seconds to wait; None or -1: without end.
+        widget : bool, optional
+            As in ipyparallel; the bar suits itself to where it is shown.
+        return_when : {ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION}
+            End the wait earlier.
+
+        Returns
+        -------
+        bool
+            Whether what was waited for has come.
+        """
+        _check(return_when, ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION)
+        settled = partial(self._settled, return_when)
+        limit = _limit(timeout)
+        return wait_with_bar(self._client, settled, limit, interval, self._method, self._done, len(self))
 
     def __repr__(self) -> str:
-        state = "pending" if not self.ready() else "finished" if self.successful() else "failed"
+        state = "pending" if not self.ready() else "finished" if self._succeeded() else "failed"
         if state == "pending" and self.failures:
             state = _waiting.state(self)
         return f"<{type(self).__name__}({self._method}): {state}>"
@@ -386,44 +429,9 @@ class AsyncResult(Known, Future):
         return asyncio.wrap_future(self).__await__()
 
 
-class AsyncMapResult(AsyncResult):
-    """The result of a map: one sequence, put together from the engines' parts."""
-
-    def __init__(self, *args: Any, dist: str = "b", ordered: bool = True, **kwargs: Any) -> None:
-        self._dist = dist
-        self.ordered = ordered
-        super().__init__(*args, **kwargs)
-
-    def _finish(self, values: list[Any]) -> Any:
-        """One sequence, of the engines' parts."""
-        if self._return_exceptions:
-            values = [[v] if isinstance(v, RemoteError) else v for v in values]
-        whole = self._calls[0].whole if len(self._calls) == 1 else None
-        return partition.join(values, self._dist, whole)
-
-    def __iter__(self) -> Iterator[Any]:
-        """The items, as the engines' parts arrive."""
-        if self._dist == "r":
-            yield from self.get()
-            return
-        for part in self._parts():
-            if isinstance(part, RemoteError) and self._return_exceptions:
-                yield part
-            elif hasattr(part, "__iter__"):
-                yield from part
-            else:
-                yield part
-
-    def _parts(self) -> Iterator[Any]:
-        if self.ordered:
-            yield from super().__iter__()
-            return
-        pending = self.split()
-        while pending:
-            self._client._wait(lambda: any(p.ready() for p in pending), None)
-            for part in [p for p in pending if p.ready()]:
-                pending.remove(part)
-                yield part.get(return_exceptions=self._return_exceptions)
+def _check(return_when: Any, *known: str) -> None:
+    if return_when not in known:
+        raise ValueError(f"Unrecognized return_when={return_when!r}, must be one of {', '.join(known)}")
 
 
 def _limit(timeout: float | None) -> float | None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import platform
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -14,22 +18,32 @@ from weakref import WeakValueDictionary
 from .. import errors
 from ..wire import connection_file, memory, messages
 from ..wire.connection_file import ConnectionInfo
-from . import _waiting
+from . import _unseen, _waiting
 from ._call import Call
 from ._chosen import is_one
 from ._connection import PATIENCE, Connection
 from ._control import Control
 from ._deadline import Deadline
-from ._receiver import Answer
+from ._frames import quiet, quietly
+from ._future import in_thread
+from ._incoming import Incoming
+from ._output import at_prompt
+from ._progress import wait_with_bar
 from ._results import KEPT_RESULTS, Results, limit
 from ._tunnel import Tunnel, fetch
+from .magics import offer
 from .view import DirectView
 
-LAST_WORDS = 5.0  # seconds that a scheduler has to tell why the cluster's job ended
+ANSWERING = 10.0  # seconds that a controller has to answer
+SHORTEST = 0.1
+LOOK = 0.1  # seconds between changes of a progress bar
+AGAIN = 0.05  # seconds between looks for a cluster that is not there yet
 KEPT_BYTES = 16 * 1024 * 1024
+CALLS = ("apply", "map", "execute")  # errors name the operation, as the method is the user's function
 _INT = {int}
 
 
+@quiet
 class Client(Results, Control):
     """A connection to a cluster of engines.
 
@@ -39,8 +53,9 @@ class Client(Results, Control):
         The connection file, or its contents; by default that of the profile.
     profile : str
         The profile whose cluster is meant.
-    timeout : float
-        Seconds until the controller must have answered.
+    timeout : float, optional
+        Seconds until the controller must have answered, 10 by default. If it is given, a cluster that is not
+        there yet is waited for as well.
     sshserver : str
         A host to reach the controller through, as ssh takes it (``me@login``); if this host has no connection
         file of the profile, that of the home directory there is used.
@@ -66,12 +81,13 @@ class Client(Results, Control):
     (<DirectView [0, 2]>, <DirectView 1>)
     """
 
+    @quietly
     def __init__(
         self,
         connection_info: str | Path | dict[str, Any] | ConnectionInfo | None = None,
         *,
         profile: str | None = None,
-        timeout: float = 10.0,
+        timeout: float | None = None,
         sshserver: str = "",
         patience: float = PATIENCE,
         **contents: Any,
@@ -86,20 +102,47 @@ class Client(Results, Control):
         self._recent: deque[Call] = deque()
         self._recent_bytes = 0
         self._answers: dict[str, messages.Answer | None] = {}
-        self._info = info = _info(connection_info, profile or "", contents, sshserver)
-        self.profile = profile or info.profile or "default"
-        tunnel = self._tunnel = Tunnel(sshserver, info) if sshserver else None
-        self._connection = Connection(info, self, timeout, patience, tunnel)
+        find = partial(_info, connection_info, profile or "", contents, sshserver)
+        self._tunnel: Tunnel | None = None
+        if timeout is None or timeout < 0 or sshserver:
+            self._connect(find(), timeout, patience, sshserver)
+        else:
+            self._await(find, timeout, patience)
+        self.profile = profile or self._info.profile or "default"
         welcome = self._connection.welcome
         self.facts: dict[str, Any] = welcome.facts
         self._mismatch = _mismatch(welcome.python)
         if self._mismatch:
             warnings.warn(self._mismatch, stacklevel=2)
         self.size = welcome.size
-        self._deadline = Deadline(info)
+        self._deadline = Deadline(self._info)
         self._numbers = itertools.count(1)
+        _unseen.begin(self)
         if not self._engines:
-            self.engines_changed(welcome.engines, {})
+            self._engines = {engine.id: engine for engine in welcome.engines}
+        offer(self)
+
+    def _connect(
+        self, info: ConnectionInfo, timeout: float | None, patience: float, sshserver: str = ""
+    ) -> None:
+        self._info = info
+        if sshserver:
+            self._tunnel = Tunnel(sshserver, info)
+        within = ANSWERING if timeout is None or timeout < 0 else timeout
+        self._connection = Connection(info, Incoming(self), within, patience, self._tunnel)
+
+    def _await(self, find: Callable[[], ConnectionInfo], timeout: float, patience: float) -> None:
+        """Connect to a cluster that may not be there yet."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                info = find()
+                self._connect(info, max(SHORTEST, deadline - time.monotonic()), patience)
+                return
+            except errors.ClusterNotFound:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(AGAIN)
 
     # -- engines and views ---------------------------------------------------------------------------
 
@@ -187,8 +230,29 @@ class Client(Results, Control):
             raise IndexError(f"No such engine: {engine}. The engines are {errors.compact(ids)}")
         return engine
 
-    def wait_for_engines(self, n: int | None = None, *, timeout: float | None = None, **_: Any) -> None:
+    def wait_for_engines(
+        self,
+        n: int | None = None,
+        *,
+        timeout: float | None = -1,
+        block: bool = True,
+        interactive: bool | None = None,
+        widget: bool | None = None,
+    ) -> Future[None] | None:
         """Wait until `n` engines live (by default, all that the cluster was started with).
+
+        Parameters
+        ----------
+        n : int, optional
+            How many.
+        timeout : float, optional
+            Seconds to wait; None or -1: without end.
+        block : bool
+            If False, return a future at once instead.
+        interactive : bool, optional
+            Whether to show a progress bar; by default at a prompt, where there is something to wait for.
+        widget : bool, optional
+            As in ipyparallel; the bar suits itself to where it is shown.
 
         Raises
         ------
@@ -197,17 +261,30 @@ class Client(Results, Control):
         EngineError
             When so many have died that it can't come true.
         """
-        wanted = self.size if n is None else n
+        wanted = self.size if n is None else operator.index(n)
+        if not block:
+            return in_thread(self._until, wanted, timeout, False)
+        self._until(wanted, timeout, at_prompt() if interactive is None else interactive)
+        return None
+
+    def _until(self, wanted: int, timeout: float | None, shows: bool) -> None:
+        """Wait until so many engines live, perhaps with a progress bar."""
 
         def settled() -> bool:
             return len(self._engines) >= wanted or self.size - len(self._lost) < wanted
 
-        if self._wait(settled, limit(timeout)):
-            if len(self._engines) < wanted:
-                why = "; ".join(self._lost.values()) or f"the cluster was started with {self.size} engines"
-                raise errors.EngineError("EngineError", f"{wanted} engines there can't be: {why}")
+        def there() -> int:
+            return len(self._engines)
+
+        if shows and not self._wait(settled, 0):
+            came = wait_with_bar(self, settled, limit(timeout), LOOK, "engines", there, wanted)
         else:
-            raise errors.TimeoutError(f"{len(self._engines)} of {wanted} engines are ready after {timeout} s")
+            came = self._wait(settled, limit(timeout))
+        if not came:
+            raise errors.TimeoutError(f"{there()} of {wanted} engines are ready after {timeout} s")
+        if there() < wanted:
+            why = "; ".join(self._lost.values()) or f"the cluster was started with {self.size} engines"
+            raise errors.EngineError("EngineError", f"{wanted} engines there can't be: {why}")
 
     # -- calls ------------------------------------------------------------------------------------------
 
@@ -218,7 +295,7 @@ class Client(Results, Control):
         targets: list[int],
         shared: Sequence[Any],
         parts: Sequence[Sequence[Any]] = (),
-        convert: Callable[[int, Any], Any] | None = None,
+        convert: Callable[[messages.Reply, Any], Any] | None = None,
         gathers: bool = False,
     ) -> Call:
         """Send a request; `shared` and `parts` are frames, for all targets and for each."""
@@ -236,9 +313,10 @@ class Client(Results, Control):
         inline = [frame for frame in frames if len(frame) < messages.BULK] if bulk else frames
         call.buffers = bulk or None
         addresses = [memory.address(frame) for frame in bulk] if self._connection.direct else []
+        label = op if op in CALLS else method
         try:
             self._connection.post(
-                messages.Request, id, targets, op, "apply", sizes, own, addresses, inline=inline, bulk=bulk
+                messages.Request, id, targets, op, label, sizes, own, addresses, inline=inline, bulk=bulk
             )
         except BaseException:
             self._calls.pop(id, None)
@@ -278,20 +356,7 @@ class Client(Results, Control):
         """Take in what has come."""
         self._connection.wait(_never, 0)
 
-    # -- what the connection tells -----------------------------------------------------------------------
-
-    def engines_changed(self, engines: list[messages.EngineInfo], lost: dict[int, str]) -> None:
-        """The engines that live now (called by the connection)."""
-        self._engines = {engine.id: engine for engine in engines}
-        self._lost = {id: why for id, why in {**self._lost, **lost}.items() if id not in self._engines}
-
-    def replied(self, answers: list[Answer]) -> None:
-        """Tasks have ended on engines (called by the connection)."""
-        for id, those in itertools.groupby(answers, _id):
-            call = self._calls.get(id)
-            if call is not None:
-                call.replied(list(those))
-                self._react(call)
+    # -- what becomes of calls ---------------------------------------------------------------------------
 
     def _react(self, call: Call) -> None:
         """After answers: perhaps it is complete, or the engines that still run shall not go on."""
@@ -305,6 +370,8 @@ class Client(Results, Control):
     def _ended(self, call: Call) -> None:
         if call.ready and self._calls.pop(call.id, None) is not None:
             self._keep(call)
+            if call.failed:
+                _unseen.ended(call)
 
     def _keep(self, call: Call) -> None:
         recent = self._recent
@@ -313,49 +380,9 @@ class Client(Results, Control):
         while recent and (len(recent) > KEPT_RESULTS or self._recent_bytes > KEPT_BYTES):
             self._recent_bytes -= recent.popleft().size
 
-    def taken(self, id: str) -> None:
-        """The data of a request has been read (called by the connection)."""
-        call = self._calls.get(id)
-        if call is not None:
-            call.buffers = None
-
-    def moved(self, id: str, engine: int, addresses: list[int]) -> None:
-        """A result waits elsewhere in its engine's memory (called by the connection)."""
-        call = self._calls.get(id)
-        if call is not None:
-            call.moved(engine, addresses)
-            self._ended(call)
-
     def _release(self, id: str, engine: int) -> None:
         """Tell an engine that its result has been read."""
         self._connection.post(messages.Release, id, engine)
-
-    def answered(self, answer: messages.Answer) -> None:
-        """The controller has answered a query (called by the connection)."""
-        if answer.id in self._answers:
-            self._answers[answer.id] = answer
-
-    def forgotten(self) -> None:
-        """The controller has dropped what it kept for this client (called by the connection)."""
-        for call in list(self._calls.values()):
-            call.abandon("ResultExpired", "the controller kept nothing of this client while it was away")
-        self._calls.clear()
-
-    def lost(self, error: Exception) -> None:
-        """The controller is gone (called by the connection)."""
-        from ..launching import epitaph
-
-        info = self._info
-        if "_deadline" in self.__dict__:
-            self._deadline.close()
-        if isinstance(error, errors.ControllerLost):
-            why = epitaph(info.profile, info.cluster, LAST_WORDS)
-            if why:
-                error.args = (f"The cluster {info.cluster} on {info.host} is gone, by the end {why}",)
-        self._engines = {}
-        for call in list(self._calls.values()):
-            call.abandon(type(error).__name__, str(error))
-        self._calls.clear()
 
     # -- the end -----------------------------------------------------------------------------------------
 
@@ -396,10 +423,6 @@ class Client(Results, Control):
     def spin(self) -> None:
         """Take in what has come (nothing needs it)."""
         self._poll()
-
-
-def _id(answer: Answer) -> str:
-    return answer[0].id
 
 
 def _never() -> bool:

@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .client import Client
     from .view import DirectView
+
+
+def offer(client: Client) -> None:
+    """In IPython, have ``%px`` work on all engines of `client`, unless it does so for another client."""
+    shell = _shell_here()
+    if shell is not None and client._engines:
+        from ._parallelmagics import is_free
+
+        if is_free(shell):
+            client.activate()
+
+
+def load(shell: Any) -> None:
+    """What ``%load_ext mpidirect`` does: ``%px`` works, and connects when it is used without a client."""
+    from ._parallelmagics import is_free, register
+
+    if is_free(shell):
+        register(shell, None, "")
+
+
+def _shell_here() -> Any:
+    """The IPython in which this runs; it is not imported for that."""
+    module = sys.modules.get("IPython.core.getipython")
+    return None if module is None else module.get_ipython()
 
 
 def activate(view: DirectView, suffix: str = "") -> None:

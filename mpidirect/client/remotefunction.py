@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import partition
 from ..wire import calls
-from .asyncresult import AsyncMapResult
+from ._frames import quiet
+from ._function import check, name_of
+from .asyncmapresult import AsyncMapResult
 
 if TYPE_CHECKING:
     from .view import DirectView
@@ -57,6 +59,7 @@ def _itself(f: Function) -> Function:
     return f
 
 
+@quiet
 class RemoteFunction:
     """A function that runs on engines when it is called.
 
@@ -73,8 +76,9 @@ class RemoteFunction:
     """
 
     def __init__(self, view: DirectView, f: Function, block: bool | None = None, **flags: Any) -> None:
+        check(f)
         functools.update_wrapper(self, f)
-        self.__name__ = _name(f)
+        self.__name__ = name_of(f)
         self.view = view
         self.func = f
         self.block = block
@@ -97,6 +101,7 @@ class RemoteFunction:
         return f"<{type(self).__name__} {self.__name__} on {self._view()!r}>"
 
 
+@quiet
 class ParallelFunction(RemoteFunction):
     """A function that each engine calls with its part of the sequences.
 
@@ -184,9 +189,3 @@ class ParallelFunction(RemoteFunction):
             ordered=self.ordered,
             return_exceptions=self.return_exceptions,
         )
-
-
-def _name(f: Function) -> str:
-    """What to call `f`, which may be no function: a partial, or an instance."""
-    inner = getattr(f, "func", f)
-    return getattr(inner, "__name__", type(f).__name__)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import tokenize
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import partition
-from ..wire import calls, pickles
+from ..wire import calls, messages, pickles
 from . import _waiting
 from ._chosen import is_one
+from ._frames import quiet
+from ._function import check, name_of
 from ._namespaces import Namespaces
-from ._output import ExecuteReply
-from .asyncresult import AsyncMapResult, AsyncResult
+from ._output import ExecuteReply, at_prompt
+from .asyncmapresult import AsyncMapResult
+from .asyncresult import AsyncResult
 from .collectives import Collectives
 
 if TYPE_CHECKING:
     from .client import Client
 
 FLAGS = ("block", "track", "label", "targets")
+ATTRIBUTES = frozenset({*FLAGS, "client", "history"})
 
 
+@quiet
 class DirectView(Namespaces, Collectives):
     """Some engines of a cluster: call functions on them, and use their namespaces as a dict.
 
@@ -57,6 +64,17 @@ class DirectView(Namespaces, Collectives):
         self.label: str | None = None
         self.history: list[str] = []
         self.set_flags(**flags)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in ATTRIBUTES:
+            raise AttributeError(
+                f"a view has no attribute {name!r} to set; for that name on its engines:  view[{name!r}] = …"
+            )
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        hint = "" if name.startswith("_") else f"; for that name on its engines:  view[{name!r}]"
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def __repr__(self) -> str:
         text = str(self.targets)
@@ -108,7 +126,7 @@ class DirectView(Namespaces, Collectives):
         block: bool | None = None,
         track: bool | None = None,
         kind: type[AsyncResult] = AsyncResult,
-        convert: Callable[[int, Any], Any] | None = None,
+        convert: Callable[[messages.Reply, Any], Any] | None = None,
         single: bool | None = None,
         gathers: bool = False,
         label: str | None = None,
@@ -125,8 +143,13 @@ class DirectView(Namespaces, Collectives):
             single = is_one(chosen)
         label = self.label if label is None else label
         result = kind(self.client, [call], method=method, single=single, label=label, **options)
+        call.holders -= 1
         if self.block if block is None else block:
-            _waiting.wait(result)
+            try:
+                _waiting.wait(result)
+            finally:
+                if at_prompt():
+                    result._show_streams()
         return result
 
     def _result(self, result: AsyncResult, block: bool | None) -> Any:
@@ -137,9 +160,21 @@ class DirectView(Namespaces, Collectives):
     def apply(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call ``f(*args, **kwargs)`` on the engines.
 
+        At a prompt, where `block` is set, what the engines print and display is shown.
+
+        Parameters
+        ----------
+        f : callable or Reference
+            A function, or the name of one that the engines have.
+
         Returns
         -------
         AsyncResult, or the results where `block` is set.
+
+        Examples
+        --------
+        >>> dview.apply(pow, 2, 10)
+        [1024, 1024, 1024, 1024]
         """
         return self._apply(f, args, kwargs)
 
@@ -160,12 +195,10 @@ class DirectView(Namespaces, Collectives):
         targets: Any = None,
         track: bool | None = None,
     ) -> Any:
-        if not callable(f):
-            raise TypeError(f"{f!r} can't be called, so it can't be applied")
-        name = getattr(f, "__name__", type(f).__name__)
+        check(f)
         frames = calls.dumps(f, args, kwargs or {})
         return self._result(
-            self._call("apply", name, frames=frames, targets=targets, block=block, track=track), block
+            self._call("apply", name_of(f), frames=frames, targets=targets, block=block, track=track), block
         )
 
     def map(
@@ -201,6 +234,7 @@ class DirectView(Namespaces, Collectives):
         -------
         AsyncMapResult, or a list.
         """
+        check(f)
         if not sequences:
             raise TypeError("map() must have at least two arguments.")
         items = [partition.as_sequence(sequence) for sequence in sequences]
@@ -212,7 +246,7 @@ class DirectView(Namespaces, Collectives):
 
         result = self._call(
             "map",
-            getattr(f, "__name__", type(f).__name__),
+            name_of(f),
             frames=calls.dumps(f, (), {}),
             own=own,
             targets=targets,
@@ -220,6 +254,7 @@ class DirectView(Namespaces, Collectives):
             track=track,
             kind=AsyncMapResult,
             single=False,
+            length=length,
             dist=dist,
             ordered=ordered,
             return_exceptions=return_exceptions,
@@ -322,15 +357,34 @@ class DirectView(Namespaces, Collectives):
         targets: Any = None,
         block: bool | None = None,
         label: str | None = None,
+        *,
+        args: Sequence[Any] = (),
     ) -> AsyncResult:
         """Run a file of this machine on the engines, as ``__main__``, in their namespaces.
 
         An mpi4py program runs unchanged: its ``MPI.COMM_WORLD`` is the engines' communicator, it imports what
         lies beside it, and when it ends with ``sys.exit(0)`` or ``MPI.Finalize()``, the engines go on.
+
+        Parameters
+        ----------
+        filename : str or Path
+            The program.
+        args : sequence
+            Its arguments, which it finds in ``sys.argv``.
+
+        Examples
+        --------
+        >>> dview.run("heat.py", args=["--steps", 1000], block=True)
         """
+        if isinstance(args, (str, bytes)):
+            raise TypeError(f"args must be a list of arguments, like ['-n', 5], not {args!r}")
+        argv = [os.fspath(arg) if isinstance(arg, os.PathLike) else str(arg) for arg in args]
         path = Path(filename).expanduser().absolute()
-        source = path.read_text()
-        result = self._call("run", "run", (source, str(path), []), targets=targets, block=block, label=label)
+        with tokenize.open(path) as file:  # which knows the encoding that a program declares
+            source = file.read()
+        result = self._call(
+            "run", "run", (source, str(path), argv), targets=targets, block=block, label=label
+        )
         self._result(result, block)
         return result
 
@@ -372,14 +426,19 @@ class DirectView(Namespaces, Collectives):
             jobs = [self.history[job] if isinstance(job, int) else job for job in jobs]
         return self.client.wait(jobs, timeout)
 
-    def get_result(self, indices_or_msg_ids: Any = None, block: bool | None = None, **_: Any) -> Any:
-        """A result of this view again, by id or index to `history`; by default the latest."""
+    def get_result(
+        self, indices_or_msg_ids: Any = None, block: bool | None = None, owner: bool = True
+    ) -> AsyncResult:
+        """A result of this view again, by id or index to `history`; by default the latest.
+
+        See `Client.get_result`.
+        """
         index = -1 if indices_or_msg_ids is None else indices_or_msg_ids
         if isinstance(index, int):
             index = self.history[index]
         elif isinstance(index, (list, tuple, set)):
             index = [self.history[item] if isinstance(item, int) else item for item in index]
-        return self.client.get_result(index, block=block)
+        return self.client.get_result(index, block=block, owner=owner)
 
     @property
     def outstanding(self) -> set[str]:

@@ -303,6 +303,7 @@ class Controller:
             done.failure,
             done.addresses,
             self.engines[engine].pid if done.addresses else 0,
+            done.outputs,
         )
         if pieces is DROPPED:
             self.reply(job, expired(reply, TOO_LARGE))

@@ -74,7 +74,7 @@ class Session:
         self._replies.append(reply)
         self._frames.extend(inline)
         self.ripe = self.ripe or last
-        self._text += len(reply.stdout) + len(reply.stderr)
+        self._text += len(reply.stdout) + len(reply.stderr) + len(reply.outputs)
         if bulk or self._text > TEXT:
             self._bulk.extend(bulk)
             self.flush()

@@ -67,7 +67,7 @@ class Control(threading.Thread):
             # Messages first: while C code holds Python's lock, each system call before may cost a whole turn.
             if self.socket in ready:
                 try:
-                    self._handle(messages.for_engine(self.socket.recv()))
+                    self._obey(messages.for_engine(self.socket.recv()))
                 except Exception:  # MPI tells of a death wherever it likes, and interrupts must work after it
                     log.exception("a message of the controller could not be handled")
             if self._monitor in ready:
@@ -79,7 +79,7 @@ class Control(threading.Thread):
             private.expire()
             self._insist()
 
-    def _handle(self, message: messages.Message) -> None:
+    def _obey(self, message: messages.Message) -> None:
         if isinstance(message, messages.Abort):
             self.socket.send(messages.encode(messages.Aborted(self.engine.abort(message.ids))))
         elif isinstance(message, messages.Broken):

@@ -11,19 +11,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ..wire import messages, pickles
 from ..wire.connections import Dialed
 from ..wire.frames import Socket
 from ..world import World
-from . import data, interrupts, output, recovery
+from . import data, displays, interrupts, output, recovery, terminal
 from .communicators import here
 from .failures import describe
 from .held import Held
 from .shared import Shares
 from .spawning import Spawner
-from .tasks import OPERATIONS, new_namespace
+from .tasks import OPERATIONS, new_namespace, shell
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,8 @@ class Engine:
         here.interrupted = self._take_interrupt
         here.running = lambda: bool(self._task)
         self._out, self._err = output.collect()
+        displays.begin(partial(shell, self.namespace))
+        terminal.refuse()
 
     # -- the loop ---------------------------------------------------------------------------------
 
@@ -171,7 +174,8 @@ class Engine:
         del shared, own
         self._wanted.discard(task.id)
         status = "ok" if failure is None else "error"
-        self._reply(task, status, result, started, self._out.end(), self._err.end(), failure)
+        outputs = displays.taken()
+        self._reply(task, status, result, started, self._out.end(), self._err.end(), failure, outputs)
 
     def _run(self, task: messages.Task, shared: Sequence[Any], own: Sequence[Any] | None) -> list[Any]:
         """Run it; here, and nowhere else, an interrupt is raised."""
@@ -242,13 +246,24 @@ class Engine:
         stdout: str = "",
         stderr: str = "",
         failure: messages.Failure | None = None,
+        outputs: bytes = b"",
     ) -> None:
         sizes = [len(frame) for frame in frames]
         inline = [frame for frame in frames if len(frame) < messages.BULK]
         bulk = len(inline) < len(frames)
         addresses = self.held.keep(task.id, frames) if bulk and task.hold else []
         done = messages.Done(
-            task.id, status, sizes, started, time.time(), stdout, stderr, failure, addresses, here.left
+            task.id,
+            status,
+            sizes,
+            started,
+            time.time(),
+            stdout,
+            stderr,
+            failure,
+            addresses,
+            here.left,
+            outputs,
         )
         self.tasks.put([_encode(done), *inline], wait=True)
         if addresses:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import tokenize
 import warnings
 from types import TracebackType
 from typing import Any
@@ -15,7 +16,10 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.profiledir import ProfileDir
 from traitlets.config import Config
 
+from ..wire import borrowing
 from ..wire.names import INITIAL_NAMES
+from . import displays
+from .failures import has_source, users
 
 # No history is written: engines have no prompt, and many of them share a home directory.
 _CONFIG = Config({"HistoryManager": {"enabled": False, "hist_file": ":memory:"}})
@@ -27,9 +31,10 @@ class _Result(DisplayHook):
     """Keeps the value of a cell's last line, as its formats, instead of printing it."""
 
     formats: dict[str, Any] | None = None
+    muted = False  # whether the cell ends with a semicolon
 
     def quiet(self) -> bool:
-        return False
+        return self.muted
 
     def start_displayhook(self) -> None:
         pass
@@ -45,17 +50,13 @@ class _Result(DisplayHook):
 
 
 class _Displays(DisplayPublisher):
-    """Keeps what is displayed while a cell runs."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.shown: list[dict[str, Any]] = []
-        super().__init__(*args, **kwargs)
+    """Keeps what is displayed while a task runs."""
 
     def publish(self, data: dict[str, Any], metadata: Any = None, **kwargs: Any) -> None:
-        self.shown.append({"data": data, "metadata": metadata or {}})
+        displays.show(data, metadata or {})
 
     def clear_output(self, wait: bool = False) -> None:
-        self.shown.clear()
+        displays.clear()
 
 
 class _Shell(InteractiveShell):
@@ -110,9 +111,14 @@ class _Shell(InteractiveShell):
         pass
 
     def showtraceback(self, *args: Any, **kwargs: Any) -> None:
-        # IPython takes seconds for the frames of an endless recursion: left to who shows it without IPython.
-        if _depth(sys.exc_info()[2]) < DEEP:
-            super().showtraceback(*args, **kwargs)
+        # Left to who shows it without IPython: an endless recursion, which takes IPython seconds; functions
+        # whose source the client adds; interrupts, of which a line is enough.
+        kind, error, trace = sys.exc_info()
+        if kind is KeyboardInterrupt or _depth(trace) >= DEEP or not has_source(trace):
+            return
+        if not args and trace is not None:
+            args = ((kind, error, users(trace)),)
+        super().showtraceback(*args, **kwargs)
 
     def _showtraceback(self, etype: Any, evalue: BaseException | None, stb: list[str]) -> None:
         self.last_traceback = "\n".join(stb)
@@ -142,13 +148,16 @@ class Shell:
                 user_ns=namespace,
                 colors=_no_color(),
             )
+        self.own_names = dict(self.shell.user_ns_hidden)  # what IPython has put into the namespace
 
     def execute(self, code: str, silent: bool) -> dict[str, Any]:
-        """Run a cell; returns its result and what it displayed, or raises what it raised."""
+        """Run a cell; returns its result, or raises what it raised."""
         shell = self.shell
-        shell.display_pub.shown.clear()
         shell.displayhook.formats = None
+        shell.displayhook.muted = _ends_with_semicolon(code)
         shell.last_traceback = None
+        if borrowing.borrower is not None:
+            shell.user_ns_hidden.update(borrowing.borrower.values())
         result = shell.run_cell(code, store_history=not silent, silent=silent)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
@@ -161,7 +170,6 @@ class Shell:
         return {
             "execution_count": result.execution_count,
             "result": shell.displayhook.formats,
-            "outputs": list(shell.display_pub.shown),
         }
 
     def forget(self) -> None:
@@ -175,6 +183,15 @@ class Shell:
         for name in hidden.keys() - shell.user_ns.keys():
             del hidden[name]
         shell.init_user_ns()
+        self.own_names = {name: hidden[name] for name in self.own_names if name in hidden}  # made anew
+
+
+def _ends_with_semicolon(code: str) -> bool:
+    """Whether the value of the cell is not wanted."""
+    try:
+        return ";" in code and DisplayHook.semicolon_at_end_of_expression(code)
+    except (SyntaxError, tokenize.TokenError):  # a cell of another language, or an incomplete one
+        return False
 
 
 def _depth(trace: TracebackType | None) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..wire import borrowing
+from ..wire.names import INITIAL_NAMES
+from . import displays
 from .shared import map_shared
 
 Namespace = dict[str, Any]
@@ -33,10 +36,25 @@ def call_each(namespace: Namespace, shared: Any, own: Any) -> list[Any]:
 
 def push(namespace: Namespace, shared: Any, own: Any) -> None:
     """Set names; a part of one's own comes as the value of the single name that is shared."""
-    if own is None:
-        namespace.update(shared)
-    else:
-        namespace[shared] = own
+    for name, value in shared.items() if own is None else [(shared, own)]:
+        owner, _, attribute = name.rpartition(".")
+        if owner:
+            setattr(lookup(namespace, owner), attribute, value)
+        else:
+            namespace[name] = value
+            _owns([name])
+
+
+def _owns(names: Iterable[str]) -> None:
+    """These names are the engine's own from now on, and not those of a prompt."""
+    if borrowing.borrower is not None:
+        borrowing.borrower.own(names)
+
+
+def _owns_imports(source: str) -> None:
+    """The same of what a program has imported."""
+    if borrowing.borrower is not None:
+        borrowing.borrower.own_imports(source)
 
 
 def pull(namespace: Namespace, shared: Any, own: Any) -> Any:
@@ -52,14 +70,56 @@ def lookup(namespace: Namespace, name: str) -> Any:
     return eval(name, namespace) if value is _MISSING else value
 
 
+def delete(namespace: Namespace, shared: Any, own: Any) -> None:
+    """Delete names, or attributes like ``a.b``: all of them, or none where one is missing."""
+    for name in shared:
+        if not has(namespace, name, None):
+            raise NameError(f"name {name!r} is not defined")
+    for name in shared:
+        owner, _, attribute = name.rpartition(".")
+        if owner:
+            delattr(lookup(namespace, owner), attribute)
+        else:
+            del namespace[name]
+
+
+def has(namespace: Namespace, shared: Any, own: Any) -> bool:
+    """Whether the engine itself has a name, or an attribute like ``a.b``."""
+    name, *attributes = shared.split(".")
+    value = _MISSING if _is_borrowed(name) else namespace.get(name, _MISSING)
+    for attribute in attributes:
+        value = getattr(value, attribute, _MISSING)
+    return value is not _MISSING
+
+
+def names(namespace: Namespace, shared: Any, own: Any) -> list[str]:
+    """The names that the user has set, in the order in which they were set."""
+    return [name for name, value in namespace.items() if _is_users(name, value)]
+
+
+def _is_users(name: str, value: Any) -> bool:
+    """Whether it is not private, and none that an engine begins with, of IPython's or of a prompt's."""
+    if name.startswith("_") or name in INITIAL_NAMES or _is_borrowed(name):
+        return False
+    return _the_shell in (None, _MISSING) or _the_shell.own_names.get(name, _MISSING) is not value
+
+
+def _is_borrowed(name: str) -> bool:
+    """Whether a name came from a prompt with the code that uses it."""
+    return borrowing.borrower is not None and name in borrowing.borrower
+
+
 def execute(namespace: Namespace, shared: Any, own: Any) -> Any:
     """Run source code: by IPython where it is installed, else as plain Python."""
     code, silent = shared
-    shell = _shell(namespace)
-    if shell is not None:
-        return shell.execute(code, silent)
-    exec(compile(code, "<string>", "exec"), namespace)
-    return None
+    ipython = shell(namespace)
+    try:
+        if ipython is not None:
+            return ipython.execute(code, silent)
+        exec(compile(code, "<string>", "exec"), namespace)
+        return None
+    finally:
+        _owns_imports(code)
 
 
 def run_file(namespace: Namespace, shared: Any, own: Any) -> None:
@@ -71,6 +131,8 @@ def run_file(namespace: Namespace, shared: Any, own: Any) -> None:
         except SystemExit as e:
             if e.code not in (None, 0):  # else it is how a program says that all went well
                 raise
+        finally:
+            _owns_imports(source)
 
 
 @contextmanager
@@ -117,13 +179,17 @@ OPERATIONS: dict[str, Callable[[Namespace, Any, Any], Any]] = {
     "run": run_file,
     "clear": clear,
     "collective": collective,
+    "names": names,
+    "has": has,
+    "delete": delete,
 }
 
 
-def _shell(namespace: Namespace) -> Any:
+def shell(namespace: Namespace) -> Any:
     """IPython's shell on `namespace`, made at first use; None where IPython is not installed."""
     global _the_shell
     if _the_shell is _MISSING:
+        displays.stop_watching()
         from .interrupts import held  # here, as all else in this module needs no MPI
 
         with held():  # a package whose import was interrupted can't be imported any more
@@ -145,4 +211,5 @@ def new_namespace(**names: Any) -> Namespace:
     sys.modules["__main__"] = module
     namespace = module.__dict__
     namespace.update(names)
+    borrowing.begin(namespace)
     return namespace

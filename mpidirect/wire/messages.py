@@ -17,6 +17,7 @@ import msgspec
 PROTOCOL = 2
 BULK = 64 * 1024  # bytes from which a frame is bulk: it travels in chunks, by MPI inside the job
 CHUNK = 4 * 1024 * 1024  # bytes of bulk in one message
+PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, range})  # what all pickle alike
 INLINE = 256 * 1024 * 1024  # bytes of the small frames of a client's message together
 
 
@@ -168,7 +169,8 @@ class Reply(Message):
     """How a task ended on one engine; ``frames`` are the sizes of its result's frames.
 
     The bulk ones follow as `Chunk`, or wait at ``addresses`` in the memory of process ``pid``, where the
-    first address is that of a word that is zero as long as they are unchanged.
+    first address is that of a word that is zero as long as they are unchanged.  ``outputs`` is the pickle of
+    what the task displayed.
     """
 
     id: str
@@ -182,6 +184,7 @@ class Reply(Message):
     failure: Failure | None = None
     addresses: list[int] = []
     pid: int = 0
+    outputs: bytes = b""
 
 
 class Results(Numbered, tag="results"):
@@ -374,6 +377,7 @@ class Done(Message, tag="done"):
     """How a task ended; ``frames`` are the sizes of the result's frames.
 
     ``left`` says why the communicator of all engines can't be used any more; it is empty if it can.
+    ``outputs`` is the pickle of what the task displayed.
     """
 
     id: str
@@ -386,6 +390,7 @@ class Done(Message, tag="done"):
     failure: Failure | None = None
     addresses: list[int] = []
     left: str = ""
+    outputs: bytes = b""
 
 
 class Aborted(Message, tag="aborted"):

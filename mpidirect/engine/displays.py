@@ -1,0 +1,104 @@
+"""What a task displays: kept for its reply, wherever user code calls IPython's ``display``.
+
+Without a shell, IPython prints what is displayed, so there is one as soon as user code imports IPython.
+"""
+
+from __future__ import annotations
+
+import builtins
+import pickle
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+MOST = 4 * 1024 * 1024  # bytes kept of what one task displays
+
+_shown: list[bytes] = []
+_dropped = 0
+
+
+def show(data: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Keep what is displayed, in its formats."""
+    global _dropped
+    try:
+        output = pickle.dumps({"data": data, "metadata": metadata}, 5)
+    except Exception:  # a format that is no data
+        plain = {"text/plain": str(data.get("text/plain", ""))}
+        output = pickle.dumps({"data": plain, "metadata": {}}, 5)
+    if sum(map(len, _shown)) + len(output) > MOST:
+        _dropped += 1
+    else:
+        _shown.append(output)
+
+
+def clear() -> None:
+    """What was displayed so far is not to be shown any more."""
+    global _dropped
+    _shown.clear()
+    _dropped = 0
+
+
+def taken() -> bytes:
+    """The pickle of what was displayed since the last time; empty if that is nothing."""
+    if not _shown and not _dropped:
+        return b""
+    outputs = [pickle.loads(output) for output in _shown]
+    if _dropped:
+        text = f"[… {_dropped} more displays were dropped: one task may display {MOST >> 20} MiB]"
+        outputs.append({"data": {"text/plain": text}, "metadata": {}})
+    clear()
+    return pickle.dumps(outputs, 5)
+
+
+def begin(make_shell: Callable[[], Any]) -> None:
+    """Make ``display`` a builtin, as at IPython's prompt; call `make_shell` when IPython is imported."""
+    sys.meta_path.insert(0, _BeforeIPython(make_shell))
+    builtins.display = _display  # type: ignore[attr-defined]
+
+
+def _display(*objects: Any, **options: Any) -> Any:
+    """IPython's ``display``; without IPython, ``print``."""
+    try:
+        from IPython.display import display
+    except ImportError:
+        return print(*objects)
+    return display(*objects, **options)
+
+
+def stop_watching() -> None:
+    """The shell is being made."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _BeforeIPython)]
+
+
+class _BeforeIPython(MetaPathFinder, Loader):
+    """Makes the shell when IPython is about to be imported, which imports it."""
+
+    def __init__(self, make_shell: Callable[[], Any]) -> None:
+        self._make_shell = make_shell
+        self._spec: ModuleSpec | None = None
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "IPython":
+            return None
+        self._make_shell()
+        module = sys.modules.get(fullname)
+        if module is None:  # it is not installed
+            return None
+        real = self._spec = module.__spec__
+        assert real is not None
+        detour = ModuleSpec(fullname, self, origin=real.origin)
+        detour.submodule_search_locations = real.submodule_search_locations
+        # Python takes the spec of a module that is there already, and would load it again by its own one.
+        module.__spec__ = detour
+        return detour
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return sys.modules[spec.name]
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec
