@@ -14,11 +14,10 @@ from mpidirect.errors import SerializationError
 from mpidirect.wire import pickles
 
 DEFAULT_PROTOCOL = 5
-CloudPickler = Pickler = pickles._Pickler
 
 
 class _Frames:
-    """Several frames in one pickle."""
+    """What is more than a pickle, as a pickle."""
 
     def __init__(self, frames: list[bytes]) -> None:
         self._frames = frames
@@ -31,8 +30,10 @@ def dumps(obj: Any, protocol: int | None = None, buffer_callback: Any = None) ->
     try:
         frames = [bytes(frame) for frame in pickles.dumps(obj)]
     except SerializationError as e:
-        raise e.__cause__ or e  # what cloudpickle would have raised
-    return frames[0] if len(frames) == 1 else standard.dumps(_Frames(frames), 5)
+        raise (e.__cause__ or e.__context__ or e) from None  # what cloudpickle would have raised
+    if len(frames) == 1 and frames[0].startswith(standard.PROTO):
+        return frames[0]
+    return standard.dumps(_Frames(frames), 5)
 
 
 def loads(data: bytes, **_: Any) -> Any:
