@@ -231,3 +231,14 @@ def normalised(v):
     return [(lambda norm: x / norm)(length) for x in v]
 
 dv.apply_sync(normalised, [3.0, 4.0])
+
+# -- a closure over a package of which a submodule is needed
+def make():
+    import email.mime.text
+
+    def header(text):
+        return email.mime.text.MIMEText(text)["Content-Type"]
+
+    return header
+
+dv.map_sync(make(), ["a"])

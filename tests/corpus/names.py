@@ -281,6 +281,17 @@ def use(x):
 
 dv.apply_sync(use, numpy.array([3.0, 4.0]))
 
+# -- a submodule that only a helper of a helper names
+import wsgiref.util
+
+def guess(environ):
+    return wsgiref.util.guess_scheme(environ)
+
+def use(xs):
+    return [guess(x) for x in xs]
+
+dv.apply_sync(use, [{}, {"HTTPS": "on"}])
+
 # -- modules under short names
 import collections as c
 import datetime as dt

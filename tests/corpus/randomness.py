@@ -46,7 +46,9 @@ import random
 
 def draw(seed):
     random.seed(seed)
-    return random.random(), random.sample(range(10), 3), random.choice("abc")
+    drawn = random.random(), random.sample(range(10), 3), random.choice("abc")
+    random.seed()  # as it was: by chance
+    return drawn
 
 dv.map_sync(draw, [1, 2, 1])
 
@@ -55,7 +57,9 @@ import numpy as np
 
 def draw(seed):
     np.random.seed(seed)
-    return np.random.rand(3), np.random.randint(0, 10, 2)
+    drawn = np.random.rand(3), np.random.randint(0, 10, 2)
+    np.random.seed()  # as it was: by chance
+    return drawn
 
 dv.apply_sync(draw, 5)
 
