@@ -374,7 +374,8 @@ def _error(error: BaseException) -> str:
     failures = getattr(error, "elist", None) or [error]
     name = getattr(failures[0], "ename", type(failures[0]).__name__)
     said = getattr(failures[0], "evalue", str(failures[0]))
-    return f"raised {name}: {said}"
+    hint = getattr(failures[0], "engine_info", {}).get("hint")
+    return f"raised {name}: {said}" + (f" ({hint})" if hint else "")
 
 
 def check(prompt: Script | IPython, program: Program, view: Any) -> dict[str, Any] | None:
