@@ -40,11 +40,12 @@ def session(page):
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md", "docs/collectives.md"])
-def test_examples(four_engines, name, monkeypatch):
+def test_examples(four_engines, name, main, monkeypatch):
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)  # they are typed at a prompt
     with Client() as rc:
         rc[:].clear(block=True)  # each page begins with engines that nobody has used
-    test = doctest.DocTestParser().get_doctest(session(ROOT / name), {"__name__": "__main__"}, name, name, 0)
+    test = doctest.DocTestParser().get_doctest(session(ROOT / name), {}, name, name, 0)
+    test.globs = main.__dict__
     assert test.examples
     report: list[str] = []
     result = doctest.DocTestRunner(optionflags=FLAGS).run(test, out=report.append, clear_globs=False)
