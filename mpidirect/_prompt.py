@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,8 @@ def shown(error: BaseException, remote: Sequence[str] = ()) -> list[str]:
     A magic has no line of Python: what it raises is shown without one.
     """
     ip = shell()
+    if ip is None:
+        return traceback.format_exception(error)
     entries = _entries(error.__traceback__)
     ours = next((k for k, entry in enumerate(entries) if is_ours(entry)), len(entries))
     if ours > 1 and _is_ipythons(entries[ours - 1]):

@@ -264,19 +264,19 @@ class CompositeError(RemoteError):
     def _tracebacks(self) -> list[str]:
         """The tracebacks as lines, of equal ones the first; of an interrupt the user's line alone."""
         groups: dict[Any, list[EngineFailure]] = {}
+        interrupted: dict[str, list[EngineFailure]] = {}
         for failure in self.elist:
-            if failure.traceback:
+            if failure.ename == "KeyboardInterrupt":
+                interrupted.setdefault(_place(failure.traceback), []).append(failure)
+            elif failure.traceback:
                 groups.setdefault((failure.ename, failure.evalue, failure.traceback), []).append(failure)
         lines: list[str] = []
         for failures in list(groups.values())[: self.tb_limit]:
-            label, first = _label(failures), failures[0]
-            if first.ename == "KeyboardInterrupt":
-                lines.append(f"{label}KeyboardInterrupt{_place(first.traceback)}")
-            else:
-                lines += ["", label] if lines else [label]
-                lines += first.traceback.splitlines()
+            lines += ["", _label(failures)] if lines else [_label(failures)]
+            lines += failures[0].traceback.splitlines()
         if len(groups) > self.tb_limit:
             lines += ["", f"… and {len(groups) - self.tb_limit} other tracebacks: see elist"]
+        lines += [f"{_label(those)}KeyboardInterrupt{place}" for place, those in interrupted.items()]
         return lines
 
     def _summary(self, skipped: int = 0) -> list[str]:

@@ -250,8 +250,8 @@ def test_a_foreground_start_ends_with_its_cluster():
     assert "ready after" in process.stdout.readline()
     cluster = cluster_of()
     assert run("stop").returncode == 0
-    process.communicate(timeout=LIMIT)
-    assert process.returncode == 0
+    _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, err
     assert nothing_left(cluster)
 
 

@@ -30,13 +30,13 @@ def test_data_of_the_prompt(fails, main):
     main.DATA = [1, 2]
     error = fails("len(DATA)")
     assert error.evalue == "name 'DATA' is not defined"  # as Python said
-    assert error.hint.endswith("data is not sent along with functions: dv['DATA'] = DATA sends it.")
+    assert error.hint.endswith('data is not sent along with functions: dv["DATA"] = DATA sends it.')
     assert str(error).endswith(f"\nHint: {error.hint}")
 
 
 def test_functions_and_modules_of_the_prompt(fails, main):
     exec("import numpy as np\nimport math\ndef helper(x): return x", main.__dict__)
-    assert "dv['helper'] = helper sends it" in fails("helper(3)").hint
+    assert 'dv["helper"] = helper sends it' in fails("helper(3)").hint
     assert "dv.execute('import math')" in fails("math.pi").hint
     assert "dv.execute('import numpy as np')" in fails("np.pi").hint
 
@@ -75,7 +75,7 @@ def test_a_module_that_is_here_alone(tmp_path, monkeypatch):
 def test_numba_names_a_global_in_its_own_words(main):
     main.N = 3
     text = "Failed in nopython mode pipeline\nUntyped global name 'N': Cannot determine Numba type"
-    assert "dv['N'] = N" in hint_for("TypingError", text)
+    assert 'dv["N"] = N' in hint_for("TypingError", text)
 
 
 def test_a_hint_never_fails(main, monkeypatch):

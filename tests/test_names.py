@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -144,6 +146,15 @@ def test_random_numbers_differ(dview):
         values = dview.apply_sync(f) + dview.apply_sync(f)
         assert len(set(values)) == 8
     assert len(set(dview.map_sync(random.gauss, [0] * 8, [1] * 8))) == 8
+
+
+def test_what_a_module_has_is_that_of_the_engine(dview):
+    dview.apply_sync(sys.path.append, "/no/such/place")
+    assert dview.apply_sync(lambda: __import__("sys").path[-1]) == ["/no/such/place"] * 4
+    dview.apply_sync(sys.path.remove, "/no/such/place")
+    dview.apply_sync(os.environ.update, {"MARK": "1"})
+    assert dview.apply_sync(os.environ.get, "MARK") == dview.apply_sync(os.getenv, "MARK") == ["1"] * 4
+    dview.apply_sync(os.environ.pop, "MARK")
 
 
 CLASSES = """

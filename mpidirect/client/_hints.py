@@ -52,7 +52,7 @@ def _of_name(name: str) -> str:
         defined += ", and data is not sent along with functions"
     elif reason:
         defined += f", and is not sent along with functions, as {reason}"
-    return f"{defined}: dv[{name!r}] = {name} sends it."
+    return f'{defined}: dv["{name}"] = {name} sends it.'
 
 
 def _of_module(name: str) -> str:

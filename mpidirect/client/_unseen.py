@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from .. import _prompt
-from ..errors import CompositeError, EngineFailure, compact
+from ..errors import CompositeError, EngineFailure, MPIDirectError, compact
 from ._hints import hint_for
 from ._sources import completed
 
@@ -92,6 +93,7 @@ class News:
 _clients: WeakSet[Client] = WeakSet()
 _next: list[News] = []  # for the next prompt
 _open: dict[News, None] = {}  # of results that are still held, in plain Python
+os.register_at_fork(after_in_child=_open.clear)  # they are the parent's
 _watched: Any = None  # the shell that tells of them
 
 
@@ -170,7 +172,8 @@ def _await() -> None:
     for client in list(_clients):
         fresh = [call for call in list(client._calls.values()) if now - call.submitted < MOMENT]
         if fresh:
-            client._wait(_ready(fresh), MOMENT)
+            with contextlib.suppress(MPIDirectError):  # the client may be closed
+                client._wait(_ready(fresh), MOMENT)
 
 
 def _ready(calls: list[Call]) -> Callable[[], bool]:

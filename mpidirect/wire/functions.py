@@ -10,6 +10,7 @@ import builtins
 import functools
 import logging
 import marshal
+import operator
 import sys
 import sysconfig
 import threading
@@ -97,13 +98,19 @@ def submodules(code: types.CodeType, scope: dict[str, Any]) -> tuple[str, ...]:
     ]
     if not packages:
         return ()
-    words = {word for part in _codes(code) for word in part.co_names}
+    mentioned = words(code)
     return tuple(
         name
         for name in list(sys.modules)
         for package in packages
-        if name.startswith(package) and words.issuperset(name[len(package) :].split("."))
+        if name.startswith(package) and mentioned.keys() >= set(name[len(package) :].split("."))
     )
+
+
+@functools.lru_cache(256)
+def words(code: types.CodeType) -> dict[str, None]:
+    """All names in a function's code, also those of attributes and of what it imports, as keys."""
+    return dict.fromkeys(word for part in _codes(code) for word in part.co_names)
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -114,25 +121,37 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def by_name(obj: Any) -> tuple[types.ModuleType, str] | None:
-    """The module that has `obj`, and under which name, as ``numpy.random`` has ``rand``, a bound method."""
+    """The module that has `obj`, and under which name.
+
+    ``numpy.random`` has ``rand``, a bound method; ``sys`` has ``path.append``, a method of what it has.
+    """
     owner = getattr(obj, "__self__", None)
-    if type(obj) in BOUND and (owner is None or isinstance(owner, (types.ModuleType, type))):
+    bound = type(obj) in BOUND
+    if bound and (owner is None or isinstance(owner, (types.ModuleType, type))):
         return None  # every pickler has these by their name
-    try:
-        name = obj.__name__
-        homes = [obj.__module__, *_parents(type(owner).__module__ if owner is not None else "")]
-    except AttributeError:
-        return None
+    name = getattr(obj, "__name__", None)
     if not isinstance(name, str):
         return None
+    homes = [getattr(obj, "__module__", None)]
+    if bound:
+        homes += ["sys"] if type(owner) in (list, dict) else _parents(type(owner).__module__)
     for home in homes:
         module = sys.modules.get(home) if isinstance(home, str) and home != "__main__" else None
         if type(module) is not types.ModuleType or not _cloudpickle._should_pickle_by_reference(module):
             continue
         found = vars(module).get(name)
-        if found is obj or (type(found) is type(obj) and type(obj) in BOUND and found == obj):
+        if found is obj or (bound and type(found) is type(obj) and found == obj):
             return module, name
+        if bound:
+            for attribute, value in list(vars(module).items()):
+                if value is owner:
+                    return module, f"{attribute}.{name}"
     return None
+
+
+def attribute_of(module: types.ModuleType, path: str) -> Any:
+    """What `by_name` has found."""
+    return operator.attrgetter(path)(module)
 
 
 def _parents(module: str) -> list[str]:

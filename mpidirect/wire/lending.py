@@ -18,7 +18,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from . import functions, sources
+from . import borrowing, functions, sources, user_modules
 from .borrowing import Table
 from .comparing import comparable, same
 from .pickler import Pickler, References
@@ -64,18 +64,33 @@ class Needs:
     def __init__(self, references: References) -> None:
         self._references = references
         self._found: list[tuple[str, dict[str, Any], _Lent]] | None = None
+        self._modules: frozenset[str] = frozenset()
+        self._texts: dict[str, str] = {}
+        self._sources = b""  # of the user's modules
         self._encoded = b""
 
     def encode(self) -> bytes:
         """What an engine needs, as it is now at the prompt; empty if that is nothing."""
-        if self._found is None or not all(_holds(*entry) for entry in self._found):
-            self._found = list(_look_up(self._references.names))
-            table: Table = {name: lent.blob for name, _, lent in self._found if lent is not _BUILTIN}
-            parts = [lent.references for _, _, lent in self._found if lent.references is not None]
-            files = [file for part in (self._references, *parts) for file in part.files]
-            texts = sources.gather(files)
-            self._encoded = pickle.dumps((table, texts), 5) if table or texts else b""
+        changed = self._found is None or not all(_holds(*entry) for entry in self._found)
+        if changed:
+            self._look()
+        gathered = b"" if borrowing.borrower is not None else user_modules.gather(self._modules)
+        if changed or gathered is not self._sources:
+            self._sources = gathered
+            self._encoded = self._packed()
         return self._encoded
+
+    def _look(self) -> None:
+        self._found = list(_look_up(self._references.names))
+        lent = [lent.references for _, _, lent in self._found if lent.references is not None]
+        parts = [self._references, *lent]
+        self._modules = frozenset(name for part in parts for name in part.modules)
+        self._texts = sources.gather(file for part in parts for file in part.files)
+
+    def _packed(self) -> bytes:
+        table: Table = {name: lent.blob for name, _, lent in self._found or () if lent is not _BUILTIN}
+        anything = table or self._texts or self._sources
+        return pickle.dumps((table, self._texts, self._sources), 5) if anything else b""
 
 
 def _look_up(names: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any], _Lent]]:

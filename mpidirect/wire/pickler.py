@@ -102,7 +102,7 @@ class Pickler(cloudpickle.Pickler):
         found = None if kind.__module__.startswith("mpidirect.") else functions.by_name(obj)
         if found is not None:
             self.references.modules[found[0].__name__] = None
-            return getattr, found
+            return functions.attribute_of, found
         if kind is _CACHED:
             attributes = {name: value for name, value in vars(obj).items() if name != "__wrapped__"}
             return functions.make_cached, (obj.__wrapped__, obj.cache_parameters(), attributes)
@@ -121,6 +121,7 @@ class Pickler(cloudpickle.Pickler):
     def _by_value(self, f: types.FunctionType) -> tuple[Any, ...]:
         code, scope = f.__code__, f.__globals__
         names = functions.global_names(code)
+        self.references.modules.update(functions.words(code))  # it may import some of these
         home: str | dict[str, Any]
         imports: tuple[str, ...] = ()
         theirs: dict[str, Any] | None = None

@@ -17,7 +17,7 @@ from typing import Any
 
 from cloudpickle import cloudpickle as _cloudpickle
 
-from . import borrowing, lending, sources
+from . import borrowing, importing, lending, sources
 from .functions import namespace, refuse_mpi
 from .messages import BULK, PLAIN
 from .pickler import Pickler
@@ -85,17 +85,20 @@ def loads(frames: Sequence[Buffer]) -> Any:
     head = frames[0]
     if bytes(head[: len(_PREAMBLE)]) != _PREAMBLE:
         return pickle.loads(head, buffers=frames[1:])
-    (table, texts), head = _opened(head)
-    sources.install(texts)
+    table, head = _opened(head)
     with borrowing.opening(table):
         return pickle.loads(head, buffers=frames[1:])
 
 
-def _opened(head: Buffer) -> tuple[tuple[borrowing.Table, dict[str, str]], memoryview]:
+def _opened(head: Buffer) -> tuple[borrowing.Table, memoryview]:
+    """The names that stand in front of a pickle, and the pickle; what else stands there is taken."""
     view = memoryview(head)
     start = _PREFIX.size
     end = start + _PREFIX.unpack_from(view)[1]
-    return pickle.loads(view[start:end]), view[end:]
+    table, texts, modules = pickle.loads(view[start:end])
+    sources.install(texts)
+    importing.install(modules)
+    return table, view[end:]
 
 
 def loads_without_mpi(frames: Sequence[Buffer]) -> Any:
@@ -111,8 +114,7 @@ def loads_without_mpi(frames: Sequence[Buffer]) -> Any:
     head = frames[0]
     table: borrowing.Table = {}
     if bytes(head[: len(_PREAMBLE)]) == _PREAMBLE:
-        (table, texts), head = _opened(head)
-        sources.install(texts)
+        table, head = _opened(head)
     with borrowing.opening({name: blob for name, blob in table.items() if not (blob and _MPI.search(blob))}):
         return _Unpickler(io.BytesIO(head), buffers=frames[1:]).load()
 

@@ -6,6 +6,7 @@ import functools
 import os
 import pickle
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..errors import SerializationError
 
 DEEPEST = 12  # how far it is looked for
 MOST = 200  # objects that are tried
+LONGEST = 2.0  # seconds
 _FILE = "an open file", "open files stay where they are; send the path or the contents"
 _LOCK = "a lock", "make it where it is used"
 _THREAD = "a thread", "start it where it is to run"
@@ -76,6 +78,7 @@ def refusal(obj: Any, error: BaseException, attempt: Attempt) -> SerializationEr
     """
     try:
         path, culprit = _found(obj, attempt)
+        path = path.lstrip(", ")
     except Exception:  # objects may do anything when they are looked at
         path, culprit = "", obj
     what, remedy = next((_KINDS[name] for name in _names(culprit) if name in _KINDS), ("", ""))
@@ -97,13 +100,13 @@ def refusal(obj: Any, error: BaseException, attempt: Attempt) -> SerializationEr
 
 def _found(obj: Any, attempt: Attempt) -> tuple[str, Any]:
     """The innermost thing that can't be pickled, and the way to it."""
-    path, tried = "", 0
+    path, tried, until = "", 0, time.monotonic() + LONGEST
     for depth in range(DEEPEST):
         if any(name in _KINDS for name in _names(obj)):
             break
         for step, part in _call(obj) if depth == 0 and _is_call(obj) else _parts(obj, path):
             tried += 1
-            if tried > MOST:
+            if tried > MOST or time.monotonic() > until:
                 return path, obj
             if not _works(part, attempt):
                 path, obj = step, part
