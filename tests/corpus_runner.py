@@ -11,7 +11,7 @@ Lines below the title say what is special about a program:
 ``# raises: Negative``
     It raises this exception, here and on the engines.
 ``# error: regular expression``
-    On the engines it fails; the expression is found in the error, as that has to name the remedy.
+    On the engines it fails, and the expression is found in what the user is told: it names the remedy.
 ``# once``
     The last line changes something at the prompt, so it isn't computed again.
 
@@ -363,7 +363,7 @@ def outcome(prompt: Script | IPython, program: Program, dv: Here | Engines) -> l
             prompt.names["dv"] = here
             found.append(form(next(values)))
     except BaseException as e:
-        found.append(_error(e))
+        found.append(_error(e) + (f"\n{e}" if program.error else ""))
     finally:
         signal.alarm(0)
     return found

@@ -68,7 +68,7 @@ class Process:
             if kill:
                 self._process.kill()
             self._process.stdin.close()
-            self._process.wait(20)
+            self._process.wait(100)
             self._replies.close()
             self._process = None
 

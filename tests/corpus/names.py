@@ -1,11 +1,11 @@
 # -- data that only the prompt has is an error that names the remedy
-# error: NameError.*DATA.*dv\["DATA"\] = DATA
+# error: NameError.*DATA.*dv\[.DATA.\] = DATA
 DATA = [1, 2, 3]
 
 dv.apply_sync(lambda: sum(DATA))
 
 # -- data that a helper of a helper needs
-# error: NameError.*offset.*dv\["offset"\] = offset
+# error: NameError.*offset.*dv\[.offset.\] = offset
 offset = 10
 
 def inner(x):
@@ -17,7 +17,7 @@ def outer(xs):
 dv.apply_sync(outer, [1])
 
 # -- data that a method needs
-# error: NameError.*table.*dv\["table"\] = table
+# error: NameError.*table.*dv\[.table.\] = table
 table = {"a": 1}
 
 class Lookup:
@@ -27,7 +27,7 @@ class Lookup:
 dv.apply_sync(lambda: Lookup().get("a"))
 
 # -- data in a generator expression in a thread
-# error: NameError.*limits.*dv\["limits"\] = limits
+# error: NameError.*limits.*dv\[.limits.\] = limits
 from concurrent.futures import ThreadPoolExecutor
 
 limits = (1, 2)
@@ -42,7 +42,7 @@ def use():
 dv.apply_sync(use)
 
 # -- an array is data
-# error: NameError.*weights.*dv\["weights"\] = weights
+# error: NameError.*weights.*dv\[.weights.\] = weights
 import numpy as np
 
 weights = np.arange(5.0)
@@ -50,7 +50,7 @@ weights = np.arange(5.0)
 dv.apply_sync(lambda: weights.sum())
 
 # -- an instance that can't be called is data
-# error: NameError.*config.*dv\["config"\] = config
+# error: NameError.*config.*dv\[.config.\] = config
 class Config:
     level = 3
 
@@ -238,7 +238,7 @@ from numpy import *
 dv.apply_sync(lambda: (type(sum([x for x in (1, 2)])).__name__, [int(abs(x)) for x in (-1, 2)], float(max([1.0, 3.0])), linspace(0, 1, 3)))
 
 # -- a constant of a module, imported by name, is data
-# error: NameError.*pi.*dv\["pi"\] = pi
+# error: NameError.*pi.*dv\[.pi.\] = pi
 from math import pi
 
 dv.apply_sync(lambda r: pi * r, 2.0)
