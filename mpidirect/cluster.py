@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import enum
+import os
+import signal
+import socket
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -11,13 +16,17 @@ from typing import TYPE_CHECKING, Any
 from . import config, launching
 from .errors import ClusterNotFound, ClusterRunning, LaunchError, MPIDirectError
 from .launchers.base import JobState, JobStatus, Launcher
+from .parent import is_gone, this_process
 from .profiles import ClusterRecord, Profile, appeared
 from .readiness import Readiness, Watcher, connect
+from .wire import connection_file
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .client import Client
+
+UNOWNED = 5.0  # seconds that a job has to notice that its owner is gone
 
 
 class ClusterState(str, enum.Enum):
@@ -45,6 +54,9 @@ class Cluster:
         The profile whose settings and files to use; created if need be.
     launcher : str, optional
         What starts the job: ``"mpiexec"``, …
+    shutdown_atexit : bool
+        Stop the cluster when this process ends, however it ends. With False it lives on, and
+        `from_profile` finds it again.
     **options
         Anything that can be set in the profile's ``config.toml``.
 
@@ -59,8 +71,15 @@ class Cluster:
     """
 
     def __init__(
-        self, n: int | None = None, *, profile: str = "", launcher: str | None = None, **options: Any
+        self,
+        n: int | None = None,
+        *,
+        profile: str = "",
+        launcher: str | None = None,
+        shutdown_atexit: bool = True,
+        **options: Any,
     ) -> None:
+        self.shutdown_atexit = shutdown_atexit
         self.profile = Profile(profile)
         self._given = {"n": n, "launcher": launcher, **options}
         self._launcher: Launcher | None = None
@@ -171,6 +190,8 @@ class Cluster:
     def start(self) -> Self:
         """Start the job and return; `wait` waits for its engines.
 
+        When this process ends, the cluster is stopped, unless `shutdown_atexit` is False.
+
         Raises
         ------
         ClusterRunning
@@ -182,9 +203,12 @@ class Cluster:
         profile = self.profile.create()
         with profile.locked():
             self._refuse_second()
-            launcher = launching.new_launcher(profile, settings)
+            owner = this_process() if self.shutdown_atexit else None
+            launcher = launching.new_launcher(profile, settings, owner)
             launching.launch(profile, launcher)
         self._launcher, self._detached = launcher, False
+        if owner is not None:
+            _owned[self] = owner.pid
         profile.prune_logs(settings["keep_logs"])
         return self
 
@@ -251,10 +275,16 @@ class Cluster:
         else:
             launcher.stop(max(0.0, deadline - time.monotonic()))
         launching.sweep(self.profile, self.cluster)
+        _owned.pop(self, None)
 
     def detach(self) -> Self:
-        """Let the cluster live when the ``with`` block ends; `from_profile` finds it again."""
+        """Let the cluster live when the ``with`` block or this process ends.
+
+        `from_profile` finds it again.
+        """
         self._detached = True
+        if _owned.pop(self, None):
+            launching.disown(self.profile, self._started)
         return self
 
     def _ask_controller(self, limit: float) -> None:
@@ -273,6 +303,21 @@ class Cluster:
             return
         while self._goes_on() and time.monotonic() < deadline:
             time.sleep(launcher.poll_interval)
+
+    def _end_with_this_process(self) -> None:
+        """Stop it from a process that may start no threads any more, and so have no client."""
+        launcher = self._started
+        limit = launcher.settings["stop_timeout"] / 2
+        try:
+            controller = connection_file.read(self.connection_file)
+            if controller.host == socket.gethostname():
+                os.kill(controller.pid, signal.SIGTERM)  # which it takes as a request to stop
+        except (MPIDirectError, OSError):
+            limit = 0.0
+        deadline = time.monotonic() + limit
+        while self._goes_on() and time.monotonic() < deadline:
+            time.sleep(launcher.poll_interval)
+        self.stop(0)
 
     def _goes_on(self) -> bool:
         """Whether a job that was asked to end is still there."""
@@ -309,17 +354,25 @@ class Cluster:
         launcher = launching.recalled_launcher(self.profile, record)
         status = launching.status(launcher, record)
         name = self.profile.name
-        if status.state is not JobState.ENDED:
+        if status.state is not JobState.ENDED and not is_gone(record.owner):
             if status.state is JobState.UNKNOWN:
                 why = f"can't be seen: {status.reason}"
                 remedy = f"If it is gone:  mpidirect clean --force --profile {name}"
             else:
                 why = f"runs already ({record.engines} engines, id {record.cluster})"
+                if record.owner is not None:
+                    own = record.owner.pid == os.getpid() and record.owner.host == socket.gethostname()
+                    whose = "this process" if own else f"process {record.owner.pid} on {record.owner.host}"
+                    why += f". {whose[0].upper()}{whose[1:]} started it, and it ends with that"
                 remedy = f"Stop it:  mpidirect stop --profile {name}"
             raise ClusterRunning(
                 f"A cluster of profile {name!r} {why}.\n{remedy}\n"
-                f"Or start another beside it:  mpidirect start --profile {name}-2"
+                f"Or start another beside it:  mpidirect start --profile {name}-2, "
+                f'or in a program Cluster(profile="{name}-2")'
             )
+        deadline = time.monotonic() + UNOWNED
+        while launcher.local and launcher.state().state is not JobState.ENDED and time.monotonic() < deadline:
+            time.sleep(launcher.poll_interval)
         launcher.stop(0)
         launching.sweep(self.profile, record.cluster)
 
@@ -358,3 +411,16 @@ class Cluster:
             entered.close()
         if not self._detached:
             self.stop()
+
+
+_owned: dict[Cluster, int] = {}  # clusters that end with the process of that number
+
+
+@atexit.register
+def _stop_owned() -> None:
+    """Stop the clusters that this process has started, if it is not a forked child."""
+    for cluster in [cluster for cluster, pid in _owned.items() if pid == os.getpid()]:
+        try:
+            cluster._end_with_this_process()
+        except Exception as e:  # the other ones are to be stopped as well
+            print(f"{cluster} could not be stopped: {e}", file=sys.stderr)

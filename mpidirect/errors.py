@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import builtins
 import concurrent.futures
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
+
+from . import _prompt
 
 __all__ = [
     "MPIDirectError",
@@ -39,6 +43,16 @@ __all__ = [
 
 class MPIDirectError(Exception):
     """The base of all errors of this package."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it: the user's code without ours, and what engines raised."""
+        return _prompt.shown(self)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A Ctrl-C while a call was waited for; the text says what became of the call."""
+
+    _render_traceback_ = MPIDirectError._render_traceback_
 
 
 # One class on Python 3.11 and later, two on 3.10: both `except` clauses must catch ours.
@@ -130,7 +144,10 @@ class RemoteError(MPIDirectError):
     traceback : str
         The traceback as the engine formatted it.
     engine_info : dict
-        ``engine_id``, ``host``, ``pid`` and ``method`` of the engine and the call.
+        ``engine_id``, ``host``, ``pid`` and ``method`` of the engine and the call; ``hint`` if there
+        is one.
+    hint : str
+        What to do about it, where this is known, as for a name that only the prompt has.
     """
 
     def __init__(
@@ -149,11 +166,15 @@ class RemoteError(MPIDirectError):
         return f"<{type(self).__name__}:{engine_label(self.engine_info)}{self.ename}({self.evalue})>"
 
     def __str__(self) -> str:
-        head = f"{self.ename}({self.evalue})"
-        return f"{head}\n{self.traceback}" if self.traceback else head
+        parts = [f"{self.ename}({self.evalue})", self.traceback, *_hints([self.engine_info])]
+        return "\n".join(part for part in parts if part)
+
+    @property
+    def hint(self) -> str:
+        return self.engine_info.get("hint", "")
 
     def render_traceback(self) -> list[str]:
-        """The remote traceback as lines: IPython shows it instead of the local one."""
+        """The remote traceback as lines."""
         return (self.traceback or f"{self.ename}: {self.evalue}").splitlines()
 
     def print_traceback(self, excid: int | None = None) -> None:
@@ -216,6 +237,9 @@ class CompositeError(RemoteError):
         super().__init__("CompositeError", message)
         self.msg = message
         self.elist = [EngineFailure(*entry) for entry in elist]
+        self._notes: list[str] | None = None
+        if sys.version_info < (3, 11):  # which shows no notes
+            self.__cause__ = _Tracebacks(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.msg, self.elist)
@@ -224,7 +248,36 @@ class CompositeError(RemoteError):
         return f"{type(self).__name__}({len(self.elist)})"
 
     def __str__(self) -> str:
-        return "\n".join([self.msg, *self._summary()])
+        return "\n".join([self.msg, *self._summary(), *_hints(f.engine_info for f in self.elist)])
+
+    @property
+    def __notes__(self) -> list[str]:  # type: ignore[override]
+        """The engines' tracebacks: Python shows notes below the text of an error that nobody catches."""
+        if self._notes is None:
+            tracebacks = self._tracebacks()
+            self._notes = ["\n".join(["", *tracebacks])] if tracebacks else []
+        return self._notes
+
+    def _render_traceback_(self) -> list[str]:
+        return _prompt.shown(self, self._tracebacks())
+
+    def _tracebacks(self) -> list[str]:
+        """The tracebacks as lines, of equal ones the first; of an interrupt the user's line alone."""
+        groups: dict[Any, list[EngineFailure]] = {}
+        for failure in self.elist:
+            if failure.traceback:
+                groups.setdefault((failure.ename, failure.evalue, failure.traceback), []).append(failure)
+        lines: list[str] = []
+        for failures in list(groups.values())[: self.tb_limit]:
+            label, first = _label(failures), failures[0]
+            if first.ename == "KeyboardInterrupt":
+                lines.append(f"{label}KeyboardInterrupt{_place(first.traceback)}")
+            else:
+                lines += ["", label] if lines else [label]
+                lines += first.traceback.splitlines()
+        if len(groups) > self.tb_limit:
+            lines += ["", f"… and {len(groups) - self.tb_limit} other tracebacks: see elist"]
+        return lines
 
     def _summary(self, skipped: int = 0) -> list[str]:
         """A line per engine; beyond `tb_limit`, or of several lines, a text per distinct error."""
@@ -266,15 +319,45 @@ class CompositeError(RemoteError):
             raise IndexError(f"an exception with index {excid} does not exist") from None
 
 
+class _Tracebacks(Exception):
+    """The engines' tracebacks as the cause of an error, where Python shows no notes."""
+
+    def __str__(self) -> str:
+        return "\n".join(self.args[0].__notes__)
+
+
 def _line(failures: Sequence[EngineFailure]) -> str:
     """What one engine, or several alike, failed with."""
-    first = failures[0]
-    said = f"{first.ename}: {first.evalue}"
-    if len(failures) == 1:
-        return f"{engine_label(first.engine_info)}{said}"
-    engines = compact([f.engine_info.get("engine_id", "?") for f in failures])
-    count = "" if "\n" in said else f" ({len(failures)} engines)"
-    return f"[{engines}:{first.engine_info.get('method', 'apply')}]: {said}{count}"
+    said = f"{failures[0].ename}: {failures[0].evalue}"
+    count = "" if "\n" in said or len(failures) == 1 else f" ({len(failures)} engines)"
+    return f"{_label(failures)}{said}{count}"
+
+
+def _label(failures: Sequence[EngineFailure]) -> str:
+    info = failures[0].engine_info
+    if len(failures) > 1:
+        info = {**info, "engine_id": compact([f.engine_info.get("engine_id", "?") for f in failures])}
+    return engine_label(info)
+
+
+def _hints(infos: Iterable[dict[str, Any]]) -> list[str]:
+    """Different hints, each once."""
+    return list(dict.fromkeys(f"Hint: {info['hint']}" for info in infos if info.get("hint")))
+
+
+def _place(traceback: str) -> str:
+    """The innermost line of the user's in a traceback, in words."""
+    lines = traceback.splitlines()
+    frames = [k for k, line in enumerate(lines) if _FRAME.match(line) and not _LIBRARY.search(line)]
+    if not frames:
+        return ""
+    k = frames[-1]
+    source = lines[k + 1].strip() if k + 1 < len(lines) and lines[k + 1].startswith("    ") else ""
+    return f" in{lines[k][1:]}{': ' if source else ''}{source}"
+
+
+_FRAME = re.compile(r"  \S.*, line \d+")  # of a traceback
+_LIBRARY = re.compile(r"/lib(64)?/python3|[\"/]mpi4py/|<frozen ")
 
 
 def compact(ids: Sequence[Any]) -> str:

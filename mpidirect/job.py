@@ -10,11 +10,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .errors import MPIDirectError
-from .parent import PLACE, Parent, leave_in_order
+from .parent import PLACE, Parent, is_gone, leave_in_order
 from .wire import job_file
 
 log = logging.getLogger("mpidirect.job")
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> int:
     clean = False
     try:
         if rank == 0:
-            clean = _controller(spec, worlds.split(), tolerance)
+            clean = _controller(spec, Path(argv[1]), worlds.split(), tolerance)
         elif place:
             clean = _new_engine(place - 1, welcome)
         else:
@@ -115,7 +116,7 @@ def _log_to(path: Path) -> None:
     ours.addHandler(handler)
 
 
-def _controller(spec: job_file.JobSpec, world: Any, tolerance: Any) -> bool:
+def _controller(spec: job_file.JobSpec, file: Path, world: Any, tolerance: Any) -> bool:
     from .controller.listen import Listener
 
     signal.signal(signal.SIGTERM, _terminated)
@@ -124,6 +125,7 @@ def _controller(spec: job_file.JobSpec, world: Any, tolerance: Any) -> bool:
     with Listener(spec, world, tolerance) as listener:
         world.private.bcast(listener.invitation())
         controller = listener.controller()
+        controller.abandoned = partial(_abandoned, spec, file)
         listener.publish()
         with contextlib.suppress(_Terminated):
             controller.run()
@@ -180,12 +182,21 @@ def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, cont
     from .engine.control import Control
     from .engine.engine import Engine
     from .engine.spawning import Spawner
+    from .wire import importing
 
+    importing.begin()
     names = {"comm": recovery.comm, "rank": recovery.comm.rank, "size": recovery.comm.size, "MPI": MPI}
     spawner = Spawner(Parent().command(), welcome)
     working = Engine(engine, world, recovery, spawner, tasks, names)
     working.run(Control(working, control).start)
     return bool(recovery.untouched)
+
+
+def _abandoned(spec: job_file.JobSpec, file: Path) -> bool:
+    """Whether the process that this job was to end with has ended."""
+    if is_gone(spec.owner):
+        spec.owner = job_file.read(file).owner  # it may have let go of the job since
+    return is_gone(spec.owner)
 
 
 class _Terminated(BaseException):

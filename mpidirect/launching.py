@@ -19,7 +19,7 @@ from .launchers.base import Job, JobState, JobStatus, Launcher
 from .options import BATCH, Options
 from .profiles import ClusterRecord, Profile
 from .wire import job_file
-from .wire.job_file import JobSpec
+from .wire.job_file import JobSpec, Owner
 
 
 def options_for(profile: Profile, given: Mapping[str, Any]) -> Options:
@@ -53,8 +53,8 @@ def engines(settings: Mapping[str, Any]) -> int:
     return int(settings["n"] or launcher_class(settings["launcher"]).engines(settings))
 
 
-def new_launcher(profile: Profile, settings: config.Settings) -> Launcher:
-    """A launcher with a new job; nothing is written or started."""
+def new_launcher(profile: Profile, settings: config.Settings, owner: Owner | None = None) -> Launcher:
+    """A launcher with a new job, which ends with its owner, if it has one; nothing is written or started."""
     kind = launcher_class(settings["launcher"])
     cluster = f"{time.strftime('%y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     spec = JobSpec(
@@ -68,6 +68,7 @@ def new_launcher(profile: Profile, settings: config.Settings) -> Launcher:
         budget=settings["budget"],
         start_timeout=settings["start_timeout"],
         walltime_warning=settings["walltime_warning"],
+        owner=owner,
     )
     return kind(Job(spec, profile.job_file(cluster)), settings)
 
@@ -90,6 +91,7 @@ def launch(profile: Profile, launcher: Launcher) -> None:
                 started=time.time(),
                 handle=handle,
                 within=list(allocation.enclosing()) if launcher.local else [],
+                owner=spec.owner,
             )
         )
     except BaseException:  # a Ctrl-C as well: nothing may run that nobody remembers
@@ -97,6 +99,15 @@ def launch(profile: Profile, launcher: Launcher) -> None:
         sweep(profile, spec.cluster)
         shutil.rmtree(spec.log_directory, ignore_errors=True)
         raise
+
+
+def disown(profile: Profile, launcher: Launcher) -> None:
+    """Let a job that runs live on when its owner has ended."""
+    record = profile.record()
+    launcher.job.spec.owner = None
+    job_file.write(launcher.job.spec, launcher.job.file)
+    if record is not None and record.cluster == launcher.job.spec.cluster:
+        profile.remember(msgspec.structs.replace(record, owner=None))
 
 
 def recalled_launcher(profile: Profile, record: ClusterRecord) -> Launcher:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
-import threading
+import logging
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["np"]
 
-WITHIN = 5.0  # seconds
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,9 +25,13 @@ else:
     np = _Numpy()
 
 
-def warm() -> threading.Thread:
-    """Import it in a thread, while nothing else is to be done: so the first array need not wait for it."""
-    thread = threading.Thread(target=importlib.import_module, args=["numpy"], name="numpy", daemon=True)
-    os.register_at_fork(before=lambda: thread.join(WITHIN))  # a child would wait for ever for its lock
-    thread.start()
-    return thread
+def warm() -> None:
+    """Import numpy while there is nothing else to do: the first array then need not wait for it.
+
+    In the calling thread. Two threads that import parts of one package at once may each hold a lock that the
+    other waits for; Python then gives one of them a module that is half imported.
+    """
+    try:
+        importlib.import_module("numpy")
+    except Exception:  # who needs it will see the same
+        log.warning("numpy can't be imported", exc_info=True)

@@ -1,10 +1,13 @@
-"""Whether the process that started this one still runs: without it a job is an orphan, and should end."""
+"""Whether the processes that a job belongs to still run: without them it is an orphan, and should end."""
 
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import NoReturn
+
+from .wire.job_file import Owner
 
 GUARD = "MPIDIRECT_GUARD"  # in the environment of a rank with a guard: the guard's process number
 PLACE = "MPIDIRECT_PLACE"  # in the environment of a rank that takes the place of a dead one: which
@@ -49,6 +52,48 @@ class Parent:
             return 0  # not Linux: then only the guard itself is watched
         except (OSError, ValueError, IndexError):
             return self._known[1]  # no file can be opened now: that tells nothing
+
+
+def birth(pid: int) -> str | None:
+    """What tells process `pid` from a later one of the same number; None when there is no such process.
+
+    On Linux this is the kernel's count since boot, which no correction of the clock changes.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return _birth_elsewhere(pid) if not Path("/proc/self/stat").exists() else None
+    except OSError:
+        return None
+    state, *fields = stat.rpartition(")")[2].split()
+    return None if state in "ZX" else f"{_boot()}:{fields[18]}"
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _birth_elsewhere(pid: int) -> str | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
+    except psutil.Error:
+        return None
+
+
+def this_process() -> Owner:
+    """This process as the owner of a job that is to end with it."""
+    return Owner(pid=os.getpid(), born=birth(os.getpid()) or "", host=socket.gethostname())
+
+
+def is_gone(owner: Owner | None) -> bool:
+    """Whether a job's owner has ended, as far as that can be seen from this host."""
+    return owner is not None and owner.host == socket.gethostname() and birth(owner.pid) != owner.born
 
 
 def leave_in_order() -> NoReturn:

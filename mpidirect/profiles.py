@@ -28,6 +28,7 @@ import msgspec
 
 from .errors import ClusterNotFound, ConfigError
 from .wire.connection_file import START_ONE, write_private
+from .wire.job_file import Owner
 
 DEFAULT = "default"
 
@@ -53,6 +54,8 @@ class ClusterRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
         What its launcher finds the job by: a process, a job id.
     within : list of str
         The launcher and the id of a scheduler's job that it was started in, if it was.
+    owner : Owner or None
+        The process that started it, if it is to end with that.
     """
 
     cluster: str
@@ -62,6 +65,7 @@ class ClusterRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     started: float
     handle: dict[str, Any] = {}
     within: list[str] = []
+    owner: Owner | None = None
 
 
 class Profile:

@@ -88,10 +88,11 @@ def start(tmp_path, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
     started = []
 
-    def cluster(n: int, **options) -> tuple[Cluster, Client]:
+    def cluster(n: int, prepared: bool = True, **options) -> tuple[Cluster, Client]:
         new = Cluster(n=n, **options).start().wait()
         client = new.connect_client()
-        client[:].execute("import os, ctypes, time, numpy as np; same = comm", block=True)
+        if prepared:
+            client[:].execute("import os, ctypes, time, numpy as np; same = comm", block=True)
         started.append((new, client))
         return new, client
 

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 CORPUS = Path(__file__).parent / "corpus"
-PATIENCE = 20  # seconds that a program may take
+PATIENCE = 60  # seconds that a program may take, on a busy machine
 
 
 # -- The programs

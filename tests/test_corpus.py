@@ -17,7 +17,7 @@ import corpus_runner
 import pytest
 from corpus_runner import CORPUS
 
-pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+pytestmark = [pytest.mark.openmpi_only, pytest.mark.timeout(300)]  # nothing here depends on the MPI
 
 LACKING = {path.stem: corpus_runner.missing(path) for path in sorted(CORPUS.glob("*.py"))}
 TOPICS = [topic for topic, lacking in LACKING.items() if not lacking]
@@ -38,7 +38,7 @@ class Process:
             self._start()
         self._process.stdin.write(json.dumps({"topic": topic, "only": ONLY}) + "\n")
         self._process.stdin.flush()
-        ready, _, _ = select.select([self._replies], [], [], 100)
+        ready, _, _ = select.select([self._replies], [], [], 280)
         line = self._replies.readline() if ready else ""
         if not line:
             self.stop(kill=True)

@@ -376,7 +376,7 @@ def test_ctrl_c_interrupts_the_engines(In, cluster):
     thread.join()
     assert isinstance(error, CompositeError)
     assert [failure.ename for failure in error.elist] == ["KeyboardInterrupt"] * 4
-    assert "Interrupting the engines" in In.shown
+    assert "Interrupting engines 0-3" in In.shown
     assert "[stdout:2] asleep" in In.shown
     In("%px 1")
     assert lines(In)[0] == RUNNING.strip()

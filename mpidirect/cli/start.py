@@ -49,7 +49,7 @@ def start_command(
     """
     if no_wait and foreground:
         raise click.UsageError("--no-wait and --foreground exclude each other.")
-    cluster = Cluster(profile=profile, **options, **assigned(assignments))
+    cluster = Cluster(profile=profile, shutdown_atexit=foreground, **options, **assigned(assignments))
     if dry_run:
         click.echo(cluster.job_script(), nl=False)
         return

@@ -12,8 +12,11 @@ import numpy as np
 
 from ..errors import EngineFailure, RemoteError, remote_error
 from ..wire import messages, pickles
+from . import _unseen
 from ._bulk import Bulk, Remote, changed, materialised, read_together, rooms
+from ._hints import hint_for
 from ._receiver import Answer
+from ._sources import completed
 
 
 class Call:
@@ -61,7 +64,11 @@ class Call:
         self.buffers: Any = None  # what must stay as it is until the cluster has read it
         self.mismatch = ""  # what differs between here and the engines, and may be why it failed
         self.together = False  # whether its engines wait for each other
-        self._expected = frozenset(targets)  # of a list, the search takes time with thousands of engines
+        self.cell = _unseen.cell()  # in which it was made
+        self.holders = 1  # AsyncResults of it, and whoever makes the first one
+        self.seen = False  # whether anybody has looked at what has become of it
+        self.news: _unseen.News | None = None  # that it has failed, while this is not so
+        self.expected = frozenset(targets)  # of a list, the search takes time with thousands of engines
         self._gathers = gathers
         self._moving: dict[int, Answer] = {}
         self._waiting: list[Answer] = []
@@ -80,7 +87,7 @@ class Call:
 
     def replied(self, answers: list[Answer]) -> None:
         """Engines have answered: often many together, so this is short."""
-        expected, replies, small = self._expected, self.replies, []
+        expected, replies, small = self.expected, self.replies, []
         for answer in answers:
             reply = answer[0]
             if reply.engine in replies or (expected and reply.engine not in expected):
@@ -179,7 +186,7 @@ class Call:
     def expect(self, targets: list[int]) -> None:
         """The engines that answer, where they were not known: some may have answered already."""
         self.targets = sorted({*targets, *self.replies})
-        self._expected = frozenset(self.targets)
+        self.expected = frozenset(self.targets)
         self.ready = len(self.replies) == len(self.targets)
         if self.ready:
             self._followers.clear()
@@ -196,11 +203,15 @@ class Call:
 
     def value(self, engine: int) -> Any:
         """What the engine returned, or the `RemoteError` that it ended with."""
+        if self.failed:
+            _unseen.looked_at(self)
         with self._lock:
             return self._value(engine)
 
     def values(self, engines: list[int]) -> list[Any]:
         """The same of several."""
+        if self.failed:
+            _unseen.looked_at(self)
         with self._lock:
             return [self._value(engine) for engine in engines]
 
@@ -212,19 +223,31 @@ class Call:
 
     def _open(self, engine: int) -> Any:
         reply = self.replies[engine]
-        frames = self._frames.pop(engine)
         failure = reply.failure
         if failure is not None:
+            self._frames.pop(engine, None)
             info = self.info(engine, failure.method)
+            if hint := hint_for(failure.ename, failure.evalue):
+                info["hint"] = hint
             evalue = f"{failure.evalue} ({self.mismatch})" if self.mismatch else failure.evalue
-            return remote_error(EngineFailure(failure.ename, evalue, failure.traceback, info))
+            return remote_error(EngineFailure(failure.ename, evalue, completed(failure.traceback), info))
         try:
-            value = pickles.loads_without_mpi(frames)
-            return value if self._convert is None else self._convert(reply, value)
-        except Exception as e:
-            text = f"the result of engine {engine} can't be unpickled here: {type(e).__name__}: {e}"
+            value = pickles.loads_without_mpi(self._frames[engine])
+            value = value if self._convert is None else self._convert(reply, value)
+        except KeyboardInterrupt:  # a Ctrl-C: the result is still there
+            raise
+        except BaseException as e:  # whatever a class says when its object is made again
+            text = f"the result of engine {engine} can't be unpickled here: {_said(e)}"
             text += f" ({self.mismatch})" if self.mismatch else ""
-            return RemoteError("SerializationError", text, "", self.info(engine, "apply"))
+            value = RemoteError("SerializationError", text, "", self.info(engine, "apply"))
+        self._frames.pop(engine, None)
+        return value
+
+    @property
+    def title(self) -> str:
+        """What to call it: the cell that made it, or the method."""
+        source = _unseen.source(self.cell)
+        return f"In [{self.cell}] {source}" if source else repr(self.method)
 
     def info(self, engine: int, method: str) -> dict[str, Any]:
         """What errors tell of an engine."""
@@ -233,3 +256,10 @@ class Call:
         if known is not None:
             info.update(host=known.host, pid=known.pid)
         return info
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__

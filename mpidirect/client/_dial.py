@@ -12,7 +12,7 @@ import msgspec
 import zmq
 
 from .. import _version, errors
-from ..wire import memory, messages
+from ..wire import memory, messages, user_modules
 from ..wire.connection_file import ConnectionInfo
 from ..wire.connections import SCHEME, Dialed
 from . import _remote
@@ -54,6 +54,8 @@ class Dialer:
         self.closing = closing
         self.name = name
         self.cookie = os.urandom(memory.COOKIE)
+        user_modules.look()  # as they are before their files are edited
+        self._directory = user_modules.prompt_directory()
 
     def gone(self, why: str) -> errors.ControllerLost:
         """The error that says that the controller is gone."""
@@ -110,7 +112,9 @@ class Dialer:
         mine = messages.Memory(memory.place(), os.getpid(), memory.address(self.cookie), self.cookie)
         python = platform.python_version()
         return messages.encode(
-            messages.Hello(messages.PROTOCOL, _version.__version__, python, received, resumes, mine)
+            messages.Hello(
+                messages.PROTOCOL, _version.__version__, python, received, resumes, mine, self._directory
+            )
         )
 
     def _try(self, address: str, hello: bytes, timeout: float, whole: float) -> Link:

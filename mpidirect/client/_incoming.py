@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import errors
 from ..wire import messages
+from . import _unseen
 
 if TYPE_CHECKING:
     from ._receiver import Answer
@@ -80,6 +81,7 @@ class Incoming:
         client._engines = {}
         for call in list(client._calls.values()):
             call.abandon(type(error).__name__, str(error))
+            _unseen.ended(call)
         client._calls.clear()
 
 

@@ -67,7 +67,10 @@ class Namespaces:
             from .sharing import push_shared
 
             return self._result(push_shared(self, ns, targets, block), block)
-        return self._result(self._call("push", "push", ns, targets=targets, block=block, track=track), block)
+        result = self._call("push", "push", ns, targets=targets, block=block, track=track)
+        if block is None and not self.block:
+            return _waiting.at_once(result)
+        return self._result(result, block)
 
     def update(self, ns: dict[str, Any]) -> Any:
         """`push`, spelled as a dict's method."""

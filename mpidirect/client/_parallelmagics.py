@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 
 from ..errors import ClusterNotFound
 from ._output import ExecuteReply
-from ._waiting import wait_and_tell
+from ._waiting import end, wait_and_tell
 from .asyncresult import AsyncResult
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 Magic = Callable[..., Any]
 
-GRACE = 3.0  # seconds that engines have to end after a Ctrl-C
 MOST_SHOWN = 10  # engines, in what is said about an execution
 
 
@@ -219,7 +217,7 @@ class ParallelMagics(Magics):
             self.shell.user_ns[options.name] = result
             return None
         self._wait(result)
-        value = self._shown(result.get)
+        value = result.get()
         replies = value if isinstance(value, list) else [value]
         if replies and all(isinstance(reply, ExecuteReply) for reply in replies):
             result.display_outputs(options.groupby)
@@ -262,27 +260,14 @@ class ParallelMagics(Magics):
         """Wait, show the outputs, and raise what the engines raised."""
         self._wait(result)
         result.display_outputs(groupby)
-        self._shown(result.get)
+        result.get()
 
     def _wait(self, result: AsyncResult) -> None:
         """Wait; a Ctrl-C interrupts the engines too, whose KeyboardInterrupt is then the result."""
         try:
             wait_and_tell(result)
         except KeyboardInterrupt:
-            print("Interrupting the engines …", file=sys.stderr)
-            result.interrupt()
-            if not result.wait(GRACE):
-                raise
-
-    @staticmethod
-    def _shown(get: Callable[[], Any]) -> Any:
-        """Call `get`; what it raises is shown with the engines' tracebacks instead of ours."""
-        try:
-            return get()
-        except Exception as e:
-            if hasattr(e, "render_traceback"):
-                e._render_traceback_ = e.render_traceback  # type: ignore[attr-defined]  # what IPython calls
-            raise
+            end(result)
 
     def _where(self) -> str:
         engines = self.view.client._targets(self.view.targets)

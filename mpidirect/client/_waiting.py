@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..errors import compact
 
 if TYPE_CHECKING:
+    from ._call import Call
     from .asyncresult import AsyncResult
     from .client import Client
 
 PATIENCE = 0.5  # seconds between the first failure of a call and the report that others still run
 DELAY = 0.25  # the same before the others are interrupted, where that is wanted
+LONG = 2.0  # seconds after which a call that waits for others says so
+SHORT = 0.05  # seconds that a push waits for engines that seem to be idle
+FEW = 16  # calls that are looked through for one that keeps them busy
 ANSWERING = 3.0  # seconds beyond the time for the engines that the controller has to answer
 
 
@@ -25,28 +31,93 @@ def wait(result: AsyncResult) -> None:
     try:
         wait_and_tell(result)
     except KeyboardInterrupt:
-        running = named(pending(result))
-        print(f"Interrupting {running} … (Ctrl-C again leaves them running)", file=sys.stderr)
-        try:
-            result.interrupt()
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"left running: {running}; rc.get_result({result._calls[0].id!r}) has what comes of it, "
-                "rc.interrupt() ends it"
-            ) from None
-        except errors.TimeoutError as e:
-            raise KeyboardInterrupt(str(e)) from None
-        raise KeyboardInterrupt(outcome(result)) from None
+        end(result)
+        raise errors.Interrupted(outcome(result)) from None
+
+
+def end(result: AsyncResult) -> None:
+    """After a Ctrl-C: interrupt the engines that run it, and wait until they are back."""
+    running = named(pending(result))
+    print(f"Interrupting {running} … (Ctrl-C again leaves them running)", file=sys.stderr)
+    try:
+        result.interrupt()
+    except KeyboardInterrupt:
+        raise errors.Interrupted(
+            f"left running: {running}; rc.get_result({result._calls[0].id!r}) has what comes of it, "
+            "rc.interrupt() ends it"
+        ) from None
+    except errors.TimeoutError as e:
+        raise errors.Interrupted(str(e)) from None
 
 
 def wait_and_tell(result: AsyncResult) -> None:
     """Wait; if some engines have failed while others run on, say so."""
-    client, calls = result._client, result._calls
-    client._wait(lambda: result._ready or any(call.failed for call in calls), None)
+    calls = result._calls
+    wait_in_line(result, lambda: result._ready or any(call.failed for call in calls))
     if not result.wait(PATIENCE):
+        client = result._client
         where = client.where(pending(result))
         print(f"{state(result, where)}. Ctrl-C interrupts them.", file=sys.stderr)
         result.wait()
+
+
+def wait_in_line(result: AsyncResult, done: Callable[[], bool] | None = None) -> None:
+    """Wait; if that takes long, and calls that were made before are why, say which."""
+    client, done = result._client, done or result.ready
+    until = time.monotonic() + LONG
+    client._wait(lambda: done() or time.monotonic() > until, None)
+    if not done():
+        line = _line(result)
+        if line:
+            print(line, file=sys.stderr)
+        client._wait(done, None)
+
+
+def _line(result: AsyncResult) -> str:
+    """What the result waits for, where that is other calls."""
+    client, waiting = result._client, pending(result)
+    first = min(call.submitted for call in result._calls)
+    ahead = [
+        (call, engines)
+        for call in list(client._calls.values())
+        if call not in result._calls and call.submitted <= first and (engines := _common(call, waiting))
+    ]
+    if ahead:
+        call, engines = ahead[0]
+        more = f" and {len(ahead) - 1} other calls" if len(ahead) > 1 else ""
+        since = time.time() - call.submitted
+        return (
+            f"waiting for {named(engines)}, which run{'s' if len(engines) == 1 else ''} {call.title}{more} "
+            f"since {since:.0f} s (rc.interrupt() ends it)"
+        )
+    try:
+        status = client.queue_status(waiting)
+        mine = [sum(bool(_common(call, [e])) for call in list(client._calls.values())) for e in waiting]
+        others = [
+            e for e, n in zip(waiting, mine, strict=True) if status[e]["queue"] + status[e]["tasks"] > n
+        ]
+        where = _places(client.where(others)) if others else ""
+    except errors.MPIDirectError:
+        return ""
+    return f"waiting for {named(others)}, where other clients have calls as well{where}" if others else ""
+
+
+def _common(call: Call, engines: list[int]) -> list[int]:
+    """Those of `engines` that have not answered the call."""
+    return [e for e in engines if e in call.expected and e not in call.replies]
+
+
+def at_once(result: AsyncResult) -> AsyncResult:
+    """The result of a call that takes no time: if its engines are idle, it is waited for, and it raises."""
+    client, calls = result._client, result._calls
+    outstanding = list(client._calls.values())
+    if len(outstanding) <= FEW and not any(
+        call not in calls and _common(call, calls[0].targets) for call in outstanding
+    ):
+        client._wait(result.ready, SHORT)
+        if calls[0].failed and result.ready():
+            result.get()
+    return result
 
 
 def pending(result: AsyncResult) -> list[int]:

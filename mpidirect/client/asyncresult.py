@@ -9,9 +9,10 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CompositeError, MPIDirectError, RemoteError, TimeoutError
-from . import _waiting
+from ..errors import CompositeError, Interrupted, MPIDirectError, RemoteError, TimeoutError
+from . import _unseen, _waiting
 from ._call import Call
+from ._frames import quiet
 from ._metadata import METADATA, Known
 from ._output import display_outputs
 from ._progress import wait_with_bar
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .client import Client
 
 
+@quiet
 class AsyncResult(Known, Future):
     """The result of a call on engines, now or later.
 
@@ -62,9 +64,16 @@ class AsyncResult(Known, Future):
         self._ready = False  # the future's own state, without its lock
         self._state = RUNNING  # at once: nobody waits for that
         for call in self._calls:
+            call.holders += 1
             if not call.ready:
                 call.watch(self._progressed, each=not self._whole)
         self._progressed()
+
+    def __del__(self) -> None:
+        for call in self.__dict__.get("_calls", ()):
+            call.holders -= 1
+            if not call.holders and call.failed:
+                _unseen.let_go(call)
 
     def _progressed(self, call: Call | None = None) -> None:
         if self._whole:  # no look at each engine: there may be thousands, and this comes with each reply
@@ -163,9 +172,11 @@ class AsyncResult(Known, Future):
             for part in done:
                 part.get()
         try:
+            if not self._ready and _limit(timeout) is None:
+                _waiting.wait_in_line(self)
             ready = self.wait(timeout)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{_waiting.state(self)}; its interrupt() ends it") from None
+            raise Interrupted(f"{_waiting.state(self)}; its interrupt() ends it") from None
         if not ready:
             raise TimeoutError("Result not ready.")
         keep = self._return_exceptions if return_exceptions is None else return_exceptions
@@ -236,6 +247,11 @@ class AsyncResult(Known, Future):
         """
         if not self.ready():
             raise ValueError(f"{self!r} not ready")
+        for call in self._calls:
+            _unseen.looked_at(call)
+        return self._succeeded()
+
+    def _succeeded(self) -> bool:
         return not any(call.replies[engine].status != "ok" for call, engine in self._slots)
 
     def get_dict(self, timeout: float | None = None) -> dict[int, Any]:
@@ -402,7 +418,7 @@ class AsyncResult(Known, Future):
         return wait_with_bar(self._client, settled, limit, interval, self._method, self._done, len(self))
 
     def __repr__(self) -> str:
-        state = "pending" if not self.ready() else "finished" if self.successful() else "failed"
+        state = "pending" if not self.ready() else "finished" if self._succeeded() else "failed"
         if state == "pending" and self.failures:
             state = _waiting.state(self)
         return f"<{type(self).__name__}({self._method}): {state}>"

@@ -18,12 +18,13 @@ from weakref import WeakValueDictionary
 from .. import errors
 from ..wire import connection_file, memory, messages
 from ..wire.connection_file import ConnectionInfo
-from . import _waiting
+from . import _unseen, _waiting
 from ._call import Call
 from ._chosen import is_one
 from ._connection import PATIENCE, Connection
 from ._control import Control
 from ._deadline import Deadline
+from ._frames import quiet, quietly
 from ._future import in_thread
 from ._incoming import Incoming
 from ._output import at_prompt
@@ -42,6 +43,7 @@ CALLS = ("apply", "map", "execute")  # errors name the operation, as the method 
 _INT = {int}
 
 
+@quiet
 class Client(Results, Control):
     """A connection to a cluster of engines.
 
@@ -79,6 +81,7 @@ class Client(Results, Control):
     (<DirectView [0, 2]>, <DirectView 1>)
     """
 
+    @quietly
     def __init__(
         self,
         connection_info: str | Path | dict[str, Any] | ConnectionInfo | None = None,
@@ -114,6 +117,7 @@ class Client(Results, Control):
         self.size = welcome.size
         self._deadline = Deadline(self._info)
         self._numbers = itertools.count(1)
+        _unseen.begin(self)
         if not self._engines:
             self._engines = {engine.id: engine for engine in welcome.engines}
         offer(self)
@@ -374,6 +378,8 @@ class Client(Results, Control):
     def _ended(self, call: Call) -> None:
         if call.ready and self._calls.pop(call.id, None) is not None:
             self._keep(call)
+            if call.failed:
+                _unseen.ended(call)
 
     def _keep(self, call: Call) -> None:
         recent = self._recent

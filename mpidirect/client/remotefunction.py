@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import partition
 from ..wire import calls
+from ._frames import quiet
 from ._function import check, name_of
 from .asyncmapresult import AsyncMapResult
 
@@ -58,6 +59,7 @@ def _itself(f: Function) -> Function:
     return f
 
 
+@quiet
 class RemoteFunction:
     """A function that runs on engines when it is called.
 
@@ -99,6 +101,7 @@ class RemoteFunction:
         return f"<{type(self).__name__} {self.__name__} on {self._view()!r}>"
 
 
+@quiet
 class ParallelFunction(RemoteFunction):
     """A function that each engine calls with its part of the sequences.
 

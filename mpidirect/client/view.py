@@ -13,6 +13,7 @@ from .. import partition
 from ..wire import calls, messages, pickles
 from . import _waiting
 from ._chosen import is_one
+from ._frames import quiet
 from ._function import check, name_of
 from ._namespaces import Namespaces
 from ._output import ExecuteReply, at_prompt
@@ -27,6 +28,7 @@ FLAGS = ("block", "track", "label", "targets")
 ATTRIBUTES = frozenset({*FLAGS, "client", "history"})
 
 
+@quiet
 class DirectView(Namespaces, Collectives):
     """Some engines of a cluster: call functions on them, and use their namespaces as a dict.
 
@@ -144,6 +146,7 @@ class DirectView(Namespaces, Collectives):
             single = is_one(chosen)
         label = self.label if label is None else label
         result = kind(self.client, [call], method=method, single=single, label=label, **options)
+        call.holders -= 1
         if self.block if block is None else block:
             try:
                 _waiting.wait(result)

@@ -128,6 +128,7 @@ class Clients:
         if session is None or not hello.resumes:
             session = self.sessions[name] = Session(name)
             session.process = self._process_of(hello.memory)
+            session.directory = hello.directory
         self._connections[door, descriptor] = session
         session.socket = door
         controller = self.controller

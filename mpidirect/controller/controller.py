@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import select
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -94,6 +95,7 @@ class Controller:
         self._places: dict[int, str] = {}
         self._nodes = {memory.node(): 0}  # this node, and those of the other engines
         self._parent = Parent()
+        self.abandoned: Callable[[], bool] = lambda: False  # whether nobody wants the cluster any more
         self.recovery = Recovery(self)
         self.replacement = Replacement(self)
         self.inquiries = Inquiries(self)
@@ -126,13 +128,14 @@ class Controller:
             for descriptor in self._due:
                 epoll.register(descriptor, select.EPOLLIN)
             ready = list(self._due)  # what came before is not told of
-            warmed = None
+            warm = False
             while not self._finished():
                 self.turn(ready)
                 patience = self._patience()
                 ready = [descriptor for descriptor, _ in epoll.poll(patience / 1000)]
-                if not (warmed or ready) and patience >= IDLE:
-                    warmed = lazy.warm()
+                if not (warm or ready) and patience >= IDLE:
+                    warm = True  # in a thread, as this one never waits; none here imports parts of numpy
+                    threading.Thread(target=lazy.warm, name="numpy", daemon=True).start()
 
     def turn(self, ready: Sequence[Any]) -> None:
         """One turn of the loop: take what has come, and do what is due."""
@@ -163,6 +166,9 @@ class Controller:
                 log.error("the process that started this job is gone: leaving")
                 self.stop()
                 self.stopping = now
+            elif self.stopping is None and self.abandoned():
+                log.warning("the process that this cluster was to end with has ended: leaving")
+                self.stop()
             self.clients.forget_the_gone()
 
     def _patience(self) -> int:

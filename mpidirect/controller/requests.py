@@ -53,7 +53,7 @@ class Requests:
         scheduler = self.controller.scheduler
         while session.backlog and session.staging is None:
             request, frames = session.backlog.popleft()
-            upload = Upload(request, frames, session.process)
+            upload = Upload(request, frames, session.process, session.directory)
             job = Job(request.id, session, request.method, request.targets, upload)
             if not upload.bulk:
                 self._submit(job)

@@ -36,6 +36,7 @@ class Session:
         self.inbox = Inbox()
         self.outbox = Outbox()
         self.process = 0  # the client's, where its memory can be read
+        self.directory = ""  # that of the client's script
         self.upload: Any = None  # the job whose bulk data is arriving
         self.coming = 0  # bytes of results on their way from engines
         self.useless = 0  # how many pieces of data are still to come for a job that was given up

@@ -28,6 +28,8 @@ class Upload:
         The small frames.
     client : int
         The client's process, if its memory can be read, else 0.
+    directory : str
+        That of the client's script.
 
     Raises
     ------
@@ -35,9 +37,12 @@ class Upload:
         When the frames are not those that the header announces.
     """
 
-    def __init__(self, request: messages.Request, frames: list[Any], client: int) -> None:
+    def __init__(
+        self, request: messages.Request, frames: list[Any], client: int, directory: str = ""
+    ) -> None:
         self.request = request
         self.client = client
+        self.directory = directory
         self.direct = False
         self.spread = False  # whether what all get goes by a collective
         self.again: set[int] = set()  # engines for which that broke
@@ -149,6 +154,7 @@ class Upload:
                 hold,
                 self.spread,
                 self.early,
+                self.directory,
             )
         )
         self._same = [self._header, *self._inline[0]]

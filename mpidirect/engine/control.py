@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from .. import lazy
 from ..parent import Parent, leave_in_order
 from ..wire import messages
 from ..wire.frames import told
@@ -49,7 +48,6 @@ class Control(threading.Thread):
         self.socket = socket
         self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._parent = Parent()
-        self._warmed: threading.Thread | None = None
         self._since: float | None = None  # when an interrupt came that the main thread has not noticed yet
         self._told = 0.0  # when the controller was told last that the main thread is overdue
         self._overdue_since = 0.0
@@ -62,12 +60,10 @@ class Control(threading.Thread):
         while True:
             watching = self._since is not None or self._overdue()
             ready = dict(poller.poll(int(MOMENT * 1000) if watching else 1000))
-            if not (ready or watching or self._warmed or self.engine.task):
-                self._warmed = lazy.warm()
             # Messages first: while C code holds Python's lock, each system call before may cost a whole turn.
             if self.socket in ready:
                 try:
-                    self._handle(messages.for_engine(self.socket.recv()))
+                    self._obey(messages.for_engine(self.socket.recv()))
                 except Exception:  # MPI tells of a death wherever it likes, and interrupts must work after it
                     log.exception("a message of the controller could not be handled")
             if self._monitor in ready:
@@ -79,7 +75,7 @@ class Control(threading.Thread):
             private.expire()
             self._insist()
 
-    def _handle(self, message: messages.Message) -> None:
+    def _obey(self, message: messages.Message) -> None:
         if isinstance(message, messages.Abort):
             self.socket.send(messages.encode(messages.Aborted(self.engine.abort(message.ids))))
         elif isinstance(message, messages.Broken):

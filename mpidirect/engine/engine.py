@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from ..wire import messages, pickles
+from .. import lazy
+from ..wire import importing, messages, pickles
 from ..wire.connections import Dialed
 from ..wire.frames import Socket
 from ..world import World
-from . import data, displays, interrupts, output, recovery
+from . import data, displays, interrupts, output, recovery, terminal
 from .communicators import here
 from .failures import describe
 from .held import Held
@@ -28,6 +29,8 @@ from .tasks import OPERATIONS, new_namespace, shell
 
 log = logging.getLogger(__name__)
 
+IDLE = 1000  # milliseconds without a task, after which there is time to import numpy
+OWN_THREADS = 2  # the main thread and the control thread
 
 WAKE = signal.SIGURG  # a signal that programs ignore unless they ask for it, and that means nothing by itself
 
@@ -87,6 +90,7 @@ class Engine:
         here.running = lambda: bool(self._task)
         self._out, self._err = output.collect()
         displays.begin(partial(shell, self.namespace))
+        terminal.refuse()
 
     # -- the loop ---------------------------------------------------------------------------------
 
@@ -108,7 +112,10 @@ class Engine:
             self._left = True
 
     def _take_tasks(self) -> None:
+        warm = False
         while not self.leaving:
+            if not (warm or self.tasks.poll(IDLE)):
+                warm = self._warm()
             message = messages.for_engine(self.tasks.first(wait=True))
             frames = self.tasks.rest()
             if isinstance(message, messages.Stop):
@@ -117,6 +124,17 @@ class Engine:
                 self._serve(message, frames)
             else:
                 self._arrange(message)
+
+    def _warm(self) -> bool:
+        """Import numpy while nothing is asked for; returns whether no more is to be tried.
+
+        In this thread: in another one, a task that imports a part of numpy would meet half a package.
+        For the same reason not while user code has threads, which may import as well.
+        """
+        if threading.active_count() > OWN_THREADS:
+            return False
+        lazy.warm()
+        return True
 
     def _arrange(self, message: messages.Message) -> None:
         """Do what all engines do together, or for each other."""
@@ -182,6 +200,7 @@ class Engine:
             self._task = task.id
             if self._wanted and task.op != "collective" and self._take_interrupt():  # it overtook the task
                 raise KeyboardInterrupt
+            importing.serve(task.id.rpartition("-")[0], task.directory)
             if task.op == "share":
                 return pickles.dumps(self.shares.keep(task.id))
             mine = None if own is None else pickles.loads(own)

@@ -1,16 +1,20 @@
-"""Exceptions of user code as text, whatever they are."""
+"""Exceptions of user code as text, whatever they are: the frames of this package are left out."""
 
 from __future__ import annotations
 
+import linecache
 import os
 import traceback
 from pathlib import Path
+from types import TracebackType
 
 from ..wire import borrowing
 from ..wire.messages import Failure
 
 LONGEST = 20_000  # characters of an exception's text
-_OURS = str(Path(__file__).parent) + os.sep
+DEEPEST = 60  # frames that are told, the innermost ones
+_OURS = str(Path(__file__).parents[1]) + os.sep
+_SHELL = os.path.join("IPython", "core", "interactiveshell.py")  # noqa: PTH118  # the end of a path
 
 
 def describe(error: BaseException, method: str) -> Failure:
@@ -30,14 +34,48 @@ def describe(error: BaseException, method: str) -> Failure:
     return Failure(ename, evalue, text, method)
 
 
+def users(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback without the frames of this package, if any others are left."""
+    kept = [entry for entry in _entries(trace) if not _is_ours(entry.tb_frame.f_code.co_filename)]
+    shorter: TracebackType | None = None
+    for entry in reversed(kept):
+        shorter = TracebackType(shorter, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return shorter or trace
+
+
+def has_source(trace: TracebackType | None) -> bool:
+    """Whether the source of all frames is here; functions that were sent have theirs at the client."""
+    frames = [(entry.tb_frame.f_code.co_filename, entry.tb_lineno) for entry in _entries(trace)]
+    return all(linecache.getline(*frame) for frame in frames if not _is_ours(frame[0]))
+
+
+def _entries(trace: TracebackType | None) -> list[TracebackType]:
+    entries = []
+    while trace is not None:
+        entries.append(trace)
+        trace = trace.tb_next
+    return entries
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith(_OURS)
+
+
 def _format(error: BaseException, ename: str, evalue: str) -> str:
     try:
-        shown = traceback.TracebackException(type(error), error, error.__traceback__, limit=-60)
-        for part in (shown, shown.__cause__, shown.__context__):
-            if part is not None:  # where it passed through the engine's own code tells a user nothing
-                part.stack = traceback.StackSummary.from_list(
-                    [frame for frame in part.stack if not frame.filename.startswith(_OURS)]
-                )
+        shown = traceback.TracebackException(type(error), error, error.__traceback__, limit=-DEEPEST)
+        part: traceback.TracebackException | None = shown
+        while part is not None:
+            part.stack = _users_part(part.stack)
+            part = part.__cause__ or part.__context__
         return "".join(shown.format()).rstrip()
     except BaseException:
         return f"{ename}: {evalue}\n<the traceback can't be had>"
+
+
+def _users_part(stack: traceback.StackSummary) -> traceback.StackSummary:
+    """Without what stands in front of user code, or is called by it, and tells the user nothing."""
+    frames = [frame for frame in stack if not _is_ours(frame.filename)]
+    while frames and frames[0].filename.endswith(_SHELL):
+        del frames[0]
+    return traceback.StackSummary.from_list(frames)

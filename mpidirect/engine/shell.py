@@ -19,6 +19,7 @@ from traitlets.config import Config
 from ..wire import borrowing
 from ..wire.names import INITIAL_NAMES
 from . import displays
+from .failures import has_source, users
 
 # No history is written: engines have no prompt, and many of them share a home directory.
 _CONFIG = Config({"HistoryManager": {"enabled": False, "hist_file": ":memory:"}})
@@ -110,9 +111,14 @@ class _Shell(InteractiveShell):
         pass
 
     def showtraceback(self, *args: Any, **kwargs: Any) -> None:
-        # IPython takes seconds for the frames of an endless recursion: left to who shows it without IPython.
-        if _depth(sys.exc_info()[2]) < DEEP:
-            super().showtraceback(*args, **kwargs)
+        # Left to who shows it without IPython: an endless recursion, which takes IPython seconds; functions
+        # whose source the client adds; interrupts, of which a line is enough.
+        kind, error, trace = sys.exc_info()
+        if kind is KeyboardInterrupt or _depth(trace) >= DEEP or not has_source(trace):
+            return
+        if not args and trace is not None:
+            args = ((kind, error, users(trace)),)
+        super().showtraceback(*args, **kwargs)
 
     def _showtraceback(self, etype: Any, evalue: BaseException | None, stb: list[str]) -> None:
         self.last_traceback = "\n".join(stb)

@@ -6,45 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import psutil
 
+from ..parent import birth as birth
 from .base import CLUSTER_VARIABLE
-
-
-def birth(pid: int) -> str | None:
-    """What tells process `pid` from a later one of the same number; None when there is no such process.
-
-    On Linux this is the kernel's count since boot, which no correction of the clock changes.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return _birth_elsewhere(pid) if not Path("/proc/self/stat").exists() else None
-    except OSError:
-        return None
-    state, *fields = stat.rpartition(")")[2].split()
-    return None if state in "ZX" else f"{_boot()}:{fields[18]}"
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _birth_elsewhere(pid: int) -> str | None:
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
-    except psutil.Error:
-        return None
 
 
 def alive(pid: int, born: str) -> bool:

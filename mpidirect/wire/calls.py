@@ -16,8 +16,8 @@ from cloudpickle import cloudpickle
 
 from . import lending, pickles
 from .comparing import comparable, same
-from .functions import Pickler
 from .messages import PLAIN
+from .pickler import Pickler
 from .pickles import Buffer
 
 _LATEST = 256  # functions whose pickles are kept
@@ -86,4 +86,4 @@ def _dump(obj: Any) -> tuple[bytes, lending.Needs]:
     file = io.BytesIO()
     pickler = Pickler(file)
     pickler.dump(obj)
-    return file.getvalue(), lending.Needs(pickler.names, pickler.modules)
+    return file.getvalue(), lending.Needs(pickler.references)

@@ -1,45 +1,29 @@
-"""Functions, classes and other code as pickles: by their name where a module has it, else by value.
+"""Functions as pickles: how they are taken apart, and made again where they arrive.
 
 A function of the prompt arrives without names of its own: its globals are the ``__main__`` of the process
-in which it arrives.  The pickler notes which global names the code refers to; `lending` sends what is
-needed of them.
+in which it arrives.
 """
 
 from __future__ import annotations
 
 import builtins
-import ctypes
-import dataclasses
-import enum
 import functools
-import io
 import logging
 import marshal
 import sys
 import sysconfig
 import threading
 import types
-import typing
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import cloudpickle
 from cloudpickle import cloudpickle as _cloudpickle
 
 from ..errors import SerializationError
-from ..lazy import np
-from .messages import BULK
 
 PYTHON = sys.version_info[:2]  # what the code of functions is bound to
 
-_BOUND = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
-_CACHED: type = type(functools.lru_cache(len))
-_SENTINELS = {
-    type(getattr(dataclasses, name)): name
-    for name in ("MISSING", "KW_ONLY", "_HAS_DEFAULT_FACTORY")
-    if hasattr(dataclasses, name)
-}
+BOUND = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
 _dispatching: Any = functools.singledispatch(len)
 _SINGLE_DISPATCH = _dispatching.__code__
 ANNOTATED = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
@@ -68,113 +52,7 @@ def is_prompt(f: types.FunctionType) -> bool:
     )
 
 
-class Pickler(cloudpickle.Pickler):
-    """cloudpickle's pickler, with other rules for code.
-
-    Attributes
-    ----------
-    names : dict
-        The global names that functions of the prompt refer to, in order, and the globals in which they are.
-    modules : dict
-        The names of the modules that the pickle refers to; the values are None.
-    """
-
-    def __init__(self, file: io.BytesIO, buffer_callback: Callable[[Any], Any] | None = None) -> None:
-        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
-        self.names: dict[str, dict[str, Any]] = {}
-        self.modules: dict[str, None] = {}
-
-    def reducer_override(self, obj: Any) -> Any:
-        """How `obj` is pickled; NotImplemented where the usual way is right."""
-        kind = type(obj)
-        if kind is types.FunctionType:
-            if _cloudpickle._should_pickle_by_reference(obj):
-                self.modules[obj.__module__] = None
-                return NotImplemented
-            return self._function(obj)
-        if issubclass(kind, type):
-            return self._class(obj)
-        if kind.__name__ == "ndarray" and _is_locked(obj):
-            return _as_writable(obj).__reduce_ex__(5)  # whoever gets it has a copy of his own
-        if kind is types.ModuleType:
-            if _cloudpickle._should_pickle_by_reference(obj):
-                self.modules[obj.__name__] = None
-        elif kind in _BOUND or callable(obj):
-            return self._callable(obj, kind)
-        elif kind in _SENTINELS:
-            return getattr, (dataclasses, _SENTINELS[kind])
-        elif kind is functools.cached_property:
-            return _make_cached_property, (obj.func, obj.attrname)
-        return NotImplemented
-
-    def _callable(self, obj: Any, kind: type) -> Any:
-        """Neither function nor class: by its name where a module has it under that name."""
-        found = None if kind.__module__.startswith("mpidirect.") else _by_name(obj)
-        if found is not None:
-            self.modules[found[0].__name__] = None
-            return getattr, found
-        if kind is _CACHED:
-            attributes = {name: value for name, value in vars(obj).items() if name != "__wrapped__"}
-            return _make_cached, (obj.__wrapped__, obj.cache_parameters(), attributes)
-        if kind is typing.NewType:
-            return typing.NewType, (obj.__name__, obj.__supertype__)
-        if kind.__name__ == "vectorize" and kind.__module__ == "numpy":  # its cache cannot be pickled
-            return object.__new__, (kind,), {**vars(obj), "_ufunc": {}}
-        return NotImplemented
-
-    # -- classes ------------------------------------------------------------------------------------------
-
-    def _class(self, cls: Any) -> Any:
-        reduced: Any = _cloudpickle._class_reduce(cls)
-        if reduced is NotImplemented:
-            self.modules[cls.__module__] = None
-            return reduced
-        if len(reduced) < 6:  # a builtin type
-            return reduced
-        make, args, state = reduced[:3]
-        if "__slots__" in vars(cls) and not issubclass(cls, (tuple, enum.Enum)):
-            args[3]["__slots__"] = cls.__slots__  # cloudpickle would make a class without them
-            for slot in [n for n, v in state[0].items() if isinstance(v, types.MemberDescriptorType)]:
-                del state[0][slot]
-        name: str = cls.__name__
-        if namespace().get(name) is cls:  # engines pickle its objects by that name
-            self.names.setdefault(name, namespace())
-        return _make_class, (make, args), (state, _version(cls)), None, None, _set_class_state
-
-    # -- functions ----------------------------------------------------------------------------------------
-
-    def _function(self, f: types.FunctionType) -> tuple[Any, ...]:
-        if f.__code__ is _SINGLE_DISPATCH:
-            return _reduce_single_dispatch(f)
-        code, scope = f.__code__, f.__globals__
-        closure = f.__closure__ and tuple(_cloudpickle._make_empty_cell() for _ in f.__closure__)
-        names = global_names(code)
-        if is_prompt(f):
-            for name in names:
-                self.names.setdefault(name, scope)
-            imports = submodules(code, scope)
-            made: tuple[Any, ...] = (marshal.dumps(code), PYTHON, closure, "__main__", imports)
-            theirs: dict[str, Any] | None = None
-        elif (home := home_of(scope)) and all(name in scope or hasattr(builtins, name) for name in names):
-            self.modules[home] = None
-            made, theirs = (marshal.dumps(code), PYTHON, closure, home, ()), None
-        else:
-            shared = self.globals_ref.setdefault(id(scope), {})
-            if not shared:
-                shared.update(
-                    {k: scope[k] for k in ("__package__", "__name__", "__path__", "__file__") if k in scope}
-                )
-            theirs = {name: scope[name] for name in names if name in scope}
-            made = (marshal.dumps(code), PYTHON, closure, shared, submodules(code, scope))
-        state = _function_state(f, made[3])
-        if theirs:
-            state["__globals__"] = theirs
-        if not state:
-            return _make_function, made
-        return _make_function, made, state, None, None, _set_function_state
-
-
-def _function_state(f: types.FunctionType, home: Any) -> dict[str, Any]:
+def function_state(f: types.FunctionType, home: Any) -> dict[str, Any]:
     """What makes a function more than its code."""
     module = home if isinstance(home, str) else home.get("__name__")
     like: Any = types.FunctionType(f.__code__, {"__name__": module}, None, None, f.__closure__)
@@ -187,8 +65,6 @@ def _function_state(f: types.FunctionType, home: Any) -> dict[str, Any]:
         state["__defaults__"] = f.__defaults__
     if f.__kwdefaults__:
         state["__kwdefaults__"] = f.__kwdefaults__
-    if f.__closure__:
-        state["__closure__"] = f.__closure__
     if f.__dict__:
         state["__dict__"] = f.__dict__
     if getattr(f, "__type_params__", ()):
@@ -221,13 +97,19 @@ def submodules(code: types.CodeType, scope: dict[str, Any]) -> tuple[str, ...]:
     ]
     if not packages:
         return ()
-    words = {word for part in _codes(code) for word in part.co_names}
+    mentioned = words(code)
     return tuple(
         name
         for name in list(sys.modules)
         for package in packages
-        if name.startswith(package) and words.issuperset(name[len(package) :].split("."))
+        if name.startswith(package) and mentioned.keys() >= set(name[len(package) :].split("."))
     )
+
+
+@functools.lru_cache(256)
+def words(code: types.CodeType) -> dict[str, None]:
+    """All names in a function's code, also those of attributes and of what it imports, as keys."""
+    return dict.fromkeys(word for part in _codes(code) for word in part.co_names)
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -237,10 +119,10 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(constant)
 
 
-def _by_name(obj: Any) -> tuple[types.ModuleType, str] | None:
+def by_name(obj: Any) -> tuple[types.ModuleType, str] | None:
     """The module that has `obj`, and under which name, as ``numpy.random`` has ``rand``, a bound method."""
     owner = getattr(obj, "__self__", None)
-    if type(obj) in _BOUND and (owner is None or isinstance(owner, (types.ModuleType, type))):
+    if type(obj) in BOUND and (owner is None or isinstance(owner, (types.ModuleType, type))):
         return None  # every pickler has these by their name
     try:
         name = obj.__name__
@@ -254,7 +136,7 @@ def _by_name(obj: Any) -> tuple[types.ModuleType, str] | None:
         if type(module) is not types.ModuleType or not _cloudpickle._should_pickle_by_reference(module):
             continue
         found = vars(module).get(name)
-        if found is obj or (type(found) is type(obj) and type(obj) in _BOUND and found == obj):
+        if found is obj or (type(found) is type(obj) and type(obj) in BOUND and found == obj):
             return module, name
     return None
 
@@ -273,7 +155,7 @@ def home_of(scope: dict[str, Any]) -> str:
     return str(name) if is_installed(module) else ""
 
 
-def is_installed(module: types.ModuleType) -> bool:
+def is_installed(module: types.ModuleType | None) -> bool:
     """Whether a module belongs to Python or to what is installed in it, and not to the user's own files."""
     spec = getattr(module, "__spec__", None)
     if spec is None:
@@ -285,23 +167,6 @@ def is_installed(module: types.ModuleType) -> bool:
 
 
 _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
-
-
-# -- locked arrays ----------------------------------------------------------------------------------------
-
-
-def _is_locked(obj: Any) -> bool:
-    return type(obj) is np.ndarray and not obj.flags.writeable and obj.nbytes >= BULK
-
-
-def _as_writable(array: np.ndarray) -> np.ndarray:
-    """The same memory as an array that does not say that it is read-only: it is only to be pickled."""
-    if array.dtype.hasobject or not (array.flags.c_contiguous or array.flags.f_contiguous):
-        return array.copy()
-    kind: Any = type("_Memory", (ctypes.c_char * array.nbytes,), {})  # has room for an attribute
-    memory = kind.from_address(array.ctypes.data)
-    memory.owner = array  # keeps it alive
-    return np.ndarray(array.shape, array.dtype, memory, 0, array.strides)
 
 
 # -- what is called where a pickle arrives ----------------------------------------------------------------
@@ -343,7 +208,7 @@ arrival = _Arrival()
 _code = functools.lru_cache(256)(marshal.loads)  # what has run before runs faster
 
 
-def _make_function(
+def make_function(
     source: bytes,
     python: tuple[int, int],
     closure: tuple[Any, ...] | None,
@@ -398,20 +263,30 @@ def _import_quietly(name: str) -> None:
         logging.getLogger(__name__).debug("%s can't be imported", name, exc_info=True)
 
 
-def _set_function_state(f: Any, state: dict[str, Any]) -> None:
+def set_function_state(f: Any, state: dict[str, Any]) -> None:
     f.__dict__.update(state.pop("__dict__", {}))
     f.__globals__.update(state.pop("__globals__", {}))
-    for cell, theirs in zip(f.__closure__ or (), state.pop("__closure__", None) or (), strict=True):
-        try:
-            cell.cell_contents = theirs.cell_contents
-        except ValueError:  # a name that has no value yet
-            continue
     for name, value in state.items():
         setattr(f, name, value)
 
 
-def _reduce_single_dispatch(f: Any) -> tuple[Any, ...]:
-    """A function made by ``functools.singledispatch``, whose caches can't be pickled."""
+def reduce_cell(cell: Any) -> tuple[Any, ...]:
+    """A variable of a closure: empty first, as its content may be the function that refers to it."""
+    try:
+        content = cell.cell_contents
+    except ValueError:  # a name that has no value yet
+        return types.CellType, ()
+    return types.CellType, (), (content,), None, None, _set_cell
+
+
+def _set_cell(cell: Any, state: tuple[Any]) -> None:
+    cell.cell_contents = state[0]
+
+
+def reduce_single_dispatch(f: Any) -> tuple[Any, ...] | None:
+    """How a function made by ``functools.singledispatch`` is pickled: its caches can't be."""
+    if f.__code__ is not _SINGLE_DISPATCH:
+        return None
     others = {kind: each for kind, each in f.registry.items() if kind is not object}
     return _make_single_dispatch, (f.registry[object], others)
 
@@ -423,71 +298,13 @@ def _make_single_dispatch(default: Any, others: dict[type, Any]) -> Any:
     return f
 
 
-def _make_cached(f: Any, parameters: dict[str, Any], attributes: dict[str, Any]) -> Any:
+def make_cached(f: Any, parameters: dict[str, Any], attributes: dict[str, Any]) -> Any:
     cached = functools.lru_cache(**parameters)(f)
     vars(cached).update(attributes)
     return cached
 
 
-def _make_cached_property(f: Any, name: str | None) -> Any:
+def make_cached_property(f: Any, name: str | None) -> Any:
     made: Any = functools.cached_property(f)
     made.attrname = name
     return made
-
-
-_arrived: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # and their version
-
-
-def _make_class(make: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """A class that was made elsewhere; if it comes from here, the one that is here."""
-    before = _cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(args[-2])
-    cls = before if before is not None else make(*args)
-    if before is None:
-        _arrived[cls] = -1
-    return cls
-
-
-def _set_class_state(cls: Any, state: tuple[Any, int]) -> None:
-    """Give a class what it has where it comes from, unless it is from here, or has that already."""
-    content, version = state
-    if _arrived.get(cls, version) != version:
-        _cloudpickle._class_setstate(cls, content)
-        _arrived[cls] = version
-
-
-# -- how classes change -----------------------------------------------------------------------------------
-
-_versions: weakref.WeakKeyDictionary[Any, tuple[list[Any], int]] = weakref.WeakKeyDictionary()
-
-
-def _version(cls: Any) -> int:
-    """A number that changes when the class does: methods or attributes that are set or replaced."""
-    if cls in _arrived:
-        return _arrived[cls]
-    parts = [part for name, value in vars(cls).items() for part in (name, _part(value))]
-    known = _versions.get(cls)
-    if known is not None and len(known[0]) == len(parts) and all(map(_same, known[0], parts)):
-        return known[1]
-    version = 0 if known is None else known[1] + 1
-    _versions[cls] = parts, version
-    return version
-
-
-def _part(value: Any) -> Any:
-    """What tells whether an attribute of a class is still the same, without a reference to the class."""
-    value = getattr(value, "__func__", value)
-    if isinstance(value, types.FunctionType):
-        return value.__code__
-    if isinstance(value, property):
-        return tuple(getattr(f, "__code__", None) for f in (value.fget, value.fset, value.fdel))
-    if type(value) in (list, dict, set, tuple):
-        return repr(value) if len(value) <= _FEW else (id(value), len(value))
-    return value if type(value) in _IMMUTABLE else id(value)
-
-
-_FEW = 100  # items that are compared
-_IMMUTABLE = (type(None), bool, int, float, complex, str, bytes)
-
-
-def _same(one: Any, other: Any) -> bool:
-    return one is other or (type(one) is type(other) and type(one) is not types.CodeType and one == other)

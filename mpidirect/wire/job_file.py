@@ -10,6 +10,24 @@ from ..errors import ConfigError
 from .connection_file import write_private
 
 
+class Owner(msgspec.Struct, kw_only=True):
+    """A process whose end ends the job.
+
+    Attributes
+    ----------
+    pid : int
+        Its number.
+    born : str
+        What tells it from a later process of that number.
+    host : str
+        Where it runs.
+    """
+
+    pid: int
+    born: str
+    host: str
+
+
 class JobSpec(msgspec.Struct, kw_only=True):
     """One job of ``engines + 1`` ranks.
 
@@ -36,6 +54,8 @@ class JobSpec(msgspec.Struct, kw_only=True):
         Seconds after which a rank that still waits for the others gives up.
     walltime_warning : float
         How many seconds before the walltime ends the job clients warn.
+    owner : Owner or None
+        The process that started it, if the job is to end with that.
     """
 
     cluster: str
@@ -48,6 +68,7 @@ class JobSpec(msgspec.Struct, kw_only=True):
     budget: int = 1 << 30
     start_timeout: float = 120.0
     walltime_warning: float = 300.0
+    owner: Owner | None = None
 
 
 def write(spec: JobSpec, path: Path) -> None:

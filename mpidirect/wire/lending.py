@@ -18,10 +18,10 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from . import functions
+from . import borrowing, functions, sources, user_modules
 from .borrowing import Table
 from .comparing import comparable, same
-from .functions import Pickler
+from .pickler import Pickler, References
 
 LARGEST = 1024 * 1024  # bytes of an object's pickle from which on it counts as data
 _MISSING = object()
@@ -42,13 +42,12 @@ class _Lent(NamedTuple):
     value: Any  # that of data is not kept
     parts: list[Any] | None  # what it consists of, if that can be compared
     blob: bytes | None
-    names: Mapping[str, dict[str, Any]]  # that it refers to
-    modules: Mapping[str, None]
+    references: References | None
     reason: str = ""  # why it is not sent
 
 
-_DATA = _Lent(None, None, None, {}, {}, "it is data")
-_BUILTIN = _Lent(None, None, None, {}, {})
+_DATA = _Lent(None, None, None, None, "it is data")
+_BUILTIN = _Lent(None, None, None, None)
 _known: dict[str, _Lent] = {}
 _lent: set[str] = set()  # all names that were ever lent
 
@@ -58,25 +57,40 @@ class Needs:
 
     Parameters
     ----------
-    names : mapping
-        The global names that the code refers to, and the globals in which they are.
-    modules : mapping
-        The modules that it refers to by name, as keys.
+    references : References
+        What the pickle itself refers to.
     """
 
-    def __init__(self, names: Mapping[str, dict[str, Any]], modules: Mapping[str, None]) -> None:
-        self._names = names
-        self._modules = modules
-        self._table: list[tuple[str, dict[str, Any], _Lent]] | None = None
+    def __init__(self, references: References) -> None:
+        self._references = references
+        self._found: list[tuple[str, dict[str, Any], _Lent]] | None = None
+        self._modules: frozenset[str] = frozenset()
+        self._texts: dict[str, str] = {}
+        self._sources = b""  # of the user's modules
         self._encoded = b""
 
     def encode(self) -> bytes:
-        """A pickle of the table of names, as they are now at the prompt; empty if nothing is needed."""
-        if self._table is None or not all(_holds(*entry) for entry in self._table):
-            self._table = list(_look_up(self._names))
-            table: Table = {name: lent.blob for name, _, lent in self._table if lent is not _BUILTIN}
-            self._encoded = pickle.dumps(table, 5) if table else b""
+        """What an engine needs, as it is now at the prompt; empty if that is nothing."""
+        changed = self._found is None or not all(_holds(*entry) for entry in self._found)
+        if changed:
+            self._look()
+        gathered = b"" if borrowing.borrower is not None else user_modules.gather(self._modules)
+        if changed or gathered is not self._sources:
+            self._sources = gathered
+            self._encoded = self._packed()
         return self._encoded
+
+    def _look(self) -> None:
+        self._found = list(_look_up(self._references.names))
+        lent = [lent.references for _, _, lent in self._found if lent.references is not None]
+        parts = [self._references, *lent]
+        self._modules = frozenset(name for part in parts for name in part.modules)
+        self._texts = sources.gather(file for part in parts for file in part.files)
+
+    def _packed(self) -> bytes:
+        table: Table = {name: lent.blob for name, _, lent in self._found or () if lent is not _BUILTIN}
+        anything = table or self._texts or self._sources
+        return pickle.dumps((table, self._texts, self._sources), 5) if anything else b""
 
 
 def _look_up(names: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any], _Lent]]:
@@ -90,7 +104,8 @@ def _look_up(names: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, dict[st
         done.add(name)
         lent = _look(name, scope.get(name, _MISSING))
         yield name, scope, lent
-        waiting.extend(lent.names.items())
+        if lent.references is not None:
+            waiting.extend(lent.references.names.items())
 
 
 def _holds(name: str, scope: dict[str, Any], lent: _Lent) -> bool:
@@ -128,11 +143,11 @@ def _pickled(value: Any) -> _Lent:
     try:
         pickler.dump(value)
     except Exception as e:
-        return _Lent(value, None, None, {}, {}, f"it cannot be pickled: {type(e).__name__}: {e}")
+        return _Lent(value, None, None, None, f"it cannot be pickled: {type(e).__name__}: {e}")
     blob = file.getvalue()
     if len(blob) > LARGEST:
-        return _Lent(value, None, None, {}, {}, f"it is as large as data: {len(blob):,} bytes")
-    return _Lent(value, parts, blob, pickler.names, pickler.modules)
+        return _Lent(value, None, None, None, f"it is as large as data: {len(blob):,} bytes")
+    return _Lent(value, parts, blob, pickler.references)
 
 
 def _unchanged(value: Any, parts: list[Any] | None) -> bool:

@@ -57,7 +57,11 @@ class Failure(Message):
 
 
 class Hello(Message, tag="hello"):
-    """The first message of a client; ``received`` is the last number that it has seen."""
+    """The first message of a client.
+
+    ``received`` is the last number that it has seen, ``directory`` the one of its script, where the modules
+    lie that it imports.
+    """
 
     protocol: int
     version: str
@@ -65,6 +69,7 @@ class Hello(Message, tag="hello"):
     received: int = 0
     resumes: bool = False
     memory: Union["Memory", None] = None
+    directory: str = ""
 
 
 class Memory(Message):
@@ -231,7 +236,7 @@ class Task(Message, tag="task"):
     ``frames`` are the sizes of the shared frames.  The small ones follow the header, the bulk ones come over
     MPI, or, where ``client`` is a process, are read from its memory at ``addresses``.  With ``own`` a packed
     `Part` comes next, and then this engine's own frames in the same way.  With ``hold`` bulk results stay in
-    this engine's memory until the client has read them there.
+    this engine's memory until the client has read them there.  ``directory`` is the client's.
     """
 
     id: str
@@ -244,6 +249,7 @@ class Task(Message, tag="task"):
     hold: bool = False
     spread: bool = False  # the shared bulk comes by a collective
     sealed: bool = False  # a byte follows the bulk: 0 where the client vanished before it was complete
+    directory: str = ""
 
 
 class Part(Message):

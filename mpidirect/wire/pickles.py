@@ -17,10 +17,11 @@ from typing import Any
 
 from cloudpickle import cloudpickle as _cloudpickle
 
-from ..errors import SerializationError
-from . import borrowing, lending
-from .functions import Pickler, namespace, refuse_mpi
+from . import borrowing, importing, lending, sources
+from .functions import namespace, refuse_mpi
 from .messages import BULK, PLAIN
+from .pickler import Pickler
+from .unpicklable import refusal
 
 Buffer = Any  # bytes, bytearray, memoryview: whatever has the buffer protocol
 
@@ -65,10 +66,8 @@ def dumps(obj: Any) -> list[Buffer]:
     try:
         pickler.dump(obj)
     except Exception as e:
-        raise SerializationError(
-            f"{_describe(obj)} cannot be pickled, so nothing was sent: {type(e).__name__}: {e}"
-        ) from e
-    frames[0] = in_front(lending.Needs(pickler.names, pickler.modules), file.getvalue())
+        raise refusal(obj, e, _attempt)  # noqa: B904 (it has its cause, where that tells the user something)
+    frames[0] = in_front(lending.Needs(pickler.references), file.getvalue())
     return frames
 
 
@@ -92,10 +91,14 @@ def loads(frames: Sequence[Buffer]) -> Any:
 
 
 def _opened(head: Buffer) -> tuple[borrowing.Table, memoryview]:
+    """The names that stand in front of a pickle, and the pickle; what else stands there is taken."""
     view = memoryview(head)
     start = _PREFIX.size
     end = start + _PREFIX.unpack_from(view)[1]
-    return pickle.loads(view[start:end]), view[end:]
+    table, texts, modules = pickle.loads(view[start:end])
+    sources.install(texts)
+    importing.install(modules)
+    return table, view[end:]
 
 
 def loads_without_mpi(frames: Sequence[Buffer]) -> Any:
@@ -136,10 +139,9 @@ def _is_simple(obj: Any) -> bool:
     return (kind is tuple or kind is list) and len(obj) <= _FEW and all(type(item) in PLAIN for item in obj)
 
 
-def _describe(obj: Any) -> str:
-    if isinstance(obj, tuple) and len(obj) == 3 and callable(obj[0]):  # a call: name what is in it
-        return f"the call of {getattr(obj[0], '__qualname__', obj[0])!r} with its arguments"
-    return f"an object of type {type(obj).__qualname__!r}"
+def _attempt(obj: Any) -> None:
+    """Pickle it, for nothing but the errors."""
+    Pickler(io.BytesIO(), lambda buffer: False).dump(obj)
 
 
 def evaluate(expression: str) -> Any:

@@ -1,0 +1,33 @@
+"""Source lines of functions that were sent: their files are here, and mostly not where they ran."""
+
+from __future__ import annotations
+
+import linecache
+import re
+
+from .._prompt import cell_of
+
+_FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d+)(?P<rest>, in .+)?')
+_EXECUTED = re.compile(r"<ipython-input-\d+-[0-9a-f]+>")  # what IPython on an engine has run
+
+
+def completed(traceback: str) -> str:
+    """The traceback with the source lines that the engine did not have, and cells named as in IPython."""
+    lines = traceback.split("\n")
+    whole: list[str] = []
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        frame = _FRAME.fullmatch(line)
+        if frame is None:
+            whole.append(line)
+            continue
+        file, number, rest = frame["file"], int(frame["line"]), frame["rest"] or ""
+        source = "" if following.startswith("    ") else linecache.getline(file, number).strip()
+        cell = cell_of(file)
+        if cell:
+            line = f"  {cell}, line {number}{rest}"
+        elif _EXECUTED.fullmatch(file):
+            line = f"  Executed code, line {number}{rest}"
+        whole.append(line)
+        if source:
+            whole.append(f"    {source}")
+    return "\n".join(whole)
