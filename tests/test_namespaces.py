@@ -8,6 +8,7 @@ import pytest
 from conftest import occupied
 
 from mpidirect import Client, CompositeError
+from mpidirect.client import _namespaces
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -125,11 +126,13 @@ def test_attributes_of_a_view_are_not_its_engines_names(dview):
 def test_questions_leave_no_trace_in_the_history(dview):
     result = dview.apply_async(lambda: 1)
     assert "a" not in dview
-    assert dview.keys() == dview._ipython_key_completions_() == []
+    assert dview.keys() == []
+    assert dview._ipython_key_completions_() == []
     assert dview.history == dview.client.history == [result._calls[0].id]
 
 
-def test_tab_in_ipython(prompt, dview):
+def test_tab_in_ipython(prompt, dview, monkeypatch):
+    monkeypatch.setattr(_namespaces, "PATIENCE", 20)  # however loaded this host is
     prompt.names["dview"] = dview
     prompt("dview.update({'alpha': 1, 'beta': 2})")
     assert completions(prompt.shell, "dview['al") == ["alpha"]

@@ -88,6 +88,17 @@ class Results:
             Seconds; -1 or None: without end.
         widget : bool, optional
             As in ipyparallel; the bar suits itself to where it is shown.
+
+        Returns
+        -------
+        bool
+            Whether all are done.
+
+        Examples
+        --------
+        >>> many = [dview.apply_async(time.sleep, 1) for _ in range(10)]
+        >>> rc.wait_interactive()
+        True
         """
         jobs = list(self.outstanding) if jobs is None else jobs
         if isinstance(jobs, list) and not jobs:

@@ -254,6 +254,14 @@ class Client(Results, Control):
         widget : bool, optional
             As in ipyparallel; the bar suits itself to where it is shown.
 
+        Returns
+        -------
+        None, or a `concurrent.futures.Future` where `block` is False.
+
+        Examples
+        --------
+        >>> rc.wait_for_engines(4, timeout=60)
+
         Raises
         ------
         TimeoutError

@@ -54,6 +54,9 @@ class DirectView(Namespaces, Collectives):
     >>> dview["a"] = 5
     >>> dview.apply_sync(lambda x: a + x, 27)
     [32, 32, 32, 32]
+    >>> "a" in dview, list(dview)
+    (True, ['a'])
+    >>> del dview["a"]
     """
 
     def __init__(self, client: Client, targets: Any, **flags: Any) -> None:
