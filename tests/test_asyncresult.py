@@ -331,8 +331,8 @@ def test_a_maps_length_progress_and_items_are_those_of_the_sequence(dview, gate)
     wait = gate.wait
     ar = dview.map_async(lambda x: x * 10 if x < 6 else wait(x * 10), range(10))
     assert (len(ar), len(ar.msg_ids)) == (10, 4)
-    while ar.progress < 6:
-        assert ar.progress in (0, 3)
+    while (done := ar.progress) < 6:
+        assert done in (0, 3)
     assert (ar.progress, ar.ready()) == (6, False)
     with pytest.raises(TimeoutError, match="not ready"):
         ar[0]
