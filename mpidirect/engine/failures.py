@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-from ..wire import borrowing
+from ..wire import borrowing, sources
 from ..wire.messages import Failure
 
 LONGEST = 20_000  # characters of an exception's text
@@ -44,9 +44,10 @@ def users(trace: TracebackType | None) -> TracebackType | None:
 
 
 def has_source(trace: TracebackType | None) -> bool:
-    """Whether the source of all frames is here; functions that were sent have theirs at the client."""
+    """Whether the source of all frames is here; what was typed at a prompt has its name there."""
     frames = [(entry.tb_frame.f_code.co_filename, entry.tb_lineno) for entry in _entries(trace)]
-    return all(linecache.getline(*frame) for frame in frames if not _is_ours(frame[0]))
+    theirs = [frame for frame in frames if not _is_ours(frame[0])]
+    return all(file not in sources.installed and linecache.getline(file, line) for file, line in theirs)
 
 
 def _entries(trace: TracebackType | None) -> list[TracebackType]:

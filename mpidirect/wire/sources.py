@@ -22,8 +22,12 @@ def _typed(file: str) -> str:
     return text if len(text) <= LARGEST else ""
 
 
+installed: set[str] = set()  # the names of files whose sources came from prompts
+
+
 def install(texts: dict[str, str]) -> None:
     """Let tracebacks and `inspect` find these sources."""
     for file, text in texts.items():
         if file not in linecache.cache:
+            installed.add(file)
             linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
