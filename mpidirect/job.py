@@ -33,23 +33,29 @@ def main(argv: list[str]) -> int:
     spec = job_file.read(Path(argv[1]))
     MPI = _mpi(place)
     world, finalize = MPI.COMM_WORLD, MPI.Finalize
-    if not place and world.size != spec.engines + 1:
+    ranks = 2 if spec.spawns else spec.engines + 1
+    if not place and world.size != ranks:
         if world.rank == 0:
-            print(_wrong_world(world.size, spec.engines + 1, MPI), file=sys.stderr, flush=True)
+            print(_wrong_world(world.size, ranks, MPI), file=sys.stderr, flush=True)
         return WRONG_WORLD
     rank = place or world.rank
-    _log_to(Path(spec.log_directory) / ("controller.log" if rank == 0 else f"engine-{rank - 1}.log"))
+    anchor = spec.spawns and not place and rank > 0
+    name = "anchor" if anchor else f"engine-{rank - 1}" if rank else "controller"
+    _log_to(Path(spec.log_directory) / f"{name}.log")
     from . import world as worlds
     from .tolerance import Tolerance
 
     tolerance = Tolerance.of(MPI)
-    worlds.forget_launcher()
+    if not anchor:  # what it starts is to have what mpiexec was told
+        worlds.forget_launcher()
     clean = False
     try:
         if rank == 0:
             clean = _controller(spec, worlds.split(), tolerance)
         elif place:
             clean = _new_engine(place - 1, welcome)
+        elif anchor:
+            _anchor(worlds.split(), tolerance)
         else:
             clean = _engine(worlds.split(), tolerance)
     except Exception as e:
@@ -114,6 +120,7 @@ def _log_to(path: Path) -> None:
 
 
 def _controller(spec: job_file.JobSpec, world: Any, tolerance: Any) -> bool:
+    from . import world as worlds
     from .controller.listen import Listener
 
     signal.signal(signal.SIGTERM, _terminated)
@@ -121,7 +128,7 @@ def _controller(spec: job_file.JobSpec, world: Any, tolerance: Any) -> bool:
     signal.signal(signal.SIGHUP, _terminated)
     with Listener(spec, world, tolerance) as listener:
         world.private.bcast(listener.invitation())
-        controller = listener.controller()
+        controller = listener.controller(worlds.alone() if spec.spawns else world)
         listener.publish()
         with contextlib.suppress(_Terminated):
             controller.run()
@@ -141,8 +148,17 @@ def _engine(world: Any, tolerance: Any) -> bool:
         return _work(engine, world, recovery, welcome, tasks, control)
 
 
+def _anchor(world: Any, tolerance: Any) -> None:
+    """Spawn engines until the end."""
+    from .engine.connect import connect_anchor
+    from .engine.spawning import Spawner, Welcome, serve
+
+    welcome = Welcome(world.private.bcast(None), tolerance)
+    serve(connect_anchor(welcome.invitation), Spawner(Parent().command(), welcome))
+
+
 def _new_engine(engine: int, welcome: Any) -> bool:
-    """Take the place of an engine that died: come in when all others let this one in."""
+    """Be one of those that are spawned: come in when all others let this one in."""
     from mpi4py import MPI
 
     from . import world as worlds

@@ -69,7 +69,9 @@ def new_launcher(profile: Profile, settings: config.Settings) -> Launcher:
         start_timeout=settings["start_timeout"],
         walltime_warning=settings["walltime_warning"],
     )
-    return kind(Job(spec, profile.job_file(cluster)), settings)
+    launcher = kind(Job(spec, profile.job_file(cluster)), settings)
+    spec.spawns = launcher.spawns()
+    return launcher
 
 
 def launch(profile: Profile, launcher: Launcher) -> None:

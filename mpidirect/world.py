@@ -69,6 +69,11 @@ def split() -> World:
     return _divide(MPI.COMM_WORLD)
 
 
+def alone() -> World:
+    """What the controller has before any engine is there; no other rank takes part."""
+    return World(MPI.COMM_SELF, cast(MPI.Intracomm, MPI.COMM_NULL), None, True)
+
+
 def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False) -> World:
     """Make them anew, with ranks that arrive; all that live and all of those call it together.
 

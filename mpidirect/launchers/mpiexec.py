@@ -15,6 +15,14 @@ from . import mpi, processes
 from .base import CLUSTER_VARIABLE, JobState, JobStatus, Launcher
 
 
+# What tells mpiexec of hosts, or how to spread over them.
+_HOSTS = {
+    f"{dashes}{word}"
+    for dashes in ("-", "--")
+    for word in ("H", "host", "hosts", "hostfile", "machinefile", "f", "map-by", "ppn", "rankfile", "app")
+}
+
+
 class MpiexecLauncher(Launcher):
     """Starts the job by the mpiexec that belongs to mpi4py's MPI."""
 
@@ -77,6 +85,20 @@ class MpiexecLauncher(Launcher):
         self.state()  # collects mpiexec if it is our child
         if left:
             raise LaunchError(f"These processes of cluster {self.job.spec.cluster} can't be ended: {left}")
+
+    def spawns(self) -> bool:
+        """On one host, with an MPI that can: between hosts it is not sure where engines would be."""
+        try:
+            starter, *arguments = mpi.find_mpiexec(self.settings["mpiexec"], self.settings["python"])
+        except LaunchError:  # told when it is started
+            return False
+        return self._one_host(starter, arguments) and mpi.flavour(starter).spawns
+
+    def _one_host(self, mpiexec: str, arguments: list[str]) -> bool:
+        """Whether nothing tells mpiexec of other hosts."""
+        names = mpi.parameters(mpiexec)
+        named = any("hostfile" in name for name in (*os.environ, *names)) or _HOSTS & set(arguments)
+        return not (named or allocation.enclosing()[0])
 
     def _alone(self, mpiexec: str) -> bool:
         """Whether nothing tells mpiexec of other hosts, and no file what ranks shall talk by."""

@@ -11,7 +11,7 @@ from .connection_file import write_private
 
 
 class JobSpec(msgspec.Struct, kw_only=True):
-    """One job of ``engines + 1`` ranks.
+    """One job.
 
     Attributes
     ----------
@@ -36,6 +36,8 @@ class JobSpec(msgspec.Struct, kw_only=True):
         Seconds after which a rank that still waits for the others gives up.
     walltime_warning : float
         How many seconds before the walltime ends the job clients warn.
+    spawns : bool
+        Whether rank 1 spawns the engines; else ranks 1 to n are the engines.
     """
 
     cluster: str
@@ -48,6 +50,7 @@ class JobSpec(msgspec.Struct, kw_only=True):
     budget: int = 1 << 30
     start_timeout: float = 120.0
     walltime_warning: float = 300.0
+    spawns: bool = False
 
 
 def write(spec: JobSpec, path: Path) -> None:
