@@ -28,6 +28,7 @@ def main(argv: list[str]) -> int:
     if len(argv) != 2:
         print("usage: python -m mpidirect.job JOBFILE (launchers do this)", file=sys.stderr)
         return 2
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})  # by now the guard has it ignored
     place = int(os.environ.pop(PLACE, 0))  # of a dead rank, if this is a new one
     welcome = _welcome(place) if place else None  # first: MPI would wait for one that fails before
     spec = job_file.read(Path(argv[1]))
@@ -128,6 +129,8 @@ def _controller(spec: job_file.JobSpec, world: Any, tolerance: Any) -> bool:
     signal.signal(signal.SIGHUP, _terminated)
     with Listener(spec, world, tolerance) as listener:
         world.private.bcast(listener.invitation())
+        if spec.spawns:
+            worlds.nameless()
         controller = listener.controller(worlds.alone() if spec.spawns else world)
         listener.publish()
         with contextlib.suppress(_Terminated):
@@ -174,6 +177,7 @@ def _new_engine(engine: int, welcome: Any) -> bool:
         with worlds.limited():
             world = worlds.grown(MPI.COMM_WORLD, order.port, engine + 1, arriving=True)
             recovery = _recovery(world, order.engines, welcome, order.epoch)
+        worlds.nameless()
         tasks.put([messages.encode(messages.Repaired(order.epoch))], wait=True)
         return _work(engine, world, recovery, welcome, tasks, control)
 

@@ -20,8 +20,9 @@ Examples:
 def restart_command(profile: str) -> None:
     """Start all engines of a cluster anew.
 
-    They are ended, whatever they do and however they hang, and new ones take their ids. The job, the controller and
-    its clients go on. What the engines had in their namespaces is lost, and what was asked of them fails.
+    They are ended, whatever they do and however they hang, and new ones take their ids. The job, the
+    controller and its clients go on. What the engines had in their namespaces is lost, and what was asked of
+    them fails.
     """
     cluster = Cluster.from_profile(profile)
     began = time.monotonic()

@@ -114,8 +114,8 @@ class Control:
         What was asked of them before fails with `EngineError`.
 
         If only some of them are to be new, the others keep their namespaces: what was asked before is done
-        first, what is asked meanwhile waits, and then ``comm`` is made anew. ``MPI_COMM_WORLD`` in C can't be:
-        only if all are started anew.
+        first, what is asked meanwhile waits, and then ``comm`` is made anew. In C, ``MPI_COMM_WORLD`` can't
+        be mended: for that, all must be started anew.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class Control:
             Wait until it is gone.
         """
         if restart:
-            raise NotImplementedError("the controller goes on and so does its job: rc.restart() starts the engines anew")
+            raise NotImplementedError("rc.restart() starts the engines anew; the controller goes on")
         if targets not in ("all", None) and set(self._targets(targets)) != set(self.ids):
             raise NotImplementedError("the engines are ranks of one MPI job, which ends as a whole")
         self._query("shutdown", [])

@@ -97,8 +97,6 @@ def interrupt(client: Client, targets: list[int], ids: list[str] | None, timeout
         holds = client.facts.get("fault_tolerance", {})
         if holds.get("restarts"):
             remedy = "rc.restart() ends all engines and starts new ones, with empty namespaces"
-            if len(stuck) < len(client.ids):
-                remedy = f"rc.restart({sorted(stuck)}) puts new engines in their place, and the others go on; {remedy}"
         elif holds.get("replaces") and len(stuck) < len(client.ids):
             remedy = f"rc.restart({sorted(stuck)}) puts new engines in their place, and the others go on"
         elif holds.get("deaths"):

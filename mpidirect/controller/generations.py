@@ -73,8 +73,8 @@ class Generations:
         controller = self.controller
         if not controller.facts["fault_tolerance"]["restarts"] or not self.anchored:
             raise Refused(
-                "engines can't all be started anew with this MPI, or as it was started. Save what you need, then "
-                "'mpidirect stop' and 'mpidirect start'"
+                "engines can't all be started anew with this MPI, or as it was started. Save what you need, "
+                "then 'mpidirect stop' and 'mpidirect start'"
             )
         if self._due or controller.replacement.excludes:
             raise Refused("engines are being started just now: try again in a moment")

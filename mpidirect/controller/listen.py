@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 WORLDS = {
     True: "MPI_COMM_WORLD is the engines alone, in C and Fortran as in Python",
-    False: "MPI_COMM_WORLD is the engines alone for mpi4py only: in C and Fortran its rank 0 is the controller",
+    False: "MPI_COMM_WORLD is the engines alone for mpi4py; in C and Fortran its rank 0 is the controller",
 }
 
 

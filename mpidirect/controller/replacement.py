@@ -80,6 +80,9 @@ class Replacement:
         The answer has ``replaced``, the new engines, or ``busy``, those that had no time for it.
         """
         controller, targets = self.controller, sorted(set(query.targets))
+        if targets == list(range(controller.size)):
+            controller.generations.ask(session, query)
+            return
         if self._wanted:
             raise Refused(f"engines {self._wanted} are being replaced already")
         if not controller.facts["fault_tolerance"]["replaces"]:
@@ -91,15 +94,11 @@ class Replacement:
             raise Refused(f"the engines of this cluster are 0 to {controller.size - 1}")
         if controller.generations.busy:
             raise Refused("all engines are being started anew: try again in a moment")
-        if controller.engines.keys() <= set(targets):
-            if not controller.facts["fault_tolerance"]["restarts"]:
-                raise Refused(
-                    "an engine that lives must start the new ones, and none would be left. For all of them: "
-                    "'mpidirect stop' and 'mpidirect start'"
-                )
-            if len(targets) == controller.size:
-                controller.generations.ask(session, query)
-                return
+        if controller.engines.keys() <= set(targets) and not controller.generations.anchored:
+            raise Refused(
+                "an engine that lives must start the new ones, and none would be left. For all of them: "
+                "'mpidirect stop' and 'mpidirect start'"
+            )
         self._wanted, self._asked = targets, (session, query)
         self._deadline = time.monotonic() + within
         self._earlier = controller.scheduler.all()

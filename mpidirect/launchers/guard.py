@@ -15,7 +15,9 @@ from ..parent import GUARD, LEFT_IN_ORDER, PLACE
 _RANK = "r=${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-x}}; "
 _ANCHOR = "[ $r = 0 ] || r=anchor-$r; "  # where engines are spawned, each has a place
 _NOTE = f'umask 077; echo $s > "$d/rank-${{{PLACE}:-$r}}.exit"'
-_RUN = f'd=$1; shift; {_RANK}{GUARD}=$$; export {GUARD}; "$@"; s=$?; [ $s -eq {LEFT_IN_ORDER} ] || {{ {_NOTE}; '
+_RUN = (
+    f'd=$1; shift; {_RANK}{GUARD}=$$; export {GUARD}; "$@"; s=$?; [ $s -eq {LEFT_IN_ORDER} ] || {{ {_NOTE}; '
+)
 _SCRIPTS = {
     "openmpi": _RUN + "kill -9 $$; }; exit 0",
     "mpich": "trap '' USR1; " + _RUN + "}; exit 0",

@@ -7,6 +7,8 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .. import allocation
@@ -14,13 +16,26 @@ from ..errors import LaunchError
 from . import mpi, processes
 from .base import CLUSTER_VARIABLE, JobState, JobStatus, Launcher
 
-
 # What tells mpiexec of hosts, or how to spread over them.
 _HOSTS = {
     f"{dashes}{word}"
     for dashes in ("-", "--")
     for word in ("H", "host", "hosts", "hostfile", "machinefile", "f", "map-by", "ppn", "rankfile", "app")
 }
+
+# How MPICH tells processes that one has died.  It would end one that starts just then, before its guard can
+# ignore it, and with it the job: so it is blocked from the beginning, and the ranks themselves unblock it.
+_MESSENGERS = {"mpich": {signal.SIGUSR1}}
+
+
+@contextmanager
+def _blocked(signals: set[signal.Signals]) -> Iterator[None]:
+    """Processes that are started meanwhile have these signals blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class MpiexecLauncher(Launcher):
@@ -38,7 +53,7 @@ class MpiexecLauncher(Launcher):
         environment = mpi.environment(kind, alone=self._alone(command[0]))
         environment[CLUSTER_VARIABLE] = self.job.spec.cluster
         self.job.log.touch(0o600)
-        with self.job.log.open("ab") as log:
+        with self.job.log.open("ab") as log, _blocked(_MESSENGERS.get(kind.name, set())):
             try:
                 self._process = subprocess.Popen(
                     command,
