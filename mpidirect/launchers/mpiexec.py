@@ -74,6 +74,10 @@ class MpiexecLauncher(Launcher):
         if self._process is not None:
             code = self._process.poll()
             if code is not None:
+                if code == -signal.SIGPIPE and self.job.spec.spawns:
+                    # MPICH's tells the launched of the end of the spawned, and those may have ended as well.
+                    # How the controller did, its guard has noted.
+                    code = 0
                 return self.ended(f"mpiexec ended {_how(code)}", code != 0)
         elif not processes.alive(self.handle.get("pid", 0), self.handle.get("born", "")):
             return self.ended("mpiexec has ended")
