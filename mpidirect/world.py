@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple, cast
 
 from mpi4py import MPI
@@ -67,6 +70,11 @@ def limited() -> Iterator[None]:
 def split() -> World:
     """Make the communicators; all ranks of the job call it together."""
     return _divide(MPI.COMM_WORLD)
+
+
+def alone() -> World:
+    """What the controller has before any engine is there; no other rank takes part."""
+    return World(MPI.COMM_SELF, cast(MPI.Intracomm, MPI.COMM_NULL), None, True)
 
 
 def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False) -> World:
@@ -141,6 +149,17 @@ def rebind(engines: MPI.Intracomm) -> None:
     ever.  The Python object is kept and its handle replaced, so that every import of it is right.
     """
     ctypes.memmove(MPI._addressof(MPI.COMM_WORLD), MPI._addressof(engines), MPI._sizeof(MPI.Comm))
+
+
+def nameless() -> None:
+    """Take away the names of the memory that this process shares with others of its world, which all have it.
+
+    MPICH does it in ``MPI_Finalize``, and so never for a process that was killed.
+    """
+    with contextlib.suppress(OSError):
+        maps = Path("/proc/self/maps").read_text(errors="replace")
+        for name in set(re.findall(r"/dev/shm/mpich_shm_\S+", maps)):
+            Path(name).unlink(missing_ok=True)
 
 
 def forget_launcher() -> None:
