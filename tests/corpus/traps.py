@@ -208,7 +208,7 @@ def raw(a, b):
     return a * b
 
 class Ops:
-    triple = partial(raw, 3)
+    triple = staticmethod(partial(raw, 3))
     add = Adder(10)
     size = property(lambda self: len(self.items()))
 
