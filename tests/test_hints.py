@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-from mpidirect import RemoteError
+from mpidirect import CompositeError, RemoteError
 from mpidirect.client._hints import hint_for
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
@@ -109,3 +109,9 @@ def test_a_result_that_raises_when_it_is_made_again(dview, main, kind):
     assert {failure.ename for failure in error.elist} == {"SerializationError"}
     assert kind.partition("(")[0] in error.elist[0].evalue
     assert hasattr(builtins, kind.partition("(")[0])
+
+
+def test_a_function_with_the_name_of_something_that_each_engine_has(main, dview):
+    exec("def rank(x): return x\ncall = lambda: rank(1)", main.__dict__)
+    with pytest.raises(CompositeError, match="give the function another name"):
+        dview.apply_sync(main.call)

@@ -22,10 +22,23 @@ def hint_for(ename: str, evalue: str) -> str:
     try:
         if found := _NAME.search(evalue):
             return _of_name(found[1] or found[2])
+        if ename == "TypeError" and "object is not callable" in evalue:
+            return _of_hidden_function()
         if ename == "ModuleNotFoundError" and (found := _MODULE.search(evalue)):
             return _of_module(found[1].partition(".")[0])
     except Exception:  # objects at the prompt and import hooks may raise anything
         return ""
+    return ""
+
+
+def _of_hidden_function() -> str:
+    """A helper of the prompt that is called as a name of each engine is."""
+    for name in INITIAL_NAMES:
+        if isinstance(vars(sys.modules["__main__"]).get(name), types.FunctionType):
+            return (
+                f"each engine has a name {name!r} of its own, which comes before the function {name!r} of the "
+                "prompt: give the function another name."
+            )
     return ""
 
 

@@ -28,7 +28,17 @@ def reduce_class(cls: Any) -> Any:
         args[3]["__slots__"] = cls.__slots__  # cloudpickle would make a class without them
         for slot in [n for n, v in state[0].items() if isinstance(v, types.MemberDescriptorType)]:
             del state[0][slot]
-    return _make_class, (make, args), (state, _version(cls)), None, None, _set_class_state
+    content = {**state[0], **_besides(cls)}
+    return _make_class, (make, args), ((content, state[1]), _version(cls)), None, None, _set_class_state
+
+
+def _besides(cls: Any) -> dict[str, Any]:
+    """What a class has, but not in its dictionary."""
+    more = {"__qualname__": cls.__qualname__} if cls.__qualname__ != cls.__name__ else {}
+    if sys.version_info >= (3, 14):  # they are evaluated when they are asked for
+        with contextlib.suppress(Exception):  # they may name what is not there
+            more["__annotations__"] = cls.__annotations__
+    return more
 
 
 _OF_MEMBERS = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})

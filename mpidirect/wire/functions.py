@@ -7,6 +7,7 @@ in which it arrives.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
 import logging
 import marshal
@@ -15,6 +16,7 @@ import sys
 import sysconfig
 import threading
 import types
+import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -86,19 +88,20 @@ def annotations_of(f: types.FunctionType) -> dict[str, Any]:
         return {}
 
 
-def submodules(code: types.CodeType, scope: dict[str, Any]) -> tuple[str, ...]:
-    """The loaded submodules that the code may reach by attributes of the packages that it names.
+def submodules(f: types.FunctionType) -> tuple[str, ...]:
+    """The loaded submodules that a function may reach by attributes of the packages that it names.
 
     ``import xml.etree.ElementTree`` binds ``xml`` alone; who imports only that has no submodule.
     """
-    packages = [
-        value.__name__ + "."
-        for name in global_names(code)
-        if type(value := scope.get(name)) is types.ModuleType and hasattr(value, "__path__")
-    ]
-    if not packages:
+    values = [f.__globals__.get(name) for name in global_names(f.__code__)]
+    for cell in f.__closure__ or ():
+        with contextlib.suppress(ValueError):  # it has no value yet
+            values.append(cell.cell_contents)
+    modules = [value for value in values if type(value) is types.ModuleType and hasattr(value, "__path__")]
+    if not modules:
         return ()
-    mentioned = words(code)
+    packages = [module.__name__ + "." for module in modules]
+    mentioned = words(f.__code__)
     return tuple(
         name
         for name in list(sys.modules)
@@ -315,6 +318,15 @@ def make_cached(f: Any, parameters: dict[str, Any], attributes: dict[str, Any]) 
     cached = functools.lru_cache(**parameters)(f)
     vars(cached).update(attributes)
     return cached
+
+
+def make_partial_method(f: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    return functools.partialmethod(f, *args, **keywords)
+
+
+def make_alias(name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
+    """What ``type name = value`` makes."""
+    return typing.TypeAliasType(name, value, type_params=parameters)
 
 
 def make_cached_property(f: Any, name: str | None) -> Any:

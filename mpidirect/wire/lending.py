@@ -28,6 +28,7 @@ _MISSING = object()
 _CODE = (
     *(types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type),
     *(typing.TypeVar, types.UnionType, types.GenericAlias, logging.Logger),
+    *([typing.TypeAliasType] if hasattr(typing, "TypeAliasType") else []),
 )
 
 

@@ -25,6 +25,7 @@ from .messages import BULK
 from .unpicklable import reduce_file
 
 _CACHED: type = type(functools.lru_cache(len))
+_ALIAS = getattr(typing, "TypeAliasType", None)
 _SENTINELS = {
     type(getattr(dataclasses, name)): name
     for name in ("MISSING", "KW_ONLY", "_HAS_DEFAULT_FACTORY")
@@ -83,6 +84,10 @@ class Pickler(cloudpickle.Pickler):
             return functions.reduce_cell(obj)
         elif kind in _SENTINELS:
             return getattr, (dataclasses, _SENTINELS[kind])
+        elif kind is functools.partialmethod:
+            return functions.make_partial_method, (obj.func, obj.args, obj.keywords)
+        elif kind is _ALIAS:
+            return functions.make_alias, (obj.__name__, obj.__value__, obj.__type_params__)
         elif kind is functools.cached_property:
             return functions.make_cached_property, (obj.func, obj.attrname)
         return NotImplemented
@@ -99,7 +104,8 @@ class Pickler(cloudpickle.Pickler):
 
     def _callable(self, obj: Any, kind: type) -> Any:
         """Neither function nor class: by its name where a module has it under that name."""
-        found = None if kind.__module__.startswith("mpidirect.") else functions.by_name(obj)
+        ours = str(kind.__module__).startswith("mpidirect.")  # of extension types it need not be a text
+        found = None if ours else functions.by_name(obj)
         if found is not None:
             self.references.modules[found[0].__name__] = None
             return functions.attribute_of, found
@@ -129,13 +135,13 @@ class Pickler(cloudpickle.Pickler):
             for name in names:
                 self.references.names.setdefault(name, scope)
             self.references.files[code.co_filename] = None
-            home, imports = "__main__", functions.submodules(code, scope)
+            home, imports = "__main__", functions.submodules(f)
         elif (home := functions.home_of(scope)) and all(n in scope or hasattr(builtins, n) for n in names):
             self.references.modules[home] = None
         else:
             # Functions that share their globals still do.
             home = self.globals_ref.setdefault(id(scope), {n: scope[n] for n in _OF_MODULES if n in scope})
-            imports = functions.submodules(code, scope)
+            imports = functions.submodules(f)
             theirs = {name: scope[name] for name in names if name in scope}
         made = marshal.dumps(code), functions.PYTHON, f.__closure__, home, imports
         state = functions.function_state(f, home)

@@ -84,7 +84,7 @@ def refusal(obj: Any, error: BaseException, attempt: Attempt) -> SerializationEr
     what, remedy = next((_KINDS[name] for name in _names(culprit) if name in _KINDS), ("", ""))
     known = bool(what)
     if not known:
-        name = getattr(culprit, "__qualname__", "") if isinstance(culprit, types.FunctionType) else ""
+        name = getattr(culprit, "__qualname__", "") if type(culprit) is types.FunctionType else ""
         kind = type(culprit)
         where = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
         what = f"the function {name!r}" if name else f"an object of type '{where}{kind.__qualname__}'"
