@@ -25,7 +25,6 @@ INAPPLICABLE = {
     "test_interactive_remote_function_calls_no_side_effect": "data of the prompt is not sent along",
     "test_interactively_defined_global_variable": "the globals are those of the engine",
     "test_out_of_band_buffers": "large buffers are frames, no callback is asked",
-    "test_recursion_during_pickling": "it wants cloudpickle's own words",
 }
 
 

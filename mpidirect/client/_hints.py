@@ -36,8 +36,8 @@ def _of_hidden_function() -> str:
     for name in INITIAL_NAMES:
         if isinstance(vars(sys.modules["__main__"]).get(name), types.FunctionType):
             return (
-                f"each engine has a name {name!r} of its own, which comes before the function {name!r} of the "
-                "prompt: give the function another name."
+                f"each engine has a name {name!r} of its own, which comes before the prompt's "
+                f"function {name!r}: give the function another name."
             )
     return ""
 
