@@ -208,6 +208,23 @@ def test_where_nothing_can_be_spawned_that_is_told(start, monkeypatch):
     assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
 
 
+def test_petsc_begins_with_their_communicator(start, monkeypatch, tmp_path):
+    """Where the world in C is not theirs. A package with the same way to begin stands in for PETSc."""
+    (tmp_path / "petsc4py").mkdir()
+    (tmp_path / "petsc4py" / "__init__.py").write_text(
+        "def init(args=None, arch=None, comm=None):\n    from . import PETSc\n    PETSc._initialize(comm)\n"
+    )
+    (tmp_path / "petsc4py" / "PETSc.py").write_text(
+        "begun = []\ndef _initialize(comm=None):\n    begun.append(comm)\n"
+    )
+    monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
+    _, rc = start(2)
+    rc[:].execute(f"import sys; sys.path.insert(0, {str(tmp_path)!r})", block=True)
+    rc[:].execute("from petsc4py import PETSc", block=True)
+    assert rc[:].pull("[each is comm for each in PETSc.begun]").get(WITHIN) == [[True]] * 2
+    assert rc[:].pull("type(comm).__module__").get(WITHIN) == ["mpi4py.MPI"] * 2
+
+
 @pytest.mark.openmpi_only
 def test_without_fault_tolerance_it_is_theirs_as_well(start):
     _, rc = start(2, mpiexec=f"{mpi.find_mpiexec()[0]} --with-ft no")

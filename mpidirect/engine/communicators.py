@@ -235,7 +235,7 @@ def begin(engines: MPI.Intracomm, ids: list[int], mixin: type[Watched], epoch: i
     replaced: the real one includes the controller, so each collective on it would wait for ever.
     """
     for base in (MPI.Intracomm, MPI.Cartcomm, MPI.Graphcomm, MPI.Distgraphcomm):
-        methods: dict[str, Any] = {"__module__": __name__}
+        methods: dict[str, Any] = {"__module__": MPI.__name__}  # C extensions look at that
         if issubclass(base, MPI.Topocomm):
             methods.update({name: mixin.wrap(getattr(base, name)) for name in NEIGHBOURS})
         _kinds[base] = type(base.__name__, (mixin, base), methods)
