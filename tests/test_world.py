@@ -176,6 +176,32 @@ def test_twenty_times_and_nothing_is_left(start):
     assert there[-1] <= there[0], there
 
 
+@pytest.mark.openmpi_only  # with fault tolerance
+@pytest.mark.parametrize("lock", [False, True])
+def test_an_interrupt_gets_engines_out_of_c(start, lock):
+    """Whoever is free gives up the world that they wait in; they keep what they know."""
+    _, rc = start(3)
+    is_new(rc, 3)
+    stuck_in_c(rc, lock)
+    rc.interrupt(timeout=8)
+    assert rc[:].pull("known").get(WITHIN) == [1, 1, 1]
+    assert rc[:].pull("comm.allreduce(rank)").get(WITHIN) == [3, 3, 3]
+    rc.restart()
+    is_new(rc, 3)
+
+
+def test_an_interrupt_that_can_not_offers_what_can(start):
+    _, rc = start(2)
+    is_new(rc, 2)
+    asked = rc[:].execute("ctypes.PyDLL(None).sleep(600)")
+    running(rc)
+    with pytest.raises(TimeoutError, match=r"rc.restart\(\) ends all engines"):
+        rc.interrupt(timeout=1)
+    rc.restart()
+    assert set(map(str, asked.failures)) == {"0", "1"}
+    is_new(rc, 2)
+
+
 def test_two_who_ask_at_once(start):
     cluster, rc = start(2)
     errors = []
