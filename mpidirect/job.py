@@ -183,7 +183,9 @@ def _new_engine(engine: int, welcome: Any) -> bool:
             log.info("this engine is not let in")
             return False
         with worlds.limited():
-            world = worlds.grown(MPI.COMM_WORLD, order.port, engine + 1, arriving=True)
+            world = worlds.grown(
+                MPI.COMM_WORLD, order.port, engine + 1, arriving=True, whole=not order.living
+            )
             recovery = _recovery(world, order.engines, welcome, order.epoch)
         worlds.nameless()
         tasks.put([messages.encode(messages.Repaired(order.epoch))], wait=True)
@@ -192,11 +194,17 @@ def _new_engine(engine: int, welcome: Any) -> bool:
 
 def _recovery(world: Any, engines: Sequence[int], welcome: Any, epoch: int) -> Any:
     """Make what engines have together; they all do it."""
-    from .engine import groups
+    from mpi4py import MPI
+
+    from .engine import groups, petsc
     from .engine.recovery import Recovery
 
+    theirs = MPI.COMM_WORLD.size == len(engines)  # also below Python
     groups.begin(world.engines, engines)
-    return Recovery(world, engines, welcome.tolerance.revokes, epoch)
+    recovery = Recovery(world, engines, welcome.tolerance.revokes, epoch)
+    if not theirs:
+        petsc.prepare(recovery.comm)
+    return recovery
 
 
 def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, control: Any) -> bool:

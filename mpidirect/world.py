@@ -69,7 +69,8 @@ def limited() -> Iterator[None]:
 
 def split() -> World:
     """Make the communicators; all ranks of the job call it together."""
-    return _divide(MPI.COMM_WORLD)
+    world = MPI.COMM_WORLD
+    return _divide(world, world.Split(int(world.rank > 0), world.rank))
 
 
 def alone() -> World:
@@ -77,7 +78,7 @@ def alone() -> World:
     return World(MPI.COMM_SELF, cast(MPI.Intracomm, MPI.COMM_NULL), None, True)
 
 
-def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False) -> World:
+def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False, whole: bool = False) -> World:
     """Make them anew, with ranks that arrive; all that live and all of those call it together.
 
     Parameters
@@ -90,9 +91,18 @@ def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False) 
         What orders the ranks: 0 for the controller, engine id + 1.
     arriving : bool
         Whether this rank is one of those that arrive.
+    whole : bool
+        Whether those that arrive will be all engines.
     """
     meeting = members.Connect(port) if arriving else members.Accept(port)
-    return _divide(cast(MPI.Intracomm, meeting.Merge(arriving).Split(0, rank)))
+    world = cast(MPI.Intracomm, meeting.Merge(arriving).Split(0, rank))
+    if not whole:
+        engines = world.Split(int(rank > 0), rank)
+    elif arriving:  # of their own world: MPICH uses no shared memory in what is made from others
+        engines = members.Dup()
+    else:
+        engines = MPI.COMM_NULL
+    return _divide(world, engines)
 
 
 def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI.Intracomm:
@@ -101,7 +111,7 @@ def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI
     Parameters
     ----------
     comm : MPI.Intracomm
-        Which nobody uses for anything else; without `ulfm`, the private one.
+        Which nobody uses for anything else; without `ulfm`, for making others or for bulk data.
     ranks : list of int
         Whose owners live.
     ulfm : bool
@@ -120,9 +130,8 @@ def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI
         everyone.Free()
 
 
-def _divide(world: MPI.Intracomm) -> World:
+def _divide(world: MPI.Intracomm, engines: MPI.Comm) -> World:
     private = world.Dup()
-    engines = world.Split(int(world.rank > 0), world.rank)
     node = world.Split_type(MPI.COMM_TYPE_SHARED)
     one_host = world.allreduce(node.size == world.size, MPI.LAND)
     node.Free()

@@ -176,6 +176,32 @@ def test_twenty_times_and_nothing_is_left(start):
     assert there[-1] <= there[0], there
 
 
+@pytest.mark.openmpi_only  # with fault tolerance
+@pytest.mark.parametrize("lock", [False, True])
+def test_an_interrupt_gets_engines_out_of_c(start, lock):
+    """Whoever is free gives up the world that they wait in; they keep what they know."""
+    _, rc = start(3)
+    is_new(rc, 3)
+    stuck_in_c(rc, lock)
+    rc.interrupt(timeout=8)
+    assert rc[:].pull("known").get(WITHIN) == [1, 1, 1]
+    assert rc[:].pull("comm.allreduce(rank)").get(WITHIN) == [3, 3, 3]
+    rc.restart()
+    is_new(rc, 3)
+
+
+def test_an_interrupt_that_can_not_offers_what_can(start):
+    _, rc = start(2)
+    is_new(rc, 2)
+    asked = rc[:].execute("ctypes.PyDLL(None).sleep(600)")
+    running(rc)
+    with pytest.raises(TimeoutError, match=r"rc.restart\(\) ends all engines"):
+        rc.interrupt(timeout=1)
+    rc.restart()
+    assert set(map(str, asked.failures)) == {"0", "1"}
+    is_new(rc, 2)
+
+
 def test_two_who_ask_at_once(start):
     cluster, rc = start(2)
     errors = []
@@ -206,6 +232,23 @@ def test_where_nothing_can_be_spawned_that_is_told(start, monkeypatch):
     with pytest.raises(MPIDirectError, match=r"can't all be started anew.*mpidirect stop"):
         rc.restart()
     assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
+
+
+def test_petsc_begins_with_their_communicator(start, monkeypatch, tmp_path):
+    """Where the world in C is not theirs. A package with the same way to begin stands in for PETSc."""
+    (tmp_path / "petsc4py").mkdir()
+    (tmp_path / "petsc4py" / "__init__.py").write_text(
+        "def init(args=None, arch=None, comm=None):\n    from . import PETSc\n    PETSc._initialize(comm)\n"
+    )
+    (tmp_path / "petsc4py" / "PETSc.py").write_text(
+        "begun = []\ndef _initialize(comm=None):\n    begun.append(comm)\n"
+    )
+    monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
+    _, rc = start(2)
+    rc[:].execute(f"import sys; sys.path.insert(0, {str(tmp_path)!r})", block=True)
+    rc[:].execute("from petsc4py import PETSc", block=True)
+    assert rc[:].pull("[each is comm for each in PETSc.begun]").get(WITHIN) == [[True]] * 2
+    assert rc[:].pull("type(comm).__module__").get(WITHIN) == ["mpi4py.MPI"] * 2
 
 
 @pytest.mark.openmpi_only

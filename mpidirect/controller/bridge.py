@@ -105,7 +105,7 @@ class Bridge:
             with limited():
                 alone = not order.living
                 members = MPI.COMM_SELF if alone else living(self.comm, ranks, self._ulfm, order.epoch)
-                world = grown(members, order.port, 0)
+                world = grown(members, order.port, 0, whole=alone)
         finally:
             MPI.Close_port(order.port)
         return lambda: self._use(world, order.engines)

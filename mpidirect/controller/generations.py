@@ -60,13 +60,22 @@ class Generations:
 
     def anchor_lost(self) -> None:
         """The anchor is gone: what is spawned from now on, an engine spawns."""
+        if self._anchor is None:
+            return
         self._anchor = None
+        if self.controller.stopping:
+            return
         log.error("the process that starts engines is gone: all of them can't be started anew any more")
+        if self._due:
+            self._answer_failure(
+                "the process that starts engines died meanwhile: 'mpidirect stop' and 'mpidirect start'"
+            )
 
     def end_anchor(self) -> None:
         """MPI does not come back there."""
         if self._anchor is not None:
             deaths.end(self._anchor)
+            self.anchor_lost()
 
     def ask(self, session: Session, query: messages.Query) -> None:
         """End all engines, and start others in their place."""
