@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
         elif place:
             clean = _new_engine(place - 1, welcome)
         elif anchor:
-            _anchor(worlds.split(), tolerance)
+            _anchor(spec, worlds.split(), tolerance)
         else:
             clean = _engine(worlds.split(), tolerance)
     except Exception as e:
@@ -159,13 +159,19 @@ def _engine(world: Any, tolerance: Any) -> bool:
         return _work(engine, world, recovery, welcome, tasks, control)
 
 
-def _anchor(world: Any, tolerance: Any) -> None:
-    """Spawn engines until the end."""
-    from .engine.connect import connect_anchor
-    from .engine.spawning import Spawner, Welcome, serve
+def _anchor(spec: job_file.JobSpec, world: Any, tolerance: Any) -> None:
+    """Spawn engines until the end; the first ones at once, while the controller prepares."""
+    from mpi4py import MPI
 
-    welcome = Welcome(world.private.bcast(None), tolerance)
-    serve(connect_anchor(welcome.invitation), Spawner(Parent().command(), welcome))
+    from .engine import spawning
+    from .engine.connect import connect_anchor
+    from .wire import messages
+
+    command = Parent().command()
+    first = spawning.start(command, messages.Spawn(list(range(spec.engines)), str(Path.cwd())))
+    welcome = spawning.Welcome(world.private.bcast(None), tolerance)
+    first.bcast(welcome, root=MPI.ROOT)
+    spawning.serve(connect_anchor(welcome.invitation), spawning.Spawner(command, welcome))
 
 
 def _new_engine(engine: int, welcome: Any) -> bool:

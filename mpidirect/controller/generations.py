@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 ASKED = 0.5  # seconds that engines have to leave by themselves before they are killed
 KILLED = 5.0  # seconds in which a killed engine must be gone
+STARTING = 100.0  # seconds that new ones may take
 NOTED = 0.1  # seconds that the guard of one that left has to note how, if it has something to note
 
 
@@ -37,12 +38,14 @@ class Generations:
     def __init__(self, controller: Controller) -> None:
         self.controller = controller
         self.spawns: bool = controller.facts["spawns"]
-        self._due = self.spawns  # whether a generation is to begin
+        self._due = False  # whether one ends, and the next is to begin
         self._anchor: messages.EngineInfo | None = None
         self._asked: tuple[Session, messages.Query] | None = None
         self._leaving: dict[int, messages.EngineInfo] = {}  # engines of the last one that are not gone yet
         self._kill_at = self._deadline = self._settled = 0.0
         self._killed: set[int] = set()
+        if self.spawns:
+            controller.replacement.await_first(list(range(controller.size)))
 
     @property
     def busy(self) -> bool:
@@ -57,6 +60,7 @@ class Generations:
     def anchor_joined(self, joined: messages.Joined) -> None:
         """The anchor has connected."""
         self._anchor = messages.EngineInfo(joined.engine, joined.host, joined.pid)
+        self.controller.replacement.told(joined.engine, messages.Spawned())  # the first ones
 
     def anchor_lost(self) -> None:
         """The anchor is gone: what is spawned from now on, an engine spawns."""
@@ -133,7 +137,7 @@ class Generations:
     def _begin(self) -> None:
         self._due = False
         asked, self._asked = self._asked, None
-        self.controller.replacement.start(list(range(self.controller.size)), asked)
+        self.controller.replacement.start(list(range(self.controller.size)), asked, STARTING)
 
     def _answer_failure(self, why: str) -> None:
         log.error("engines are not started anew: %s", why)

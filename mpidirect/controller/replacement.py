@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -106,10 +107,16 @@ class Replacement:
             if engine in controller.engines:
                 self._end(engine)
 
-    def start(self, engines: list[int], asked: tuple[Session, messages.Query] | None) -> None:
+    def start(self, engines: list[int], asked: tuple[Session, messages.Query] | None, within: float) -> None:
         """Start `engines` where none live; answer who has `asked`, if anyone has."""
         self._wanted, self._asked = engines, asked
         self._spawn()
+        self._deadline = time.monotonic() + within
+
+    def await_first(self, engines: list[int]) -> None:
+        """The anchor starts these without being asked; whoever started the job says how long it may take."""
+        self._wanted, self._leader = engines, ANCHOR
+        self._deadline = math.inf
 
     def cancel(self, why: str) -> None:
         """Give up what has not begun."""
@@ -166,7 +173,7 @@ class Replacement:
         elif late:
             if not self._spawned:
                 self._end(self._leader)
-            self._give_up(f"engines {missing or sorted(self._awaited)} did not come within {ARRIVING:g} s")
+            self._give_up(f"engines {missing or sorted(self._awaited)} did not come in time")
 
     def departed(self, engine: int) -> None:
         """The connection of an engine has closed that is not in yet, or that of the anchor."""

@@ -44,17 +44,23 @@ class Spawner:
         MPI waits for ever for one that dies before it has begun with MPI.  Then it can't be used any more
         here, whoever waits: the controller, which learns of that death, ends this engine, too.
         """
-        n = len(order.engines)
-        info = MPI.Info.Create({"wdir": order.directory})
-        arguments = [[f"{PLACE}={engine + 1}", *self._command] for engine in order.engines]
         try:
-            children = MPI.COMM_SELF.Spawn_multiple(["env"] * n, arguments, [1] * n, [info] * n)
+            children = start(self._command, order)
             children.bcast(self._welcome, root=MPI.ROOT)
         except MPI.Exception as e:
             return messages.Spawned(f"MPI can't start it: {e}")
-        finally:
-            info.Free()
         return messages.Spawned()
+
+
+def start(command: list[str], order: messages.Spawn) -> MPI.Intercomm:
+    """Start them by `command`; they wait for their welcome then."""
+    n = len(order.engines)
+    info = MPI.Info.Create({"wdir": order.directory})
+    arguments = [[f"{PLACE}={engine + 1}", *command] for engine in order.engines]
+    try:
+        return MPI.COMM_SELF.Spawn_multiple(["env"] * n, arguments, [1] * n, [info] * n)
+    finally:
+        info.Free()
 
 
 def serve(tasks: Socket | Dialed, spawner: Spawner) -> None:

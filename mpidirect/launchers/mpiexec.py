@@ -134,7 +134,11 @@ class MpiexecLauncher(Launcher):
             for name, value in kind.environment(self._alone(command[0])).items()
             if name not in os.environ
         ]
-        return " \\\n    ".join([*added, shlex.join(command)]) + "\n"
+        spec = self.job.spec
+        ranks = (
+            f"# The controller, and a rank that spawns the {spec.engines} engines:\n" if spec.spawns else ""
+        )
+        return ranks + " \\\n    ".join([*added, shlex.join(command)]) + "\n"
 
 
 def _how(code: int) -> str:
