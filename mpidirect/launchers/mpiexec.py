@@ -84,10 +84,10 @@ class MpiexecLauncher(Launcher):
         return JobStatus(JobState.RUNNING)
 
     def losses(self) -> str:
-        """Ranks of this host that were there and are no more."""
+        """Ranks of this host that were there and are no more, or whose guard has noted their end."""
         there = processes.count(self.job.spec.cluster, self.job.command()[1:])
         self._most = max(self._most, there)
-        return f"{self._most - there} of its ranks died" if there < self._most else ""
+        return f"{self._most - there} of its ranks died" if there < self._most else super().losses()
 
     def stop(self, grace: float) -> None:
         """SIGTERM to mpiexec, which ends its ranks; then SIGKILL to whatever has the cluster's mark."""
