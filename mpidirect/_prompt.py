@@ -7,11 +7,11 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-_OURS = str(Path(__file__).parent) + os.sep
+from ._tracebacks import entries, file_of, is_ours
+
 _IPYTHON = f"{os.sep}IPython{os.sep}core{os.sep}"
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -39,13 +39,13 @@ def shown(error: BaseException, remote: Sequence[str] = ()) -> list[str]:
     ip = shell()
     if ip is None:
         return traceback.format_exception(error)
-    entries = _entries(error.__traceback__)
-    ours = next((k for k, entry in enumerate(entries) if is_ours(entry)), len(entries))
-    if ours > 1 and _is_ipythons(entries[ours - 1]):
+    frames = entries(error.__traceback__)
+    ours = next((k for k, frame in enumerate(frames) if is_ours(file_of(frame))), len(frames))
+    if ours > 1 and _IPYTHON in file_of(frames[ours - 1]):
         return [*(remote or [f"{type(error).__name__}: {error}"]), ""]
     users: TracebackType | None = None
-    for entry in reversed([entry for entry in entries if not is_ours(entry)]):
-        users = TracebackType(users, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    for frame in reversed([frame for frame in frames if not is_ours(file_of(frame))]):
+        users = TracebackType(users, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
     said = type(type(error).__name__, (Exception,), {})(str(error))  # without notes, which some versions show
     if not remote:  # else it is of what engines have raised, and of nothing here
         said.__cause__, said.__context__ = error.__cause__, error.__context__
@@ -55,20 +55,3 @@ def shown(error: BaseException, remote: Sequence[str] = ()) -> list[str]:
     last = len(lines) - 1
     place = next((k for k in range(last, -1, -1) if _COLOR.sub("", lines[k]).startswith(head)), last)
     return [*lines[:place], *remote, *([""] if remote else []), *lines[place:]]
-
-
-def is_ours(entry: TracebackType) -> bool:
-    """Whether a traceback's entry is of this package."""
-    return entry.tb_frame.f_code.co_filename.startswith(_OURS)
-
-
-def _entries(trace: TracebackType | None) -> list[TracebackType]:
-    entries = []
-    while trace is not None:
-        entries.append(trace)
-        trace = trace.tb_next
-    return entries
-
-
-def _is_ipythons(entry: TracebackType) -> bool:
-    return _IPYTHON in entry.tb_frame.f_code.co_filename

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from .. import _prompt
+from .._tracebacks import entries, file_of, is_ours
 from ..errors import CompositeError, Interrupted, MPIDirectError, RemoteError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -46,14 +47,11 @@ def quietly(function: _F) -> _F:
 
 def _users(error: BaseException) -> TracebackType | None:
     """The user's frames; for IPython's ``%debug`` also that which raises what engines have raised."""
-    entries, trace = [], error.__traceback__
-    while trace is not None:
-        entries.append(trace)
-        trace = trace.tb_next
+    frames = entries(error.__traceback__)
     debugged = isinstance(error, (CompositeError, RemoteError)) and _prompt.shell() is not None
-    last = entries[-1] if entries and debugged else None
+    last = frames[-1] if frames and debugged else None
     kept: TracebackType | None = None
-    for entry in reversed(entries):
-        if entry is last or not _prompt.is_ours(entry):
+    for entry in reversed(frames):
+        if entry is last or not is_ours(file_of(entry)):
             kept = TracebackType(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return kept

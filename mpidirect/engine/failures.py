@@ -5,15 +5,14 @@ from __future__ import annotations
 import linecache
 import os
 import traceback
-from pathlib import Path
 from types import TracebackType
 
+from .._tracebacks import entries, file_of, is_ours
 from ..wire import borrowing, sources
 from ..wire.messages import Failure
 
 LONGEST = 20_000  # characters of an exception's text
 DEEPEST = 60  # frames that are told, the innermost ones
-_OURS = str(Path(__file__).parents[1]) + os.sep
 _SHELL = os.path.join("IPython", "core", "interactiveshell.py")  # noqa: PTH118  # the end of a path
 
 
@@ -36,7 +35,7 @@ def describe(error: BaseException, method: str) -> Failure:
 
 def users(trace: TracebackType | None) -> TracebackType | None:
     """The traceback without the frames of this package, if any others are left."""
-    kept = [entry for entry in _entries(trace) if not _is_ours(entry.tb_frame.f_code.co_filename)]
+    kept = [entry for entry in entries(trace) if not is_ours(file_of(entry))]
     shorter: TracebackType | None = None
     for entry in reversed(kept):
         shorter = TracebackType(shorter, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
@@ -45,21 +44,9 @@ def users(trace: TracebackType | None) -> TracebackType | None:
 
 def has_source(trace: TracebackType | None) -> bool:
     """Whether the source of all frames is here; what was typed at a prompt has its name there."""
-    frames = [(entry.tb_frame.f_code.co_filename, entry.tb_lineno) for entry in _entries(trace)]
-    theirs = [frame for frame in frames if not _is_ours(frame[0])]
+    frames = [(file_of(entry), entry.tb_lineno) for entry in entries(trace)]
+    theirs = [frame for frame in frames if not is_ours(frame[0])]
     return all(file not in sources.installed and linecache.getline(file, line) for file, line in theirs)
-
-
-def _entries(trace: TracebackType | None) -> list[TracebackType]:
-    entries = []
-    while trace is not None:
-        entries.append(trace)
-        trace = trace.tb_next
-    return entries
-
-
-def _is_ours(filename: str) -> bool:
-    return filename.startswith(_OURS)
 
 
 def _format(error: BaseException, ename: str, evalue: str) -> str:
@@ -76,7 +63,7 @@ def _format(error: BaseException, ename: str, evalue: str) -> str:
 
 def _users_part(stack: traceback.StackSummary) -> traceback.StackSummary:
     """Without what stands in front of user code, or is called by it, and tells the user nothing."""
-    frames = [frame for frame in stack if not _is_ours(frame.filename)]
+    frames = [frame for frame in stack if not is_ours(frame.filename)]
     while frames and frames[0].filename.endswith(_SHELL):
         del frames[0]
     return traceback.StackSummary.from_list(frames)

@@ -1,0 +1,28 @@
+"""What tracebacks consist of, and which of it is this package's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+_OURS = str(Path(__file__).parent) + os.sep
+
+
+def entries(trace: TracebackType | None) -> list[TracebackType]:
+    """The entries of a traceback, the outermost first."""
+    found = []
+    while trace is not None:
+        found.append(trace)
+        trace = trace.tb_next
+    return found
+
+
+def file_of(entry: TracebackType) -> str:
+    """The name of the file whose code an entry is in."""
+    return entry.tb_frame.f_code.co_filename
+
+
+def is_ours(filename: str) -> bool:
+    """Whether a file belongs to this package."""
+    return filename.startswith(_OURS)
