@@ -70,9 +70,7 @@ def new_launcher(profile: Profile, settings: config.Settings, owner: Owner | Non
         walltime_warning=settings["walltime_warning"],
         owner=owner,
     )
-    launcher = kind(Job(spec, profile.job_file(cluster)), settings)
-    spec.spawns = launcher.spawns()
-    return launcher
+    return kind(Job(spec, profile.job_file(cluster)), settings)
 
 
 def launch(profile: Profile, launcher: Launcher) -> None:

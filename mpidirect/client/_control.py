@@ -109,26 +109,22 @@ class Control:
         return self._query("where", self._targets(targets))
 
     def restart(self, targets: Any = None, timeout: float = 60.0) -> list[int]:
-        """Start engines anew, with empty namespaces, and wait until they are there.
+        """Put new engines, with empty namespaces, in the place of dead ones, and wait until they are there.
 
-        By default all: they are ended, however they hang, and new ones take their ids, in about a second.
-        What was asked of them before fails with `EngineError`.
-
-        If only some of them are to be new, the others keep their namespaces: what was asked before is done
-        first, what is asked meanwhile waits, and then ``comm`` is made anew. In C, ``MPI_COMM_WORLD`` can't
-        be mended: for that, all must be started anew.
+        What was asked of the engines before is done first; what is asked meanwhile waits. Then ``comm`` is
+        made anew.
 
         Parameters
         ----------
-        targets : int, sequence of int or 'dead', optional
-            Which; 'dead' stands for all that have died. By default all.
+        targets : int or sequence of int, optional
+            Which; engines that live, as one that is stuck, are ended first. By default all that have died.
         timeout : float
-            If only some are to be new, the seconds that the others have to end what they do.
+            Seconds that the other engines have to end what they do.
 
         Returns
         -------
         list of int
-            The engines that are new.
+            The engines that were replaced.
 
         Raises
         ------
@@ -142,9 +138,9 @@ class Control:
         >>> rc[2].apply(os._exit, 1).wait()
         >>> rc.ids
         [0, 1, 3]
-        >>> rc.restart("dead")
-        [2]
         >>> rc.restart()
+        [2]
+        >>> rc.ids
         [0, 1, 2, 3]
         """
         wanted = self._replaceable(targets)
@@ -160,10 +156,8 @@ class Control:
         return answer["replaced"]
 
     def _replaceable(self, targets: Any) -> list[int]:
+        ids = self.ids
         if targets is None:
-            return list(range(self.size))
-        if targets == "dead":
-            ids = self.ids
             return [engine for engine in range(self.size) if engine not in ids]
         chosen = [targets] if is_one(targets) else list(targets)
         for engine in chosen:
@@ -198,7 +192,7 @@ class Control:
             Wait until it is gone.
         """
         if restart:
-            raise NotImplementedError("rc.restart() starts the engines anew; the controller goes on")
+            raise NotImplementedError("for single engines: rc.restart(); for all: stop and start the cluster")
         if targets not in ("all", None) and set(self._targets(targets)) != set(self.ids):
             raise NotImplementedError("the engines are ranks of one MPI job, which ends as a whole")
         self._query("shutdown", [])

@@ -166,9 +166,7 @@ def interrupt(client: Client, targets: list[int], ids: list[str] | None, timeout
     stuck: dict[int, str] = client._query("interrupt", targets, value, timeout + ANSWERING)
     if stuck:
         holds = client.facts.get("fault_tolerance", {})
-        if holds.get("restarts"):
-            remedy = "rc.restart() ends all engines and starts new ones, with empty namespaces"
-        elif holds.get("replaces") and len(stuck) < len(client.ids):
+        if holds.get("replaces"):
             remedy = f"rc.restart({sorted(stuck)}) puts new engines in their place, and the others go on"
         elif holds.get("deaths"):
             remedy = f"rc.send_signal('SIGKILL', {sorted(stuck)}) ends them, and the others go on"

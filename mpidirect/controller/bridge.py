@@ -103,9 +103,7 @@ class Bridge:
         ranks = [0, *(self._ranks[engine] for engine in order.living)]
         try:
             with limited():
-                alone = not order.living
-                members = MPI.COMM_SELF if alone else living(self.comm, ranks, self._ulfm, order.epoch)
-                world = grown(members, order.port, 0, whole=alone)
+                world = grown(living(self.comm, ranks, self._ulfm, order.epoch), order.port, 0)
         finally:
             MPI.Close_port(order.port)
         return lambda: self._use(world, order.engines)
