@@ -61,6 +61,40 @@ def test_of_a_magic(In):
     assert In.shown.count("return y / x") == 1
 
 
+@pytest.fixture
+def apart(In):
+    """The same prompt, of engines that have run different numbers of cells."""
+    In("for _ in range(3): rc[0].execute('1', block=True, silent=False)")
+    In("dv.block = True; dv.activate()")
+    return In
+
+
+@pytest.mark.parametrize("cell", ["%px 1/0", "dv.execute('1/0')", "%px x = = 3", "dv.execute('x = = 3')"])
+def test_engines_that_have_run_different_numbers_of_cells(apart, cell):
+    apart.fails(cell)
+    assert apart.shown.count(f"[0-{N - 1}:execute]: \n") == 1
+    assert "Executed code, line 1" in apart.shown
+    assert "Cell In[" not in apart.shown.partition(f"[0-{N - 1}:execute]: \n")[2]
+    assert "ipython-input" not in apart.shown
+
+
+def test_functions_of_cells_that_engines_have_run(apart):
+    apart("dv.execute('def g():\\n    return 1 / 0')")
+    apart.fails("dv.execute('g()')")
+    assert apart.shown.count("Executed code, line 2, in g") == 1
+
+
+def test_an_engine_that_runs_code_is_told_where(apart):
+    running = "import time\nwhile True:\n    time.sleep(0.01)"
+    apart(f"ar = dv.execute({running!r}, block=False)")
+    client = apart.names["rc"]
+    while not all("of <module>" in place for place in client.where().values()):  # they begin
+        pass
+    assert all("of <module> (Executed code)" in place for place in client.where().values())
+    client.interrupt()
+    apart.fails("ar.get()")
+
+
 def test_of_code_that_fails_in_a_collective_of_ours(In):
     In.fails("dv.execute('comm.Bcast(None)', block=True)")
     assert "mpidirect/engine" not in In.shown

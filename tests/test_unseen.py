@@ -207,6 +207,12 @@ def test_many_failures_alike_are_one_line(In):
     assert "In [1]: 20 calls failed on engines 0-3: NameError" in In.shown
 
 
+def test_errors_of_syntax_are_alike_whatever_engines_have_run(In):
+    In("for _ in range(3): rc[0].execute('1', block=True, silent=False)")
+    In("ar = dv.execute('x = = 3')\nar.wait()")
+    assert "failed on engines 0-3: SyntaxError: invalid syntax (executed code, line 1) — ar" in In.shown
+
+
 def test_ipython_says_nothing_of_what_was_seen(In):
     In("ar = dv.apply_async(lambda: nix)\nar.wait(); ar.successful()")
     assert "failed" not in In.shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 import traceback
 from types import TracebackType
 
@@ -13,6 +14,7 @@ from ..wire.messages import Failure
 
 LONGEST = 20_000  # characters of an exception's text
 DEEPEST = 60  # frames that are told, the innermost ones
+_CELL = re.compile(r"<ipython-input-\d+-[0-9a-f]+>")
 _SHELL = os.path.join("IPython", "core", "interactiveshell.py")  # noqa: PTH118  # the end of a path
 
 
@@ -23,6 +25,8 @@ def describe(error: BaseException, method: str) -> Failure:
         evalue = str(error)[:LONGEST]
     except BaseException:
         evalue = f"<the text of this {ename} can't be had: its __str__ failed>"
+    if isinstance(error, SyntaxError):  # its text names the file; engines have different names for a cell
+        evalue = _CELL.sub("executed code", evalue)
     if isinstance(error, NameError) and borrowing.borrower is not None:
         reason = borrowing.borrower.missing.get(error.name or "")
         if reason:
