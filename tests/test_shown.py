@@ -119,6 +119,48 @@ def test_an_error_while_another_is_handled_shows_both(In):
     assert "KeyError: 'first'" in In.shown and "    return y / x\n" in In.shown
 
 
+WRONG = [
+    "dv.scatter('x', 5)",
+    "dv.map_sync(f, 5)",
+    "rc[7]",
+    "rc['a']",
+    "dv.pull('rank', targets=9)",
+    "dv.apply_sync('f')",
+    "dv.push({'a b': 1})",
+    "dv.run('nofile.py')",
+    "del dv['a', 'b']",
+    "dv.a = 5",
+    "dv.aply",
+    "dv.set_flags(nix=3)",
+    "dv.parallel(dist='q')(f)",
+    "rc.wait_for_engines(nix=3)",
+]
+
+
+def test_arguments_that_are_refused(In):
+    for line in WRONG:
+        error = In.fails(line)
+        assert f"----> 1 {line}\n" in In.shown
+        assert "File " not in In.shown and "skipping" not in In.shown, In.shown
+        assert In.shown.rstrip().endswith(f"{type(error).__name__}: {error}")
+
+
+def test_errors_of_objects_of_the_user_show_where_they_are_raised(In):
+    In("class G:\n    def __iter__(self):\n        raise ValueError('own')")
+    In("class R:\n    def __reduce__(self):\n        raise ValueError('own')")
+    for line in ("dv.map_sync(f, G())", "dv.scatter('x', G())", "dv['x'] = R()"):
+        In.fails(line)
+        assert f"----> 1 {line}\n" in In.shown
+        assert "----> 3 " in In.shown and "raise ValueError('own')\n" in In.shown
+        assert "mpidirect/" not in In.shown
+
+
+def test_an_engines_error_that_is_raised_while_the_call_s_is_handled(In):
+    In.fails("try:\n    dv.apply_sync(f, 0)\nexcept Exception as e:\n    e.raise_exception()")
+    assert "----> 2     dv.apply_sync(f, 0)" in In.shown and "----> 4     e.raise_exception()" in In.shown
+    assert "mpidirect/" not in In.shown
+
+
 SCRIPT = """
 from mpidirect import Client
 rc = Client({file!r})
@@ -146,6 +188,13 @@ def test_in_plain_python(cluster, tmp_path, line):
     assert shown.count("mpidirect/client") == 1  # Python leaves no way to hide the last one
     assert ", in f\n    return 1 / x\n" in shown
     assert shown.count("in f\n") == 1
+
+
+@pytest.mark.parametrize("line", ["dv.map_sync(f, 5)", "dv.run('nofile.py')", "rc[7]", "dv.aply"])
+def test_arguments_that_are_refused_in_plain_python(cluster, tmp_path, line):
+    shown = script(cluster, tmp_path, line)
+    assert f"in main\n    {line}\n" in shown
+    assert shown.count("File ") == 3  # the script's two, and one of ours
 
 
 def test_in_a_notebook(cluster, tmp_path):

@@ -8,6 +8,7 @@ import re
 import traceback
 from types import TracebackType
 
+from .. import _tracebacks
 from .._tracebacks import entries, file_of, is_ours
 from ..wire import borrowing, sources
 from ..wire.messages import Failure
@@ -39,11 +40,7 @@ def describe(error: BaseException, method: str) -> Failure:
 
 def users(trace: TracebackType | None) -> TracebackType | None:
     """The traceback without the frames of this package, if any others are left."""
-    kept = [entry for entry in entries(trace) if not is_ours(file_of(entry))]
-    shorter: TracebackType | None = None
-    for entry in reversed(kept):
-        shorter = TracebackType(shorter, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
-    return shorter or trace
+    return _tracebacks.users(trace) or trace
 
 
 def has_source(trace: TracebackType | None) -> bool:
