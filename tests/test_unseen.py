@@ -197,7 +197,8 @@ def test_ipython_tells_how_to_get_at_a_result_without_a_name(In):
     line = In.shown.strip().splitlines()[-1]
     assert line.startswith("In [1] failed on engine 1: NameError")
     expression = line.partition(" — ")[2].removesuffix(" shows the traceback")
-    assert expression.startswith("rc.get_result(")
+    assert expression == "rc.get_result(0).get()"
+    In("dv.apply_sync(int); dv.keys()")
     assert "NameError" in str(In.fails(expression))
 
 
