@@ -68,7 +68,9 @@ def test_a_module_that_is_here_alone(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     hint = hint_for("ModuleNotFoundError", "No module named 'only_here'")
     assert str(tmp_path) in hint and "sys.path.insert" in hint
-    assert "installed here" in hint_for("ModuleNotFoundError", "No module named 'msgspec.x'")
+    assert "installed here" in hint_for("ModuleNotFoundError", "No module named 'msgspec.json'")
+    assert hint_for("ModuleNotFoundError", "No module named 'msgspec.x'") == ""  # a slip: not here either
+    assert hint_for("ModuleNotFoundError", "No module named 'nowhere_at_all.x'") == ""
     assert hint_for("ModuleNotFoundError", "No module named 'nowhere_at_all'") == ""
 
 

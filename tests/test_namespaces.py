@@ -105,8 +105,16 @@ def test_names_with_dots_are_attributes(dview):
         dview.push({"a.b": 1}, shared=True)
 
 
+@pytest.mark.parametrize("name", ["class", "None", "a.class", "class.a"])
+def test_keywords_are_no_names(dview, name):
+    for change in (dview.__setitem__, dview.scatter, lambda key, _: dview.__delitem__(key)):
+        with pytest.raises(ValueError, match="is a keyword of Python"):
+            change(name, [3])
+    assert dview.history == []
+
+
 def test_a_mistyped_expression_is_told_before_anything_is_sent(dview):
-    for text in ("a b", "", "a["):
+    for text in ("a b", "", "a[", "class"):
         with pytest.raises(SyntaxError):
             dview[text]
     assert dview.history == []

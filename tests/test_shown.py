@@ -61,6 +61,40 @@ def test_of_a_magic(In):
     assert In.shown.count("return y / x") == 1
 
 
+@pytest.fixture
+def apart(In):
+    """The same prompt, of engines that have run different numbers of cells."""
+    In("for _ in range(3): rc[0].execute('1', block=True, silent=False)")
+    In("dv.block = True; dv.activate()")
+    return In
+
+
+@pytest.mark.parametrize("cell", ["%px 1/0", "dv.execute('1/0')", "%px x = = 3", "dv.execute('x = = 3')"])
+def test_engines_that_have_run_different_numbers_of_cells(apart, cell):
+    apart.fails(cell)
+    assert apart.shown.count(f"[0-{N - 1}:execute]: \n") == 1
+    assert "Executed code, line 1" in apart.shown
+    assert "Cell In[" not in apart.shown.partition(f"[0-{N - 1}:execute]: \n")[2]
+    assert "ipython-input" not in apart.shown
+
+
+def test_functions_of_cells_that_engines_have_run(apart):
+    apart("dv.execute('def g():\\n    return 1 / 0')")
+    apart.fails("dv.execute('g()')")
+    assert apart.shown.count("Executed code, line 2, in g") == 1
+
+
+def test_an_engine_that_runs_code_is_told_where(apart):
+    running = "import time\nwhile True:\n    time.sleep(0.01)"
+    apart(f"ar = dv.execute({running!r}, block=False)")
+    client = apart.names["rc"]
+    while not all("of <module>" in place for place in client.where().values()):  # they begin
+        pass
+    assert all("of <module> (Executed code)" in place for place in client.where().values())
+    client.interrupt()
+    apart.fails("ar.get()")
+
+
 def test_of_code_that_fails_in_a_collective_of_ours(In):
     In.fails("dv.execute('comm.Bcast(None)', block=True)")
     assert "mpidirect/engine" not in In.shown
@@ -83,6 +117,48 @@ def test_user_code_between_our_frames_stays(In):
 def test_an_error_while_another_is_handled_shows_both(In):
     In.fails("try:\n    {}['first']\nexcept KeyError:\n    rc[0].apply_sync(f, 0)")
     assert "KeyError: 'first'" in In.shown and "    return y / x\n" in In.shown
+
+
+WRONG = [
+    "dv.scatter('x', 5)",
+    "dv.map_sync(f, 5)",
+    "rc[7]",
+    "rc['a']",
+    "dv.pull('rank', targets=9)",
+    "dv.apply_sync('f')",
+    "dv.push({'a b': 1})",
+    "dv.run('nofile.py')",
+    "del dv['a', 'b']",
+    "dv.a = 5",
+    "dv.aply",
+    "dv.set_flags(nix=3)",
+    "dv.parallel(dist='q')(f)",
+    "rc.wait_for_engines(nix=3)",
+]
+
+
+def test_arguments_that_are_refused(In):
+    for line in WRONG:
+        error = In.fails(line)
+        assert f"----> 1 {line}\n" in In.shown
+        assert "File " not in In.shown and "skipping" not in In.shown, In.shown
+        assert In.shown.rstrip().endswith(f"{type(error).__name__}: {error}")
+
+
+def test_errors_of_objects_of_the_user_show_where_they_are_raised(In):
+    In("class G:\n    def __iter__(self):\n        raise ValueError('own')")
+    In("class R:\n    def __reduce__(self):\n        raise ValueError('own')")
+    for line in ("dv.map_sync(f, G())", "dv.scatter('x', G())", "dv['x'] = R()"):
+        In.fails(line)
+        assert f"----> 1 {line}\n" in In.shown
+        assert "----> 3 " in In.shown and "raise ValueError('own')\n" in In.shown
+        assert "mpidirect/" not in In.shown
+
+
+def test_an_engines_error_that_is_raised_while_the_call_s_is_handled(In):
+    In.fails("try:\n    dv.apply_sync(f, 0)\nexcept Exception as e:\n    e.raise_exception()")
+    assert "----> 2     dv.apply_sync(f, 0)" in In.shown and "----> 4     e.raise_exception()" in In.shown
+    assert "mpidirect/" not in In.shown
 
 
 SCRIPT = """
@@ -112,6 +188,13 @@ def test_in_plain_python(cluster, tmp_path, line):
     assert shown.count("mpidirect/client") == 1  # Python leaves no way to hide the last one
     assert ", in f\n    return 1 / x\n" in shown
     assert shown.count("in f\n") == 1
+
+
+@pytest.mark.parametrize("line", ["dv.map_sync(f, 5)", "dv.run('nofile.py')", "rc[7]", "dv.aply"])
+def test_arguments_that_are_refused_in_plain_python(cluster, tmp_path, line):
+    shown = script(cluster, tmp_path, line)
+    assert f"in main\n    {line}\n" in shown
+    assert shown.count("File ") == 3  # the script's two, and one of ours
 
 
 def test_in_a_notebook(cluster, tmp_path):

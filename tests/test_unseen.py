@@ -197,7 +197,8 @@ def test_ipython_tells_how_to_get_at_a_result_without_a_name(In):
     line = In.shown.strip().splitlines()[-1]
     assert line.startswith("In [1] failed on engine 1: NameError")
     expression = line.partition(" — ")[2].removesuffix(" shows the traceback")
-    assert expression.startswith("rc.get_result(")
+    assert expression == "rc.get_result(0).get()"
+    In("dv.apply_sync(int); dv.keys()")
     assert "NameError" in str(In.fails(expression))
 
 
@@ -205,6 +206,13 @@ def test_many_failures_alike_are_one_line(In):
     In("for i in range(20): dv.apply_async(lambda: nix)\nrc.wait()")
     assert In.shown.count("failed") == 1
     assert "In [1]: 20 calls failed on engines 0-3: NameError" in In.shown
+
+
+def test_errors_of_syntax_are_alike_whatever_engines_have_run(In):
+    In("for _ in range(3): rc[0].execute('1', block=True, silent=False)")
+    In("ar = dv.execute('x = = 3')\nar.wait()")
+    assert "failed on engines 0-3: SyntaxError: invalid syntax (executed code, line 1) — ar" in In.shown
+    In.fails("ar.get()")
 
 
 def test_ipython_says_nothing_of_what_was_seen(In):

@@ -285,3 +285,24 @@ def test_mpi_between_engines(dview):
 
     assert dview.apply_sync(world) == [(k, 4, [0, 1, 2, 3]) for k in range(4)]
     assert dview["size"] == [4] * 4
+
+
+# -- names that a view does not have ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [("aply", "apply"), ("executor", "execute"), ("target", "targets"), ("scater", "scatter")],
+)
+def test_a_slip_is_told_what_may_be_meant(dview, slip, meant):
+    with pytest.raises(AttributeError, match=rf"'{slip}'; did you mean '{meant}'\?$"):
+        getattr(dview, slip)
+
+
+def test_other_names_may_be_those_of_the_engines(dview):
+    dview["model"] = 3
+    with pytest.raises(AttributeError, match=r"for that name on its engines:  view\['model'\]$"):
+        _ = dview.model
+    assert dview["model"] == [3] * 4
+    with pytest.raises(AttributeError, match=r"'_model'$"):
+        _ = dview._model

@@ -10,6 +10,7 @@ from .. import errors
 from . import _waiting
 from ._chosen import is_one
 from ._results import request_id
+from ._sources import placed
 from .asyncresult import AsyncResult
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class Control:
 
     def where(self, targets: Any = None) -> dict[int, str]:
         """What each engine is doing: the call of ``comm`` that it is in, and the line; empty when idle."""
-        return self._query("where", self._targets(targets))
+        found: dict[int, str] = self._query("where", self._targets(targets))
+        return {engine: placed(text) for engine, text in found.items()}
 
     def restart(self, targets: Any = None, timeout: float = 60.0) -> list[int]:
         """Put new engines, with empty namespaces, in the place of dead ones, and wait until they are there.

@@ -1,4 +1,4 @@
-"""Tracebacks of our errors show the user's code: the way from there to the engines tells a user nothing."""
+"""Tracebacks of errors show the user's code: the way from there to the engines tells a user nothing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from .. import _prompt
-from .._tracebacks import entries, file_of, is_ours
-from ..errors import CompositeError, Interrupted, MPIDirectError, RemoteError
+from .._tracebacks import entries, file_of, is_ours, is_standard
+from ..errors import CompositeError, Interrupted, RemoteError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _C = TypeVar("_C", bound=type)
 
-_SPECIAL = ("__getitem__", "__setitem__", "__delitem__", "__call__")
+_ITEMS = ("__getitem__", "__setitem__", "__delitem__", "__contains__")
+_SPECIAL = (*_ITEMS, "__getattr__", "__setattr__", "__call__")
 _NEVER_FAIL = ("ready", "done", "wait", "spin")  # and are called often
 
 
@@ -37,21 +38,31 @@ def quietly(function: _F) -> _F:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except (MPIDirectError, Interrupted) as error:
-            __tracebackhide__ = True  # for IPython's debugger, and pytest
-            raise error.with_traceback(_users(error))  # noqa: B904 (the same error)
+        except (Exception, Interrupted) as error:
+            __tracebackhide__ = True  # for IPython, and pytest
+            theirs = _users(error)
+            if theirs is None and _prompt.shell() is not None and not hasattr(error, "_render_traceback_"):
+                vars(error)["_render_traceback_"] = _prompt.shown_last
+            raise error.with_traceback(theirs)  # noqa: B904 (the same error)
 
     call._is_quiet = True  # type: ignore[attr-defined]
     return call  # type: ignore[return-value]
 
 
 def _users(error: BaseException) -> TracebackType | None:
-    """The user's frames; for IPython's ``%debug`` also that which raises what engines have raised."""
+    """The user's frames, and those of what they call.
+
+    The standard library's are left out if we alone have called it.  For IPython's ``%debug``, the frame that
+    raises what engines have raised stays.
+    """
     frames = entries(error.__traceback__)
+    theirs = [entry for entry in frames if not is_ours(file_of(entry))]
+    if all(is_standard(file_of(entry)) for entry in theirs):
+        theirs = []
     debugged = isinstance(error, (CompositeError, RemoteError)) and _prompt.shell() is not None
     last = frames[-1] if frames and debugged else None
     kept: TracebackType | None = None
     for entry in reversed(frames):
-        if entry is last or not is_ours(file_of(entry)):
+        if entry is last or entry in theirs:
             kept = TracebackType(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return kept

@@ -25,7 +25,7 @@ def hint_for(ename: str, evalue: str) -> str:
         if ename == "TypeError" and "object is not callable" in evalue:
             return _of_hidden_function()
         if ename == "ModuleNotFoundError" and (found := _MODULE.search(evalue)):
-            return _of_module(found[1].partition(".")[0])
+            return _of_module(found[1])
     except Exception:  # objects at the prompt and import hooks may raise anything
         return ""
     return ""
@@ -68,7 +68,10 @@ def _of_name(name: str) -> str:
     return f'{defined}: dv["{name}"] = {name} sends it.'
 
 
-def _of_module(name: str) -> str:
+def _of_module(missing: str) -> str:
+    if importlib.util.find_spec(missing) is None:  # raises where its package is missing as well
+        return ""
+    name = missing.partition(".")[0]
     spec = importlib.util.find_spec(name)
     place = None if spec is None else spec.origin or next(iter(spec.submodule_search_locations or ()), None)
     if place is None:

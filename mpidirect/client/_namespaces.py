@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,7 @@ class Namespaces:
         else:
             raise TypeError(f"names must be strs, not {names!r}")
         for name in [wanted] if isinstance(wanted, str) else wanted:
-            if not name.isidentifier():
+            if not name.isidentifier() or keyword.iskeyword(name):
                 compile(name, "<name>", "eval")  # a SyntaxError is told here, before anything is sent
         return self._result(self._call("pull", "pull", wanted, targets=targets, block=block), block)
 
@@ -240,5 +241,8 @@ def _common(found: list[list[str]]) -> list[str]:
 def _check_name(name: Any, dotted: bool = False) -> None:
     if not isinstance(name, str):
         raise TypeError(f"names must be strings, not {name!r}")
-    if not all(map(str.isidentifier, name.split(".") if dotted else [name])):
-        raise ValueError(f"{name!r} can't be a name on the engines: it is no Python identifier")
+    for part in name.split(".") if dotted else [name]:
+        if keyword.iskeyword(part):
+            raise ValueError(f"{name!r} can't be a name on the engines: {part!r} is a keyword of Python")
+        if not part.isidentifier():
+            raise ValueError(f"{name!r} can't be a name on the engines: it is no Python identifier")

@@ -8,7 +8,13 @@ import re
 from .._prompt import cell_of
 
 _FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d+)(?P<rest>, in .+)?')
+_PLACE = re.compile(r"\(([^()]+)\)")
 _EXECUTED = re.compile(r"<ipython-input-\d+-[0-9a-f]+>")  # what IPython on an engine has run
+
+
+def placed(where: str) -> str:
+    """Where an engine is, with cells named as in IPython."""
+    return _PLACE.sub(lambda found: f"({_named(found[1]) or found[1]})", where)
 
 
 def completed(traceback: str) -> str:
@@ -22,12 +28,14 @@ def completed(traceback: str) -> str:
             continue
         file, number, rest = frame["file"], int(frame["line"]), frame["rest"] or ""
         source = "" if following.startswith("    ") else linecache.getline(file, number).strip()
-        cell = cell_of(file)
-        if cell:
-            line = f"  {cell}, line {number}{rest}"
-        elif _EXECUTED.fullmatch(file):
-            line = f"  Executed code, line {number}{rest}"
+        if name := _named(file):
+            line = f"  {name}, line {number}{rest}"
         whole.append(line)
         if source:
             whole.append(f"    {source}")
     return "\n".join(whole)
+
+
+def _named(file: str) -> str:
+    """What to call a cell, here or on an engine, of the name of its code's file; empty for other files."""
+    return cell_of(file) or ("Executed code" if _EXECUTED.fullmatch(file) else "")

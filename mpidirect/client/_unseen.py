@@ -73,8 +73,10 @@ class News:
         for name, parts in ours:
             if any(call.id == self._id for call in parts.get("_calls") or () if hasattr(call, "id")):
                 return f"{name}.get()"
-        client = next((name for name, parts in ours if self._id in parts.get("_known", ())), "rc")
-        return f"{client}.get_result({self._id!r}).get()"
+        for name, parts in ours:
+            if self._id in parts.get("_known", ()):  # a client, whose history only grows
+                return f"{name}.get_result({parts['history'].index(self._id)}).get()"
+        return f"rc.get_result({self._id!r}).get()"
 
     def tell(self) -> None:
         """For plain Python: with the tracebacks."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..errors import compact
+from ._sources import placed
 
 if TYPE_CHECKING:
     from ._call import Call
@@ -163,7 +164,8 @@ def interrupt(client: Client, targets: list[int], ids: list[str] | None, timeout
     if not targets:
         return
     value = [ids, timeout, 0.0, ids is not None]
-    stuck: dict[int, str] = client._query("interrupt", targets, value, timeout + ANSWERING)
+    found: dict[int, str] = client._query("interrupt", targets, value, timeout + ANSWERING)
+    stuck = {engine: placed(text) for engine, text in found.items()}
     if stuck:
         holds = client.facts.get("fault_tolerance", {})
         if holds.get("replaces"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import partition
 from ..wire import calls
-from ._frames import quiet
+from ._frames import quiet, quietly
 from ._function import check, name_of
 from .asyncmapresult import AsyncMapResult
 
@@ -75,6 +75,7 @@ class RemoteFunction:
         Other flags of the view, for these calls.
     """
 
+    @quietly
     def __init__(self, view: DirectView, f: Function, block: bool | None = None, **flags: Any) -> None:
         check(f)
         functools.update_wrapper(self, f)
@@ -123,6 +124,7 @@ class ParallelFunction(RemoteFunction):
         Other flags of the view, for these calls.
     """
 
+    @quietly
     def __init__(
         self,
         view: DirectView,

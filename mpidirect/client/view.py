@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FLAGS = ("block", "track", "label", "targets")
 ATTRIBUTES = frozenset({*FLAGS, "client", "history"})
+ALIKE = 0.75  # of two names, from where on one may be a slip for the other
 
 
 @quiet
@@ -76,7 +77,14 @@ class DirectView(Namespaces, Collectives):
         super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
-        hint = "" if name.startswith("_") else f"; for that name on its engines:  view[{name!r}]"
+        hint = ""
+        if not name.startswith("_"):
+            import difflib
+
+            public = [known for known in dir(self) if not known.startswith("_")]
+            alike = difflib.get_close_matches(name, public, 1, ALIKE)
+            there = f"; for that name on its engines:  view[{name!r}]"
+            hint = f"; did you mean {alike[0]!r}?" if alike else there
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def __repr__(self) -> str:

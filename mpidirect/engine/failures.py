@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 import traceback
 from types import TracebackType
 
+from .. import _tracebacks
 from .._tracebacks import entries, file_of, is_ours
 from ..wire import borrowing, sources
 from ..wire.messages import Failure
 
 LONGEST = 20_000  # characters of an exception's text
 DEEPEST = 60  # frames that are told, the innermost ones
+_CELL = re.compile(r"<ipython-input-\d+-[0-9a-f]+>")
 _SHELL = os.path.join("IPython", "core", "interactiveshell.py")  # noqa: PTH118  # the end of a path
 
 
@@ -23,6 +26,8 @@ def describe(error: BaseException, method: str) -> Failure:
         evalue = str(error)[:LONGEST]
     except BaseException:
         evalue = f"<the text of this {ename} can't be had: its __str__ failed>"
+    if isinstance(error, SyntaxError):  # its text names the file; engines have different names for a cell
+        evalue = _CELL.sub("executed code", evalue)
     if isinstance(error, NameError) and borrowing.borrower is not None:
         reason = borrowing.borrower.missing.get(error.name or "")
         if reason:
@@ -35,11 +40,7 @@ def describe(error: BaseException, method: str) -> Failure:
 
 def users(trace: TracebackType | None) -> TracebackType | None:
     """The traceback without the frames of this package, if any others are left."""
-    kept = [entry for entry in entries(trace) if not is_ours(file_of(entry))]
-    shorter: TracebackType | None = None
-    for entry in reversed(kept):
-        shorter = TracebackType(shorter, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
-    return shorter or trace
+    return _tracebacks.users(trace) or trace
 
 
 def has_source(trace: TracebackType | None) -> bool:

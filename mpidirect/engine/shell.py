@@ -10,6 +10,7 @@ import warnings
 from types import TracebackType
 from typing import Any
 
+from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
@@ -59,7 +60,15 @@ class _Displays(DisplayPublisher):
         displays.clear()
 
 
+class _Compiler(CachingCompiler):
+    """Names code in tracebacks without the cell's number: engines count differently, and nobody sees it."""
+
+    def format_code_name(self, name: str) -> tuple[str, str] | None:
+        return ("Executed", "code") if super().format_code_name(name) else None
+
+
 class _Shell(InteractiveShell):
+    compiler_class = _Compiler
     displayhook_class = _Result
     display_pub_class = _Displays
     initial: dict[str, Any] = {}  # names that %reset leaves
