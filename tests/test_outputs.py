@@ -189,3 +189,98 @@ def test_replies_have_what_was_printed_and_displayed(dview):
 def test_a_semicolon_keeps_the_value_back(rc, code, shown):
     pytest.importorskip("IPython")
     assert rc[0].execute(code, silent=False, block=True).get().text == shown
+
+
+CELL = "import matplotlib.pyplot as plt\nplt.plot([1, 2, 3]);"
+
+
+def plot(then=""):
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure()
+    plt.plot([1, 2, 3])
+    if then == "show":
+        plt.show()
+    if then == "fail":
+        1 / 0
+    return figure if then == "return" else None
+
+
+def pictures(result):
+    """The formats of what an engine has displayed, but for plain text."""
+    result.wait(60)
+    return [kind for output in result.outputs for kind in output["data"] if kind != "text/plain"]
+
+
+@pytest.fixture(scope="module")
+def plotters(tmp_path_factory):
+    """Engines that have not loaded matplotlib yet."""
+    pytest.importorskip("matplotlib_inline")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPIDIRECT_DIR", str(tmp_path_factory.mktemp("plotters")))
+        patch.delenv("MPLBACKEND", raising=False)
+        with Cluster(n=3) as rc:
+            yield rc
+
+
+@pytest.mark.parametrize("engine", [0, 1])
+def test_figures_are_displayed_once(plotters, engine):
+    """Whether the first one is made by a cell, or by a function."""
+    pytest.importorskip("matplotlib")
+    view = plotters[engine]
+    loaded = "[name for name in ('IPython', 'matplotlib') if name in __import__('sys').modules]"
+    assert view.apply_sync(eval, loaded) == []
+    calls = [
+        lambda: view.execute(CELL),
+        lambda: view.execute("plt.plot([1])\nplt.show()"),
+        lambda: view.apply_async(plot),
+        lambda: view.apply_async(plot, "show"),
+        lambda: view.apply_async(plot, "return"),
+        lambda: view.apply_async(plot, "fail"),
+    ]
+    for call in calls[2:] + calls[:2] if engine else calls:
+        assert pictures(call()) == ["image/png"]
+        assert pictures(view.execute("print('nothing to plot')")) == []
+        assert pictures(view.apply_async(abs, 1)) == []
+
+
+def test_a_figure_that_is_returned_is_closed(plotters):
+    from matplotlib import pyplot
+
+    before = pyplot.get_fignums()
+    assert type(plotters[0].apply_sync(plot, "return")).__name__ == "Figure"
+    assert pyplot.get_fignums() == before
+
+
+def test_the_format_of_figures_is_chosen(plotters):
+    view = plotters[2]
+    view.execute("%config InlineBackend.figure_format = 'svg'", block=True)
+    for cell in ("%matplotlib inline\n" + CELL, CELL, "plt.plot([1])\nplt.show()"):
+        assert pictures(view.execute(cell)) == ["image/svg+xml"]
+    assert pictures(view.apply_async(plot)) == ["image/svg+xml"]
+
+
+def test_programs_and_processes_save_figures(plotters, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(f"{CELL}\nimport sys\nplt.savefig(sys.argv[1] if sys.argv[1:] else 'here.png')\n")
+    view = plotters[0]
+    view.execute(f"import os, subprocess, sys\nos.chdir({str(tmp_path)!r})", block=True)
+    assert pictures(view.run(program)) == ["image/png"]
+    assert pictures(view.execute(f"subprocess.run([sys.executable, {str(program)!r}, 'there.png'])")) == []
+    assert (tmp_path / "here.png").stat().st_size and (tmp_path / "there.png").stat().st_size
+
+
+def test_figures_that_fail_to_be_drawn_are_told_of(plotters):
+    bad = plotters[0].execute("plt.title(r'$\\nothing$');")
+    assert pictures(bad) == []
+    assert r"Unknown symbol: \nothing" in bad.stderr
+
+
+def test_another_backend_of_matplotlib_is_left_alone(start, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setenv("MPLBACKEND", "svg")
+    view = start(1, prepared=False)[1][0]
+    assert pictures(view.execute(CELL)) == []
+    assert view.apply_sync(eval, "__import__('matplotlib').get_backend()") == "svg"
+    assert pictures(view.execute("import matplotlib\nmatplotlib.use('Agg')\n" + CELL)) == []
+    assert pictures(view.apply_async(plot)) == []

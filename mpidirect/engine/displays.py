@@ -6,15 +6,18 @@ Without a shell, IPython prints what is displayed, so there is one as soon as us
 from __future__ import annotations
 
 import builtins
+import os
 import pickle
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 MOST = 4 * 1024 * 1024  # bytes kept of what one task displays
+_INLINE = "matplotlib_inline.backend_inline"  # matplotlib's backend that displays figures
 
 _shown: list[bytes] = []
 _dropped = 0
@@ -54,9 +57,21 @@ def taken() -> bytes:
 
 
 def begin(make_shell: Callable[[], Any]) -> None:
-    """Make ``display`` a builtin, as at IPython's prompt; call `make_shell` when IPython is imported."""
+    """Make ``display`` a builtin, as at IPython's prompt; call `make_shell` when IPython is imported.
+
+    Figures are displayed as in a notebook, unless the user has chosen another backend of matplotlib.
+    """
+    if find_spec("IPython") and find_spec("matplotlib_inline"):  # neither is imported by that
+        os.environ["MPLBACKEND"] = os.environ.get("MPLBACKEND") or f"module://{_INLINE}"
     sys.meta_path.insert(0, _BeforeIPython(make_shell))
     builtins.display = _display  # type: ignore[attr-defined]
+
+
+def show_figures() -> None:
+    """Display and close the figures that are open, as IPython does at the end of a cell."""
+    inline = sys.modules.get(_INLINE)
+    if inline is not None:
+        inline.flush_figures()
 
 
 def _display(*objects: Any, **options: Any) -> Any:

@@ -204,7 +204,12 @@ class Engine:
             if task.op == "share":
                 return pickles.dumps(self.shares.keep(task.id))
             mine = None if own is None else pickles.loads(own)
-            return pickles.dumps(OPERATIONS[task.op](self.namespace, pickles.loads(shared), mine))
+            try:
+                value = OPERATIONS[task.op](self.namespace, pickles.loads(shared), mine)
+            finally:
+                if not self.leaving:
+                    displays.show_figures()  # before pickling: an open one opens again where it arrives
+            return pickles.dumps(value)
         finally:
             self._task = ""
 

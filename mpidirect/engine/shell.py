@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import tokenize
+import traceback
 import warnings
 from types import TracebackType
 from typing import Any
@@ -120,12 +121,15 @@ class _Shell(InteractiveShell):
         pass
 
     def showtraceback(self, *args: Any, **kwargs: Any) -> None:
+        if args and args[0]:  # what was to be displayed has failed to be formatted; the task goes on
+            traceback.print_exception(*args[0])
+            return
         # Left to who shows it without IPython: an endless recursion, which takes IPython seconds; functions
         # whose source the client adds; interrupts, of which a line is enough.
         kind, error, trace = sys.exc_info()
         if kind is KeyboardInterrupt or _depth(trace) >= DEEP or not has_source(trace):
             return
-        if not args and trace is not None:
+        if trace is not None:
             args = ((kind, error, users(trace)),)
         super().showtraceback(*args, **kwargs)
 
