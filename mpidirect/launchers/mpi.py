@@ -35,8 +35,8 @@ _OPEN_MPI = {
     # By slot: a node gets its share before the next does, and the rank too many goes to the first.
     "PRTE_MCA_rmaps_default_mapping_policy": "slot:oversubscribe",
     "PRTE_MCA_hwloc_default_binding_policy": "none",
-    # Else processes that replace dead ones are no fault-tolerant job: all that came together end together, and
-    # nobody is told when one of them dies, so that those who wait for it wait for ever.
+    # Else processes that replace dead ones are no fault-tolerant job: all that came together end together,
+    # and nobody is told when one of them dies, so that those who wait for it wait for ever.
     "PRTE_MCA_state_base_recoverable": "1",
     "PRTE_MCA_state_base_notify_errors": "1",
 }
