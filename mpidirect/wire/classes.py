@@ -29,7 +29,7 @@ def reduce_class(cls: Any) -> Any:
         for slot in [n for n, v in state[0].items() if isinstance(v, types.MemberDescriptorType)]:
             del state[0][slot]
     content = {**state[0], **_besides(cls)}
-    return _make_class, (make, args), ((content, state[1]), _version(cls)), None, None, _set_class_state
+    return _make_class, (make, args), ((content, state[1]), version(cls)), None, None, _set_class_state
 
 
 def _besides(cls: Any) -> dict[str, Any]:
@@ -119,17 +119,25 @@ def _set_class_state(cls: Any, state: tuple[Any, int]) -> None:
 _versions: weakref.WeakKeyDictionary[Any, tuple[list[Any], int]] = weakref.WeakKeyDictionary()
 
 
-def _version(cls: Any) -> int:
-    """A number that changes when the class does: methods or attributes that are set or replaced."""
+# What follows from the rest of a class, and does not change.
+_OF_EACH_CLASS = frozenset({"__dict__", "__weakref__", "__annotations__", "__abstractmethods__", "_abc_impl"})
+_OF_RECORDS = frozenset({"__dataclass_fields__", "__dataclass_params__", "__match_args__", "_field_defaults"})
+_OF_ENUMERATIONS = frozenset({"_member_names_", "_member_map_", "_value2member_map_", "_member_type_"})
+_MADE = _OF_EACH_CLASS | _OF_RECORDS | _OF_ENUMERATIONS
+
+
+def version(cls: Any) -> int:
+    """A number that changes when the class does: when methods or attributes are set or replaced."""
     if cls in _arrived:
         return _arrived[cls].version
-    parts = [part for name, value in vars(cls).items() for part in (name, _part(value))]
+    own = [(name, value) for name, value in vars(cls).items() if name not in _MADE]
+    parts = [part for name, value in own for part in (name, _part(value))]
     known = _versions.get(cls)
     if known is not None and len(known[0]) == len(parts) and all(map(_same, known[0], parts)):
         return known[1]
-    version = 0 if known is None else known[1] + 1
-    _versions[cls] = parts, version
-    return version
+    number = 0 if known is None else known[1] + 1
+    _versions[cls] = parts, number
+    return number
 
 
 def _part(value: Any) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import collections
-import enum
+import functools
 import operator
 import sys
 import types
@@ -11,21 +10,16 @@ from typing import Any
 
 from cloudpickle import cloudpickle
 
-from . import functions
+from . import classes, functions
 from .messages import PLAIN
-
-# What follows from the rest of a class, and does not change.
-_OF_EACH_CLASS = frozenset({"__dict__", "__weakref__", "__annotations__", "__abstractmethods__", "_abc_impl"})
-_OF_RECORDS = frozenset({"__dataclass_fields__", "__dataclass_params__", "__match_args__", "_field_defaults"})
-_MADE = _OF_EACH_CLASS | _OF_RECORDS
-_FIELD = type(vars(collections.namedtuple("_Pair", "one"))["one"])
-_DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, _FIELD)
-
 
 # What a function has besides its code; without any of the last five its pickle depends on nothing else.
 _ATTRIBUTES = ("__name__", "__qualname__", "__module__", "__doc__", "__code__")
 _MORE = ("__defaults__", "__kwdefaults__", "__closure__", "__dict__", functions.ANNOTATED)
 _attributes_of = operator.attrgetter(*_ATTRIBUTES, *_MORE)
+
+
+_CACHED: type = type(functools.lru_cache(len))
 
 
 def comparable(value: Any) -> list[Any] | None:
@@ -56,10 +50,17 @@ def _compare(value: Any, parts: list[Any], seen: set[int]) -> bool:
     if issubclass(kind, type):
         seen.add(id(value))
         return _compare_class(value, parts, seen)
-    if kind in (classmethod, staticmethod):
-        return _compare(value.__func__, parts, seen)
-    if kind is property:
-        return all(_compare(f, parts, seen) for f in (value.fget, value.fset, value.fdel))
+    if kind is _CACHED:
+        parts.append(value)
+        return _compare(value.__wrapped__, parts, seen)
+    if str(kind.__module__).startswith("numba."):
+        parts.append(value)
+        compiled = getattr(value, "_dispatcher", value)  # of a universal function, else itself
+        return hasattr(compiled, "py_func") and _compare(compiled.py_func, parts, seen)
+    if kind is functools.partial:
+        parts += value, *value.keywords
+        used = value.func, *value.args, *value.keywords.values()
+        return not value.__dict__ and all(_compare(each, parts, seen) for each in used)
     if kind is tuple:
         return len(value) <= 16 and all(_compare(item, parts, seen) for item in value)
     return False
@@ -102,15 +103,7 @@ def _compare_class(cls: Any, parts: list[Any], seen: set[int]) -> bool:
     parts.append(cls)
     if cloudpickle._should_pickle_by_reference(cls):
         return True
-    functions_alone = issubclass(cls, enum.Enum)
-    for name, value in vars(cls).items():
-        if name in _MADE or isinstance(value, _DESCRIPTORS):
-            continue
-        if functions_alone and not isinstance(value, types.FunctionType):
-            continue
-        parts.append(name)
-        if not _compare(value, parts, seen):
-            return False
+    parts.append(classes.version(cls))
     return all(_compare(base, parts, seen) for base in cls.__bases__)
 
 
