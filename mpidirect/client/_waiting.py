@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PATIENCE = 0.5  # seconds between the first failure of a call and the report that others still run
 DELAY = 0.25  # the same before the others are interrupted, where that is wanted
 LONG = 2.0  # seconds after which a call that waits for others says so
-SHORT = 0.05  # seconds that a push waits for engines that seem to be idle
+SHORT = 0.5  # seconds that a push waits for engines that seem to be idle
 FEW = 16  # calls that are looked through for one that keeps them busy
 ANSWERING = 3.0  # seconds beyond the time for the engines that the controller has to answer
 
