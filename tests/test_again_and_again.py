@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -87,7 +88,13 @@ ENDINGS = {
 
 def run(tail: str) -> tuple[str, int]:
     """Run a script that starts a cluster and ends in some way; the cluster's id, and the exit code."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT + tail], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT + tail],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
+    )
     assert done.stdout, done.stderr
     return done.stdout.strip(), done.returncode
 

@@ -101,4 +101,4 @@ def test_of_cloudpickle_pass(suite):
     unexpected = {name: text for name, text in failed.items() if name not in INAPPLICABLE}
     assert not unexpected, "\n".join(f"{name}: {text[:300]}" for name, text in unexpected.items())
     assert not set(INAPPLICABLE) - set(failed), "these pass, or are no longer there"
-    assert len(ran) > 150
+    assert len(ran) > 120
