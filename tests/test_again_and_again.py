@@ -75,14 +75,14 @@ assert view.apply_sync(lambda: comm.allreduce(rank)) == [1, 1]
 print(rc.facts["cluster"], flush=True)
 """
 ENDINGS = {
-    "itself": ("", 0),
-    "an exception": ("view['a']", 1),
-    "an exit in the middle of a call": ("view.execute('import time; time.sleep(60)'); sys.exit(3)", 3),
+    "itself": ("", {0}),
+    "an exception": ("view['a']", {1}),
+    "an exit in the middle of a call": ("view.execute('import time; time.sleep(60)'); sys.exit(3)", {3}),
     "an interrupt": (
         "import signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)",
-        -signal.SIGINT,
+        {-signal.SIGINT, 1},  # Python forgets the former where an extension module runs code at the exit
     ),
-    "a kill": ("import signal; os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
+    "a kill": ("import signal; os.kill(os.getpid(), signal.SIGKILL)", {-signal.SIGKILL}),
 }
 
 
@@ -103,10 +103,10 @@ def run(tail: str) -> tuple[str, int]:
 def test_twenty_scripts_in_a_row_that_end_in_all_ways(tmp_path, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
     before = segments()
-    for tail, code in [*ENDINGS.values()] * 4:
+    for tail, codes in [*ENDINGS.values()] * 4:
         id, ended = run(tail)
-        assert ended == code
-        if code != -signal.SIGKILL:  # then nothing can be done at once, and the next start finds it
+        assert ended in codes
+        if ended != -signal.SIGKILL:  # then nothing can be done at once, and the next start finds it
             assert processes_of(id) == [] and not socket_directory(id).exists(), tail
     deadline = time.monotonic() + 10
     while processes_of(id) and time.monotonic() < deadline:  # nobody starts after the last one
