@@ -42,7 +42,6 @@ def suite(request):
                 *pip,
                 "--no-binary=:all:",
                 "--no-deps",
-                "--no-build-isolation",
                 "-r",
                 str(wanted),
                 "-d",

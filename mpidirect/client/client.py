@@ -55,7 +55,7 @@ class Client(Results, Control):
         The profile whose cluster is meant.
     timeout : float, optional
         Seconds until the controller must have answered, 10 by default. If it is given, a cluster that is not
-        there yet is waited for as well.
+        there yet, and engines that still start, are waited for as well.
     sshserver : str
         A host to reach the controller through, as ssh takes it (``me@login``); if this host has no connection
         file of the profile, that of the home directory there is used.
@@ -104,10 +104,12 @@ class Client(Results, Control):
         self._answers: dict[str, messages.Answer | None] = {}
         find = partial(_info, connection_info, profile or "", contents, sshserver)
         self._tunnel: Tunnel | None = None
-        if timeout is None or timeout < 0 or sshserver:
+        waits = timeout is not None and timeout >= 0 and not sshserver
+        deadline = time.monotonic() + (timeout or 0)
+        if not waits:
             self._connect(find(), timeout, patience, sshserver)
         else:
-            self._await(find, timeout, patience)
+            self._await(find, deadline, patience)
         self.profile = profile or self._info.profile or "default"
         welcome = self._connection.welcome
         self.facts: dict[str, Any] = welcome.facts
@@ -120,6 +122,13 @@ class Client(Results, Control):
         _unseen.begin(self)
         if not self._engines:
             self._engines = {engine.id: engine for engine in welcome.engines}
+            self._lost = {**welcome.lost, **self._lost}
+        if waits:
+            try:
+                self._wait(self._settled, max(0.0, deadline - time.monotonic()))
+            except BaseException:
+                self.close()
+                raise
         offer(self)
 
     def _connect(
@@ -131,9 +140,8 @@ class Client(Results, Control):
         within = ANSWERING if timeout is None or timeout < 0 else timeout
         self._connection = Connection(info, Incoming(self), within, patience, self._tunnel)
 
-    def _await(self, find: Callable[[], ConnectionInfo], timeout: float, patience: float) -> None:
+    def _await(self, find: Callable[[], ConnectionInfo], deadline: float, patience: float) -> None:
         """Connect to a cluster that may not be there yet."""
-        deadline = time.monotonic() + timeout
         while True:
             try:
                 info = find()
@@ -195,6 +203,8 @@ class Client(Results, Control):
             self._connection.check()
             raise errors.NoEnginesRegistered(
                 "This cluster has no engines (any more): see 'mpidirect status', or start it anew."
+                if self._lost
+                else "The engines have not started yet: rc.wait_for_engines() waits for them."
             )
         if targets is None or (isinstance(targets, str) and targets.lower() == "all"):
             return ids
@@ -277,9 +287,7 @@ class Client(Results, Control):
 
     def _until(self, wanted: int, timeout: float | None, shows: bool) -> None:
         """Wait until so many engines live, perhaps with a progress bar."""
-
-        def settled() -> bool:
-            return len(self._engines) >= wanted or self.size - len(self._lost) < wanted
+        settled = partial(self._settled, wanted)
 
         def there() -> int:
             return len(self._engines)
@@ -293,6 +301,11 @@ class Client(Results, Control):
         if there() < wanted:
             why = "; ".join(self._lost.values()) or f"the cluster was started with {self.size} engines"
             raise errors.EngineError("EngineError", f"{wanted} engines there can't be: {why}")
+
+    def _settled(self, wanted: int | None = None) -> bool:
+        """Whether so many engines live (by default, all), or never will."""
+        wanted = self.size if wanted is None else wanted
+        return len(self._engines) >= wanted or self.size - len(self._lost) < wanted
 
     # -- calls ------------------------------------------------------------------------------------------
 

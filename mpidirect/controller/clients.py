@@ -144,6 +144,7 @@ class Clients:
             controller.facts,
             bool(session.process),
             memory.node(),
+            controller.lost,
         )
         if session.send([messages.encode(welcome)]):
             session.connect(door, hello.received)

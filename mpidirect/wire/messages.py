@@ -156,6 +156,7 @@ class Welcome(Message, tag="welcome"):
     facts: dict[str, Any] = {}
     direct: bool = False  # whether the client's memory can be read
     node: str = ""  # a text that only processes of the controller's node know
+    lost: dict[int, str] = {}  # why an engine does not live any more
 
 
 class Farewell(Message, tag="farewell"):
