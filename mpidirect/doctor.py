@@ -142,6 +142,18 @@ def _mpi(command: str, python: str) -> Iterator[Finding]:
         yield bad("MPI", f"two ranks do not start:\n{output.strip()[-1500:]}", remedy)
         return
     yield from _judge(answers, mpiexec)
+    yield _world(kind)
+
+
+def _world(kind: mpi.Flavour) -> Finding:
+    """Whose MPI_COMM_WORLD is, below Python."""
+    if kind.spawns:
+        return good("world", "on one host MPI_COMM_WORLD is the engines alone, in C and Fortran as in Python")
+    return doubt(
+        "world",
+        "in C and Fortran, MPI_COMM_WORLD has the controller in it as its rank 0",
+        "Programs that use it there wait for ever: Open MPI 5 or MPICH on one host can do it.",
+    )
 
 
 def _probe(mpiexec: list[str], python: str, environment: dict[str, str]) -> tuple[list[dict[str, Any]], str]:

@@ -29,28 +29,35 @@ def main(argv: list[str]) -> int:
     if len(argv) != 2:
         print("usage: python -m mpidirect.job JOBFILE (launchers do this)", file=sys.stderr)
         return 2
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})  # by now the guard has it ignored
     place = int(os.environ.pop(PLACE, 0))  # of a dead rank, if this is a new one
     welcome = _welcome(place) if place else None  # first: MPI would wait for one that fails before
     spec = job_file.read(Path(argv[1]))
     MPI = _mpi(place)
     world, finalize = MPI.COMM_WORLD, MPI.Finalize
-    if not place and world.size != spec.engines + 1:
+    ranks = 2 if spec.spawns else spec.engines + 1
+    if not place and world.size != ranks:
         if world.rank == 0:
-            print(_wrong_world(world.size, spec.engines + 1, MPI), file=sys.stderr, flush=True)
+            print(_wrong_world(world.size, ranks, MPI), file=sys.stderr, flush=True)
         return WRONG_WORLD
     rank = place or world.rank
-    _log_to(Path(spec.log_directory) / ("controller.log" if rank == 0 else f"engine-{rank - 1}.log"))
+    anchor = spec.spawns and not place and rank > 0
+    name = "anchor" if anchor else f"engine-{rank - 1}" if rank else "controller"
+    _log_to(Path(spec.log_directory) / f"{name}.log")
     from . import world as worlds
     from .tolerance import Tolerance
 
     tolerance = Tolerance.of(MPI)
-    worlds.forget_launcher()
+    if not anchor:  # what it starts is to have what mpiexec was told
+        worlds.forget_launcher()
     clean = False
     try:
         if rank == 0:
             clean = _controller(spec, Path(argv[1]), worlds.split(), tolerance)
         elif place:
             clean = _new_engine(place - 1, welcome)
+        elif anchor:
+            _anchor(spec, worlds.split(), tolerance)
         else:
             clean = _engine(worlds.split(), tolerance)
     except Exception as e:
@@ -117,6 +124,7 @@ def _log_to(path: Path) -> None:
 
 
 def _controller(spec: job_file.JobSpec, file: Path, world: Any, tolerance: Any) -> bool:
+    from . import world as worlds
     from .controller.listen import Listener
 
     signal.signal(signal.SIGTERM, _terminated)
@@ -124,7 +132,9 @@ def _controller(spec: job_file.JobSpec, file: Path, world: Any, tolerance: Any) 
     signal.signal(signal.SIGHUP, _terminated)
     with Listener(spec, world, tolerance) as listener:
         world.private.bcast(listener.invitation())
-        controller = listener.controller()
+        if spec.spawns:
+            worlds.nameless()
+        controller = listener.controller(worlds.alone() if spec.spawns else world)
         controller.abandoned = partial(_abandoned, spec, file)
         listener.publish()
         with contextlib.suppress(_Terminated):
@@ -149,8 +159,23 @@ def _engine(world: Any, tolerance: Any) -> bool:
         return _work(engine, world, recovery, welcome, tasks, control)
 
 
+def _anchor(spec: job_file.JobSpec, world: Any, tolerance: Any) -> None:
+    """Spawn engines until the end; the first ones at once, while the controller prepares."""
+    from mpi4py import MPI
+
+    from .engine import spawning
+    from .engine.connect import connect_anchor
+    from .wire import messages
+
+    command = Parent().command()
+    first = spawning.start(command, messages.Spawn(list(range(spec.engines)), str(Path.cwd())))
+    welcome = spawning.Welcome(world.private.bcast(None), tolerance)
+    first.bcast(welcome, root=MPI.ROOT)
+    spawning.serve(connect_anchor(welcome.invitation), spawning.Spawner(command, welcome))
+
+
 def _new_engine(engine: int, welcome: Any) -> bool:
-    """Take the place of an engine that died: come in when all others let this one in."""
+    """Be one of those that are spawned: come in when all others let this one in."""
     from mpi4py import MPI
 
     from . import world as worlds
@@ -164,19 +189,28 @@ def _new_engine(engine: int, welcome: Any) -> bool:
             log.info("this engine is not let in")
             return False
         with worlds.limited():
-            world = worlds.grown(MPI.COMM_WORLD, order.port, engine + 1, arriving=True)
+            world = worlds.grown(
+                MPI.COMM_WORLD, order.port, engine + 1, arriving=True, whole=not order.living
+            )
             recovery = _recovery(world, order.engines, welcome, order.epoch)
+        worlds.nameless()
         tasks.put([messages.encode(messages.Repaired(order.epoch))], wait=True)
         return _work(engine, world, recovery, welcome, tasks, control)
 
 
 def _recovery(world: Any, engines: Sequence[int], welcome: Any, epoch: int) -> Any:
     """Make what engines have together; they all do it."""
-    from .engine import groups
+    from mpi4py import MPI
+
+    from .engine import groups, petsc
     from .engine.recovery import Recovery
 
+    theirs = MPI.COMM_WORLD.size == len(engines)  # also below Python
     groups.begin(world.engines, engines)
-    return Recovery(world, engines, welcome.tolerance.revokes, epoch)
+    recovery = Recovery(world, engines, welcome.tolerance.revokes, epoch)
+    if not theirs:
+        petsc.prepare(recovery.comm)
+    return recovery
 
 
 def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, control: Any) -> bool:

@@ -70,7 +70,9 @@ def new_launcher(profile: Profile, settings: config.Settings, owner: Owner | Non
         walltime_warning=settings["walltime_warning"],
         owner=owner,
     )
-    return kind(Job(spec, profile.job_file(cluster)), settings)
+    launcher = kind(Job(spec, profile.job_file(cluster)), settings)
+    spec.spawns = launcher.spawns()
+    return launcher
 
 
 def launch(profile: Profile, launcher: Launcher) -> None:

@@ -54,12 +54,13 @@ class Tolerance(NamedTuple):
         replaced = ", and another can take its place" if self.replaces else ""
         return f"{_DEATHS[self.deaths]}{replaced}; {_CALLS[self.revokes]}"
 
-    def facts(self) -> dict[str, Any]:
-        """The same for clients."""
+    def facts(self, spawns: bool) -> dict[str, Any]:
+        """The same for clients; `spawns` says whether engines are spawned."""
         return {
             "deaths": self.deaths,
             "revokes": self.revokes,
             "replaces": self.replaces,
+            "restarts": self.replaces and spawns,
             "text": self.text,
         }
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple, cast
 
 from mpi4py import MPI
@@ -66,10 +69,16 @@ def limited() -> Iterator[None]:
 
 def split() -> World:
     """Make the communicators; all ranks of the job call it together."""
-    return _divide(MPI.COMM_WORLD)
+    world = MPI.COMM_WORLD
+    return _divide(world, world.Split(int(world.rank > 0), world.rank))
 
 
-def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False) -> World:
+def alone() -> World:
+    """What the controller has before any engine is there; no other rank takes part."""
+    return World(MPI.COMM_SELF, cast(MPI.Intracomm, MPI.COMM_NULL), None, True)
+
+
+def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False, whole: bool = False) -> World:
     """Make them anew, with ranks that arrive; all that live and all of those call it together.
 
     Parameters
@@ -82,9 +91,18 @@ def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False) 
         What orders the ranks: 0 for the controller, engine id + 1.
     arriving : bool
         Whether this rank is one of those that arrive.
+    whole : bool
+        Whether those that arrive will be all engines.
     """
     meeting = members.Connect(port) if arriving else members.Accept(port)
-    return _divide(cast(MPI.Intracomm, meeting.Merge(arriving).Split(0, rank)))
+    world = cast(MPI.Intracomm, meeting.Merge(arriving).Split(0, rank))
+    if not whole:
+        engines = world.Split(int(rank > 0), rank)
+    elif arriving:  # of their own world: MPICH uses no shared memory in what is made from others
+        engines = members.Dup()
+    else:
+        engines = MPI.COMM_NULL
+    return _divide(world, engines)
 
 
 def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI.Intracomm:
@@ -93,7 +111,7 @@ def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI
     Parameters
     ----------
     comm : MPI.Intracomm
-        Which nobody uses for anything else; without `ulfm`, the private one.
+        Which nobody uses for anything else; without `ulfm`, for making others or for bulk data.
     ranks : list of int
         Whose owners live.
     ulfm : bool
@@ -112,9 +130,8 @@ def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI
         everyone.Free()
 
 
-def _divide(world: MPI.Intracomm) -> World:
+def _divide(world: MPI.Intracomm, engines: MPI.Comm) -> World:
     private = world.Dup()
-    engines = world.Split(int(world.rank > 0), world.rank)
     node = world.Split_type(MPI.COMM_TYPE_SHARED)
     one_host = world.allreduce(node.size == world.size, MPI.LAND)
     node.Free()
@@ -141,6 +158,17 @@ def rebind(engines: MPI.Intracomm) -> None:
     ever.  The Python object is kept and its handle replaced, so that every import of it is right.
     """
     ctypes.memmove(MPI._addressof(MPI.COMM_WORLD), MPI._addressof(engines), MPI._sizeof(MPI.Comm))
+
+
+def nameless() -> None:
+    """Take away the names of the memory that this process shares with others of its world, which all have it.
+
+    MPICH does it in ``MPI_Finalize``, and so never for a process that was killed.
+    """
+    with contextlib.suppress(OSError):
+        maps = Path("/proc/self/maps").read_text(errors="replace")
+        for name in set(re.findall(r"/dev/shm/mpich_shm_\S+", maps)):
+            Path(name).unlink(missing_ok=True)
 
 
 def forget_launcher() -> None:

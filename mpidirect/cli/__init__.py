@@ -16,6 +16,7 @@ from ..errors import ClusterNotFound, ConfigError, MPIDirectError
 COMMANDS = {
     "start": "start",
     "stop": "stop",
+    "restart": "restart",
     "run": "run",
     "status": "status",
     "list": "status",

@@ -68,6 +68,8 @@ def status_command(profile: str, as_json: bool) -> None:
                 click.echo(f"{row['profile']}: {row['reason']}")
             if row["fault_tolerance"]:
                 click.echo(f"{row['profile']}: {row['fault_tolerance']}")
+            if row["world"]:
+                click.echo(f"{row['profile']}: {row['world']}")
             if row["tunnel"]:
                 click.echo(f"{row['profile']}: from outside:  {row['tunnel']}")
     else:
@@ -111,10 +113,10 @@ def _status(cluster: Cluster) -> dict[str, Any]:
     record = cluster.profile.record()
     assert record is not None  # from_profile found it
     state, reason = cluster.look()
-    ready, info, tolerance = None, None, ""
+    ready, info, facts = None, None, dict[str, Any]()
     if state is ClusterState.RUNNING:
         try:
-            ready, info, tolerance = _ask(cluster)
+            ready, info, facts = _ask(cluster)
         except MPIDirectError as e:
             state, reason = ClusterState.UNKNOWN, f"the controller does not answer: {e}"
     job = cluster.job if cluster.scheduled else None
@@ -134,7 +136,8 @@ def _status(cluster: Cluster) -> dict[str, Any]:
         "host": record.host,
         "started": record.started,
         "mpi": info.mpi if info else "",
-        "fault_tolerance": tolerance,
+        "fault_tolerance": facts.get("fault_tolerance", {}).get("text", ""),
+        "world": facts.get("world", ""),
         "job": cluster.job_id if job else "",
         "nodes": job.hosts if job else "",
         "left": job.left if job else None,
@@ -154,15 +157,14 @@ def _tunnel(info: ConnectionInfo) -> str:
     return f"ssh -N -L {port}:{host}:{port} {here}" if address else ""
 
 
-def _ask(cluster: Cluster) -> tuple[int, ConnectionInfo, str]:
-    """How many engines answer, what the controller says of itself, and what the cluster can survive."""
+def _ask(cluster: Cluster) -> tuple[int, ConnectionInfo, dict[str, Any]]:
+    """How many engines answer, and what the controller says of itself and of the cluster."""
     from ..client import Client
     from ..wire import connection_file
 
     client = Client(str(cluster.connection_file), timeout=ANSWER_WITHIN)
     try:
-        tolerance = client.facts.get("fault_tolerance", {}).get("text", "")
-        return len(client.ids), connection_file.read(cluster.connection_file), tolerance
+        return len(client.ids), connection_file.read(cluster.connection_file), client.facts
     finally:
         client.close()
 

@@ -111,22 +111,26 @@ class Control:
         return {engine: placed(text) for engine, text in found.items()}
 
     def restart(self, targets: Any = None, timeout: float = 60.0) -> list[int]:
-        """Put new engines, with empty namespaces, in the place of dead ones, and wait until they are there.
+        """Start engines anew, with empty namespaces, and wait until they are there.
 
-        What was asked of the engines before is done first; what is asked meanwhile waits. Then ``comm`` is
-        made anew.
+        By default all: they are ended, however they hang, and new ones take their ids, in about a second.
+        What was asked of them before fails with `EngineError`.
+
+        If only some of them are to be new, the others keep their namespaces: what was asked before is done
+        first, what is asked meanwhile waits, and then ``comm`` is made anew. In C, ``MPI_COMM_WORLD`` can't
+        be mended: for that, all must be started anew.
 
         Parameters
         ----------
-        targets : int or sequence of int, optional
-            Which; engines that live, as one that is stuck, are ended first. By default all that have died.
+        targets : int, sequence of int or 'dead', optional
+            Which; 'dead' stands for all that have died. By default all.
         timeout : float
-            Seconds that the other engines have to end what they do.
+            If only some are to be new, the seconds that the others have to end what they do.
 
         Returns
         -------
         list of int
-            The engines that were replaced.
+            The engines that are new.
 
         Raises
         ------
@@ -140,9 +144,9 @@ class Control:
         >>> rc[2].apply(os._exit, 1).wait()
         >>> rc.ids
         [0, 1, 3]
-        >>> rc.restart()
+        >>> rc.restart("dead")
         [2]
-        >>> rc.ids
+        >>> rc.restart()
         [0, 1, 2, 3]
         """
         wanted = self._replaceable(targets)
@@ -158,8 +162,10 @@ class Control:
         return answer["replaced"]
 
     def _replaceable(self, targets: Any) -> list[int]:
-        ids = self.ids
         if targets is None:
+            return list(range(self.size))
+        if targets == "dead":
+            ids = self.ids
             return [engine for engine in range(self.size) if engine not in ids]
         chosen = [targets] if is_one(targets) else list(targets)
         for engine in chosen:
@@ -194,7 +200,7 @@ class Control:
             Wait until it is gone.
         """
         if restart:
-            raise NotImplementedError("for single engines: rc.restart(); for all: stop and start the cluster")
+            raise NotImplementedError("rc.restart() starts the engines anew; the controller goes on")
         if targets not in ("all", None) and set(self._targets(targets)) != set(self.ids):
             raise NotImplementedError("the engines are ranks of one MPI job, which ends as a whole")
         self._query("shutdown", [])

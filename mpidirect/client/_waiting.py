@@ -168,7 +168,9 @@ def interrupt(client: Client, targets: list[int], ids: list[str] | None, timeout
     stuck = {engine: placed(text) for engine, text in found.items()}
     if stuck:
         holds = client.facts.get("fault_tolerance", {})
-        if holds.get("replaces"):
+        if holds.get("restarts"):
+            remedy = "rc.restart() ends all engines and starts new ones, with empty namespaces"
+        elif holds.get("replaces") and len(stuck) < len(client.ids):
             remedy = f"rc.restart({sorted(stuck)}) puts new engines in their place, and the others go on"
         elif holds.get("deaths"):
             remedy = f"rc.send_signal('SIGKILL', {sorted(stuck)}) ends them, and the others go on"

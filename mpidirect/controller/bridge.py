@@ -103,7 +103,9 @@ class Bridge:
         ranks = [0, *(self._ranks[engine] for engine in order.living)]
         try:
             with limited():
-                world = grown(living(self.comm, ranks, self._ulfm, order.epoch), order.port, 0)
+                alone = not order.living
+                members = MPI.COMM_SELF if alone else living(self.comm, ranks, self._ulfm, order.epoch)
+                world = grown(members, order.port, 0, whole=alone)
         finally:
             MPI.Close_port(order.port)
         return lambda: self._use(world, order.engines)

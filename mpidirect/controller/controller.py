@@ -18,12 +18,14 @@ from .. import lazy
 from ..parent import Parent
 from ..wire import memory, messages
 from ..wire.frames import Router
+from ..wire.names import ANCHOR
 from ..wire.sockets import Doorman
 from . import deaths
 from .clients import Clients
 from .door import Door
 from .downloads import DROPPED, Downloads
 from .engines import EngineLink
+from .generations import Generations
 from .held import Held
 from .inquiries import Inquiries
 from .keeper import Keeper
@@ -98,6 +100,7 @@ class Controller:
         self.abandoned: Callable[[], bool] = lambda: False  # whether nobody wants the cluster any more
         self.recovery = Recovery(self)
         self.replacement = Replacement(self)
+        self.generations = Generations(self)
         self.inquiries = Inquiries(self)
         self.scheduler.admits = self._admits
         self._doors: dict[Door | Router, Callable[[], None]] = {}
@@ -151,6 +154,7 @@ class Controller:
                 pass
         self.downloads.look()
         self.recovery.look()
+        self.generations.look()
         self.replacement.look()
         self.inquiries.look()
         clients.flush()
@@ -177,7 +181,7 @@ class Controller:
             return 0
         if self.bridge.busy or self.clients.holds:
             return 1
-        if self.recovery.busy or self.replacement.busy:
+        if self.recovery.busy or self.replacement.busy or self.generations.busy:
             return 2
         return 100 if self.stopping else min(IDLE, self.inquiries.patience())
 
@@ -207,7 +211,9 @@ class Controller:
         message = messages.from_engine(door.first())
         if isinstance(message, messages.Joined):
             if self.link.joined(name, message.engine, door, door.descriptor()):
-                if message.engine in self.lost:
+                if message.engine == ANCHOR:
+                    self.generations.anchor_joined(message)
+                elif self.generations.spawns or message.engine in self.lost:
                     self.replacement.arrived(message)
                 else:
                     self.engine_joined(message)
@@ -252,6 +258,9 @@ class Controller:
             if engine in self.engines:
                 self.recovery.departed(engine)
             else:
+                if engine == ANCHOR:
+                    self.generations.anchor_lost()
+                self.generations.departed(engine)
                 self.replacement.departed(engine)
 
     def engine_joined(self, joined: messages.Joined) -> None:
@@ -318,29 +327,48 @@ class Controller:
 
     def kill(self, engine: int) -> None:
         """End an engine: its control thread does it, if it can; on this host, so can we."""
-        self.send_control(engine, messages.Signal(signal.SIGKILL))
-        deaths.end(self.engines[engine])
+        self.end(self.engines[engine])
+
+    def end(self, engine: messages.EngineInfo) -> None:
+        """The same for one that is not among the engines any more."""
+        self.send_control(engine.id, messages.Signal(signal.SIGKILL))
+        deaths.end(engine)
+
+    def retire(self, why: str) -> None:
+        """All engines are to end: what they were to do ends with an error that says so."""
+        retired, reasons = self.living(), {}
+        self.engines.clear()
+        for info in retired:
+            reasons[info.id] = self.lost[info.id] = f"engine {info.id} {why}"
+            self._give_up(info.id)
+        log.info("%d engines are ended", len(retired))
+        self.tell_engines(reasons)
+        self.recovery.reset()
+
+    def _give_up(self, engine: int, traceback: str = "") -> None:
+        """End the tasks of an engine that is `lost`."""
+        self.held.engine_lost(engine)
+        jobs = self.scheduler.remove(engine)
+        self.bridge.forget(engine)
+        self.downloads.forget(engine)
+        for job in jobs:
+            self.fail(job, engine, "EngineError", self.lost[engine], traceback=traceback)
 
     def engine_lost(self, engine: int, why: str) -> None:
         """An engine is gone: its tasks end with an error that says so."""
         info = self.engines.pop(engine, None)
         if info is None:
             return
-        self.held.engine_lost(engine)
-        jobs = self.scheduler.remove(engine)
         if self.stopping:
+            self.scheduler.remove(engine)
             return
         deaths.end(info)  # a frozen one has lost its connection, and MPI would wait for it
         for other in self.engines:
             self.send_control(other, messages.Broken())
         reason = f"engine {engine} (process {info.pid} on {info.host}) died: {why}"
-        log.error("%s; %d tasks were on it", reason, len(jobs))
+        log.error("%s", reason)
         self.lost[engine] = reason
-        words = deaths.last_words(self.logs / f"engine-{engine}.log")
-        self.bridge.forget(engine)
-        self.downloads.forget(engine)
-        for job in jobs:
-            self.fail(job, engine, "EngineError", reason, traceback=words)
+        self._give_up(engine, deaths.last_words(self.logs / f"engine-{engine}.log"))
         self.tell_engines({engine: reason})
         self.recovery.died(engine, reason)
         self.replacement.died(engine)
@@ -381,6 +409,8 @@ class Controller:
             for engine in self.engines:
                 self.send_control(engine, messages.Stop())
                 self.link.send_task(engine, [messages.encode(messages.Stop())])
+            if self.generations.anchored:
+                self.link.send_task(ANCHOR, [messages.encode(messages.Stop())])
 
     # -- what the scheduler asks for -----------------------------------------------------------
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STUCK = 3.0  # seconds after which engines count as stuck in C, and before the end
 LOCATING = 0.5  # seconds that an engine has to tell where it is
 
 
@@ -46,6 +47,7 @@ class Inquiry:
         self.begun = False
         self.located = False  # whether the engines have been asked where they are
         self.interrupts = True
+        self.gave_up = False  # whether the world below Python was given up
         self.ids: list[str] | None = None  # of the tasks to interrupt; None: whatever runs
         self.abort: Callable[[], None] = lambda: None
 
@@ -71,11 +73,16 @@ class Inquiries:
         if not self._open:
             return 1000
         now = time.monotonic()
-        due = [
-            i.ends - LOCATING if i.begun and not i.located else i.ends if i.begun else i.begins
-            for i in self._open
-        ]
+        due = [self._due(inquiry) for inquiry in self._open]
         return max(1, min(1000, int(1000 * (min(due) - now)) + 1))
+
+    @staticmethod
+    def _due(inquiry: Inquiry) -> float:
+        if not inquiry.begun:
+            return inquiry.begins
+        if inquiry.interrupts and not inquiry.gave_up and inquiry.ends - STUCK > time.monotonic():
+            return inquiry.ends - STUCK
+        return inquiry.ends if inquiry.located else inquiry.ends - LOCATING
 
     def interrupt(
         self,
@@ -143,8 +150,17 @@ class Inquiries:
             for engine, tasks in inquiry.tasks.items():
                 for task in tasks:
                     self.controller.send_control(engine, messages.Signal(signal.SIGINT, task))
+        if inquiry.tasks and not inquiry.gave_up and now >= inquiry.ends - STUCK >= inquiry.begins + STUCK:
+            self._give_up_world(inquiry)
         if not inquiry.located and now >= inquiry.ends - LOCATING:
             self._locate(inquiry)
+
+    def _give_up_world(self, inquiry: Inquiry) -> None:
+        """No signal has reached them: perhaps they are in C code that waits for others in MPI."""
+        inquiry.gave_up = True
+        if self.controller.facts["fault_tolerance"]["revokes"]:
+            for engine in self.controller.engines:
+                self.controller.send_control(engine, messages.GiveUp())
 
     def _locate(self, inquiry: Inquiry) -> None:
         inquiry.located = True

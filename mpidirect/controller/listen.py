@@ -31,6 +31,12 @@ from .reception import Reception
 log = logging.getLogger(__name__)
 
 
+WORLDS = {
+    True: "MPI_COMM_WORLD is the engines alone, in C and Fortran as in Python",
+    False: "MPI_COMM_WORLD is the engines alone for mpi4py; in C and Fortran its rank 0 is the controller",
+}
+
+
 class Invitation(NamedTuple):
     """What an engine needs to connect; it travels by MPI."""
 
@@ -109,8 +115,8 @@ class Listener:
         keys = None if self.world.one_host else self.engine_keys
         return Invitation(self.engine_addresses, self.engine_tasks, self.engine_server.public, keys)
 
-    def controller(self) -> Controller:
-        """The controller on these sockets."""
+    def controller(self, world: Any) -> Controller:
+        """The controller on these sockets, with these communicators."""
         facts = {
             "cluster": self.spec.cluster,
             "profile": self.spec.profile,
@@ -119,10 +125,12 @@ class Listener:
             "python": platform.python_version(),
             "mpi": mpi_library(),
             "logs": self.spec.log_directory,
-            "fault_tolerance": self.tolerance.facts(),
+            "fault_tolerance": self.tolerance.facts(self.spec.spawns),
+            "spawns": self.spec.spawns,
+            "world": WORLDS[self.spec.spawns],
             "started": time.time(),
         }
-        bridge = Bridge(self.world, self.tolerance.revokes)
+        bridge = Bridge(world, self.tolerance.revokes)
         clients = [self.local, self.remote]
         return Controller(
             clients, self.engines, bridge, self.doorman, facts, self.spec.engines, self.spec.budget

@@ -152,6 +152,13 @@ class Recovery:
             log.error("giving up: engines go on without a common communicator")
             self.resume()
 
+    def reset(self) -> None:
+        """No engine is left of those that had it."""
+        self.why, self._problem, self._attempts = "", "", 0
+        self._awaited.clear()
+        self._departed.clear()
+        self.untouched = False
+
     def next_epoch(self) -> int:
         """The number of the next communicator of all."""
         self._epoch += 1

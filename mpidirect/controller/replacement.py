@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..wire import messages
+from ..wire.names import ANCHOR
 from . import deaths
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ class Replacement:
     """Replaces engines.
 
     What was asked of the engines before is done first, and what is asked later waits until the new ones are
-    in: MPI makes communicators of all only where all take part.  One engine has MPI start the new processes.
+    in: MPI makes communicators of all only where all take part.  The anchor, or where there is none an
+    engine, has MPI start the new processes.
     They connect as engines do at the start of a job.  Then all engines and the controller make all
     communicators anew, and use them when each of them has succeeded: until then nothing has changed.
 
@@ -44,11 +47,11 @@ class Replacement:
     def __init__(self, controller: Controller) -> None:
         self.controller = controller
         self._wanted: list[int] = []  # engines to replace; empty: nothing is under way
-        self._asked: tuple[Session, messages.Query]
+        self._asked: tuple[Session, messages.Query] | None = None  # who waits for the answer
         self._earlier: set[Job] = set()  # what was asked before, and goes on
         self._deadline = 0.0
         self._ending: set[int] = set()  # engines that are being killed
-        self._leader = -1  # the engine that starts the others; -1: not yet
+        self._leader = -1  # who starts the new ones: an engine, or the anchor; -1: not yet
         self._spawned = False
         self._hurries = False
         self._arrived: dict[int, messages.Joined] = {}
@@ -78,6 +81,9 @@ class Replacement:
         The answer has ``replaced``, the new engines, or ``busy``, those that had no time for it.
         """
         controller, targets = self.controller, sorted(set(query.targets))
+        if targets == list(range(controller.size)):
+            controller.generations.ask(session, query)
+            return
         if self._wanted:
             raise Refused(f"engines {self._wanted} are being replaced already")
         if not controller.facts["fault_tolerance"]["replaces"]:
@@ -87,7 +93,9 @@ class Replacement:
             )
         if not targets or not all(0 <= engine < controller.size for engine in targets):
             raise Refused(f"the engines of this cluster are 0 to {controller.size - 1}")
-        if controller.engines.keys() <= set(targets):
+        if controller.generations.busy:
+            raise Refused("all engines are being started anew: try again in a moment")
+        if controller.engines.keys() <= set(targets) and not controller.generations.anchored:
             raise Refused(
                 "an engine that lives must start the new ones, and none would be left. For all of them: "
                 "'mpidirect stop' and 'mpidirect start'"
@@ -99,9 +107,28 @@ class Replacement:
             if engine in controller.engines:
                 self._end(engine)
 
+    def start(self, engines: list[int], asked: tuple[Session, messages.Query] | None, within: float) -> None:
+        """Start `engines` where none live; answer who has `asked`, if anyone has."""
+        self._wanted, self._asked = engines, asked
+        self._spawn()
+        self._deadline = time.monotonic() + within
+
+    def await_first(self, engines: list[int]) -> None:
+        """The anchor starts these without being asked; whoever started the job says how long it may take."""
+        self._wanted, self._leader = engines, ANCHOR
+        self._deadline = math.inf
+
+    def cancel(self, why: str) -> None:
+        """Give up what has not begun."""
+        if self._wanted:
+            self._give_up(why)
+
     def _end(self, engine: int) -> None:
-        self._ending.add(engine)
-        self.controller.kill(engine)
+        if engine == ANCHOR:
+            self.controller.generations.end_anchor()
+        else:
+            self._ending.add(engine)
+            self.controller.kill(engine)
 
     # -- what the loop calls ----------------------------------------------------------------------------
 
@@ -114,7 +141,7 @@ class Replacement:
             self._give_up("the cluster ends")
         elif self._leader >= 0:
             self._look_at_the_new(late)
-        elif not self.controller.engines:
+        elif not (self.controller.engines or self.controller.generations.anchored):
             self._give_up("no engine is left to start the new ones")
         elif self._quiet():
             self._spawn()
@@ -146,18 +173,21 @@ class Replacement:
         elif late:
             if not self._spawned:
                 self._end(self._leader)
-            self._give_up(f"engines {missing or sorted(self._awaited)} did not come within {ARRIVING:g} s")
+            self._give_up(f"engines {missing or sorted(self._awaited)} did not come in time")
 
     def departed(self, engine: int) -> None:
-        """The connection of an engine has closed that is not in yet."""
-        if engine in self._arrived:
+        """The connection of an engine has closed that is not in yet, or that of the anchor."""
+        if engine == ANCHOR == self._leader:
+            self._give_up("the process that was to start it died")
+        elif engine in self._arrived:
             why = deaths.verdict(self.controller.logs, engine) or "its connection closed"
             self._lost(engine, why, f"engine-{engine}.log")
 
     def _lost(self, engine: int, why: str, log: str) -> None:
         words = deaths.last_words(self.controller.logs / log, WORDS)
         if not self._spawned:
-            why += f"; engine {self._leader}, which was to start it, waits for ever in MPI, and was ended"
+            leader = "the process" if self._leader == ANCHOR else f"engine {self._leader}"
+            why += f"; {leader}, which was to start it, waits for ever in MPI, and was ended"
             self._end(self._leader)
         self._give_up(f"the new engine {engine} died: {why}\n{words}")
 
@@ -186,6 +216,7 @@ class Replacement:
     def arrived(self, joined: messages.Joined) -> None:
         """A new engine has connected."""
         if joined.engine in self._wanted and self._leader >= 0:
+            deaths.forget(self.controller.logs, joined.engine)  # a note of its predecessor
             self._arrived[joined.engine] = joined
         else:
             self._dismiss(joined.engine)
@@ -211,9 +242,11 @@ class Replacement:
         """Have an engine start the new ones."""
         for engine in self._wanted:
             deaths.forget(self.controller.logs, engine)
-        self._leader = min(self.controller.engines)
+        anchored = self.controller.generations.anchored
+        self._leader = ANCHOR if anchored else min(self.controller.engines)
         self._deadline = time.monotonic() + ARRIVING
-        log.info("engine %d is to start engines %s", self._leader, self._wanted)
+        leader = "the anchor" if anchored else f"engine {self._leader}"
+        log.info("%s is to start engines %s", leader, self._wanted)
         self._send([self._leader], messages.Spawn(self._wanted, self._directory))
 
     def _join(self) -> None:
@@ -272,6 +305,8 @@ class Replacement:
         self.controller.recovery.resume()
 
     def _tell(self, value: Any, error: str = "") -> None:
+        if self._asked is None:
+            return
         session, query = self._asked
         session.tell(messages.Answer, query.id, value, error)
 

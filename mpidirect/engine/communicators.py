@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import os
 import sys
 import threading
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakValueDictionary
 
 from mpi4py import MPI
+
+log = logging.getLogger(__name__)
 
 REASON_WITHIN = 1.0  # seconds in which it must be known why a communicator can't be used
 
@@ -235,11 +238,12 @@ def begin(engines: MPI.Intracomm, ids: list[int], mixin: type[Watched], epoch: i
     replaced: the real one includes the controller, so each collective on it would wait for ever.
     """
     for base in (MPI.Intracomm, MPI.Cartcomm, MPI.Graphcomm, MPI.Distgraphcomm):
-        methods: dict[str, Any] = {"__module__": __name__}
+        methods: dict[str, Any] = {"__module__": MPI.__name__}  # C extensions look at that
         if issubclass(base, MPI.Topocomm):
             methods.update({name: mixin.wrap(getattr(base, name)) for name in NEIGHBOURS})
         _kinds[base] = type(base.__name__, (mixin, base), methods)
     here.world = _kinds[MPI.Intracomm](engines)
+    _real.append(MPI.Intracomm(MPI.COMM_WORLD))  # the handle before it is replaced
     _handles.append(MPI.COMM_WORLD)
     _handles.append(here.world)
     MPI.COMM_WORLD = here.world  # type: ignore[misc]
@@ -252,6 +256,7 @@ def _nothing() -> None:
     """In the place of ``MPI.Finalize``: programs end by it, and the engine needs MPI afterwards."""
 
 
+_real: list[MPI.Intracomm] = []  # the world below Python
 _handles: list[MPI.Comm] = []
 _alarms: list[MPI.Intracomm] = []  # what `rouse` revokes: nobody else uses them
 _ALARMS = 4  # that are kept ready
@@ -287,6 +292,16 @@ def tell() -> None:
     """Tell MPI of all communicators that can't be used any more; called by the main thread."""
     for comm in [*here.known.values(), here.world]:
         comm._tell()
+
+
+def give_up_world() -> None:
+    """Have calls on the world below Python end: those of C code too, which holds Python's lock perhaps.
+
+    One engine that is free does it for all of them.  That world can't be used any more.
+    """
+    if isinstance(here.world, Revocable):
+        log.warning("the world below Python is given up: engines are stuck in it")
+        _real[0].Revoke()
 
 
 def rouse() -> None:

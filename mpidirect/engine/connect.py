@@ -15,38 +15,51 @@ from ..errors import ConnectionFailed
 from ..wire import memory, messages
 from ..wire.connections import Dialed
 from ..wire.frames import Socket
-from ..wire.names import control_name, task_name
+from ..wire.names import ANCHOR, control_name, task_name
 from ..wire.sockets import LARGEST, authenticate, tune
 
 
 @contextmanager
 def connect(invitation: Any, engine: int) -> Iterator[tuple[Socket | Dialed, Socket]]:
     """The task connection and the control connection of this engine."""
-    context = zmq.Context()
     memory.permit()
-    address = reachable(invitation.addresses)
-    joined = messages.encode(
-        messages.Joined(engine, socket.gethostname(), os.getpid(), memory.place(), memory.node())
-    )
-
-    def connection(name: bytes) -> Socket:
-        dealer = tune(Socket.of(context, zmq.DEALER), linger=1000)
-        dealer.setsockopt(zmq.ROUTING_ID, name)
-        if invitation.engine_keys is not None:
-            authenticate(dealer, invitation.server_key, invitation.engine_keys)
-        dealer.connect(address)
-        return dealer
-
-    tasks: Socket | Dialed
-    if invitation.tasks:
-        tasks = Dialed.local(invitation.tasks, task_name(engine), LARGEST, blocking=True)
-    else:
-        tasks = connection(task_name(engine))
-    control = connection(control_name(engine))
-    for socket_ in (tasks, control):
-        socket_.put([joined, b""])  # the empty one tells the connection
+    context, address = zmq.Context(), reachable(invitation.addresses)
+    tasks = _tasks(invitation, engine, context, address)
+    control = _connection(invitation, control_name(engine), context, address)
+    _join(engine, tasks, control)
     yield tasks, control
     tasks.close()  # the control socket belongs to its thread, which ends with the process
+
+
+def connect_anchor(invitation: Any) -> Socket | Dialed:
+    """The connection of the rank that spawns engines."""
+    context, address = zmq.Context(), reachable(invitation.addresses)
+    tasks = _tasks(invitation, ANCHOR, context, address)
+    _join(ANCHOR, tasks)
+    return tasks
+
+
+def _tasks(invitation: Any, engine: int, context: zmq.Context[Any], address: str) -> Socket | Dialed:
+    if invitation.tasks:
+        return Dialed.local(invitation.tasks, task_name(engine), LARGEST, blocking=True)
+    return _connection(invitation, task_name(engine), context, address)
+
+
+def _connection(invitation: Any, name: bytes, context: zmq.Context[Any], address: str) -> Socket:
+    dealer = tune(Socket.of(context, zmq.DEALER), linger=1000)
+    dealer.setsockopt(zmq.ROUTING_ID, name)
+    if invitation.engine_keys is not None:
+        authenticate(dealer, invitation.server_key, invitation.engine_keys)
+    dealer.connect(address)
+    return dealer
+
+
+def _join(engine: int, *sockets: Socket | Dialed) -> None:
+    """Say who is there."""
+    place, node = memory.place(), memory.node()
+    joined = messages.encode(messages.Joined(engine, socket.gethostname(), os.getpid(), place, node))
+    for socket_ in sockets:
+        socket_.put([joined, b""])  # the empty one tells the connection
 
 
 def reachable(addresses: list[str], timeout: float = 3.0) -> str:

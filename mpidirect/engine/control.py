@@ -92,6 +92,8 @@ class Control(threading.Thread):
             # A send that nobody receives ends when its target takes notice, which an idle engine does not.
             for _ in range(NUDGES):
                 self.engine.comm.Iprobe(CONTROLLER, UNUSED)
+        elif isinstance(message, messages.GiveUp):
+            communicators.give_up_world()
         elif isinstance(message, messages.Locate):
             located = messages.Located(message.number, where() if self.engine.task else "")
             self.socket.send(messages.encode(located))

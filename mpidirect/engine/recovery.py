@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from mpi4py import MPI
 
@@ -53,8 +53,9 @@ class Recovery:
         self.private = world.private
         self.living = list(engines)
         self._members = list(engines)  # of the private communicator, the dead included, behind the controller
-        # Shrink needs a communicator to begin with: one that user code can neither free nor use.
-        self.base = _base(world, ulfm)
+        # What new ones are made from: user code can neither free nor use it.  Not the private one, as MPICH
+        # uses no shared memory in what is made from communicators of several worlds.
+        self.base = world.engines.Dup()
         self._joining: messages.Join
         self._prepared: _Prepared
         mixin = communicators.Revocable if ulfm else Polled
@@ -107,7 +108,7 @@ class Recovery:
                 me = self._members[self.private.rank - 1] + 1
                 world = worlds.grown(members, order.port, me)
                 made = groups.make(world.engines, order.engines)
-                base, hidden = _base(world, self.ulfm), communicators.hide(world.engines)
+                base, hidden = world.engines.Dup(), communicators.hide(world.engines)
                 self._prepared = _Prepared(world, made, base, hidden)
             except MPI.Exception as e:
                 log.warning("the communicators could not be made: %s", e)
@@ -150,12 +151,8 @@ class Recovery:
             step *= 2
 
     def _fresh(self, order: messages.Repair) -> MPI.Intracomm:
-        comm = self.base if self.ulfm else self.private
-        return worlds.living(comm, self._ranks(order.engines), self.ulfm, order.epoch)
-
-
-def _base(world: World, ulfm: bool) -> MPI.Intracomm:
-    return cast(MPI.Intracomm, world.engines.Dup() if ulfm else MPI.COMM_NULL)
+        ranks = [self._members.index(engine) for engine in order.engines]
+        return worlds.living(self.base, ranks, self.ulfm, order.epoch)
 
 
 def update(names: dict[str, Any], namespace: dict[str, Any]) -> None:

@@ -1,12 +1,13 @@
-"""How an engine starts others, in the place of dead ones, and how these come in."""
+"""How engines are started by a rank that runs, and how they come in."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, NamedTuple
 
 from mpi4py import MPI
 
-from ..parent import PLACE
+from ..parent import PLACE, Parent
 from ..tolerance import Tolerance
 from ..wire import messages
 from ..wire.connections import Dialed
@@ -23,7 +24,7 @@ class Welcome(NamedTuple):
 
 
 class Spawner:
-    """Starts engines.
+    """Starts engines, which have an ``MPI_COMM_WORLD`` of their own, in the order that they are given in.
 
     Parameters
     ----------
@@ -43,17 +44,38 @@ class Spawner:
         MPI waits for ever for one that dies before it has begun with MPI.  Then it can't be used any more
         here, whoever waits: the controller, which learns of that death, ends this engine, too.
         """
-        n = len(order.engines)
-        info = MPI.Info.Create({"wdir": order.directory})
-        arguments = [[f"{PLACE}={engine + 1}", *self._command] for engine in order.engines]
         try:
-            children = MPI.COMM_SELF.Spawn_multiple(["env"] * n, arguments, [1] * n, [info] * n)
+            children = start(self._command, order)
             children.bcast(self._welcome, root=MPI.ROOT)
         except MPI.Exception as e:
             return messages.Spawned(f"MPI can't start it: {e}")
-        finally:
-            info.Free()
         return messages.Spawned()
+
+
+def start(command: list[str], order: messages.Spawn) -> MPI.Intercomm:
+    """Start them by `command`; they wait for their welcome then."""
+    n = len(order.engines)
+    info = MPI.Info.Create({"wdir": order.directory})
+    arguments = [[f"{PLACE}={engine + 1}", *command] for engine in order.engines]
+    try:
+        return MPI.COMM_SELF.Spawn_multiple(["env"] * n, arguments, [1] * n, [info] * n)
+    finally:
+        info.Free()
+
+
+def serve(tasks: Socket | Dialed, spawner: Spawner) -> None:
+    """Be the anchor: the rank that spawns engines, and does nothing else."""
+    parent = Parent()
+    with contextlib.suppress(EOFError):  # the controller is gone
+        while not parent.gone():
+            if not tasks.poll(1000):
+                continue
+            message = messages.for_engine(tasks.first(wait=True))
+            tasks.rest()
+            if isinstance(message, messages.Stop):
+                return
+            if isinstance(message, messages.Spawn):
+                tasks.put([messages.encode(spawner.spawn(message))], wait=True)
 
 
 def asked_in(tasks: Socket | Dialed) -> messages.Join | None:

@@ -59,7 +59,7 @@ class JobStatus(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What a launcher starts: ``spec.engines + 1`` ranks of `command`."""
+    """What a launcher starts: `ranks` times `command`."""
 
     spec: JobSpec
     file: Path
@@ -70,8 +70,8 @@ class Job(NamedTuple):
 
     @property
     def ranks(self) -> int:
-        """The engines and the controller."""
-        return self.spec.engines + 1
+        """The controller and the engines; or the controller and an anchor, which spawns the engines."""
+        return 2 if self.spec.spawns else self.spec.engines + 1
 
     @property
     def log(self) -> Path:
@@ -120,6 +120,10 @@ class Launcher(ABC):
         from .. import allocation
 
         return allocation.slots()
+
+    def spawns(self) -> bool:
+        """Whether the job is to spawn its engines, as an MPI world of their own."""
+        return False
 
     @property
     def id(self) -> str:

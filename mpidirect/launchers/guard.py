@@ -12,8 +12,12 @@ from collections.abc import Sequence
 
 from ..parent import GUARD, LEFT_IN_ORDER, PLACE
 
-_NOTE = f'umask 077; echo $s > "$d/rank-${{{PLACE}:-${{OMPI_COMM_WORLD_RANK:-${{PMI_RANK:-x}}}}}}.exit"'
-_RUN = f'd=$1; shift; {GUARD}=$$; export {GUARD}; "$@"; s=$?; [ $s -eq {LEFT_IN_ORDER} ] || {{ {_NOTE}; '
+_RANK = "r=${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-x}}; "
+_ANCHOR = "[ $r = 0 ] || r=anchor-$r; "  # where engines are spawned, each has a place
+_NOTE = f'umask 077; echo $s > "$d/rank-${{{PLACE}:-$r}}.exit"'
+_RUN = (
+    f'd=$1; shift; {_RANK}{GUARD}=$$; export {GUARD}; "$@"; s=$?; [ $s -eq {LEFT_IN_ORDER} ] || {{ {_NOTE}; '
+)
 _SCRIPTS = {
     "openmpi": _RUN + "kill -9 $$; }; exit 0",
     "mpich": "trap '' USR1; " + _RUN + "}; exit 0",
@@ -21,7 +25,12 @@ _SCRIPTS = {
 _SCRIPTS["intel"] = _SCRIPTS["mpich"]
 
 
-def guarded(command: Sequence[str], mpi: str, directory: str) -> list[str]:
-    """The command of a rank under a guard that suits this kind of MPI; notes go to `directory`."""
+def guarded(command: Sequence[str], mpi: str, directory: str, spawns: bool = False) -> list[str]:
+    """The command of a rank under a guard that suits this kind of MPI; notes go to `directory`.
+
+    `spawns` says that of the ranks that the launcher starts none is an engine.
+    """
     script = _SCRIPTS.get(mpi)
+    if script and spawns:
+        script = script.replace(_RANK, _RANK + _ANCHOR)
     return ["sh", "-c", script, "mpidirect-guard", directory, *command] if script else list(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pwd
 import re
@@ -35,8 +36,8 @@ _OPEN_MPI = {
     # By slot: a node gets its share before the next does, and the rank too many goes to the first.
     "PRTE_MCA_rmaps_default_mapping_policy": "slot:oversubscribe",
     "PRTE_MCA_hwloc_default_binding_policy": "none",
-    # Else processes that replace dead ones are no fault-tolerant job: all that came together end together,
-    # and nobody is told when one of them dies, so that those who wait for it wait for ever.
+    # Else processes that were spawned are no fault-tolerant job: all that came together end together, and
+    # nobody is told when one of them dies, so that those who wait for it wait for ever.
     "PRTE_MCA_state_base_recoverable": "1",
     "PRTE_MCA_state_base_notify_errors": "1",
 }
@@ -50,6 +51,11 @@ class Flavour(NamedTuple):
 
     name: str  # openmpi, mpich, intel, or empty
     version: str
+
+    @property
+    def spawns(self) -> bool:
+        """Whether engines can be spawned, as a world of their own, and after them others."""
+        return (self.name == "openmpi" and self.major >= 5) or (self.name == "mpich" and self.major >= 4)
 
     @property
     def major(self) -> int:
@@ -119,7 +125,7 @@ def ranks(job: Job, settings: Mapping[str, Any], elsewhere: bool = False) -> tup
         if not elsewhere or "/" in starter:
             raise
         kind = Flavour("", "")
-    rank = guarded(job.command(python), kind.name, job.spec.log_directory)
+    rank = guarded(job.command(python), kind.name, job.spec.log_directory, job.spec.spawns)
     command = [starter, *kind.flags(arguments), *arguments, "-n", str(job.ranks), *rank]
     return command, kind
 
@@ -163,6 +169,7 @@ def find_mpiexec(command: str = "", python: str = "") -> list[str]:
     return [found]
 
 
+@functools.cache
 def flavour(mpiexec: str) -> Flavour:
     """Ask an mpiexec what it is: some 10 ms."""
     try:

@@ -7,12 +7,35 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .. import allocation
 from ..errors import LaunchError
 from . import mpi, processes
 from .base import CLUSTER_VARIABLE, JobState, JobStatus, Launcher
+
+# What tells mpiexec of hosts, or how to spread over them.
+_HOSTS = {
+    f"{dashes}{word}"
+    for dashes in ("-", "--")
+    for word in ("H", "host", "hosts", "hostfile", "machinefile", "f", "map-by", "ppn", "rankfile", "app")
+}
+
+# How MPICH tells processes that one has died.  It would end one that starts just then, before its guard can
+# ignore it, and with it the job: so it is blocked from the beginning, and the ranks themselves unblock it.
+_MESSENGERS = {"mpich": {signal.SIGUSR1}}
+
+
+@contextmanager
+def _blocked(signals: set[signal.Signals]) -> Iterator[None]:
+    """Processes that are started meanwhile have these signals blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class MpiexecLauncher(Launcher):
@@ -30,7 +53,7 @@ class MpiexecLauncher(Launcher):
         environment = mpi.environment(kind, alone=self._alone(command[0]))
         environment[CLUSTER_VARIABLE] = self.job.spec.cluster
         self.job.log.touch(0o600)
-        with self.job.log.open("ab") as log:
+        with self.job.log.open("ab") as log, _blocked(_MESSENGERS.get(kind.name, set())):
             try:
                 self._process = subprocess.Popen(
                     command,
@@ -51,16 +74,20 @@ class MpiexecLauncher(Launcher):
         if self._process is not None:
             code = self._process.poll()
             if code is not None:
+                if code == -signal.SIGPIPE and self.job.spec.spawns:
+                    # MPICH's tells the launched of the end of the spawned, and those may have ended as well.
+                    # How the controller did, its guard has noted.
+                    code = 0
                 return self.ended(f"mpiexec ended {_how(code)}", code != 0)
         elif not processes.alive(self.handle.get("pid", 0), self.handle.get("born", "")):
             return self.ended("mpiexec has ended")
         return JobStatus(JobState.RUNNING)
 
     def losses(self) -> str:
-        """Ranks of this host that were there and are no more."""
+        """Ranks of this host that were there and are no more, or whose guard has noted their end."""
         there = processes.count(self.job.spec.cluster, self.job.command()[1:])
         self._most = max(self._most, there)
-        return f"{self._most - there} of its ranks died" if there < self._most else ""
+        return f"{self._most - there} of its ranks died" if there < self._most else super().losses()
 
     def stop(self, grace: float) -> None:
         """SIGTERM to mpiexec, which ends its ranks; then SIGKILL to whatever has the cluster's mark."""
@@ -78,6 +105,20 @@ class MpiexecLauncher(Launcher):
         if left:
             raise LaunchError(f"These processes of cluster {self.job.spec.cluster} can't be ended: {left}")
 
+    def spawns(self) -> bool:
+        """On one host, with an MPI that can: between hosts it is not sure where engines would be."""
+        try:
+            starter, *arguments = mpi.find_mpiexec(self.settings["mpiexec"], self.settings["python"])
+        except LaunchError:  # told when it is started
+            return False
+        return self._one_host(starter, arguments) and mpi.flavour(starter).spawns
+
+    def _one_host(self, mpiexec: str, arguments: list[str]) -> bool:
+        """Whether nothing tells mpiexec of other hosts."""
+        names = mpi.parameters(mpiexec)
+        named = any("hostfile" in name for name in (*os.environ, *names)) or _HOSTS & set(arguments)
+        return not (named or allocation.enclosing()[0])
+
     def _alone(self, mpiexec: str) -> bool:
         """Whether nothing tells mpiexec of other hosts, and no file what ranks shall talk by."""
         said = len(shlex.split(self.settings["mpiexec"])) > 1
@@ -93,7 +134,11 @@ class MpiexecLauncher(Launcher):
             for name, value in kind.environment(self._alone(command[0])).items()
             if name not in os.environ
         ]
-        return " \\\n    ".join([*added, shlex.join(command)]) + "\n"
+        spec = self.job.spec
+        ranks = (
+            f"# The controller, and a rank that spawns the {spec.engines} engines:\n" if spec.spawns else ""
+        )
+        return ranks + " \\\n    ".join([*added, shlex.join(command)]) + "\n"
 
 
 def _how(code: int) -> str:

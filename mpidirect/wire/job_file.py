@@ -29,7 +29,7 @@ class Owner(msgspec.Struct, kw_only=True):
 
 
 class JobSpec(msgspec.Struct, kw_only=True):
-    """One job of ``engines + 1`` ranks.
+    """One job.
 
     Attributes
     ----------
@@ -56,6 +56,8 @@ class JobSpec(msgspec.Struct, kw_only=True):
         How many seconds before the walltime ends the job clients warn.
     owner : Owner or None
         The process that started it, if the job is to end with that.
+    spawns : bool
+        Whether rank 1 spawns the engines; else ranks 1 to n are the engines.
     """
 
     cluster: str
@@ -69,6 +71,7 @@ class JobSpec(msgspec.Struct, kw_only=True):
     start_timeout: float = 120.0
     walltime_warning: float = 300.0
     owner: Owner | None = None
+    spawns: bool = False
 
 
 def write(spec: JobSpec, path: Path) -> None:

@@ -289,6 +289,10 @@ class Nudge(Message, tag="nudge"):
     """Let MPI work for a moment: others wait for it to take notice that a communicator was revoked."""
 
 
+class GiveUp(Message, tag="giveup"):
+    """Engines are stuck in C: give up MPI's own world, so that calls on it end."""
+
+
 class Repair(Message, tag="repair"):
     """Make a new communicator of all ``engines``; goes to the main thread, when no engine has a task."""
 
@@ -439,7 +443,7 @@ class Located(Message, tag="located"):
 ToController = Union[Hello, Request, Chunk, Query, Release, Ack, Ping, Goodbye]
 ToClient = Union[Welcome, Refused, Farewell, Results, Chunk, Taken, Elsewhere, Answer, Engines, Ack]
 ToEngine = Union[
-    Task, Abort, Signal, Broken, Forget, Stop, Leave, Repair, Spawn, Join, Grow, Commit, Locate, Nudge
+    Task, Abort, Signal, Broken, Forget, Stop, Leave, Repair, Spawn, Join, Grow, Commit, Locate, Nudge, GiveUp
 ]
 FromEngine = Union[Joined, Again, Fetched, Moved, Done, Repaired, Spawned, Ready, Located, Aborted, Revoked]
 

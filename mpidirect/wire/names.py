@@ -6,6 +6,8 @@ import struct
 
 INITIAL_NAMES = ("comm", "rank", "size", "MPI")  # of each engine's namespace
 
+ANCHOR = 2**32 - 1  # in the place of an engine's id: the rank that spawns the engines
+
 _NAME = struct.Struct(">cI")
 _TASKS, _CONTROL = b"T", b"C"
 
