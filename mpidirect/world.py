@@ -14,6 +14,8 @@ from typing import NamedTuple, cast
 
 from mpi4py import MPI
 
+from . import bulk
+
 # Tags that nothing else has on the private communicator: in Open MPI, Create_group shares them with messages.
 _CREATING, TAGS = 20_000, 2_000
 
@@ -49,12 +51,15 @@ class World(NamedTuple):
         it is given up when a rank dies.
     one_host : bool
         Whether all ranks share a host.
+    processes : list of int
+        The process of each rank of `private`, where bulk data is read out of their memory; else empty.
     """
 
     private: MPI.Intracomm
     engines: MPI.Intracomm
     spread: MPI.Intracomm | None
     one_host: bool
+    processes: list[int]
 
 
 @contextmanager
@@ -75,7 +80,7 @@ def split() -> World:
 
 def alone() -> World:
     """What the controller has before any engine is there; no other rank takes part."""
-    return World(MPI.COMM_SELF, cast(MPI.Intracomm, MPI.COMM_NULL), None, True)
+    return World(MPI.COMM_SELF, cast(MPI.Intracomm, MPI.COMM_NULL), None, True, [])
 
 
 def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False, whole: bool = False) -> World:
@@ -102,7 +107,7 @@ def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False, 
         engines = members.Dup()
     else:
         engines = MPI.COMM_NULL
-    return _divide(world, engines)
+    return _divide(world, engines, spawned=True)
 
 
 def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI.Intracomm:
@@ -130,7 +135,7 @@ def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI
         everyone.Free()
 
 
-def _divide(world: MPI.Intracomm, engines: MPI.Comm) -> World:
+def _divide(world: MPI.Intracomm, engines: MPI.Comm, spawned: bool = False) -> World:
     private = world.Dup()
     node = world.Split_type(MPI.COMM_TYPE_SHARED)
     one_host = world.allreduce(node.size == world.size, MPI.LAND)
@@ -140,7 +145,8 @@ def _divide(world: MPI.Intracomm, engines: MPI.Comm) -> World:
         # nothing else uses MPI
         engines.barrier()
     spread = None if one_host or not _collectives_are_safe() else private.Dup()
-    return World(private, cast(MPI.Intracomm, engines), spread, one_host)
+    processes = bulk.readable(private) if spawned and one_host else []
+    return World(private, cast(MPI.Intracomm, engines), spread, one_host, processes)
 
 
 def _collectives_are_safe() -> bool:

@@ -8,13 +8,13 @@ from typing import Any
 
 from mpi4py import MPI
 
+from ..bulk import Pending, Pieces
 from ..lazy import np
 from ..wire.messages import Join, chunks
 from ..world import World, grown, limited, living
 
 LIVELY = 0.1  # seconds that the loop stays awake for a transfer that gets on
 ALL = -1  # in the place of an engine
-TAG = 1  # of all bulk data: it is the order that tells what is what
 
 
 class Bridge:
@@ -39,23 +39,24 @@ class Bridge:
     def _use(self, world: World, engines: Sequence[int]) -> None:
         self.comm = world.private
         self.spread = world.spread
+        self._pieces = Pieces(world.private, world.processes)
         self._ranks = {engine: k + 1 for k, engine in enumerate(engines)}
 
     def send(self, engine: int, pieces: Sequence[Any]) -> None:
         """Start to send `pieces`; they are kept alive until they are out."""
-        requests = [self.comm.Isend(_bytes(piece), self._ranks[engine], TAG) for piece in pieces]
+        requests = [self._pieces.send(piece, self._ranks[engine]) for piece in pieces]
         self._add(_Transfer(engine, requests, pieces, None))
 
     def send_all(self, pieces: Sequence[Any]) -> None:
         """Start to send `pieces` to all engines at once; all of them take part."""
         assert self.spread is not None
-        requests = [self.spread.Ibcast(_bytes(piece), 0) for piece in pieces]
+        requests = [self.spread.Ibcast([piece, MPI.BYTE], 0) for piece in pieces]
         self._add(_Transfer(ALL, requests, pieces, None))
 
     def receive(self, engine: int, sizes: Sequence[int], then: Callable[[list[Any] | None], None]) -> None:
         """Start to receive bulk frames of these sizes; `then` gets them in chunks, or None if none come."""
         pieces = [np.empty(stop - start, np.uint8) for size in sizes for start, stop in chunks(size)]
-        requests = [self.comm.Irecv(_bytes(piece), self._ranks[engine], TAG) for piece in pieces]
+        requests = [self._pieces.receive(piece, self._ranks[engine]) for piece in pieces]
         self._add(_Transfer(engine, requests, pieces, then))
 
     def _add(self, transfer: _Transfer) -> None:
@@ -124,7 +125,7 @@ class Bridge:
 class _Transfer:
     __slots__ = ("broken", "engine", "pieces", "requests", "then")
 
-    def __init__(self, engine: int, requests: list[MPI.Request], pieces: Any, then: Any) -> None:
+    def __init__(self, engine: int, requests: Sequence[Pending], pieces: Any, then: Any) -> None:
         self.engine = engine
         self.requests = requests
         self.pieces = pieces
@@ -136,11 +137,7 @@ class _Transfer:
         if self.broken:
             return False  # MPI tells of an error once, and then takes the request for complete
         try:
-            return bool(MPI.Request.Testall(self.requests))
-        except MPI.Exception:
+            return all(request.Test() for request in self.requests)
+        except (MPI.Exception, OSError):
             self.broken = True
             return False
-
-
-def _bytes(piece: Any) -> list[Any]:
-    return [piece, MPI.BYTE]

@@ -8,12 +8,12 @@ from typing import Any
 
 from mpi4py import MPI
 
+from ..bulk import Pending, Pieces
 from ..lazy import np
 from ..wire import memory
 from ..wire.messages import BULK, chunks
 from ..wire.rooms import Rooms
 
-TAG = 1
 CONTROLLER = 0
 _EAGER = 200  # tests in a row before the first pause
 _PAUSES = (0.0, 50e-6, 1e-3)
@@ -26,13 +26,13 @@ class Incomplete(OSError):
     """The rest of a task's data will not come."""
 
 
-def wait(requests: list[MPI.Request], hopeless: Callable[[], bool] = bool) -> bool:
+def wait(requests: Sequence[Pending], hopeless: Callable[[], bool] = bool) -> bool:
     """Wait for `requests`: test, then yield, then sleep, so that signal handlers run in between.
 
     Returns False, with requests that go on, if `hopeless` becomes true before.
     """
     tries = 0
-    while not MPI.Request.Testall(requests):
+    while not all(request.Test() for request in requests):
         if hopeless():
             return False
         tries += 1
@@ -52,20 +52,20 @@ def _bulk(frames: Sequence[Any]) -> list[Any]:
     return [frame for frame in frames if len(frame) >= BULK]
 
 
-def receive(comm: MPI.Comm, frames: Sequence[Any]) -> None:
+def receive(pieces: Pieces, frames: Sequence[Any]) -> None:
     """Fill the bulk ones of `frames` with what the controller sends to this engine."""
     requests = [
-        comm.Irecv([frame[start:stop], MPI.BYTE], CONTROLLER, TAG)
+        pieces.receive(frame[start:stop], CONTROLLER)
         for frame in _bulk(frames)
         for start, stop in chunks(len(frame))
     ]
     wait(requests)
 
 
-def check_seal(comm: MPI.Comm) -> None:
+def check_seal(pieces: Pieces) -> None:
     """Receive the byte behind the bulk; raises `Incomplete` if it says that the client vanished."""
     seal = np.zeros(1, np.uint8)
-    wait([comm.Irecv([seal, MPI.BYTE], CONTROLLER, TAG)])
+    wait([pieces.receive(seal, CONTROLLER)])
     if not seal[0]:
         raise Incomplete("the client vanished before its data had arrived")
 
@@ -107,13 +107,7 @@ class Spread:
         return complete
 
 
-def send(comm: MPI.Comm, frames: Sequence[Any]) -> None:
+def send(pieces: Pieces, frames: Sequence[Any]) -> None:
     """Send the bulk ones of `frames` to the controller."""
     views = [memoryview(frame).cast("B") for frame in _bulk(frames)]
-    wait(
-        [
-            comm.Isend([view[start:stop], MPI.BYTE], CONTROLLER, TAG)
-            for view in views
-            for start, stop in chunks(view.nbytes)
-        ]
-    )
+    wait([pieces.send(view[start:stop], CONTROLLER) for view in views for start, stop in chunks(view.nbytes)])

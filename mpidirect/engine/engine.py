@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from .. import lazy
+from ..bulk import Pieces
 from ..wire import importing, messages, pickles
 from ..wire.connections import Dialed
 from ..wire.frames import Socket
@@ -152,6 +153,7 @@ class Engine:
 
     def _use(self, world: World) -> None:
         self.comm = world.private
+        self.pieces = Pieces(world.private, world.processes)
         self.spread = data.Spread(world.spread)
 
     def _tell(self, message: messages.Message) -> None:
@@ -256,9 +258,9 @@ class Engine:
                 if len(frame) >= messages.BULK:
                     frames[k] = data.private.room(sizes[k])
             together = 0
-        data.receive(self.comm, frames[together:])
+        data.receive(self.pieces, frames[together:])
         if task.sealed:
-            data.check_seal(self.comm)
+            data.check_seal(self.pieces)
 
     def _reply(
         self,
@@ -294,7 +296,7 @@ class Engine:
             if moved:
                 self._tell(messages.Moved(task.id, moved))
         elif bulk:
-            data.send(self.comm, frames)
+            data.send(self.pieces, frames)
 
     # -- interrupts -----------------------------------------------------------------------------
 

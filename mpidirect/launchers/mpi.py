@@ -40,9 +40,12 @@ _OPEN_MPI = {
     # nobody is told when one of them dies, so that those who wait for it wait for ever.
     "PRTE_MCA_state_base_recoverable": "1",
     "PRTE_MCA_state_base_notify_errors": "1",
+    # By TCP, without "put": with it, and two networks between the same processes, large messages get lost.
+    "OMPI_MCA_btl_tcp_flags": "send,inplace,need-ack,need-csum,hetero-rdma",
 }
-# On one host: a BTL that looks for a fabric sleeps a second in libfabric when it finds none.
-_OPEN_MPI_ALONE = {"OMPI_MCA_btl": "^ofi"}
+# On one host: a BTL that looks for a fabric sleeps a second in libfabric when it finds none.  One network is
+# enough: spawned processes and those that spawned them talk by TCP.
+_OPEN_MPI_ALONE = {"OMPI_MCA_btl": "^ofi", "OMPI_MCA_btl_tcp_if_include": "127.0.0.0/8"}
 _OPEN_MPI_4 = {"OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_hwloc_base_binding_policy": "none"}
 
 
