@@ -55,7 +55,7 @@ class Client(Results, Control):
         The profile whose cluster is meant.
     timeout : float, optional
         Seconds until the controller must have answered, 10 by default. If it is given, a cluster that is not
-        there yet, and engines that still start, are waited for as well.
+        there yet is waited for as well; so are engines that still start, where a profile is given.
     sshserver : str
         A host to reach the controller through, as ssh takes it (``me@login``); if this host has no connection
         file of the profile, that of the home directory there is used.
@@ -123,7 +123,7 @@ class Client(Results, Control):
         if not self._engines:
             self._engines = {engine.id: engine for engine in welcome.engines}
             self._lost = {**welcome.lost, **self._lost}
-        if waits:
+        if waits and connection_info is None:
             try:
                 self._wait(self._settled, max(0.0, deadline - time.monotonic()))
             except BaseException:
