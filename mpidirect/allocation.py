@@ -37,6 +37,21 @@ def slots() -> int:
     return cores()
 
 
+def hosts() -> int:
+    """On how many hosts this job is; outside a job, 1; 0 if the scheduler does not tell."""
+    launcher, _ = enclosing()
+    if launcher == "slurm":
+        return int(os.environ.get("SLURM_JOB_NUM_NODES") or os.environ.get("SLURM_NNODES") or 0)
+    if launcher == "pbs":
+        try:
+            return len(set(Path(os.environ["PBS_NODEFILE"]).read_text().split()))
+        except (KeyError, OSError):
+            return 0
+    if launcher == "sge":
+        return int(os.environ.get("NHOSTS", 0))
+    return 1
+
+
 def cores() -> int:
     """How many cores of this host this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -134,6 +134,16 @@ class BatchLauncher(Launcher):
         return nodes, each
 
     @property
+    def one_host(self) -> bool:
+        """Whether all ranks will share a host."""
+        return self.shape[0] == 1 and not self.alone
+
+    def spawns(self) -> bool:
+        """On one host, with Open MPI: MPICH's mpiexec needs a parent that blocks signals, as no shell can."""
+        _, kind = mpi.ranks(self.job, self.settings, elsewhere=True)
+        return self.one_host and kind.name == "openmpi" and kind.spawns
+
+    @property
     def script_file(self) -> Path:
         """The script, as it is or was submitted."""
         return Path(self.job.spec.log_directory) / "job.sh"
@@ -196,7 +206,8 @@ class BatchLauncher(Launcher):
             command.insert(1, "--overcommit")  # else a rank more than tasks is refused
         variables = {CLUSTER_VARIABLE: self.job.spec.cluster}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-        lines += [f'export {name}="${{{name}-{value}}}"' for name, value in kind.environment().items()]
+        needed = kind.environment(self.one_host)
+        lines += [f'export {name}="${{{name}-{value}}}"' for name, value in needed.items()]
         if self.settings["walltime"]:
             hours, minutes, seconds = map(int, self.settings["walltime"].split(":"))
             lines.append(f"export {ENDS}=$(( $(date +%s) + {(hours * 60 + minutes) * 60 + seconds} ))")

@@ -117,14 +117,14 @@ class MpiexecLauncher(Launcher):
         """Whether nothing tells mpiexec of other hosts."""
         names = mpi.parameters(mpiexec)
         named = any("hostfile" in name for name in (*os.environ, *names)) or _HOSTS & set(arguments)
-        return not (named or allocation.enclosing()[0])
+        return not named and allocation.hosts() == 1
 
     def _alone(self, mpiexec: str) -> bool:
         """Whether nothing tells mpiexec of other hosts, and no file what ranks shall talk by."""
         said = len(shlex.split(self.settings["mpiexec"])) > 1
         names = mpi.parameters(mpiexec)
         named = "btl" in names or any("hostfile" in name for name in (*os.environ, *names))
-        return not (said or named or allocation.enclosing()[0])
+        return not (said or named) and allocation.hosts() == 1
 
     def job_script(self) -> str:
         """The command, with the environment that is added to this one."""

@@ -65,6 +65,11 @@ class PBSLauncher(BatchLauncher):
             if said[option]:
                 yield f"{flag}{'' if flag.endswith('=') else ' '}{said[option]}"
 
+    @property
+    def one_host(self) -> bool:
+        """A chunk is never spread."""
+        return self.shape[0] in (None, 1) and not self.alone
+
     def _select(self) -> str:
         nodes, each = self.shape
         each = each or self.tasks
