@@ -149,7 +149,8 @@ class Watched(_Mixin):
         return (_world, ()) if self is here.world else super().__reduce__()
 
 
-GONE = (MPI.ERR_REVOKED, MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING)
+_ERRORS = ("ERR_REVOKED", "ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING")
+GONE = tuple(getattr(MPI, name) for name in _ERRORS if hasattr(MPI, name))  # mpi4py has them since version 4
 
 
 def _world() -> Watched:

@@ -126,7 +126,8 @@ def begins(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _name in BEGIN:
-    setattr(Watched, _name, begins(getattr(MPI.Intracomm, _name)))
+    if hasattr(MPI.Intracomm, _name):  # mpi4py before version 4 lacks some
+        setattr(Watched, _name, begins(getattr(MPI.Intracomm, _name)))
 
 
 def begin() -> None:

@@ -55,7 +55,8 @@ class Spawner:
 def start(command: list[str], order: messages.Spawn) -> MPI.Intercomm:
     """Start them by `command`; they wait for their welcome then."""
     n = len(order.engines)
-    info = MPI.Info.Create({"wdir": order.directory})
+    info = MPI.Info.Create()
+    info.Set("wdir", order.directory)
     arguments = [[f"{PLACE}={engine + 1}", *command] for engine in order.engines]
     try:
         return MPI.COMM_SELF.Spawn_multiple(["env"] * n, arguments, [1] * n, [info] * n)

@@ -46,7 +46,11 @@ _OPEN_MPI = {
 # On one host: a BTL that looks for a fabric sleeps a second in libfabric when it finds none.  One network is
 # enough: spawned processes and those that spawned them talk by TCP.
 _OPEN_MPI_ALONE = {"OMPI_MCA_btl": "^ofi", "OMPI_MCA_btl_tcp_if_include": "127.0.0.0/8"}
-_OPEN_MPI_4 = {"OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_hwloc_base_binding_policy": "none"}
+_OPEN_MPI_4 = {
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    "OMPI_MCA_orte_allowed_exit_without_sync": "1",  # spawned ranks leave without MPI_Finalize
+}
 
 
 class Flavour(NamedTuple):
@@ -58,7 +62,7 @@ class Flavour(NamedTuple):
     @property
     def spawns(self) -> bool:
         """Whether engines can be spawned, as a world of their own, and after them others."""
-        return (self.name == "openmpi" and self.major >= 5) or (self.name == "mpich" and self.major >= 4)
+        return (self.name == "openmpi" and self.major >= 4) or (self.name == "mpich" and self.major >= 4)
 
     @property
     def major(self) -> int:
