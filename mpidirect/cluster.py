@@ -277,6 +277,13 @@ class Cluster:
         launching.sweep(self.profile, self.cluster)
         _owned.pop(self, None)
 
+    def abandon(self, error: BaseException) -> None:
+        """Kill what was started in vain; what keeps it from ending is added to `error`, which led to it."""
+        try:
+            self.stop(0)
+        except MPIDirectError as e:
+            launching.tell_besides(error, e)
+
     def detach(self) -> Self:
         """Let the cluster live when the ``with`` block or this process ends.
 
@@ -306,7 +313,9 @@ class Cluster:
 
     def _end_with_this_process(self) -> None:
         """Stop it from a process that may start no threads any more, and so have no client."""
-        launcher = self._started
+        launcher, record = self._started, self.profile.record()
+        if record is None or record.cluster != self.cluster:
+            return  # another process has stopped it
         limit = launcher.settings["stop_timeout"] / 2
         try:
             controller = connection_file.read(self.connection_file)
@@ -383,8 +392,9 @@ class Cluster:
             self.start()
         try:
             self._entered = self.connect_client()
-        except BaseException:
-            self._leave()
+        except BaseException as e:
+            if not self._detached:
+                self.abandon(e)
             raise
         return self._entered
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,24 +82,41 @@ def launch(profile: Profile, launcher: Launcher) -> None:
     private_directory(Path(spec.log_directory))
     try:
         job_file.write(spec, launcher.job.file)
-        handle = launcher.start()
-        profile.remember(
-            ClusterRecord(
-                cluster=spec.cluster,
-                launcher=launcher.name,
-                engines=spec.engines,
-                host=socket.gethostname(),
-                started=time.time(),
-                handle=handle,
-                within=list(allocation.enclosing()) if launcher.local else [],
-                owner=spec.owner,
-            )
-        )
-    except BaseException:  # a Ctrl-C as well: nothing may run that nobody remembers
-        launcher.stop(0)
+        launcher.handle = launcher.start()
+        profile.remember(_record(launcher))
+    except BaseException as error:  # a Ctrl-C as well: nothing may run that nobody remembers
+        try:
+            launcher.stop(0)
+        except MPIDirectError as e:
+            tell_besides(error, e)
+            profile.remember(_record(launcher))  # a stop may be tried again
+            raise error from None
         sweep(profile, spec.cluster)
         shutil.rmtree(spec.log_directory, ignore_errors=True)
         raise
+
+
+def _record(launcher: Launcher) -> ClusterRecord:
+    """What is remembered of a job that was started just now."""
+    spec = launcher.job.spec
+    return ClusterRecord(
+        cluster=spec.cluster,
+        launcher=launcher.name,
+        engines=spec.engines,
+        host=socket.gethostname(),
+        started=time.time(),
+        handle=launcher.handle,
+        within=list(allocation.enclosing()) if launcher.local else [],
+        owner=spec.owner,
+    )
+
+
+def tell_besides(error: BaseException, other: MPIDirectError) -> None:
+    """Tell an error that came while another one was dealt with: it must not take the place of that."""
+    if isinstance(error, MPIDirectError):
+        error.args = (f"{error}\n\nBesides: {other}",)
+    else:
+        print(other, file=sys.stderr)
 
 
 def disown(profile: Profile, launcher: Launcher) -> None:

@@ -16,6 +16,8 @@ from .profiles import Profile, appeared
 if TYPE_CHECKING:
     from .client import Client
 
+SETTLING = 2.0  # seconds in which a scheduler may find another reason why a job does not start
+
 # Told what is waited for, and how many engines of how many are there.
 Watcher = Callable[[str, int, int], None]
 
@@ -51,6 +53,8 @@ class Readiness:
         self._file = profile.connection_file(launcher.job.spec.cluster)
         self._began = time.monotonic()
         self._deadline = self._began + limit
+        self._had_hope = False  # whether the job has waited for what may come
+        self._hopeless: float | None = None  # since when it has not
         self._next_count = self._began + 0.5  # when the job's ranks are counted again
 
     def client(self) -> Client:
@@ -106,7 +110,12 @@ class Readiness:
     def _must_have_hope(self, status: JobStatus) -> None:
         """Raise if a job that is pending waits in vain, or too long."""
         launcher = self._launcher
-        if status.hopeless:
+        # What was changed since the job was submitted, a limit or a node, may be changed back.
+        self._had_hope = self._had_hope or status.hopeless is False
+        if status.hopeless and not self._had_hope:
+            self._hopeless = self._hopeless or time.monotonic()
+            if time.monotonic() - self._hopeless < SETTLING:
+                return
             raise NeverStarts(
                 f"Job {launcher.id} of profile {self._name!r} will never start: {status.reason}."
             )

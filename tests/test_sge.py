@@ -10,7 +10,7 @@ from schedulers.login import JOBSCRIPTS, LIMIT, SCRIPT, command, run, until
 
 from mpidirect import Client, Cluster, errors
 from mpidirect.cluster import ClusterState
-from mpidirect.launchers import processes
+from mpidirect.launchers import batch, processes
 from mpidirect.launchers.base import JobState
 from mpidirect.launchers.sge import SGELauncher
 from mpidirect.profiles import Profile
@@ -45,14 +45,36 @@ def test_start_use_and_stop(sge):
 def test_jobs_that_do_not_start(sge, monkeypatch):
     refused = run("start", "-n", "2", "--launcher", "sge", "--set", "pe=nowhere")
     assert refused.returncode == 1 and '"nowhere" does not exist' in refused.stderr
-    held = run("start", "-n", "2", "--launcher", "sge", "--directive=-h")
-    assert held.returncode == 1 and "will never start: it is held" in held.stderr
+    began = time.monotonic()
+    held = run("start", "-n", "2", "--launcher", "sge", "--directive=-h", "--queue-timeout", "1s")
+    assert held.returncode == 1 and "did not start within 1 s: it is held; it goes on after" in held.stderr
+    assert "'qrls 0'" in held.stderr and sge.state("0") == "gone" and Profile().record() is None
+    assert time.monotonic() - began < 20  # of an ordinary user, `qdel -f` would sleep
     monkeypatch.setenv("FAKE_SGE_FULL", "1")
     cluster = Cluster(2, launcher="sge").start()
     state, why = cluster.look()
     assert state is ClusterState.PENDING and "offers 0 slots" in why and "full; cannot" in why
-    assert run("stop").returncode == 0
+    assert run("stop", "--timeout", "0").returncode == 0
     assert sge.state(cluster.job_id) == "gone"
+
+
+def test_a_kill_is_a_plain_qdel(sge):
+    cluster = Cluster(1, launcher="sge").start().wait()
+    stopped = run("stop", "--timeout", "0")
+    assert (stopped.returncode, stopped.stderr) == (0, "") and sge.state(cluster.job_id) == "gone"
+
+
+def test_a_cancel_that_fails_is_told_besides_what_led_to_it(sge, login_node, monkeypatch):
+    monkeypatch.setenv("FAKE_SGE_FULL", "1")
+    monkeypatch.setattr(batch, "CANCELLING", 0.5)
+    command(login_node, "qdel", "echo denied: the master sleeps >&2; exit 1")
+    cluster = Cluster(1, launcher="sge", queue_timeout=0.5)
+    with pytest.raises(errors.TimeoutError, match="offers 0 slots") as raised, cluster:
+        pass
+    assert "Besides: Job 0 was cancelled but has not ended: qdel 0 says: denied: the m" in str(raised.value)
+    assert cluster.profile.record() is not None  # a stop can be tried again
+    sge.__init__("sge", login_node)
+    cluster.stop(0)
 
 
 def test_a_job_that_dies_at_start_says_why(sge):
@@ -111,8 +133,8 @@ job-ID  prior   name       user   state submit/start at     queue               
     "state, queue, found, hopeless, words",
     [
         ("qw", "", JobState.PENDING, False, "offers 2 slots"),
-        ("hqw", "", JobState.PENDING, True, "it is held"),
-        ("Eqw", "", JobState.PENDING, True, "can't start"),
+        ("hqw", "", JobState.PENDING, False, "after 'qrls 7'"),
+        ("Eqw", "", JobState.PENDING, True, "qmod -cj 7"),
         ("r", "all.q@node1", JobState.RUNNING, False, ""),
         ("dr", "all.q@node1", JobState.RUNNING, False, "it ends"),
     ],

@@ -1,5 +1,6 @@
 """Jobs of a real Slurm that wait, that never start, and that end otherwise than their owner wanted."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,11 +81,56 @@ def test_ctrl_c_in_the_queue_asks_at_a_terminal(slurm):
     slurm.ask("scancel", blocker)
 
 
+def test_a_job_that_is_held_or_whose_limit_is_lowered_goes_on_waiting(slurm, login_node):
+    """What was not so when it was submitted may change back."""
+    blocker = slurm.ask("sbatch", "--parsable", "-N3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 60")
+    words = [*COMMAND, "start", "-n", "1", "--launcher", "slurm", "--walltime", "10m"]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    said = []
+
+    def says(what):
+        while not any(what in line for line in said):
+            said.append(process.stderr.readline())
+            assert said[-1], said
+
+    says("is pending: ")
+    job = Cluster.from_profile().job_id
+    until(lambda: "it is new" not in Cluster.from_profile().look()[1])
+    slurm.ask("scontrol", "uhold", job)
+    says(f"it is held; it goes on after 'scontrol release {job}'")
+    slurm.ask("scontrol", "release", job)
+    slurm.ask("scontrol", "update", "partitionname=main", "maxtime=5")
+    says("longer than the partition allows")
+    slurm.ask("scontrol", "update", "partitionname=main", "maxtime=60")
+    slurm.ask("scancel", blocker)
+    process.communicate(timeout=LIMIT)
+    assert process.returncode == 0
+    assert run("stop").returncode == 0
+
+
 def test_a_job_that_would_wait_for_ever_is_told_at_once(slurm):
     done = run("start", "-n", "2", "--launcher", "slurm", "--walltime", "2h")
     assert done.returncode == 1
-    assert "will never start" in done.stderr and "--walltime" in done.stderr
+    assert "will never start: its walltime is longer than the partition allows" in done.stderr
     assert slurm.ask("squeue", "-h", "-o", "%A") == ""
+
+
+def test_what_a_wrapper_prints_around_the_id_does_no_harm(slurm, login_node):
+    real = shutil.which("sbatch")
+    command(login_node, "sbatch", f'echo Welcome to BigCluster. 17 nodes; {real} "$@"; echo Bye')
+    with Cluster(1, launcher="slurm") as rc:
+        assert rc[:].apply_sync(lambda: size) == [1]  # noqa: F821
+        assert Cluster.from_profile().job_id == slurm.ask("squeue", "-h", "-o", "%A")
+
+
+def test_a_ctrl_c_while_sbatch_does_not_answer(slurm, login_node):
+    command(login_node, "sbatch", "touch asked; sleep 60")
+    words = [*COMMAND, "start", "-n", "1", "--launcher", "slurm"]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    until((login_node / "asked").exists)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=LIMIT)[1]
+    assert process.returncode == 1 and said.startswith("Error: sbatch was interrupted: a job may have been")
 
 
 def test_a_refused_job_says_what_slurm_said(slurm):

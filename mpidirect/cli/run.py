@@ -59,21 +59,26 @@ def run_command(
     cluster = Cluster(profile=own.name, **given)
     for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(signum, _interrupt)
-    code = 1
+    code, error = 1, None
     try:
         cluster.start().wait()
         code = _run([cluster.settings["python"] or sys.executable, *script], own, cluster, margin)
     except _Ended:
         code = 128 + signal.SIGTERM
-    finally:
-        for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT):
-            signal.signal(signum, signal.SIG_IGN)  # that is in hand
-        if cluster.started:
-            cluster.stop()
-        if code == 0 or not cluster.started:
-            shutil.rmtree(own.directory, ignore_errors=True)
-        else:
-            click.echo(f"The cluster's logs:  mpidirect logs --profile {own.name}", err=True)
+    except BaseException as e:
+        error = e
+    for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT):
+        signal.signal(signum, signal.SIG_IGN)  # that is in hand
+    if cluster.started and error is not None:
+        cluster.abandon(error)
+    elif cluster.started:
+        cluster.stop()
+    if (code == 0 and error is None) or not cluster.started:
+        shutil.rmtree(own.directory, ignore_errors=True)
+    else:
+        click.echo(f"The cluster's logs:  mpidirect logs --profile {own.name}", err=True)
+    if error is not None:
+        raise error
     sys.exit(code)
 
 

@@ -68,7 +68,7 @@ def start_command(
             _stay(cluster)
     except NeverStarts as e:
         if not _left_waiting(cluster, str(e)):
-            cluster.stop(0)
+            cluster.abandon(e)
             raise
     except KeyboardInterrupt:
         pending = cluster.started and cluster.state is ClusterState.PENDING
@@ -76,9 +76,9 @@ def start_command(
             return
         _stop(cluster)
         sys.exit(0 if foreground else INTERRUPTED)
-    except Exception:
+    except Exception as e:
         if cluster.started:
-            cluster.stop(0)
+            cluster.abandon(e)
         raise
 
 

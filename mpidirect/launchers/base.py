@@ -43,8 +43,8 @@ class JobStatus(NamedTuple):
         Where it runs, if that is known.
     left : float or None
         Seconds until its walltime ends it, if anything will.
-    hopeless : bool
-        Of a job that is pending: whether it would wait for ever.
+    hopeless : bool or None
+        Of a job that is pending: whether it would wait for ever; None: the scheduler does not say yet.
     settled : bool
         Of a job that ended: whether no more will be known of how it did.
     """
@@ -54,7 +54,7 @@ class JobStatus(NamedTuple):
     failed: bool | None = None
     hosts: str = ""
     left: float | None = None
-    hopeless: bool = False
+    hopeless: bool | None = False
     settled: bool = True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from ..errors import ConfigError, LaunchError
 from ..options import Option, text
 from .base import JobState, JobStatus
-from .batch import BatchLauncher
+from .batch import BatchLauncher, held
 
 ACCOUNTING = 20.0  # seconds until qacct knows of a job that has ended
 SLACK = 1.0  # seconds that Grid Engine's clocks may be apart
@@ -24,6 +25,8 @@ class SGELauncher(BatchLauncher):
     scheduler = "Grid Engine"
     prefix = "#$ "
     inside = "PE_HOSTFILE"
+    # The tasks of an array follow the id; wrappers may leave out -terse.
+    answer = re.compile(r"(?:Your job(?:-array)? )?(\d+)(?:\.\S+)?(?: \(.*\) has been submitted)?")
     inherited = ("SGE_", "PE_", "JOB_", "NSLOTS", "NHOSTS", "NQUEUES", "QUEUE", "REQUEST", "RESTARTED", "ARC")
     kept = ("SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_EXECD_PORT", "SGE_CLUSTER_NAME")
     options = (
@@ -67,10 +70,6 @@ class SGELauncher(BatchLauncher):
         """``qsub -terse``, which prints the id alone."""
         return ["qsub", "-terse", str(script)]
 
-    def read_id(self, output: str) -> str:
-        """The last line's number, before the tasks of an array; warnings may stand before it."""
-        return (output.strip().splitlines() or [""])[-1].partition(".")[0]
-
     def look(self) -> JobStatus:
         """Ask ``qstat`` for all jobs, and ``qacct`` for one that is no more among them."""
         shown = self.ask("qstat", "-u", "*")
@@ -87,11 +86,14 @@ class SGELauncher(BatchLauncher):
         state = words[4]
         host = words[7].partition("@")[2] if len(words) > 7 else ""
         if "E" in state:
-            return JobStatus(JobState.PENDING, f"it can't start: {self._explained()}", hopeless=True)
+            why = f"it can't start: {self._explained()}; 'qmod -cj {self.id}' lets it try again"
+            return JobStatus(JobState.PENDING, why, hopeless=True)
         if "q" in state or state == "t":
             if "h" in state:
-                return JobStatus(JobState.PENDING, "it is held (qrls releases it)", hopeless=True)
-            return JobStatus(JobState.PENDING, self._explained() or "it waits for its turn")
+                return JobStatus(JobState.PENDING, held(f"qrls {self.id}"))
+            if why := self._explained():
+                return JobStatus(JobState.PENDING, why)
+            return JobStatus(JobState.PENDING, "it waits for its turn", hopeless=None)
         if "d" in state:
             self._deleted = True
             return JobStatus(JobState.RUNNING, "it ends", hosts=host)
@@ -147,8 +149,15 @@ class SGELauncher(BatchLauncher):
         return JobStatus(JobState.ENDED, why, settled=final)
 
     def cancel(self, force: bool) -> None:
-        """``qdel``; by force also where its host does not answer."""
-        self.ask("qdel", *(["-f"] if force else []), self.id)
+        """``qdel``, which kills at once.
+
+        By force also a job that was deleted before, and whose host did not hear it. That is for managers:
+        of others ``qdel -f`` deletes the job, sleeps for a minute, and is refused then.
+        """
+        manager = force and self._deleted and getpass.getuser() in self.ask("qconf", "-sm").stdout.split()
+        self.order("qdel", *(["-f"] if manager else []), self.id)
+        if force and self._deleted and not manager:
+            self._complaint = f"its host has not heard of it; a manager can:  qdel -f {self.id}"
 
 
 def _killed(fields: dict[str, str]) -> str:
