@@ -37,6 +37,17 @@ def slots() -> int:
     return cores()
 
 
+def hosts() -> int:
+    """How many hosts this job has; 0 outside a job, or where that is not known."""
+    launcher, _ = enclosing()
+    if launcher == "pbs":
+        try:
+            return len(set(Path(os.environ["PBS_NODEFILE"]).read_text().split()))
+        except (KeyError, OSError):
+            return 0
+    return int(os.environ.get({"slurm": "SLURM_JOB_NUM_NODES", "sge": "NHOSTS"}.get(launcher, ""), 0))
+
+
 def cores() -> int:
     """How many cores of this host this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -192,7 +192,7 @@ def epitaph(profile: str, cluster: str, patience: float) -> str:
     if status.state is JobState.UNKNOWN or not status.reason or status.failed is False:
         return ""
     later = "" if status.state is JobState.ENDED else "; 'mpidirect status' will tell how it ended"
-    tail = logs.report(Path(launcher.job.spec.log_directory), 5)
+    tail = logs.why(Path(launcher.job.spec.log_directory), 5)
     return f"of its job {launcher.id}: {status.reason}{later}.\n\n{tail}"
 
 

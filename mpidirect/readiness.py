@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,7 +106,20 @@ class Readiness:
             client.close()
             raise
         self._watch("all engines answer", self._n, self._n)
+        self._look_where(client)
         return client
+
+    def _look_where(self, client: Client) -> None:
+        """Say so if the engines are on fewer hosts than were asked for."""
+        asked = min(self._launcher.hosts_asked(), self._n)
+        found = sorted({engine.host for engine in client._engines.values()})
+        if len(found) < asked:
+            print(
+                f"mpidirect: the engines are on {len(found)} of the {asked} hosts that were asked for: "
+                f"{', '.join(found)}. Either the scheduler gave no more, or what starts the ranks does not "
+                "know the others: --mpiexec chooses another one.",
+                file=sys.stderr,
+            )
 
     def _must_have_hope(self, status: JobStatus) -> None:
         """Raise if a job that is pending waits in vain, or too long."""
@@ -133,16 +147,21 @@ class Readiness:
         """
         status = self._launcher.state()
         if status.state is JobState.ENDED:
-            happened = f"ended before its engines answered: {status.reason}"
+            happened = "ended before its engines answered"
+            how = status.reason
         elif time.monotonic() > self._next_count:
             self._next_count = time.monotonic() + 1.0
             losses = self._launcher.losses()
             if not losses:
                 return status
-            happened = f"can't go on: {losses} before all engines answered"
+            happened, how = "can't go on", f"{losses} before all engines answered"
         else:
             return status
-        raise LaunchError(f"The job of profile {self._name!r} {happened}.\n\n{self._log()}")
+        directory = Path(self._launcher.job.spec.log_directory)
+        if why := logs.reason(directory):
+            how = f"{why}\n\nWhat was seen of that: {how}"
+        rest = f"Its logs are in {directory}" if why else f"\n{logs.report(directory)}"
+        raise LaunchError(f"The job of profile {self._name!r} {happened}: {how}.\n{rest}")
 
     def _too_slow(self, found: str) -> MPIDirectError:
         return TooSlow(

@@ -121,7 +121,7 @@ def _status(cluster: Cluster) -> dict[str, Any]:
     if state is ClusterState.DEAD:
         name = cluster.profile.name
         if job is not None:
-            reason = f"job {cluster.job_id}: {reason}\n\n{logs.report(cluster.log_directory, 5)}\n"
+            reason = f"job {cluster.job_id}: {reason}\n\n{logs.why(cluster.log_directory, 5)}\n"
         reason += f"\nWhy:  mpidirect logs --profile {name}    Sweep up:  mpidirect stop --profile {name}"
     return {
         "profile": cluster.profile.name,

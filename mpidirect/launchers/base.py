@@ -148,17 +148,26 @@ class Launcher(ABC):
         count = len(self._notes())
         return f"{count} of its ranks died" if count else ""
 
+    def hosts_asked(self) -> int:
+        """On how many hosts the engines are to be; 0 if nobody has said."""
+        return 0
+
     def ended(self, reason: str, failed: bool | None = None) -> JobStatus:
         """The status of a job that has ended; with guarded ranks it does not tell how rank 0 did."""
         code = self._notes().get("rank-0", "0")
         if not failed and code != "0":
-            return JobStatus(JobState.ENDED, f"{reason}; its first rank with exit code {code}", failed=True)
+            how = f"with exit code {code}" if code else f"in a way that {self._directory} has no room to tell"
+            return JobStatus(JobState.ENDED, f"{reason}; its first rank {how}", failed=True)
         return JobStatus(JobState.ENDED, reason, failed=failed)
 
     def _notes(self) -> dict[str, str]:
         """The exit codes that the guards of ranks have noted."""
-        notes = Path(self.job.spec.log_directory).glob("rank-*.exit")
-        return {note.stem: note.read_text().strip() for note in notes} if self.job.spec.log_directory else {}
+        notes = Path(self._directory).glob("rank-*.exit")
+        return {note.stem: note.read_text().strip() for note in notes} if self._directory else {}
+
+    @property
+    def _directory(self) -> str:
+        return self.job.spec.log_directory
 
     @abstractmethod
     def stop(self, grace: float) -> None:

@@ -145,6 +145,10 @@ class BatchLauncher(Launcher):
             nodes = -(-self.tasks // each)
         return nodes, each
 
+    def hosts_asked(self) -> int:
+        """As many as nodes are asked for."""
+        return self.shape[0] or 0
+
     @property
     def script_file(self) -> Path:
         """The script, as it is or was submitted."""

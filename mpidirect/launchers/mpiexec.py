@@ -85,6 +85,10 @@ class MpiexecLauncher(Launcher):
         named = "btl" in names or any("hostfile" in name for name in (*os.environ, *names))
         return not (said or named or allocation.enclosing()[0])
 
+    def hosts_asked(self) -> int:
+        """As many as the job of a scheduler has that this runs in, if its tasks are all used."""
+        return allocation.hosts() if self.job.spec.engines >= allocation.slots() else 0
+
     def job_script(self) -> str:
         """The command, with the environment that is added to this one."""
         command, kind = mpi.ranks(self.job, self.settings)

@@ -102,6 +102,11 @@ class SGELauncher(BatchLauncher):
         left = max(0.0, self._ends - time.time()) if self._ends else None
         return JobStatus(JobState.RUNNING, hosts=host, left=left)
 
+    def hosts_asked(self) -> int:
+        """As many as Grid Engine has given: its environment spreads the ranks."""
+        listed = (line.split() for line in self.ask("qstat", "-u", "*", "-g", "t").stdout.splitlines())
+        return len({words[7] for words in listed if words[:1] == [self.id] and len(words) > 7})
+
     def _limit(self, began: str) -> float:
         """When the walltime ends a job that began then, in seconds since the epoch; 0 if it has none."""
         found = re.search(
@@ -118,7 +123,9 @@ class SGELauncher(BatchLauncher):
         found = re.search(r"^(?:error reason\s+\d+|scheduling info):\s+(.*(?:\n {10,}.*)*)", shown, re.M)
         lines = [line.strip() for line in found[1].splitlines()] if found else []
         return "; ".join(
-            dict.fromkeys(line for line in lines if not line.startswith("There are no messages"))
+            dict.fromkeys(
+                line for line in lines if not line.startswith(("There are no messages", "Job is in hold"))
+            )
         )
 
     def _accounted(self) -> JobStatus:
