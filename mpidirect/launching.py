@@ -162,6 +162,26 @@ def status(launcher: Launcher, record: ClusterRecord) -> JobStatus:
     return JobStatus(JobState.UNKNOWN, f"it was started on host {record.host}; look there")
 
 
+def absence(profile: Profile) -> str:
+    """Why there is no connection file of a cluster that was started, and what to do; empty if none was."""
+    record = profile.record()
+    if record is None:
+        return ""
+    launcher = recalled_launcher(profile, record)
+    found = status(launcher, record)
+    whose, option = f"cluster of profile {profile.name!r}", f"--profile {profile.name}"
+    if found.state is JobState.PENDING:
+        never = "will never start" if found.hopeless else "is pending"
+        remedy = "Cancel it:  mpidirect stop" if found.hopeless else "Wait for it:  mpidirect wait"
+        return f"The {whose} is not there yet: job {launcher.id} {never}: {found.reason}.\n{remedy} {option}"
+    if found.state is JobState.RUNNING and not found.ending:
+        return f"The {whose} is starting: its controller does not listen yet.\nWait:  mpidirect wait {option}"
+    if found.state is JobState.UNKNOWN:
+        return ""
+    how = found.reason or "it ends"
+    return f"The {whose} has ended: {how}.\nMore of that:  mpidirect status {option}"
+
+
 def scheduled_launcher(profile: str, cluster: str) -> Launcher | None:
     """The launcher of a cluster that a scheduler runs, if this host knows of it."""
     try:

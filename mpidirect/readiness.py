@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from .profiles import Profile, appeared
 if TYPE_CHECKING:
     from .client import Client
 
+ANSWERING = 60.0  # seconds that a controller whose connection file is there may take at most
 SETTLING = 2.0  # seconds in which a scheduler may find another reason why a job does not start
 
 # Told what is waited for, and how many engines of how many are there.
@@ -27,7 +29,7 @@ def connect(file: Path, deadline: float) -> Client:
     """A client by a connection file."""
     from .client import Client  # only now: the job has started meanwhile
 
-    return Client(str(file), timeout=max(0.1, deadline - time.monotonic()))
+    return Client(str(file), timeout=max(0.1, min(ANSWERING, deadline - time.monotonic())))
 
 
 class Readiness:
@@ -43,17 +45,27 @@ class Readiness:
         Seconds that it may take from when the job runs.
     watch : callable, optional
         Told of each change.
+    within : float
+        Seconds that it may take in all, in the queue and after.
     """
 
-    def __init__(self, profile: Profile, launcher: Launcher, limit: float, watch: Watcher | None) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        launcher: Launcher,
+        limit: float,
+        watch: Watcher | None,
+        within: float = math.inf,
+    ) -> None:
         self._name = profile.name
         self._launcher = launcher
-        self._limit = limit
+        self._limit = min(limit, within)
+        self._within = within
         self._watch = watch or (lambda what, ready, n: None)
         self._n = launcher.job.spec.engines
         self._file = profile.connection_file(launcher.job.spec.cluster)
         self._began = time.monotonic()
-        self._deadline = self._began + limit
+        self._deadline = self._began + self._limit
         self._had_hope = False  # whether the job has waited for what may come
         self._hopeless: float | None = None  # since when it has not
         self._next_count = self._began + 0.5  # when the job's ranks are counted again
@@ -74,7 +86,7 @@ class Readiness:
             if status.state is JobState.PENDING:
                 self._must_have_hope(status)
                 self._watch(f"job {launcher.id} is pending: {status.reason}", 0, self._n)
-                self._deadline = time.monotonic() + self._limit
+                self._deadline = min(time.monotonic() + self._limit, self._began + self._within)
             elif time.monotonic() > self._deadline:
                 raise self._too_slow(status.reason or "the controller does not listen yet")
             else:
@@ -133,11 +145,13 @@ class Readiness:
             raise NeverStarts(
                 f"Job {launcher.id} of profile {self._name!r} will never start: {status.reason}."
             )
-        limit = launcher.settings["queue_timeout"]
-        if limit is not None and time.monotonic() - self._began > limit:
+        queued = launcher.settings["queue_timeout"]
+        limit = min(self._within, math.inf if queued is None else queued)
+        if time.monotonic() - self._began > limit:
+            longer = "--timeout" if limit == self._within else "queue_timeout, --queue-timeout"
             raise TooSlow(
                 f"Job {launcher.id} of profile {self._name!r} did not start within {limit:g} s: "
-                f"{status.reason}.\nGive it longer: queue_timeout, --queue-timeout."
+                f"{status.reason}.\nGive it longer: {longer}."
             )
 
     def _must_live(self) -> JobStatus:

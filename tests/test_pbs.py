@@ -142,6 +142,16 @@ def test_what_pbs_says_is_understood(job, found, words):
     assert status.hosts in ("", "a,b")
 
 
+def test_time_left_where_the_server_s_clock_is_another(login_node):
+    job = {"job_state": "R", "Resource_List": {"walltime": "02:00:00"}}
+    job["resources_used"] = {"walltime": "00:10:00"}
+    for behind in (-3600, 3600):
+        job["stime"] = time.ctime(time.time() - 660 + behind)
+        assert _understood(job, "7").left == 6600
+    job["stime"] = time.ctime(time.time() - 660)
+    assert 6530 < _understood(job, "7").left <= 6540
+
+
 def test_text_is_understood_where_there_is_no_json(pbs, login_node):
     cluster = Cluster(1, launcher="pbs", job_name="a-name-that-is-so-long-that-its-line-" * 3).start()
     real = (login_node / "bin" / "qstat").read_text()

@@ -26,7 +26,7 @@ def sge(login_node, monkeypatch):
     scheduler.end()
 
 
-def test_start_use_and_stop(sge):
+def test_start_use_and_stop(sge, login_node):
     started = run("start", "-n", "2", "--launcher", "sge", "--walltime", "10m")
     assert started.returncode == 0, started.stderr
     cluster = Cluster.from_profile()
@@ -36,6 +36,11 @@ def test_start_use_and_stop(sge):
     with Client() as rc:
         assert rc[:].apply_sync(lambda: comm.allreduce(1)) == [2, 2]  # noqa: F821
         assert 500 < rc.time_left <= 600
+        real = (login_node / "bin" / "qstat").read_text()
+        command(login_node, "qstat", f"TZ=ABC+1 exec {real.partition('exec ')[2]}")  # another clock there
+        assert 500 < rc.time_left <= 600
+        [row] = json.loads(run("status", "--json").stdout)
+        assert 500 < row["left"] <= 600
     stopped = run("stop")
     assert (stopped.returncode, stopped.stderr) == (0, "")
     assert sge.state(cluster.job_id) == "gone"

@@ -11,7 +11,7 @@ import pytest
 from schedulers.login import COMMAND, LIMIT, command, run, until
 from schedulers.slurm import SLURM, gone
 
-from mpidirect import Cluster, errors
+from mpidirect import Client, Cluster, errors
 from mpidirect.cluster import ClusterState
 from mpidirect.launchers.base import JobState
 from mpidirect.launchers.slurm import SlurmLauncher
@@ -35,12 +35,21 @@ def test_a_job_that_waits_says_why_and_is_cancelled(slurm):
     assert cluster.state is ClusterState.PENDING
     status = run("status")
     assert status.returncode == 1 and " pending " in status.stdout and "expected to start" in status.stdout
+    with pytest.raises(errors.ClusterNotFound, match=rf"job {cluster.job_id} is pending: .*\n.*direct wait"):
+        Client()
+    assert f"job {cluster.job_id} is pending" in run("logs").stderr
+    hasty = run("wait", "--timeout", "0.5s")
+    assert hasty.returncode == 1 and "did not start within 0.5 s" in hasty.stderr
     with pytest.raises(errors.TimeoutError, match="--queue-timeout"):
         Cluster(2, profile="hasty", launcher="slurm", queue_timeout=1).start().wait()
     Cluster.from_profile("hasty").stop()
     assert run("stop").returncode == 0
     assert slurm.ask("squeue", "-h", "-o", "%A") == blocker
+    started = run("start", "-n", "1", "--launcher", "slurm", "--no-wait")
     slurm.ask("scancel", blocker)
+    waited = run("wait")
+    assert waited.returncode == 0 and waited.stdout.startswith("1 engine ready.  Connect: "), waited.stderr
+    assert run("stop").returncode == 0 and run("wait").returncode == 3
 
 
 def test_ctrl_c_in_the_queue_cancels_where_nobody_can_be_asked(slurm):
@@ -113,6 +122,14 @@ def test_a_job_that_would_wait_for_ever_is_told_at_once(slurm):
     assert done.returncode == 1
     assert "will never start: its walltime is longer than the partition allows" in done.stderr
     assert slurm.ask("squeue", "-h", "-o", "%A") == ""
+    assert run("start", "-n", "2", "--launcher", "slurm", "--walltime", "2h", "--no-wait").returncode == 0
+    until(lambda: "will never start: its walltime is longer" in run("status").stdout)
+    with pytest.raises(errors.ClusterNotFound, match=r"will never start: its walltime.*\n.*direct stop"):
+        Client()
+    waited = run("wait")
+    assert waited.returncode == 1 and "will never start" in waited.stderr
+    assert Cluster.from_profile().state is ClusterState.PENDING  # who waits takes nothing away
+    assert run("stop").returncode == 0
 
 
 def test_what_a_wrapper_prints_around_the_id_does_no_harm(slurm, login_node):
@@ -180,6 +197,9 @@ def test_a_poll_that_fails_is_no_death_and_a_scancel_is_one(slurm, login_node):
     silent = command(login_node, "scontrol", "echo Unable to contact slurm controller >&2; exit 1")
     blind = Cluster.from_profile()
     assert blind.state is ClusterState.UNKNOWN and "does not answer" in blind.look()[1]
+    status = run("status")
+    assert status.returncode == 0 and " running  2/2 " in status.stdout
+    assert "default: Slurm does not answer: Unable to contact slurm controller" in status.stdout
     with blind.connect_client() as rc:
         silent.unlink()
         result = rc[:].apply_async(time.sleep, 60)

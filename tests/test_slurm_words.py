@@ -177,6 +177,10 @@ def test_an_end_that_was_moved_is_asked_for(login_node, monkeypatch):
         f"echo JobId=7 JobState=RUNNING RunTime=00:01:00 StartTime={began} EndTime={moved}",
     )
     assert 590 < allocation.ends_now(1000) - time.time() <= 600
+    skewed = (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) for moment in (0, 900))
+    times = "StartTime={} EndTime={}".format(*skewed)  # by a clock that is years behind
+    command(login_node, "scontrol", f"echo JobId=7 JobState=RUNNING RunTime=00:05:00 {times}")
+    assert 590 < allocation.ends_now(1000) - time.time() <= 600
     command(login_node, "scontrol", "echo Unable to contact slurm controller >&2; exit 1")
     assert allocation.ends_now(1000) == 1000
 

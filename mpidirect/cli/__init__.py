@@ -15,6 +15,7 @@ from ..errors import ClusterNotFound, ConfigError, MPIDirectError
 # Each command with the module that has it: only that of the command that runs is imported.
 COMMANDS = {
     "start": "start",
+    "wait": "wait",
     "stop": "stop",
     "run": "run",
     "status": "status",

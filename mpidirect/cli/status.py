@@ -42,7 +42,8 @@ def status_command(profile: str, as_json: bool) -> None:
     """
     names = [profile] if profile else profile_names()
     clusters = [Cluster.from_profile(name) for name in names if profile or Profile(name).record()]
-    found = [_status(cluster) for cluster in clusters if cluster.state is not ClusterState.STOPPED]
+    rows = [_status(cluster) for cluster in clusters]
+    found = [row for row in rows if row["state"] != ClusterState.STOPPED]
     if as_json:
         click.echo(json.dumps(found, indent=2))
     elif found:
@@ -71,6 +72,8 @@ def status_command(profile: str, as_json: bool) -> None:
             if row["tunnel"]:
                 click.echo(f"{row['profile']}: from outside:  {row['tunnel']}")
     else:
+        for row in rows:
+            click.echo(f"That of profile {row['profile']!r} has ended: {row['reason']}.", err=True)
         click.echo("No cluster runs. Start one:  mpidirect start -n 4", err=True)
     if not found:
         sys.exit(NOTHING_RUNS)
@@ -110,13 +113,19 @@ def list_command(as_json: bool) -> None:
 def _status(cluster: Cluster) -> dict[str, Any]:
     record = cluster.profile.record()
     assert record is not None  # from_profile found it
-    state, reason = cluster.look()
-    ready, info, tolerance = None, None, ""
-    if state is ClusterState.RUNNING:
+    ready, info, facts, why = None, None, dict[str, Any](), ""
+    if cluster.connection_file.exists():  # who can tell best, and at once
         try:
-            ready, info, tolerance = _ask(cluster)
+            ready, info, facts = _ask(cluster)
         except MPIDirectError as e:
-            state, reason = ClusterState.UNKNOWN, f"the controller does not answer: {e}"
+            why = f"the controller does not answer: {e}"
+    if info:
+        cluster.hurry(ANSWER_WITHIN)
+    state, reason = cluster.look()
+    if info and state in (ClusterState.UNKNOWN, ClusterState.PENDING, ClusterState.STARTING):
+        state = ClusterState.RUNNING
+    elif state is ClusterState.RUNNING and why:
+        state, reason = ClusterState.UNKNOWN, why
     job = cluster.job if cluster.scheduled else None
     if state is ClusterState.DEAD:
         name = cluster.profile.name
@@ -134,10 +143,10 @@ def _status(cluster: Cluster) -> dict[str, Any]:
         "host": record.host,
         "started": record.started,
         "mpi": info.mpi if info else "",
-        "fault_tolerance": tolerance,
+        "fault_tolerance": facts.get("fault_tolerance", {}).get("text", ""),
         "job": cluster.job_id if job else "",
         "nodes": job.hosts if job else "",
-        "left": job.left if job else None,
+        "left": cluster.left(facts.get("time_left")),
         "controller_host": info.host if info else "",
         "tunnel": _tunnel(info) if info and job else "",
         "connection_file": str(cluster.connection_file),
@@ -154,15 +163,14 @@ def _tunnel(info: ConnectionInfo) -> str:
     return f"ssh -N -L {port}:{host}:{port} {here}" if address else ""
 
 
-def _ask(cluster: Cluster) -> tuple[int, ConnectionInfo, str]:
-    """How many engines answer, what the controller says of itself, and what the cluster can survive."""
+def _ask(cluster: Cluster) -> tuple[int, ConnectionInfo, dict[str, Any]]:
+    """How many engines answer, and what the controller says of itself and of the cluster."""
     from ..client import Client
     from ..wire import connection_file
 
     client = Client(str(cluster.connection_file), timeout=ANSWER_WITHIN)
     try:
-        tolerance = client.facts.get("fault_tolerance", {}).get("text", "")
-        return len(client.ids), connection_file.read(cluster.connection_file), tolerance
+        return len(client.ids), connection_file.read(cluster.connection_file), client.facts
     finally:
         client.close()
 

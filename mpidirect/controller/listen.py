@@ -121,6 +121,7 @@ class Listener:
             "logs": self.spec.log_directory,
             "fault_tolerance": self.tolerance.facts(),
             "started": time.time(),
+            "ends": allocation.ends(),
         }
         bridge = Bridge(self.world, self.tolerance.revokes)
         clients = [self.local, self.remote]

@@ -45,6 +45,8 @@ class JobStatus(NamedTuple):
         Seconds until its walltime ends it, if anything will.
     hopeless : bool or None
         Of a job that is pending: whether it would wait for ever; None: the scheduler does not say yet.
+    ending : bool
+        Of a job that runs: whether it is being ended.
     settled : bool
         Of a job that ended: whether no more will be known of how it did.
     """
@@ -55,6 +57,7 @@ class JobStatus(NamedTuple):
     hosts: str = ""
     left: float | None = None
     hopeless: bool | None = False
+    ending: bool = False
     settled: bool = True
 
 
@@ -100,6 +103,7 @@ class Launcher(ABC):
     poll_interval: ClassVar[float] = 0.02  # seconds between looks at a job that starts or ends
     local: ClassVar[bool] = True  # whether its jobs can be seen only from the host that started them
     scheduled: ClassVar[bool] = False  # whether a scheduler runs its jobs, and heeds mpidirect.options.BATCH
+    keeps_time: ClassVar[bool] = False  # whether time left is known without comparing clocks of two hosts
     patience: float = 20.0  # seconds that a command which asks for the job may take
     ip: ClassVar[str] = ""  # what the controller listens on if nobody says
 
@@ -139,6 +143,13 @@ class Launcher(ABC):
     @abstractmethod
     def state(self) -> JobStatus:
         """How the job fares. A look that fails is `JobState.UNKNOWN`, not an end."""
+
+    def left(self, told: float | None) -> float | None:
+        """Seconds until the walltime ends the job, where the controller knows of `told`."""
+        if told is not None and not self.keeps_time:
+            return told
+        left = self.state().left  # it may have been moved since
+        return told if left is None else left
 
     def losses(self) -> str:
         """In words, ranks that have died though the job goes on; empty if none are known to have.

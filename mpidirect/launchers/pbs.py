@@ -34,6 +34,7 @@ class PBSLauncher(BatchLauncher):
 
     name = "pbs"
     summary = "a PBS or Torque job (qsub)"
+    keeps_time = True
     scheduler = "PBS"
     prefix = "#PBS "
     inside = "PBS_JOBID"
@@ -152,7 +153,8 @@ def _understood(job: dict[str, Any], id: str) -> JobStatus:
         words = comment.partition(":")[2].strip() if never else comment
         reason = f"it asks for more than there is; PBS says {words}" if never else words or _PENDING[state]
         return JobStatus(JobState.PENDING, reason, hopeless=never if comment else None)
-    return JobStatus(JobState.RUNNING, _RUNNING.get(state, f"PBS says {state}"), hosts=hosts, left=_left(job))
+    reason = _RUNNING.get(state, f"PBS says {state}")
+    return JobStatus(JobState.RUNNING, reason, hosts=hosts, left=_left(job), ending=state == "E")
 
 
 def _ended(job: dict[str, Any], comment: str, hosts: str) -> JobStatus:

@@ -96,7 +96,7 @@ class SGELauncher(BatchLauncher):
             return JobStatus(JobState.PENDING, "it waits for its turn", hopeless=None)
         if "d" in state:
             self._deleted = True
-            return JobStatus(JobState.RUNNING, "it ends", hosts=host)
+            return JobStatus(JobState.RUNNING, "it ends", hosts=host, ending=True)
         if self._ends is None:  # asked once: a job's limit stays
             self._ends = self._limit(f"{words[5]} {words[6]}")
         left = max(0.0, self._ends - time.time()) if self._ends else None

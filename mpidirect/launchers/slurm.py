@@ -64,6 +64,7 @@ class SlurmLauncher(BatchLauncher):
 
     name = "slurm"
     summary = "a Slurm job (sbatch)"
+    keeps_time = True
     scheduler = "Slurm"
     prefix = "#SBATCH "
     inside = "SLURM_JOB_ID"
@@ -164,7 +165,7 @@ def _understood(text: str) -> JobStatus:
         return status
     if state == "COMPLETING":
         why = "its walltime is over" if reason == "TimeLimit" else "it ends"
-        return JobStatus(JobState.RUNNING, why, hosts=hosts)
+        return JobStatus(JobState.RUNNING, why, hosts=hosts, ending=True)
     if state in ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"):
         why = "" if state == "RUNNING" else f"Slurm says {state}"
         return JobStatus(JobState.RUNNING, why, hosts=hosts, left=_left(fields))
