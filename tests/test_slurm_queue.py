@@ -132,12 +132,13 @@ def test_a_job_that_would_wait_for_ever_is_told_at_once(slurm):
     assert run("stop").returncode == 0
 
 
-def test_what_a_wrapper_prints_around_the_id_does_no_harm(slurm, login_node):
+def test_what_a_wrapper_prints_around_the_id_does_no_harm_nor_do_blanks(slurm, login_node, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(login_node / "a home with blanks"))
     real = shutil.which("sbatch")
     command(login_node, "sbatch", f'echo Welcome to BigCluster. 17 nodes; {real} "$@"; echo Bye')
-    with Cluster(1, launcher="slurm") as rc:
+    with Cluster(1, launcher="slurm", job_name="my job") as rc:
         assert rc[:].apply_sync(lambda: size) == [1]  # noqa: F821
-        assert Cluster.from_profile().job_id == slurm.ask("squeue", "-h", "-o", "%A")
+        assert f"{Cluster.from_profile().job_id} my job" == slurm.ask("squeue", "-h", "-o", "%A %j")
 
 
 def test_a_ctrl_c_while_sbatch_does_not_answer(slurm, login_node):

@@ -41,6 +41,11 @@ def held(release: str, who: str = "") -> str:
     return f"it is held{who}; it goes on after '{release}'"
 
 
+def quoted(value: str) -> str:
+    """A value of a directive, in quotes where it has blanks."""
+    return f'"{value}"' if re.search(r"\s", value) else value
+
+
 class BatchLauncher(Launcher):
     """Starts the job by a scheduler."""
 
@@ -55,6 +60,7 @@ class BatchLauncher(Launcher):
     answer: ClassVar[re.Pattern[str]] = re.compile(r"(\S+)")  # what a line with the job's id is
     inherited: ClassVar[tuple[str, ...]] = ()  # what begins so in their environment is theirs alone
     kept: ClassVar[tuple[str, ...]] = ()  # of that, what is not
+    names_have_blanks: ClassVar[bool] = False  # whether a job's name may
     live_output: ClassVar[bool] = True  # whether a job's output can be read before it ends
 
     _seen: JobStatus | None = None
@@ -153,6 +159,20 @@ class BatchLauncher(Launcher):
     def script_file(self) -> Path:
         """The script, as it is or was submitted."""
         return Path(self.job.spec.log_directory) / "job.sh"
+
+    @property
+    def job_name(self) -> str:
+        """The job's name, as a directive has it.
+
+        Raises
+        ------
+        ConfigError
+            When the scheduler has no such names.
+        """
+        name = str(self.settings["job_name"])
+        if not self.names_have_blanks and len(name.split()) != 1:
+            raise ConfigError(f'job_name = "{name}": {self.scheduler} takes a name without blanks.')
+        return quoted(name)
 
     @property
     def output(self) -> str:

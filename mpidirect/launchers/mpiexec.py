@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from typing import Any
 
@@ -26,6 +27,7 @@ class MpiexecLauncher(Launcher):
 
     def start(self) -> dict[str, Any]:
         """Start mpiexec as the head of a session of its own: no Ctrl-C at the terminal reaches it."""
+        self._say_if_crowded()
         command, kind = mpi.ranks(self.job, self.settings)
         environment = mpi.environment(kind, alone=self._alone(command[0]))
         environment[CLUSTER_VARIABLE] = self.job.spec.cluster
@@ -45,6 +47,14 @@ class MpiexecLauncher(Launcher):
         pid = self._process.pid
         self.handle = {"pid": pid, "born": processes.birth(pid) or ""}
         return self.handle
+
+    def _say_if_crowded(self) -> None:
+        (scheduler, id), n, room = allocation.enclosing(), self.job.spec.engines, allocation.slots()
+        if scheduler and n > room:
+            print(
+                f"mpidirect: {n} engines share what is meant for {room}: job {id} has so many tasks.",
+                file=sys.stderr,
+            )
 
     def state(self) -> JobStatus:
         """A job lives as long as its mpiexec."""

@@ -13,7 +13,7 @@ from ..errors import LaunchError
 from ..options import Option, one_of
 from . import mpi
 from .base import JobState, JobStatus
-from .batch import BatchLauncher, held
+from .batch import BatchLauncher, held, quoted
 
 _PENDING = {
     "Q": "it waits for its turn",
@@ -55,8 +55,8 @@ class PBSLauncher(BatchLauncher):
     def resources(self) -> Iterator[str]:
         """The job's directives."""
         said = self.settings
-        yield f"-N {said['job_name']}"
-        yield f"-o {self.output}"
+        yield f"-N {self.job_name}"
+        yield f"-o {quoted(self.output)}"
         yield "-j oe"
         yield "-V"
         yield "-r n"  # started again it would be another cluster, with empty namespaces

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import ConfigError, LaunchError
 from ..options import Option, text
 from .base import JobState, JobStatus
-from .batch import BatchLauncher, held
+from .batch import BatchLauncher, held, quoted
 
 ACCOUNTING = 20.0  # seconds until qacct knows of a job that has ended
 SLACK = 1.0  # seconds that Grid Engine's clocks may be apart
@@ -47,9 +47,9 @@ class SGELauncher(BatchLauncher):
                 "Grid Engine's parallel environment says how ranks are spread: leave out --nodes, and choose "
                 "the environment by --set pe=NAME."
             )
-        yield f"-N {said['job_name']}"
+        yield f"-N {self.job_name}"
         yield "-S /bin/bash"
-        yield f"-o {self.output}"
+        yield f"-o {quoted(self.output)}"
         yield "-j y"
         yield "-cwd"
         yield "-V"

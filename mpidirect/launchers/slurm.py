@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import ConfigError, LaunchError
 from . import mpi
 from .base import JobState, JobStatus
-from .batch import BatchLauncher, held
+from .batch import BatchLauncher, held, quoted
 
 _PENDING = {
     "PENDING",
@@ -65,6 +65,7 @@ class SlurmLauncher(BatchLauncher):
     name = "slurm"
     summary = "a Slurm job (sbatch)"
     keeps_time = True
+    names_have_blanks = True
     scheduler = "Slurm"
     prefix = "#SBATCH "
     inside = "SLURM_JOB_ID"
@@ -77,8 +78,8 @@ class SlurmLauncher(BatchLauncher):
         """The job's directives."""
         said = self.settings
         nodes, each = self.shape
-        yield f"--job-name={said['job_name']}"
-        yield f"--output={self.output}"
+        yield f"--job-name={self.job_name}"
+        yield f"--output={quoted(self.output)}"
         yield "--no-requeue"  # started again it would be another cluster, with empty namespaces
         if nodes:
             yield f"--nodes={nodes + self.alone}"
