@@ -167,7 +167,8 @@ class Launcher(ABC):
         """The status of a job that has ended; with guarded ranks it does not tell how rank 0 did."""
         code = self._notes().get("rank-0", "0")
         if not failed and code != "0":
-            how = f"with exit code {code}" if code else f"in a way that {self._directory} has no room to tell"
+            full = f"failed, and could not write how to {self._directory}: is the disk full?"
+            how = f"with exit code {code}" if code else full
             return JobStatus(JobState.ENDED, f"{reason}; its first rank {how}", failed=True)
         return JobStatus(JobState.ENDED, reason, failed=failed)
 
