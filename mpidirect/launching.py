@@ -211,7 +211,8 @@ def epitaph(profile: str, cluster: str, patience: float) -> str:
         time.sleep(launcher.poll_interval)
     if status.state is JobState.UNKNOWN or not status.reason or status.failed is False:
         return ""
-    later = "" if status.state is JobState.ENDED else "; 'mpidirect status' will tell how it ended"
+    known = status.state in (JobState.ENDED, JobState.PENDING)  # it pends if it was requeued
+    later = "" if known else "; 'mpidirect status' will tell how it ended"
     tail = logs.why(Path(launcher.job.spec.log_directory), 5)
     return f"of its job {launcher.id}: {status.reason}{later}.\n\n{tail}"
 

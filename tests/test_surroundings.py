@@ -85,3 +85,30 @@ def test_a_script_that_its_scheduler_ends_is_told_once(login_node):
     for pid in (process.pid, int((login_node / "ready").read_text())):
         os.kill(pid, signal.SIGTERM)
     assert process.communicate(timeout=LIMIT)[0] == "told 1\n"
+
+
+STARTS = ('start -n 1 --ip "*"', "start -n 1 --ip d0")
+USED = """
+from mpidirect import Client
+from mpidirect.profiles import find_connection_file
+from mpidirect.wire import connection_file
+
+info = connection_file.read(find_connection_file())
+for address in info.addresses[1:]:
+    info.addresses = [address]
+    with Client(info) as rc:
+        print(address.rpartition(":")[0], rc[:].apply_sync(lambda: rank))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network of its own takes root")
+def test_a_network_without_ipv4():
+    link = "ip link set lo up; ip link add d0 type bridge; ip link set d0 up"
+    link = f"{link}; ip addr add fd00::5/64 dev d0 nodad"
+    python, start = COMMAND[0], " ".join(COMMAND)
+    use = " && ".join(f"{start} {words} && {python} -c '{USED}'; {start} stop" for words in STARTS)
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-c", f"{link}; {use}"], capture_output=True, text=True, timeout=LIMIT
+    )
+    found = [line for line in done.stdout.splitlines() if line.startswith("tcp:")]
+    assert found == ["tcp://[fd00::5] [0]", "tcp://127.0.0.1 [0]", "tcp://[fd00::5] [0]"], done.stderr

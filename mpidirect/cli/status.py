@@ -22,6 +22,7 @@ from .parameters import profile_option
 if TYPE_CHECKING:
     from ..wire.connection_file import ConnectionInfo
 
+LOOPBACK = ("tcp://127.", "tcp://[::1]")
 ANSWER_WITHIN = 2.0  # seconds that a controller has to answer
 
 
@@ -159,7 +160,7 @@ def _status(cluster: Cluster) -> dict[str, Any]:
 
 def _tunnel(info: ConnectionInfo) -> str:
     """The command that brings the controller's port to a host that can't reach it."""
-    address = next((a for a in info.addresses if a.startswith("tcp://") and "//127." not in a), "")
+    address = next((a for a in info.addresses if a.startswith("tcp://") and not a.startswith(LOOPBACK)), "")
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     here = f"{getpass.getuser()}@{socket.gethostname()}"
     return f"ssh -N -L {port}:{host}:{port} {here}" if address else ""

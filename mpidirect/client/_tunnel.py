@@ -106,7 +106,7 @@ class Tunnel:
         forwards = [
             word
             for port, target in zip(ports, self._targets, strict=True)
-            for word in ("-L", f"127.0.0.1:{port}:{target.hostname}:{target.port}")
+            for word in ("-L", f"127.0.0.1:{port}:{_bracketed(target.hostname or '')}:{target.port}")
         ]
         command = ["ssh", "-N", *OPTIONS, *options, *forwards, self._server]
         with tempfile.TemporaryFile() as said:
@@ -120,6 +120,11 @@ class Tunnel:
                     f"There is no way through {self._server}: {why or 'ssh did not get through'}"
                 )
         return [f"tcp://127.0.0.1:{port}" for port in ports]
+
+
+def _bracketed(host: str) -> str:
+    """A host as ssh has it before a port."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _opens(port: int, process: subprocess.Popen[bytes], given_up: Callable[[], bool]) -> bool:

@@ -185,6 +185,8 @@ def _pending(reason: str, start: str, id: str) -> JobStatus:
         "None": "it is new",
         "Resources": "no free nodes",
         "Priority": "others come first",
+        "BeginTime": "its time to begin has not come",
+        "Dependency": "it waits for another job",
     }
     said = words.get(reason, reason.replace("_", " "))  # on one line Slurm writes them so
     began = _moment(start)
