@@ -224,5 +224,22 @@ def test_a_job_that_is_preempted(slurm):
     cluster.stop()
 
 
+def test_a_job_that_is_requeued(slurm):
+    cluster = Cluster(1, launcher="slurm", without=["--no-requeue"], directives=["--requeue"]).start().wait()
+    with cluster.connect_client() as rc:
+        result = rc[:].apply_async(time.sleep, 60)
+        slurm.ask("scontrol", "requeue", cluster.job_id)
+        with pytest.raises(errors.ControllerLost, match="it was requeued and will begin anew: its time"):
+            result.get(timeout=LIMIT)
+    with pytest.raises(errors.ClusterNotFound, match="it was requeued and will begin anew"):
+        Client()
+    slurm.ask("scontrol", "update", f"jobid={cluster.job_id}", "StartTime=now")
+    assert run("wait").returncode == 0
+    with Client() as rc:
+        assert rc[:].apply_sync(lambda: size) == [1]  # noqa: F821
+    cluster.stop()
+    assert gone(slurm, cluster)
+
+
 def test_a_job_that_nobody_knows_has_ended(slurm):
     assert SlurmLauncher.of("99999").state().state is JobState.ENDED

@@ -233,6 +233,8 @@ class BatchLauncher(Launcher):
         variables = {CLUSTER_VARIABLE: self.job.spec.cluster}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
         lines += [f'export {name}="${{{name}-{value}}}"' for name, value in kind.environment().items()]
+        old = f"{shlex.quote(self._directory)}/rank-*.exit {shlex.quote(self.job.spec.connection_file)}"
+        lines.append(f"rm -f {old}  # of an earlier run, if the job was requeued")
         if self.settings["walltime"]:
             hours, minutes, seconds = map(int, self.settings["walltime"].split(":"))
             lines.append(f"export {ENDS}=$(( $(date +%s) + {(hours * 60 + minutes) * 60 + seconds} ))")
