@@ -60,12 +60,16 @@ def _sum(counts: str) -> int:
 
 def ends() -> float:
     """When the walltime ends this job, in seconds since the epoch; 0 if that is not known."""
-    for variable in (ENDS, "SLURM_JOB_END_TIME"):
-        try:
-            return float(os.environ[variable])
-        except (KeyError, ValueError):
-            continue
-    return ends_now(0.0)
+    # By the clock of the job's first host; else by Slurm's.
+    return _moment(ENDS) or ends_now(_moment("SLURM_JOB_END_TIME"))
+
+
+def _moment(variable: str) -> float:
+    """A moment that the environment tells; 0 if it does not."""
+    try:
+        return float(os.environ[variable])
+    except (KeyError, ValueError):
+        return 0.0
 
 
 def ends_now(known: float) -> float:

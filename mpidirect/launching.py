@@ -203,6 +203,7 @@ def epitaph(profile: str, cluster: str, patience: float) -> str:
     launcher = scheduled_launcher(profile, cluster)
     if launcher is None:
         return ""
+    launcher.patience = patience
     status = JobStatus(JobState.UNKNOWN)
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:

@@ -201,6 +201,8 @@ def test_a_poll_that_fails_is_no_death_and_a_scancel_is_one(slurm, login_node):
     status = run("status")
     assert status.returncode == 0 and " running  2/2 " in status.stdout
     assert "default: Slurm does not answer: Unable to contact slurm controller" in status.stdout
+    command(login_node, "scontrol", "exec sleep 60")
+    assert "default: scontrol did not answer within 2 s" in run("status").stdout
     with blind.connect_client() as rc:
         silent.unlink()
         result = rc[:].apply_async(time.sleep, 60)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..wire.connection_file import ConnectionInfo
 
 LOOPBACK = ("tcp://127.", "tcp://[::1]")
-ANSWER_WITHIN = 2.0  # seconds that a controller has to answer
+ANSWER_WITHIN = 2.0  # seconds that a controller has to answer, and a scheduler where it is not needed
 
 
 @click.command(
@@ -93,7 +93,7 @@ def list_command(as_json: bool) -> None:
         record = Profile(name).record()
         if record is None and Profile(name).of_run:
             continue  # the logs of a failed run
-        state = Cluster.from_profile(name).state if record else ClusterState.STOPPED
+        state = Cluster.from_profile(name).hurry(ANSWER_WITHIN).state if record else ClusterState.STOPPED
         rows.append(
             {
                 "profile": name,

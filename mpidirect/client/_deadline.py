@@ -8,6 +8,8 @@ import time
 
 from ..wire.connection_file import ConnectionInfo
 
+ANSWERING = 5.0  # seconds that a scheduler has to answer
+
 
 class Deadline:
     """The end of a cluster's job.
@@ -37,7 +39,10 @@ class Deadline:
 
         told = None if self._ends is None else max(0.0, self._ends - time.time())
         launcher = scheduled_launcher(self._info.profile, self._info.cluster)
-        return told if launcher is None else launcher.left(told)
+        if launcher is None:
+            return told
+        launcher.patience = ANSWERING
+        return launcher.left(told)
 
     def close(self) -> None:
         """Warn no more."""
