@@ -153,6 +153,23 @@ def test_what_qstat_lists_is_understood(login_node, state, queue, found, hopeles
     assert status.hosts == ("node1" if queue else "")
 
 
+SPREAD = """\
+job-ID  prior   name       user         state submit/start at     queue                          master
+-------------------------------------------------------------------------------------------------------
+      7 0.50000 mpidirect  alice        r     11/27/2026 18:37:02 all.q@node1                    MASTER
+                                                                  all.q@node1                    SLAVE
+                                                                  all.q@node2                    SLAVE
+      8 0.50000 mpidirect  alice        r     11/27/2026 18:37:02 all.q@node3                    MASTER
+                                                                  all.q@node3                    SLAVE
+"""
+
+
+def test_the_hosts_that_grid_engine_gave_are_counted(login_node):
+    (login_node / "listed").write_text(SPREAD)
+    command(login_node, "qstat", f"cat {login_node}/listed")
+    assert [SGELauncher.of(id).hosts_asked() for id in ("7", "8", "9")] == [2, 1, 0]
+
+
 @pytest.mark.parametrize(
     "kept, failed, words",
     [

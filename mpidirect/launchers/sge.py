@@ -104,8 +104,15 @@ class SGELauncher(BatchLauncher):
 
     def hosts_asked(self) -> int:
         """As many as Grid Engine has given: its environment spreads the ranks."""
-        listed = (line.split() for line in self.ask("qstat", "-u", "*", "-g", "t").stdout.splitlines())
-        return len({words[7] for words in listed if words[:1] == [self.id] and len(words) > 7})
+        found: set[str] = set()
+        mine = False
+        for line in self.ask("qstat", "-u", "*", "-g", "t").stdout.splitlines():
+            words = line.split()
+            if words and words[0].isdecimal():  # a job; its other slots follow
+                mine = words[0] == self.id
+            if mine:
+                found.update(word for word in words if "@" in word)
+        return len(found)
 
     def _limit(self, began: str) -> float:
         """When the walltime ends a job that began then, in seconds since the epoch; 0 if it has none."""
