@@ -38,18 +38,14 @@ def slots() -> int:
 
 
 def hosts() -> int:
-    """On how many hosts this job is; outside a job, 1; 0 if the scheduler does not tell."""
+    """How many hosts this job has; 0 outside a job, or where that is not known."""
     launcher, _ = enclosing()
-    if launcher == "slurm":
-        return int(os.environ.get("SLURM_JOB_NUM_NODES") or os.environ.get("SLURM_NNODES") or 0)
     if launcher == "pbs":
         try:
             return len(set(Path(os.environ["PBS_NODEFILE"]).read_text().split()))
         except (KeyError, OSError):
             return 0
-    if launcher == "sge":
-        return int(os.environ.get("NHOSTS", 0))
-    return 1
+    return int(os.environ.get({"slurm": "SLURM_JOB_NUM_NODES", "sge": "NHOSTS"}.get(launcher, ""), 0))
 
 
 def cores() -> int:
@@ -64,12 +60,16 @@ def _sum(counts: str) -> int:
 
 def ends() -> float:
     """When the walltime ends this job, in seconds since the epoch; 0 if that is not known."""
-    for variable in (ENDS, "SLURM_JOB_END_TIME"):
-        try:
-            return float(os.environ[variable])
-        except (KeyError, ValueError):
-            continue
-    return ends_now(0.0)
+    # By the clock of the job's first host; else by Slurm's.
+    return _moment(ENDS) or ends_now(_moment("SLURM_JOB_END_TIME"))
+
+
+def _moment(variable: str) -> float:
+    """A moment that the environment tells; 0 if it does not."""
+    try:
+        return float(os.environ[variable])
+    except (KeyError, ValueError):
+        return 0.0
 
 
 def ends_now(known: float) -> float:

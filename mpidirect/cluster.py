@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import enum
+import math
 import os
 import signal
 import socket
@@ -36,6 +37,7 @@ class ClusterState(str, enum.Enum):
     PENDING = "pending"  # its job waits for resources
     STARTING = "starting"
     RUNNING = "running"
+    ENDING = "ending"
     DEAD = "dead"  # its job ended without a stop: `stop` and the next `start` sweep up
     UNKNOWN = "unknown"  # it can't be seen from here, or nobody answered
 
@@ -140,6 +142,15 @@ class Cluster:
         """How the job fares, as its launcher sees it: hosts, the time that is left, …"""
         return self._started.state()
 
+    def left(self, told: float | None = None) -> float | None:
+        """Seconds until the walltime ends the job, where the controller has told of so many."""
+        return self._started.left(told)
+
+    def hurry(self, patience: float) -> Self:
+        """Give the commands that ask for the job only so many seconds."""
+        self._started.patience = patience
+        return self
+
     @property
     def n(self) -> int:
         """The number of engines."""
@@ -176,10 +187,10 @@ class Cluster:
             # A controller that was asked to stop removes its file; so does none that died.
             failed = self.connection_file.exists() if status.failed is None else status.failed
             return (ClusterState.DEAD if failed else ClusterState.STOPPED), status.reason
-        if status.state is JobState.RUNNING:
-            ready = self.connection_file.exists()
-            return (ClusterState.RUNNING if ready else ClusterState.STARTING), status.reason
-        return ClusterState(status.state.value), status.reason
+        if status.state is JobState.RUNNING and not self.connection_file.exists():
+            return (ClusterState.ENDING if status.ending else ClusterState.STARTING), status.reason
+        never = "it will never start: " if status.hopeless else ""
+        return ClusterState(status.state.value), f"{never}{status.reason}"
 
     def job_script(self) -> str:
         """What `start` would run or submit."""
@@ -212,7 +223,9 @@ class Cluster:
         profile.prune_logs(settings["keep_logs"])
         return self
 
-    def wait(self, timeout: float | None = None, watch: Watcher | None = None) -> Self:
+    def wait(
+        self, timeout: float | None = None, watch: Watcher | None = None, within: float = math.inf
+    ) -> Self:
         """Wait until all engines answer.
 
         Parameters
@@ -222,6 +235,8 @@ class Cluster:
             in a queue before, the setting ``queue_timeout`` says.
         watch : callable, optional
             Called as ``watch(what, ready, n)`` whenever something changes.
+        within : float
+            Seconds that it may take in all, in the queue and after.
 
         Raises
         ------
@@ -230,17 +245,19 @@ class Cluster:
         TimeoutError
             When the time is over; the job goes on.
         """
-        self._ready_client(timeout, watch).close()
+        self._ready_client(timeout, watch, within).close()
         return self
 
     def connect_client(self, timeout: float | None = None) -> Client:
         """A new client of this cluster; waits for the engines first, as `wait` does."""
         return self._ready_client(timeout)
 
-    def _ready_client(self, timeout: float | None = None, watch: Watcher | None = None) -> Client:
+    def _ready_client(
+        self, timeout: float | None = None, watch: Watcher | None = None, within: float = math.inf
+    ) -> Client:
         launcher = self._started
         limit = launcher.settings["start_timeout"] if timeout is None else timeout
-        return Readiness(self.profile, launcher, limit, watch).client()
+        return Readiness(self.profile, launcher, limit, watch, within).client()
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop the cluster and remove what it leaves behind, its logs apart.
@@ -277,6 +294,13 @@ class Cluster:
         launching.sweep(self.profile, self.cluster)
         _owned.pop(self, None)
 
+    def abandon(self, error: BaseException) -> None:
+        """Kill what was started in vain; what keeps it from ending is added to `error`, which led to it."""
+        try:
+            self.stop(0)
+        except MPIDirectError as e:
+            launching.tell_besides(error, e)
+
     def detach(self) -> Self:
         """Let the cluster live when the ``with`` block or this process ends.
 
@@ -306,7 +330,9 @@ class Cluster:
 
     def _end_with_this_process(self) -> None:
         """Stop it from a process that may start no threads any more, and so have no client."""
-        launcher = self._started
+        launcher, record = self._started, self.profile.record()
+        if record is None or record.cluster != self.cluster:
+            return  # another process has stopped it
         limit = launcher.settings["stop_timeout"] / 2
         try:
             controller = connection_file.read(self.connection_file)
@@ -383,8 +409,9 @@ class Cluster:
             self.start()
         try:
             self._entered = self.connect_client()
-        except BaseException:
-            self._leave()
+        except BaseException as e:
+            if not self._detached:
+                self.abandon(e)
             raise
         return self._entered
 

@@ -14,7 +14,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -316,11 +315,8 @@ def _file_system(directory: Path) -> Finding:
 def _temporary() -> Iterator[Finding]:
     from .wire.directories import socket_directory
 
-    directory = Path(tempfile.gettempdir())
-    longest = socket_directory("x" * 18) / ("x" * 16)
-    if len(os.fsencode(longest)) > 100:  # what a local socket's address holds
-        yield bad("temporary files", f"{directory} is too long a path for sockets", "export TMPDIR=/tmp")
-    elif not os.access(directory, os.W_OK | os.X_OK):
+    directory = socket_directory("").parent  # not TMPDIR where that is too long
+    if not os.access(directory, os.W_OK | os.X_OK):
         yield bad("temporary files", f"{directory} can't be written", "Set TMPDIR to a directory of yours.")
     else:
         yield good("temporary files", f"local sockets go to {directory}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import MPIDirectError
+from .logs import FAILS
 from .parent import PLACE, Parent, is_gone, leave_in_order
 from .wire import job_file
 
@@ -62,7 +63,7 @@ def main(argv: list[str]) -> int:
             clean = _engine(worlds.split(), tolerance)
     except Exception as e:
         # what is told on purpose needs no traceback
-        log.error("this rank fails: %s", e, exc_info=not isinstance(e, MPIDirectError))
+        log.error("%s%s", FAILS, e, exc_info=not isinstance(e, MPIDirectError))
         sys.stderr.flush()
         if place:
             os._exit(1)  # the others go on without
@@ -97,11 +98,17 @@ def _expected_rank() -> int | None:
 
 def _wrong_world(found: int, wanted: int, MPI: Any) -> str:
     library = MPI.Get_library_version().splitlines()[0].strip()
+    remedy = "'mpidirect doctor' shows which mpiexec belongs to it; choose it with --mpiexec."
+    if "SLURM_SRUN_COMM_HOST" in os.environ and _expected_rank() is None:
+        remedy = (
+            "srun must speak its PMI: --mpiexec 'srun --mpi=pmix' for Open MPI, 'srun --mpi=pmi2' for MPICH "
+            "('srun --mpi=list' shows what there is); or leave --mpiexec out."
+        )
     return (
         f"mpidirect: this job should have {wanted} ranks, but MPI says that it has {found}.\n"
         f"The command that started it does not belong to the MPI that mpi4py uses here ({library}).\n"
         f"Python: {sys.executable}\n"
-        "Remedy: 'mpidirect doctor' shows which mpiexec belongs to it; choose it with --mpiexec."
+        f"Remedy: {remedy}"
     )
 
 

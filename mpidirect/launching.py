@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,24 +84,41 @@ def launch(profile: Profile, launcher: Launcher) -> None:
     private_directory(Path(spec.log_directory))
     try:
         job_file.write(spec, launcher.job.file)
-        handle = launcher.start()
-        profile.remember(
-            ClusterRecord(
-                cluster=spec.cluster,
-                launcher=launcher.name,
-                engines=spec.engines,
-                host=socket.gethostname(),
-                started=time.time(),
-                handle=handle,
-                within=list(allocation.enclosing()) if launcher.local else [],
-                owner=spec.owner,
-            )
-        )
-    except BaseException:  # a Ctrl-C as well: nothing may run that nobody remembers
-        launcher.stop(0)
+        launcher.handle = launcher.start()
+        profile.remember(_record(launcher))
+    except BaseException as error:  # a Ctrl-C as well: nothing may run that nobody remembers
+        try:
+            launcher.stop(0)
+        except MPIDirectError as e:
+            tell_besides(error, e)
+            profile.remember(_record(launcher))  # a stop may be tried again
+            raise error from None
         sweep(profile, spec.cluster)
         shutil.rmtree(spec.log_directory, ignore_errors=True)
         raise
+
+
+def _record(launcher: Launcher) -> ClusterRecord:
+    """What is remembered of a job that was started just now."""
+    spec = launcher.job.spec
+    return ClusterRecord(
+        cluster=spec.cluster,
+        launcher=launcher.name,
+        engines=spec.engines,
+        host=socket.gethostname(),
+        started=time.time(),
+        handle=launcher.handle,
+        within=list(allocation.enclosing()) if launcher.local else [],
+        owner=spec.owner,
+    )
+
+
+def tell_besides(error: BaseException, other: MPIDirectError) -> None:
+    """Tell an error that came while another one was dealt with: it must not take the place of that."""
+    if isinstance(error, MPIDirectError):
+        error.args = (f"{error}\n\nBesides: {other}",)
+    else:
+        print(other, file=sys.stderr)
 
 
 def disown(profile: Profile, launcher: Launcher) -> None:
@@ -146,6 +164,26 @@ def status(launcher: Launcher, record: ClusterRecord) -> JobStatus:
     return JobStatus(JobState.UNKNOWN, f"it was started on host {record.host}; look there")
 
 
+def absence(profile: Profile) -> str:
+    """Why there is no connection file of a cluster that was started, and what to do; empty if none was."""
+    record = profile.record()
+    if record is None:
+        return ""
+    launcher = recalled_launcher(profile, record)
+    found = status(launcher, record)
+    whose, option = f"cluster of profile {profile.name!r}", f"--profile {profile.name}"
+    if found.state is JobState.PENDING:
+        never = "will never start" if found.hopeless else "is pending"
+        remedy = "Cancel it:  mpidirect stop" if found.hopeless else "Wait for it:  mpidirect wait"
+        return f"The {whose} is not there yet: job {launcher.id} {never}: {found.reason}.\n{remedy} {option}"
+    if found.state is JobState.RUNNING and not found.ending:
+        return f"The {whose} is starting: its controller does not listen yet.\nWait:  mpidirect wait {option}"
+    if found.state is JobState.UNKNOWN:
+        return ""
+    how = found.reason or "it ends"
+    return f"The {whose} has ended: {how}.\nMore of that:  mpidirect status {option}"
+
+
 def scheduled_launcher(profile: str, cluster: str) -> Launcher | None:
     """The launcher of a cluster that a scheduler runs, if this host knows of it."""
     try:
@@ -167,6 +205,7 @@ def epitaph(profile: str, cluster: str, patience: float) -> str:
     launcher = scheduled_launcher(profile, cluster)
     if launcher is None:
         return ""
+    launcher.patience = patience
     status = JobStatus(JobState.UNKNOWN)
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
@@ -175,8 +214,9 @@ def epitaph(profile: str, cluster: str, patience: float) -> str:
         time.sleep(launcher.poll_interval)
     if status.state is JobState.UNKNOWN or not status.reason or status.failed is False:
         return ""
-    later = "" if status.state is JobState.ENDED else "; 'mpidirect status' will tell how it ended"
-    tail = logs.report(Path(launcher.job.spec.log_directory), 5)
+    known = status.state in (JobState.ENDED, JobState.PENDING)  # it pends if it was requeued
+    later = "" if known else "; 'mpidirect status' will tell how it ended"
+    tail = logs.why(Path(launcher.job.spec.log_directory), 5)
     return f"of its job {launcher.id}: {status.reason}{later}.\n\n{tail}"
 
 

@@ -33,7 +33,8 @@ def clean(names: Iterable[str] | None = None, *, force: bool = False) -> list[st
     names : iterable of str, optional
         Profiles; all of them if not given.
     force : bool
-        Also forget clusters that can't be seen from this host.
+        Also forget clusters that can't be seen from this host; and as root, also remove what dead MPI jobs
+        left in shared memory.
 
     Returns
     -------
@@ -50,7 +51,8 @@ def clean(names: Iterable[str] | None = None, *, force: bool = False) -> list[st
             if cluster not in alive and any(_ours(process) for process in left):
                 done += _end(cluster)
         done += _sockets(alive | running.keys())
-        done += _shared_memory()
+        if force or os.getuid() != 0:  # all who are root here are one user: not each of their jobs is ours
+            done += _shared_memory()
     return done
 
 

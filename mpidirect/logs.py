@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+FAILS = "this rank fails: "  # begins what a rank logs that can't go on
 TAIL = 64 * 1024  # bytes that are looked at for the last lines
 
 
@@ -34,6 +35,18 @@ def tail(path: Path, lines: int) -> list[str]:
     return text.rstrip().splitlines()[-lines:] if lines > 0 else []
 
 
+def reason(directory: Path) -> str:
+    """Why a job could not go on, as the first rank that says it does; empty if none does."""
+    for path in files(directory):
+        found = re.search(rf" ERROR \S+ {FAILS}((?:.+\n?)+)", "\n".join(tail(path, 1000)))
+        if found:
+            text = re.split(r"\n(?:Traceback|[\d-]+ [\d:,]+ [A-Z]+ |-{9})", found[1])[0].strip()
+            if text.startswith("MPI_ERR_"):  # what became of another rank, not why
+                continue
+            return text if path.stem == "controller" else f"{path.stem.replace('-', ' ')} failed: {text}"
+    return ""
+
+
 def report(directory: Path, lines: int = 15, most: int = 3) -> str:
     """The tails of a cluster's logs, those that are alike only once: what an error shows."""
     parts: list[str] = []
@@ -47,6 +60,13 @@ def report(directory: Path, lines: int = 15, most: int = 3) -> str:
         if len(parts) < most:
             parts.append("\n".join([f"==> {path} <==", *ending]))
     return "\n\n".join(parts) or f"Its logs in {directory} are empty."
+
+
+def why(directory: Path, lines: int = 15) -> str:
+    """The reason of a job's end, if a rank tells it, and where its logs are; else the tails of those."""
+    if told := reason(directory):  # MPI's many words about it tell nothing more
+        return f"{told}\nIts logs are in {directory}"
+    return report(directory, lines)
 
 
 def follow(

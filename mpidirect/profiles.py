@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ from .wire.connection_file import START_ONE, write_private
 from .wire.job_file import Owner
 
 DEFAULT = "default"
+RUN = "run-"  # begins the names of profiles that are for one run of a script alone
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -81,6 +83,11 @@ class Profile:
 
     def __repr__(self) -> str:
         return f"<Profile {self.name} in {self.directory}>"
+
+    @property
+    def of_run(self) -> bool:
+        """Whether this is the profile of one run of a script alone."""
+        return self.name.startswith(RUN)
 
     @property
     def config_file(self) -> Path:
@@ -155,6 +162,12 @@ class Profile:
         descriptor = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(
+                    f"mpidirect: waiting for another start of profile {self.name!r} (Ctrl-C gives up).",
+                    file=sys.stderr,
+                )
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             except OSError:  # a file system without locks: then the record alone must do
                 pass

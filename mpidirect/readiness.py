@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,9 @@ from .profiles import Profile, appeared
 if TYPE_CHECKING:
     from .client import Client
 
+ANSWERING = 60.0  # seconds that a controller whose connection file is there may take at most
+SETTLING = 2.0  # seconds in which a scheduler may find another reason why a job does not start
+
 # Told what is waited for, and how many engines of how many are there.
 Watcher = Callable[[str, int, int], None]
 
@@ -24,7 +29,7 @@ def connect(file: Path, deadline: float) -> Client:
     """A client by a connection file."""
     from .client import Client  # only now: the job has started meanwhile
 
-    return Client(str(file), timeout=max(0.1, deadline - time.monotonic()))
+    return Client(str(file), timeout=max(0.1, min(ANSWERING, deadline - time.monotonic())))
 
 
 class Readiness:
@@ -40,17 +45,29 @@ class Readiness:
         Seconds that it may take from when the job runs.
     watch : callable, optional
         Told of each change.
+    within : float
+        Seconds that it may take in all, in the queue and after.
     """
 
-    def __init__(self, profile: Profile, launcher: Launcher, limit: float, watch: Watcher | None) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        launcher: Launcher,
+        limit: float,
+        watch: Watcher | None,
+        within: float = math.inf,
+    ) -> None:
         self._name = profile.name
         self._launcher = launcher
-        self._limit = limit
+        self._limit = min(limit, within)
+        self._within = within
         self._watch = watch or (lambda what, ready, n: None)
         self._n = launcher.job.spec.engines
         self._file = profile.connection_file(launcher.job.spec.cluster)
         self._began = time.monotonic()
-        self._deadline = self._began + limit
+        self._deadline = self._began + self._limit
+        self._had_hope = False  # whether the job has waited for what may come
+        self._hopeless: float | None = None  # since when it has not
         self._next_count = self._began + 0.5  # when the job's ranks are counted again
 
     def client(self) -> Client:
@@ -69,7 +86,7 @@ class Readiness:
             if status.state is JobState.PENDING:
                 self._must_have_hope(status)
                 self._watch(f"job {launcher.id} is pending: {status.reason}", 0, self._n)
-                self._deadline = time.monotonic() + self._limit
+                self._deadline = min(time.monotonic() + self._limit, self._began + self._within)
             elif time.monotonic() > self._deadline:
                 raise self._too_slow(status.reason or "the controller does not listen yet")
             else:
@@ -101,20 +118,40 @@ class Readiness:
             client.close()
             raise
         self._watch("all engines answer", self._n, self._n)
+        self._look_where(client)
         return client
+
+    def _look_where(self, client: Client) -> None:
+        """Say so if the engines are on fewer hosts than were asked for."""
+        asked = min(self._launcher.hosts_asked(), self._n)
+        found = sorted({engine.host for engine in client._engines.values()})
+        if len(found) < asked:
+            print(
+                f"mpidirect: the engines are on {len(found)} of the {asked} hosts that were asked for: "
+                f"{', '.join(found)}. Either the scheduler gave no more, or what starts the ranks does not "
+                "know the others: --mpiexec chooses another one.",
+                file=sys.stderr,
+            )
 
     def _must_have_hope(self, status: JobStatus) -> None:
         """Raise if a job that is pending waits in vain, or too long."""
         launcher = self._launcher
-        if status.hopeless:
+        # What was changed since the job was submitted, a limit or a node, may be changed back.
+        self._had_hope = self._had_hope or status.hopeless is False
+        if status.hopeless and not self._had_hope:
+            self._hopeless = self._hopeless or time.monotonic()
+            if time.monotonic() - self._hopeless < SETTLING:
+                return
             raise NeverStarts(
                 f"Job {launcher.id} of profile {self._name!r} will never start: {status.reason}."
             )
-        limit = launcher.settings["queue_timeout"]
-        if limit is not None and time.monotonic() - self._began > limit:
+        queued = launcher.settings["queue_timeout"]
+        limit = min(self._within, math.inf if queued is None else queued)
+        if time.monotonic() - self._began > limit:
+            longer = "--timeout" if limit == self._within else "queue_timeout, --queue-timeout"
             raise TooSlow(
                 f"Job {launcher.id} of profile {self._name!r} did not start within {limit:g} s: "
-                f"{status.reason}.\nGive it longer: queue_timeout, --queue-timeout."
+                f"{status.reason}.\nGive it longer: {longer}."
             )
 
     def _must_live(self) -> JobStatus:
@@ -124,16 +161,21 @@ class Readiness:
         """
         status = self._launcher.state()
         if status.state is JobState.ENDED:
-            happened = f"ended before its engines answered: {status.reason}"
+            happened = "ended before its engines answered"
+            how = status.reason
         elif time.monotonic() > self._next_count:
             self._next_count = time.monotonic() + 1.0
             losses = self._launcher.losses()
             if not losses:
                 return status
-            happened = f"can't go on: {losses} before all engines answered"
+            happened, how = "can't go on", f"{losses} before all engines answered"
         else:
             return status
-        raise LaunchError(f"The job of profile {self._name!r} {happened}.\n\n{self._log()}")
+        directory = Path(self._launcher.job.spec.log_directory)
+        if why := logs.reason(directory):
+            how = f"{why}\n\nWhat was seen of that: {how}"
+        rest = f"Its logs are in {directory}" if why else f"\n{logs.report(directory)}"
+        raise LaunchError(f"The job of profile {self._name!r} {happened}: {how}.\n{rest}")
 
     def _too_slow(self, found: str) -> MPIDirectError:
         return TooSlow(

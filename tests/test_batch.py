@@ -63,7 +63,14 @@ def test_a_launcher_of_another_package(login_node, monkeypatch):
     assert "#SBATCH --ntasks=3" in Cluster(3, launcher="theirs").job_script()
 
 
-# Grid Engine
+@pytest.mark.parametrize("launcher", ["pbs", "sge"])
+def test_blanks_are_quoted_or_refused(login_node, monkeypatch, launcher):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(login_node / "a home"))
+    script = Cluster(1, launcher=launcher).job_script()
+    assert f' -o "{login_node}/a home/default/logs/' in script
+    with pytest.raises(errors.ConfigError, match="takes a name without blanks"):
+        Cluster(1, launcher=launcher, job_name="my job").job_script()
+
 
 # Profiles
 

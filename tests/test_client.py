@@ -16,7 +16,7 @@ import pytest
 import zmq
 from conftest import occupied
 
-from mpidirect import AsyncResult, Client, Cluster, CompositeError, DirectView, RemoteError
+from mpidirect import AsyncResult, Client, Cluster, CompositeError, DirectView
 from mpidirect.errors import (
     AuthenticationFailed,
     ClientClosed,
@@ -349,9 +349,8 @@ def test_shutdown_ends_the_cluster(cluster):
             rc.shutdown(restart=True)
         running = other[0].apply_async(lambda: __import__("time").sleep(60))
         rc.shutdown(hub=True, block=True)
-        with pytest.raises((RemoteError, ControllerLost)) as caught:
+        with pytest.raises(ControllerLost):
             running.get(20)
-        assert "ControllerLost" in repr(caught.value) or isinstance(caught.value, ControllerLost)
         with pytest.raises(ControllerLost, match="gone"):
             other[0]
         rc.close()

@@ -10,7 +10,7 @@ from schedulers.login import JOBSCRIPTS, LIMIT, SCRIPT, command, run, until
 
 from mpidirect import Client, Cluster, errors
 from mpidirect.cluster import ClusterState
-from mpidirect.launchers import processes
+from mpidirect.launchers import batch, processes
 from mpidirect.launchers.base import JobState
 from mpidirect.launchers.sge import SGELauncher
 from mpidirect.profiles import Profile
@@ -26,7 +26,7 @@ def sge(login_node, monkeypatch):
     scheduler.end()
 
 
-def test_start_use_and_stop(sge):
+def test_start_use_and_stop(sge, login_node):
     started = run("start", "-n", "2", "--launcher", "sge", "--walltime", "10m")
     assert started.returncode == 0, started.stderr
     cluster = Cluster.from_profile()
@@ -36,6 +36,11 @@ def test_start_use_and_stop(sge):
     with Client() as rc:
         assert rc[:].apply_sync(lambda: comm.allreduce(1)) == [2, 2]  # noqa: F821
         assert 500 < rc.time_left <= 600
+        real = (login_node / "bin" / "qstat").read_text()
+        command(login_node, "qstat", f"TZ=ABC+1 exec {real.partition('exec ')[2]}")  # another clock there
+        assert 500 < rc.time_left <= 600
+        [row] = json.loads(run("status", "--json").stdout)
+        assert 500 < row["left"] <= 600
     stopped = run("stop")
     assert (stopped.returncode, stopped.stderr) == (0, "")
     assert sge.state(cluster.job_id) == "gone"
@@ -45,14 +50,36 @@ def test_start_use_and_stop(sge):
 def test_jobs_that_do_not_start(sge, monkeypatch):
     refused = run("start", "-n", "2", "--launcher", "sge", "--set", "pe=nowhere")
     assert refused.returncode == 1 and '"nowhere" does not exist' in refused.stderr
-    held = run("start", "-n", "2", "--launcher", "sge", "--directive=-h")
-    assert held.returncode == 1 and "will never start: it is held" in held.stderr
+    began = time.monotonic()
+    held = run("start", "-n", "2", "--launcher", "sge", "--directive=-h", "--queue-timeout", "1s")
+    assert held.returncode == 1 and "did not start within 1 s: it is held; it goes on after" in held.stderr
+    assert "'qrls 0'" in held.stderr and sge.state("0") == "gone" and Profile().record() is None
+    assert time.monotonic() - began < 20  # of an ordinary user, `qdel -f` would sleep
     monkeypatch.setenv("FAKE_SGE_FULL", "1")
     cluster = Cluster(2, launcher="sge").start()
     state, why = cluster.look()
     assert state is ClusterState.PENDING and "offers 0 slots" in why and "full; cannot" in why
-    assert run("stop").returncode == 0
+    assert run("stop", "--timeout", "0").returncode == 0
     assert sge.state(cluster.job_id) == "gone"
+
+
+def test_a_kill_is_a_plain_qdel(sge):
+    cluster = Cluster(1, launcher="sge").start().wait()
+    stopped = run("stop", "--timeout", "0")
+    assert (stopped.returncode, stopped.stderr) == (0, "") and sge.state(cluster.job_id) == "gone"
+
+
+def test_a_cancel_that_fails_is_told_besides_what_led_to_it(sge, login_node, monkeypatch):
+    monkeypatch.setenv("FAKE_SGE_FULL", "1")
+    monkeypatch.setattr(batch, "CANCELLING", 0.5)
+    command(login_node, "qdel", "echo denied: the master sleeps >&2; exit 1")
+    cluster = Cluster(1, launcher="sge", queue_timeout=0.5)
+    with pytest.raises(errors.TimeoutError, match="offers 0 slots") as raised, cluster:
+        pass
+    assert "Besides: Job 0 was cancelled but has not ended: qdel 0 says: denied: the m" in str(raised.value)
+    assert cluster.profile.record() is not None  # a stop can be tried again
+    sge.__init__("sge", login_node)
+    cluster.stop(0)
 
 
 def test_a_job_that_dies_at_start_says_why(sge):
@@ -111,8 +138,8 @@ job-ID  prior   name       user   state submit/start at     queue               
     "state, queue, found, hopeless, words",
     [
         ("qw", "", JobState.PENDING, False, "offers 2 slots"),
-        ("hqw", "", JobState.PENDING, True, "it is held"),
-        ("Eqw", "", JobState.PENDING, True, "can't start"),
+        ("hqw", "", JobState.PENDING, False, "after 'qrls 7'"),
+        ("Eqw", "", JobState.PENDING, True, "qmod -cj 7"),
         ("r", "all.q@node1", JobState.RUNNING, False, ""),
         ("dr", "all.q@node1", JobState.RUNNING, False, "it ends"),
     ],
@@ -124,6 +151,23 @@ def test_what_qstat_lists_is_understood(login_node, state, queue, found, hopeles
     status = SGELauncher.of("7").state()
     assert (status.state, status.hopeless) == (found, hopeless) and words in status.reason
     assert status.hosts == ("node1" if queue else "")
+
+
+SPREAD = """\
+job-ID  prior   name       user         state submit/start at     queue                          master
+-------------------------------------------------------------------------------------------------------
+      7 0.50000 mpidirect  alice        r     11/27/2026 18:37:02 all.q@node1                    MASTER
+                                                                  all.q@node1                    SLAVE
+                                                                  all.q@node2                    SLAVE
+      8 0.50000 mpidirect  alice        r     11/27/2026 18:37:02 all.q@node3                    MASTER
+                                                                  all.q@node3                    SLAVE
+"""
+
+
+def test_the_hosts_that_grid_engine_gave_are_counted(login_node):
+    (login_node / "listed").write_text(SPREAD)
+    command(login_node, "qstat", f"cat {login_node}/listed")
+    assert [SGELauncher.of(id).hosts_asked() for id in ("7", "8", "9")] == [2, 1, 0]
 
 
 @pytest.mark.parametrize(

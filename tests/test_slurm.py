@@ -25,6 +25,7 @@ def test_start_use_and_stop_from_the_command_line(slurm):
     started = run("start", *flags)
     assert started.returncode == 0, started.stderr
     assert "4 engines ready" in started.stdout
+    assert "on 1 of the 2 hosts that were asked for" in started.stderr  # its nodes share this one
     cluster = Cluster.from_profile()
     [row] = json.loads(run("status", "--json").stdout)
     assert (row["state"], row["ready"], row["job"]) == ("running", 4, cluster.job_id)
@@ -115,8 +116,9 @@ def where(view):
     return view.apply_sync(lambda: __import__("socket").gethostname())
 
 
-def test_nodes_with_addresses_of_their_own(hosts):
+def test_nodes_with_addresses_of_their_own(hosts, capfd):
     cluster = Cluster(**SLURM).start().wait()
+    assert "hosts that were asked for" not in capfd.readouterr().err
     with cluster.connect_client() as rc:
         assert set(where(rc[:])) == {"n1", "n2"}
         assert rc.facts["host"] == "n1"  # beside the engines of the first node

@@ -1,5 +1,6 @@
 """Jobs of a real Slurm that wait, that never start, and that end otherwise than their owner wanted."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from schedulers.login import COMMAND, LIMIT, command, run, until
 from schedulers.slurm import SLURM, gone
 
-from mpidirect import Cluster, errors
+from mpidirect import Client, Cluster, errors
 from mpidirect.cluster import ClusterState
 from mpidirect.launchers.base import JobState
 from mpidirect.launchers.slurm import SlurmLauncher
@@ -34,12 +35,21 @@ def test_a_job_that_waits_says_why_and_is_cancelled(slurm):
     assert cluster.state is ClusterState.PENDING
     status = run("status")
     assert status.returncode == 1 and " pending " in status.stdout and "expected to start" in status.stdout
+    with pytest.raises(errors.ClusterNotFound, match=rf"job {cluster.job_id} is pending: .*\n.*direct wait"):
+        Client()
+    assert f"job {cluster.job_id} is pending" in run("logs").stderr
+    hasty = run("wait", "--timeout", "0.5s")
+    assert hasty.returncode == 1 and "did not start within 0.5 s" in hasty.stderr
     with pytest.raises(errors.TimeoutError, match="--queue-timeout"):
         Cluster(2, profile="hasty", launcher="slurm", queue_timeout=1).start().wait()
     Cluster.from_profile("hasty").stop()
     assert run("stop").returncode == 0
     assert slurm.ask("squeue", "-h", "-o", "%A") == blocker
+    started = run("start", "-n", "1", "--launcher", "slurm", "--no-wait")
     slurm.ask("scancel", blocker)
+    waited = run("wait")
+    assert waited.returncode == 0 and waited.stdout.startswith("1 engine ready.  Connect: "), waited.stderr
+    assert run("stop").returncode == 0 and run("wait").returncode == 3
 
 
 def test_ctrl_c_in_the_queue_cancels_where_nobody_can_be_asked(slurm):
@@ -80,11 +90,65 @@ def test_ctrl_c_in_the_queue_asks_at_a_terminal(slurm):
     slurm.ask("scancel", blocker)
 
 
+def test_a_job_that_is_held_or_whose_limit_is_lowered_goes_on_waiting(slurm, login_node):
+    """What was not so when it was submitted may change back."""
+    blocker = slurm.ask("sbatch", "--parsable", "-N3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 60")
+    words = [*COMMAND, "start", "-n", "1", "--launcher", "slurm", "--walltime", "10m"]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    said = []
+
+    def says(what):
+        while not any(what in line for line in said):
+            said.append(process.stderr.readline())
+            assert said[-1], said
+
+    says("is pending: ")
+    job = Cluster.from_profile().job_id
+    until(lambda: "it is new" not in Cluster.from_profile().look()[1])
+    slurm.ask("scontrol", "uhold", job)
+    says(f"it is held; it goes on after 'scontrol release {job}'")
+    slurm.ask("scontrol", "release", job)
+    slurm.ask("scontrol", "update", "partitionname=main", "maxtime=5")
+    says("longer than the partition allows")
+    slurm.ask("scontrol", "update", "partitionname=main", "maxtime=60")
+    slurm.ask("scancel", blocker)
+    process.communicate(timeout=LIMIT)
+    assert process.returncode == 0
+    assert run("stop").returncode == 0
+
+
 def test_a_job_that_would_wait_for_ever_is_told_at_once(slurm):
     done = run("start", "-n", "2", "--launcher", "slurm", "--walltime", "2h")
     assert done.returncode == 1
-    assert "will never start" in done.stderr and "--walltime" in done.stderr
+    assert "will never start: its walltime is longer than the partition allows" in done.stderr
     assert slurm.ask("squeue", "-h", "-o", "%A") == ""
+    assert run("start", "-n", "2", "--launcher", "slurm", "--walltime", "2h", "--no-wait").returncode == 0
+    until(lambda: "will never start: its walltime is longer" in run("status").stdout)
+    with pytest.raises(errors.ClusterNotFound, match=r"will never start: its walltime.*\n.*direct stop"):
+        Client()
+    waited = run("wait")
+    assert waited.returncode == 1 and "will never start" in waited.stderr
+    assert Cluster.from_profile().state is ClusterState.PENDING  # who waits takes nothing away
+    assert run("stop").returncode == 0
+
+
+def test_what_a_wrapper_prints_around_the_id_does_no_harm_nor_do_blanks(slurm, login_node, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(login_node / "a home with blanks"))
+    real = shutil.which("sbatch")
+    command(login_node, "sbatch", f'echo Welcome to BigCluster. 17 nodes; {real} "$@"; echo Bye')
+    with Cluster(1, launcher="slurm", job_name="my job") as rc:
+        assert rc[:].apply_sync(lambda: size) == [1]  # noqa: F821
+        assert f"{Cluster.from_profile().job_id} my job" == slurm.ask("squeue", "-h", "-o", "%A %j")
+
+
+def test_a_ctrl_c_while_sbatch_does_not_answer(slurm, login_node):
+    command(login_node, "sbatch", "touch asked; sleep 60")
+    words = [*COMMAND, "start", "-n", "1", "--launcher", "slurm"]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    until((login_node / "asked").exists)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=LIMIT)[1]
+    assert process.returncode == 1 and said.startswith("Error: sbatch was interrupted: a job may have been")
 
 
 def test_a_refused_job_says_what_slurm_said(slurm):
@@ -134,6 +198,11 @@ def test_a_poll_that_fails_is_no_death_and_a_scancel_is_one(slurm, login_node):
     silent = command(login_node, "scontrol", "echo Unable to contact slurm controller >&2; exit 1")
     blind = Cluster.from_profile()
     assert blind.state is ClusterState.UNKNOWN and "does not answer" in blind.look()[1]
+    status = run("status")
+    assert status.returncode == 0 and " running  2/2 " in status.stdout
+    assert "default: Slurm does not answer: Unable to contact slurm controller" in status.stdout
+    command(login_node, "scontrol", "exec sleep 60")
+    assert "default: scontrol did not answer within 2 s" in run("status").stdout
     with blind.connect_client() as rc:
         silent.unlink()
         result = rc[:].apply_async(time.sleep, 60)
@@ -155,6 +224,23 @@ def test_a_job_that_is_preempted(slurm):
     assert cluster.state is ClusterState.DEAD and "PREEMPTED" in cluster.look()[1]
     assert "it was preempted" in run("status").stdout
     cluster.stop()
+
+
+def test_a_job_that_is_requeued(slurm):
+    cluster = Cluster(1, launcher="slurm", without=["--no-requeue"], directives=["--requeue"]).start().wait()
+    with cluster.connect_client() as rc:
+        result = rc[:].apply_async(time.sleep, 60)
+        slurm.ask("scontrol", "requeue", cluster.job_id)
+        with pytest.raises(errors.ControllerLost, match="it was requeued and will begin anew: its time"):
+            result.get(timeout=LIMIT)
+    with pytest.raises(errors.ClusterNotFound, match="it was requeued and will begin anew"):
+        Client()
+    slurm.ask("scontrol", "update", f"jobid={cluster.job_id}", "StartTime=now")
+    assert run("wait").returncode == 0
+    with Client() as rc:
+        assert rc[:].apply_sync(lambda: size) == [1]  # noqa: F821
+    cluster.stop()
+    assert gone(slurm, cluster)
 
 
 def test_a_job_that_nobody_knows_has_ended(slurm):

@@ -7,6 +7,7 @@ from schedulers.login import command
 from schedulers.slurm import SLURM
 
 from mpidirect import Cluster, allocation, errors, launching
+from mpidirect.launchers import launcher_class
 from mpidirect.launchers.base import JobState
 from mpidirect.launchers.slurm import _understood
 from mpidirect.profiles import ClusterRecord, Profile
@@ -84,6 +85,41 @@ def test_a_template_is_filled(login_node):
         Cluster(2, launcher="slurm", template=str(template)).job_script()
 
 
+# The id, in what is printed by a submission
+
+ANSWERS = [
+    ("slurm", "126\n", "126"),
+    ("slurm", "126;bigcluster\n", "126"),
+    ("slurm", "Welcome to BigCluster. 3 nodes are down.\n\n126\nHave fun!\n", "126"),
+    ("slurm", "Submitted batch job 126\n", "126"),
+    ("slurm", "Submitted batch job 126 on cluster big\n", "126"),
+    ("slurm", "Welcome to BigCluster.\n", ""),
+    ("slurm", "125\n126\n", ""),
+    ("pbs", "Project physics is charged.\n126.pbs1\n", "126.pbs1"),
+    ("pbs", "126[].pbs1.site.org\n", "126[].pbs1.site.org"),
+    ("pbs", "126\n", "126"),
+    ("pbs", "Good morning\n", ""),
+    ("sge", "warning: no limit is said\n126\n", "126"),
+    ("sge", "126.1-10:1\n", "126"),
+    ("sge", 'Your job 126 ("mpidirect") has been submitted\n', "126"),
+    ("sge", "Good morning\n", ""),
+]
+
+
+@pytest.mark.parametrize("launcher, printed, id", ANSWERS)
+def test_the_id_is_the_line_that_is_one(launcher, printed, id):
+    assert launcher_class(launcher).of("").read_id(printed) == id
+
+
+@pytest.mark.parametrize("launcher, submits", [("slurm", "sbatch"), ("pbs", "qsub"), ("sge", "qsub")])
+def test_an_answer_without_an_id_is_quoted(login_node, launcher, submits):
+    command(login_node, submits, "echo Welcome to BigCluster. 126")
+    with pytest.raises(errors.LaunchError, match="may have been submitted") as raised:
+        Cluster(2, launcher=launcher, job_name="mine").start()
+    assert "    Welcome to BigCluster. 126\n" in str(raised.value) and "'mine'" in str(raised.value)
+    assert Profile().record() is None
+
+
 # Slurm's words
 
 
@@ -91,6 +127,11 @@ def test_a_template_is_filled(login_node):
     "text, state, hopeless, words",
     [
         ("JobState=PENDING Reason=Resources StartTime=Unknown", JobState.PENDING, False, "no free nodes"),
+        ("JobId=7 JobState=PENDING Reason=JobHeldUser", JobState.PENDING, False, "'scontrol release 7'"),
+        ("JobState=PENDING Reason=JobHeldAdmin", JobState.PENDING, False, "by an administrator"),
+        ("JobState=PENDING Reason=None Restarts=0", JobState.PENDING, None, "it is new"),
+        ("JobState=PENDING Reason=BeginTime Restarts=1", JobState.PENDING, False, "was requeued"),
+        ("JobState=PENDING Reason=PartitionConfig", JobState.PENDING, True, "more than the partition"),
         (
             "JobState=PENDING Reason=Priority StartTime=2099-01-01T00:00:00",
             JobState.PENDING,
@@ -129,7 +170,16 @@ def test_an_end_that_was_moved_is_asked_for(login_node, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_END_TIME", "1000")
     assert allocation.ends() == 1000
     moved = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 600))
-    command(login_node, "scontrol", f"echo JobId=7 JobState=RUNNING EndTime={moved}")
+    began = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 60))
+    command(
+        login_node,
+        "scontrol",
+        f"echo JobId=7 JobState=RUNNING RunTime=00:01:00 StartTime={began} EndTime={moved}",
+    )
+    assert 590 < allocation.ends_now(1000) - time.time() <= 600
+    skewed = (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) for moment in (0, 900))
+    times = "StartTime={} EndTime={}".format(*skewed)  # by a clock that is years behind
+    command(login_node, "scontrol", f"echo JobId=7 JobState=RUNNING RunTime=00:05:00 {times}")
     assert 590 < allocation.ends_now(1000) - time.time() <= 600
     command(login_node, "scontrol", "echo Unable to contact slurm controller >&2; exit 1")
     assert allocation.ends_now(1000) == 1000

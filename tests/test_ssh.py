@@ -89,3 +89,7 @@ def test_a_client_that_reaches_the_login_node_alone(hosts, login_node, monkeypat
     cluster.stop()
     with pytest.raises(errors.ClusterNotFound, match="No cluster runs under profile 'default' on login"):
         Client(sshserver="login")
+    with pytest.raises(errors.ClusterNotFound, match=r"'other' on login.\n.*ssh login mpidirect status$"):
+        Client(sshserver="login", profile="other")
+    with pytest.raises(errors.ConnectionFailed, match=r"ssh nowhere failed: .*refused"):
+        Client(sshserver="nowhere")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +17,7 @@ from ..errors import ClusterNotFound, ConfigError, MPIDirectError
 # Each command with the module that has it: only that of the command that runs is imported.
 COMMANDS = {
     "start": "start",
+    "wait": "wait",
     "stop": "stop",
     "restart": "restart",
     "run": "run",
@@ -113,6 +116,18 @@ def cli() -> None:
     """
 
 
+def _in_other_words(error: UnicodeError) -> tuple[str, int]:
+    """What is written in the place of a character that the terminal has not."""
+    assert isinstance(error, UnicodeEncodeError)
+    instead = {"→": "->", "…": "...", "’": "'"}
+    text = error.object[error.start : error.end]
+    return "".join(instead.get(character, "?") for character in text), error.end
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    codecs.register_error("mpidirect", _in_other_words)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="mpidirect")
     cli.main(args, prog_name="mpidirect")

@@ -11,6 +11,7 @@ import click
 from .. import logs
 from ..cluster import Cluster, ClusterState
 from ..errors import ClusterNotFound
+from ..launching import absence
 from ..profiles import Profile
 from . import NOTHING_RUNS
 from .parameters import profile_option
@@ -45,7 +46,7 @@ def logs_command(profile: str, follow: bool, engines: tuple[str, ...], lines: in
     except KeyboardInterrupt:
         pass
     if not any(path.exists() for path in paths):
-        click.echo(f"There is no such log in {directory}.", err=True)
+        click.echo(f"There is no such log in {directory}. {absence(here)}".rstrip(), err=True)
         sys.exit(NOTHING_RUNS)
 
 

@@ -18,9 +18,10 @@ from .. import allocation, launching
 from ..cluster import Cluster
 from ..errors import ConfigError
 from ..options import seconds
-from ..profiles import Profile
+from ..profiles import RUN, Profile, profile_names
 from .parameters import assigned, profile_option, setting_flags
 
+KEPT = 5  # failed runs whose logs stay
 ASK_AGAIN = 15.0  # seconds between questions for the end of the allocation: it may be moved
 
 
@@ -59,29 +60,43 @@ def run_command(
     cluster = Cluster(profile=own.name, **given)
     for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(signum, _interrupt)
-    code = 1
+    code, error = 1, None
     try:
         cluster.start().wait()
         code = _run([cluster.settings["python"] or sys.executable, *script], own, cluster, margin)
     except _Ended:
         code = 128 + signal.SIGTERM
-    finally:
-        for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT):
-            signal.signal(signum, signal.SIG_IGN)  # that is in hand
-        if cluster.started:
-            cluster.stop()
-        if code == 0 or not cluster.started:
-            shutil.rmtree(own.directory, ignore_errors=True)
-        else:
-            click.echo(f"The cluster's logs:  mpidirect logs --profile {own.name}", err=True)
+    except BaseException as e:
+        error = e
+    for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT):
+        signal.signal(signum, signal.SIG_IGN)  # that is in hand
+    if cluster.started and error is not None:
+        cluster.abandon(error)
+    elif cluster.started:
+        cluster.stop()
+    if (code == 0 and error is None) or not cluster.started:
+        shutil.rmtree(own.directory, ignore_errors=True)
+    else:
+        click.echo(f"The cluster's logs:  mpidirect logs --profile {own.name}", err=True)
+    if error is not None:
+        raise error
     sys.exit(code)
+
+
+def _forget_old() -> None:
+    """Remove what is left of failed runs, but of the newest ones."""
+    ended = [here for name in profile_names() if (here := Profile(name)).of_run and here.record() is None]
+    ended.sort(key=lambda here: here.directory.stat().st_mtime, reverse=True)
+    for here in ended[KEPT:]:
+        shutil.rmtree(here.directory, ignore_errors=True)
 
 
 def _own_profile(base: Profile) -> Profile:
     """A profile for this run alone, with the settings of `base`: several may run at once."""
     launching.resolve(base.must_exist(), {"launcher": "mpiexec"})  # a mistake is told by its own file's name
     name = allocation.enclosing()[1].partition(".")[0] or time.strftime("%y%m%d-%H%M%S")
-    own = Profile(f"run-{name}-{secrets.token_hex(2)}").create()
+    _forget_old()
+    own = Profile(f"{RUN}{name}-{secrets.token_hex(2)}").create()
     if base.config_file.exists():
         shutil.copy(base.config_file, own.config_file)
     return own
@@ -93,8 +108,8 @@ def _run(command: list[str], own: Profile, cluster: Cluster, margin: float) -> i
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the script's
     try:
         _wait(process, margin)
-    except _Ended:
-        _end(process, cluster.settings["stop_timeout"])
+    except _Ended as e:
+        _end(process, cluster.settings["stop_timeout"], told=bool(e.args) and any(allocation.enclosing()))
     finally:
         signal.signal(signal.SIGINT, before)
     code = process.returncode
@@ -113,11 +128,21 @@ def _wait(process: subprocess.Popen[bytes], margin: float) -> None:
             raise _Ended
 
 
-def _end(process: subprocess.Popen[bytes], grace: float) -> None:
-    """End the script: by SIGTERM, and after `grace` seconds by force."""
+def _end(process: subprocess.Popen[bytes], grace: float, told: bool) -> None:
+    """End the script: by SIGTERM, and after `grace` seconds by force.
+
+    If it was `told`, by a scheduler that signals all processes of a job, it has half of that before: a second
+    SIGTERM would disturb what it does at its end.
+    """
     click.echo("mpidirect: ending the script.", err=True)
-    process.terminate()
     try:
+        if told:
+            grace /= 2
+            try:
+                process.wait(grace)
+            except subprocess.TimeoutExpired:
+                pass
+        process.terminate()
         process.wait(grace)
     except subprocess.TimeoutExpired:
         process.kill()
@@ -129,4 +154,4 @@ class _Ended(BaseException):
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise _Ended
+    raise _Ended(*([signum] if signum == signal.SIGTERM else []))

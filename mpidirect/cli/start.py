@@ -63,12 +63,12 @@ def start_command(
             return
         with progress(cluster.n) as watch:
             cluster.wait(watch=watch)
-        click.echo(_how_to_connect(cluster, time.monotonic() - began))
+        click.echo(how_to_connect(cluster, time.monotonic() - began))
         if foreground:
             _stay(cluster)
     except NeverStarts as e:
         if not _left_waiting(cluster, str(e)):
-            cluster.stop(0)
+            cluster.abandon(e)
             raise
     except KeyboardInterrupt:
         pending = cluster.started and cluster.state is ClusterState.PENDING
@@ -76,9 +76,9 @@ def start_command(
             return
         _stop(cluster)
         sys.exit(0 if foreground else INTERRUPTED)
-    except Exception:
+    except Exception as e:
         if cluster.started:
-            cluster.stop(0)
+            cluster.abandon(e)
         raise
 
 
@@ -101,13 +101,13 @@ def _left_waiting(cluster: Cluster, what: str) -> bool:
     return True
 
 
-def _how_to_connect(cluster: Cluster, took: float) -> str:
+def how_to_connect(cluster: Cluster, took: float | None = None) -> str:
+    """What to do now that all engines answer."""
     name = cluster.profile.name
     argument = "" if name == "default" else f"profile={name!r}"
     engines = f"{cluster.n} engine{'s' * (cluster.n != 1)}"
-    return (
-        f"{engines} ready after {took:.1f} s.  Connect:  import mpidirect; rc = mpidirect.Client({argument})"
-    )
+    after = "" if took is None else f" after {took:.1f} s"
+    return f"{engines} ready{after}.  Connect:  import mpidirect; rc = mpidirect.Client({argument})"
 
 
 def _stay(cluster: Cluster) -> None:

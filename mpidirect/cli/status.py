@@ -22,7 +22,8 @@ from .parameters import profile_option
 if TYPE_CHECKING:
     from ..wire.connection_file import ConnectionInfo
 
-ANSWER_WITHIN = 2.0  # seconds that a controller has to answer
+LOOPBACK = ("tcp://127.", "tcp://[::1]")
+ANSWER_WITHIN = 2.0  # seconds that a controller has to answer, and a scheduler where it is not needed
 
 
 @click.command(
@@ -42,7 +43,8 @@ def status_command(profile: str, as_json: bool) -> None:
     """
     names = [profile] if profile else profile_names()
     clusters = [Cluster.from_profile(name) for name in names if profile or Profile(name).record()]
-    found = [_status(cluster) for cluster in clusters if cluster.state is not ClusterState.STOPPED]
+    rows = [_status(cluster) for cluster in clusters]
+    found = [row for row in rows if row["state"] != ClusterState.STOPPED]
     if as_json:
         click.echo(json.dumps(found, indent=2))
     elif found:
@@ -73,6 +75,8 @@ def status_command(profile: str, as_json: bool) -> None:
             if row["tunnel"]:
                 click.echo(f"{row['profile']}: from outside:  {row['tunnel']}")
     else:
+        for row in rows:
+            click.echo(f"That of profile {row['profile']!r} has ended: {row['reason']}.", err=True)
         click.echo("No cluster runs. Start one:  mpidirect start -n 4", err=True)
     if not found:
         sys.exit(NOTHING_RUNS)
@@ -89,7 +93,9 @@ def list_command(as_json: bool) -> None:
     rows: list[dict[str, Any]] = []
     for name in profile_names():
         record = Profile(name).record()
-        state = Cluster.from_profile(name).state if record else ClusterState.STOPPED
+        if record is None and Profile(name).of_run:
+            continue  # the logs of a failed run
+        state = Cluster.from_profile(name).hurry(ANSWER_WITHIN).state if record else ClusterState.STOPPED
         rows.append(
             {
                 "profile": name,
@@ -112,18 +118,24 @@ def list_command(as_json: bool) -> None:
 def _status(cluster: Cluster) -> dict[str, Any]:
     record = cluster.profile.record()
     assert record is not None  # from_profile found it
-    state, reason = cluster.look()
-    ready, info, facts = None, None, dict[str, Any]()
-    if state is ClusterState.RUNNING:
+    ready, info, facts, why = None, None, dict[str, Any](), ""
+    if cluster.connection_file.exists():  # who can tell best, and at once
         try:
             ready, info, facts = _ask(cluster)
         except MPIDirectError as e:
-            state, reason = ClusterState.UNKNOWN, f"the controller does not answer: {e}"
+            why = f"the controller does not answer: {e}"
+    if info:
+        cluster.hurry(ANSWER_WITHIN)
+    state, reason = cluster.look()
+    if info and state in (ClusterState.UNKNOWN, ClusterState.PENDING, ClusterState.STARTING):
+        state = ClusterState.RUNNING
+    elif state is ClusterState.RUNNING and why:
+        state, reason = ClusterState.UNKNOWN, why
     job = cluster.job if cluster.scheduled else None
     if state is ClusterState.DEAD:
         name = cluster.profile.name
         if job is not None:
-            reason = f"job {cluster.job_id}: {reason}\n\n{logs.report(cluster.log_directory, 5)}\n"
+            reason = f"job {cluster.job_id}: {reason}\n\n{logs.why(cluster.log_directory, 5)}\n"
         reason += f"\nWhy:  mpidirect logs --profile {name}    Sweep up:  mpidirect stop --profile {name}"
     return {
         "profile": cluster.profile.name,
@@ -140,7 +152,7 @@ def _status(cluster: Cluster) -> dict[str, Any]:
         "world": facts.get("world", ""),
         "job": cluster.job_id if job else "",
         "nodes": job.hosts if job else "",
-        "left": job.left if job else None,
+        "left": cluster.left(facts.get("time_left")),
         "controller_host": info.host if info else "",
         "tunnel": _tunnel(info) if info and job else "",
         "connection_file": str(cluster.connection_file),
@@ -151,7 +163,7 @@ def _status(cluster: Cluster) -> dict[str, Any]:
 
 def _tunnel(info: ConnectionInfo) -> str:
     """The command that brings the controller's port to a host that can't reach it."""
-    address = next((a for a in info.addresses if a.startswith("tcp://") and "//127." not in a), "")
+    address = next((a for a in info.addresses if a.startswith("tcp://") and not a.startswith(LOOPBACK)), "")
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     here = f"{getpass.getuser()}@{socket.gethostname()}"
     return f"ssh -N -L {port}:{host}:{port} {here}" if address else ""

@@ -8,6 +8,8 @@ import time
 
 from ..wire.connection_file import ConnectionInfo
 
+ANSWERING = 5.0  # seconds that a scheduler has to answer
+
 
 class Deadline:
     """The end of a cluster's job.
@@ -16,14 +18,17 @@ class Deadline:
     ----------
     info : ConnectionInfo
         What the controller said of itself.
+    left : float or None
+        How many seconds there were then, by the controller's clock.
     """
 
-    def __init__(self, info: ConnectionInfo) -> None:
+    def __init__(self, info: ConnectionInfo, left: float | None) -> None:
         self._info = info
+        self._ends = None if left is None else time.time() + left
         self._timer: threading.Timer | None = None
         self._closed = False
-        if info.ends:
-            self._wait(info.ends - time.time())
+        if left is not None:
+            self._wait(left)
 
     def left(self) -> float | None:
         """Seconds until the walltime ends the job; None if nothing will.
@@ -32,11 +37,12 @@ class Deadline:
         """
         from ..launching import scheduled_launcher
 
+        told = None if self._ends is None else max(0.0, self._ends - time.time())
         launcher = scheduled_launcher(self._info.profile, self._info.cluster)
-        left = launcher.state().left if launcher is not None else None
-        if left is None and self._info.ends:
-            left = max(0.0, self._info.ends - time.time())
-        return left
+        if launcher is None:
+            return told
+        launcher.patience = ANSWERING
+        return launcher.left(told)
 
     def close(self) -> None:
         """Warn no more."""

@@ -16,6 +16,7 @@ import msgspec
 from ..errors import ClusterNotFound, ConnectionFailed
 from ..wire.connection_file import ConnectionInfo
 
+NOTHING = 43  # exit code that tells that there is no connection file
 PATIENCE = 60.0  # seconds to get through; a password may have to be typed
 OPTIONS = ("-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=30")
 DEAF = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")  # a Ctrl-C at the prompt is not for ssh
@@ -30,7 +31,8 @@ def fetch(server: str, profile: str) -> ConnectionInfo:
         When there is none.
     """
     place = f'"${{MPIDIRECT_DIR:-$HOME/.mpidirect}}"/{shlex.quote(profile or "default")}'
-    script = f'cd {place} && cat "$(ls -t connection-*.json | head -n 1)"'
+    newest = "f=$(ls -t connection-*.json 2> /dev/null | head -n 1)"
+    script = f'cd {place} 2> /dev/null && {newest} && [ -n "$f" ] || exit {NOTHING}; cat "$f"'
     command = f"sh -c {shlex.quote(script)}"  # whatever shell the user has there
     try:
         done = subprocess.run(
@@ -42,13 +44,19 @@ def fetch(server: str, profile: str) -> ConnectionInfo:
         )
     except (OSError, subprocess.TimeoutExpired) as e:
         raise ConnectionFailed(f"ssh {server} failed: {e}") from None
+    said = done.stderr.decode(errors="replace").strip()
+    if done.returncode == NOTHING:
+        raise ClusterNotFound(
+            f"No cluster runs under profile {profile or 'default'!r} on {server}.\n"
+            f"Look there:  ssh {server} mpidirect status"
+        )
+    if done.returncode != 0:
+        raise ConnectionFailed(f"ssh {server} failed: {said or f'exit code {done.returncode}'}")
     try:
         return msgspec.json.decode(done.stdout, type=ConnectionInfo)
-    except msgspec.MsgspecError:
-        why = done.stderr.decode(errors="replace").strip()
-        raise ClusterNotFound(
-            f"No cluster runs under profile {profile or 'default'!r} on {server}: "
-            f"{why or 'there is no connection file'}"
+    except msgspec.MsgspecError as e:
+        raise ConnectionFailed(
+            f"What came from {server} is no connection file: {e}. Does its shell print at its start?"
         ) from None
 
 
@@ -98,7 +106,7 @@ class Tunnel:
         forwards = [
             word
             for port, target in zip(ports, self._targets, strict=True)
-            for word in ("-L", f"127.0.0.1:{port}:{target.hostname}:{target.port}")
+            for word in ("-L", f"127.0.0.1:{port}:{_bracketed(target.hostname or '')}:{target.port}")
         ]
         command = ["ssh", "-N", *OPTIONS, *options, *forwards, self._server]
         with tempfile.TemporaryFile() as said:
@@ -112,6 +120,11 @@ class Tunnel:
                     f"There is no way through {self._server}: {why or 'ssh did not get through'}"
                 )
         return [f"tcp://127.0.0.1:{port}" for port in ports]
+
+
+def _bracketed(host: str) -> str:
+    """A host as ssh has it before a port."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _opens(port: int, process: subprocess.Popen[bytes], given_up: Callable[[], bool]) -> bool:

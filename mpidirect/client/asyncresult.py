@@ -9,7 +9,7 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CompositeError, Interrupted, MPIDirectError, RemoteError, TimeoutError
+from ..errors import CompositeError, ControllerLost, Interrupted, MPIDirectError, RemoteError, TimeoutError
 from . import _unseen, _waiting
 from ._call import Call
 from ._frames import quiet
@@ -225,8 +225,14 @@ class AsyncResult(Known, Future):
         failures = [v for v in values if isinstance(v, RemoteError) and v.engine_info]
         if not failures:
             return None
-        if self._single:
-            return copy(failures[0])
+        others = [f for f in failures if f.ename != ControllerLost.__name__]
+        if len(others) < len(failures):
+            lost = ControllerLost(next(f.evalue for f in failures if f not in others))
+            lost.__cause__ = self._composite(others) if others else None  # they failed before
+            return lost
+        return copy(failures[0]) if self._single else self._composite(failures)
+
+    def _composite(self, failures: Sequence[RemoteError]) -> CompositeError:
         return CompositeError(
             f"one or more exceptions from call to method: {self._method}",
             [(f.ename, f.evalue, f.traceback, f.engine_info) for f in failures],

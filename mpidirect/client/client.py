@@ -106,10 +106,13 @@ class Client(Results, Control):
         self._tunnel: Tunnel | None = None
         waits = timeout is not None and timeout >= 0 and not sshserver
         deadline = time.monotonic() + (timeout or 0)
-        if not waits:
-            self._connect(find(), timeout, patience, sshserver)
-        else:
-            self._await(find, deadline, patience)
+        try:
+            if not waits:
+                self._connect(find(), timeout, patience, sshserver)
+            else:
+                self._await(find, deadline, patience)
+        except errors.ClusterNotFound as e:
+            raise e if connection_info or sshserver else _absent(e, profile or "") from None
         self.profile = profile or self._info.profile or "default"
         welcome = self._connection.welcome
         self.facts: dict[str, Any] = welcome.facts
@@ -117,7 +120,7 @@ class Client(Results, Control):
         if self._mismatch:
             warnings.warn(self._mismatch, stacklevel=2)
         self.size = welcome.size
-        self._deadline = Deadline(self._info)
+        self._deadline = Deadline(self._info, self.facts.get("time_left"))
         self._numbers = itertools.count(1)
         _unseen.begin(self)
         if not self._engines:
@@ -459,6 +462,15 @@ def _mismatch(theirs: str) -> str:
         f"this client runs Python {mine}, the engines {theirs}: functions and classes that are typed here "
         "travel as byte code, which other minor versions may not run; use the same one"
     )
+
+
+def _absent(error: errors.ClusterNotFound, profile: str) -> errors.ClusterNotFound:
+    """What is to be said of a profile whose cluster can't be found, if it was started."""
+    from ..launching import absence
+    from ..profiles import Profile
+
+    told = absence(Profile(profile))
+    return errors.ClusterNotFound(told) if told else error
 
 
 def _info(given: Any, profile: str, contents: dict[str, Any], sshserver: str) -> ConnectionInfo:

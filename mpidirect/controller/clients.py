@@ -141,7 +141,7 @@ class Clients:
             controller.living(),
             session.inbox.last,
             resumes,
-            controller.facts,
+            _facts(controller.facts),
             bool(session.process),
             memory.node(),
             controller.lost,
@@ -217,3 +217,9 @@ class Clients:
                 error = f"{query.what!r} can't be asked like that: {e}"
         if value is not LATER:
             session.tell(messages.Answer, query.id, value, error)
+
+
+def _facts(facts: dict[str, Any]) -> dict[str, Any]:
+    """What is told of the cluster, with the seconds that it has left: a client's clock may be another."""
+    ends = facts["ends"]
+    return {**facts, "time_left": max(0.0, ends - time.time())} if ends else facts

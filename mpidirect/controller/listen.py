@@ -17,6 +17,7 @@ import zmq
 from .. import allocation
 from ..errors import ConfigError
 from ..wire import connection_file, messages
+from ..wire.addresses import interface_address, listening, only_ipv6, own_addresses, url
 from ..wire.directories import private_directory, socket_directory
 from ..wire.frames import Router
 from ..wire.job_file import JobSpec
@@ -73,7 +74,7 @@ class Listener:
         port = listener.getsockname()[1]
         self.remote = Door(listener, messages.INLINE, Reception(self._answer))
         hosts = own_addresses() if ip == "*" else [interface_address(ip)]
-        self.addresses = [self.local.address, *(f"tcp://{host}:{port}" for host in hosts)]
+        self.addresses = [self.local.address, *(url(host, port) for host in hosts)]
         self.engines = EngineLink(*self._engine_doors())
 
     def _answer(self, hello: bytes) -> tuple[bytes, Any]:
@@ -106,8 +107,9 @@ class Listener:
         router = self._router(self.engine_server)
         port = router.bind_to_random_port("tcp://*")
         chosen = interface_address(self.spec.ip)  # the others are tried after it
-        hosts = sorted(own_addresses(), key=lambda host: host != chosen)
-        self.engine_addresses = [f"tcp://{host}:{port}" for host in hosts]
+        usable = [host for host in own_addresses() if only_ipv6() or ":" not in host]
+        hosts = sorted(usable, key=lambda host: host != chosen)
+        self.engine_addresses = [url(host, port) for host in hosts]
         return router, router
 
     def invitation(self) -> Invitation:
@@ -129,6 +131,7 @@ class Listener:
             "spawns": self.spec.spawns,
             "world": WORLDS[self.spec.spawns],
             "started": time.time(),
+            "ends": allocation.ends(),
         }
         bridge = Bridge(world, self.tolerance.revokes)
         clients = [self.local, self.remote]
@@ -183,21 +186,13 @@ def _bound(ip: str, port: str) -> socket.socket:
     except ValueError:
         raise ConfigError(f"port {port!r} is neither a port nor a range like 5000-5100") from None
     for candidate in range(low, high + 1):
-        listener = socket.socket()
         try:
-            listener.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # the last cluster was here just now
-            listener.bind(("" if ip == "*" else ip, candidate))
-            listener.listen()  # another one that starts at the same time may have bound it, too
-            return listener
+            return listening(ip, candidate)
         except OSError as e:
-            listener.close()
             if e.errno == errno.EADDRINUSE:
                 continue
             raise _cannot_listen(ip, e) from None
         except OverflowError:
-            listener.close()
             break
     raise ConfigError(f"no port of {port} is free on {ip}: choose others with --port")
 
@@ -210,26 +205,3 @@ def _cannot_listen(ip: str, e: OSError) -> ConfigError:
         f"can't listen on {ip!r}: {e.strerror}. The interfaces of {socket.gethostname()}, where the "
         f"controller runs, are {interfaces}: choose one with --interface, or leave it out."
     )
-
-
-def own_addresses() -> list[str]:
-    """This host's IPv4 addresses, those that others can reach first."""
-    import psutil
-
-    found = []
-    status = psutil.net_if_stats()
-    for name, addresses in psutil.net_if_addrs().items():
-        if name in status and not status[name].isup:
-            continue
-        found += [a.address for a in addresses if a.family == socket.AF_INET]
-    return sorted(found, key=lambda address: address.startswith("127."))
-
-
-def interface_address(name: str) -> str:
-    """The address of an interface, given its name; any other text is an address already."""
-    import psutil
-
-    for address in psutil.net_if_addrs().get(name, []):
-        if address.family == socket.AF_INET:
-            return address.address
-    return name

@@ -43,8 +43,10 @@ class JobStatus(NamedTuple):
         Where it runs, if that is known.
     left : float or None
         Seconds until its walltime ends it, if anything will.
-    hopeless : bool
-        Of a job that is pending: whether it would wait for ever.
+    hopeless : bool or None
+        Of a job that is pending: whether it would wait for ever; None: the scheduler does not say yet.
+    ending : bool
+        Of a job that runs: whether it is being ended.
     settled : bool
         Of a job that ended: whether no more will be known of how it did.
     """
@@ -54,7 +56,8 @@ class JobStatus(NamedTuple):
     failed: bool | None = None
     hosts: str = ""
     left: float | None = None
-    hopeless: bool = False
+    hopeless: bool | None = False
+    ending: bool = False
     settled: bool = True
 
 
@@ -100,6 +103,7 @@ class Launcher(ABC):
     poll_interval: ClassVar[float] = 0.02  # seconds between looks at a job that starts or ends
     local: ClassVar[bool] = True  # whether its jobs can be seen only from the host that started them
     scheduled: ClassVar[bool] = False  # whether a scheduler runs its jobs, and heeds mpidirect.options.BATCH
+    keeps_time: ClassVar[bool] = False  # whether time left is known without comparing clocks of two hosts
     patience: float = 20.0  # seconds that a command which asks for the job may take
     ip: ClassVar[str] = ""  # what the controller listens on if nobody says
 
@@ -144,6 +148,13 @@ class Launcher(ABC):
     def state(self) -> JobStatus:
         """How the job fares. A look that fails is `JobState.UNKNOWN`, not an end."""
 
+    def left(self, told: float | None) -> float | None:
+        """Seconds until the walltime ends the job, where the controller knows of `told`."""
+        if told is not None and not self.keeps_time:
+            return told
+        left = self.state().left  # it may have been moved since
+        return told if left is None else left
+
     def losses(self) -> str:
         """In words, ranks that have died though the job goes on; empty if none are known to have.
 
@@ -152,17 +163,27 @@ class Launcher(ABC):
         count = len(self._notes())
         return f"{count} of its ranks died" if count else ""
 
+    def hosts_asked(self) -> int:
+        """On how many hosts the engines are to be; 0 if nobody has said."""
+        return 0
+
     def ended(self, reason: str, failed: bool | None = None) -> JobStatus:
         """The status of a job that has ended; with guarded ranks it does not tell how rank 0 did."""
         code = self._notes().get("rank-0", "0")
         if not failed and code != "0":
-            return JobStatus(JobState.ENDED, f"{reason}; its first rank with exit code {code}", failed=True)
+            full = f"failed, and could not write how to {self._directory}: is the disk full?"
+            how = f"with exit code {code}" if code else full
+            return JobStatus(JobState.ENDED, f"{reason}; its first rank {how}", failed=True)
         return JobStatus(JobState.ENDED, reason, failed=failed)
 
     def _notes(self) -> dict[str, str]:
         """The exit codes that the guards of ranks have noted."""
-        notes = Path(self.job.spec.log_directory).glob("rank-*.exit")
-        return {note.stem: note.read_text().strip() for note in notes} if self.job.spec.log_directory else {}
+        notes = Path(self._directory).glob("rank-*.exit")
+        return {note.stem: note.read_text().strip() for note in notes} if self._directory else {}
+
+    @property
+    def _directory(self) -> str:
+        return self.job.spec.log_directory
 
     @abstractmethod
     def stop(self, grace: float) -> None:

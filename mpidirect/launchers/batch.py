@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
+import textwrap
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -22,6 +24,7 @@ from .base import CLUSTER_VARIABLE, JobState, JobStatus, Launcher
 
 ANSWERING = 10.0  # seconds without an answer after which the end of a job is not waited for
 CANCELLING = 40.0  # seconds that a scheduler may take to end a job by force
+INTERRUPTED = 5.0  # seconds that a submission has to answer after a Ctrl-C
 SCRIPT = """\
 #!/bin/bash
 # {title}. Submitted by:
@@ -31,6 +34,16 @@ SCRIPT = """\
 {prologue}{environment}
 {command}
 """
+
+
+def held(release: str, who: str = "") -> str:
+    """Why a job waits that is held."""
+    return f"it is held{who}; it goes on after '{release}'"
+
+
+def quoted(value: str) -> str:
+    """A value of a directive, in quotes where it has blanks."""
+    return f'"{value}"' if re.search(r"\s", value) else value
 
 
 class BatchLauncher(Launcher):
@@ -44,11 +57,14 @@ class BatchLauncher(Launcher):
     scheduler: ClassVar[str]  # its name, for people
     prefix: ClassVar[str]  # what a directive's line begins with
     inside: ClassVar[str]  # the variable that a job's processes have
+    answer: ClassVar[re.Pattern[str]] = re.compile(r"(\S+)")  # what a line with the job's id is
     inherited: ClassVar[tuple[str, ...]] = ()  # what begins so in their environment is theirs alone
     kept: ClassVar[tuple[str, ...]] = ()  # of that, what is not
+    names_have_blanks: ClassVar[bool] = False  # whether a job's name may
     live_output: ClassVar[bool] = True  # whether a job's output can be read before it ends
 
     _seen: JobStatus | None = None
+    _complaint = ""  # of the last command that was to change something
     _first = _next = 0.0  # of the looks at the job
 
     # What a scheduler's launcher says
@@ -83,8 +99,10 @@ class BatchLauncher(Launcher):
         )
 
     def read_id(self, output: str) -> str:
-        """The job's id, of what the submission printed."""
-        return output.strip()
+        """The job's id, in what the submission printed; empty if no line, or more than one, has one."""
+        lines = (self.answer.fullmatch(line.strip()) for line in output.splitlines())
+        found = dict.fromkeys(line[1] for line in lines if line)
+        return next(iter(found)) if len(found) == 1 else ""
 
     # What follows from that
 
@@ -133,6 +151,10 @@ class BatchLauncher(Launcher):
             nodes = -(-self.tasks // each)
         return nodes, each
 
+    def hosts_asked(self) -> int:
+        """As many as nodes are asked for."""
+        return self.shape[0] or 0
+
     @property
     def one_host(self) -> bool:
         """Whether all ranks will share a host."""
@@ -147,6 +169,20 @@ class BatchLauncher(Launcher):
     def script_file(self) -> Path:
         """The script, as it is or was submitted."""
         return Path(self.job.spec.log_directory) / "job.sh"
+
+    @property
+    def job_name(self) -> str:
+        """The job's name, as a directive has it.
+
+        Raises
+        ------
+        ConfigError
+            When the scheduler has no such names.
+        """
+        name = str(self.settings["job_name"])
+        if not self.names_have_blanks and len(name.split()) != 1:
+            raise ConfigError(f'job_name = "{name}": {self.scheduler} takes a name without blanks.')
+        return quoted(name)
 
     @property
     def output(self) -> str:
@@ -208,6 +244,8 @@ class BatchLauncher(Launcher):
         lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
         needed = kind.environment(self.one_host)
         lines += [f'export {name}="${{{name}-{value}}}"' for name, value in needed.items()]
+        old = f"{shlex.quote(self._directory)}/rank-*.exit {shlex.quote(self.job.spec.connection_file)}"
+        lines.append(f"rm -f {old}  # of an earlier run, if the job was requeued")
         if self.settings["walltime"]:
             hours, minutes, seconds = map(int, self.settings["walltime"].split(":"))
             lines.append(f"export {ENDS}=$(( $(date +%s) + {(hours * 60 + minutes) * 60 + seconds} ))")
@@ -224,6 +262,7 @@ class BatchLauncher(Launcher):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                errors="replace",
                 env=self.environment(),
                 start_new_session=True,  # a Ctrl-C between submission and its answer would lose the job
             )
@@ -232,18 +271,42 @@ class BatchLauncher(Launcher):
         try:
             out, err = process.communicate()
         except KeyboardInterrupt:
-            out, err = process.communicate(timeout=self.patience)
-            if process.returncode == 0:
-                self.handle = {"id": self.read_id(out)}
+            self._answered_late(process, command[0])
             raise
-        if process.returncode != 0 or not self.read_id(out):
+        id = self.read_id(out)
+        if process.returncode != 0:
             raise LaunchError(
                 f"{self.scheduler} refused the job: {err.strip() or out.strip() or 'no reason given'}\n"
                 f"  (exit code {process.returncode} of {shlex.join(command)})\n"
                 "What is asked of it:  mpidirect script, with the same options"
             )
-        self.handle = {"id": self.read_id(out)}
+        if not id:
+            raise LaunchError(
+                f"A job may have been submitted, but no line of what {command[0]} printed is a job's id:\n"
+                f"{textwrap.indent(out.strip() or '(nothing)', '    ')}\n"
+                f"{self._forgotten}"
+            )
+        self.handle = {"id": id}
         return self.handle
+
+    @property
+    def _forgotten(self) -> str:
+        """What to do about a job whose id is not known."""
+        name = self.settings["job_name"]
+        return f"Look for a job called {name!r}, and cancel it: no command of mpidirect knows of it."
+
+    def _answered_late(self, process: subprocess.Popen[str], name: str) -> None:
+        """After a Ctrl-C: learn the id of a job that was submitted, so that it can be cancelled."""
+        try:
+            out, _ = process.communicate(timeout=INTERRUPTED)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            os.killpg(process.pid, signal.SIGKILL)  # with what a site's wrapper has started
+            process.communicate()
+            raise LaunchError(
+                f"{name} was interrupted: a job may have been submitted.\n{self._forgotten}"
+            ) from None
+        if process.returncode == 0:
+            self.handle = {"id": self.read_id(out)}
 
     def state(self) -> JobStatus:
         """How the job fares; the scheduler is asked twice a second at first, every ten seconds in the end."""
@@ -274,7 +337,11 @@ class BatchLauncher(Launcher):
         status = self._looked()
         force = grace <= 0
         while status.state is not JobState.ENDED:
-            self.cancel(force)
+            self._complaint = ""
+            try:
+                self.cancel(force)
+            except LaunchError as e:  # it may have been heard all the same
+                self._complaint = str(e)
             until = time.monotonic() + CANCELLING if force else deadline
             answered = time.monotonic()
             while (status := self._looked()).state is not JobState.ENDED and time.monotonic() < until:
@@ -282,7 +349,7 @@ class BatchLauncher(Launcher):
                     answered = time.monotonic()
                 elif time.monotonic() - answered > ANSWERING:
                     raise LaunchError(
-                        f"Whether job {self.id} has ended is not known: {status.reason}.\n"
+                        f"Whether job {self.id} has ended is not known: {self._complaint or status.reason}.\n"
                         "Try again when it answers:  mpidirect stop"
                     )
                 time.sleep(self.poll_interval)
@@ -292,7 +359,8 @@ class BatchLauncher(Launcher):
         self._seen = status
         if status.state is not JobState.ENDED:
             raise LaunchError(
-                f"Job {self.id} was cancelled but has not ended: {status.reason or status.state.value}.\n"
+                f"Job {self.id} was cancelled but has not ended: "
+                f"{self._complaint or status.reason or status.state.value}.\n"
                 "Look again in a while:  mpidirect status"
             )
 
@@ -329,6 +397,14 @@ class BatchLauncher(Launcher):
             raise LaunchError(f"{command[0]} did not answer within {self.patience:g} s") from None
         except OSError as e:
             raise self._missing(command[0], e) from None
+
+    def order(self, *command: str) -> bool:
+        """Run a command that changes something; whether it did. Its complaint is told if nothing helps."""
+        done = self.ask(*command)
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip()
+            self._complaint = f"{shlex.join(command)} says: {said or f'exit code {done.returncode}'}"
+        return done.returncode == 0
 
     def _missing(self, command: str, error: OSError) -> LaunchError:
         return LaunchError(

@@ -60,7 +60,7 @@ class CommandLauncher(BatchLauncher):
 
     def cancel(self, force: bool) -> None:
         """The setting ``cancel``."""
-        self.ask(*self._filled("cancel", id=self.id))
+        self.order(*self._filled("cancel", id=self.id))
 
     def _filled(self, name: str, **values: str) -> list[str]:
         if not self.settings[name]:

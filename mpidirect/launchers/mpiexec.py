@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,7 @@ class MpiexecLauncher(Launcher):
 
     def start(self) -> dict[str, Any]:
         """Start mpiexec as the head of a session of its own: no Ctrl-C at the terminal reaches it."""
+        self._say_if_crowded()
         command, kind = mpi.ranks(self.job, self.settings)
         environment = mpi.environment(kind, alone=self._alone(command[0]))
         environment[CLUSTER_VARIABLE] = self.job.spec.cluster
@@ -68,6 +70,14 @@ class MpiexecLauncher(Launcher):
         pid = self._process.pid
         self.handle = {"pid": pid, "born": processes.birth(pid) or ""}
         return self.handle
+
+    def _say_if_crowded(self) -> None:
+        (scheduler, id), n, room = allocation.enclosing(), self.job.spec.engines, allocation.slots()
+        if scheduler and n > room:
+            print(
+                f"mpidirect: {n} engines share what is meant for {room}: job {id} has so many tasks.",
+                file=sys.stderr,
+            )
 
     def state(self) -> JobStatus:
         """A job lives as long as its mpiexec."""
@@ -117,14 +127,18 @@ class MpiexecLauncher(Launcher):
         """Whether nothing tells mpiexec of other hosts."""
         names = mpi.parameters(mpiexec)
         named = any("hostfile" in name for name in (*os.environ, *names)) or _HOSTS & set(arguments)
-        return not named and allocation.hosts() == 1
+        return not named and _on_one_host()
 
     def _alone(self, mpiexec: str) -> bool:
         """Whether nothing tells mpiexec of other hosts, and no file what ranks shall talk by."""
         said = len(shlex.split(self.settings["mpiexec"])) > 1
         names = mpi.parameters(mpiexec)
         named = "btl" in names or any("hostfile" in name for name in (*os.environ, *names))
-        return not (said or named) and allocation.hosts() == 1
+        return not (said or named) and _on_one_host()
+
+    def hosts_asked(self) -> int:
+        """As many as the job of a scheduler has that this runs in, if its tasks are all used."""
+        return allocation.hosts() if self.job.spec.engines >= allocation.slots() else 0
 
     def job_script(self) -> str:
         """The command, with the environment that is added to this one."""
@@ -139,6 +153,11 @@ class MpiexecLauncher(Launcher):
             f"# The controller, and a rank that spawns the {spec.engines} engines:\n" if spec.spawns else ""
         )
         return ranks + " \\\n    ".join([*added, shlex.join(command)]) + "\n"
+
+
+def _on_one_host() -> bool:
+    """Whether no scheduler's job that this process is in has other hosts."""
+    return not allocation.enclosing()[0] or allocation.hosts() == 1
 
 
 def _how(code: int) -> str:

@@ -13,7 +13,7 @@ from ..errors import LaunchError
 from ..options import Option, one_of
 from . import mpi
 from .base import JobState, JobStatus
-from .batch import BatchLauncher
+from .batch import BatchLauncher, held, quoted
 
 _PENDING = {
     "Q": "it waits for its turn",
@@ -25,6 +25,8 @@ _RUNNING = {"R": "", "E": "it ends", "S": "it is suspended", "B": "", "U": "it i
 _FINISHED = {"F", "C", "X"}
 _FORGOTTEN = {35, 153}  # exit codes of qstat: the job has finished; there is no such job
 _DELETED, _OVERDUE = 271, -29  # exit statuses
+_TERMINATED = "91"  # substate of a job that was deleted, whatever its script made of that
+_LAG = 300.0  # seconds that what PBS says of the time used may be old
 
 
 class PBSLauncher(BatchLauncher):
@@ -32,9 +34,11 @@ class PBSLauncher(BatchLauncher):
 
     name = "pbs"
     summary = "a PBS or Torque job (qsub)"
+    keeps_time = True
     scheduler = "PBS"
     prefix = "#PBS "
     inside = "PBS_JOBID"
+    answer = re.compile(r"(\d+(?:\[\d*\])?(?:\.[\w.-]+)?)")
     inherited = ("PBS_",)
     kept = ("PBS_CONF_FILE", "PBS_EXEC", "PBS_SERVER", "PBS_DEFAULT")
     live_output = False
@@ -51,14 +55,14 @@ class PBSLauncher(BatchLauncher):
     def resources(self) -> Iterator[str]:
         """The job's directives."""
         said = self.settings
-        yield f"-N {said['job_name']}"
-        yield f"-o {self.output}"
+        yield f"-N {self.job_name}"
+        yield f"-o {quoted(self.output)}"
         yield "-j oe"
         yield "-V"
         yield "-r n"  # started again it would be another cluster, with empty namespaces
         yield f"-l {self._torque() if said['dialect'] == 'torque' else self._select()}"
-        if self.alone and said["dialect"] == "pbs":
-            yield "-l place=scatter"  # each chunk on another node
+        if said["dialect"] == "pbs" and (self.alone or (self.shape[0] or 1) > 1):
+            yield "-l place=scatter"  # else one node may get several chunks
         if said["walltime"]:
             yield f"-l walltime={said['walltime']}"
         for option, flag in (("queue", "-q"), ("account", "-A"), ("qos", "-l qos=")):
@@ -110,7 +114,7 @@ class PBSLauncher(BatchLauncher):
             complaint = (shown.stderr or shown.stdout).strip()
             attributes = _json(shown.stdout) if "json" in flags else _text(shown.stdout)
             if attributes:
-                return _understood(attributes)
+                return _understood(attributes, self.id)
             if shown.returncode in _FORGOTTEN or re.search("unknown job|has finished", complaint, re.I):
                 return JobStatus(JobState.ENDED, f"PBS does not know job {self.id} (any more)")
         raise LaunchError(f"PBS does not answer: {complaint}")
@@ -118,7 +122,7 @@ class PBSLauncher(BatchLauncher):
     def cancel(self, force: bool) -> None:
         """``qdel``; by force without a word to its processes."""
         if not force or self.ask("qdel", "-W", "force", self.id).returncode != 0:
-            self.ask("qdel", self.id)
+            self.order("qdel", self.id)
 
 
 def _json(text: str) -> dict[str, Any]:
@@ -139,43 +143,54 @@ def _text(text: str) -> dict[str, Any]:
     return found if "job_state" in found else {}
 
 
-def _understood(job: dict[str, Any]) -> JobStatus:
+def _understood(job: dict[str, Any], id: str) -> JobStatus:
     """How a job fares, by its attributes."""
     state, comment = str(job.get("job_state", "")), str(job.get("comment", ""))
     hosts = ",".join(
         dict.fromkeys(part.partition("/")[0] for part in str(job.get("exec_host", "")).split("+"))
     )
     if state in _FINISHED:
-        return _ended(job, hosts)
+        return _ended(job, comment, hosts)
     if state == "H":
-        return JobStatus(JobState.PENDING, f"it is held (qrls releases it). {comment}".strip(), hopeless=True)
+        return JobStatus(JobState.PENDING, held(f"qrls {id}"))
     if state in _PENDING:
         never = "can never run" in comment.lower()
         words = comment.partition(":")[2].strip() if never else comment
         reason = f"it asks for more than there is; PBS says {words}" if never else words or _PENDING[state]
-        return JobStatus(JobState.PENDING, reason, hopeless=never)
-    return JobStatus(JobState.RUNNING, _RUNNING.get(state, f"PBS says {state}"), hosts=hosts, left=_left(job))
+        return JobStatus(JobState.PENDING, reason, hopeless=never if comment else None)
+    reason = _RUNNING.get(state, f"PBS says {state}")
+    return JobStatus(JobState.RUNNING, reason, hosts=hosts, left=_left(job), ending=state == "E")
 
 
-def _ended(job: dict[str, Any], hosts: str) -> JobStatus:
+def _ended(job: dict[str, Any], comment: str, hosts: str) -> JobStatus:
     try:
         code = int(job.get("Exit_status", job.get("exit_status", "")))
     except ValueError:
         return JobStatus(JobState.ENDED, "it was deleted before it ran", failed=True)
-    reasons = {0: "it ended by itself", _DELETED: "it was deleted (qdel)", _OVERDUE: "its walltime was over"}
+    by = re.search(r"\bterminated\b(?: by (\S+))?", comment)
+    if by or str(job.get("substate", "")) == _TERMINATED or code == _DELETED:
+        who = f" by {by[1]}" if by and by[1] else ""
+        return JobStatus(JobState.ENDED, f"it was deleted{who} (qdel)", failed=True, hosts=hosts)
+    reasons = {0: "it ended by itself", _OVERDUE: "its walltime was over"}
     reason = reasons.get(code, f"it failed with exit status {code}")
     return JobStatus(JobState.ENDED, reason, failed=code != 0, hosts=hosts)
 
 
 def _left(job: dict[str, Any]) -> float | None:
-    """Seconds until the walltime ends a job."""
+    """Seconds until the walltime ends a job.
+
+    What PBS says of the time used is minutes old; when the job began is exact, but by the server's clock.
+    """
     limit = _seconds(job.get("Resource_List", {}).get("walltime"))
-    used = _seconds(job.get("resources_used", {}).get("walltime"))
+    used = _seconds(job.get("resources_used", {}).get("walltime")) or 0.0
     try:
-        used = max(used or 0.0, time.time() - time.mktime(time.strptime(str(job["stime"]))))
+        began = time.mktime(time.strptime(str(job["stime"])))
     except (KeyError, ValueError, OverflowError):
         pass
-    return None if limit is None else max(0.0, limit - (used or 0.0))
+    else:
+        passed = time.time() - began
+        used = passed if 0 <= passed - used <= _LAG else used
+    return None if limit is None else max(0.0, limit - used)
 
 
 def _seconds(clock: Any) -> float | None:

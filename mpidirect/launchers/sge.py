@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from ..errors import ConfigError, LaunchError
 from ..options import Option, text
 from .base import JobState, JobStatus
-from .batch import BatchLauncher
+from .batch import BatchLauncher, held, quoted
 
 ACCOUNTING = 20.0  # seconds until qacct knows of a job that has ended
 SLACK = 1.0  # seconds that Grid Engine's clocks may be apart
@@ -24,6 +25,8 @@ class SGELauncher(BatchLauncher):
     scheduler = "Grid Engine"
     prefix = "#$ "
     inside = "PE_HOSTFILE"
+    # The tasks of an array follow the id; wrappers may leave out -terse.
+    answer = re.compile(r"(?:Your job(?:-array)? )?(\d+)(?:\.\S+)?(?: \(.*\) has been submitted)?")
     inherited = ("SGE_", "PE_", "JOB_", "NSLOTS", "NHOSTS", "NQUEUES", "QUEUE", "REQUEST", "RESTARTED", "ARC")
     kept = ("SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_EXECD_PORT", "SGE_CLUSTER_NAME")
     options = (
@@ -44,9 +47,9 @@ class SGELauncher(BatchLauncher):
                 "Grid Engine's parallel environment says how ranks are spread: leave out --nodes, and choose "
                 "the environment by --set pe=NAME."
             )
-        yield f"-N {said['job_name']}"
+        yield f"-N {self.job_name}"
         yield "-S /bin/bash"
-        yield f"-o {self.output}"
+        yield f"-o {quoted(self.output)}"
         yield "-j y"
         yield "-cwd"
         yield "-V"
@@ -67,10 +70,6 @@ class SGELauncher(BatchLauncher):
         """``qsub -terse``, which prints the id alone."""
         return ["qsub", "-terse", str(script)]
 
-    def read_id(self, output: str) -> str:
-        """The last line's number, before the tasks of an array; warnings may stand before it."""
-        return (output.strip().splitlines() or [""])[-1].partition(".")[0]
-
     def look(self) -> JobStatus:
         """Ask ``qstat`` for all jobs, and ``qacct`` for one that is no more among them."""
         shown = self.ask("qstat", "-u", "*")
@@ -87,18 +86,33 @@ class SGELauncher(BatchLauncher):
         state = words[4]
         host = words[7].partition("@")[2] if len(words) > 7 else ""
         if "E" in state:
-            return JobStatus(JobState.PENDING, f"it can't start: {self._explained()}", hopeless=True)
+            why = f"it can't start: {self._explained()}; 'qmod -cj {self.id}' lets it try again"
+            return JobStatus(JobState.PENDING, why, hopeless=True)
         if "q" in state or state == "t":
             if "h" in state:
-                return JobStatus(JobState.PENDING, "it is held (qrls releases it)", hopeless=True)
-            return JobStatus(JobState.PENDING, self._explained() or "it waits for its turn")
+                return JobStatus(JobState.PENDING, held(f"qrls {self.id}"))
+            if why := self._explained():
+                return JobStatus(JobState.PENDING, why)
+            return JobStatus(JobState.PENDING, "it waits for its turn", hopeless=None)
         if "d" in state:
             self._deleted = True
-            return JobStatus(JobState.RUNNING, "it ends", hosts=host)
+            return JobStatus(JobState.RUNNING, "it ends", hosts=host, ending=True)
         if self._ends is None:  # asked once: a job's limit stays
             self._ends = self._limit(f"{words[5]} {words[6]}")
         left = max(0.0, self._ends - time.time()) if self._ends else None
         return JobStatus(JobState.RUNNING, hosts=host, left=left)
+
+    def hosts_asked(self) -> int:
+        """As many as Grid Engine has given: its environment spreads the ranks."""
+        found: set[str] = set()
+        mine = False
+        for line in self.ask("qstat", "-u", "*", "-g", "t").stdout.splitlines():
+            words = line.split()
+            if words and words[0].isdecimal():  # a job; its other slots follow
+                mine = words[0] == self.id
+            if mine:
+                found.update(word for word in words if "@" in word)
+        return len(found)
 
     def _limit(self, began: str) -> float:
         """When the walltime ends a job that began then, in seconds since the epoch; 0 if it has none."""
@@ -116,7 +130,9 @@ class SGELauncher(BatchLauncher):
         found = re.search(r"^(?:error reason\s+\d+|scheduling info):\s+(.*(?:\n {10,}.*)*)", shown, re.M)
         lines = [line.strip() for line in found[1].splitlines()] if found else []
         return "; ".join(
-            dict.fromkeys(line for line in lines if not line.startswith("There are no messages"))
+            dict.fromkeys(
+                line for line in lines if not line.startswith(("There are no messages", "Job is in hold"))
+            )
         )
 
     def _accounted(self) -> JobStatus:
@@ -147,8 +163,15 @@ class SGELauncher(BatchLauncher):
         return JobStatus(JobState.ENDED, why, settled=final)
 
     def cancel(self, force: bool) -> None:
-        """``qdel``; by force also where its host does not answer."""
-        self.ask("qdel", *(["-f"] if force else []), self.id)
+        """``qdel``, which kills at once.
+
+        By force also a job that was deleted before, and whose host did not hear it. That is for managers:
+        of others ``qdel -f`` deletes the job, sleeps for a minute, and is refused then.
+        """
+        manager = force and self._deleted and getpass.getuser() in self.ask("qconf", "-sm").stdout.split()
+        self.order("qdel", *(["-f"] if manager else []), self.id)
+        if force and self._deleted and not manager:
+            self._complaint = f"its host has not heard of it; a manager can:  qdel -f {self.id}"
 
 
 def _killed(fields: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import ConfigError, LaunchError
 from . import mpi
 from .base import JobState, JobStatus
-from .batch import BatchLauncher
+from .batch import BatchLauncher, held, quoted
 
 _PENDING = {
     "PENDING",
@@ -42,12 +42,18 @@ _HOPELESS = {
     "BadConstraints": "no node has what it asks for (--constraint, --mem, --gpus)",
     "InvalidAccount": "its account may not be used (--account)",
     "InvalidQOS": "its quality of service may not be used (--qos)",
-    "JobHeldAdmin": "an administrator holds it",
-    "JobHeldUser": "it is held (scontrol release)",
     "DependencyNeverSatisfied": "what it depends on failed",
     "AccountNotAllowed": "its account may not use the partition (--account, --partition)",
     "QOSNotAllowed": "its quality of service may not use the partition (--qos, --partition)",
     "QOSTimeLimit": "its walltime is longer than its quality of service allows (--walltime, --qos)",
+}
+# Reasons of a job that somebody must release, and what they add to that.
+_HELD = {
+    "JobHeldUser": "",
+    "JobHeldAdmin": " by an administrator",
+    "job_requeued_in_held_state": ", as it was requeued",
+    "launch_failed_requeued_held": ", as it could not be launched",
+    "JobHoldMaxRequeue": ", as it was requeued too often",
 }
 _NO_OUTPUT = "53"  # what Slurm calls a signal when a node can't write the job's output
 _LIMIT = re.compile(r"(QOS|Assoc)\w*(PerJob|PerNode|WallDuration|MinCpu|MinGRES|MinMemory)\w*")
@@ -58,9 +64,13 @@ class SlurmLauncher(BatchLauncher):
 
     name = "slurm"
     summary = "a Slurm job (sbatch)"
+    keeps_time = True
+    names_have_blanks = True
     scheduler = "Slurm"
     prefix = "#SBATCH "
     inside = "SLURM_JOB_ID"
+    # The cluster's name follows in a federation; wrappers may leave out --parsable.
+    answer = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S*| on cluster \S+)?")
     inherited = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "PMIX_", "PMI_", "PMI2_")
     kept = ("SLURM_CONF", "SLURM_CLUSTERS")
 
@@ -68,8 +78,8 @@ class SlurmLauncher(BatchLauncher):
         """The job's directives."""
         said = self.settings
         nodes, each = self.shape
-        yield f"--job-name={said['job_name']}"
-        yield f"--output={self.output}"
+        yield f"--job-name={self.job_name}"
+        yield f"--output={quoted(self.output)}"
         yield "--no-requeue"  # started again it would be another cluster, with empty namespaces
         if nodes:
             yield f"--nodes={nodes + self.alone}"
@@ -117,10 +127,6 @@ class SlurmLauncher(BatchLauncher):
             )
         return words, lines
 
-    def read_id(self, output: str) -> str:
-        """The id is the first line's, before the name of a cluster of a federation."""
-        return output.strip().partition(";")[0]
-
     def environment(self) -> dict[str, str]:
         """No filter or format of the user's changes what the commands say."""
         dropped = ("SQUEUE_", "SLURM_TIME_FORMAT", "SACCT_")
@@ -143,7 +149,7 @@ class SlurmLauncher(BatchLauncher):
         """``scancel``; by force with a SIGKILL to all of it first."""
         if force:
             self.ask("scancel", "--quiet", "--full", "--signal=KILL", self.id)
-        self.ask("scancel", "--quiet", self.id)
+        self.order("scancel", "--quiet", self.id)
 
 
 def _understood(text: str) -> JobStatus:
@@ -154,32 +160,39 @@ def _understood(text: str) -> JobStatus:
     if state in _ENDED:
         return _ended(state, fields.get("ExitCode", ""), hosts)
     if state in _PENDING:
-        return _pending(reason, fields.get("StartTime", ""))
+        status = _pending(reason, fields.get("StartTime", ""), fields.get("JobId", ""))
+        if fields.get("Restarts", "0") != "0":
+            status = status._replace(reason=f"it was requeued and will begin anew: {status.reason}")
+        return status
     if state == "COMPLETING":
         why = "its walltime is over" if reason == "TimeLimit" else "it ends"
-        return JobStatus(JobState.RUNNING, why, hosts=hosts)
+        return JobStatus(JobState.RUNNING, why, hosts=hosts, ending=True)
     if state in ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"):
         why = "" if state == "RUNNING" else f"Slurm says {state}"
-        return JobStatus(JobState.RUNNING, why, hosts=hosts, left=_until(fields.get("EndTime", "")))
+        return JobStatus(JobState.RUNNING, why, hosts=hosts, left=_left(fields))
     return _ended(state, fields.get("ExitCode", ""), hosts)
 
 
-def _pending(reason: str, start: str) -> JobStatus:
-    hopeless = _HOPELESS.get(reason)
-    if hopeless is None and _LIMIT.fullmatch(reason):
-        hopeless = "it asks for more than a limit on one job allows (--qos, --account, --walltime, --nodes)"
-    if hopeless:
-        return JobStatus(JobState.PENDING, f"{hopeless}; Slurm says {reason}", hopeless=True)
+def _pending(reason: str, start: str, id: str) -> JobStatus:
+    if reason in _HELD:
+        return JobStatus(JobState.PENDING, held(f"scontrol release {id}", _HELD[reason]))
+    never = _HOPELESS.get(reason)
+    if never is None and _LIMIT.fullmatch(reason):
+        never = "it asks for more than a limit on one job allows (--qos, --account, --walltime, --nodes)"
+    if never:
+        return JobStatus(JobState.PENDING, f"{never}; Slurm says {reason}", hopeless=True)
     words = {
         "None": "it is new",
         "Resources": "no free nodes",
         "Priority": "others come first",
+        "BeginTime": "its time to begin has not come",
+        "Dependency": "it waits for another job",
     }
     said = words.get(reason, reason.replace("_", " "))  # on one line Slurm writes them so
-    left = _until(start)
-    if left is not None and left > 60:
+    began = _moment(start)
+    if began is not None and began - time.time() > 60:
         said += f", expected to start at {start.replace('T', ' ')}"
-    return JobStatus(JobState.PENDING, said)
+    return JobStatus(JobState.PENDING, said, hopeless=None if reason == "None" else False)
 
 
 def _ended(state: str, code: str, hosts: str = "") -> JobStatus:
@@ -195,9 +208,19 @@ def _ended(state: str, code: str, hosts: str = "") -> JobStatus:
     return JobStatus(JobState.ENDED, reason, failed=state != "COMPLETED", hosts=hosts)
 
 
-def _until(moment: str) -> float | None:
-    """Seconds until a moment as Slurm writes it."""
+def _left(fields: dict[str, str]) -> float | None:
+    """Seconds until the walltime ends a job, by Slurm's own clock: this host's may be another."""
+    ends, began = _moment(fields.get("EndTime", "")), _moment(fields.get("StartTime", ""))
+    passed = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", fields.get("RunTime", ""))
+    if ends is None or began is None or passed is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in passed.groups())
+    return max(0.0, ends - began - (((days * 24 + hours) * 60 + minutes) * 60 + seconds))
+
+
+def _moment(text: str) -> float | None:
+    """A moment as Slurm writes it, in seconds since the epoch."""
     try:
-        return max(0.0, time.mktime(time.strptime(moment, "%Y-%m-%dT%H:%M:%S")) - time.time())
+        return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
     except (ValueError, OverflowError):  # Unknown, N/A, NONE
         return None

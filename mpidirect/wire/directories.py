@@ -9,10 +9,18 @@ from pathlib import Path
 
 from ..errors import ConfigError
 
+LONGEST = 100  # bytes of a local socket's address that every system takes
+ELSEWHERE = "/tmp"  # for sockets, where the temporary directory has too long a name
+_ID, _SOCKET = 18, 16  # how long a cluster's id and a socket's name are at most
+
 
 def socket_directory(cluster: str) -> Path:
-    """Where the local sockets of cluster `cluster` live: short enough for a socket's name."""
-    return Path(tempfile.gettempdir()) / f"mpidirect-{os.getuid()}-{cluster}"
+    """Where the local sockets of cluster `cluster` live: short enough for a socket's address."""
+    name = f"mpidirect-{os.getuid()}-"
+    parent = tempfile.gettempdir()
+    if len(os.fsencode(f"{parent}/{name}/")) + _ID + _SOCKET > LONGEST:
+        parent = ELSEWHERE
+    return Path(parent) / f"{name}{cluster}"
 
 
 def private_directory(path: Path) -> Path:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import zmq
 import zmq.utils.z85
 
+from .addresses import only_ipv6
+
 log = logging.getLogger(__name__)
 
 AnySocket = TypeVar("AnySocket", bound="zmq.Socket[Any]")
@@ -50,6 +52,7 @@ def serve(socket: AnySocket, keys: KeyPair | None) -> AnySocket:
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
         socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
+        socket.setsockopt(zmq.IPV6, only_ipv6())
     return socket
 
 
@@ -58,6 +61,7 @@ def authenticate(socket: AnySocket, server_key: bytes, mine: KeyPair) -> AnySock
     socket.setsockopt(zmq.CURVE_SERVERKEY, server_key)
     socket.setsockopt(zmq.CURVE_PUBLICKEY, mine.public)
     socket.setsockopt(zmq.CURVE_SECRETKEY, mine.secret)
+    socket.setsockopt(zmq.IPV6, only_ipv6())
     return socket
 
 

@@ -87,7 +87,11 @@ def supervise(arguments):
     limit = (hours * 60 + minutes) * 60 + seconds
     # Not in the directory that it was submitted from.
     code, why = run(id, job["script"], spool, environment, Path.home(), limit)
-    job.update(job_state="F", Exit_status={"deleted": DELETED, "overdue": OVERDUE}.get(why, code))
+    # Of a job that was deleted it is the script's own, if that still comes to its end.
+    status = {"deleted": DELETED if code else 0, "overdue": OVERDUE}.get(why, code)
+    job.update(job_state="F", Exit_status=status, substate=91 if why == "deleted" else 92)
+    if why == "deleted":
+        job["comment"] += " and terminated by me@login"
     target = Path(job["directory"]) / (job["output"] or f"{job['Job_Name']}.o{id.partition('.')[0]}")
     target.write_bytes(spool.read_bytes())  # only now can it be read
     write(id, job)

@@ -1,4 +1,4 @@
-"""Fakes of Grid Engine's qsub, qstat, qacct and qdel that run jobs for real, on this host, as 8.1.9 answers.
+"""Fakes of Grid Engine's commands that run jobs for real, on this host, and answer as those of 8.1.9 do.
 
 FAKE_SGE_LAG is how many seconds after a job's end qacct knows of it, FAKE_SGE_FULL=1 a cluster whose slots
 are all taken.
@@ -131,7 +131,8 @@ def _details(id):
     if resources:
         print(f"hard resource_list:         {resources}")
     print(f"parallel environment:  {job['pe']} range: {job['slots']}")
-    print(f"scheduling info:            {job['why'] or 'There are no messages available'}")
+    why = "Job is in hold state" if "h" in job["job_state"] else job["why"]
+    print(f"scheduling info:            {why or 'There are no messages available'}")
 
 
 def _plain(value):
@@ -168,13 +169,26 @@ def qdel(arguments):
     if job is None or job["job_state"] == "gone":
         fail(f'denied: job "{id}" does not exist', 1)
     if job["job_state"] == "r":
-        kill(id, "-f" in arguments)
-        print(f"me has registered the job {id} for deletion")
+        kill(id, False)
+        print(f"me has registered the job {id} for deletion", flush=True)
     else:
         write(id, {**job, "job_state": "gone", "ended": time.time() + 1e6})  # no accounting knows it
-        print(f"me has deleted job {id}")
+        print(f"me has deleted job {id}", flush=True)
+    if "-f" in arguments:  # of who is no manager
+        time.sleep(60)
+
+
+def qconf(arguments):
+    print("sgeadmin")  # the managers
 
 
 if __name__ == "__main__":
-    commands = {"qsub": qsub, "qstat": qstat, "qacct": qacct, "qdel": qdel, "supervise": supervise}
+    commands = {
+        "qsub": qsub,
+        "qstat": qstat,
+        "qacct": qacct,
+        "qdel": qdel,
+        "qconf": qconf,
+        "supervise": supervise,
+    }
     commands[sys.argv[1]](sys.argv[2:])

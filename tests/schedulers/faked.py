@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 FAKES = Path(__file__).parents[1] / "fakes"
-COMMANDS = {"pbs": ("qsub", "qstat", "qdel"), "sge": ("qsub", "qstat", "qacct", "qdel")}
-FORCE = {"pbs": ("-W", "force"), "sge": ("-f",)}
+COMMANDS = {"pbs": ("qsub", "qstat", "qdel"), "sge": ("qsub", "qstat", "qacct", "qdel", "qconf")}
+FORCE = {"pbs": ("-W", "force"), "sge": ()}
 
 
 class Scheduler:
@@ -26,7 +26,7 @@ class Scheduler:
     def __init__(self, name, directory):
         self.name = name
         self.commands, self.jobs = directory / "bin", directory / name
-        self.jobs.mkdir()
+        self.jobs.mkdir(exist_ok=True)
         self.commands.mkdir(exist_ok=True)
         for command in COMMANDS[name]:
             path = self.commands / command
