@@ -37,6 +37,7 @@ __all__ = [
     "ControllerLost",
     "ClientClosed",
     "ConfigError",
+    "Untrusted",
     "LaunchError",
 ]
 
@@ -88,6 +89,10 @@ class ClientClosed(MPIDirectError):
 
 class ConfigError(MPIDirectError, ValueError):
     """A setting is wrong; the message names the file, the line and what would be right."""
+
+
+class Untrusted(ConfigError):
+    """A directory or a file that others can change: nothing in it is used. The message says whose it is."""
 
 
 class LaunchError(MPIDirectError):
