@@ -384,3 +384,11 @@ def remote_error(failure: EngineFailure) -> RemoteError:
         "ResultExpired": ExpiredResult,
     }
     return kinds.get(failure.ename, RemoteError)(*failure)
+
+
+def said(error: BaseException) -> str:
+    """The class and the text of any error, which may fail to say it."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:
+        return type(error).__name__
