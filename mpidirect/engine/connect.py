@@ -16,7 +16,7 @@ from ..wire import memory, messages
 from ..wire.connections import Dialed
 from ..wire.frames import Socket
 from ..wire.names import control_name, task_name
-from ..wire.sockets import LARGEST, authenticate, tune
+from ..wire.sockets import LARGEST, authenticate, tune, wait_for_server
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def connect(invitation: Any, engine: int) -> Iterator[tuple[Socket | Dialed, Soc
     )
 
     def connection(name: bytes) -> Socket:
-        dealer = tune(Socket.of(context, zmq.DEALER), linger=1000)
+        dealer = wait_for_server(tune(Socket.of(context, zmq.DEALER), linger=1000))
         dealer.setsockopt(zmq.ROUTING_ID, name)
         if invitation.engine_keys is not None:
             authenticate(dealer, invitation.server_key, invitation.engine_keys)
