@@ -31,8 +31,8 @@ address = sys.argv[1]
 port = router.bind_to_random_port(address) if address.startswith("tcp") else router.bind(address)
 print(f"{{address}}:{{port}}" if address.startswith("tcp") else address, flush=True)
 poller = zmq.Poller()
-poller.register(router)
-poller.register(router.ends)
+poller.register(router, zmq.POLLIN)
+poller.register(router.ends, zmq.POLLIN)
 while True:
     ready = dict(poller.poll())
     if router.departed():
@@ -98,8 +98,10 @@ with connect(Invitation([{controller.address!r}], "", b"", None), 0) as (tasks, 
     control.poll()
 """
     with subprocess.Popen([sys.executable, "-c", engine]) as frozen:
-        for _ in range(2):
-            heard(controller)
-        os.kill(frozen.pid, signal.SIGSTOP)
-        assert controller.stdout.readline().startswith("ended")
-        frozen.kill()
+        try:
+            for _ in range(2):
+                heard(controller)
+            os.kill(frozen.pid, signal.SIGSTOP)
+            assert controller.stdout.readline() == "ended\n"
+        finally:
+            frozen.kill()
