@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from . import config, launching
 from .errors import ClusterNotFound, ClusterRunning, LaunchError, MPIDirectError
 from .launchers.base import JobState, JobStatus, Launcher
-from .parent import is_gone, this_process
+from .parent import belongs, is_gone, this_process
 from .profiles import ClusterRecord, Profile, appeared
 from .readiness import Readiness, Watcher, connect
 from .wire import connection_file
@@ -336,7 +336,7 @@ class Cluster:
         limit = launcher.settings["stop_timeout"] / 2
         try:
             controller = connection_file.read(self.connection_file)
-            if controller.host == socket.gethostname():
+            if controller.host == socket.gethostname() and belongs(controller.pid, controller.cluster):
                 os.kill(controller.pid, signal.SIGTERM)  # which it takes as a request to stop
         except (MPIDirectError, OSError):
             limit = 0.0

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from .errors import ConfigError
 from .options import Option, Options
+from .wire.trust import read_shared, read_trusted
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -122,7 +123,7 @@ def _from_file(file: Path, options: Options) -> dict[str, Setting]:
 
 def _load(file: Path) -> tuple[dict[str, Any], list[str]]:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = (read_shared if file == site_file() else read_trusted)(file).decode()
     except (FileNotFoundError, NotADirectoryError):
         return {}, []
     except (OSError, UnicodeDecodeError) as e:

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import config, launching
-from .errors import LaunchError, MPIDirectError
+from .errors import LaunchError, MPIDirectError, Untrusted
 from .launchers import mpi, probe
 from .launchers.base import CLUSTER_VARIABLE
 from .options import Options
-from .profiles import Profile, home, profile_names
+from .profiles import Profile, home_path, profile_names
 from .tolerance import Tolerance
 
 PROBE_TIMEOUT = 60.0
@@ -71,14 +71,20 @@ def bad(subject: str, found: str, remedy: str) -> Finding:
     return Finding(subject, Verdict.BAD, found, remedy)
 
 
+def told(subject: str, error: MPIDirectError, remedy: str) -> Finding:
+    """An error that keeps clusters from working; its last lines may have a remedy of their own."""
+    found, _, own = str(error).partition("\n") if isinstance(error, Untrusted) else (str(error), "", "")
+    return bad(subject, found, own or remedy)
+
+
 def examine(profile: str = "") -> Iterator[Finding]:
     """Check everything that a cluster of `profile` needs; a check that itself fails is a finding too."""
-    here = Profile(profile)
     try:
+        here = Profile(profile)
         settings = launching.resolve(here, {})
         yield good("settings", f"of profile {here.name!r} are valid")
     except MPIDirectError as e:
-        yield bad("settings", str(e), "Correct them; 'mpidirect profile show' tells what counts.")
+        yield told("settings", e, "Correct them; 'mpidirect profile show' tells what counts.")
         settings = config.defaults(Options())
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("variables", _variables),
@@ -94,6 +100,8 @@ def examine(profile: str = "") -> Iterator[Finding]:
     for subject, check in checks:
         try:
             yield from check()
+        except MPIDirectError as e:
+            yield told(subject, e, "")
         except Exception as e:
             yield bad(subject, f"could not be checked: {type(e).__name__}: {e}", "Please report this.")
 
@@ -258,7 +266,7 @@ def _network(ip: str) -> Iterator[Finding]:
 
 
 def _home() -> Iterator[Finding]:
-    directory = home()
+    directory = home_path()
     if not directory.exists():
         parent = directory.parent
         if not os.access(parent, os.W_OK):
@@ -340,9 +348,11 @@ def _shared_memory() -> Iterator[Finding]:
 def _clusters() -> Iterator[Finding]:
     from .cluster import Cluster, ClusterState
 
-    for name in profile_names():
-        if Profile(name).record() is None:
-            continue
+    try:
+        names = [name for name in profile_names() if Profile(name).record() is not None]
+    except Untrusted:  # the check of the profiles has told it
+        return
+    for name in names:
         state, reason = Cluster.from_profile(name).look()
         if state is ClusterState.DEAD:
             yield doubt("clusters", f"that of profile {name!r} is dead: {reason}", "mpidirect clean")

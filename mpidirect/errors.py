@@ -37,6 +37,7 @@ __all__ = [
     "ControllerLost",
     "ClientClosed",
     "ConfigError",
+    "Untrusted",
     "LaunchError",
 ]
 
@@ -88,6 +89,10 @@ class ClientClosed(MPIDirectError):
 
 class ConfigError(MPIDirectError, ValueError):
     """A setting is wrong; the message names the file, the line and what would be right."""
+
+
+class Untrusted(ConfigError):
+    """A directory or a file that others can change: nothing in it is used. The message says whose it is."""
 
 
 class LaunchError(MPIDirectError):
@@ -379,3 +384,11 @@ def remote_error(failure: EngineFailure) -> RemoteError:
         "ResultExpired": ExpiredResult,
     }
     return kinds.get(failure.ename, RemoteError)(*failure)
+
+
+def said(error: BaseException) -> str:
+    """The class and the text of any error, which may fail to say it."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:
+        return type(error).__name__

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from . import allocation, config, logs
-from .errors import ConfigError, MPIDirectError
+from .errors import ConfigError, MPIDirectError, Untrusted
 from .launchers import launcher_class
 from .launchers.base import Job, JobState, JobStatus, Launcher
 from .options import BATCH, Options
@@ -147,6 +147,8 @@ def recalled_launcher(profile: Profile, record: ClusterRecord) -> Launcher:
     options = Options(kind.options)
     try:
         settings = config.resolve(profile.config_file, {"launcher": kind.name}, options)
+    except Untrusted:
+        raise
     except ConfigError:  # a mistake in a file must not keep anyone from stopping a cluster
         settings = config.defaults(options)
     return kind(Job(spec, profile.job_file(record.cluster)), settings, record.handle)

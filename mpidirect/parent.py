@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from .wire.job_file import Owner
 
+CLUSTER = "MPIDIRECT_CLUSTER"  # in the environment of every process of a job: its cluster's id
 GUARD = "MPIDIRECT_GUARD"  # in the environment of a rank with a guard: the guard's process number
 PLACE = "MPIDIRECT_PLACE"  # in the environment of a rank that takes the place of a dead one: which
 LEFT_IN_ORDER = 99  # exit code that tells the guard that all is well; anyone could exit with 0
@@ -84,6 +85,28 @@ def _birth_elsewhere(pid: int) -> str | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
     except psutil.Error:
         return None
+
+
+def belongs(pid: int, cluster: str) -> bool:
+    """Whether process `pid` is of the job of `cluster`, and ours: who can't be asked is neither."""
+    try:
+        with Path(f"/proc/{pid}/environ").open("rb") as file:
+            ours = os.fstat(file.fileno()).st_uid == os.getuid()
+            return ours and f"{CLUSTER}={cluster}".encode() in file.read().split(b"\0")
+    except FileNotFoundError:
+        return not Path("/proc/self/stat").exists() and _belongs_elsewhere(pid, cluster)
+    except OSError:
+        return False
+
+
+def _belongs_elsewhere(pid: int, cluster: str) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return process.uids().real == os.getuid() and process.environ().get(CLUSTER) == cluster
+    except psutil.Error:
+        return False
 
 
 def this_process() -> Owner:

@@ -29,7 +29,9 @@ import msgspec
 
 from .errors import ClusterNotFound, ConfigError
 from .wire.connection_file import START_ONE, write_private
+from .wire.directories import is_private, private_directory
 from .wire.job_file import Owner
+from .wire.trust import read_trusted, trusted_directory
 
 DEFAULT = "default"
 RUN = "run-"  # begins the names of profiles that are for one run of a script alone
@@ -71,7 +73,13 @@ class ClusterRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Profile:
-    """A profile's directory and the names of what is in it. Making this object touches no file."""
+    """A profile's directory and the names of what is in it. Making this object writes nothing.
+
+    Raises
+    ------
+    ConfigError
+        When the name can't be one, or others can change what is in the directory.
+    """
 
     def __init__(self, name: str = "") -> None:
         self.name = name or os.environ.get("MPIDIRECT_PROFILE") or DEFAULT
@@ -79,7 +87,8 @@ class Profile:
             raise ConfigError(
                 f"{self.name!r} can't be a profile's name: use letters, digits, '_', '-' and '.' alone."
             )
-        self.directory = home() / self.name
+        directory = home()
+        self.directory = trusted_directory(directory / self.name, sheltered=is_private(directory))
 
     def __repr__(self) -> str:
         return f"<Profile {self.name} in {self.directory}>"
@@ -122,8 +131,6 @@ class Profile:
 
     def create(self) -> Profile:
         """Make the profile's directory, if there is none."""
-        from .wire.directories import private_directory
-
         private_directory(home())
         private_directory(self.directory)
         return self
@@ -142,7 +149,7 @@ class Profile:
     def record(self) -> ClusterRecord | None:
         """The record of the cluster that was started and not yet stopped."""
         try:
-            data = self.record_file.read_bytes()
+            data = read_trusted(self.record_file)
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
@@ -202,7 +209,18 @@ class Profile:
 
 
 def home() -> Path:
-    """The directory of all profiles: ``MPIDIRECT_DIR``, else ``~/.mpidirect``."""
+    """The directory of all profiles: ``MPIDIRECT_DIR``, else ``~/.mpidirect``.
+
+    Raises
+    ------
+    ConfigError
+        When others can change what is in it.
+    """
+    return trusted_directory(home_path())
+
+
+def home_path() -> Path:
+    """Where that directory is or would be, whoever it belongs to."""
     moved = os.environ.get("MPIDIRECT_DIR")
     return Path(moved).expanduser().absolute() if moved else Path("~/.mpidirect").expanduser()
 

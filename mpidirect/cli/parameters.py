@@ -21,7 +21,10 @@ def complete_profile(
     """The profiles whose name begins so."""
     from ..profiles import profile_names
 
-    return [name for name in profile_names() if name.startswith(incomplete)]
+    try:
+        return [name for name in profile_names() if name.startswith(incomplete)]
+    except ConfigError:  # the command will tell it
+        return []
 
 
 profile_option = click.option(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import EngineFailure, RemoteError, remote_error
+from ..errors import EngineFailure, RemoteError, remote_error, said
 from ..wire import messages, pickles
 from . import _unseen
 from ._bulk import Bulk, Remote, changed, materialised, read_together, rooms
@@ -237,7 +237,7 @@ class Call:
         except KeyboardInterrupt:  # a Ctrl-C: the result is still there
             raise
         except BaseException as e:  # whatever a class says when its object is made again
-            text = f"the result of engine {engine} can't be unpickled here: {_said(e)}"
+            text = f"the result of engine {engine} can't be unpickled here: {said(e)}"
             text += f" ({self.mismatch})" if self.mismatch else ""
             value = RemoteError("SerializationError", text, "", self.info(engine, "apply"))
         self._frames.pop(engine, None)
@@ -256,10 +256,3 @@ class Call:
         if known is not None:
             info.update(host=known.host, pid=known.pid)
         return info
-
-
-def _said(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__

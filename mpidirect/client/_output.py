@@ -6,6 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
+from ..errors import said
 from ..wire import messages, pickles
 
 
@@ -65,12 +68,20 @@ class ExecuteReply:
 
 
 def opened(outputs: bytes) -> list[dict[str, Any]]:
-    """What an engine displayed, if it can be unpickled here."""
+    """What an engine displayed, as far as it can be unpickled here."""
+    return (
+        [_opened(output) for output in msgspec.msgpack.decode(outputs, type=list[bytes])] if outputs else []
+    )
+
+
+def _opened(output: bytes) -> dict[str, Any]:
     try:
-        return pickles.loads_without_mpi([outputs]) if outputs else []
-    except Exception as e:
-        text = f"<what was displayed can't be unpickled here: {type(e).__name__}: {e}>"
-        return [{"data": {"text/plain": text}, "metadata": {}}]
+        return pickles.loads_without_mpi([output])
+    except KeyboardInterrupt:
+        raise
+    except BaseException as e:  # whatever a class says when its object is made again
+        text = f"<what was displayed can't be unpickled here: {said(e)}>"
+        return {"data": {"text/plain": text}, "metadata": {}}
 
 
 def at_prompt() -> bool:

@@ -7,6 +7,7 @@ import signal
 import socket
 from pathlib import Path
 
+from ..parent import CLUSTER, belongs
 from ..wire.messages import EngineInfo
 
 TAIL = 20  # lines of a log that are shown
@@ -38,9 +39,8 @@ _MEANINGS = {
 
 def end(engine: EngineInfo) -> None:
     """Kill an engine on this host, whatever it does; elsewhere its own control thread must."""
-    process = Path(f"/proc/{engine.pid}/cmdline")
     try:
-        if engine.host == socket.gethostname() and b"mpidirect" in process.read_bytes():
+        if engine.host == socket.gethostname() and belongs(engine.pid, os.environ.get(CLUSTER, "")):
             os.kill(engine.pid, signal.SIGKILL)
     except OSError:
         pass  # it is dead

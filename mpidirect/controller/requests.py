@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INTERRUPTED = 5.0  # seconds that engines wait for the rest of the data of a client that is away
+INTERRUPTED = (
+    4.0  # seconds that engines wait for the data of a client that is away; a look comes once a second
+)
+PARTIAL = 20.0  # the same, that it is kept when no engine waits for it
 
 
 class Requests:
@@ -152,8 +155,29 @@ class Requests:
             self._seal(job, complete=False)
 
     def interrupted(self, sessions: list[Session]) -> None:
-        """Let go of the engines that wait for clients that have been away for long."""
+        """Let go of the engines that wait for clients that have been away for long, and of half requests."""
         now = time.monotonic()
-        for session in sessions:
-            if session.socket is None and session.upload is not None and now - session.away > INTERRUPTED:
-                self.abandon(session)
+        away = [session for session in sessions if session.socket is None and session.upload is not None]
+        kept = 0
+        for session in sorted(away, key=lambda session: -session.away):  # the oldest go first
+            upload = session.upload.payload
+            if upload.early:
+                if now - session.away > INTERRUPTED:
+                    self.abandon(session)
+                continue
+            kept += upload.arrived
+            if now - session.away > PARTIAL or kept > self.controller.keeper.budget:
+                kept -= upload.arrived
+                self._drop(session)
+
+    def _drop(self, session: Session) -> None:
+        """Forget a request that has come in part."""
+        job, session.upload = session.upload, None
+        session.useless = job.payload.missing
+        for engine in job.targets:
+            self.controller.fail(
+                job, engine, "EngineError", "its client was away before all its data had come"
+            )
+        log.warning(
+            "client %s is away: %d bytes of half a request are dropped", session.label, job.payload.arrived
+        )

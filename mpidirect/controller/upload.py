@@ -69,7 +69,7 @@ class Upload:
             raise ValueError("there are more frames than the header announces")
         self._part = {target: k for k, target in enumerate(request.targets, 1)} if request.parts else {}
         self.bulk = any(self._bulk)
-        self.missing = self._bytes = self._arrived = 0
+        self.missing = self._bytes = self.arrived = 0
         if self.bulk:
             self._begin_bulk()
         if request.addresses and (not client or len(request.addresses) != sum(map(len, self._bulk))):
@@ -101,13 +101,13 @@ class Upload:
         return self._take(group, memoryview(frame))
 
     def fill(self) -> tuple[int, Any]:
-        """The next chunk will not come: something else in its place."""
+        """The next chunk will not come: something else in its place, point to point nothing at all."""
         group, _, size = next(self._expected)
-        return self._take(group, np.zeros(size, np.uint8))
+        return self._take(group, np.zeros(size, np.uint8) if self.spread and group == 0 else b"")
 
     def _take(self, group: int, piece: Any) -> tuple[int, Any]:
         self._chunks[group].append(piece)
-        self._arrived += len(piece)
+        self.arrived += len(piece)
         self.missing -= 1
         return group, piece
 
@@ -121,8 +121,8 @@ class Upload:
         """Whether the rest will have come by the time that MPI needs for the whole."""
         elapsed = time.monotonic() - self._began
         outgoing = sum(self._bulk[0]) * len(self.request.targets) + sum(map(sum, self._bulk[1:]))
-        due = (self._bytes - self._arrived) * elapsed / max(self._arrived, 1)
-        return self._arrived > 0 and due <= outgoing / MPI_RATE
+        due = (self._bytes - self.arrived) * elapsed / max(self.arrived, 1)
+        return self.arrived > 0 and due <= outgoing / MPI_RATE
 
     def stage(self) -> None:
         """Read the next chunk out of the client's memory; OSError when the client is gone."""

@@ -16,7 +16,7 @@ from ..wire import memory, messages
 from ..wire.connections import Dialed
 from ..wire.frames import Socket
 from ..wire.names import ANCHOR, control_name, task_name
-from ..wire.sockets import LARGEST, authenticate, tune
+from ..wire.sockets import LARGEST, authenticate, tune, wait_for_server
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def _tasks(invitation: Any, engine: int, context: zmq.Context[Any], address: str
 
 
 def _connection(invitation: Any, name: bytes, context: zmq.Context[Any], address: str) -> Socket:
-    dealer = tune(Socket.of(context, zmq.DEALER), linger=1000)
+    dealer = wait_for_server(tune(Socket.of(context, zmq.DEALER), linger=1000))
     dealer.setsockopt(zmq.ROUTING_ID, name)
     if invitation.engine_keys is not None:
         authenticate(dealer, invitation.server_key, invitation.engine_keys)

@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+import msgspec
+
 MOST = 4 * 1024 * 1024  # bytes kept of what one task displays
 _INLINE = "matplotlib_inline.backend_inline"  # matplotlib's backend that displays figures
 
@@ -45,15 +47,15 @@ def clear() -> None:
 
 
 def taken() -> bytes:
-    """The pickle of what was displayed since the last time; empty if that is nothing."""
+    """What was displayed since the last time, a list of pickles, encoded; empty if that is nothing."""
     if not _shown and not _dropped:
         return b""
-    outputs = [pickle.loads(output) for output in _shown]
+    outputs = list(_shown)
     if _dropped:
         text = f"[… {_dropped} more displays were dropped: one task may display {MOST >> 20} MiB]"
-        outputs.append({"data": {"text/plain": text}, "metadata": {}})
+        outputs.append(pickle.dumps({"data": {"text/plain": text}, "metadata": {}}, 5))
     clear()
-    return pickle.dumps(outputs, 5)
+    return msgspec.msgpack.encode(outputs)
 
 
 def begin(make_shell: Callable[[], Any]) -> None:

@@ -20,7 +20,7 @@ from ..wire import importing, messages, pickles
 from ..wire.connections import Dialed
 from ..wire.frames import Socket
 from ..world import World
-from . import data, displays, interrupts, output, recovery, terminal
+from . import data, displays, handlers, interrupts, output, recovery, terminal
 from .communicators import here
 from .failures import describe
 from .held import Held
@@ -100,6 +100,7 @@ class Engine:
         _be_patient()
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(WAKE, _nothing)
+        handlers.begin(Engine._call, (self._interrupt, _nothing))
         sys.unraisablehook = self._unraisable
         try:
             try:
@@ -191,6 +192,7 @@ class Engine:
         if os.getpid() != self._pid:
             os._exit(0)
         del shared, own
+        self._mend()
         self._wanted.discard(task.id)
         status = "ok" if failure is None else "error"
         outputs = displays.taken()
@@ -200,20 +202,30 @@ class Engine:
         """Run it; here, and nowhere else, an interrupt is raised."""
         try:
             self._task = task.id
-            if self._wanted and task.op != "collective" and self._take_interrupt():  # it overtook the task
-                raise KeyboardInterrupt
-            importing.serve(task.id.rpartition("-")[0], task.directory)
-            if task.op == "share":
-                return pickles.dumps(self.shares.keep(task.id))
-            mine = None if own is None else pickles.loads(own)
-            try:
-                value = OPERATIONS[task.op](self.namespace, pickles.loads(shared), mine)
-            finally:
-                if not self.leaving:
-                    displays.show_figures()  # before pickling: an open one opens again where it arrives
-            return pickles.dumps(value)
+            return self._call(task, shared, own)
         finally:
             self._task = ""
+
+    def _call(self, task: messages.Task, shared: Sequence[Any], own: Sequence[Any] | None) -> list[Any]:
+        """Call user code; here, and nowhere else, its handlers of signals may raise."""
+        if self._wanted and task.op != "collective" and self._take_interrupt():  # it overtook the task
+            raise KeyboardInterrupt
+        importing.serve(task.id.rpartition("-")[0], task.directory)
+        if task.op == "share":
+            return pickles.dumps(self.shares.keep(task.id))
+        mine = None if own is None else pickles.loads(own)
+        try:
+            value = OPERATIONS[task.op](self.namespace, pickles.loads(shared), mine)
+        finally:
+            if not self.leaving:
+                displays.show_figures()  # before pickling: an open one opens again where it arrives
+        return pickles.dumps(value)
+
+    def _mend(self) -> None:
+        """Put back what the next task can't do without, as IPython's kernels do."""
+        output.mend(self._out, self._err)
+        if handlers.interrupt_replaced:
+            signal.signal(signal.SIGINT, self._interrupt)
 
     def _begins(self, task: str) -> bool:
         """Whether the task is to begin: then it can't be aborted any more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
-from typing import TextIO
+from typing import Any, TextIO
 
 MOST = 4 * 1024 * 1024  # characters kept of one task's output, of each stream
 
@@ -16,7 +16,7 @@ class Collector(io.TextIOBase):
     def __init__(self, log: TextIO) -> None:
         self.log = log
         self.name = getattr(log, "name", "<output>")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler of a signal may print in the middle of a print
         self._parts: list[str] | None = None
         self._size = 0
         self._dropped = 0
@@ -69,3 +69,20 @@ def collect() -> tuple[Collector, Collector]:
     out, err = Collector(sys.stdout), Collector(sys.stderr)
     sys.stdout, sys.stderr = out, err
     return out, err
+
+
+def mend(out: Collector, err: Collector) -> None:
+    """Put the collectors back where user code has left nothing that can be written to."""
+    if not _usable(getattr(sys, "stdout", None)):
+        sys.stdout = out
+    if not _usable(getattr(sys, "stderr", None)):
+        sys.stderr = err
+
+
+def _usable(stream: Any) -> bool:
+    if type(stream) is Collector:
+        return True
+    try:
+        return callable(stream.write) and not getattr(stream, "closed", False)
+    except Exception:  # it is the user's, and may be anything
+        return False

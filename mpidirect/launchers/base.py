@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from .. import config
 from ..options import Option, Options
+from ..parent import CLUSTER
 from ..wire.job_file import JobSpec
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-CLUSTER_VARIABLE = "MPIDIRECT_CLUSTER"  # in the environment of every process of a job: its cluster's id
+CLUSTER_VARIABLE = CLUSTER
 
 
 class JobState(str, enum.Enum):

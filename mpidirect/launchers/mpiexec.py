@@ -89,9 +89,14 @@ class MpiexecLauncher(Launcher):
                     # How the controller did, its guard has noted.
                     code = 0
                 return self.ended(f"mpiexec ended {_how(code)}", code != 0)
-        elif not processes.alive(self.handle.get("pid", 0), self.handle.get("born", "")):
+        elif not self._runs():
             return self.ended("mpiexec has ended")
         return JobStatus(JobState.RUNNING)
+
+    def _runs(self) -> bool:
+        """Whether the mpiexec of the handle runs, and no other process has its number."""
+        pid, born = self.handle.get("pid", 0), self.handle.get("born", "")
+        return processes.alive(pid, born) and processes.belongs(pid, self.job.spec.cluster)
 
     def losses(self) -> str:
         """Ranks of this host that were there and are no more, or whose guard has noted their end."""
@@ -103,10 +108,8 @@ class MpiexecLauncher(Launcher):
         """SIGTERM to mpiexec, which ends its ranks; then SIGKILL to whatever has the cluster's mark."""
         deadline = time.monotonic() + grace
         if grace > 0 and self.state().state is JobState.RUNNING:
-            try:
+            if self._runs():  # else its number may be another's by now
                 os.kill(self.handle["pid"], signal.SIGTERM)
-            except ProcessLookupError:
-                pass
             while self.state().state is JobState.RUNNING and time.monotonic() < deadline:
                 time.sleep(self.poll_interval)
         # Ranks end a moment after their mpiexec, by themselves.

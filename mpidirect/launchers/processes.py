@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psutil
 
+from ..parent import belongs as belongs
 from ..parent import birth as birth
 from .base import CLUSTER_VARIABLE
 

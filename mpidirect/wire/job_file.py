@@ -8,6 +8,7 @@ import msgspec
 
 from ..errors import ConfigError
 from .connection_file import write_private
+from .trust import read_trusted
 
 
 class Owner(msgspec.Struct, kw_only=True):
@@ -82,6 +83,6 @@ def write(spec: JobSpec, path: Path) -> None:
 def read(path: Path) -> JobSpec:
     """Read a job file."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=JobSpec)
+        return msgspec.json.decode(read_trusted(path), type=JobSpec)
     except (OSError, msgspec.MsgspecError) as e:
         raise ConfigError(f"{path} is not a job file: {e}") from None

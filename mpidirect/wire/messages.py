@@ -175,8 +175,8 @@ class Reply(Message):
     """How a task ended on one engine; ``frames`` are the sizes of its result's frames.
 
     The bulk ones follow as `Chunk`, or wait at ``addresses`` in the memory of process ``pid``, where the
-    first address is that of a word that is zero as long as they are unchanged.  ``outputs`` is the pickle of
-    what the task displayed.
+    first address is that of a word that is zero as long as they are unchanged.  ``outputs`` is a list
+    of pickles of what the task displayed.
     """
 
     id: str
@@ -388,7 +388,7 @@ class Done(Message, tag="done"):
     """How a task ended; ``frames`` are the sizes of the result's frames.
 
     ``left`` says why the communicator of all engines can't be used any more; it is empty if it can.
-    ``outputs`` is the pickle of what the task displayed.
+    ``outputs`` is a list of pickles of what the task displayed.
     """
 
     id: str

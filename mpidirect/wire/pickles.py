@@ -11,6 +11,7 @@ import io
 import pickle
 import re
 import struct
+import sys
 import types
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,7 @@ from .unpicklable import refusal
 
 Buffer = Any  # bytes, bytearray, memoryview: whatever has the buffer protocol
 
+DEEPEST = 32_000  # levels of the pickler, of 160 bytes each, for which a stack of 8 MiB is large enough
 _MPI = re.compile(rb"mpi4py|mpidirect\.engine")
 _SHORT = 10  # bytes in which no module can be named
 _FEW = 16  # items of a list or the like that is looked through
@@ -64,11 +66,34 @@ def dumps(obj: Any) -> list[Buffer]:
     file = io.BytesIO()
     pickler = Pickler(file, keep)
     try:
-        pickler.dump(obj)
+        with _within_the_stack():
+            pickler.dump(obj)
     except Exception as e:
         raise refusal(obj, e, _attempt)  # noqa: B904 (it has its cause, where that tells the user something)
     frames[0] = in_front(lending.Needs(pickler.references), file.getvalue())
     return frames
+
+
+class _within_the_stack:
+    """Have what is nested too deeply raise an error, and not end the process, if user code has allowed more.
+
+    Before Python 3.12 the pickler, which is C code, heeds the limit that user code may have raised.
+    """
+
+    before = 0
+
+    def __enter__(self) -> None:
+        limit = sys.getrecursionlimit()
+        if sys.version_info < (3, 12) and limit > DEEPEST:
+            try:
+                sys.setrecursionlimit(DEEPEST)
+            except RecursionError:  # Python code, which needs no stack, is deeper already
+                return
+            self.before = limit
+
+    def __exit__(self, *_: object) -> None:
+        if self.before:
+            sys.setrecursionlimit(self.before)
 
 
 def in_front(needs: lending.Needs, head: bytes) -> bytes:
@@ -141,7 +166,8 @@ def _is_simple(obj: Any) -> bool:
 
 def _attempt(obj: Any) -> None:
     """Pickle it, for nothing but the errors."""
-    Pickler(io.BytesIO(), lambda buffer: False).dump(obj)
+    with _within_the_stack():
+        Pickler(io.BytesIO(), lambda buffer: False).dump(obj)
 
 
 def evaluate(expression: str) -> Any:

@@ -15,8 +15,10 @@ log = logging.getLogger(__name__)
 
 AnySocket = TypeVar("AnySocket", bound="zmq.Socket[Any]")
 
-HEARTBEAT = 5.0  # seconds between ZeroMQ's own heartbeats
+HEARTBEAT = 5.0  # seconds between ZeroMQ's own heartbeats, by which the controller notices frozen engines
 SILENCE = 20.0  # seconds after which a peer that answers none of them is given up
+PATIENCE = 600  # seconds that an engine waits for a controller whose host is silent
+PROBE = 30  # seconds between questions to that
 DOMAIN = b"engines"  # that the doorman is asked at all
 LARGEST = 128 * 1024 * 1024  # bytes of one frame: what a task printed is in a header; known before any key is
 
@@ -34,19 +36,22 @@ def new_keys() -> KeyPair:
 
 
 def tune(socket: AnySocket, *, linger: int = 0) -> AnySocket:
-    """What every ZeroMQ socket has: no silent drops at a high-water mark, heartbeats, a finite linger."""
+    """What every ZeroMQ socket has: no silent drops at a high-water mark, a finite linger."""
     socket.setsockopt(zmq.LINGER, linger)
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.RCVHWM, 0)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, int(HEARTBEAT * 1000))
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(SILENCE * 1000))
     socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)
     socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
     return socket
 
 
 def serve(socket: AnySocket, keys: KeyPair | None) -> AnySocket:
-    """Make `socket` a CURVE server, or, without keys, one that only a private directory protects."""
+    """Make `socket` a CURVE server, or, without keys, one that only a private directory protects.
+
+    It gives up who is silent.
+    """
+    socket.setsockopt(zmq.HEARTBEAT_IVL, int(HEARTBEAT * 1000))
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(SILENCE * 1000))
     if keys is not None:
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
@@ -62,6 +67,20 @@ def authenticate(socket: AnySocket, server_key: bytes, mine: KeyPair) -> AnySock
     socket.setsockopt(zmq.CURVE_PUBLICKEY, mine.public)
     socket.setsockopt(zmq.CURVE_SECRETKEY, mine.secret)
     socket.setsockopt(zmq.IPV6, only_ipv6())
+    return socket
+
+
+def wait_for_server(socket: AnySocket) -> AnySocket:
+    """Have a client's socket outlast a server that is frozen: no heartbeats.
+
+    The kernel closes the connection when the server's process ends, and answers for one that is stopped.
+    Between hosts it also asks whether the other one is there, for `PATIENCE` seconds.
+    """
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, PROBE)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, PROBE)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, PATIENCE // PROBE - 1)
+    socket.setsockopt(zmq.TCP_MAXRT, PATIENCE * 1000)
     return socket
 
 

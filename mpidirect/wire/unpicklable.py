@@ -76,6 +76,16 @@ def refusal(obj: Any, error: BaseException, attempt: Attempt) -> SerializationEr
     attempt : callable
         Pickles an object, or raises an error.
     """
+    if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
+        what = f"an object of type '{type(obj).__qualname__}'"
+        if _is_call(obj):
+            what = f"an argument of {getattr(obj[0], '__name__', type(obj[0]).__name__)!r}"
+        refused = SerializationError(
+            f"{what} is nested too deeply to be pickled, or holds something that is, so nothing was sent "
+            "(keep things that refer to each other in a list, and refer to them by their index)"
+        )
+        refused.__suppress_context__ = True
+        return refused
     try:
         path, culprit = _found(obj, attempt)
         path = path.lstrip(", ")

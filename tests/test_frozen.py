@@ -1,0 +1,107 @@
+"""A controller that stands still, as when its process is stopped, is not one that is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import zmq
+
+from mpidirect.controller.listen import Invitation
+from mpidirect.engine import connect
+from mpidirect.wire import sockets
+
+pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
+
+SILENCE = 0.5
+
+# The controller's end of the engines' connections: it says whose messages come, and whose connections end.
+CONTROLLER = f"""
+import sys, zmq
+from mpidirect.wire import sockets
+from mpidirect.wire.frames import Router
+sockets.HEARTBEAT, sockets.SILENCE = 0.1, {SILENCE}
+router = sockets.serve(sockets.tune(Router.of(zmq.Context(), zmq.ROUTER)), None).watch(zmq.EVENT_DISCONNECTED)
+address = sys.argv[1]
+port = router.bind_to_random_port(address) if address.startswith("tcp") else router.bind(address)
+print(f"{{address}}:{{port}}" if address.startswith("tcp") else address, flush=True)
+poller = zmq.Poller()
+poller.register(router, zmq.POLLIN)
+poller.register(router.ends, zmq.POLLIN)
+while True:
+    ready = dict(poller.poll())
+    if router.departed():
+        print("ended", flush=True)
+    if router in ready:
+        name, *frames = router.recv_multipart()
+        print("heard", name.decode(), flush=True)
+"""
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def controller(request, tmp_path, monkeypatch):
+    monkeypatch.setattr(sockets, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(sockets, "SILENCE", SILENCE)
+    address = f"ipc://{tmp_path}/control" if request.param == "unix" else "tcp://127.0.0.1"
+    command = [sys.executable, "-c", CONTROLLER, address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        process.address = process.stdout.readline().strip()
+        yield process
+        process.kill()
+
+
+def heard(controller):
+    """Wait for a message of an engine; before the first, one looks whether the address can be reached."""
+    while not controller.stdout.readline().startswith("heard"):
+        assert controller.poll() is None
+
+
+@contextlib.contextmanager
+def connected(controller):
+    invitation = Invitation([controller.address], "", b"", None)
+    with connect.connect(invitation, 0) as (tasks, control):
+        ends = control.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        try:
+            for _ in (tasks, control):
+                heard(controller)
+            yield control, ends
+        finally:
+            control.disable_monitor()
+            for socket in (ends, control, tasks):
+                socket.close(0)
+
+
+def test_engines_wait_for_one_that_is_frozen(controller):
+    with connected(controller) as (control, ends):
+        os.kill(controller.pid, signal.SIGSTOP)
+        time.sleep(4 * SILENCE)  # that nothing happens can't be awaited
+        assert not ends.poll(0)
+        os.kill(controller.pid, signal.SIGCONT)
+        control.put([b"still there"])
+        assert controller.stdout.readline().startswith("heard")
+        assert not ends.poll(int(2000 * SILENCE))
+        os.kill(controller.pid, signal.SIGSTOP)
+        controller.kill()
+        assert ends.poll(5000)  # that it ends, frozen or not, is told at once
+
+
+def test_one_that_thaws_still_notices_engines_that_are_frozen(controller):
+    engine = f"""
+from mpidirect.controller.listen import Invitation
+from mpidirect.engine.connect import connect
+with connect(Invitation([{controller.address!r}], "", b"", None), 0) as (tasks, control):
+    control.poll()
+"""
+    with subprocess.Popen([sys.executable, "-c", engine]) as frozen:
+        try:
+            for _ in range(2):
+                heard(controller)
+            os.kill(frozen.pid, signal.SIGSTOP)
+            assert controller.stdout.readline() == "ended\n"
+        finally:
+            frozen.kill()

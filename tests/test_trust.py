@@ -1,0 +1,182 @@
+"""What other users may have written is not used, and no process is ended that may be another's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from mpidirect import Client, Cluster
+from mpidirect.cli import cli
+from mpidirect.cluster import ClusterState
+from mpidirect.errors import Untrusted
+from mpidirect.launchers import processes
+from mpidirect.profiles import ClusterRecord, Profile, home_path
+from mpidirect.wire.job_file import JobSpec
+from mpidirect.wire.job_file import read as read_job
+from mpidirect.wire.job_file import write as write_job
+
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+
+
+@pytest.fixture
+def trap(tmp_path, monkeypatch):
+    """A profile whose settings run a command that leaves a trace; returns where that is."""
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
+    monkeypatch.delenv("MPIDIRECT_PROFILE", raising=False)
+    trace = tmp_path / "trace"
+    evil = tmp_path / "evil"
+    evil.write_text(f"#!/bin/sh\necho was here >> {trace}\n")
+    evil.chmod(0o755)
+    here = Profile().create()
+    here.config_file.write_text(
+        f'launcher = "command"\npoll = "{evil}"\ncancel = "{evil}"\nmpiexec = "{evil}"\n'
+    )
+    here.remember(
+        ClusterRecord(cluster="x", launcher="command", engines=1, host="h", started=0.0, handle={"id": "1"})
+    )
+    return trace
+
+
+def widen(path):
+    path.chmod(path.stat().st_mode | 0o022)
+
+
+def give_away(path):
+    os.chown(path, NOBODY, NOBODY)
+
+
+def widen_all(path):
+    """Others can write to a file, and come to it."""
+    home_path().chmod(0o755)
+    path.parent.chmod(0o755)
+    widen(path)
+
+
+DANGERS = {
+    "the directory is wide": lambda: widen(home_path()),
+    "the profile is wide": lambda: (home_path().chmod(0o755), widen(Profile().directory)),
+    "the settings are wide": lambda: widen_all(Profile().config_file),
+    "the directory is another's": lambda: give_away(home_path()),
+    "the profile is another's": lambda: give_away(Profile().directory),
+    "the settings are another's": lambda: give_away(Profile().config_file),
+}
+EACH = [
+    pytest.param(made, id=what, marks=as_root if "another" in what else ()) for what, made in DANGERS.items()
+]
+COMMANDS = ["script", "status", "list", "stop", "clean", "profile show", "start", "run x.py"]
+
+
+@pytest.mark.parametrize("made", EACH)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_runs_what_others_may_have_written(trap, made, command):
+    made()
+    done = CliRunner().invoke(cli, command.split())
+    assert not trap.exists()
+    assert done.exit_code == 2
+    assert "Nothing in it was used" in done.output
+    assert "chmod" in done.output or "belongs to user nobody" in done.output
+
+
+@pytest.mark.parametrize("made", EACH)
+def test_no_program_does(trap, made):
+    made()
+    for attempt in (lambda: Cluster(n=1).job_script(), lambda: Cluster(n=1).start(), Cluster.from_profile):
+        with pytest.raises(Untrusted, match="Nothing in it was used"):
+            attempt()
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("made", EACH[:2])
+def test_no_client_does(trap, made):
+    made()
+    with pytest.raises(Untrusted):
+        Client()
+
+
+@pytest.mark.parametrize(
+    "made", [widen_all, pytest.param(give_away, marks=as_root)], ids=["wide", "another's"]
+)
+def test_records_and_job_files_that_others_may_have_written_are_not_believed(trap, made):
+    here = Profile()
+    here.config_file.unlink()
+    job = here.job_file("x")
+    write_job(JobSpec(cluster="x", engines=1, profile="", connection_file="", log_directory=""), job)
+    assert here.record() and read_job(job)
+    made(here.record_file)
+    made(job)
+    for attempt in (here.record, lambda: read_job(job), Client, Cluster.from_profile):
+        with pytest.raises(Untrusted):
+            attempt()
+
+
+def test_doctor_tells_it_and_runs_nothing_of_it(trap, monkeypatch):
+    monkeypatch.setattr("mpidirect.doctor._mpi", lambda *command: iter(()))  # takes seconds
+    widen(home_path())
+    done = CliRunner().invoke(cli, ["doctor"])
+    assert not trap.exists()
+    assert done.exit_code == 1
+    assert "can be changed by other users" in done.output and "chmod 700" in done.output
+    assert "Please report" not in done.output
+
+
+def test_what_only_we_can_come_to_may_be_wide(trap):
+    """As a umask of 002 makes it: nobody comes through the directory of profiles."""
+    widen(Profile().directory)
+    widen(Profile().config_file)
+    assert Cluster().settings["launcher"] == "command"
+
+
+@as_root
+def test_a_link_of_another_user_is_not_followed(trap, tmp_path, monkeypatch):
+    link = tmp_path / "link"
+    link.symlink_to(home_path())
+    monkeypatch.setenv("MPIDIRECT_DIR", str(link))
+    assert Profile().record()
+    os.lchown(link, NOBODY, NOBODY)
+    with pytest.raises(Untrusted, match="belongs to user nobody"):
+        Profile()
+
+
+def test_a_site_file_that_everybody_can_change_is_not_used(trap, tmp_path, monkeypatch):
+    site = tmp_path / "site.toml"
+    monkeypatch.setenv("MPIDIRECT_SITE_CONFIG", str(site))
+    site.write_text("n = 3\n")
+    assert Cluster().settings["n"] == 3
+    site.chmod(0o666)
+    with pytest.raises(Untrusted, match="chmod o-w"):
+        Cluster().settings
+
+
+@pytest.mark.parametrize("mark", ["", "another cluster"])
+def test_a_process_that_is_not_of_the_cluster_is_not_ended(trap, mark):
+    """A record that is wrong, or older than the process that has the number now."""
+    here = Profile()
+    here.config_file.unlink()
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(command, env={**os.environ, "MPIDIRECT_CLUSTER": mark}) as stranger:
+        try:
+            handle = {"pid": stranger.pid, "born": processes.birth(stranger.pid)}
+            here.remember(
+                ClusterRecord(
+                    cluster="x",
+                    launcher="mpiexec",
+                    engines=1,
+                    host=os.uname().nodename,
+                    started=time.time(),
+                    handle=handle,
+                )
+            )
+            assert Cluster.from_profile().state is ClusterState.STOPPED
+            assert CliRunner().invoke(cli, ["stop"]).exit_code == 0
+            assert stranger.poll() is None
+            assert here.record() is None
+        finally:
+            stranger.kill()
