@@ -13,7 +13,7 @@ from mpi4py import MPI
 
 from ..wire.kinds import Kind
 
-SIZE = 2 << 20  # bytes of one piece
+SIZE = 4 << 20  # bytes of one piece
 DEPTH = 3  # pieces of one transfer that are on their way: one is copied while others travel
 _KEPT = 8  # pieces of memory that are kept for each kind
 
