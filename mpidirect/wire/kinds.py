@@ -315,7 +315,7 @@ def of(value: Any) -> Kind | None:
         return None
     if cls is np.ndarray:
         return NUMPY if dtype_text(value.dtype) else None
-    package = cls.__module__.partition(".")[0]
+    package = str(cls.__module__).partition(".")[0]  # of extension types it need not be a text
     if package == "torch":
         plain = cls is sys.modules["torch"].Tensor and value.layout is sys.modules["torch"].strided
         special = plain and (value.is_quantized or value.device.type == "meta")

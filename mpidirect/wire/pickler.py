@@ -73,8 +73,8 @@ class Pickler(cloudpickle.Pickler):
             return self._function(obj)
         if issubclass(kind, type):
             return self._class(obj)
-        if kind.__name__ in kinds.NAMES:
-            return self._array(obj)
+        if kind.__name__ in kinds.NAMES and (reduced := self._array(obj)) is not None:
+            return reduced
         if kind is types.ModuleType:
             if _cloudpickle._should_pickle_by_reference(obj):
                 self.references.modules[obj.__name__] = None
@@ -96,9 +96,8 @@ class Pickler(cloudpickle.Pickler):
         if _is_locked(array):
             return _as_writable(array).__reduce_ex__(5)  # whoever gets it has a copy of his own
         reduced = kinds.reduce(array)
-        if reduced is None:
-            return NotImplemented
-        self.references.modules[type(array).__module__.partition(".")[0]] = None
+        if reduced is not None:
+            self.references.modules[type(array).__module__.partition(".")[0]] = None
         return reduced
 
     def _class(self, cls: Any) -> Any:
