@@ -338,10 +338,10 @@ def form_of(value: Any) -> str:
     >>> form_of(np.zeros((3, 4))), form_of([1, 2])
     ('float64[3, 4]', 'list')
     """
-    if type(value).__name__ != "ndarray" and of(value) is None and not isinstance(value, np.ndarray):
-        return type(value).__name__
     kind = of(value)
-    library = "" if kind in (None, NUMPY) else f"{kind.name} "
+    if kind is None and not isinstance(value, np.ndarray):
+        return type(value).__name__
+    library = "" if kind is None or kind is NUMPY else f"{kind.name} "
     dtype = str(value.dtype).removeprefix("torch.")
     return f"{library}{dtype}[{', '.join(map(str, value.shape))}]"
 
