@@ -224,13 +224,18 @@ def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, cont
     """Be an engine until the end."""
     from mpi4py import MPI
 
+    from .engine import surroundings
     from .engine.control import Control
     from .engine.engine import Engine
     from .engine.spawning import Spawner
-    from .wire import importing
+    from .wire import importing, messages
 
     importing.begin()
-    names = {"comm": recovery.comm, "rank": recovery.comm.rank, "size": recovery.comm.size, "MPI": MPI}
+    around = surroundings.enter(recovery.places, recovery.comm.rank)
+    if welcome.invitation.gpu_bind == "auto":
+        surroundings.bind(around["local_rank"], around["local_size"])
+    tasks.put([messages.encode(surroundings.placed(around))], wait=True)
+    names = {"comm": recovery.comm, **around, "MPI": MPI}
     spawner = Spawner(Parent().command(), welcome)
     working = Engine(engine, world, recovery, spawner, tasks, names)
     working.run(Control(working, control).start)

@@ -69,6 +69,7 @@ def new_launcher(profile: Profile, settings: config.Settings, owner: Owner | Non
         budget=settings["budget"],
         start_timeout=settings["start_timeout"],
         walltime_warning=settings["walltime_warning"],
+        gpu_bind=settings["gpu_bind"],
         owner=owner,
     )
     launcher = kind(Job(spec, profile.job_file(cluster)), settings)

@@ -223,6 +223,14 @@ COMMON = (
         ("--timeout",),
     ),
     Option("stop_timeout", seconds, 10.0, "How long a stop may take before the job is killed.", "TIME"),
+    Option(
+        "gpu_bind",
+        one_of("auto", "none"),
+        "auto",
+        "Whether each engine sees its own GPU alone, where nothing else has chosen some for it ('auto'), or "
+        "all of its host ('none').",
+        "HOW",
+    ),
     Option("budget", size, 1 << 30, "How much of results is held for absent clients.", "SIZE", '"1GiB"'),
     Option("keep_logs", positive, 5, "The number of clusters whose logs are kept.", "N"),
 )

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .wire import kinds
+
 DISTRIBUTIONS = ("b", "r")  # in blocks, round robin
 
 
@@ -100,6 +102,9 @@ def join(parts: Sequence[Any], dist: str = "b", whole: np.ndarray | None = None)
     """
     if not parts:
         return []
+    kind = kinds.of(parts[0])
+    if kind is not None and kind is not kinds.NUMPY and all(kinds.of(part) is kind for part in parts):
+        return _join_others(parts, kind, dist, whole)
     if all(isinstance(part, np.ndarray) for part in parts):
         found = None if dist == "r" or whole is None else _adjoining(parts, whole)
         return _join_arrays(parts, dist) if found is None else found
@@ -137,6 +142,16 @@ def _adjoining(parts: Sequence[np.ndarray], whole: np.ndarray) -> np.ndarray | N
     if first.dtype.hasobject or address != whole.ctypes.data + whole.nbytes:
         return None
     return whole.view(first.dtype).reshape(length, *first.shape[1:])
+
+
+def _join_others(parts: Sequence[Any], kind: kinds.Kind, dist: str, whole: np.ndarray | None) -> Any:
+    """The same of arrays of another library: on the host by numpy, else on their device."""
+    text = kind.dtype(parts[0])
+    if kind.on_device or any(kind.dtype(part) != text for part in parts):
+        array = kinds.concatenated(parts)
+        return array[kind.functions.asarray(_turns(len(array), len(parts)))] if dist == "r" else array
+    array = join([kinds.on_host(part, kind) for part in parts], dist, whole)
+    return kind.shaped(np.ascontiguousarray(array).reshape(-1).view(np.uint8), text, array.shape)
 
 
 def _join_arrays(parts: Sequence[np.ndarray], dist: str) -> np.ndarray:

@@ -34,6 +34,10 @@ _LAUNCHER = (
     "OPAL_",
     "MPIR_",
     "MPI_LOCAL",
+    "MV2_COMM_WORLD_",
+    "PALS_RANKID",
+    "PALS_LOCAL_RANKID",
+    "FLUX_TASK_",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import os
 import subprocess
 import sys
@@ -51,6 +52,17 @@ def test_examples(four_engines, name, main, monkeypatch):
     result = doctest.DocTestRunner(optionflags=FLAGS).run(test, out=report.append, clear_globs=False)
     test.globs["rc"].close()
     assert not result.failed, "".join(report)
+
+
+def test_gpus(four_engines, main, monkeypatch):
+    """With a stand-in for CuPy, as there is no GPU where the tests run."""
+    fakes = str(ROOT / "tests" / "fakes")
+    monkeypatch.syspath_prepend(fakes)
+    monkeypatch.setitem(sys.modules, "cupy", importlib.import_module("gpu_arrays"))
+    instead = "sys.modules['cupy'] = importlib.import_module('gpu_arrays')"
+    with Client() as rc:
+        rc[:].execute(f"import importlib, sys; sys.path.insert(0, {fakes!r}); {instead}", block=True)
+    test_examples(four_engines, "docs/gpus.md", main, monkeypatch)
 
 
 def test_tour(four_engines):

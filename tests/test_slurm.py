@@ -116,6 +116,23 @@ def where(view):
     return view.apply_sync(lambda: __import__("socket").gethostname())
 
 
+def check_surroundings(rc):
+    """What programs find of their place, on two hosts with two engines each."""
+    nodes = where(rc[:])
+    local = [nodes[:k].count(node) for k, node in enumerate(nodes)]
+    assert rc[:].pull(["local_rank", "local_size", "node"]).get() == [
+        [k, 2, node] for k, node in zip(local, nodes, strict=True)
+    ]
+    assert [(info["host"], info["local_rank"]) for info in rc.engines_info.values()] == [
+        *zip(nodes, local, strict=True)
+    ]
+    for k, environment in enumerate(rc[:].apply_sync(lambda: dict(__import__("os").environ))):
+        found = environment
+        assert found.get("SLURM_PROCID", str(k)) == environment["RANK"] == str(k)
+        assert found.get("SLURM_LOCALID", str(local[k])) == environment["LOCAL_RANK"] == str(local[k])
+        assert environment["MASTER_ADDR"] == nodes[0]
+
+
 def test_nodes_with_addresses_of_their_own(hosts, capfd):
     cluster = Cluster(**SLURM).start().wait()
     assert "hosts that were asked for" not in capfd.readouterr().err
@@ -123,6 +140,7 @@ def test_nodes_with_addresses_of_their_own(hosts, capfd):
         assert set(where(rc[:])) == {"n1", "n2"}
         assert rc.facts["host"] == "n1"  # beside the engines of the first node
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
+        check_surroundings(rc)
         data = bytes(1 << 20)
         rc[:].push({"data": data}, block=True)
         assert rc[:].apply_sync(lambda: len(data)) == [1 << 20] * 4
@@ -148,3 +166,4 @@ def test_ranks_that_srun_starts(hosts):
     with cluster as rc:
         assert rc.facts["host"] == "n1" and set(where(rc[:])) == {"n2", "n3"}
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
+        check_surroundings(rc)

@@ -15,7 +15,9 @@ pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 def namespace(main, monkeypatch):
     """An engine's namespace; the engine has no IPython."""
     monkeypatch.setattr(tasks, "_the_shell", None)
-    main.__dict__.update(comm="comm", rank=0, size=1, MPI="MPI")
+    names = {"comm": "comm", "rank": 0, "size": 1, "MPI": "MPI"}
+    monkeypatch.setattr(tasks, "_begun_with", names)
+    main.__dict__.update(names)
     return main.__dict__
 
 
@@ -44,14 +46,14 @@ def test_push_and_pull(namespace):
 
 
 def test_names(namespace):
-    do(namespace, "push", {"a": 1, "_b": 2, "comm": 3})
+    do(namespace, "push", {"a": 1, "_b": 2, "size": 3})
     do(namespace, "push", "c", own=sys.implementation)
-    assert do(namespace, "names", None) == ["a", "c"]
+    assert do(namespace, "names", None) == ["size", "a", "c"]
     assert [do(namespace, "has", name) for name in ("a", "_b", "c.name", "c.no", "d.e")] == [1, 1, 1, 0, 0]
     with pytest.raises(NameError, match="'d'"):
         do(namespace, "delete", ["a", "d"])
     do(namespace, "delete", ["a"])
-    assert do(namespace, "names", None) == ["c"]
+    assert do(namespace, "names", None) == ["size", "c"]
 
 
 def test_execute_as_plain_python(namespace, capsys):

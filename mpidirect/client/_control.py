@@ -43,7 +43,7 @@ class Control:
         def _query(self, what: str, targets: list[int], value: Any = None, timeout: float = 10.0) -> Any: ...
 
     def clear(self, targets: Any = None, block: bool | None = None) -> Any:
-        """Clear the namespaces of engines; ``comm``, ``rank``, ``size`` and ``MPI`` stay."""
+        """Clear the namespaces of engines; the names that an engine begins with stay."""
         return self.direct_view("all" if targets is None else targets).clear(block=block)
 
     def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:

@@ -108,7 +108,7 @@ class Namespaces:
     def keys(self) -> list[str]:
         """The names that the user has set and that all of the view's engines have.
 
-        Those that an engine begins with (``comm``, ``rank``, ``size``, ``MPI``), those of IPython and those
+        Those that an engine begins with (``comm``, ``rank``, ``node``, …), those of IPython and those
         that begin with an underscore are not among them.
 
         Examples
@@ -226,7 +226,7 @@ class Namespaces:
         return self._result(result, block)
 
     def clear(self, targets: Any = None, block: bool | None = None) -> Any:
-        """Forget the names in the engines' namespaces; ``comm``, ``rank``, ``size`` and ``MPI`` stay."""
+        """Forget the names in the engines' namespaces; those that an engine begins with stay."""
         return self._result(
             self._call("clear", "clear", list(INITIAL_NAMES), targets=targets, block=block), block
         )

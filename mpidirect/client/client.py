@@ -165,6 +165,21 @@ class Client(Results, Control):
         return sorted(self._engines)
 
     @property
+    def engines_info(self) -> dict[int, dict[str, Any]]:
+        """Of each engine that lives its host, process, local rank and GPU.
+
+        Engines with the same ``node`` share memory. ``local_rank`` counts the engines of a host. ``device``
+        is empty where an engine sees no GPU.
+
+        Examples
+        --------
+        >>> rc.engines_info[3]
+        {'host': 'gpu02', 'pid': 4711, 'node': 1, 'local_rank': 1, 'device': 'CUDA 1'}
+        """
+        ids = self.ids
+        return {id: {name: getattr(self._engines[id], name) for name in _TOLD} for id in ids}
+
+    @property
     def time_left(self) -> float | None:
         """Seconds until the walltime ends the cluster's job; None if nothing will."""
         return self._deadline.left()
@@ -447,6 +462,9 @@ class Client(Results, Control):
     def spin(self) -> None:
         """Take in what has come (nothing needs it)."""
         self._poll()
+
+
+_TOLD = ("host", "pid", "node", "local_rank", "device")
 
 
 def _never() -> bool:

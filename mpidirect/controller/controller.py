@@ -95,6 +95,7 @@ class Controller:
         self._joined = False  # whether engines have come that clients have not been told of
         self._place = memory.place()
         self._places: dict[int, str] = {}
+        self._placed: dict[int, messages.Placed] = {}
         self._nodes = {memory.node(): 0}  # this node, and those of the other engines
         self._parent = Parent()
         self.abandoned: Callable[[], bool] = lambda: False  # whether nobody wants the cluster any more
@@ -245,6 +246,10 @@ class Controller:
             self.replacement.told(engine, message)
         elif isinstance(message, (messages.Spawned, messages.Ready)):
             self.replacement.told(engine, message)
+        elif isinstance(message, messages.Placed):
+            self._placed[engine] = message
+            if engine in self.engines:
+                self._joined = self._place_engine(engine) or self._joined
         elif isinstance(message, messages.Located):
             self.inquiries.located(engine, message)
 
@@ -267,12 +272,21 @@ class Controller:
         """An engine is there, at the start or in the place of another."""
         node = self._nodes.setdefault(joined.node, len(self._nodes))
         self.engines[joined.engine] = messages.EngineInfo(joined.engine, joined.host, joined.pid, node)
+        self._place_engine(joined.engine)
         self._places[joined.engine] = joined.place
         self.lost.pop(joined.engine, None)
         self.scheduler.add(joined.engine)
         if len(self.engines) == self.size:
             log.info("all %d engines are there", self.size)
         self._joined = True  # many come at once: clients are told once a turn
+
+    def _place_engine(self, engine: int) -> bool:
+        """Note what an engine has told of its host; whether clients do not know it yet."""
+        info, told = self.engines[engine], self._placed.get(engine)
+        if told is None or (info.local_rank, info.device) == (told.local_rank, told.device):
+            return False
+        info.local_rank, info.device = told.local_rank, told.device
+        return True
 
     def _engine_fetched(self, engine: int, task: str) -> None:
         """An engine has read a request's data; when all have, the client may change it."""

@@ -45,6 +45,7 @@ class Invitation(NamedTuple):
     tasks: str  # another address for the task connection, where there is one
     server_key: bytes
     engine_keys: KeyPair | None
+    gpu_bind: str
 
 
 class Listener:
@@ -115,7 +116,8 @@ class Listener:
     def invitation(self) -> Invitation:
         """What the engines need to connect."""
         keys = None if self.world.one_host else self.engine_keys
-        return Invitation(self.engine_addresses, self.engine_tasks, self.engine_server.public, keys)
+        public, bind = self.engine_server.public, self.spec.gpu_bind
+        return Invitation(self.engine_addresses, self.engine_tasks, public, keys, bind)
 
     def controller(self, world: Any) -> Controller:
         """The controller on these sockets, with these communicators."""

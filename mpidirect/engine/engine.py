@@ -20,7 +20,7 @@ from ..wire import importing, messages, pickles
 from ..wire.connections import Dialed
 from ..wire.frames import Socket
 from ..world import World
-from . import data, displays, handlers, interrupts, output, recovery, terminal
+from . import data, displays, handlers, interrupts, output, recovery, surroundings, terminal
 from .communicators import here
 from .failures import describe
 from .held import Held
@@ -74,7 +74,7 @@ class Engine:
         self._use(world)
         self.tasks = tasks
         self.names = names
-        self.namespace = new_namespace(**names)
+        self.namespace = new_namespace(names)
         self._seen: deque[str] = deque(maxlen=64)  # tasks that have begun or ended; more are never handed out
         self._aborted: set[str] = set()  # tasks that will not begin, and were answered already
         self._beginning = threading.Lock()
@@ -150,7 +150,10 @@ class Engine:
             self._tell(self.recovery.grow())
         elif isinstance(message, messages.Commit):
             self._use(self.recovery.commit())
-        recovery.update(self.names, self.namespace)
+        if isinstance(message, (messages.Repair, messages.Commit)):
+            around = surroundings.enter(self.recovery.places, here.world.Get_rank())
+            recovery.update(self.names, self.namespace, around)
+            self._tell(surroundings.placed(around))
 
     def _use(self, world: World) -> None:
         self.comm = world.private

@@ -16,10 +16,11 @@ others, who look out for that while they wait.  The communicator of a call that 
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -28,9 +29,11 @@ from mpi4py import MPI
 from ..errors import CollectiveError, compact
 from ..wire.collective import Collective
 from . import interrupts
+from .arrays import Operation
 from .channel import LEFT, Call
 from .communicators import here
 from .groups import Groups
+from .staging import Staged
 
 COMMIT, MADE = 1000, 2000  # the first steps of the second and the third round of notes
 COMMIT_PATIENCE = 10.0  # seconds in which nobody can have left these but by dying
@@ -54,7 +57,7 @@ class Offer(msgspec.Struct, array_like=True, gc=False):
         What its value looks like, for people.
     must_match : str
         What has to be the same on all engines that don't leave it empty.
-    dtype, shape : str, list of int
+    kind, dtype, shape : str, str, list of int
         Of an array that moves by buffer.
     sizes : list of int
         Of the frames of a pickle, or the length of a sequence.
@@ -66,6 +69,7 @@ class Offer(msgspec.Struct, array_like=True, gc=False):
     serial: int = 0
     form: str = ""
     must_match: str = ""
+    kind: str = ""
     dtype: str = ""
     shape: list[int] = []
     sizes: list[int] = []
@@ -102,6 +106,7 @@ class Meeting:
         self._call = Call(ask.client, ask.number)
         self._group = tuple(ask.group)
         self._requests: list[MPI.Request] = []
+        self._staged: list[Staged] = []
         self._buffers: list[Any] = []
         self._told = False  # whether the others know that this engine leaves
         self._clean = False  # whether nothing of this call can be pending, here or on its way to here
@@ -231,25 +236,31 @@ class Meeting:
 
     # -- waiting -----------------------------------------------------------------------------------------
 
-    def begin(self, requests: list[MPI.Request], *buffers: Any) -> None:
+    def begin(self, operations: Sequence[Operation], *buffers: Any) -> None:
         """These operations are under way.
 
         They are kept until they are done, and so are the buffers that they use: a request of mpi4py keeps the
         memory of point to point messages alive, but not that of all collectives.
         """
-        self._requests.extend(requests)
+        for operation in operations:
+            if isinstance(operation, Staged):
+                self._staged.append(operation)
+            else:
+                self._requests.append(operation)
         self._buffers.extend(buffers)
 
-    def complete(self, requests: list[MPI.Request], *buffers: Any) -> None:
+    def complete(self, operations: Sequence[Operation], *buffers: Any) -> None:
         """Wait until these operations, and those that were begun before, are done."""
-        self.begin(requests, *buffers)
+        self.begin(operations, *buffers)
         self.wait(self._moved, TRANSFERS)
-        self._requests, self._buffers = [], []
+        self._requests, self._staged, self._buffers = [], [], []
 
     def _moved(self) -> bool:
         """Whether the data has moved; MPI moves it only while it is called, so it is called often."""
         for _ in range(TESTS):
-            if MPI.Request.Testall(self._requests):
+            if self._staged:
+                self._staged = [staged for staged in self._staged if not staged.done()]
+            if MPI.Request.Testall(self._requests) and not self._staged:
                 return True
             os.sched_yield()
         return False
@@ -298,10 +309,14 @@ class Meeting:
                         self._send(position, LEFT, reason)
         if self._clean:
             return
-        self._groups.abandon(self._group, self._requests, self._buffers)
+        requests, buffers = self._requests, self._buffers
+        for staged in self._staged:
+            pending, memory = staged.pending()
+            requests, buffers = [*requests, *pending], [*buffers, *memory]
+        self._groups.abandon(self._group, requests, buffers)
         there: Any = self.namespace.get(self.ask.out)
         if any(there is buffer for buffer in self._buffers if buffer is not None):
-            self.assign(there.copy())  # what MPI may still write to can't stay in use
+            self.assign(copy.deepcopy(there))  # what MPI may still write to can't stay in use
 
     def close(self) -> None:
         """Forget what the others said."""

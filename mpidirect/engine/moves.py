@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
 from ..partition import bounds, join
-from ..wire import pickles
+from ..wire import kinds, pickles
 from . import arrays, interrupts
 from .meeting import Meeting, Offer
 
@@ -72,15 +73,23 @@ def bcast(meeting: Meeting) -> None:
     """The root's value on every engine."""
     root = meeting.root
     frames: list[Any] = []
+    part = Part(meeting)
 
     def describe() -> Offer:
         if meeting.position != root:
             return Offer()
-        frames.extend(pickles.dumps(meeting.value()))
-        return Offer(sizes=[len(frame) for frame in frames])
+        offer = part.describe()
+        if part.kind is None or not part.kind.on_device:
+            frames.extend(pickles.dumps(part.value))
+            return Offer(sizes=[len(frame) for frame in frames])
+        offer.shape = [*part.value.shape]
+        return offer
 
     offers = meeting.agree(describe)
     is_root = meeting.position == root
+    if not offers[root].sizes:
+        _bcast_on_device(meeting, part, offers[root])
+        return
     buffers = frames if is_root else empty(offers[root].sizes)
     meeting.complete(arrays.bcast(meeting.comm, buffers, root), *buffers)
     meeting.finished()
@@ -91,6 +100,19 @@ def bcast(meeting: Meeting) -> None:
     meeting.assign(result)
 
 
+def _bcast_on_device(meeting: Meeting, part: Part, offer: Offer) -> None:
+    """The same of an array on a device, from device to device."""
+    room = part.room([offer], offer.shape[0] if offer.shape else 1)
+    flat = room.flat if part.kind is None else part.flat
+    meeting.complete(arrays.bcast(meeting.comm, [flat], meeting.root, room.kind), flat)
+    meeting.finished()
+    if part.kind is None:
+        meeting.assign(room.array())
+    elif meeting.ask.out != meeting.ask.name:
+        room.flat[:] = flat
+        meeting.assign(room.array())
+
+
 def allgather(meeting: Meeting) -> None:
     """Everyone's part on every engine, joined."""
     frames: list[Any] = []
@@ -98,19 +120,19 @@ def allgather(meeting: Meeting) -> None:
 
     def describe() -> Offer:
         offer = part.describe()
-        if part.array is None:
+        if part.kind is None:
             frames.extend(pickles.dumps(part.value))
             offer.sizes = [len(frame) for frame in frames]
         return offer
 
     offers = meeting.agree(describe)
-    if part.array is not None:
-        result = part.room(offers, [offer.shape[0] for offer in offers])
-        row = result.nbytes // max(len(result), 1)
-        counts = [offer.shape[0] * row for offer in offers]
-        mine, whole = arrays.as_bytes(part.array), arrays.as_bytes(result)
-        meeting.complete(arrays.allgather(meeting.comm, mine, whole, counts), mine, whole)
+    if part.kind is not None:
+        room = part.room(offers)
+        counts = [offer.shape[0] * room.row for offer in offers]
+        mine, whole = part.flat, room.flat
+        meeting.complete(arrays.allgather(meeting.comm, mine, whole, counts, part.kind), mine, whole)
         meeting.finished()
+        result = room.array()
     else:
         mine = np.concatenate([np.frombuffer(frame, np.uint8) for frame in frames])
         counts = [sum(offer.sizes) for offer in offers]
@@ -127,38 +149,57 @@ def allgather(meeting: Meeting) -> None:
 # -- parts from engine to engine ------------------------------------------------------------------------
 
 
+class Room:
+    """A new array, of so many rows of what `offer` describes, and its bytes, to receive into."""
+
+    def __init__(self, offer: Offer, rows: int, like: Any) -> None:
+        self.kind = kinds.named(offer.kind)
+        self.row = math.prod(offer.shape[1:]) * self.kind.itemsize(offer.dtype)
+        self.flat = self.kind.empty(rows * self.row, like)
+        self._dtype = offer.dtype
+        self._shape = (rows, *offer.shape[1:]) if offer.shape else ()
+
+    def array(self) -> Any:
+        """The array, when the bytes are there."""
+        return self.kind.shaped(self.flat, self._dtype, self._shape)
+
+
 class Part:
     """This engine's part of a sequence that is spread over the engines."""
 
     def __init__(self, meeting: Meeting) -> None:
         self.meeting = meeting
         self.value: Any = None
-        self.array: np.ndarray | None = None  # the value, where it moves by buffer
+        self.kind: kinds.Kind | None = None  # the value's, where it moves by buffer,
+        self.flat: Any = None  # and its bytes
 
     def describe(self, sliced: bool = False) -> Offer:
         """What this engine offers; `sliced`: it must be something that can be cut."""
-        self.value = self.meeting.value()
-        if arrays.moves_by_buffer(self.value) and not (sliced and self.value.ndim == 0):
-            self.array = np.ascontiguousarray(self.value)  # one of no dimensions gets one
-            text = arrays.dtype_text(self.array.dtype)
-            shape = list(self.array.shape)
-            return Offer(
-                form=arrays.form_of(self.value), must_match=f"{text}{shape[1:]}", dtype=text, shape=shape
-            )
-        length = _length(self.value) if sliced else 1
-        return Offer(form=arrays.form_of(self.value), must_match="object", shape=[length])
+        self.value = value = self.meeting.value()
+        kind, form = kinds.of(value), kinds.form_of(value)
+        if kind is not None and not (sliced and value.ndim == 0):
+            self.kind, self.flat = kind, kind.flat(value)
+            text, shape = kind.dtype(value), [*value.shape] or [1]
+            match = f"{kind.name}{text}{shape[1:]}"
+            return Offer(form=form, must_match=match, kind=kind.name, dtype=text, shape=shape)
+        length = _length(value) if sliced else 1
+        return Offer(form=form, must_match="object", shape=[length])
 
-    def room(self, offers: list[Offer], counts: list[int]) -> np.ndarray:
-        """A new array for so many rows of this engine and of that."""
+    def room(self, offers: list[Offer], rows: int | None = None) -> Room:
+        """A new array for so many rows of all, or for all of these offers."""
         like = next(offer for offer in offers if offer.dtype)
-        return np.empty((sum(counts), *like.shape[1:]), arrays.dtype_of(like.dtype))
+        if rows is None:
+            rows = sum(offer.shape[0] for offer in offers)
+        with interrupts.admitted():  # the library may have to be imported
+            return Room(like, rows, None if self.kind is None else self.value)
 
     def cut(self, start: int, stop: int) -> Any:
         """Some rows of it."""
-        value = self.value if self.array is None else self.array
-        return getattr(value, "iloc", value)[start:stop]  # pandas cuts by position with iloc
+        return getattr(self.value, "iloc", self.value)[start:stop]  # pandas cuts by position with iloc
 
-    def deal(self, offers: list[Offer], outgoing: dict[int, Any], incoming: dict[int, int]) -> Any:
+    def deal(
+        self, offers: list[Offer], outgoing: Mapping[int, tuple[int, int] | None], incoming: dict[int, int]
+    ) -> Any:
         """Give pieces to engines and put together what comes, in the order of `incoming`.
 
         Point to point, which is what the MPIs make of Iscatterv, Igatherv and Ialltoallv too, but for any
@@ -166,38 +207,50 @@ class Part:
 
         Parameters
         ----------
-        outgoing : dict of int to sequence
-            What goes to which position.
+        outgoing : dict of int to (int, int) or None
+            Which rows go to which position; None for the whole.
         incoming : dict of int to int
             How many rows come from which position.
+
+        Returns
+        -------
+        An array, or the list of the objects that came.
         """
         if not any(offer.dtype for offer in offers):
             return self._deal_objects(outgoing, incoming)
         meeting, me = self.meeting, self.meeting.position
-        result = self.room(offers, list(incoming.values()))
+        room = self.room(offers, sum(incoming.values()))
+        kind, row = room.kind, room.row
+        mine = {
+            to: self.flat if edge is None else self.flat[edge[0] * row : edge[1] * row]
+            for to, edge in outgoing.items()
+        }
         start = 0
         for source, rows in incoming.items():
-            piece = result[start : start + rows]
-            start += rows
+            piece = room.flat[start : start + rows * row]
+            start += rows * row
             if source == me:
-                piece[...] = outgoing[me]
+                piece[:] = mine[me]
             else:
-                meeting.begin(arrays.receive(meeting.comm, arrays.as_bytes(piece), source, FRAME), piece)
-        for to, piece in outgoing.items():
+                meeting.begin(arrays.receive(meeting.comm, piece, source, FRAME, kind), piece)
+        for to, piece in mine.items():
             if to != me:
-                meeting.begin(arrays.send(meeting.comm, arrays.as_bytes(piece), to, FRAME), piece)
+                meeting.begin(arrays.send(meeting.comm, piece, to, FRAME, kind), piece)
         meeting.complete([])
-        return result
+        return room.array()
 
-    def _deal_objects(self, outgoing: dict[int, Any], incoming: dict[int, int]) -> Any:
+    def _deal_objects(
+        self, outgoing: Mapping[int, tuple[int, int] | None], incoming: dict[int, int]
+    ) -> list[Any]:
         meeting, me = self.meeting, self.meeting.position
-        for to, piece in outgoing.items():
+        mine = {to: self.value if edge is None else self.cut(*edge) for to, edge in outgoing.items()}
+        for to, piece in mine.items():
             if to != me:
                 send_object(meeting, piece, to)
         sources = [source for source in incoming if source != me]
         received = dict(zip(sources, receive_objects(meeting, sources), strict=True))
         if me in incoming:
-            received[me] = outgoing[me]
+            received[me] = mine[me]
         return [received[source] for source in incoming]
 
 
@@ -210,16 +263,15 @@ def _length(value: Any) -> int:
 
 
 def _joined(parts: Any) -> Any:
-    return parts if isinstance(parts, np.ndarray) else join(parts)
+    return join(parts) if isinstance(parts, list) else parts
 
 
 def gather_to(meeting: Meeting) -> None:
     """Everyone's part on the root, joined."""
     part, root = Part(meeting), meeting.root
     offers = meeting.agree(part.describe)
-    mine = part.value if part.array is None else part.array
     incoming = {k: offer.shape[0] for k, offer in enumerate(offers)} if meeting.position == root else {}
-    parts = part.deal(offers, {root: mine}, incoming)
+    parts = part.deal(offers, {root: None}, incoming)
     meeting.finished()
     if meeting.position == root:
         meeting.assign(_joined(parts))
@@ -230,11 +282,11 @@ def scatter_from(meeting: Meeting) -> None:
     part, root = Part(meeting), meeting.root
     offers = meeting.agree(lambda: part.describe(sliced=True) if meeting.position == root else Offer())
     edges = _edges(meeting, offers[root].shape[0])
-    outgoing = {k: part.cut(*edge) for k, edge in enumerate(edges)} if meeting.position == root else {}
+    outgoing = dict(enumerate(edges)) if meeting.position == root else {}
     start, stop = edges[meeting.position]
     result = part.deal(offers, outgoing, {root: stop - start})
     meeting.finished()
-    meeting.assign(result if isinstance(result, np.ndarray) else result[0])
+    meeting.assign(result[0] if isinstance(result, list) else result)
 
 
 def alltoall(meeting: Meeting) -> None:
@@ -243,7 +295,7 @@ def alltoall(meeting: Meeting) -> None:
     offers = meeting.agree(lambda: part.describe(sliced=True))
     me, n = meeting.position, meeting.size
     cuts = [bounds(offer.shape[0], n) for offer in offers]
-    outgoing = {k: part.cut(*edge) for k, edge in enumerate(cuts[me])}
+    outgoing = dict(enumerate(cuts[me]))
     incoming = {k: cut[me][1] - cut[me][0] for k, cut in enumerate(cuts)}
     parts = part.deal(offers, outgoing, incoming)
     meeting.finished()
@@ -260,13 +312,11 @@ def redistribute(meeting: Meeting) -> None:
     before = [(end - length, end) for end, length in zip(ends, lengths, strict=True)]
     after = _edges(meeting, ends[-1])
     mine = before[me][0]
-    outgoing = {
-        k: part.cut(start - mine, stop - mine) for k, (start, stop) in _overlaps(before[me], after).items()
-    }
+    outgoing = {k: (start - mine, stop - mine) for k, (start, stop) in _overlaps(before[me], after).items()}
     incoming = {k: stop - start for k, (start, stop) in _overlaps(after[me], before).items()}
     parts = part.deal(offers, outgoing, incoming)
     meeting.finished()
-    meeting.assign(parts if isinstance(parts, np.ndarray) else join(parts or [part.cut(0, 0)]))
+    meeting.assign(join(parts or [part.cut(0, 0)]) if isinstance(parts, list) else parts)
 
 
 def _edges(meeting: Meeting, length: int) -> list[tuple[int, int]]:

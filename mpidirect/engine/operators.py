@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
+
+from ..wire import kinds
 
 Combine = Callable[[Any, Any], Any]
 
@@ -68,14 +71,15 @@ def check(name: str, dtype: np.dtype) -> None:
 def combine(name: str) -> Combine:
     """The operation as a function of two values: elementwise on arrays, else as MPI does it on objects."""
     if name in ("maxloc", "minloc"):
-        return _best(np.greater if name == "maxloc" else np.less)
+        return _best(operator.gt if name == "maxloc" else operator.lt)
 
     def combined(a: Any, b: Any) -> Any:
-        if not (isinstance(a, np.ndarray) or isinstance(b, np.ndarray)):
+        module = kinds.functions(a, b)
+        if module is None:
             return _MPI[name](a, b)
-        result = _NUMPY[name](a, b)
-        if type(a) is np.ndarray:  # its type stays: logical results as 0 and 1, other byte orders
-            return np.asarray(result).astype(a.dtype, copy=False)
+        result = getattr(module, _NUMPY[name].__name__)(a, b)
+        if module is not np or type(a) is np.ndarray:
+            return module.asarray(result, dtype=a.dtype)  # it stays: logical results as 0 and 1, byte orders
         return result
 
     return combined
@@ -85,17 +89,17 @@ def with_location(value: Any, engine: int) -> tuple[Any, Any]:
     """What maxloc and minloc compare: a pair as it is, anything else with the engine that has it."""
     if isinstance(value, tuple) and len(value) == 2:
         return value
-    if isinstance(value, np.ndarray):
-        return value, np.full(value.shape, engine)
-    return value, engine
+    module = kinds.functions(value)
+    return value, engine if module is None else module.full_like(value, engine, dtype=int)
 
 
-def _best(better: np.ufunc) -> Combine:
+def _best(better: Combine) -> Combine:
     def best(a: Any, b: Any) -> Any:
         (x, i), (y, j) = a, b
         first = better(x, y) | ((x == y) & (i <= j))  # of equal ones the lowest location, as in MPI
-        if isinstance(x, np.ndarray):
-            return np.where(first, x, y), np.where(first, i, j)
+        module = kinds.functions(x)
+        if module is not None:
+            return module.where(first, x, y), module.where(first, i, j)
         return a if first else b
 
     return best

@@ -11,7 +11,7 @@ from mpi4py import MPI
 from .. import world as worlds
 from ..wire import messages
 from ..world import World
-from . import communicators, data, groups, requests
+from . import communicators, data, groups, requests, surroundings
 from .communicators import here
 from .polling import Polled, keep
 
@@ -29,6 +29,7 @@ class _Prepared(NamedTuple):
 
     world: World
     groups: groups.Groups
+    places: list[surroundings.Place]
     base: MPI.Intracomm
     hidden: MPI.Comm
 
@@ -53,6 +54,7 @@ class Recovery:
         self.private = world.private
         self.living = list(engines)
         self._members = list(engines)  # of the private communicator, the dead included, behind the controller
+        self.places = surroundings.gather(world.engines)
         # What new ones are made from: user code can neither free nor use it.  Not the private one, as MPICH
         # uses no shared memory in what is made from communicators of several worlds.
         self.base = world.engines.Dup()
@@ -80,6 +82,7 @@ class Recovery:
                 if order.engines != self.living:
                     groups.begin(fresh, order.engines)
                 communicators.install(fresh, order.engines, order.epoch)
+                self.places = [self.places[self.living.index(engine)] for engine in order.engines]
                 self.living = order.engines
             except (MPI.Exception, EngineDied) as e:
                 log.warning("the communicator could not be made: %s", e)
@@ -108,8 +111,9 @@ class Recovery:
                 me = self._members[self.private.rank - 1] + 1
                 world = worlds.grown(members, order.port, me)
                 made = groups.make(world.engines, order.engines)
+                places = surroundings.gather(world.engines)
                 base, hidden = world.engines.Dup(), communicators.hide(world.engines)
-                self._prepared = _Prepared(world, made, base, hidden)
+                self._prepared = _Prepared(world, made, places, base, hidden)
             except MPI.Exception as e:
                 log.warning("the communicators could not be made: %s", e)
                 return messages.Repaired(order.epoch, str(e))
@@ -120,6 +124,7 @@ class Recovery:
         made, order = self._prepared, self._joining
         self.private, self.base = made.world.private, made.base
         self.living, self._members = order.engines, order.engines
+        self.places = made.places
         groups.use(made.groups)
         communicators.install(made.world.engines, order.engines, order.epoch, made.hidden)
         log.info("engines came: comm has %d, and this one is rank %d of it", self.comm.size, self.comm.rank)
@@ -155,9 +160,9 @@ class Recovery:
         return worlds.living(self.base, ranks, self.ulfm, order.epoch)
 
 
-def update(names: dict[str, Any], namespace: dict[str, Any]) -> None:
-    """Set ``rank`` and ``size`` to what they are now, unless the user uses these names for something else."""
-    for name, value in (("rank", here.world.Get_rank()), ("size", here.world.Get_size())):
+def update(names: dict[str, Any], namespace: dict[str, Any], fresh: dict[str, Any]) -> None:
+    """Set ``rank``, ``size`` and so on to what they are now, unless the user uses these names otherwise."""
+    for name, value in fresh.items():
         if namespace.get(name) is names[name] or namespace.get(name) == names[name]:
             namespace[name] = value
         names[name] = value

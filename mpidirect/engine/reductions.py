@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from ..wire import pickles
-from . import arrays, interrupts, operators
+from ..wire import kinds, pickles
+from . import arrays, interrupts, operators, staging
 from .meeting import Meeting, Offer
 from .moves import empty, receive_objects, send_object
 
@@ -22,6 +22,8 @@ class Reduction:
         self.meeting = meeting
         self.kind = meeting.ask.kind
         self.value: Any = None
+        self.array_kind: kinds.Kind | None = None  # the value's, where it moves by buffer
+        self.dtype: np.dtype | None = None  # of its elements, if numpy has that
         self.combine: operators.Combine = operators.combine("sum")
         self.mpi: MPI.Op | None = None
 
@@ -29,16 +31,22 @@ class Reduction:
         """What this engine offers."""
         meeting, op = self.meeting, self.meeting.ask.option
         self.value = value = meeting.value()
-        offer = Offer(form=arrays.form_of(value), must_match="object")
+        offer = Offer(form=kinds.form_of(value), must_match="object")
         named = isinstance(op, str)
         self.combine = operators.combine(op) if named else pickles.loads(op)
-        if isinstance(value, np.ndarray) and named:
+        kind = self.array_kind = kinds.of(value)
+        if kind is not None and named:
+            text = kind.dtype(value)
+            offer.must_match = f"{kind.name}{text}{tuple(value.shape)}"
+            self.dtype = kind.numpy_dtype(text)
+            if self.dtype is not None:
+                operators.check(op, self.dtype)
+                self.mpi = operators.mpi_op(op, self.dtype)
+                same = meeting.ask.out == meeting.ask.name or meeting.namespace.get(meeting.ask.out) is value
+                offer.in_place = same and kind.can_hold(value)
+        elif isinstance(value, np.ndarray) and named:
             operators.check(op, value.dtype)
             offer.must_match = f"{type(value).__name__}{value.dtype!r}{value.shape}"
-            if arrays.moves_by_buffer(value):
-                self.mpi = operators.mpi_op(op, value.dtype)
-                same = meeting.ask.out == meeting.ask.name or meeting.namespace.get(meeting.ask.out) is value
-                offer.in_place = same and value.flags.c_contiguous and value.flags.writeable
         if op in ("maxloc", "minloc"):
             self.value = operators.with_location(value, meeting.engine)
         elif not named:
@@ -48,51 +56,47 @@ class Reduction:
     def run(self) -> None:
         """Take part."""
         offers = self.meeting.agree(self.describe)
-        if self.mpi is not None:
-            self._by_mpi(self.mpi, all(offer.in_place for offer in offers))
+        if self.mpi is not None and self.array_kind is not None and self.dtype is not None:
+            in_place = all(offer.in_place for offer in offers)
+            self._by_mpi(self.mpi, self.array_kind, self.dtype, in_place)
         else:
             self._along_chain()
 
     # -- by MPI -------------------------------------------------------------------------------------
 
-    def _by_mpi(self, op: MPI.Op, all_in_place: bool) -> None:
-        meeting, comm, kind = self.meeting, self.meeting.comm, self.kind
-        at_root = kind != "reduce" or meeting.position == meeting.root
-        in_place = all_in_place and kind in ("allreduce", "scan")
-        value = self.value if in_place else np.ascontiguousarray(self.value).reshape(self.value.shape)
-        result = value if in_place else self._room() if at_root else None
-        for piece in _pieces(value.size):
-            send = MPI.IN_PLACE if in_place else value.reshape(-1)[piece]
-            receive: Any = None if result is None else result.reshape(-1)[piece]
-            if kind == "allreduce":
-                request = comm.Iallreduce(send, receive, op)
-            elif kind == "reduce":
-                request = comm.Ireduce(send, receive, op, meeting.root)
-            elif kind == "scan":
-                request = comm.Iscan(send, receive, op)
-            else:
-                request = comm.Iexscan(send, receive, op)
-            meeting.begin([request], value, result)
-        meeting.complete([])
+    def _by_mpi(self, op: MPI.Op, kind: kinds.Kind, dtype: np.dtype, all_in_place: bool) -> None:
+        meeting, value = self.meeting, self.value
+        at_root = self.kind != "reduce" or meeting.position == meeting.root
+        source = target = kind.flat(value)
+        result = value if all_in_place and self.kind in ("allreduce", "scan") else None
+        if result is None:
+            result = self._there(kind, source) if at_root else None
+            target = None if not at_root else kind.empty(len(source), value)
+            if result is not None:
+                target = kind.flat(result)
+        operation = _Operation(meeting, self.kind, op, MPI._typedict[dtype.char])
+        meeting.complete(operation.begin(kind, dtype.itemsize, source, target), value, result)
         meeting.finished()
-        if kind == "exscan" and meeting.position == 0:
+        if self.kind == "exscan" and meeting.position == 0:
             meeting.assign(None)
         elif at_root:
+            if result is None:
+                result = kind.shaped(target, kind.dtype(value), tuple(value.shape))
             meeting.assign(result)
 
-    def _room(self) -> np.ndarray:
-        """Where the result goes: the array that has its name already, if it fits, else a new one."""
-        value, there = self.value, self.meeting.namespace.get(self.meeting.ask.out)
+    def _there(self, kind: kinds.Kind, source: Any) -> Any:
+        """The array that has the result's name already, if the result can be written to it."""
+        value = self.value
+        there: Any = self.meeting.namespace.get(self.meeting.ask.out)
         if (
-            type(there) is np.ndarray
+            kinds.of(there) is kind
             and there.dtype == value.dtype
             and there.shape == value.shape
-            and there.flags.c_contiguous
-            and there.flags.writeable
-            and not np.may_share_memory(there, value)
+            and kind.can_hold(there)
+            and not kind.overlap(kind.flat(there), source)
         ):
             return there
-        return np.empty(value.shape, value.dtype)
+        return None
 
     # -- along a chain ---------------------------------------------------------------------------------
 
@@ -145,9 +149,47 @@ def _share(meeting: Meeting, value: Any, root: int) -> Any:
         return pickles.loads(buffers)
 
 
-def _pieces(count: int) -> Iterator[slice]:
-    """So many elements, cut to what one operation can take; nothing of nothing."""
-    return (slice(start, start + arrays.PIECE) for start in range(0, count, arrays.PIECE))
+class _Operation:
+    """One of MPI's reductions, of bytes that are elements of a type."""
+
+    def __init__(self, meeting: Meeting, kind: str, op: MPI.Op, datatype: MPI.Datatype) -> None:
+        self._comm = meeting.comm
+        self._root = meeting.root if kind == "reduce" else None
+        self._at_root = self._root in (None, meeting.position)
+        self._kind, self._op, self._type = kind, op, datatype
+
+    def begin(self, kind: kinds.Kind, itemsize: int, source: Any, target: Any) -> list[arrays.Operation]:
+        """Reduce `source`, flat bytes, to `target`, which may be the same; only a root needs it."""
+        if staging.through_host(kind):
+            return [staging.Staged(kind, self._steps(itemsize, source, target))]
+        kind.synchronize()
+        step = arrays.PIECE * itemsize
+        cuts = [slice(start, start + step) for start in range(0, len(source), step)]
+        same = target is source
+        return [
+            self._one(None if same else source[cut], None if target is None else target[cut]) for cut in cuts
+        ]
+
+    def _steps(self, itemsize: int, source: Any, target: Any) -> Iterator[staging.Step]:
+        """Through the host: each piece is reduced in its place there."""
+        for cut in staging.spans(len(source), itemsize):
+            part = source[cut]
+            put = None if target is None else target[cut]
+            yield staging.Step(len(part), self._in_its_place, part, put)
+
+    def _in_its_place(self, piece: np.ndarray) -> MPI.Request:
+        return self._one(None, piece) if self._at_root else self._one(piece, None)
+
+    def _one(self, source: Any, target: Any) -> MPI.Request:
+        """One operation; without a source in place."""
+        comm, op = self._comm, self._op
+        send = MPI.IN_PLACE if source is None else [source, self._type]
+        receive: Any = None if target is None else [target, self._type]
+        if self._kind == "allreduce":
+            return comm.Iallreduce(send, receive, op)
+        if self._root is not None:
+            return comm.Ireduce(send, receive, op, self._root)
+        return (comm.Iscan if self._kind == "scan" else comm.Iexscan)(send, receive, op)
 
 
 def reduction(meeting: Meeting) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ..wire import borrowing
-from ..wire.names import INITIAL_NAMES
 from . import displays
 from .shared import map_shared
 
@@ -99,7 +98,7 @@ def names(namespace: Namespace, shared: Any, own: Any) -> list[str]:
 
 def _is_users(name: str, value: Any) -> bool:
     """Whether it is not private, and none that an engine begins with, of IPython's or of a prompt's."""
-    if name.startswith("_") or name in INITIAL_NAMES or _is_borrowed(name):
+    if name.startswith("_") or value is _begun_with.get(name, _MISSING) or _is_borrowed(name):
         return False
     return _the_shell in (None, _MISSING) or _the_shell.own_names.get(name, _MISSING) is not value
 
@@ -155,11 +154,12 @@ def _as_script(namespace: Namespace, filename: str, argv: list[str]) -> Iterator
 
 
 def clear(namespace: Namespace, shared: Any, own: Any) -> None:
-    """Forget all names but those that an engine begins with."""
+    """Forget all names but those that an engine begins with, which are as they were."""
     for name in [n for n in namespace if n not in shared and not n.startswith("__")]:
         del namespace[name]
     if _the_shell not in (None, _MISSING):
         _the_shell.forget()
+    namespace.update(_begun_with)
 
 
 def collective(namespace: Namespace, shared: Any, own: Any) -> None:
@@ -205,8 +205,13 @@ def shell(namespace: Namespace) -> Any:
 _the_shell: Any = _MISSING
 
 
-def new_namespace(**names: Any) -> Namespace:
-    """A fresh ``__main__`` with these names in it."""
+_begun_with: dict[str, Any] = {}
+
+
+def new_namespace(names: dict[str, Any]) -> Namespace:
+    """A fresh ``__main__`` with these names in it; they are not the user's while they have these values."""
+    global _begun_with
+    _begun_with = names
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     namespace = module.__dict__

@@ -55,6 +55,8 @@ class JobSpec(msgspec.Struct, kw_only=True):
         Seconds after which a rank that still waits for the others gives up.
     walltime_warning : float
         How many seconds before the walltime ends the job clients warn.
+    gpu_bind : str
+        ``auto`` if each engine is to see its own GPU where nothing else has chosen one, else ``none``.
     owner : Owner or None
         The process that started it, if the job is to end with that.
     spawns : bool
@@ -71,6 +73,7 @@ class JobSpec(msgspec.Struct, kw_only=True):
     budget: int = 1 << 30
     start_timeout: float = 120.0
     walltime_warning: float = 300.0
+    gpu_bind: str = "auto"
     owner: Owner | None = None
     spawns: bool = False
 

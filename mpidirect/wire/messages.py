@@ -42,6 +42,8 @@ class EngineInfo(Message):
     host: str
     pid: int
     node: int = 0  # the same for those that share memory
+    local_rank: int = 0  # among the engines of its host
+    device: str = ""  # what it sees of GPUs
 
 
 class Failure(Message):
@@ -365,6 +367,13 @@ class Joined(Message, tag="joined"):
     node: str = ""
 
 
+class Placed(Message, tag="placed"):
+    """What this engine has on its host; sent when it is known, and again when it changes."""
+
+    local_rank: int
+    device: str
+
+
 class Moved(Message, tag="moved"):
     """A held result is elsewhere now: the engine goes on, and its tasks may change the original."""
 
@@ -445,7 +454,9 @@ ToClient = Union[Welcome, Refused, Farewell, Results, Chunk, Taken, Elsewhere, A
 ToEngine = Union[
     Task, Abort, Signal, Broken, Forget, Stop, Leave, Repair, Spawn, Join, Grow, Commit, Locate, Nudge, GiveUp
 ]
-FromEngine = Union[Joined, Again, Fetched, Moved, Done, Repaired, Spawned, Ready, Located, Aborted, Revoked]
+FromEngine = Union[
+    Joined, Placed, Again, Fetched, Moved, Done, Repaired, Spawned, Ready, Located, Aborted, Revoked
+]
 
 _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 
-INITIAL_NAMES = ("comm", "rank", "size", "MPI")  # of each engine's namespace
+# of each engine's namespace
+INITIAL_NAMES = ("comm", "rank", "size", "local_rank", "local_size", "node", "MPI")
 
 ANCHOR = 2**32 - 1  # in the place of an engine's id: the rank that spawns the engines
 

@@ -18,7 +18,7 @@ import cloudpickle
 from cloudpickle import cloudpickle as _cloudpickle
 
 from ..lazy import np
-from . import functions
+from . import functions, kinds
 from .classes import reduce_class
 from .functions import namespace
 from .messages import BULK
@@ -73,8 +73,8 @@ class Pickler(cloudpickle.Pickler):
             return self._function(obj)
         if issubclass(kind, type):
             return self._class(obj)
-        if kind.__name__ == "ndarray" and _is_locked(obj):
-            return _as_writable(obj).__reduce_ex__(5)  # whoever gets it has a copy of his own
+        if kind.__name__ in kinds.NAMES and (reduced := self._array(obj)) is not None:
+            return reduced
         if kind is types.ModuleType:
             if _cloudpickle._should_pickle_by_reference(obj):
                 self.references.modules[obj.__name__] = None
@@ -91,6 +91,14 @@ class Pickler(cloudpickle.Pickler):
         elif kind is functools.cached_property:
             return functions.make_cached_property, (obj.func, obj.attrname)
         return NotImplemented
+
+    def _array(self, array: Any) -> Any:
+        if _is_locked(array):
+            return _as_writable(array).__reduce_ex__(5)  # whoever gets it has a copy of his own
+        reduced = kinds.reduce(array)
+        if reduced is not None:
+            self.references.modules[type(array).__module__.partition(".")[0]] = None
+        return reduced
 
     def _class(self, cls: Any) -> Any:
         reduced = reduce_class(cls)

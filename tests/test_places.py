@@ -1,0 +1,159 @@
+"""What programs on the engines find: names, variables of the environment, their own GPU."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from mpidirect.engine import surroundings
+from mpidirect.engine.surroundings import Place
+
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def environments(view):
+    """The environment of each engine."""
+    return view.apply_sync(lambda: dict(__import__("os").environ))
+
+
+def ranks(environment):
+    return tuple(environment[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+
+
+def test_names(dview):
+    host = socket.gethostname()
+    names = ["local_rank", "local_size", "node"]
+    assert dview.pull(names, block=True) == [[k, 4, host] for k in range(4)]
+    assert dview.keys() == []
+    dview["node"] = "mine"
+    assert dview.keys() == ["node"]  # it is the user's now,
+    dview.clear(block=True)
+    assert dview.pull("node", block=True) == [host] * 4  # until then
+
+
+def test_the_environment(dview):
+    found = environments(dview)
+    assert [[env[name] for name in VARIABLES[:4]] for env in found] == [[str(k), "4"] * 2 for k in range(4)]
+    assert {env["MASTER_ADDR"] for env in found} == {"127.0.0.1"}
+    (port,) = {env["MASTER_PORT"] for env in found}
+    assert 1024 <= int(port) < 65536
+    launchers = ("OMPI_", "PMIX_", "PMI_", "MV2_", "PALS_", "HYDRA_")
+    assert not [name for env in found for name in env if name.startswith(launchers)]
+
+
+def test_what_clients_are_told(rc):
+    info = rc.engines_info
+    pids = rc[:].apply_sync(os.getpid)
+    wanted = {"host": socket.gethostname(), "node": 0}
+    for engine in range(4):
+        told = info[engine]
+        assert told | wanted == told
+        assert (told["local_rank"], told["pid"]) == (engine, pids[engine])
+        assert isinstance(told["device"], str)
+
+
+def test_after_a_death_and_a_replacement(start):
+    _, rc = start(3)
+    if not rc.facts["fault_tolerance"]["replaces"]:
+        pytest.skip("engines can't be replaced with this MPI")
+    with pytest.raises(Exception, match="died"):
+        rc[1].apply_sync(os.kill, rc[1].apply_sync(os.getpid), 9)
+    found = environments(rc[[0, 2]])
+    assert [ranks(env) for env in found] == [("0", "2", "0"), ("1", "2", "1")]
+    assert rc[[0, 2]].pull("local_rank", block=True) == [0, 1]
+    assert rc.engines_info[2]["local_rank"] == 1
+    rc.restart([1])
+    found = environments(rc[:])
+    assert [ranks(env) for env in found] == [(str(k), "3", str(k)) for k in range(3)]
+    assert len({env["MASTER_PORT"] for env in found}) == 1
+    assert rc[:].pull("local_rank", block=True) == [0, 1, 2]
+    assert [info["local_rank"] for info in rc.engines_info.values()] == [0, 1, 2]
+
+
+# -- without a cluster ---------------------------------------------------------------------------------
+
+PLACES = [Place("a", 1000), Place("b", 2000), Place("a", 3000), Place("b", 4000)]
+
+
+def entered(places, rank, **environment):
+    names = surroundings.enter(places, rank, environment)
+    return names, environment
+
+
+def test_several_hosts():
+    names, environment = entered(PLACES, 3)
+    assert names == {"rank": 3, "size": 4, "local_rank": 1, "local_size": 2, "node": "b"}
+    assert [environment[name] for name in VARIABLES] == ["3", "4", "1", "2", "a", "1000"]
+
+
+def test_what_others_have_set():
+    slurm = {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NTASKS": "5", "SLURM_JOB_ID": "7"}
+    _, environment = entered(PLACES, 3, RANK="17", MASTER_ADDR="10.0.0.1", MASTER_PORT="29500", **slurm)
+    assert environment["RANK"] == environment["SLURM_PROCID"] == "3"
+    assert (environment["SLURM_LOCALID"], environment["SLURM_NTASKS"], environment["SLURM_JOB_ID"]) == (
+        "1",
+        "4",
+        "7",
+    )
+    assert (environment["MASTER_ADDR"], environment["MASTER_PORT"]) == ("10.0.0.1", "29500")
+    assert "SLURM_PROCID" not in entered(PLACES, 0)[1]
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A file system with the device files of GPUs."""
+
+    def make(nvidia=0, amd=0, intel=0):
+        for k in range(nvidia):
+            (tmp_path / "dev").mkdir(exist_ok=True)
+            (tmp_path / f"dev/nvidia{k}").touch()
+            (tmp_path / "dev/nvidiactl").touch()
+        for k, vendor in enumerate(["0x1002"] * amd + ["0x8086"] * intel):
+            node = f"renderD{128 + k}"
+            (tmp_path / "dev/dri").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "dev/dri" / node).touch()
+            (tmp_path / "sys/class/drm" / node / "device").mkdir(parents=True)
+            (tmp_path / "sys/class/drm" / node / "device/vendor").write_text(vendor + "\n")
+        return tmp_path
+
+    return make
+
+
+def bound(root, local_size, **environment):
+    """The environment of each engine of a host."""
+    engines = [dict(environment) for _ in range(local_size)]
+    for k, engine in enumerate(engines):
+        surroundings.bind(k, local_size, engine, root)
+    return engines
+
+
+def test_each_engine_has_its_gpu(machine):
+    root = machine(nvidia=2)
+    assert bound(root, 2) == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    assert [engine["CUDA_VISIBLE_DEVICES"] for engine in bound(root, 3)] == ["0", "1", "0"]
+    assert bound(root, 1) == [{"CUDA_VISIBLE_DEVICES": "0,1"}]
+    assert surroundings.device(bound(root, 2)[1], root) == "CUDA 1"
+    assert surroundings.device({}, root) == "CUDA 0,1"
+
+
+def test_gpus_of_other_makers(machine):
+    root = machine(amd=2, intel=1)
+    assert bound(root, 2)[1] == {"ROCR_VISIBLE_DEVICES": "1", "ZE_AFFINITY_MASK": "0"}
+    assert surroundings.device(bound(root, 2)[1], root) == "ROCm 1; Level Zero 0"
+
+
+def test_what_is_bound_already_stays(machine):
+    root = machine(nvidia=4, amd=2)
+    before = {"CUDA_VISIBLE_DEVICES": "3", "HIP_VISIBLE_DEVICES": "1"}
+    assert bound(root, 2, **before) == [before] * 2
+    assert surroundings.device(before, root) == "CUDA 3; ROCm 1"
+    assert bound(machine(), 1, CUDA_VISIBLE_DEVICES="") == [
+        {"CUDA_VISIBLE_DEVICES": "", "ROCR_VISIBLE_DEVICES": "0,1"}
+    ]
+
+
+def test_without_a_gpu_nothing_is_set(machine):
+    assert bound(machine(), 2) == [{}, {}]
+    assert surroundings.device({}, machine()) == ""
