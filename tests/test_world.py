@@ -202,6 +202,27 @@ def test_an_interrupt_that_can_not_offers_what_can(start):
     is_new(rc, 2)
 
 
+def test_another_number_of_engines(start):
+    cluster, rc = start(2)
+    is_new(rc, 2)
+    dv = rc[:]
+    with cluster.connect_client() as other:
+        waits = dv.apply(time.sleep, 60)
+        assert rc.resize(3) == [0, 1, 2]
+        is_new(rc, 3)
+        with pytest.raises(CompositeError, match=r"EngineError: engine 0 .*rc.resize\(3\)"):
+            waits.get(WITHIN)
+        assert rc.resize(1) == [0]
+        is_new(rc, 1)
+        assert rc.restart() == [0]
+        with pytest.raises(IndexError, match="No such engine: 1"):
+            dv.apply_sync(int)
+        assert other.ids == [0]
+        other.wait_for_engines(timeout=WITHIN)
+    with pytest.raises(ValueError, match="at least one engine"):
+        rc.resize(0)
+
+
 def test_two_who_ask_at_once(start):
     cluster, rc = start(2)
     errors = []

@@ -20,6 +20,7 @@ COMMANDS = {
     "wait": "wait",
     "stop": "stop",
     "restart": "restart",
+    "resize": "restart",
     "run": "run",
     "status": "status",
     "list": "status",

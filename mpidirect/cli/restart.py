@@ -1,4 +1,4 @@
-"""``mpidirect restart``."""
+"""``mpidirect restart`` and ``mpidirect resize``."""
 
 from __future__ import annotations
 
@@ -24,9 +24,34 @@ def restart_command(profile: str) -> None:
     controller and its clients go on. What the engines had in their namespaces is lost, and what was asked of
     them fails.
     """
+    _renew(profile, None)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mpidirect resize 8
+  mpidirect resize 8 --profile mpi --yes"""
+)
+@click.argument("engines", type=click.IntRange(min=1), metavar="N")
+@profile_option
+@click.option("--yes", "-y", is_flag=True, help="Do not ask whether it shall be done.")
+def resize_command(engines: int, profile: str, yes: bool) -> None:
+    """End all engines of a cluster, and start N others in the same job.
+
+    The controller and its clients go on. What the engines had in their namespaces is lost, and what was asked
+    of them fails.
+    """
+    if not yes:
+        click.confirm("All that the engines have in their namespaces is lost. Go on?", abort=True)
+    _renew(profile, engines)
+
+
+def _renew(profile: str, engines: int | None) -> None:
     cluster = Cluster.from_profile(profile)
     began = time.monotonic()
     with cluster.connect_client() as client:
-        engines = client.restart()
+        found = client.restart() if engines is None else client.resize(engines)
     spent = time.monotonic() - began
-    click.echo(f"Profile {cluster.profile.name!r}: {len(engines)} new engines ({spent:.1f} s).")
+    new = "1 new engine" if len(found) == 1 else f"{len(found)} new engines"
+    click.echo(f"Profile {cluster.profile.name!r}: {new} ({spent:.1f} s).")

@@ -118,10 +118,10 @@ def list_command(as_json: bool) -> None:
 def _status(cluster: Cluster) -> dict[str, Any]:
     record = cluster.profile.record()
     assert record is not None  # from_profile found it
-    ready, info, facts, why = None, None, dict[str, Any](), ""
+    ready, engines, info, facts, why = None, record.engines, None, dict[str, Any](), ""
     if cluster.connection_file.exists():  # who can tell best, and at once
         try:
-            ready, info, facts = _ask(cluster)
+            ready, engines, info, facts = _ask(cluster)
         except MPIDirectError as e:
             why = f"the controller does not answer: {e}"
     if info:
@@ -142,7 +142,7 @@ def _status(cluster: Cluster) -> dict[str, Any]:
         "cluster": record.cluster,
         "state": str(state),
         "reason": reason,
-        "engines": record.engines,
+        "engines": engines,
         "ready": ready,
         "launcher": record.launcher,
         "host": record.host,
@@ -169,14 +169,14 @@ def _tunnel(info: ConnectionInfo) -> str:
     return f"ssh -N -L {port}:{host}:{port} {here}" if address else ""
 
 
-def _ask(cluster: Cluster) -> tuple[int, ConnectionInfo, dict[str, Any]]:
-    """How many engines answer, and what the controller says of itself and of the cluster."""
+def _ask(cluster: Cluster) -> tuple[int, int, ConnectionInfo, dict[str, Any]]:
+    """How many engines answer, of how many, and what the controller says of itself and of the cluster."""
     from ..client import Client
     from ..wire import connection_file
 
     client = Client(str(cluster.connection_file), timeout=ANSWER_WITHIN)
     try:
-        return len(client.ids), connection_file.read(cluster.connection_file), client.facts
+        return len(client.ids), client.size, connection_file.read(cluster.connection_file), client.facts
     finally:
         client.close()
 

@@ -354,7 +354,7 @@ class Connection:
         elif isinstance(message, messages.Elsewhere):
             self._receiver.moved(message.id, message.engine, message.addresses)
         elif isinstance(message, messages.Engines):
-            self._receiver.engines_changed(message.engines, message.lost)
+            self._receiver.engines_changed(message.engines, message.size, message.lost)
         if self._assembly is not None and self._assembly.complete:
             assembly, self._assembly = self._assembly, None
             self._receiver.replied(assembly.replies)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from signal import Signals
 from typing import TYPE_CHECKING, Any, cast
@@ -159,6 +160,40 @@ class Control:
                 f"Nothing was replaced: {busy} did not end what was asked before within {timeout:g} s. "
                 "rc.interrupt() ends it."
             )
+        return answer["replaced"]
+
+    def resize(self, n: int) -> list[int]:
+        """End all engines and start `n` others, in the same job.
+
+        All that the engines have in their namespaces is lost: save it before. What was asked of them before
+        fails with `EngineError`, as after `restart`. Clients stay connected.
+
+        Parameters
+        ----------
+        n : int
+            How many engines there are then; on one host, any number.
+
+        Returns
+        -------
+        list of int
+            Their ids.
+
+        Raises
+        ------
+        MPIDirectError
+            When it can't be done, and why.
+
+        Examples
+        --------
+        >>> rc.resize(2)
+        [0, 1]
+        >>> rc.resize(4)
+        [0, 1, 2, 3]
+        """
+        n = operator.index(n)
+        if n < 1:
+            raise ValueError(f"a cluster has at least one engine, not {n}")
+        answer: dict[str, list[int]] = self._query("resize", [], n, STARTING + STARTING)
         return answer["replaced"]
 
     def _replaceable(self, targets: Any) -> list[int]:

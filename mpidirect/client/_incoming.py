@@ -28,11 +28,13 @@ class Incoming:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def engines_changed(self, engines: list[messages.EngineInfo], lost: dict[int, str]) -> None:
+    def engines_changed(self, engines: list[messages.EngineInfo], size: int, lost: dict[int, str]) -> None:
         """The engines that live now."""
         client = self._client
         client._engines = {engine.id: engine for engine in engines}
-        client._lost = {id: why for id, why in {**client._lost, **lost}.items() if id not in client._engines}
+        client.size = size
+        lost = {**client._lost, **lost}
+        client._lost = {id: why for id, why in lost.items() if id < size and id not in client._engines}
 
     def replied(self, answers: list[Answer]) -> None:
         """Tasks have ended on engines."""

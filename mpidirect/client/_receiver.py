@@ -12,7 +12,7 @@ Answer = tuple[messages.Reply, list[Any]]  # how a task ended, and the frames of
 class Receiver(Protocol):
     """Who is told what comes in; called with the connection's lock held."""
 
-    def engines_changed(self, engines: list[messages.EngineInfo], lost: dict[int, str]) -> None:
+    def engines_changed(self, engines: list[messages.EngineInfo], size: int, lost: dict[int, str]) -> None:
         """The engines that live now."""
 
     def replied(self, answers: list[Answer]) -> None:

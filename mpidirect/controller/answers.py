@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _SIGNALS = valid_signals()
 
 LATER = object()  # instead of an answer: it will come
+MOST = 100_000  # engines that may be asked for: more would be a mistake
 
 
 class BadQuery(Exception):
@@ -92,6 +93,17 @@ def restart(controller: Controller, session: Session, query: messages.Query) -> 
     return LATER
 
 
+def resize(controller: Controller, session: Session, query: messages.Query) -> Any:
+    """End all engines and start ``value`` others."""
+    if not isinstance(query.value, int) or not 0 < query.value <= MOST:
+        raise BadQuery(f"a cluster has 1 to {MOST} engines")
+    try:
+        controller.generations.ask(session, query, query.value)
+    except Refused as e:
+        raise BadQuery(str(e)) from None
+    return LATER
+
+
 def where(controller: Controller, session: Session, query: messages.Query) -> Any:
     """What the engines are doing."""
     controller.inquiries.where(session, query)
@@ -140,6 +152,7 @@ ANSWERS: dict[str, Callable[[Controller, Session, messages.Query], Any]] = {
     "signal": signal,
     "interrupt": interrupt,
     "restart": restart,
+    "resize": resize,
     "where": where,
     "shutdown": shutdown,
     "history": history,

@@ -392,7 +392,7 @@ class Controller:
         self._joined = False
         living = self.living()
         for session in self.clients.sessions.values():
-            session.tell(messages.Engines, living, lost)
+            session.tell(messages.Engines, living, self.size, lost)
 
     def living(self) -> list[messages.EngineInfo]:
         """The engines that live, in order."""

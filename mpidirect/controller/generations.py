@@ -39,6 +39,7 @@ class Generations:
         self.controller = controller
         self.spawns: bool = controller.facts["spawns"]
         self._due = False  # whether one ends, and the next is to begin
+        self._size = controller.size  # of the next
         self._anchor: messages.EngineInfo | None = None
         self._asked: tuple[Session, messages.Query] | None = None
         self._leaving: dict[int, messages.EngineInfo] = {}  # engines of the last one that are not gone yet
@@ -81,8 +82,8 @@ class Generations:
             deaths.end(self._anchor)
             self.anchor_lost()
 
-    def ask(self, session: Session, query: messages.Query) -> None:
-        """End all engines, and start others in their place."""
+    def ask(self, session: Session, query: messages.Query, size: int) -> None:
+        """End all engines, and start so many others."""
         controller = self.controller
         if not controller.facts["fault_tolerance"]["restarts"] or not self.anchored:
             raise Refused(
@@ -91,8 +92,9 @@ class Generations:
             )
         if self._due or controller.replacement.excludes:
             raise Refused("engines are being started just now: try again in a moment")
-        controller.replacement.cancel("rc.restart() ends all engines")
-        self._asked, self._due = (session, query), True
+        call = "rc.restart()" if size == controller.size else f"rc.resize({size})"
+        controller.replacement.cancel(f"{call} ends all engines")
+        self._asked, self._due, self._size = (session, query), True, size
         self._leaving = {info.id: info for info in controller.living()}
         self._killed.clear()
         for engine in self._leaving:
@@ -100,7 +102,7 @@ class Generations:
             controller.link.send_task(engine, [messages.encode(messages.Stop())])
         now = time.monotonic()
         self._kill_at, self._deadline, self._settled = now + ASKED, now + ASKED + KILLED, now
-        controller.retire("was ended by rc.restart(), which replaces all engines")
+        controller.retire(f"was ended by {call}, which replaces all engines")
 
     def departed(self, engine: int) -> None:
         """The connection of an engine has closed."""
@@ -137,7 +139,12 @@ class Generations:
     def _begin(self) -> None:
         self._due = False
         asked, self._asked = self._asked, None
-        self.controller.replacement.start(list(range(self.controller.size)), asked, STARTING)
+        controller = self.controller
+        if controller.size != self._size:
+            log.info("from %d engines to %d", controller.size, self._size)
+            controller.size = self._size
+            controller.lost = {id: why for id, why in controller.lost.items() if id < self._size}
+        controller.replacement.start(list(range(self._size)), asked, STARTING)
 
     def _answer_failure(self, why: str) -> None:
         log.error("engines are not started anew: %s", why)

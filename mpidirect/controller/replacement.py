@@ -82,7 +82,7 @@ class Replacement:
         """
         controller, targets = self.controller, sorted(set(query.targets))
         if targets == list(range(controller.size)):
-            controller.generations.ask(session, query)
+            controller.generations.ask(session, query, controller.size)
             return
         if self._wanted:
             raise Refused(f"engines {self._wanted} are being replaced already")

@@ -227,6 +227,7 @@ class Engines(Numbered, tag="engines"):
     """The engines that live now, sent when they change; ``lost`` says why one is missing."""
 
     engines: list[EngineInfo]
+    size: int  # how many there are when all live
     lost: dict[int, str] = {}
 
 
