@@ -168,13 +168,12 @@ class Client(Results, Control):
     def engines_info(self) -> dict[int, dict[str, Any]]:
         """Of each engine that lives its host, process, local rank and GPU.
 
-        Engines with the same ``node`` share memory. ``local_rank`` counts the engines of a host. ``device``
-        is empty where an engine sees no GPU.
+        ``local_rank`` counts the engines of a host. ``device`` is empty where an engine sees no GPU.
 
         Examples
         --------
         >>> rc.engines_info[3]
-        {'host': 'gpu02', 'pid': 4711, 'node': 1, 'local_rank': 1, 'device': 'CUDA 1'}
+        {'host': 'gpu02', 'pid': 4711, 'local_rank': 1, 'device': 'CUDA 1'}
         """
         ids = self.ids
         return {id: {name: getattr(self._engines[id], name) for name in _TOLD} for id in ids}
@@ -464,7 +463,7 @@ class Client(Results, Control):
         self._poll()
 
 
-_TOLD = ("host", "pid", "node", "local_rank", "device")
+_TOLD = ("host", "pid", "local_rank", "device")
 
 
 def _never() -> bool:

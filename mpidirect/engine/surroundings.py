@@ -79,7 +79,7 @@ def enter(places: Sequence[Place], rank: int, environment: Environment = os.envi
         "MASTER_PORT": str(first.port),
     }
     for name, value in master.items():
-        if environment.get(name) == _master.get(name):
+        if environment.get(name) in (None, _master.get(name)):
             environment[name] = _master[name] = value
     return names
 
