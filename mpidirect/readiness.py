@@ -104,20 +104,21 @@ class Readiness:
 
     def _client_with_all(self) -> Client:
         client = connect(self._file, self._deadline)
+        n = client.size  # it may have been resized
         try:
-            while (ready := len(client.ids)) < self._n:
-                self._watch("waiting for engines", ready, self._n)
+            while (ready := len(client.ids)) < n:
+                self._watch("waiting for engines", ready, n)
                 self._must_live()
                 if time.monotonic() > self._deadline:
-                    raise self._too_slow(f"{ready} of {self._n} engines answer")
+                    raise self._too_slow(f"{ready} of {n} engines answer")
                 try:
-                    client.wait_for_engines(self._n, timeout=0.1)
+                    client.wait_for_engines(n, timeout=0.1)
                 except TimeoutError:
                     pass
         except BaseException:
             client.close()
             raise
-        self._watch("all engines answer", self._n, self._n)
+        self._watch("all engines answer", n, n)
         self._look_where(client)
         return client
 

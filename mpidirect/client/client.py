@@ -316,7 +316,7 @@ class Client(Results, Control):
         if not came:
             raise errors.TimeoutError(f"{there()} of {wanted} engines are ready after {timeout} s")
         if there() < wanted:
-            why = "; ".join(self._lost.values()) or f"the cluster was started with {self.size} engines"
+            why = "; ".join(self._lost.values()) or f"the cluster has {self.size}"
             raise errors.EngineError("EngineError", f"{wanted} engines there can't be: {why}")
 
     def _settled(self, wanted: int | None = None) -> bool:
