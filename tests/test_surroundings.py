@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,15 +23,14 @@ def test_the_controller_s_own_reason_comes_first():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = run("start", "-n", "2", "--port", port)
-    first = "Error: The job of profile 'default' ended before its engines answered: "
-    assert done.stderr.startswith(
-        f"{first}no port of {port} is free on 127.0.0.1: choose others with --port\n"
+    first = r"Error: The job of profile 'default' (ended before its engines answered|can't go on): "
+    assert re.match(
+        rf"{first}no port of {port} is free on 127.0.0.1: choose others with --port\n", done.stderr
     )
-    assert (
-        "MPI_ABORT" not in done.stderr and "Traceback" not in done.stderr and "Its logs are in" in done.stderr
-    )
+    assert "MPI_ABORT" not in done.stderr and "Traceback" not in done.stderr
+    assert "Its logs are in" in done.stderr
     nowhere = run("start", "-n", "1", "--ip", "ib9").stderr
-    assert nowhere.startswith(f"{first}can't listen on 'ib9': ") and "choose one with --interface" in nowhere
+    assert re.match(rf"{first}can't listen on 'ib9': .* choose one with --interface", nowhere)
 
 
 def test_a_temporary_directory_with_a_name_too_long_for_sockets(login_node):
