@@ -40,7 +40,7 @@ def reason(directory: Path) -> str:
     for path in files(directory):
         found = re.search(rf" ERROR \S+ {FAILS}((?:.+\n?)+)", "\n".join(tail(path, 1000)))
         if found:
-            text = re.split(r"\n(?:Traceback|[\d-]+ [\d:,]+ [A-Z]+ |-{9})", found[1])[0].strip()
+            text = re.split(r"\n(?:Traceback|[\d-]+ [\d:,]+ [A-Z]+ |-{9}|Abort\()", found[1])[0].strip()
             if text.startswith("MPI_ERR_"):  # what became of another rank, not why
                 continue
             return text if path.stem == "controller" else f"{path.stem.replace('-', ' ')} failed: {text}"

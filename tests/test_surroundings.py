@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,7 +12,8 @@ from schedulers.login import COMMAND, LIMIT, run, until
 
 from mpidirect.profiles import Profile
 
-pytestmark = [pytest.mark.openmpi_only, pytest.mark.usefixtures("login_node")]
+pytestmark = pytest.mark.usefixtures("login_node")
+either_mpi = pytest.mark.openmpi_only  # what does not depend on the MPI is run with one of them
 
 
 # Why a start fails
@@ -21,15 +23,14 @@ def test_the_controller_s_own_reason_comes_first():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = run("start", "-n", "2", "--port", port)
-    first = "Error: The job of profile 'default' ended before its engines answered: "
-    assert done.stderr.startswith(
-        f"{first}no port of {port} is free on 127.0.0.1: choose others with --port\n"
+    first = r"Error: The job of profile 'default' (ended before its engines answered|can't go on): "
+    assert re.match(
+        rf"{first}no port of {port} is free on 127.0.0.1: choose others with --port\n", done.stderr
     )
-    assert (
-        "MPI_ABORT" not in done.stderr and "Traceback" not in done.stderr and "Its logs are in" in done.stderr
-    )
+    assert "MPI_ABORT" not in done.stderr and "Traceback" not in done.stderr
+    assert "Its logs are in" in done.stderr
     nowhere = run("start", "-n", "1", "--ip", "ib9").stderr
-    assert nowhere.startswith(f"{first}can't listen on 'ib9': ") and "choose one with --interface" in nowhere
+    assert re.match(rf"{first}can't listen on 'ib9': .* choose one with --interface", nowhere)
 
 
 def test_a_temporary_directory_with_a_name_too_long_for_sockets(login_node):
@@ -44,11 +45,13 @@ def test_a_temporary_directory_with_a_name_too_long_for_sockets(login_node):
 # What is around
 
 
+@either_mpi
 def test_a_terminal_without_arrows():
     done = run("doctor", PYTHONIOENCODING="latin-1", MPIDIRECT_FOO="1")
     assert "      -> There are: MPIDIRECT_ACCOUNT" in done.stdout and "Traceback" not in done.stderr
 
 
+@either_mpi
 def test_a_start_says_that_it_waits_for_another_one():
     with (Profile().create().directory / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -62,12 +65,14 @@ def test_a_start_says_that_it_waits_for_another_one():
 JOB = {"JOB_ID": "7", "SGE_ROOT": "/nowhere", "NSLOTS": "1"}  # what Grid Engine tells of a job of one slot
 
 
+@either_mpi
 def test_more_engines_than_the_allocation_has_tasks():
     done = run("start", "-n", "2", **JOB)
     assert done.returncode == 0 and "2 engines share what is meant for 1: job 7 has" in done.stderr
     assert run("stop").returncode == 0
 
 
+@either_mpi
 def test_a_script_that_its_scheduler_ends_is_told_once(login_node):
     """A scheduler tells all processes of a job."""
     (login_node / "script.py").write_text(
@@ -101,6 +106,7 @@ for address in info.addresses[1:]:
 """
 
 
+@either_mpi
 @pytest.mark.skipif(os.geteuid() != 0, reason="a network of its own takes root")
 def test_a_network_without_ipv4():
     link = "ip link set lo up; ip link add d0 type bridge; ip link set d0 up"
