@@ -94,12 +94,13 @@ def test_a_controller_that_has_no_room(request, client, rc):
     pid = rc.facts["pid"]
     before = limited(pid)
     try:
-        busy = rc[0].apply_async(time.sleep, 0.5)  # so that the data must wait at the controller
-        with pytest.raises(
-            errors.RemoteError, match=r"MemoryError\(the controller has no room for 150,000,\d+ bytes"
-        ):
-            client[0].push({"a": LARGE}, block=False).get(30)
-        busy.get(20)
+        busy = rc[0].apply_async(time.sleep, 30)  # so that the data must wait at the controller
+        pushed = client[0].push({"a": np.ones(400_000_000, np.uint8)}, block=False)
+        with pytest.raises(errors.RemoteError, match=r"MemoryError\(the controller has no room for 400,0"):
+            pushed.get(20)
+        rc.interrupt(0)
+        with pytest.raises(errors.RemoteError):
+            busy.get(20)
         if request.node.callspec.params["client"] == "messages":
             with pytest.raises(errors.RemoteError, match="no room for a result"):
                 client[0].pull("b", block=False).get(30)
