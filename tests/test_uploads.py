@@ -33,6 +33,7 @@ class Half:
         self.failed = []
         controller = SimpleNamespace(
             keeper=SimpleNamespace(budget=budget),
+            clients=SimpleNamespace(sessions={}),
             scheduler=SimpleNamespace(takes=lambda job: False),
             fail=lambda job, engine, ename, evalue: self.failed.append((engine, ename, evalue)),
         )

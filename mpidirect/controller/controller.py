@@ -23,7 +23,7 @@ from ..wire.sockets import Doorman
 from . import deaths
 from .clients import Clients
 from .door import Door
-from .downloads import DROPPED, Downloads
+from .downloads import DROPPED, NO_ROOM, Downloads
 from .engines import EngineLink
 from .generations import Generations
 from .held import Held
@@ -317,6 +317,10 @@ class Controller:
         self, job: Job, engine: int, done: messages.Done, inline: Sequence[Any], pieces: Any
     ) -> None:
         """Send what an engine has answered to who has asked."""
+        if pieces is NO_ROOM:
+            why = f"the controller has no room for a result of {sum(done.frames):,} bytes (ulimit -v)"
+            self.fail(job, engine, "MemoryError", why)
+            return
         if pieces is None:  # it died while they were on their way
             self.fail(job, engine, "EngineError", self.lost[engine])
             return

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from .bridge import Bridge
     from .keeper import Keeper
 
-Then = Callable[[Any], None]  # gets the chunks; None if the engine died; DROPPED if there was no room
-DROPPED = object()
+Then = Callable[[Any], None]  # gets the chunks; None if the engine died; else why they are dropped
+DROPPED = object()  # the client is away, and this is more than is kept
+NO_ROOM = object()  # this process has no memory for it
 
 
 class _Result(NamedTuple):
@@ -77,7 +78,7 @@ class Downloads:
     def _begin(self, engine: int, result: _Result) -> None:
         session, size = result.session, sum(result.sizes)
         if self._is_idle(session) and size > self.keeper.budget:
-            self._discard(engine, [b - a for size in result.sizes for a, b in chunks(size)], result.then)
+            self._discard(engine, result, DROPPED)
             return
         session.coming += size
 
@@ -85,14 +86,22 @@ class Downloads:
             session.coming -= size
             result.then(pieces)
 
-        self.bridge.receive(engine, result.sizes, arrived)
+        try:
+            self.bridge.receive(engine, result.sizes, arrived)
+        except MemoryError:
+            session.coming -= size
+            self._discard(engine, result, NO_ROOM)
 
-    def _discard(self, engine: int, pieces: list[int], then: Then) -> None:
+    def _discard(self, engine: int, result: _Result, why: object) -> None:
         """Receive piece by piece what is not kept: the engine must get rid of it."""
-        if not pieces:
-            self._discarding.discard(engine)
-            then(DROPPED)
-            return
+        left = deque(stop - start for size in result.sizes for start, stop in chunks(size))
+
+        def following(got: Any) -> None:
+            if got and left:
+                self.bridge.receive(engine, [left.popleft()], following)
+            else:
+                self._discarding.discard(engine)
+                result.then(why)
+
         self._discarding.add(engine)
-        first, *rest = pieces
-        self.bridge.receive(engine, [first], lambda got: self._discard(engine, rest if got else [], then))
+        following(True)

@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..lazy import np
 from ..wire import messages
 from .scheduler import Job
 from .session import Session
@@ -62,6 +63,8 @@ class Requests:
                 self._submit(job)
             elif not request.addresses:
                 session.upload = job
+                if not self._has_room():
+                    self._drop(session, "MemoryError", _no_room(upload))
             elif self.controller.near(request.targets) and scheduler.idle(request.targets):
                 upload.direct = True
                 job.fetching = set(request.targets)
@@ -131,10 +134,14 @@ class Requests:
             job = session.staging
             try:
                 job.payload.stage()
-            except OSError as e:
+            except (OSError, MemoryError) as e:
                 session.staging = None
+                ename, why = "EngineError", f"the client's data can't be read: {e}"
+                if isinstance(e, MemoryError):
+                    ename, why = "MemoryError", _no_room(job.payload)
+                    session.tell(messages.Taken, job.id)
                 for engine in job.targets:
-                    self.controller.fail(job, engine, "EngineError", f"the client's data can't be read: {e}")
+                    self.controller.fail(job, engine, ename, why)
             else:
                 if not job.payload.missing:
                     session.staging = None
@@ -168,16 +175,26 @@ class Requests:
             kept += upload.arrived
             if now - session.away > PARTIAL or kept > self.controller.keeper.budget:
                 kept -= upload.arrived
-                self._drop(session)
+                self._drop(session, "EngineError", "its client was away before all its data had come")
 
-    def _drop(self, session: Session) -> None:
-        """Forget a request that has come in part."""
+    def _drop(self, session: Session, ename: str, why: str) -> None:
+        """Forget a request of which not all has come."""
         job, session.upload = session.upload, None
         session.useless = job.payload.missing
         for engine in job.targets:
-            self.controller.fail(
-                job, engine, "EngineError", "its client was away before all its data had come"
-            )
-        log.warning(
-            "client %s is away: %d bytes of half a request are dropped", session.label, job.payload.arrived
-        )
+            self.controller.fail(job, engine, ename, why)
+        log.warning("a request of client %s is dropped: %s", session.label, why)
+
+    def _has_room(self) -> bool:
+        """Whether all that is announced would find room, where this process has a limit of memory."""
+        sessions = self.controller.clients.sessions.values()
+        due = sum(s.upload.payload.due for s in sessions if s.upload is not None)
+        try:
+            np.empty(due, np.uint8)  # no page of it is touched
+        except MemoryError:
+            return False
+        return True
+
+
+def _no_room(upload: Upload) -> str:
+    return f"the controller has no room for {upload.size:,} bytes of data (ulimit -v)"

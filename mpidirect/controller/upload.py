@@ -69,7 +69,7 @@ class Upload:
             raise ValueError("there are more frames than the header announces")
         self._part = {target: k for k, target in enumerate(request.targets, 1)} if request.parts else {}
         self.bulk = any(self._bulk)
-        self.missing = self._bytes = self.arrived = 0
+        self.missing = self.size = self.arrived = 0
         if self.bulk:
             self._begin_bulk()
         if request.addresses and (not client or len(request.addresses) != sum(map(len, self._bulk))):
@@ -79,7 +79,7 @@ class Upload:
         self._chunks: list[list[Any]] = [[] for _ in self._bulk]
         self._expected = self._expect()
         self.missing = sum(len(messages.chunks(size)) for sizes in self._bulk for size in sizes)
-        self._bytes = sum(map(sum, self._bulk))
+        self.size = sum(map(sum, self._bulk))
         self._began = time.monotonic()
 
     def _expect(self) -> Iterator[tuple[int, int, int]]:
@@ -117,12 +117,17 @@ class Upload:
         return targets if group == 0 else [targets[group - 1]]
 
     @property
+    def due(self) -> int:
+        """The bytes that are still to come."""
+        return self.size - self.arrived
+
+    @property
     def soon(self) -> bool:
         """Whether the rest will have come by the time that MPI needs for the whole."""
         elapsed = time.monotonic() - self._began
         outgoing = sum(self._bulk[0]) * len(self.request.targets) + sum(map(sum, self._bulk[1:]))
-        due = (self._bytes - self.arrived) * elapsed / max(self.arrived, 1)
-        return self.arrived > 0 and due <= outgoing / MPI_RATE
+        wait = self.due * elapsed / max(self.arrived, 1)
+        return self.arrived > 0 and wait <= outgoing / MPI_RATE
 
     def stage(self) -> None:
         """Read the next chunk out of the client's memory; OSError when the client is gone."""

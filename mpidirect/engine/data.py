@@ -11,7 +11,7 @@ from mpi4py import MPI
 from ..bulk import Pending, Pieces
 from ..lazy import np
 from ..wire import memory
-from ..wire.messages import BULK, chunks
+from ..wire.messages import BULK, CHUNK, chunks
 from ..wire.rooms import Rooms
 
 CONTROLLER = 0
@@ -43,6 +43,26 @@ def wait(requests: Sequence[Pending], hopeless: Callable[[], bool] = bool) -> bo
 def rooms(sizes: Sequence[int], inline: Iterator[Any], room: Room) -> list[Any]:
     """The small frames of a task, and memory for the bulk ones."""
     return [room(size) if size >= BULK else next(inline) for size in sizes]
+
+
+class Nowhere:
+    """In the place of memory for a frame for which there is none: what is received there is lost."""
+
+    def __init__(self, size: int, scratch: np.ndarray) -> None:
+        self._size = size
+        self._scratch = scratch
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        return self._scratch[: part.stop - part.start]
+
+
+def nowhere(sizes: Sequence[int]) -> list[Any]:
+    """Such for the bulk frames of these sizes, and nothing for the small ones."""
+    scratch = np.empty(min(CHUNK, max(sizes)), np.uint8)
+    return [Nowhere(size, scratch) if size >= BULK else b"" for size in sizes]
 
 
 private = Rooms()  # memory that the user's arrays will own

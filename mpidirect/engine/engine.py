@@ -24,6 +24,7 @@ from . import data, displays, handlers, interrupts, output, recovery, surroundin
 from .communicators import here
 from .failures import describe
 from .held import Held
+from .reserve import Reserve, limit
 from .shared import Shares
 from .spawning import Spawner
 from .tasks import OPERATIONS, new_namespace, shell
@@ -78,6 +79,7 @@ class Engine:
         self._seen: deque[str] = deque(maxlen=64)  # tasks that have begun or ended; more are never handed out
         self._aborted: set[str] = set()  # tasks that will not begin, and were answered already
         self._beginning = threading.Lock()
+        self.reserve = Reserve()
         self.held = Held()
         self.shares = Shares()
         self.leaving = False
@@ -118,7 +120,12 @@ class Engine:
         while not self.leaving:
             if not (warm or self.tasks.poll(IDLE)):
                 warm = self._warm()
-            message = messages.for_engine(self.tasks.first(wait=True))
+            try:
+                message = messages.for_engine(self.tasks.first(wait=True))
+            except MemoryError:  # threads of user code may take what a task has left
+                if not self.reserve.release():
+                    raise
+                continue
             frames = self.tasks.rest()
             if isinstance(message, messages.Stop):
                 return
@@ -168,10 +175,11 @@ class Engine:
         started = time.time()
         try:
             shared, own = self._receive(task, frames)
-        except OSError as e:  # the client is gone, and its data with it
+        except (OSError, MemoryError) as e:  # the client is gone, and its data with it; or there is no room
             self.shares.abandon()
             if self._begins(task.id):
                 self._reply(task, "error", [], started, failure=describe(e, task.method))
+            self.reserve.look()
             return
         if not self._begins(task.id):
             return
@@ -188,6 +196,8 @@ class Engine:
         except Leave:
             raise
         except BaseException as e:
+            if isinstance(e, MemoryError):
+                self.reserve.release()
             failure = describe(e, task.method)
             BaseException.with_traceback(e, None)  # not by assignment: user code may have a say in that
             if os.getpid() != self._pid:  # a forked child that ends as a script would
@@ -226,6 +236,7 @@ class Engine:
 
     def _mend(self) -> None:
         """Put back what the next task can't do without, as IPython's kernels do."""
+        self.reserve.look()
         output.mend(self._out, self._err)
         if handlers.interrupt_replaced:
             signal.signal(signal.SIGINT, self._interrupt)
@@ -255,7 +266,11 @@ class Engine:
             count = len(task.frames)
             return frames[:count], frames[count:] if task.own else None
         room = self.shares.room if task.op == "share" else data.private.room
-        received = data.rooms(sizes, iter(frames), room)
+        try:
+            received = data.rooms(sizes, iter(frames), room)
+        except (MemoryError, OSError) as e:
+            self._refuse(task, sizes)
+            raise MemoryError(f"{sum(sizes):,} bytes find no room on this engine{limit()}") from e
         count = len(task.frames)
         if task.client:
             data.fetch(task.client, [*task.addresses, *part.addresses], received)
@@ -264,13 +279,21 @@ class Engine:
             self._receive_bulk(task, received, sizes)
         return received[:count], received[count:] if task.own else None
 
+    def _refuse(self, task: messages.Task, sizes: Sequence[int]) -> None:
+        """There is no room for a task's data: get what is on its way out of the way."""
+        self.reserve.release()
+        if task.client:
+            self._tell(messages.Fetched(task.id))
+        else:
+            self._receive_bulk(task, data.nowhere(sizes), sizes)
+
     def _receive_bulk(self, task: messages.Task, frames: list[Any], sizes: Sequence[int]) -> None:
         """What comes over MPI: what all engines get perhaps by a collective, the rest point to point."""
         together = len(task.frames) if task.spread else 0
         if together and not self.spread.receive(frames[:together]):
             self._tell(messages.Again(task.id))
             for k, frame in enumerate(frames[:together]):  # the collective may still write into the old ones
-                if len(frame) >= messages.BULK:
+                if len(frame) >= messages.BULK and not isinstance(frame, data.Nowhere):
                     frames[k] = data.private.room(sizes[k])
             together = 0
         data.receive(self.pieces, frames[together:])

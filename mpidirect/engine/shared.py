@@ -29,8 +29,12 @@ class Shares:
     def room(self, size: int) -> np.ndarray:
         """Memory to receive a bulk frame into."""
         descriptor = os.memfd_create("mpidirect", os.MFD_CLOEXEC)
-        os.ftruncate(descriptor, size)
-        array = np.frombuffer(mmap.mmap(descriptor, size), np.uint8)
+        try:
+            os.ftruncate(descriptor, size)
+            array = np.frombuffer(mmap.mmap(descriptor, size), np.uint8)
+        except BaseException:  # there is no room
+            os.close(descriptor)
+            raise
         self._rooms.append((descriptor, array))
         return array
 

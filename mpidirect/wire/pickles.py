@@ -68,6 +68,8 @@ def dumps(obj: Any) -> list[Buffer]:
     try:
         with _within_the_stack():
             pickler.dump(obj)
+    except MemoryError:
+        raise
     except Exception as e:
         raise refusal(obj, e, _attempt)  # noqa: B904 (it has its cause, where that tells the user something)
     frames[0] = in_front(lending.Needs(pickler.references), file.getvalue())

@@ -37,7 +37,11 @@ class Rooms:
                 if len(rooms[k]) == size and _uses(rooms, k) == _UNUSED:
                     rooms.append(rooms.pop(k))
                     return rooms[-1]
-            room = np.empty(size, np.uint8)
+            try:
+                room = np.empty(size, np.uint8)
+            except MemoryError:  # what nobody has any more is in the way
+                rooms.clear()
+                room = np.empty(size, np.uint8)
             rooms.append(room)
             left = MOST
             for k in reversed(range(len(rooms))):  # the newest

@@ -1,0 +1,110 @@
+"""Where processes have a limit of memory, what finds no room is a MemoryError, and costs nothing else."""
+
+from __future__ import annotations
+
+import resource
+import time
+
+import numpy as np
+import pytest
+
+from mpidirect import Client, errors
+
+pytestmark = pytest.mark.timeout(60)
+
+MORE = 100 << 20  # bytes that a process may have beyond those that it has
+LARGE = np.ones(150_000_000, np.uint8)
+SMALL = LARGE[:2_000_000]
+
+# Until nothing is left; what it has taken stays.
+FILL = """
+hoard = []
+for step in (1 << 24, 1 << 20, 1 << 16, 1 << 12, 1 << 8):
+    try:
+        while True:
+            hoard.append(bytearray(step))
+    except MemoryError:
+        pass
+"""
+
+
+def limited(pid, more=MORE):
+    """Let a process have no more than this beyond what it has; returns the limits before."""
+    with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123 (of another process)
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    before = resource.prlimit(pid, resource.RLIMIT_AS)
+    resource.prlimit(pid, resource.RLIMIT_AS, (used + more, before[1]))
+    return before
+
+
+@pytest.fixture(params=["memory", "messages"])
+def client(request, cluster, monkeypatch):
+    """A client whose memory engines read, and one whose data comes by messages and MPI."""
+    monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", str(int(request.param == "memory")))
+    with Client(str(cluster.connection_file)) as client:
+        yield client
+
+
+@pytest.fixture
+def narrow(client, rc):
+    """An engine that can't have much."""
+    client[:].push({"kept": 7}, block=True)
+    client[:].execute("import numpy", block=True)
+    pid = client._engines[0].pid
+    before = limited(pid)
+    try:
+        yield client[0]
+        assert client[:].pull("kept", block=True) == [7] * 4
+        assert client[:].apply_async(lambda: comm.allreduce(1)).get(20) == [4] * 4  # noqa: F821
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_AS, before)
+
+
+def test_a_push_that_finds_no_room(narrow):
+    with pytest.raises(errors.RemoteError, match=r"MemoryError\(150,000,\d+ bytes find no room.*ulimit -v"):
+        narrow.push({"a": LARGE}, block=True)
+    narrow.push({"a": SMALL}, block=True)
+    assert narrow.pull("a.nbytes", block=True) == SMALL.nbytes
+
+
+def test_one_of_many_that_has_no_room(narrow):
+    pushed = narrow.client[:].push({"a": LARGE}, block=False)
+    with pytest.raises(errors.CompositeError, match=r"\[0:push\]: MemoryError"):
+        pushed.get(30)
+    assert narrow.client[1:].pull("a.nbytes", block=True) == [LARGE.nbytes] * 3
+
+
+def test_what_a_task_leaves_in_memory_can_be_let_go_of(narrow):
+    try:
+        narrow.execute(FILL, block=False).get(30)
+    except errors.RemoteError as e:
+        assert e.ename == "MemoryError"
+    for _ in range(3):
+        assert narrow.pull("kept", block=True) == 7
+        with pytest.raises(errors.RemoteError, match="ZeroDivisionError"):
+            narrow.execute("print('x')\n1/0", block=True)
+    narrow.execute("hoard.clear()", block=True)
+    narrow.push({"a": SMALL}, block=True)
+
+
+@pytest.mark.openmpi_only
+def test_a_controller_that_has_no_room(request, client, rc):
+    rc[:].execute("import numpy; b = numpy.ones(400_000_000, numpy.uint8)", block=True)
+    client[0].push({"a": SMALL}, block=True)  # it has numpy now
+    pid = rc.facts["pid"]
+    before = limited(pid)
+    try:
+        busy = rc[0].apply_async(time.sleep, 30)  # so that the data must wait at the controller
+        pushed = client[0].push({"a": np.ones(400_000_000, np.uint8)}, block=False)
+        with pytest.raises(errors.RemoteError, match=r"MemoryError\(the controller has no room for 400,0"):
+            pushed.get(20)
+        rc.interrupt(0)
+        with pytest.raises(errors.RemoteError):
+            busy.get(20)
+        if request.node.callspec.params["client"] == "messages":
+            with pytest.raises(errors.RemoteError, match="no room for a result"):
+                client[0].pull("b", block=False).get(30)
+        assert client[:].apply_async(lambda: 7).get(20) == [7] * 4
+        client[0].push({"a": SMALL}, block=True)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_AS, before)
