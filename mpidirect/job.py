@@ -16,7 +16,7 @@ from typing import Any
 
 from .errors import MPIDirectError
 from .logs import FAILS
-from .parent import PLACE, Parent, is_gone, leave_in_order
+from .parent import PLACE, SPAWNS, Parent, is_gone, leave_in_order
 from .wire import job_file
 
 log = logging.getLogger("mpidirect.job")
@@ -34,6 +34,7 @@ def main(argv: list[str]) -> int:
     place = int(os.environ.pop(PLACE, 0))  # of a dead rank, if this is a new one
     welcome = _welcome(place) if place else None  # first: MPI would wait for one that fails before
     spec = job_file.read(Path(argv[1]))
+    spec.spawns = bool(os.environ.get(SPAWNS))  # it may have been decided when the job began
     MPI = _mpi(place)
     world, finalize = MPI.COMM_WORLD, MPI.Finalize
     ranks = 2 if spec.spawns else spec.engines + 1

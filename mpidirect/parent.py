@@ -12,6 +12,7 @@ from .wire.job_file import Owner
 CLUSTER = "MPIDIRECT_CLUSTER"  # in the environment of every process of a job: its cluster's id
 GUARD = "MPIDIRECT_GUARD"  # in the environment of a rank with a guard: the guard's process number
 PLACE = "MPIDIRECT_PLACE"  # in the environment of a rank that takes the place of a dead one: which
+SPAWNS = "MPIDIRECT_SPAWNS"  # in the environment of a job: 1 if rank 1 is to spawn the engines
 LEFT_IN_ORDER = 99  # exit code that tells the guard that all is well; anyone could exit with 0
 
 

@@ -19,10 +19,12 @@ from typing import Any, ClassVar
 
 from ..allocation import ENDS
 from ..errors import ConfigError, LaunchError
+from ..parent import SPAWNS
 from . import mpi
 from .base import CLUSTER_VARIABLE, JobState, JobStatus, Launcher
 
 ANSWERING = 10.0  # seconds without an answer after which the end of a job is not waited for
+_RANKS = "MPIDIRECT_RANKS"
 CANCELLING = 40.0  # seconds that a scheduler may take to end a job by force
 INTERRUPTED = 5.0  # seconds that a submission has to answer after a Ctrl-C
 SCRIPT = """\
@@ -57,6 +59,7 @@ class BatchLauncher(Launcher):
     scheduler: ClassVar[str]  # its name, for people
     prefix: ClassVar[str]  # what a directive's line begins with
     inside: ClassVar[str]  # the variable that a job's processes have
+    hosts: ClassVar[str] = ""  # the variable that tells them how many hosts the job has
     answer: ClassVar[re.Pattern[str]] = re.compile(r"(\S+)")  # what a line with the job's id is
     inherited: ClassVar[tuple[str, ...]] = ()  # what begins so in their environment is theirs alone
     kept: ClassVar[tuple[str, ...]] = ()  # of that, what is not
@@ -156,14 +159,21 @@ class BatchLauncher(Launcher):
         return self.shape[0] or 0
 
     @property
-    def one_host(self) -> bool:
-        """Whether all ranks will share a host."""
-        return self.shape[0] == 1 and not self.alone
+    def one_host(self) -> bool | None:
+        """Whether all ranks will share a host; None if that turns out when the job runs."""
+        if self.alone:
+            return False
+        nodes = self.shape[0]
+        return None if nodes is None and self.hosts else nodes == 1
 
     def spawns(self) -> bool:
-        """On one host, with Open MPI: MPICH's mpiexec needs a parent that blocks signals, as no shell can."""
+        """On one host."""
         _, kind = mpi.ranks(self.job, self.settings, elsewhere=True)
-        return self.one_host and kind.name == "openmpi" and kind.spawns
+        return bool(self.one_host) and self._can_spawn(kind)
+
+    def _can_spawn(self, kind: mpi.Flavour) -> bool:
+        """With Open MPI: MPICH's mpiexec needs a parent that blocks signals, which no shell can be."""
+        return kind.name == "openmpi" and kind.spawns
 
     @property
     def script_file(self) -> Path:
@@ -213,7 +223,7 @@ class BatchLauncher(Launcher):
             "directives": "\n".join(f"{self.prefix}{line}" for line in directives),
             "prologue": "".join(f"{line}\n" for line in self.settings["prologue"]),
             "environment": "\n".join(environment),
-            "command": shlex.join(command),
+            "command": command,
             "engines": str(self.job.spec.engines),
             "ranks": str(self.job.ranks),
             "log": str(self.job.log),
@@ -232,7 +242,7 @@ class BatchLauncher(Launcher):
             raise ConfigError(f"The template {path} has no {{command}}: nothing would start the ranks.")
         return text
 
-    def _command(self) -> tuple[list[str], list[str]]:
+    def _command(self) -> tuple[str, list[str]]:
         """The command that starts the ranks, and the lines that set its environment."""
         command, kind = mpi.ranks(self.job, self.settings, elsewhere=True)
         placed: list[str] = []
@@ -240,16 +250,28 @@ class BatchLauncher(Launcher):
             command[1:1], placed = self.apart(command[0], kind)
         elif Path(command[0]).name == "srun" and self.tasks < self.job.ranks:
             command.insert(1, "--overcommit")  # else a rank more than tasks is refused
-        variables = {CLUSTER_VARIABLE: self.job.spec.cluster}
+        text = shlex.join(command)
+        variables = {CLUSTER_VARIABLE: self.job.spec.cluster, SPAWNS: "1" if self.job.spec.spawns else ""}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-        needed = kind.environment(self.one_host)
-        lines += [f'export {name}="${{{name}-{value}}}"' for name, value in needed.items()]
+        needed = kind.environment(bool(self.one_host))
+        lines += _exported(needed)
+        if self.one_host is None and self._can_spawn(kind):
+            more = {k: v for k, v in kind.environment(alone=True).items() if k not in needed}
+            lines += [
+                f"{_RANKS}={self.job.ranks}",
+                f'if [ "${self.hosts}" = 1 ]; then  # engines are spawned, as a world of their own',
+                f"    {_RANKS}=2",
+                f"    export {SPAWNS}=1",
+                *(f"    {line}" for line in _exported(more)),
+                "fi",
+            ]
+            text = text.replace(f" -n {self.job.ranks} ", f' -n "${_RANKS}" ', 1)
         old = f"{shlex.quote(self._directory)}/rank-*.exit {shlex.quote(self.job.spec.connection_file)}"
         lines.append(f"rm -f {old}  # of an earlier run, if the job was requeued")
         if self.settings["walltime"]:
             hours, minutes, seconds = map(int, self.settings["walltime"].split(":"))
             lines.append(f"export {ENDS}=$(( $(date +%s) + {(hours * 60 + minutes) * 60 + seconds} ))")
-        return command, [*lines, *placed]
+        return text, [*lines, *placed]
 
     def start(self) -> dict[str, Any]:
         """Submit the script."""
@@ -411,3 +433,8 @@ class BatchLauncher(Launcher):
             f"{command} can't be run here: {error.strerror}.\n"
             f"Is this a host that {self.scheduler} jobs are submitted from, and is its module loaded?"
         )
+
+
+def _exported(variables: Mapping[str, str]) -> list[str]:
+    """Lines that set variables which the user has not set otherwise."""
+    return [f'export {name}="${{{name}-{value}}}"' for name, value in variables.items()]

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..parent import GUARD, LEFT_IN_ORDER, PLACE
+from ..parent import GUARD, LEFT_IN_ORDER, PLACE, SPAWNS
 
-_RANK = "r=${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-x}}; "
-_ANCHOR = "[ $r = 0 ] || r=anchor-$r; "  # where engines are spawned, each has a place
+# Where engines are spawned, each has a place, and of the ranks that the launcher starts none is an engine.
+_RANK = f'r=${{OMPI_COMM_WORLD_RANK:-${{PMI_RANK:-x}}}}; [ $r = 0 ] || [ -z "${SPAWNS}" ] || r=anchor-$r; '
 _NOTE = f'umask 077; echo $s > "$d/rank-${{{PLACE}:-$r}}.exit"'
 _RUN = (
     f'd=$1; shift; {_RANK}{GUARD}=$$; export {GUARD}; "$@"; s=$?; [ $s -eq {LEFT_IN_ORDER} ] || {{ {_NOTE}; '
@@ -25,12 +25,7 @@ _SCRIPTS = {
 _SCRIPTS["intel"] = _SCRIPTS["mpich"]
 
 
-def guarded(command: Sequence[str], mpi: str, directory: str, spawns: bool = False) -> list[str]:
-    """The command of a rank under a guard that suits this kind of MPI; notes go to `directory`.
-
-    `spawns` says that of the ranks that the launcher starts none is an engine.
-    """
+def guarded(command: Sequence[str], mpi: str, directory: str) -> list[str]:
+    """The command of a rank under a guard that suits this kind of MPI; notes go to `directory`."""
     script = _SCRIPTS.get(mpi)
-    if script and spawns:
-        script = script.replace(_RANK, _RANK + _ANCHOR)
     return ["sh", "-c", script, "mpidirect-guard", directory, *command] if script else list(command)

@@ -132,7 +132,7 @@ def ranks(job: Job, settings: Mapping[str, Any], elsewhere: bool = False) -> tup
         if not elsewhere or "/" in starter:
             raise
         kind = Flavour("", "")
-    rank = guarded(job.command(python), kind.name, job.spec.log_directory, job.spec.spawns)
+    rank = guarded(job.command(python), kind.name, job.spec.log_directory)
     command = [starter, *kind.flags(arguments), *arguments, "-n", str(job.ranks), *rank]
     return command, kind
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from .. import allocation
 from ..errors import LaunchError
+from ..parent import SPAWNS
 from . import mpi, processes
 from .base import CLUSTER_VARIABLE, JobState, JobStatus, Launcher
 
@@ -54,6 +55,7 @@ class MpiexecLauncher(Launcher):
         command, kind = mpi.ranks(self.job, self.settings)
         environment = mpi.environment(kind, alone=self._alone(command[0]))
         environment[CLUSTER_VARIABLE] = self.job.spec.cluster
+        environment[SPAWNS] = "1" if self.job.spec.spawns else ""
         self.job.log.touch(0o600)
         with self.job.log.open("ab") as log, _blocked(_MESSENGERS.get(kind.name, set())):
             try:
@@ -146,12 +148,13 @@ class MpiexecLauncher(Launcher):
     def job_script(self) -> str:
         """The command, with the environment that is added to this one."""
         command, kind = mpi.ranks(self.job, self.settings)
-        added = [
+        spec = self.job.spec
+        added = [f"{SPAWNS}={1 if spec.spawns else ''}"]
+        added += [
             f"{name}={shlex.quote(value)}"
             for name, value in kind.environment(self._alone(command[0])).items()
             if name not in os.environ
         ]
-        spec = self.job.spec
         ranks = (
             f"# The controller, and a rank that spawns the {spec.engines} engines:\n" if spec.spawns else ""
         )
