@@ -157,6 +157,7 @@ def _controller(spec: job_file.JobSpec, file: Path, world: Any, tolerance: Any) 
 
 
 def _engine(world: Any, tolerance: Any) -> bool:
+    from .engine import engine as working  # noqa: F401 (slow, and who has connected is ready for calls)
     from .engine.connect import connect
     from .engine.spawning import Welcome
 

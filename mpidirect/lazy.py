@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
+import os
+import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["np"]
@@ -23,6 +27,23 @@ else:
             return value
 
     np = _Numpy()
+
+
+def warm_in_turn() -> bool:
+    """The same, if fewer processes of this user do it on this host just now than there are cores.
+
+    More would keep all cores busy for seconds, and so calls waiting. Returns whether it was done.
+    """
+    if sys.platform != "linux":
+        warm()
+        return True
+    with socket.socket(socket.AF_UNIX) as turn:
+        for core in range(len(os.sched_getaffinity(0))):
+            with contextlib.suppress(OSError):  # another process has this one
+                turn.bind(f"\0mpidirect-{os.getuid()}-warm-{core}")  # a name without a file
+                warm()
+                return True
+    return False
 
 
 def warm() -> None:

@@ -100,3 +100,11 @@ def test_clear(rc):
 
 def test_engines_are_processes_that_compute(rc):
     assert rc[0].apply_sync(lambda: __import__("os").sched_getscheduler(0)) == os.SCHED_BATCH
+
+
+def test_who_waits_is_not_disturbed_by_an_engine_that_dies_meanwhile(rc, monkeypatch):
+    monkeypatch.setattr("mpidirect.client._waiting.LONG", 0.1)
+    asked = []  # the controller tells only of engines that live
+    monkeypatch.setattr(rc, "queue_status", lambda targets: asked.append(targets) or {"unassigned": 0})
+    assert rc[0].apply_sync(lambda: __import__("time").sleep(1) or 7) == 7
+    assert asked == [[0]]

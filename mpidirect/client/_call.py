@@ -128,8 +128,10 @@ class Call:
         try:
             read = materialised(frames, places)
             torn = bool(reply.addresses) and changed(reply.pid, reply.addresses[0])
-        except OSError as e:
-            read, torn = self._unread(reply, "EngineError", f"is gone, and its result with it: {e}"), False
+        except OSError as e:  # it is gone, or has given back memory whose content it has moved
+            torn, read = _has_moved(reply), []
+            if not torn:
+                read = self._unread(reply, "EngineError", f"is gone, and its result with it: {e}")
         except MemoryError:
             text = f"has a result of {sum(reply.frames)} bytes, which finds no room here"
             read, torn = self._unread(reply, "MemoryError", text), False
@@ -256,3 +258,11 @@ class Call:
         if known is not None:
             info.update(host=known.host, pid=known.pid)
         return info
+
+
+def _has_moved(reply: messages.Reply) -> bool:
+    """Whether a result in its engine's memory waits elsewhere by now."""
+    try:
+        return bool(reply.addresses) and changed(reply.pid, reply.addresses[0])
+    except OSError:
+        return False

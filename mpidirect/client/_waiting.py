@@ -94,9 +94,10 @@ def _line(result: AsyncResult) -> str:
     try:
         status = client.queue_status(waiting)
         mine = [sum(bool(_common(call, [e])) for call in list(client._calls.values())) for e in waiting]
-        others = [
-            e for e, n in zip(waiting, mine, strict=True) if status[e]["queue"] + status[e]["tasks"] > n
-        ]
+        theirs = {
+            e: status[e]["queue"] + status[e]["tasks"] for e in waiting if e in status
+        }  # others have died
+        others = [e for e, n in zip(waiting, mine, strict=True) if theirs.get(e, 0) > n]
         where = _places(client.where(others)) if others else ""
     except errors.MPIDirectError:
         return ""

@@ -32,6 +32,7 @@ from .tasks import OPERATIONS, new_namespace, shell
 log = logging.getLogger(__name__)
 
 IDLE = 1000  # milliseconds without a task, after which there is time to import numpy
+CROWDED = 10_000  # the same, where others were importing it: a call would meet some of them each time
 OWN_THREADS = 2  # the main thread and the control thread
 
 WAKE = signal.SIGURG  # a signal that programs ignore unless they ask for it, and that means nothing by itself
@@ -116,10 +117,11 @@ class Engine:
             self._left = True
 
     def _take_tasks(self) -> None:
-        warm = False
+        warm, idle = False, IDLE
         while not self.leaving:
-            if not (warm or self.tasks.poll(IDLE)):
+            if not (warm or self.tasks.poll(idle)):
                 warm = self._warm()
+                idle = CROWDED + 97 * self.id % CROWDED  # not all at the same moment again
             try:
                 message = messages.for_engine(self.tasks.first(wait=True))
             except MemoryError:  # threads of user code may take what a task has left
@@ -142,8 +144,7 @@ class Engine:
         """
         if threading.active_count() > OWN_THREADS:
             return False
-        lazy.warm()
-        return True
+        return lazy.warm_in_turn()
 
     def _arrange(self, message: messages.Message) -> None:
         """Do what all engines do together, or for each other."""

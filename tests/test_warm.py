@@ -1,0 +1,28 @@
+"""numpy is imported while nothing is asked for, by as many engines of a host at once as there are cores."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+
+import pytest
+
+from mpidirect import lazy
+
+pytestmark = [
+    pytest.mark.openmpi_only,  # nothing here depends on the MPI
+    pytest.mark.skipif(sys.platform != "linux", reason="names without files are Linux's"),
+]
+
+
+def test_engines_take_turns(monkeypatch):
+    user, cores = 1 << 31 | os.getpid(), len(os.sched_getaffinity(0))
+    monkeypatch.setattr(os, "getuid", lambda: user)  # not to meet those of clusters that run
+    monkeypatch.setattr(lazy, "warm", lambda: None)
+    with contextlib.ExitStack() as busy:
+        for core in range(cores):
+            busy.enter_context(socket.socket(socket.AF_UNIX)).bind(f"\0mpidirect-{user}-warm-{core}")
+        assert not lazy.warm_in_turn()
+    assert lazy.warm_in_turn()
