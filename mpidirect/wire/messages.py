@@ -14,7 +14,7 @@ from typing import Any, Union
 
 import msgspec
 
-PROTOCOL = 2
+PROTOCOL = 3
 BULK = 64 * 1024  # bytes from which a frame is bulk: it travels in chunks, by MPI inside the job
 CHUNK = 4 * 1024 * 1024  # bytes of bulk in one message
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, range})  # what all pickle alike
