@@ -44,6 +44,8 @@ CREATION = (
     *("Create_graph", "Create_dist_graph", "Create_dist_graph_adjacent"),
 )
 
+PREDEFINED = (MPI.TAG_UB, MPI.IO, MPI.WTIME_IS_GLOBAL, MPI.UNIVERSE_SIZE, MPI.APPNUM, MPI.LASTUSEDCODE)
+
 
 class CommunicatorLost(MPI.Exception):
     """A communicator can't be used any more: an engine was interrupted in it, or died."""
@@ -124,7 +126,7 @@ class Watched(_Mixin):
         return f"this communicator can't be used any more: {why}. Make a new one from comm."
 
     def _forget(self) -> None:
-        if self is here.world:
+        if self == here.world:
             raise MPI.Exception(MPI.ERR_COMM)  # as with MPI's own
         here.known.pop(id(self), None)
 
@@ -133,8 +135,21 @@ class Watched(_Mixin):
         super().Free()
 
     def free(self) -> None:
+        if (
+            self == here.world
+        ):  # as with MPI's own: it stays, and another object with its handle lets go of it
+            if self is not here.world:
+                ctypes.memmove(MPI._addressof(self), MPI._addressof(MPI.COMM_NULL), MPI._sizeof(MPI.Comm))
+            return
         self._forget()
         super().free()
+
+    def Get_attr(self, keyval: int) -> Any:
+        """What is attached to it; MPI's own attributes are attached to the world below Python alone."""
+        found = super().Get_attr(keyval)
+        if found is None and self is here.world and keyval in PREDEFINED:
+            found = _real[0].Get_attr(keyval)
+        return found
 
     def Disconnect(self) -> None:
         self._forget()

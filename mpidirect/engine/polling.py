@@ -73,6 +73,8 @@ def _ended(request: MPI.Request) -> bool:
 def polled(method: Callable[..., Any]) -> Callable[..., Any]:
     """A blocking method, made of its non-blocking twin."""
     name = method.__name__
+    if name in _OF_NEIGHBOURS:
+        return composed(_OF_NEIGHBOURS[name])
     begin = getattr(MPI.Topocomm, f"I{name.lower()}", None)
     if begin is None:
         return method
@@ -116,6 +118,30 @@ def composed(method: Callable[..., Any]) -> Callable[..., Any]:
             return method(self, *args, **kwargs)
 
     return call
+
+
+def neighbor_allgather(self: Any, sendobj: Any) -> list[Any]:
+    """The object of each neighbour; None where there is no neighbour."""
+    data = MPI.pickle.dumps(sendobj)
+    sizes = np.zeros(self.indegree, np.int64)
+    self.Neighbor_allgather(np.array([len(data)], np.int64), sizes)
+    room = bytearray(int(sizes.sum()))
+    self.Neighbor_allgatherv([data, MPI.BYTE], [room, sizes.tolist(), MPI.BYTE])
+    return _parts(room, sizes)
+
+
+def neighbor_alltoall(self: Any, sendobj: Any) -> list[Any]:
+    """The object that each neighbour has for this engine; None where there is no neighbour."""
+    pickled = [MPI.pickle.dumps(item) for item in _items(sendobj, self.outdegree)]
+    going = np.array([len(p) for p in pickled], np.int64)
+    coming = np.zeros(self.indegree, np.int64)
+    self.Neighbor_alltoall(going, coming)
+    room = bytearray(int(coming.sum()))
+    self.Neighbor_alltoallv([b"".join(pickled), going.tolist(), MPI.BYTE], [room, coming.tolist(), MPI.BYTE])
+    return _parts(room, coming)
+
+
+_OF_NEIGHBOURS = {each.__name__: each for each in (neighbor_allgather, neighbor_alltoall)}
 
 
 class Polled(Watched):
@@ -327,4 +353,7 @@ def _items(sendobj: Any, size: int) -> list[Any]:
 def _parts(room: Any, sizes: np.ndarray) -> list[Any]:
     ends = list(itertools.accumulate(sizes.tolist()))
     view = memoryview(room)
-    return [MPI.pickle.loads(view[end - size : end]) for size, end in zip(sizes.tolist(), ends, strict=True)]
+    return [
+        MPI.pickle.loads(view[end - size : end]) if size else None  # nothing comes from MPI.PROC_NULL
+        for size, end in zip(sizes.tolist(), ends, strict=True)
+    ]
