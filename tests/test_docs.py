@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import doctest
 import importlib
 import os
@@ -66,8 +67,7 @@ def test_gpus(four_engines, main, monkeypatch):
     test_examples(four_engines, "docs/gpus.md", main, monkeypatch)
 
 
-def test_pytorch(four_engines, main):
-    pytest.importorskip("torch")
+def pytorch_s_page(four_engines, main):
     code = "\n".join(
         re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / "pytorch.md").read_text(), re.S | re.M)
     )
@@ -80,6 +80,10 @@ def test_pytorch(four_engines, main):
     assert weights == [weights[0]] * 4
     main.dv.execute("dist.destroy_process_group()")
     main.rc.close()
+
+
+if importlib.util.find_spec("torch"):  # too large to be installed for each test run
+    test_pytorch = pytorch_s_page
 
 
 def test_tour(four_engines):

@@ -135,9 +135,7 @@ class Watched(_Mixin):
         super().Free()
 
     def free(self) -> None:
-        if (
-            self == here.world
-        ):  # as with MPI's own: it stays, and another object with its handle lets go of it
+        if self == here.world:  # as MPI's own, it stays; another object with its handle lets go of it
             if self is not here.world:
                 ctypes.memmove(MPI._addressof(self), MPI._addressof(MPI.COMM_NULL), MPI._sizeof(MPI.Comm))
             return
