@@ -75,7 +75,8 @@ class Reduction:
             if result is not None:
                 target = kind.flat(result)
         operation = _Operation(meeting, self.kind, op, MPI._typedict[dtype.char])
-        meeting.complete(operation.begin(kind, dtype.itemsize, source, target), value, result)
+        begun = operation.begin(kind, dtype.itemsize, source, target)
+        meeting.complete(begun, value, result, source, target)
         meeting.finished()
         if self.kind == "exscan" and meeting.position == 0:
             meeting.assign(None)
