@@ -6,11 +6,12 @@ import os
 import socket
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from mpi4py import MPI
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..wire import messages
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 # Slurm's, which are those of a daemon of MPI's where that has started the engines; only set where they are.
 _SLURM = {
