@@ -141,7 +141,7 @@ def _controller(spec: job_file.JobSpec, file: Path, world: Any, tolerance: Any) 
     with Listener(spec, world, tolerance) as listener:
         world.private.bcast(listener.invitation())
         if spec.spawns:
-            worlds.nameless()
+            worlds.nameless(launched=True)
         controller = listener.controller(worlds.alone() if spec.spawns else world)
         controller.abandoned = partial(_abandoned, spec, file)
         listener.publish()
@@ -172,6 +172,7 @@ def _anchor(spec: job_file.JobSpec, world: Any, tolerance: Any) -> None:
     """Spawn engines until the end; the first ones at once, while the controller prepares."""
     from mpi4py import MPI
 
+    from . import world as worlds
     from .engine import spawning
     from .engine.connect import connect_anchor
     from .wire import messages
@@ -179,6 +180,7 @@ def _anchor(spec: job_file.JobSpec, world: Any, tolerance: Any) -> None:
     command = Parent().command()
     first = spawning.start(command, messages.Spawn(list(range(spec.engines)), str(Path.cwd())))
     welcome = spawning.Welcome(world.private.bcast(None), tolerance)
+    worlds.nameless(launched=True)
     first.bcast(welcome, root=MPI.ROOT)
     spawning.serve(connect_anchor(welcome.invitation), spawning.Spawner(command, welcome))
 

@@ -170,14 +170,21 @@ def rebind(engines: MPI.Intracomm) -> None:
     ctypes.memmove(MPI._addressof(MPI.COMM_WORLD), MPI._addressof(engines), MPI._sizeof(MPI.Comm))
 
 
-def nameless() -> None:
+def nameless(launched: bool = False) -> None:
     """Take away the names of the memory that this process shares with others of its world, which all have it.
 
-    MPICH does it in ``MPI_Finalize``, and so never for a process that was killed.
+    MPI does it in ``MPI_Finalize``, and so never for a process that was killed or leaves without.
+
+    Parameters
+    ----------
+    launched : bool
+        Whether this is the controller or the anchor. All that they share has been used by both. Engines open
+        that of Open MPI when they need it first, and its runtime takes away the names for spawned processes.
     """
+    names = r"/dev/shm/(?:mpich_shm_|sm_segment|vader_segment)\S+" if launched else r"/dev/shm/mpich_shm_\S+"
     with contextlib.suppress(OSError):
         maps = Path("/proc/self/maps").read_text(errors="replace")
-        for name in set(re.findall(r"/dev/shm/mpich_shm_\S+", maps)):
+        for name in set(re.findall(names, maps)):
             Path(name).unlink(missing_ok=True)
 
 
