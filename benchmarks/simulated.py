@@ -162,6 +162,7 @@ class Simulation:
             "python": "3",
             "logs": "/nonexistent",
             "fault_tolerance": {"deaths": False},
+            "spawns": False,
         }
         sockets: Any = [self.client]
         self.controller = Controller(sockets, self.link, self.bridge, None, facts, n)  # type: ignore[arg-type]

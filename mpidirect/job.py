@@ -148,6 +148,7 @@ def _controller(spec: job_file.JobSpec, file: Path, world: Any, tolerance: Any) 
         with contextlib.suppress(_Terminated):
             controller.run()
         controller.stop()
+        listener.orphaned = controller.orphaned
         log.info("leaving")
     if is_gone(spec.owner):  # nobody else removes what is remembered of this cluster
         from . import launching, profiles

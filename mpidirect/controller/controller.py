@@ -98,6 +98,7 @@ class Controller:
         self._placed: dict[int, messages.Placed] = {}
         self._nodes = {memory.node(): 0}  # this node, and those of the other engines
         self._parent = Parent()
+        self.orphaned = False  # whether the process that started this job is gone
         self.abandoned: Callable[[], bool] = lambda: False  # whether nobody wants the cluster any more
         self.recovery = Recovery(self)
         self.replacement = Replacement(self)
@@ -169,6 +170,7 @@ class Controller:
             self._ticked = now
             if self._parent.gone():
                 log.error("the process that started this job is gone: leaving")
+                self.orphaned = True
                 self.stop()
                 self.stopping = now
             elif self.stopping is None and self.abandoned():

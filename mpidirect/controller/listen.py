@@ -65,6 +65,7 @@ class Listener:
         self.spec = spec
         self.world = world
         self.tolerance = tolerance
+        self.orphaned = False  # whether the process that started this job is gone
         self.context = zmq.Context()
         self.server, self.clients, self.engine_server, self.engine_keys = (new_keys() for _ in range(4))
         self.directory = private_directory(socket_directory(spec.cluster))
@@ -164,7 +165,8 @@ class Listener:
         return self
 
     def __exit__(self, *_: object) -> None:
-        Path(self.spec.connection_file).unlink(missing_ok=True)
+        if not self.orphaned:  # else it tells that the cluster was not stopped
+            Path(self.spec.connection_file).unlink(missing_ok=True)
         self.engines.close()
         self.local.close(500)
         self.remote.close(500)
