@@ -88,7 +88,16 @@ def test_what_a_task_leaves_in_memory_can_be_let_go_of(narrow):
 
 
 @pytest.mark.openmpi_only
-def test_a_controller_that_has_no_room(request, client, rc):
+@pytest.mark.parametrize("way", ["memory", "messages"])
+def test_a_controller_that_has_no_room(way, start, monkeypatch):
+    cluster, rc = start(4)  # of its own: one that has served others has memory to use again
+    monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", str(int(way == "memory")))
+    with Client(str(cluster.connection_file)) as client:
+        full(way, rc, client)
+
+
+def full(way, rc, client):
+    """Let the controller have little, and ask for much."""
     rc[:].execute("import numpy; b = numpy.ones(400_000_000, numpy.uint8)", block=True)
     client[0].push({"a": SMALL}, block=True)  # it has numpy now
     pid = rc.facts["pid"]
@@ -101,7 +110,7 @@ def test_a_controller_that_has_no_room(request, client, rc):
         rc.interrupt(0)
         with pytest.raises(errors.RemoteError):
             busy.get(20)
-        if request.node.callspec.params["client"] == "messages":
+        if way == "messages":
             with pytest.raises(errors.RemoteError, match="no room for a result"):
                 client[0].pull("b", block=False).get(30)
         assert client[:].apply_async(lambda: 7).get(20) == [7] * 4
