@@ -54,6 +54,8 @@ def main(argv: list[str]) -> int:
         worlds.forget_launcher()
     clean = False
     try:
+        if rank and not anchor:  # slow, and who has connected is ready for calls
+            from .engine import engine as working  # noqa: F401
         if rank == 0:
             clean = _controller(spec, Path(argv[1]), worlds.split(), tolerance)
         elif place:
@@ -158,7 +160,6 @@ def _controller(spec: job_file.JobSpec, file: Path, world: Any, tolerance: Any) 
 
 
 def _engine(world: Any, tolerance: Any) -> bool:
-    from .engine import engine as working  # noqa: F401 (slow, and who has connected is ready for calls)
     from .engine.connect import connect
     from .engine.spawning import Welcome
 
