@@ -16,9 +16,9 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from .. import errors
-from ..wire import connection_file, memory, messages
+from ..wire import memory, messages
 from ..wire.connection_file import ConnectionInfo
-from . import _unseen, _waiting
+from . import _finding, _unseen, _waiting
 from ._call import Call
 from ._chosen import is_one
 from ._connection import PATIENCE, Connection
@@ -30,7 +30,7 @@ from ._incoming import Incoming
 from ._output import at_prompt
 from ._progress import wait_with_bar
 from ._results import KEPT_RESULTS, Results, limit
-from ._tunnel import Tunnel, fetch
+from ._tunnel import Tunnel
 from .magics import offer
 from .view import DirectView
 
@@ -102,7 +102,7 @@ class Client(Results, Control):
         self._recent: deque[Call] = deque()
         self._recent_bytes = 0
         self._answers: dict[str, messages.Answer | None] = {}
-        find = partial(_info, connection_info, profile or "", contents, sshserver)
+        find = partial(_finding.find, connection_info, profile or "", contents, sshserver)
         self._tunnel: Tunnel | None = None
         waits = timeout is not None and timeout >= 0 and not sshserver
         deadline = time.monotonic() + (timeout or 0)
@@ -112,7 +112,7 @@ class Client(Results, Control):
             else:
                 self._await(find, deadline, patience)
         except errors.ClusterNotFound as e:
-            raise e if connection_info or sshserver else _absent(e, profile or "") from None
+            raise e if connection_info or sshserver else _finding.absent(e, profile or "") from None
         self.profile = profile or self._info.profile or "default"
         welcome = self._connection.welcome
         self.facts: dict[str, Any] = welcome.facts
@@ -479,38 +479,3 @@ def _mismatch(theirs: str) -> str:
         f"this client runs Python {mine}, the engines {theirs}: functions and classes that are typed here "
         "travel as byte code, which other minor versions may not run; use the same one"
     )
-
-
-def _absent(error: errors.ClusterNotFound, profile: str) -> errors.ClusterNotFound:
-    """What is to be said of a profile whose cluster can't be found, if it was started."""
-    from ..launching import absence
-    from ..profiles import Profile
-
-    told = absence(Profile(profile))
-    return errors.ClusterNotFound(told) if told else error
-
-
-def _info(given: Any, profile: str, contents: dict[str, Any], sshserver: str) -> ConnectionInfo:
-    if isinstance(given, ConnectionInfo):
-        return given
-    unknown = sorted(contents.keys() - set(ConnectionInfo.__struct_fields__))
-    if unknown:
-        raise TypeError(f"Client() has no option {unknown[0]!r}")
-    if isinstance(given, dict) or contents:
-        return connection_file.from_mapping({**(given or {}), **contents})
-    from ..profiles import find_connection_file, profile_names
-
-    if given is not None:
-        file = Path(given).expanduser()
-        if not file.is_file() and given in profile_names():
-            raise errors.ClusterNotFound(
-                f"There is no connection file {given}. For the profile:  Client(profile={given!r})"
-            )
-        return connection_file.read(file)
-
-    try:
-        return connection_file.read(find_connection_file(profile))
-    except errors.ClusterNotFound:
-        if not sshserver:
-            raise
-        return fetch(sshserver, profile)
