@@ -12,6 +12,9 @@ ENDS = "MPIDIRECT_ENDS"  # when the walltime ends the job, in seconds since the 
 # The variable that holds the job's id, by the launcher that can ask for it.
 _IDS = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID", "sge": "JOB_ID"}
 
+# The variable that tells a job's processes how many hosts it has, by the launcher.
+HOSTS = {"slurm": "SLURM_JOB_NUM_NODES", "sge": "NHOSTS"}
+
 
 def enclosing() -> tuple[str, str]:
     """The launcher's name and the id of the job that this process is part of; empty outside a job."""
@@ -45,7 +48,7 @@ def hosts() -> int:
             return len(set(Path(os.environ["PBS_NODEFILE"]).read_text().split()))
         except (KeyError, OSError):
             return 0
-    return int(os.environ.get({"slurm": "SLURM_JOB_NUM_NODES", "sge": "NHOSTS"}.get(launcher, ""), 0))
+    return int(os.environ.get(HOSTS.get(launcher, ""), 0))
 
 
 def cores() -> int:

@@ -106,6 +106,7 @@ class _Read:
         self._queue = queue
         self._where = np.empty(1, np.int64)
         self._request = comm.Irecv([self._where, MPI.INT64_T], rank, TAG)
+        self._status = MPI.Status()
         self._told: MPI.Request | None = None
 
     def Test(self) -> bool:
@@ -114,10 +115,9 @@ class _Read:
         return self._told is not None and self._told.Test()
 
     def _has_read(self) -> bool:
-        status = MPI.Status()
-        if not self._request.Test(status):
+        if not self._request.Test(self._status):
             return False
-        if not status.Get_count(MPI.BYTE):  # an empty message in its place: the piece will not come
+        if not self._status.Get_count(MPI.BYTE):  # an empty message in its place: the piece will not come
             self._told = MPI.REQUEST_NULL
             return True
         memory.read(self._process, int(self._where[0]), self._piece)

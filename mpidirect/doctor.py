@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 from . import config, launching
 from .errors import LaunchError, MPIDirectError, Untrusted
 from .launchers import mpi, probe
-from .launchers.base import CLUSTER_VARIABLE
 from .options import Options
+from .parent import CLUSTER
 from .profiles import Profile, home_path, profile_names
 from .tolerance import Tolerance
 
@@ -35,7 +35,7 @@ VARIABLES = {
     "MPIDIRECT_PROFILE",
     "MPIDIRECT_SITE_CONFIG",
     "MPIDIRECT_LOGLEVEL",
-    CLUSTER_VARIABLE,
+    CLUSTER,
 }
 
 

@@ -18,9 +18,10 @@ from schedulers.faked import Scheduler
 from mpidirect import config
 from mpidirect.errors import LaunchError
 from mpidirect.launchers import launcher_class, launcher_names, mpi, processes
-from mpidirect.launchers.base import CLUSTER_VARIABLE, Job, JobState
+from mpidirect.launchers.base import Job, JobState
 from mpidirect.launchers.batch import BatchLauncher
 from mpidirect.options import Options
+from mpidirect.parent import CLUSTER
 from mpidirect.wire import job_file
 from mpidirect.wire.job_file import JobSpec
 
@@ -151,7 +152,7 @@ def test_ranks_have_no_terminal_and_know_their_cluster(workshop):
     launcher = started(workshop)
     for rank in workshop.ranks():
         assert not rank["terminal"]
-        assert rank["environment"][CLUSTER_VARIABLE] == workshop.cluster
+        assert rank["environment"][CLUSTER] == workshop.cluster
     launcher.stop(5)
 
 
@@ -218,7 +219,7 @@ def test_the_job_script_is_what_runs(workshop):
     script = workshop.launcher().job_script()
     job = subprocess.Popen(
         ["bash", "-c", script],
-        env={**os.environ, CLUSTER_VARIABLE: workshop.cluster},
+        env={**os.environ, CLUSTER: workshop.cluster},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,

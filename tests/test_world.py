@@ -281,6 +281,14 @@ def test_without_fault_tolerance_it_is_theirs_as_well(start):
     assert rc[:].apply(int).get(WITHIN) == [0, 0]
 
 
+@pytest.mark.openmpi_only
+def test_networks_that_the_user_excludes(start, monkeypatch):
+    """Open MPI would start nothing if it were told of others as well."""
+    monkeypatch.setenv("OMPI_MCA_btl_tcp_if_exclude", "docker0")
+    _, rc = start(2)
+    world_is_theirs(rc, 2)
+
+
 def test_an_engine_that_can_not_start_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
     python = tmp_path / "python"

@@ -92,8 +92,9 @@ def list_command(as_json: bool) -> None:
     """
     rows: list[dict[str, Any]] = []
     for name in profile_names():
-        record = Profile(name).record()
-        if record is None and Profile(name).of_run:
+        here = Profile(name)
+        record = here.record()
+        if record is None and here.of_run:
             continue  # the logs of a failed run
         state = Cluster.from_profile(name).hurry(ANSWER_WITHIN).state if record else ClusterState.STOPPED
         rows.append(

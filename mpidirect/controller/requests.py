@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INTERRUPTED = (
-    4.0  # seconds that engines wait for the data of a client that is away; a look comes once a second
-)
+# Seconds that engines wait for the data of a client that is away; a look comes once a second.
+INTERRUPTED = 4.0
 PARTIAL = 20.0  # the same, that it is kept when no engine waits for it
 
 

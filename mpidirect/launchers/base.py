@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from .. import config
 from ..options import Option, Options
-from ..parent import CLUSTER
 from ..wire.job_file import JobSpec
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-CLUSTER_VARIABLE = CLUSTER
 
 
 class JobState(str, enum.Enum):

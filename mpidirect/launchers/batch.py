@@ -17,16 +17,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..allocation import ENDS
+from ..allocation import ENDS, HOSTS
 from ..errors import ConfigError, LaunchError
-from ..parent import SPAWNS
+from ..parent import CLUSTER, SPAWNS
 from . import mpi
-from .base import CLUSTER_VARIABLE, JobState, JobStatus, Launcher
+from .base import JobState, JobStatus, Launcher
 
 ANSWERING = 10.0  # seconds without an answer after which the end of a job is not waited for
-_RANKS = "MPIDIRECT_RANKS"
 CANCELLING = 40.0  # seconds that a scheduler may take to end a job by force
 INTERRUPTED = 5.0  # seconds that a submission has to answer after a Ctrl-C
+_RANKS = "MPIDIRECT_RANKS"  # in a script: how many ranks mpiexec is to start
 SCRIPT = """\
 #!/bin/bash
 # {title}. Submitted by:
@@ -59,7 +59,6 @@ class BatchLauncher(Launcher):
     scheduler: ClassVar[str]  # its name, for people
     prefix: ClassVar[str]  # what a directive's line begins with
     inside: ClassVar[str]  # the variable that a job's processes have
-    hosts: ClassVar[str] = ""  # the variable that tells them how many hosts the job has
     answer: ClassVar[re.Pattern[str]] = re.compile(r"(\S+)")  # what a line with the job's id is
     inherited: ClassVar[tuple[str, ...]] = ()  # what begins so in their environment is theirs alone
     kept: ClassVar[tuple[str, ...]] = ()  # of that, what is not
@@ -164,7 +163,7 @@ class BatchLauncher(Launcher):
         if self.alone:
             return False
         nodes = self.shape[0]
-        return None if nodes is None and self.hosts else nodes == 1
+        return None if nodes is None and self.name in HOSTS else nodes == 1
 
     def spawns(self) -> bool:
         """On one host."""
@@ -251,7 +250,7 @@ class BatchLauncher(Launcher):
         elif Path(command[0]).name == "srun" and self.tasks < self.job.ranks:
             command.insert(1, "--overcommit")  # else a rank more than tasks is refused
         text = shlex.join(command)
-        variables = {CLUSTER_VARIABLE: self.job.spec.cluster, SPAWNS: "1" if self.job.spec.spawns else ""}
+        variables = {CLUSTER: self.job.spec.cluster, SPAWNS: "1" if self.job.spec.spawns else ""}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
         needed = kind.environment(bool(self.one_host))
         lines += _exported(needed)
@@ -259,7 +258,7 @@ class BatchLauncher(Launcher):
             more = {k: v for k, v in kind.environment(alone=True).items() if k not in needed}
             lines += [
                 f"{_RANKS}={self.job.ranks}",
-                f'if [ "${self.hosts}" = 1 ]; then  # engines are spawned, as a world of their own',
+                f'if [ "${HOSTS[self.name]}" = 1 ]; then  # engines are spawned, as a world of their own',
                 f"    {_RANKS}=2",
                 f"    export {SPAWNS}=1",
                 *(f"    {line}" for line in _exported(more)),
@@ -389,7 +388,7 @@ class BatchLauncher(Launcher):
     def environment(self) -> dict[str, str]:
         """The environment to submit in: without what an enclosing job left there."""
         environment = mpi.outside(os.environ)
-        for name in (CLUSTER_VARIABLE, ENDS):
+        for name in (CLUSTER, ENDS):
             environment.pop(name, None)
         if self.inside in environment:
             for name in [n for n in environment if n.startswith(self.inherited) and n not in self.kept]:
@@ -437,4 +436,8 @@ class BatchLauncher(Launcher):
 
 def _exported(variables: Mapping[str, str]) -> list[str]:
     """Lines that set variables which the user has not set otherwise."""
-    return [f'export {name}="${{{name}-{value}}}"' for name, value in variables.items()]
+    return [
+        (f'[ -n "${{{mpi.INSTEAD[name]}-}}" ] || ' if name in mpi.INSTEAD else "")
+        + f'export {name}="${{{name}-{value}}}"'
+        for name, value in variables.items()
+    ]

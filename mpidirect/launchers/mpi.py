@@ -46,6 +46,8 @@ _OPEN_MPI = {
 # On one host: a BTL that looks for a fabric sleeps a second in libfabric when it finds none.  One network is
 # enough: spawned processes and those that spawned them talk by TCP.
 _OPEN_MPI_ALONE = {"OMPI_MCA_btl": "^ofi", "OMPI_MCA_btl_tcp_if_include": "127.0.0.0/8"}
+# Who says the one must not be told the other: Open MPI starts nothing then.
+INSTEAD = {"OMPI_MCA_btl_tcp_if_include": "OMPI_MCA_btl_tcp_if_exclude"}
 _OPEN_MPI_4 = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "OMPI_MCA_hwloc_base_binding_policy": "none",
@@ -62,7 +64,7 @@ class Flavour(NamedTuple):
     @property
     def spawns(self) -> bool:
         """Whether engines can be spawned, as a world of their own, and after them others."""
-        return (self.name == "openmpi" and self.major >= 4) or (self.name == "mpich" and self.major >= 4)
+        return self.name in ("openmpi", "mpich") and self.major >= 4
 
     @property
     def major(self) -> int:
@@ -212,10 +214,15 @@ def parse_version(text: str) -> Flavour:
 def environment(kind: Flavour, base: Mapping[str, str] | None = None, alone: bool = False) -> dict[str, str]:
     """The environment to start an mpiexec in: no trace of an enclosing job, and what `kind` needs."""
     result = outside(os.environ if base is None else base)
-    for name, value in kind.environment(alone).items():
-        result.setdefault(name, value)
+    result.update(unsaid(kind, result, alone))
     result.setdefault("HOME", _home())  # Open MPI doesn't start without
     return result
+
+
+def unsaid(kind: Flavour, said: Mapping[str, str], alone: bool = False) -> dict[str, str]:
+    """What `kind` needs in its environment, but for what is said otherwise there."""
+    needed = kind.environment(alone).items()
+    return {name: value for name, value in needed if name not in said and INSTEAD.get(name, "") not in said}
 
 
 def parameters(mpiexec: str) -> set[str]:

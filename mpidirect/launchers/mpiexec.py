@@ -14,9 +14,9 @@ from typing import Any
 
 from .. import allocation
 from ..errors import LaunchError
-from ..parent import SPAWNS
+from ..parent import CLUSTER, SPAWNS
 from . import mpi, processes
-from .base import CLUSTER_VARIABLE, JobState, JobStatus, Launcher
+from .base import JobState, JobStatus, Launcher
 
 # What tells mpiexec of hosts, or how to spread over them.
 _HOSTS = {
@@ -24,6 +24,9 @@ _HOSTS = {
     for dashes in ("-", "--")
     for word in ("H", "host", "hosts", "hostfile", "machinefile", "f", "map-by", "ppn", "rankfile", "app")
 }
+
+# What files may tell Open MPI of how ranks talk: the environment would overrule it.
+_TRANSPORTS = {"btl", "btl_tcp_if_include", "btl_tcp_if_exclude"}
 
 # How MPICH tells processes that one has died.  It would end one that starts just then, before its guard can
 # ignore it, and with it the job: so it is blocked from the beginning, and the ranks themselves unblock it.
@@ -54,7 +57,7 @@ class MpiexecLauncher(Launcher):
         self._say_if_crowded()
         command, kind = mpi.ranks(self.job, self.settings)
         environment = mpi.environment(kind, alone=self._alone(command[0]))
-        environment[CLUSTER_VARIABLE] = self.job.spec.cluster
+        environment[CLUSTER] = self.job.spec.cluster
         environment[SPAWNS] = "1" if self.job.spec.spawns else ""
         self.job.log.touch(0o600)
         with self.job.log.open("ab") as log, _blocked(_MESSENGERS.get(kind.name, set())):
@@ -130,16 +133,13 @@ class MpiexecLauncher(Launcher):
 
     def _one_host(self, mpiexec: str, arguments: list[str]) -> bool:
         """Whether nothing tells mpiexec of other hosts."""
-        names = mpi.parameters(mpiexec)
-        named = any("hostfile" in name for name in (*os.environ, *names)) or _HOSTS & set(arguments)
-        return not named and _on_one_host()
+        return not _HOSTS & set(arguments) and _stays_here(mpi.parameters(mpiexec))
 
     def _alone(self, mpiexec: str) -> bool:
         """Whether nothing tells mpiexec of other hosts, and no file what ranks shall talk by."""
         said = len(shlex.split(self.settings["mpiexec"])) > 1
         names = mpi.parameters(mpiexec)
-        named = "btl" in names or any("hostfile" in name for name in (*os.environ, *names))
-        return not (said or named) and _on_one_host()
+        return not (said or _TRANSPORTS & names) and _stays_here(names)
 
     def hosts_asked(self) -> int:
         """As many as the job of a scheduler has that this runs in, if its tasks are all used."""
@@ -150,20 +150,18 @@ class MpiexecLauncher(Launcher):
         command, kind = mpi.ranks(self.job, self.settings)
         spec = self.job.spec
         added = [f"{SPAWNS}={1 if spec.spawns else ''}"]
-        added += [
-            f"{name}={shlex.quote(value)}"
-            for name, value in kind.environment(self._alone(command[0])).items()
-            if name not in os.environ
-        ]
+        needed = mpi.unsaid(kind, os.environ, self._alone(command[0]))
+        added += [f"{name}={shlex.quote(value)}" for name, value in needed.items()]
         ranks = (
             f"# The controller, and a rank that spawns the {spec.engines} engines:\n" if spec.spawns else ""
         )
         return ranks + " \\\n    ".join([*added, shlex.join(command)]) + "\n"
 
 
-def _on_one_host() -> bool:
-    """Whether no scheduler's job that this process is in has other hosts."""
-    return not allocation.enclosing()[0] or allocation.hosts() == 1
+def _stays_here(names: set[str]) -> bool:
+    """Whether neither a parameter of these names, nor the job that this process is in, has other hosts."""
+    named = any("hostfile" in name for name in (*os.environ, *names))
+    return not named and (not allocation.enclosing()[0] or allocation.hosts() == 1)
 
 
 def _how(code: int) -> str:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psutil
 
+from ..parent import CLUSTER
 from ..parent import belongs as belongs
 from ..parent import birth as birth
-from .base import CLUSTER_VARIABLE
 
 
 def alive(pid: int, born: str) -> bool:
@@ -40,7 +40,7 @@ def members_of(clusters: Iterable[str] | None = None) -> dict[str, list[psutil.P
         try:
             if process.pid == os.getpid() or process.uids().real != os.getuid():
                 continue
-            cluster = process.environ().get(CLUSTER_VARIABLE)
+            cluster = process.environ().get(CLUSTER)
         except (psutil.Error, OSError):
             continue
         if cluster and (wanted is None or cluster in wanted):

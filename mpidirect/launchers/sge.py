@@ -25,7 +25,6 @@ class SGELauncher(BatchLauncher):
     scheduler = "Grid Engine"
     prefix = "#$ "
     inside = "PE_HOSTFILE"
-    hosts = "NHOSTS"
     # The tasks of an array follow the id; wrappers may leave out -terse.
     answer = re.compile(r"(?:Your job(?:-array)? )?(\d+)(?:\.\S+)?(?: \(.*\) has been submitted)?")
     inherited = ("SGE_", "PE_", "JOB_", "NSLOTS", "NHOSTS", "NQUEUES", "QUEUE", "REQUEST", "RESTARTED", "ARC")

@@ -69,7 +69,6 @@ class SlurmLauncher(BatchLauncher):
     scheduler = "Slurm"
     prefix = "#SBATCH "
     inside = "SLURM_JOB_ID"
-    hosts = "SLURM_JOB_NUM_NODES"
     # The cluster's name follows in a federation; wrappers may leave out --parsable.
     answer = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S*| on cluster \S+)?")
     inherited = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "PMIX_", "PMI_", "PMI2_")

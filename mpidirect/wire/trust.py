@@ -10,8 +10,6 @@ from pathlib import Path
 from ..errors import Untrusted
 from .directories import is_private
 
-_WRITABLE = stat.S_IWGRP | stat.S_IWOTH
-
 
 def trusted_directory(path: Path, *, sheltered: bool = False) -> Path:
     """Return `path`, if it is not there or nobody but this user and root can change what is in it.
@@ -35,9 +33,7 @@ def trusted_directory(path: Path, *, sheltered: bool = False) -> Path:
     """
     try:
         seen = [path.lstat(), path.stat()]  # who has made a link may change where it leads
-    except FileNotFoundError:
-        return path
-    except NotADirectoryError:
+    except (FileNotFoundError, NotADirectoryError):
         return path
     except OSError as e:
         raise Untrusted(f"{path} can't be looked at: {e.strerror}.") from None
@@ -77,9 +73,7 @@ def read_shared(path: Path) -> bytes:
         When everybody can write to it.
     """
     with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        if status.st_mode & stat.S_IWOTH:
-            _must_not_be_writable(path, status, f"chmod o-w {path}")
+        _must_not_be_writable(path, os.fstat(file.fileno()), f"chmod o-w {path}", stat.S_IWOTH)
         return file.read()
 
 
@@ -93,8 +87,10 @@ def _must_be_ours(path: Path, status: os.stat_result) -> None:
     )
 
 
-def _must_not_be_writable(path: Path, status: os.stat_result, remedy: str) -> None:
-    if status.st_mode & _WRITABLE:
+def _must_not_be_writable(
+    path: Path, status: os.stat_result, remedy: str, by: int = stat.S_IWGRP | stat.S_IWOTH
+) -> None:
+    if status.st_mode & by:
         raise Untrusted(
             f"{path} can be changed by other users (mode {stat.S_IMODE(status.st_mode):04o}; it belongs to "
             f"{_name(status.st_uid)}). Nothing in it was used: it could run any command in your name.\n"
