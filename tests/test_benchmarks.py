@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import encryption, page, report, scale, targets
+from benchmarks import page, report, scale, targets
 from benchmarks.__main__ import main
 from benchmarks.cases import cases
 from benchmarks.results import Results, Row
@@ -43,15 +43,6 @@ def test_a_quick_run_on_two_engines(directory):
             assert row.notes["direct"] == "ipyparallel is not installed"
     assert {"all", "push-1kB", "push-1MB", "push-1MB-tcp", "gather-1MB-socket", "map"} <= set(rows)
     assert json.loads(path.read_text())["rows"][0]["medians"]["mpidirect"] > 0
-
-
-def test_ways_to_encrypt(monkeypatch):
-    monkeypatch.setattr(encryption, "SIZE", 1_000_000)
-    monkeypatch.setattr(encryption, "REPEAT", 2)
-    lines = []
-    encryption.main(lines.append)
-    assert len(lines) == 1 + len(encryption.WAYS)
-    assert all("GB/s" in line or "not installed" in line for line in lines[1:])
 
 
 def test_every_target_has_its_case():

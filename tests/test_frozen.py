@@ -14,7 +14,7 @@ import zmq
 
 from mpidirect.controller.listen import Invitation
 from mpidirect.engine import connect
-from mpidirect.wire import sockets
+from mpidirect.transport import zeromq
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
 
@@ -23,13 +23,10 @@ SILENCE = 0.5
 # The controller's end of the engines' connections: it says whose messages come, and whose connections end.
 CONTROLLER = f"""
 import sys, zmq
-from mpidirect.wire import sockets
-from mpidirect.wire.frames import Router
-sockets.HEARTBEAT, sockets.SILENCE = 0.1, {SILENCE}
-router = sockets.serve(sockets.tune(Router.of(zmq.Context(), zmq.ROUTER)), None).watch(zmq.EVENT_DISCONNECTED)
-address = sys.argv[1]
-port = router.bind_to_random_port(address) if address.startswith("tcp") else router.bind(address)
-print(f"{{address}}:{{port}}" if address.startswith("tcp") else address, flush=True)
+from mpidirect.transport import zeromq
+zeromq.HEARTBEAT, zeromq.SILENCE = 0.1, {SILENCE}
+router = zeromq.Router.bound(zmq.Context(), sys.argv[1])
+print(router.last_endpoint.decode(), flush=True)
 poller = zmq.Poller()
 poller.register(router, zmq.POLLIN)
 poller.register(router.ends, zmq.POLLIN)
@@ -45,9 +42,9 @@ while True:
 
 @pytest.fixture(params=["unix", "tcp"])
 def controller(request, tmp_path, monkeypatch):
-    monkeypatch.setattr(sockets, "HEARTBEAT", 0.1)
-    monkeypatch.setattr(sockets, "SILENCE", SILENCE)
-    address = f"ipc://{tmp_path}/control" if request.param == "unix" else "tcp://127.0.0.1"
+    monkeypatch.setattr(zeromq, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(zeromq, "SILENCE", SILENCE)
+    address = f"ipc://{tmp_path}/control" if request.param == "unix" else "tcp://127.0.0.1:*"
     command = [sys.executable, "-c", CONTROLLER, address]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         process.address = process.stdout.readline().strip()
@@ -63,7 +60,7 @@ def heard(controller):
 
 @contextlib.contextmanager
 def connected(controller):
-    invitation = Invitation([controller.address], "", b"", None, "")
+    invitation = Invitation([controller.address], "", None, "")
     with connect.connect(invitation, 0) as (tasks, control):
         ends = control.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         try:
@@ -94,7 +91,7 @@ def test_one_that_thaws_still_notices_engines_that_are_frozen(controller):
     engine = f"""
 from mpidirect.controller.listen import Invitation
 from mpidirect.engine.connect import connect
-with connect(Invitation([{controller.address!r}], "", b"", None, ""), 0) as (tasks, control):
+with connect(Invitation([{controller.address!r}], "", None, ""), 0) as (tasks, control):
     control.poll()
 """
     with subprocess.Popen([sys.executable, "-c", engine]) as frozen:

@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.simulated import SimulatedClient, SimulatedDoor, Simulation
+from benchmarks.simulated import SimulatedClient, SimulatedListener, Simulation
 from mpidirect import Client, Cluster, errors
 from mpidirect.client import _connection, _dial
+from mpidirect.transport.zeromq import Dealer
 from mpidirect.wire import connection_file, messages
-from mpidirect.wire.connections import Dialed
 from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
@@ -145,21 +146,13 @@ def test_the_controller_stands_whatever_clients_say(said, greets):
         logging.disable(logging.NOTSET)
 
 
-class FakeSocket(SimulatedDoor):
+class FakeSocket(SimulatedListener):
     """In the place of the client's socket: gives it what it is told, takes what it sends."""
 
     def put(self, frames, wait=False):
         pass
 
-    connection = 0
-    received = 0
-    pending = False
-    silent = True
-
-    def more(self):
-        return self.readable()
-
-    def broken(self):
+    def ended(self):
         return False
 
     def close(self, linger=0):
@@ -241,10 +234,11 @@ def test_mutated_traffic_at_a_real_controller(cluster, rc):
     log = Path(cluster.connection_file).parent / "logs" / info.cluster / "controller.log"
     controller = psutil.Process(info.pid)
     source = random.Random(5)
+    context = zmq.Context()
 
     def burst(count):
         for n in range(count):
-            dealer = Dialed.local(info.addresses[0], os.urandom(5), 1 << 30)
+            dealer = Dealer.of_client(context, info.addresses[0], os.urandom(5), None)
             for frames in real_traffic():
                 frames = list(frames)
                 for _ in range(source.choice([0, 0, 1, 3])):
@@ -255,7 +249,7 @@ def test_mutated_traffic_at_a_real_controller(cluster, rc):
                 if source.random() < 0.1:
                     frames.append(os.urandom(source.randrange(1, 100)))
                 dealer.put(frames)
-            dealer.close()
+            dealer.close(1000)
             if n % 20 == 0:
                 assert rc[:].apply_sync(lambda: 5) == [5] * len(rc)
 
@@ -263,6 +257,7 @@ def test_mutated_traffic_at_a_real_controller(cluster, rc):
     before = controller.memory_info().rss
     files = controller.num_fds()
     burst(600)
+    context.destroy()
     assert rc[:].apply_async(lambda: 5).get(10) == [5] * len(rc)
     assert controller.memory_info().rss - before < 20e6
     assert controller.num_fds() - files < 20

@@ -7,14 +7,15 @@ import time
 import numpy as np
 import psutil
 import pytest
+import zmq
 from conftest import occupied
 
 from mpidirect import Client, Cluster, errors
 from mpidirect.controller import keeper
 from mpidirect.controller.held import Held
 from mpidirect.controller.session import Session
+from mpidirect.transport.zeromq import Dealer
 from mpidirect.wire import connection_file, messages, pickles
-from mpidirect.wire.connections import Dialed
 from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.timeout(100), pytest.mark.openmpi_only]  # nothing here depends on the MPI
@@ -61,8 +62,10 @@ class NeverReads:
     """A client that asks for much and takes nothing."""
 
     def __init__(self, path):
-        self.socket = Dialed.local(connection_file.read(path).addresses[0], b"neverreads", 1 << 30)
-        self.socket.put([messages.encode(messages.Hello(messages.PROTOCOL, "0", "3"))])
+        self.context = zmq.Context()
+        address = connection_file.read(path).addresses[0]
+        self.socket = Dealer.of_client(self.context, address, b"neverreads", None)
+        self.socket.put([messages.encode(messages.Hello(messages.PROTOCOL, "0", "3")), b""])
         self.number = 0
 
     def ask(self, engine, f, *args):
@@ -73,7 +76,8 @@ class NeverReads:
         self.socket.put([messages.encode(request), *frames])
 
     def close(self):
-        self.socket.close()
+        self.socket.close(0)
+        self.context.destroy()
 
 
 def test_a_client_that_never_reads(cluster, rc):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import socket
@@ -16,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zmq
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.client import _bulk, _pulse, _redial
-from mpidirect.wire import messages
-from mpidirect.wire.connections import Dialed
-from mpidirect.wire.sealed import GREETING, HELLO, REFUSED
+from mpidirect.client import _bulk, _redial
+from mpidirect.transport import zeromq
+from mpidirect.transport.curve import CLIENTS, new_keys
+from mpidirect.transport.zeromq import Dealer, Router
+from mpidirect.wire import connection_file, messages
 from tests.proxy import Proxy, at_random
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
@@ -226,29 +227,35 @@ def test_a_client_that_the_controller_has_forgotten_begins_anew(far, proxy, rc):
     assert far[0].apply_sync(int) == 0
     proxy.down()
     late = far[0].apply_async(lambda: "never sent")
-    impostor = Dialed.local(rc._info.addresses[0], far._connection.name.encode(), 1000)
-    impostor.put([messages.encode(messages.Goodbye(10**6))])  # in its name
+    with zmq.Context() as context:
+        impostor = Dealer.of_client(context, rc._info.addresses[0], far._connection.name.encode(), None)
+        impostor.put([messages.encode(messages.Goodbye(10**6))])  # in its name
+        impostor.close(1000)
     rc.queue_status()
-    impostor.close()
     proxy.up()
     with pytest.raises(errors.ResultExpired):
         late.get(20)
     assert far[:].apply_async(lambda: 5).get(20) == [5] * 4
 
 
-def test_a_connection_over_which_nothing_comes_any_more_is_replaced(far, proxy, rc, monkeypatch):
-    monkeypatch.setattr(_pulse, "QUIET", 0.2)
-    monkeypatch.setattr(_pulse, "SILENCE", 0.6)
+@pytest.fixture
+def impatient(monkeypatch):
+    """Clients that find out soon that nobody answers."""
+    monkeypatch.setattr(zeromq, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(zeromq, "SILENCE", 0.4)
+
+
+def test_a_connection_over_which_nothing_comes_any_more_is_replaced(proxy, rc, impatient, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")
     rc[:].execute("import time", block=True)
-    later = far[:].apply_async(lambda: time.sleep(0.3))
-    proxy.stall()  # no end of it is closed
-    later.get(20)
-    assert far[:].apply_sync(lambda: 1) == [1] * len(rc)
+    with Client(proxy.info) as far:
+        later = far[:].apply_async(lambda: time.sleep(0.3))
+        proxy.stall()  # no end of it is closed
+        later.get(20)
+        assert far[:].apply_sync(lambda: 1) == [1] * len(rc)
 
 
-def test_a_controller_that_is_frozen_is_noticed_and_nothing_is_lost(cluster, rc, monkeypatch):
-    monkeypatch.setattr(_pulse, "QUIET", 0.2)
-    monkeypatch.setattr(_pulse, "SILENCE", 0.6)
+def test_a_controller_that_is_frozen_is_noticed_and_nothing_is_lost(cluster, rc, impatient):
     with Client(cluster.connection_file) as client:
         link = client._connection._link
         os.kill(client.facts["pid"], signal.SIGSTOP)
@@ -261,40 +268,38 @@ def test_a_controller_that_is_frozen_is_noticed_and_nothing_is_lost(cluster, rc,
         assert later.get(30) == [7] * len(rc)
 
 
-def test_a_long_silence_is_no_end(far, monkeypatch):
-    monkeypatch.setattr(_pulse, "QUIET", 0.1)
-    monkeypatch.setattr(_pulse, "SILENCE", 0.6)
-    link = far._connection._link
-    far[:].apply_async(lambda: __import__("time").sleep(2)).get(20)
-    assert far._connection._link is link
+def test_a_long_silence_is_no_end(proxy, impatient):
+    with Client(proxy.info) as far:
+        link = far._connection._link
+        far[:].apply_async(lambda: __import__("time").sleep(2)).get(20)
+        assert far._connection._link is link
 
 
-def test_another_cluster_in_the_place_of_the_network_is_no_end_at_once(far, proxy, tmp_path, monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        threading.Thread(target=refuse, args=(other,), daemon=True).start()
+def test_another_cluster_in_the_place_of_the_network_is_no_end_at_once(far, proxy, monkeypatch):
+    with another_cluster() as other:
         monkeypatch.setattr(_redial, "REFUSED", 3.0)
         there = proxy._target
-        proxy._target = other.getsockname()
+        proxy._target = other
         later = far[:].apply_async(lambda: 7)
         proxy.cut()
         assert not later.wait(1)
         proxy._target = there
         assert later.get(20) == [7] * len(far)
-        proxy._target = other.getsockname()
+        proxy._target = other
         proxy.cut()
         with pytest.raises(errors.ControllerLost, match="another cluster is in its"):
             far[:].apply_async(lambda: 7).get(20)
 
 
-def refuse(listener):
-    """Answer as a controller with other keys."""
-    with contextlib.suppress(OSError):
-        while True:
-            connection, _ = listener.accept()
-            with connection, contextlib.suppress(OSError):
-                connection.sendall(GREETING)
-                connection.recv(HELLO)
-                connection.sendall(REFUSED)
+@contextlib.contextmanager
+def another_cluster():
+    """The address of a listener with keys of its own."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+    with zmq.Context() as context:
+        router = Router.listening(context, listener, new_keys(), CLIENTS)
+        yield address
+        router.close(0)
 
 
 @pytest.mark.parametrize("when", ["putting", "dialing"])
@@ -331,11 +336,14 @@ def descriptors():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_a_network_that_is_not_there_is_told_at_once(proxy, monkeypatch):
-    monkeypatch.setattr(socket.socket, "connect_ex", lambda self, place: errno.ENETUNREACH)
+def test_a_network_that_is_not_there_is_told_and_costs_nothing(proxy):
+    nowhere = connection_file.from_mapping(
+        {name: getattr(proxy.info, name) for name in proxy.info.__struct_fields__}
+        | {"addresses": ["tcp://203.0.113.1:9"]}
+    )
     began = time.process_time()
     with pytest.raises(errors.ConnectionFailed):
-        Client(proxy.info, timeout=1)
+        Client(nowhere, timeout=1)
     assert time.process_time() - began < 0.5
 
 

@@ -22,15 +22,12 @@ import zmq
 
 from mpidirect import Client, Cluster, errors
 from mpidirect.client._dial import Dialer
-from mpidirect.client._remote import Patience, connected
-from mpidirect.controller import reception
-from mpidirect.controller.door import Door
-from mpidirect.controller.reception import Reception
 from mpidirect.parent import Parent
+from mpidirect.transport import zeromq
+from mpidirect.transport.curve import CLIENTS, ENGINES, Credentials, KeyPair, ZapAuthenticator, new_keys
+from mpidirect.transport.zeromq import Dealer, Router
 from mpidirect.wire import connection_file
 from mpidirect.wire.directories import private_directory
-from mpidirect.wire.sealed import GREETING, HELLO, RECORD
-from mpidirect.wire.sockets import Doorman, KeyPair, authenticate, new_keys, serve, tune
 from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
@@ -92,12 +89,17 @@ def test_a_false_public_key_of_the_server_does_not(info):
         Client(wrong, timeout=1)
 
 
+CURVE = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01CURVE" + bytes(15) + b"\0" + bytes(31)  # ZMTP's greeting
+WELCOME = b"\x04\xa8" + b"\x07WELCOME" + bytes(160)  # one that no key has made
 IMPOSTORS = {
-    "another program": (b"220 mail.example.org ESMTP\r\n" * 3, "no controller of this version"),
-    "an earlier version": (b"\xff\0\0\0\0\0\0\0\x01\x7f", "no controller of this version"),
-    "a controller without the key": (GREETING + bytes(range(HELLO)), "does not know these keys"),
-    "one that gives up": (GREETING + bytes(HELLO - 1), "does not know these keys"),
-    "nobody behind a tunnel": (b"", "refused or closed at once"),
+    "another program": (b"220 mail.example.org ESMTP\r\n" * 3, "refused or closed at once|is no controller"),
+    "ZeroMQ without encryption": (
+        CURVE.replace(b"CURVE", b"NULL\0") + b"\x04\x05READY",
+        "is no controller of mpidirect",
+    ),
+    "a controller without the key": (CURVE + WELCOME, "is no controller of mpidirect"),
+    "one that gives up": (CURVE, "does not know these keys|closed at once"),
+    "nobody behind a tunnel": (b"", "refused or closed at once|does not know these keys"),
 }
 
 
@@ -137,7 +139,8 @@ def test_what_is_no_key_is_told_from_a_wrong_one(info, key):
         b"GET / HTTP/1.1\r\n\r\n",
         b"\xff" * 4096,
         b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL" + b"\0" * 60,
-        bytes(HELLO),
+        CURVE + bytes(1000),
+        CURVE + b"\x04\xc8\x05HELLO\x01\x00" + bytes(192),
         b"",
     ],
 )
@@ -160,84 +163,27 @@ def say(plain, data):
 
 
 @pytest.mark.usefixtures("unharmed")
-@pytest.mark.parametrize("size", [0, 16, RECORD + 17, (1 << 32) - 1])
-def test_a_record_that_claims_to_be_endless_is_not_waited_for(info, address, size):
-    with plainly(info, address) as connection:
-        say(connection, size.to_bytes(4, "little"))
-
-
-@pytest.mark.usefixtures("unharmed")
-def test_what_has_the_key_and_seals_nothing_is_thrown_out(info, address):
-    with plainly(info, address) as connection:
-        say(connection, (100).to_bytes(4, "little") + bytes(100))
-
-
-def plainly(info, address):
-    """A connection after its handshake, without the cipher."""
-    sealed = connected(address, info, Patience(5, threading.Event()))
-    return socket.socket(fileno=sealed.detach())
+@pytest.mark.parametrize("size", [1 << 20, (1 << 63) - 1])
+def test_a_message_that_claims_to_be_endless_is_not_waited_for(address, size):
+    parts = urlsplit(address)
+    with socket.create_connection((parts.hostname, parts.port), 5) as plain:
+        say(plain, CURVE + b"\x02" + size.to_bytes(8, "big"))
 
 
 def test_who_does_not_say_in_time_who_it_is_is_thrown_out(monkeypatch):
-    monkeypatch.setattr(reception, "HANDSHAKE", 0.1)
+    monkeypatch.setattr(zeromq, "HANDSHAKE", 0.1)
     listener = socket.create_server(("127.0.0.1", 0))
-    with (
-        contextlib.closing(Door(listener, 1000, Reception(nothing_was_said))) as door,
-        socket.create_connection(listener.getsockname()) as silent,
-    ):
-        silent.settimeout(10)
-        look(door)
-        assert silent.recv(100) == GREETING
-        assert not door.waiting
-        while not door.waiting:
-            time.sleep(0.01)
-        look(door)
-        assert silent.recv(100) == b""
-        assert not door.waiting
-
-
-def nothing_was_said(hello):
-    raise AssertionError(hello)
-
-
-def look(door):
-    """Have it take in what has come: no message."""
-    with pytest.raises(zmq.Again):
-        door.first()
-
-
-def test_of_many_who_say_nothing_the_oldest_are_thrown_out(monkeypatch):
-    monkeypatch.setattr(reception, "MOST", 10)
-    listener = socket.create_server(("127.0.0.1", 0))
-    with (
-        contextlib.closing(Door(listener, 1000, Reception(nothing_was_said))) as door,
-        contextlib.ExitStack() as stack,
-    ):
-        flood = [stack.enter_context(socket.create_connection(listener.getsockname(), 10)) for _ in range(30)]
-        look(door)
-        while door.waiting:
-            look(door)
-        assert len(door._guests) == 10
-        assert [silent.recv(100) for silent in flood] == [GREETING] * 30
-        assert flood[0].recv(100) == b""
-
-
-@pytest.mark.parametrize("error", [ImportError("cryptography"), MemoryError()])
-def test_where_keys_can_not_be_checked_nobody_is_let_in_and_all_goes_on(error):
-    def broken(hello):
-        raise error
-
-    listener = socket.create_server(("127.0.0.1", 0))
-    with (
-        contextlib.closing(Door(listener, 1000, Reception(broken))) as door,
-        socket.create_connection(listener.getsockname(), 10) as stranger,
-    ):
-        look(door)
-        assert stranger.recv(100) == GREETING
-        stranger.sendall(bytes(HELLO))
-        while door._guests:
-            look(door)
-        assert stranger.recv(100) == b""
+    address = listener.getsockname()
+    with zmq.Context() as context:
+        router = Router.listening(context, listener, new_keys(), CLIENTS)
+        try:
+            for said in (b"", CURVE):
+                with socket.create_connection(address, 10) as silent:
+                    silent.sendall(said)
+                    while silent.recv(100):
+                        pass
+        finally:
+            router.close(0)
 
 
 def test_who_has_no_descriptor_left_does_not_take_its_parent_for_dead(monkeypatch):
@@ -256,7 +202,7 @@ def test_a_flood_of_connections_that_say_nothing(info, address, rc):
     flood = [socket.create_connection((parts.hostname, parts.port), 5) for _ in range(300)]
     try:
         assert rc[:].apply_async(lambda: 1).get(10) == [1] * len(rc)
-        assert knock(info)  # the door is answered still
+        assert knock(info)  # who has the key still gets in
     finally:
         for each in flood:
             each.close()
@@ -279,26 +225,36 @@ def test_replayed_frames_do_nothing(cluster, rc, monkeypatch):
     assert rc[0].pull("count", block=True) == 1
 
 
-def test_engines_on_other_hosts_come_in_by_their_own_key_alone(info):
-    server, engines = new_keys(), new_keys()
-    clients = KeyPair(info.client_key.encode(), info.client_secret.encode())
+def test_each_port_takes_its_own_key_alone(info):
+    """Engines on other hosts have another port, and another key, than clients."""
+    pairs = {CLIENTS: KeyPair(info.client_key.encode(), info.client_secret.encode()), ENGINES: new_keys()}
     with zmq.Context() as context:
-        doorman = Doorman(context, engines.public)
-        router = serve(tune(context.socket(zmq.ROUTER)), server)
-        port = router.bind_to_random_port("tcp://127.0.0.1")
-        got = {}
-        for name, keys in (("clients", clients), ("engines", engines)):
-            dealer = authenticate(tune(context.socket(zmq.DEALER)), server.public, keys)
-            dealer.connect(f"tcp://127.0.0.1:{port}")
-            dealer.send(b"hello")
-            assert doorman.socket.poll(5000)
-            doorman.answer()
-            got[name] = bool(router.poll(200 if name == "clients" else 5000))
-            dealer.close(0)
-        assert got == {"clients": False, "engines": True}
-        assert doorman.refused == 1
-        doorman.socket.close(0)
-        router.close(0)
+        authenticator = ZapAuthenticator(context, {domain: keys.public for domain, keys in pairs.items()})
+        got, refused = {}, 0
+        for domain in pairs:
+            server = new_keys()
+            listener = socket.create_server(("127.0.0.1", 0))
+            address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+            router = Router.listening(context, listener, server, domain)
+            for whose, keys in pairs.items():
+                dealer = Dealer.of_client(context, address, whose, Credentials(server.public, keys))
+                dealer.put([b"hello"])
+                assert authenticator.socket.poll(5000)
+                authenticator.answer()
+                refused += whose != domain
+                assert authenticator.refused == refused
+                if whose == domain:
+                    assert router.poll(5000)
+                else:
+                    while not dealer.ended():
+                        time.sleep(0.01)
+                    assert dealer.why() == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+                got[domain, whose] = router.readable()
+                router.recv_multipart() if got[domain, whose] else None
+                dealer.close(0)
+            router.close(0)
+        authenticator.socket.close(0)
+    assert got == {(domain, whose): domain == whose for domain in pairs for whose in pairs}
 
 
 def test_keys_are_in_the_connection_file_and_nowhere_else(cluster, info):
@@ -348,7 +304,7 @@ def test_a_local_socket_in_a_directory_that_others_can_enter_is_not_used(tmp_pat
         listener.listen()
         listener.setblocking(False)
         with pytest.raises(errors.ClusterNotFound):
-            Client(over_tcp(info, addresses=[f"unix://{squatted}/clients"]), timeout=2)
+            Client(over_tcp(info, addresses=[f"ipc://{squatted}/clients"]), timeout=2)
         with pytest.raises(BlockingIOError):  # nobody has come
             listener.accept()
 
@@ -373,7 +329,7 @@ def tries(what, *args):
 tries(os.listdir, home)
 tries(open, connection)
 tries(os.listdir, directory)
-tries(socket.socket(socket.AF_UNIX).connect, directory + "/client")
+tries(socket.socket(socket.AF_UNIX).connect, directory + "/clients")
 tries(socket.socket(socket.AF_UNIX).connect, directory + "/engines")
 tries(open, f"/proc/{pid}/environ")
 tries(open, f"/proc/{pid}/mem", "rb")

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..transport.zeromq import SCHEME
 from ..wire.connection_file import ConnectionInfo
-from ..wire.connections import SCHEME
 from ..wire.directories import is_private
 
 PROBE = 1.0  # seconds that a host may take to accept a connection before others are tried first

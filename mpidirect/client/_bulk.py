@@ -31,7 +31,7 @@ class Bulk:
 
 
 class Chunks(Bulk):
-    """A frame that comes in chunks, each straight to its place where that is known in time."""
+    """A frame that comes in chunks."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
@@ -47,9 +47,7 @@ class Chunks(Bulk):
 
     def add(self, chunk: Any) -> None:
         """The next chunk is there."""
-        place = self.place()
-        if chunk is not place:
-            place[:] = np.frombuffer(chunk, np.uint8)
+        self.place()[:] = np.frombuffer(chunk, np.uint8)
         self._places.pop()
 
     def taken(self) -> np.ndarray:
@@ -174,11 +172,6 @@ class Assembly:
                 reply.status, reply.frames = "error", []
                 reply.failure = messages.Failure(ename, why, "")
                 parts.clear()
-
-    def place(self, size: int) -> np.ndarray | None:
-        """Where a chunk of this size belongs, if it is the next one."""
-        place = self._next_place()
-        return place if place is not None and len(place) == size else None
 
     def add(self, chunk: Any) -> None:
         """The next chunk."""

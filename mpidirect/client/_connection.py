@@ -20,16 +20,14 @@ from itertools import islice
 from typing import Any
 from weakref import WeakSet
 
-import zmq
-
 from .. import errors
+from ..transport.base import Closed
 from ..wire import memory, messages
 from ..wire.connection_file import ConnectionInfo
 from ..wire.stream import Inbox, Outbox
 from ._bulk import Assembly, rooms
 from ._dial import Dialer, Link
 from ._interruptible import Interruptible
-from ._pulse import Pulse
 from ._receiver import Receiver
 from ._redial import Lifeline, redial
 from ._tunnel import Tunnel
@@ -86,7 +84,11 @@ class Connection:
         self._closing = threading.Event()
         memory.permit()
         self._dialer = Dialer(info, self.name, self._closing, tunnel)
-        self._link: Link | None = self._prepared(self._dialer.dial(timeout))
+        try:
+            self._link: Link | None = self._dialer.dial(timeout)
+        except BaseException:
+            self._dialer.context.destroy(linger=0)
+            raise
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -126,8 +128,8 @@ class Connection:
                 self._outbox.take_back(last)
                 raise
             self._pump()
-            if self._link is not None and self._link.socket.pending:
-                self._wake()  # who waits there sends the rest
+            if not self._waiters and self._link is not None and self._link.socket.readable():
+                self._wake()  # sending has taken the edge of the descriptor that the other thread waits for
 
     def _put_bulk(self, frame: Any) -> None:
         view = memoryview(frame)
@@ -146,7 +148,7 @@ class Connection:
             return False
         try:  # a connection that has ended takes nothing
             self._link.socket.put(frames)
-        except zmq.Again:
+        except Closed:
             self._break()
             return False
         return True
@@ -178,14 +180,10 @@ class Connection:
                 self._waiters += 1
                 if self._waiters > 1:
                     self._wake()
-            link = self._link
-            quiet = timeout is None and link is not None and not link.socket.silent
             try:
                 while True:
                     with self.lock:
-                        if quiet:  # its descriptor will tell
-                            quiet = False
-                        elif not self.closed and self.error is None:
+                        if not self.closed and self.error is None:
                             self._receive()
                         if done():
                             return True
@@ -213,9 +211,8 @@ class Connection:
             poll = select.poll()
             link = self._link
             if link is not None:
-                events = select.POLLIN | (select.POLLOUT if link.socket.pending else 0)
                 for descriptor in link.socket.descriptors:
-                    poll.register(descriptor, events)
+                    poll.register(descriptor, select.POLLIN)
             poll.register(self._wake_read, select.POLLIN)
             ready = poll.poll(milliseconds)
             for descriptor, _ in ready:
@@ -268,33 +265,22 @@ class Connection:
             return
         socket = link.socket
         try:
-            if socket.pending:
-                socket.flush()
             came = False
-            while socket.more() if came else socket.readable():
+            while socket.readable():
                 message = self._decoded(socket.first())
-                self._take(message, socket.rest())
+                self._take(message, socket.rest(copied=not isinstance(message, messages.Chunk)))
                 if self._link is not link:
                     return
                 came = True
-            if not came and socket.broken():  # whose descriptor stays ready
+            if not came and socket.ended():  # whose descriptor stays ready
                 self._break()
             elif self._inbox.owes:
                 self._acknowledge()
-            elif not came:
-                self._feel()
         except errors.MPIDirectError as e:
             self._fail(e)
         except (ArithmeticError, LookupError, StopIteration, TypeError, ValueError, MemoryError) as e:
             log.warning("the controller broke the protocol: %r", e)
             self._fail(errors.VersionMismatch(f"The controller sent what this client can't read: {e!r}"))
-
-    def _feel(self) -> None:
-        state = self._pulse.feel()
-        if state is Pulse.State.ASK:
-            self._send([messages.encode(messages.Ping(self._inbox.acknowledged()))])
-        elif state is Pulse.State.LOST:
-            self._break()
 
     def _decoded(self, header: bytes) -> messages.Message:
         try:
@@ -320,18 +306,6 @@ class Connection:
             raise errors.ControllerLost(f"The controller has no more of this client: {message.reason}")
         if self._outbox.waiting:
             self._pump()
-
-    def _prepared(self, link: Link) -> Link:
-        """The link, on which chunks go straight to where they belong, and it is watched."""
-        socket = link.socket
-        self._pulse = Pulse(socket)
-
-        def place(size: int) -> Any:
-            assembly = self._assembly
-            return None if assembly is None or socket.coming else assembly.place(size)
-
-        socket.place = place
-        return link
 
     def _dispatch(self, message: Any, frames: list[Any]) -> None:
         if isinstance(message, messages.Results):
@@ -365,7 +339,7 @@ class Connection:
         """The connection is of no use any more: get another one."""
         if self._link is not None and self.error is None and not self.closed and os.getpid() == self._pid:
             link, self._link = self._link, None
-            link.socket.close()
+            link.socket.close(0)
             self._dial_again()
 
     def _dial_again(self) -> None:
@@ -393,12 +367,12 @@ class Connection:
         """Go on where the last connection ended."""
         with self.lock:
             if self.closed or self.error is not None:
-                link.socket.close()
+                link.socket.close(0)
                 return
             if not link.welcome.resumes:
                 self._outbox, self._inbox, self._assembly = Outbox(), Inbox(), None
                 self._receiver.forgotten()
-            self._link = self._prepared(link)
+            self._link = link
             self._outbox.rewind(link.welcome.received)
             self._pump()
             self._receive()  # what has come with the welcome: no descriptor tells of it
@@ -428,12 +402,13 @@ class Connection:
                     try:
                         goodbye = messages.Goodbye(self._inbox.acknowledged())
                         self._link.socket.put([messages.encode(goodbye)])
-                    except zmq.ZMQError:
+                    except Closed:
                         pass
                 self._link.socket.close(int(linger * 1000))
         for thread in (self._thread, self._dialing):
             if thread is not None and thread.ident is not None and thread is not threading.current_thread():
                 thread.join(ENDING)
+        self._dialer.context.destroy(linger=0)
         rooms.expire(0.0)
         self._lifeline.close()
         os.close(self._wake_read)

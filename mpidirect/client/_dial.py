@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import select
 import threading
 import time
 from typing import NamedTuple
@@ -12,22 +13,26 @@ import msgspec
 import zmq
 
 from .. import _version, errors
+from ..transport.base import Closed, Empty
+from ..transport.curve import Credentials, KeyPair
+from ..transport.zeromq import SCHEME, Dealer
 from ..wire import memory, messages, user_modules
 from ..wire.connection_file import ConnectionInfo
-from ..wire.connections import SCHEME, Dialed
-from . import _remote
 from ._addresses import in_order, remember
-from ._remote import Patience
 from ._tunnel import Tunnel
 
 AGAIN = 0.1  # seconds between two attempts at a first connection
-LARGEST = 1 << 40  # bytes of one message
+LOOK = 200  # milliseconds between looks whether the client was closed meanwhile
+
+
+class Strangers(errors.ConnectionFailed):
+    """Who listens does not know the keys of this cluster."""
 
 
 class Link(NamedTuple):
     """A connection that the controller has welcomed."""
 
-    socket: Dialed
+    socket: Dealer
     welcome: messages.Welcome
 
 
@@ -53,6 +58,7 @@ class Dialer:
         self.tunnel = tunnel
         self.closing = closing
         self.name = name
+        self.context = zmq.Context()
         self.cookie = os.urandom(memory.COOKIE)
         user_modules.look()  # as they are before their files are edited
         self._directory = user_modules.prompt_directory()
@@ -95,7 +101,7 @@ class Dialer:
                 raise
             except errors.ConnectionFailed as e:
                 # at another address there may be another cluster, which does not know us
-                if problem is None or isinstance(problem, errors.AuthenticationFailed):
+                if problem is None or isinstance(problem, (errors.AuthenticationFailed, Strangers)):
                     problem = e
         if problem is not None:
             raise problem
@@ -118,48 +124,59 @@ class Dialer:
         )
 
     def _try(self, address: str, hello: bytes, timeout: float, whole: float) -> Link:
-        patience = Patience(timeout, self.closing)
+        socket = self._connected(address)
         try:
-            socket = self._connected(address, patience)
-            try:
-                socket.put([hello])
-                return Link(socket, self._await_welcome(socket, address, patience))
-            except BaseException:
-                socket.close(0)
-                raise
-        except errors.MPIDirectError:  # some of them are of these kinds, too
+            socket.put([hello, b""])  # the empty one tells the connection
+            return Link(socket, self._await_welcome(socket, address, timeout, whole))
+        except BaseException as e:
+            socket.close(0)
+            if isinstance(e, (Closed, Empty)):
+                raise self._unreached(address, "the connection is refused or closed at once") from None
             raise
-        except TimeoutError:
-            raise self._unreached(address, f"no answer came within {whole:.1f} s") from None
-        except (OSError, EOFError, zmq.Again):  # it was over before it had begun
-            raise self._unreached(address, "the connection is refused or closed at once") from None
 
-    def _connected(self, address: str, patience: Patience) -> Dialed:
-        name = self.name.encode()
-        if address.startswith(SCHEME):
-            try:
-                return Dialed.local(address, name, LARGEST)
-            except OSError as e:
-                raise self._unreached(address, f"{e.strerror}") from None
+    def _connected(self, address: str) -> Dealer:
+        credentials = None
+        if not address.startswith(SCHEME):
+            mine = KeyPair(self.info.client_key.encode(), self.info.client_secret.encode())
+            credentials = Credentials(self.info.server_key.encode(), mine)
+            if not credentials.usable:
+                raise errors.AuthenticationFailed("The connection file holds no usable keys.")
         try:
-            return Dialed(_remote.connected(address, self.info, patience), name, LARGEST)
-        except _remote.Refused:
-            raise self._refused(address) from None
-        except _remote.Stranger as e:
-            raise self._unreached(address, str(e)) from None
+            return Dealer.of_client(self.context, address, self.name.encode(), credentials)
+        except zmq.ZMQError as e:
+            raise self._unreached(address, f"it is no address from here: {e.strerror}") from None
 
-    def _await_welcome(self, socket: Dialed, address: str, patience: Patience) -> messages.Welcome:
+    def _await_welcome(self, socket: Dealer, address: str, timeout: float, whole: float) -> messages.Welcome:
+        poll = select.poll()
+        for descriptor in socket.descriptors:
+            poll.register(descriptor, select.POLLIN)
+        deadline = time.monotonic() + timeout
         while True:
-            if socket.readable():
+            while socket.readable():
                 message = self._read(socket.first(), address)
                 socket.rest()
                 if isinstance(message, messages.Welcome):
                     return message
-                continue  # what the controller sends before it has seen our hello, it sends again
-            if socket.broken():
-                raise EOFError
-            patience.until(socket.connection, socket.pending)
-            socket.flush()
+                # else the controller sent it before it has seen our hello, and sends it again
+            if socket.ended():
+                raise self._ended(address, socket.why())
+            left = deadline - time.monotonic()
+            if left <= 0 or self.closing.is_set():
+                raise self._unreached(address, f"no answer came within {whole:.1f} s")
+            poll.poll(max(0, min(LOOK, int(left * 1000) + 1)))
+
+    def _ended(self, address: str, event: int) -> errors.ConnectionFailed:
+        """The error for a connection that has ended with this event of ZeroMQ's."""
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            return self._refused(address)
+        if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+            return self._unreached(address, "what listens there is no controller of mpidirect", Strangers)
+        if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+            why = (
+                "what listens there does not know these keys: another cluster, or a tunnel that ends nowhere"
+            )
+            return self._unreached(address, why, Strangers)
+        return self._unreached(address, "the connection is refused or closed at once")
 
     def _read(self, header: bytes, address: str) -> messages.Message:
         try:
@@ -186,8 +203,10 @@ class Dialer:
             "mpidirect start"
         )
 
-    def _unreached(self, address: str, why: str) -> errors.ConnectionFailed:
-        return errors.ConnectionFailed(
+    def _unreached(
+        self, address: str, why: str, kind: type[errors.ConnectionFailed] = errors.ConnectionFailed
+    ) -> errors.ConnectionFailed:
+        return kind(
             f"No controller answered at {address}: {why}. Is cluster {self.info.cluster} alive on "
             f"{self.info.host}, and reachable from here? 'mpidirect status' tells; "
             "'mpidirect clean' removes what a dead cluster left."

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from .. import errors
 from ..wire import memory
 from ..wire.connection_file import ConnectionInfo
-from ._dial import Dialer, Link
+from ._dial import Dialer, Link, Strangers
 
 QUIET = 3.0  # seconds until the user is told
 PAUSES = 0.02, 5.0  # seconds between two attempts: the first, and the longest
@@ -53,11 +53,11 @@ def redial(dialer: Dialer, lifeline: Lifeline, received: int, patience: float) -
             raise dialer.gone("another cluster is in its place") from None
         except errors.ConnectionFailed as e:
             now = time.monotonic()
-            strange = (strange or now) if isinstance(e, errors.AuthenticationFailed) else 0.0
-            if strange and now - strange >= REFUSED:  # not at once: whoever says so has no key
-                raise dialer.gone("another cluster is in its place") from None
             if lifeline.gone(dialer.candidates()):
                 raise dialer.gone("it was stopped, its job ended, or it died") from None
+            strange = (strange or now) if isinstance(e, (errors.AuthenticationFailed, Strangers)) else 0.0
+            if strange and now - strange >= REFUSED:  # not at once: whoever refuses us has no key to prove it
+                raise dialer.gone("another cluster is in its place") from None
         waited = time.monotonic() - began
         if waited > patience:
             raise dialer.gone(f"nothing was heard of it for {waited:.0f} s")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import _version
+from ..transport.base import Listener
 from ..wire import memory, messages
 from .answers import ANSWERS, LATER, BadQuery
-from .door import Door
 from .requests import Requests
 from .session import Session, is_expired
 
@@ -29,47 +28,45 @@ class Clients:
     ----------
     controller : Controller
         What they ask for.
-    doors : list of Door
-        Where they connect.
     """
 
-    def __init__(self, controller: Controller, doors: Sequence[Door]) -> None:
+    def __init__(self, controller: Controller) -> None:
         self.controller = controller
-        self.doors = doors
         self.sessions: dict[bytes, Session] = {}
         self.requests = Requests(controller)
-        self._connections: dict[tuple[Any, int], Session] = {}
+        self._connections: dict[tuple[Listener, int], Session] = {}
         self._held_since = 0.0
         self._place = memory.place()
 
     # -- what the loop calls ----------------------------------------------------------------------------
 
-    def receive(self, door: Door, name: bytes) -> None:
+    def receive(self, listener: Listener, name: bytes) -> None:
         """Take in the rest of a message from the client `name`."""
         try:
-            message = messages.from_client(door.first())
+            message = messages.from_client(listener.first())
         except messages.MalformedMessage as e:
             log.warning("dropped a malformed message of client %r: %s", name, e)
-            door.rest()
+            listener.rest()
             return
         try:
             if isinstance(message, messages.Hello):
-                self._hello(door, name, message, door.descriptor())
+                self.departed(listener)  # of them one may have had this number
+                self._hello(listener, name, message, listener.number())
                 return
-            frames = door.rest()
+            frames = listener.rest(copied=not isinstance(message, messages.Chunk))
             session = self.sessions.get(name)
             if session is None:
-                self._refuse(door, name, "this controller does not know this client")
+                self._refuse(listener, name, "this controller does not know this client")
                 return
             self._heard(session, message, frames)
         except (LookupError, ValueError) as e:
             log.warning("client %r broke the protocol: %s", name, e)
-            self._refuse(door, name, f"protocol error: {e}")
+            self._refuse(listener, name, f"protocol error: {e}")
 
-    def departed(self, door: Door) -> None:
+    def departed(self, listener: Listener) -> None:
         """Connections have closed: their clients are away."""
-        for descriptor in door.departed():
-            session = self._connections.pop((door, descriptor), None)
+        for number in listener.departed():
+            session = self._connections.pop((listener, number), None)
             if session is not None and session not in self._connections.values():
                 session.disconnect()
 
@@ -117,11 +114,11 @@ class Clients:
 
     # -- coming and going -----------------------------------------------------------------------------------
 
-    def _hello(self, door: Door, name: bytes, hello: messages.Hello, descriptor: int) -> None:
+    def _hello(self, listener: Listener, name: bytes, hello: messages.Hello, number: int) -> None:
         if hello.protocol != messages.PROTOCOL:
             mine = f"mpidirect {_version.__version__}, protocol {messages.PROTOCOL}"
             theirs = f"mpidirect {hello.version}, protocol {hello.protocol}"
-            self._refuse(door, name, f"version: the cluster has {mine}, this client {theirs}")
+            self._refuse(listener, name, f"version: the cluster has {mine}, this client {theirs}")
             return
         session = self.sessions.get(name)
         resumes = session is not None and hello.resumes
@@ -129,8 +126,8 @@ class Clients:
             session = self.sessions[name] = Session(name)
             session.process = self._process_of(hello.memory)
             session.directory = hello.directory
-        self._connections[door, descriptor] = session
-        session.socket = door
+        self._connections[listener, number] = session
+        session.listener = listener
         controller = self.controller
         welcome = messages.Welcome(
             messages.PROTOCOL,
@@ -147,7 +144,7 @@ class Clients:
             controller.lost,
         )
         if session.send([messages.encode(welcome)]):
-            session.connect(door, hello.received)
+            session.connect(listener, hello.received)
             session.pump()
 
     def _process_of(self, shown: messages.Memory | None) -> int:
@@ -167,16 +164,16 @@ class Clients:
             del self.sessions[session.name]
             self.requests.staging.discard(session)
 
-    def _refuse(self, door: Door, name: bytes, reason: str) -> None:
+    def _refuse(self, listener: Listener, name: bytes, reason: str) -> None:
         refused = Session(name)
-        refused.socket = door
+        refused.listener = listener
         refused.send([messages.encode(messages.Refused(reason))])
 
     def waiting(self, asker: Session) -> list[str]:
         """The requests of clients that are away, with results that wait or are to come."""
         found: dict[str, None] = {}
         for session in sorted(self.sessions.values(), key=lambda s: s.away):
-            if session is not asker and session.socket is None:
+            if session is not asker and session.listener is None:
                 replies = [reply for reply, _, _ in session.waiting() if not is_expired(reply)]
                 ids = [*(reply.id for reply in replies), *session.open]
                 found.update((id, None) for id in ids if id not in session.fetched)
@@ -188,8 +185,6 @@ class Clients:
         session.acknowledged(message.ack)
         if isinstance(message, messages.Goodbye):
             self._left(session)
-        elif isinstance(message, messages.Ping):
-            session.send([messages.encode(messages.Ack(session.inbox.acknowledged()))])
         elif not isinstance(message, messages.Ack) and session.inbox.accept(
             message.seq, sum(len(frame) for frame in frames)
         ):

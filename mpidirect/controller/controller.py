@@ -12,17 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import zmq
-
 from .. import lazy
 from ..parent import Parent
+from ..transport.base import Empty, Listener
+from ..transport.curve import ZapAuthenticator
 from ..wire import memory, messages
-from ..wire.frames import Router
 from ..wire.names import ANCHOR
-from ..wire.sockets import Doorman
 from . import deaths
 from .clients import Clients
-from .door import Door
 from .downloads import DROPPED, NO_ROOM, Downloads
 from .engines import EngineLink
 from .generations import Generations
@@ -51,14 +48,14 @@ class Controller:
 
     Parameters
     ----------
-    clients : list of Door
+    clients : list of Listener
         Where clients connect.
     engines : EngineLink
         The connections of the engines.
     bridge : Bridge
         The way of bulk data.
-    doorman : Doorman or None
-        Who decides about engines' keys, where they have any.
+    authenticator : ZapAuthenticator
+        Decides about the keys of clients, and of engines where they have keys.
     facts : dict
         What is told to each client about the cluster; ``cluster`` is its id.
     size : int
@@ -69,21 +66,20 @@ class Controller:
 
     def __init__(
         self,
-        clients: list[Door],
+        clients: Sequence[Listener],
         engines: EngineLink,
         bridge: Bridge,
-        doorman: Doorman | None,
+        authenticator: ZapAuthenticator,
         facts: dict[str, Any],
         size: int,
         budget: int = 1 << 30,
     ) -> None:
         self.link = engines
         self.bridge = bridge
-        self.doorman = doorman
         self.facts = facts
         self.logs = Path(facts["logs"])
         self.size = size
-        self.clients = Clients(self, clients)
+        self.clients = Clients(self)
         self.held = Held(self._forget)
         self.keeper = Keeper(budget, self.held)
         self.downloads = Downloads(bridge, self.keeper)
@@ -105,19 +101,18 @@ class Controller:
         self.generations = Generations(self)
         self.inquiries = Inquiries(self)
         self.scheduler.admits = self._admits
-        self._doors: dict[Door | Router, Callable[[], None]] = {}
+        self._listeners: dict[Listener, Callable[[], None]] = {}
         self._due: dict[Any, Callable[[], None]] = {}  # by descriptor
         sides: list[tuple[Sequence[Any], Any, Any]] = [
-            (engines.doors, self._from_engine, self._have_departed),
+            (engines.listeners, self._from_engine, self._have_departed),
             (clients, self.clients.receive, self.clients.departed),
         ]
-        for doors, receive, departed in sides:
-            for door in doors:
-                first, *ends = door.pollables
-                self._doors[door] = self._due[first] = partial(self._look, door, receive, departed)
-                self._due |= dict.fromkeys(ends, partial(departed, door))
-        if doorman is not None:
-            self._due[doorman.socket.fileno()] = doorman.answer
+        for listeners, receive, departed in sides:
+            for each in listeners:
+                first, *ends = each.descriptors
+                self._listeners[each] = self._due[first] = partial(self._look, each, receive, departed)
+                self._due |= dict.fromkeys(ends, partial(departed, each))
+        self._due[authenticator.socket.fileno()] = authenticator.answer
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -147,8 +142,8 @@ class Controller:
         clients = self.clients
         for descriptor in ready:
             self._due[descriptor]()
-        for door, look in self._doors.items():
-            if door.waiting:
+        for listener, look in self._listeners.items():
+            if listener.waiting:
                 look()
         clients.stage()
         if self.bridge.busy:
@@ -180,7 +175,7 @@ class Controller:
 
     def _patience(self) -> int:
         """How long the loop may sleep, in milliseconds."""
-        if self.bridge.lively or self.clients.staging or any(door.waiting for door in self._doors):
+        if self.bridge.lively or self.clients.staging or any(each.waiting for each in self._listeners):
             return 0
         if self.bridge.busy or self.clients.holds:
             return 1
@@ -191,29 +186,30 @@ class Controller:
     def _finished(self) -> bool:
         return self.stopping is not None and (not self.engines or time.monotonic() > self.stopping)
 
-    def _look(self, door: Door | Router, receive: Callable[[Any, bytes], None], departed: Any) -> None:
-        """Take in what has come at a door, and notice who has gone."""
+    def _look(self, listener: Listener, receive: Callable[[Any, bytes], None], departed: Any) -> None:
+        """Take in what has come at a listener, and notice who has gone."""
         for _ in range(AT_ONCE):
             try:
-                name = door.first()
-            except zmq.Again:
+                name = listener.first()
+            except Empty:
                 break
             try:
-                receive(door, name)
+                receive(listener, name)
             except Exception:  # one message must not end the cluster
                 log.exception("a message of %r could not be handled", name)
-                door.rest()
-            if not door.readable():
+                listener.rest()
+            if not listener.readable():
                 break
-        if door.departures:
-            departed(door)
+        if listener.departures:
+            departed(listener)
 
     # -- engines ---------------------------------------------------------------------------------
 
-    def _from_engine(self, door: Door | Router, name: bytes) -> None:
-        message = messages.from_engine(door.first())
+    def _from_engine(self, listener: Listener, name: bytes) -> None:
+        message = messages.from_engine(listener.first())
         if isinstance(message, messages.Joined):
-            if self.link.joined(name, message.engine, door, door.descriptor()):
+            self._have_departed(listener)  # of them one may have had this number
+            if self.link.joined(name, message.engine, listener, listener.number()):
                 if message.engine == ANCHOR:
                     self.generations.anchor_joined(message)
                 elif self.generations.spawns or message.engine in self.lost:
@@ -223,7 +219,7 @@ class Controller:
             return
         engine = self.link.engine_of(name)
         if isinstance(message, messages.Done):
-            self._engine_done(engine, message, door.rest())
+            self._engine_done(engine, message, listener.rest())
         elif isinstance(message, messages.Moved):
             for reader in self.held.moved(message.id, engine, message.addresses):
                 reader.tell(messages.Elsewhere, message.id, engine, message.addresses)
@@ -259,9 +255,9 @@ class Controller:
         """Whether a task may begin now."""
         return self.recovery.admits(job) and self.replacement.admits(job)
 
-    def _have_departed(self, door: Door | Router) -> None:
+    def _have_departed(self, listener: Listener) -> None:
         """Connections of engines have closed."""
-        for engine in self.link.departed(door):
+        for engine in self.link.departed(listener):
             if engine in self.engines:
                 self.recovery.departed(engine)
             else:

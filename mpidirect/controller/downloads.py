@@ -73,7 +73,7 @@ class Downloads:
         return self._is_idle(session) or session.outbox.kept + session.coming < ROOM
 
     def _is_idle(self, session: Session) -> bool:
-        return session.socket is None or session in self.keeper.stalled
+        return session.listener is None or session in self.keeper.stalled
 
     def _begin(self, engine: int, result: _Result) -> None:
         session, size = result.session, sum(result.sizes)

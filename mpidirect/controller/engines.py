@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-import zmq
-
-from ..wire.frames import Router
+from ..transport.base import Listener, Unreachable
 from ..wire.names import ANCHOR, control_name, engine_of, task_name
-from .door import Door
 
 
 class EngineLink:
@@ -17,20 +15,20 @@ class EngineLink:
 
     Parameters
     ----------
-    tasks, control : Router or Door
+    tasks, control : Listener
         For the connections of their main threads, and of their control threads; may be the same.
     """
 
-    def __init__(self, tasks: Router | Door, control: Router | Door) -> None:
+    def __init__(self, tasks: Listener, control: Listener) -> None:
         self.tasks = tasks
         self.control = control
-        self.doors = [control] if tasks is control else [tasks, control]
-        self._engines: dict[tuple[Any, int], int] = {}  # by connection
+        self.listeners = [control] if tasks is control else [tasks, control]
+        self._engines: dict[tuple[Listener, int], int] = {}  # by connection
         self._connections: dict[int, set[bytes]] = {}
 
-    def joined(self, name: bytes, engine: int, door: Router | Door, descriptor: int) -> bool:
+    def joined(self, name: bytes, engine: int, listener: Listener, number: int) -> bool:
         """A connection of an engine is there; whether it is its last."""
-        self._engines[door, descriptor] = engine
+        self._engines[listener, number] = engine
         connections = self._connections.setdefault(engine, set())
         connections.add(name)
         return len(connections) == (1 if engine == ANCHOR else 2)
@@ -39,11 +37,11 @@ class EngineLink:
         """Whose connection this is."""
         return engine_of(name)
 
-    def departed(self, door: Router | Door) -> list[int]:
-        """The engines whose connections have closed at this door since the last call."""
+    def departed(self, listener: Listener) -> list[int]:
+        """The engines whose connections have closed at this listener since the last call."""
         gone = []
-        for descriptor in door.departed():
-            engine = self._engines.pop((door, descriptor), None)
+        for number in listener.departed():
+            engine = self._engines.pop((listener, number), None)
             if engine is not None:
                 self._connections.pop(engine, None)
                 # its other one may close later, when a new engine has come in its place
@@ -61,14 +59,11 @@ class EngineLink:
         """Send to the engine's control thread."""
         self._send(self.control, control_name(engine), [data])
 
-    def _send(self, door: Router | Door, name: bytes, frames: Sequence[Any]) -> None:
-        try:
-            door.send_to(name, frames)
-        except zmq.ZMQError as e:
-            if e.errno != zmq.EHOSTUNREACH:  # its end is on its way
-                raise
+    def _send(self, listener: Listener, name: bytes, frames: Sequence[Any]) -> None:
+        with contextlib.suppress(Unreachable):  # the news of its end is on its way
+            listener.send_to(name, frames)
 
     def close(self) -> None:
         """Close the connections."""
-        for door in self.doors:
-            door.close(500)
+        for listener in self.listeners:
+            listener.close(500)

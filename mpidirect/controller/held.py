@@ -80,8 +80,8 @@ class Held:
         """The results whose client will not come back, the oldest first, as long as nobody reads them."""
         for key, entry in list(self._entries.items()):
             owner = entry.owner
-            gone = owner.socket is None and (owner.left or not _alive(owner.process))
-            if gone and not any(reader.socket for reader in entry.readers):
+            gone = owner.listener is None and (owner.left or not _alive(owner.process))
+            if gone and not any(reader.listener for reader in entry.readers):
                 yield key, entry
 
 

@@ -41,7 +41,7 @@ class Keeper:
         found = []
         self.stalled &= set(sessions)
         for session in sessions:
-            if session.socket is None:
+            if session.listener is None:
                 found.append(session)
             elif session.outbox.waiting:
                 taken = session.outbox.last - len(session.outbox)
@@ -68,7 +68,7 @@ class Keeper:
         if total <= self.budget:
             return
         before = self.dropped
-        waiting.sort(key=lambda session: (session.socket is not None, session.away))
+        waiting.sort(key=lambda session: (session.listener is not None, session.away))
         for (task, engine), entry in orphans:
             if total <= self.budget:
                 break
@@ -92,7 +92,7 @@ class Keeper:
 
     def bygone(self, sessions: Iterable[Session]) -> list[Session]:
         """The clients that need not be remembered any more."""
-        away = [s for s in sessions if s.socket is None and not s.open]
+        away = [s for s in sessions if s.listener is None and not s.open]
         empty = [s for s in away if s.left and s.outbox.oldest is None]
         rest = sorted((s for s in away if not s.left), key=lambda s: s.away)
         return empty + rest[: max(0, len(rest) - SESSIONS)]

@@ -16,21 +16,21 @@ import zmq
 
 from .. import allocation
 from ..errors import ConfigError
+from ..transport.base import Listener
+from ..transport.curve import CLIENTS, ENGINES, Credentials, ZapAuthenticator, new_keys
+from ..transport.unix import UnixListener
+from ..transport.zeromq import LARGEST, SCHEME, Router
 from ..wire import connection_file, messages
 from ..wire.addresses import interface_address, listening, only_ipv6, own_addresses, url
 from ..wire.directories import private_directory, socket_directory
-from ..wire.frames import Router
 from ..wire.job_file import JobSpec
-from ..wire.sealed import GREETING, raw
-from ..wire.sockets import LARGEST, Doorman, KeyPair, new_keys, serve, tune
 from .bridge import Bridge
 from .controller import Controller
-from .door import Door
 from .engines import EngineLink
-from .reception import Reception
 
 log = logging.getLogger(__name__)
 
+FRAME = messages.CHUNK + 1024  # bytes: clients send no larger frame, and encryption adds a little
 
 WORLDS = {
     True: "MPI_COMM_WORLD is the engines alone, in C and Fortran as in Python",
@@ -43,12 +43,11 @@ class Invitation(NamedTuple):
 
     addresses: list[str]
     tasks: str  # another address for the task connection, where there is one
-    server_key: bytes
-    engine_keys: KeyPair | None
+    credentials: Credentials | None  # none on one host, where a private directory protects
     gpu_bind: str
 
 
-class Listener:
+class Endpoints:
     """The controller's sockets and files, from the start of the job to its end.
 
     Parameters
@@ -68,31 +67,21 @@ class Listener:
         self.orphaned = False  # whether the process that started this job is gone
         self.context = zmq.Context()
         self.server, self.clients, self.engine_server, self.engine_keys = (new_keys() for _ in range(4))
+        self.authenticator = ZapAuthenticator(
+            self.context, {CLIENTS: self.clients.public, ENGINES: self.engine_keys.public}
+        )
         self.directory = private_directory(socket_directory(spec.cluster))
-        self.doorman = None if world.one_host else Doorman(self.context, self.engine_keys.public)
-        self.local = Door.local(self.directory / "clients", messages.INLINE)
+        local = f"{SCHEME}{self.directory}/clients"
+        self.local = Router.bound(self.context, local, FRAME)
         ip = spec.ip or "127.0.0.1"
         listener = _bound(interface_address(ip), spec.port)
         port = listener.getsockname()[1]
-        self.remote = Door(listener, messages.INLINE, Reception(self._answer))
+        self.remote = Router.listening(self.context, listener, self.server, CLIENTS, FRAME)
         hosts = own_addresses() if ip == "*" else [interface_address(ip)]
-        self.addresses = [self.local.address, *(url(host, port) for host in hosts)]
-        self.engines = EngineLink(*self._engine_doors())
+        self.addresses = [local, *(url(host, port) for host in hosts)]
+        self.engines = EngineLink(*self._for_engines())
 
-    def _answer(self, hello: bytes) -> tuple[bytes, Any]:
-        """Answer the handshake of a client elsewhere: it must have the key of this cluster's clients."""
-        from ..wire.handshake import Responder  # cryptography is for them alone
-
-        responder = Responder(raw(self.server.secret), raw(self.clients.public), GREETING)
-        return responder.answer(hello)
-
-    def _router(self, keys: KeyPair | None) -> Router:
-        router = serve(tune(Router.of(self.context, zmq.ROUTER), linger=500), keys)
-        router.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        router.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        return router.watch(zmq.EVENT_DISCONNECTED)
-
-    def _engine_doors(self) -> tuple[Door | Router, Router]:
+    def _for_engines(self) -> tuple[Listener, Listener]:
         """On one host a private directory is the safest and the fastest; between hosts, CURVE.
 
         The control connection is ZeroMQ's also there: its heartbeats need no lock of Python's, and so tell
@@ -100,14 +89,13 @@ class Listener:
         """
         self.engine_tasks = ""
         if self.world.one_host:
-            router = self._router(None)
-            self.engine_addresses = [f"ipc://{self.directory}/control"]
-            router.bind(self.engine_addresses[0])
-            door = Door.local(self.directory / "engines", LARGEST)
-            self.engine_tasks = door.address
-            return door, router
-        router = self._router(self.engine_server)
-        port = router.bind_to_random_port("tcp://*")
+            self.engine_addresses = [f"{SCHEME}{self.directory}/control"]
+            tasks = UnixListener(self.directory / "engines", LARGEST)
+            self.engine_tasks = tasks.address
+            return tasks, Router.bound(self.context, self.engine_addresses[0])
+        listener = listening("*", 0)
+        port = listener.getsockname()[1]
+        router = Router.listening(self.context, listener, self.engine_server, ENGINES)
         chosen = interface_address(self.spec.ip)  # the others are tried after it
         usable = [host for host in own_addresses() if only_ipv6() or ":" not in host]
         hosts = sorted(usable, key=lambda host: host != chosen)
@@ -116,9 +104,13 @@ class Listener:
 
     def invitation(self) -> Invitation:
         """What the engines need to connect."""
-        keys = None if self.world.one_host else self.engine_keys
-        public, bind = self.engine_server.public, self.spec.gpu_bind
-        return Invitation(self.engine_addresses, self.engine_tasks, public, keys, bind)
+        credentials = Credentials(self.engine_server.public, self.engine_keys)
+        return Invitation(
+            self.engine_addresses,
+            self.engine_tasks,
+            None if self.world.one_host else credentials,
+            self.spec.gpu_bind,
+        )
 
     def controller(self, world: Any) -> Controller:
         """The controller on these sockets, with these communicators."""
@@ -139,7 +131,7 @@ class Listener:
         bridge = Bridge(world, self.tolerance.revokes)
         clients = [self.local, self.remote]
         return Controller(
-            clients, self.engines, bridge, self.doorman, facts, self.spec.engines, self.spec.budget
+            clients, self.engines, bridge, self.authenticator, facts, self.spec.engines, self.spec.budget
         )
 
     def publish(self) -> None:
@@ -161,7 +153,7 @@ class Listener:
         )
         connection_file.write(info, Path(self.spec.connection_file))
 
-    def __enter__(self) -> Listener:
+    def __enter__(self) -> Endpoints:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -163,7 +163,7 @@ class Requests:
     def interrupted(self, sessions: list[Session]) -> None:
         """Let go of the engines that wait for clients that have been away for long, and of half requests."""
         now = time.monotonic()
-        away = [session for session in sessions if session.socket is None and session.upload is not None]
+        away = [session for session in sessions if session.listener is None and session.upload is not None]
         kept = 0
         for session in sorted(away, key=lambda session: -session.away):  # the oldest go first
             upload = session.upload.payload

@@ -8,11 +8,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import zmq
-
+from ..transport.base import Listener, Unreachable
 from ..wire import messages
 from ..wire.stream import Inbox, Outbox
-from .door import Door
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +28,7 @@ class Session:
 
     def __init__(self, name: bytes) -> None:
         self.name = name
-        self.socket: Door | None = None  # None while it is away
+        self.listener: Listener | None = None  # None while it is away
         self.away = time.monotonic()  # since when, if it is
         self.left = False  # whether it said that it will not come back
         self.inbox = Inbox()
@@ -50,16 +48,16 @@ class Session:
         self._text = 0  # characters that their tasks printed
         self.ripe = False  # a request is complete: its last reply should not wait
 
-    def connect(self, socket: Door, received: int) -> None:
+    def connect(self, listener: Listener, received: int) -> None:
         """The client is there; `received` is the last number that it has seen."""
-        self.socket = socket
+        self.listener = listener
         self.outbox.rewind(received)
 
     def disconnect(self) -> None:
         """The client is away: what was under way may not have arrived."""
-        if self.socket is not None:
+        if self.listener is not None:
             log.info("client %s is away", self.label)
-            self.socket = None
+            self.listener = None
             self.away = time.monotonic()
             self.outbox.rewind(0)
 
@@ -114,7 +112,7 @@ class Session:
 
     def pump(self) -> None:
         """Send what the window has room for."""
-        if self.socket is None:
+        if self.listener is None:
             return
         for frames in self.outbox.due():
             if not self.send(frames):
@@ -122,13 +120,11 @@ class Session:
 
     def send(self, frames: Sequence[Any]) -> bool:
         """Send one message now; False if the client is away."""
-        if self.socket is None:
+        if self.listener is None:
             return False
         try:
-            self.socket.send_to(self.name, frames)
-        except zmq.ZMQError as e:
-            if e.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
-                raise
+            self.listener.send_to(self.name, frames)
+        except Unreachable:
             self.disconnect()
             return False
         return True

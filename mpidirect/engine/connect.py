@@ -12,26 +12,26 @@ from urllib.parse import urlsplit
 import zmq
 
 from ..errors import ConnectionFailed
+from ..transport.base import Connection
+from ..transport.unix import UnixConnection
+from ..transport.zeromq import LARGEST, Dealer
 from ..wire import memory, messages
-from ..wire.connections import Dialed
-from ..wire.frames import Socket
 from ..wire.names import ANCHOR, control_name, task_name
-from ..wire.sockets import LARGEST, authenticate, tune, wait_for_server
 
 
 @contextmanager
-def connect(invitation: Any, engine: int) -> Iterator[tuple[Socket | Dialed, Socket]]:
+def connect(invitation: Any, engine: int) -> Iterator[tuple[Connection, Dealer]]:
     """The task connection and the control connection of this engine."""
     memory.permit()
     context, address = zmq.Context(), reachable(invitation.addresses)
     tasks = _tasks(invitation, engine, context, address)
-    control = _connection(invitation, control_name(engine), context, address)
+    control = Dealer.of_engine(context, address, control_name(engine), invitation.credentials)
     _join(engine, tasks, control)
     yield tasks, control
     tasks.close()  # the control socket belongs to its thread, which ends with the process
 
 
-def connect_anchor(invitation: Any) -> Socket | Dialed:
+def connect_anchor(invitation: Any) -> Connection:
     """The connection of the rank that spawns engines."""
     context, address = zmq.Context(), reachable(invitation.addresses)
     tasks = _tasks(invitation, ANCHOR, context, address)
@@ -39,27 +39,18 @@ def connect_anchor(invitation: Any) -> Socket | Dialed:
     return tasks
 
 
-def _tasks(invitation: Any, engine: int, context: zmq.Context[Any], address: str) -> Socket | Dialed:
+def _tasks(invitation: Any, engine: int, context: zmq.Context[Any], address: str) -> Connection:
     if invitation.tasks:
-        return Dialed.local(invitation.tasks, task_name(engine), LARGEST, blocking=True)
-    return _connection(invitation, task_name(engine), context, address)
+        return UnixConnection(invitation.tasks, task_name(engine), LARGEST)
+    return Dealer.of_engine(context, address, task_name(engine), invitation.credentials)
 
 
-def _connection(invitation: Any, name: bytes, context: zmq.Context[Any], address: str) -> Socket:
-    dealer = wait_for_server(tune(Socket.of(context, zmq.DEALER), linger=1000))
-    dealer.setsockopt(zmq.ROUTING_ID, name)
-    if invitation.engine_keys is not None:
-        authenticate(dealer, invitation.server_key, invitation.engine_keys)
-    dealer.connect(address)
-    return dealer
-
-
-def _join(engine: int, *sockets: Socket | Dialed) -> None:
+def _join(engine: int, *connections: Connection) -> None:
     """Say who is there."""
     place, node = memory.place(), memory.node()
     joined = messages.encode(messages.Joined(engine, socket.gethostname(), os.getpid(), place, node))
-    for socket_ in sockets:
-        socket_.put([joined, b""])  # the empty one tells the connection
+    for connection in connections:
+        connection.put([joined, b""])  # the empty one tells the connection
 
 
 def reachable(addresses: list[str], timeout: float = 3.0) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import zmq
 
 from ..parent import Parent, leave_in_order
+from ..transport.zeromq import event_of
 from ..wire import messages
-from ..wire.frames import told
 from . import communicators
 from .communicators import here
 from .data import CONTROLLER, private
@@ -67,7 +67,7 @@ class Control(threading.Thread):
                 except Exception:  # MPI tells of a death wherever it likes, and interrupts must work after it
                     log.exception("a message of the controller could not be handled")
             if self._monitor in ready:
-                told(self._monitor)
+                event_of(self._monitor)
                 self._leave("the controller is gone", orphaned=True)
             if self._parent.gone():
                 self._leave("the process that started this job is gone", orphaned=True)

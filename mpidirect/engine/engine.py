@@ -16,9 +16,8 @@ from typing import Any
 
 from .. import lazy
 from ..bulk import Pieces
+from ..transport.base import Closed, Connection
 from ..wire import importing, messages, pickles
-from ..wire.connections import Dialed
-from ..wire.frames import Socket
 from ..world import World
 from . import data, displays, handlers, interrupts, output, recovery, surroundings, terminal
 from .communicators import here
@@ -55,7 +54,7 @@ class Engine:
         Who makes the communicators anew.
     spawner : Spawner
         Who starts other engines.
-    tasks : Socket or Dialed
+    tasks : Connection
         The task connection; only the main thread uses it.
     names : dict
         What the namespace begins with.
@@ -67,7 +66,7 @@ class Engine:
         world: World,
         restore: recovery.Recovery,
         spawner: Spawner,
-        tasks: Socket | Dialed,
+        tasks: Connection,
         names: dict[str, Any],
     ) -> None:
         self.id = id
@@ -109,7 +108,7 @@ class Engine:
             try:
                 beside()  # not before: it may be told at once that all is over, and send a signal
                 self._take_tasks()
-            except EOFError:
+            except Closed:
                 here.left = here.left or "the controller is gone"
             finally:
                 self.leaving, self._left = True, True

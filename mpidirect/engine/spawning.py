@@ -9,9 +9,8 @@ from mpi4py import MPI
 
 from ..parent import PLACE, Parent
 from ..tolerance import Tolerance
+from ..transport.base import Closed, Connection
 from ..wire import messages
-from ..wire.connections import Dialed
-from ..wire.frames import Socket
 
 ARRIVING = 60.0  # seconds after which a new engine that nobody has asked in leaves
 
@@ -64,10 +63,10 @@ def start(command: list[str], order: messages.Spawn) -> MPI.Intercomm:
         info.Free()
 
 
-def serve(tasks: Socket | Dialed, spawner: Spawner) -> None:
+def serve(tasks: Connection, spawner: Spawner) -> None:
     """Be the anchor: the rank that spawns engines, and does nothing else."""
     parent = Parent()
-    with contextlib.suppress(EOFError):  # the controller is gone
+    with contextlib.suppress(Closed):  # the controller is gone
         while not parent.gone():
             if not tasks.poll(1000):
                 continue
@@ -79,7 +78,7 @@ def serve(tasks: Socket | Dialed, spawner: Spawner) -> None:
                 tasks.put([messages.encode(spawner.spawn(message))], wait=True)
 
 
-def asked_in(tasks: Socket | Dialed) -> messages.Join | None:
+def asked_in(tasks: Connection) -> messages.Join | None:
     """Wait until a new engine may come in, and all are ready for it; None if it may not."""
     order = _next(tasks)
     if not isinstance(order, messages.Join):
@@ -88,7 +87,7 @@ def asked_in(tasks: Socket | Dialed) -> messages.Join | None:
     return order if isinstance(_next(tasks), messages.Grow) else None
 
 
-def _next(tasks: Socket | Dialed) -> messages.Message | None:
+def _next(tasks: Connection) -> messages.Message | None:
     if not tasks.poll(int(1000 * ARRIVING)):
         return None
     message = messages.for_engine(tasks.first(wait=True))

@@ -14,7 +14,7 @@ from typing import Any, Union
 
 import msgspec
 
-PROTOCOL = 3
+PROTOCOL = 4
 BULK = 64 * 1024  # bytes from which a frame is bulk: it travels in chunks, by MPI inside the job
 CHUNK = 4 * 1024 * 1024  # bytes of bulk in one message
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, range})  # what all pickle alike
@@ -125,12 +125,6 @@ class Release(Numbered, tag="release"):
 
 class Ack(Message, tag="ack"):
     """Everything up to ``ack`` has arrived."""
-
-    ack: int
-
-
-class Ping(Message, tag="ping"):
-    """Asks for an `Ack`, to see whether there is still somebody; everything up to ``ack`` has arrived."""
 
     ack: int
 
@@ -450,7 +444,7 @@ class Located(Message, tag="located"):
     where: str
 
 
-ToController = Union[Hello, Request, Chunk, Query, Release, Ack, Ping, Goodbye]
+ToController = Union[Hello, Request, Chunk, Query, Release, Ack, Goodbye]
 ToClient = Union[Welcome, Refused, Farewell, Results, Chunk, Taken, Elsewhere, Answer, Engines, Ack]
 ToEngine = Union[
     Task, Abort, Signal, Broken, Forget, Stop, Leave, Repair, Spawn, Join, Grow, Commit, Locate, Nudge, GiveUp

@@ -1,8 +1,4 @@
-"""Messages through a socket, at a quarter of what ZeroMQ takes.
-
-ZeroMQ hands each message to a thread of its own and back, on both sides; here who sends and who reads does it
-by itself.  On one host they are Unix sockets without key or cipher, in a directory that only its owner can
-enter; between hosts, those of `sealed`.
+"""Messages through a socket that we read and write ourselves.
 
 A message is the number of its frames, their sizes, and then the frames.
 """
@@ -16,29 +12,17 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
-
-import zmq
+from collections.abc import Sequence
+from typing import Any
 
 from ..lazy import np
-from .sealed import Sealed
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from .handshake import Ciphers
-
-SCHEME = "unix://"
-
-MOMENT = 0.01  # seconds
 LARGE = 64 * 1024  # bytes from which a frame is received into memory of its own
+NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a signal handler of user code must not see a broken pipe
+
 _READ = 64 * 1024  # bytes taken at once
 _FRAMES = 1 << 16  # in one message at most
 _COUNT = struct.Struct("<I")
-NOSIGNAL = getattr(socket, "MSGNOSIGNAL", 0)  # a signal handler of user code must not see a broken pipe
-
-
 _FEW = 32  # frames, in most messages
 _HEADS = [struct.Struct(f"<I{count}Q") for count in range(_FEW + 1)]
 
@@ -70,15 +54,12 @@ class Stream:
         Whether the other side is gone; what it sent before can be read.
     coming : deque of list
         The messages that have come.
-    place : callable, optional
-        Gets the size of a large frame that comes, and may return an array of bytes to receive it into.
     """
 
     def __init__(self, connection: socket.socket, largest: int) -> None:
         self.connection = connection
         self.ended = False
         self.coming: deque[list[Any]] = deque()
-        self.place: Callable[[int], Any] | None = None
         self._largest = largest
         self._left = b""  # what has come and is not complete
         self._sizes: tuple[int, ...] = ()  # of the message that is coming
@@ -86,13 +67,6 @@ class Stream:
         self._room: memoryview | None = None  # what is missing of a large frame
         self._going: deque[Any] = deque()
         self._full = False  # whether there may have been more to take in
-        self._in_records = isinstance(connection, Sealed)
-        self._received = 0
-
-    def seal(self, ciphers: Ciphers) -> None:
-        """From here on everything is encrypted."""
-        self.connection = Sealed(self.connection, ciphers)
-        self._in_records = True
 
     # -- sending ------------------------------------------------------------------------------------
 
@@ -194,8 +168,7 @@ class Stream:
         if not size:
             self.ended = True
             return False
-        self._received += size
-        self._full = size == _READ or self._room is not None or self._in_records
+        self._full = size == _READ or self._room is not None
         if self._room is None:
             self._take(self._left + data if self._left else data)
         elif not self._room:
@@ -205,14 +178,9 @@ class Stream:
         return True
 
     @property
-    def received(self) -> int:
-        """How many bytes have come, in all."""
-        return self.connection.received if isinstance(self.connection, Sealed) else self._received
-
-    @property
     def amid(self) -> bool:
-        """Whether there is more to come that is worth asking for at once: the rest of a large frame, say."""
-        return self._room is not None or self._in_records
+        """Whether the rest of a large frame is to come."""
+        return self._room is not None
 
     def _take(self, data: bytes) -> None:
         at, end = 0, len(data)
@@ -231,8 +199,7 @@ class Stream:
                 self._frames.append(data[at : at + size])
                 at += size
             else:
-                room = None if self.place is None else self.place(size)
-                room = np.empty(size, np.uint8) if room is None else room
+                room = np.empty(size, np.uint8)
                 there = min(size, end - at)
                 room[:there] = np.frombuffer(data, np.uint8, there, at)
                 self._frames.append(room)
@@ -297,116 +264,3 @@ class Stream:
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
         self.connection.close()
-
-
-class Dialed(Stream):
-    """The end that asked for the connection.
-
-    Parameters
-    ----------
-    connection : socket.socket
-        Connected.
-    name : bytes
-        What the other side shall call this one.
-    largest : int
-        Bytes of one message at most.
-    """
-
-    def __init__(self, connection: socket.socket, name: bytes, largest: int) -> None:
-        super().__init__(connection, largest)
-        # For threads that may not touch the rest: readable when something has come, or it has ended.
-        self.descriptors = [connection.fileno()]
-        self._current: list[Any] = []
-        self.send([name])
-
-    @classmethod
-    def local(cls, address: str, name: bytes, largest: int, blocking: bool = False) -> Self:
-        """Connect within this host.
-
-        Parameters
-        ----------
-        address : str
-            ``unix://`` and the path of the socket.
-        blocking : bool
-            Whether reading waits, and sending until all is out.
-        """
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.connect(address.removeprefix(SCHEME))
-            connection.setblocking(blocking)
-            return cls(connection, name, largest)
-        except BaseException:
-            connection.close()
-            raise
-
-    @property
-    def silent(self) -> bool:
-        """Whether a message may wait of which the descriptor does not tell."""
-        return bool(self.coming)
-
-    def broken(self) -> bool:
-        """Whether the connection has ended."""
-        return self.ended
-
-    def readable(self) -> bool:
-        """Whether a message waits."""
-        try:
-            while not self.coming and self.fill():
-                pass
-        except ValueError:
-            self.ended = True
-        return bool(self.coming)
-
-    def more(self) -> bool:
-        """Whether another message waits, as far as the system need not be asked."""
-        return bool(self.coming) or (self._full and self.readable())
-
-    def first(self, *, wait: bool = False) -> bytes:
-        """The first frame of the next message; `zmq.Again` if there is none and this is not to `wait`.
-
-        Raises
-        ------
-        EOFError
-            When the connection has ended.
-        """
-        if not self.coming and not self.readable():
-            if self.ended:
-                raise EOFError("the connection has ended")
-            raise zmq.Again
-        first, *self._current = self.coming.popleft()
-        return bytes(first)
-
-    def rest(self) -> list[Any]:
-        """The frames that follow the first."""
-        frames, self._current = self._current, []
-        return frames
-
-    def put(self, frames: Sequence[Any], *, wait: bool = False) -> None:
-        """Send one message; `zmq.Again` if the connection has ended and this is not to `wait`."""
-        if self.ended and not wait:
-            raise zmq.Again
-        self.send(frames)
-
-    def flush(self) -> None:
-        """Send what waits, as far as it goes now, or in a moment while the other side takes much."""
-        super().flush()
-        if self.pending:
-            poll = select.poll()
-            poll.register(self.connection, select.POLLOUT)
-            end = time.monotonic() + MOMENT
-            while self.pending and time.monotonic() < end and poll.poll(1):
-                super().flush()
-
-    def poll(self, milliseconds: int) -> bool:
-        """Wait for a message, or the end."""
-        if self.coming:
-            return True
-        poll = select.poll()
-        poll.register(self.connection, select.POLLIN)
-        return bool(poll.poll(milliseconds))
-
-    def close(self, linger: int = 0) -> None:
-        """Send what waits, within so many milliseconds, and close the connection."""
-        if self.pending and linger and not self.ended:
-            self.drain(time.monotonic() + linger / 1000)
-        super().close()
