@@ -95,9 +95,9 @@ IMPOSTORS = {
     "another program": (b"220 mail.example.org ESMTP\r\n" * 3, "refused or closed at once|is no controller"),
     "ZeroMQ without encryption": (
         CURVE.replace(b"CURVE", b"NULL\0") + b"\x04\x05READY",
-        "is no controller of mpidirect",
+        "no controller of mpidirect",
     ),
-    "a controller without the key": (CURVE + WELCOME, "is no controller of mpidirect"),
+    "a controller without the key": (CURVE + WELCOME, "no controller of mpidirect"),
     "one that gives up": (CURVE, "does not know these keys|closed at once"),
     "nobody behind a tunnel": (b"", "refused or closed at once|does not know these keys"),
 }
