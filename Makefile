@@ -13,7 +13,7 @@ MPICH := .venv-mpich
 BENCH := .venv-bench
 PIP := -m pip --disable-pip-version-check --quiet --quiet
 
-.PHONY: help demo test test-openmpi test-mpich test-pythons corpus bench bench-scale soak lint clean
+.PHONY: help demo test components test-openmpi test-mpich test-pythons corpus bench bench-scale soak lint clean
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,10 @@ demo: $(OPENMPI)/.installed  ## Start a cluster of 4 engines, show what it can d
 	'  mpidirect stop                      # when you are done' '' \
 	'The tutorial: docs/tutorial.md'
 
-test: test-mpich test-pythons test-openmpi  ## Run all tests, against real clusters (ARGS='-k push' for pytest)
+test: components test-mpich test-pythons test-openmpi  ## Run all tests, against real clusters (ARGS='-k push' for pytest)
+
+components:
+	@.ci/components
 
 test-openmpi: $(OPENMPI)/.for-tests  ## Run the whole suite with Open MPI
 	$(OPENMPI)/bin/python -m pytest $(ARGS)

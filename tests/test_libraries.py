@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from components import absent
 from conftest import PROGRAMS
 
 import mpidirect
@@ -25,7 +26,7 @@ def python(request):
         [PYTHON, "-c", "import dolfinx, petsc4py, h5py._debian_h5py_mpi"], capture_output=True, check=False
     )
     if found.returncode != 0:
-        pytest.skip(f"no dolfinx or no h5py here: apt-get install {PACKAGES}")
+        absent(f"no dolfinx or no h5py here: apt-get install {PACKAGES}")
     home = Path(request.config.cache.mkdir("debian"))
     python = home / "bin" / "python"
     if not python.exists():

@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 
+from components import absent
+
 MISSING = "There is no sshd: apt-get install --no-install-recommends openssh-server openssh-client"
 
 SERVER = """\
@@ -41,7 +43,7 @@ def install(home, there):
     """Make an ``ssh`` in `home`/bin; on the other side MPIDIRECT_DIR is `there`."""
     sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     if sshd is None or shutil.which("ssh") is None:
-        raise RuntimeError(MISSING)
+        absent(MISSING)
     if os.geteuid() == 0:
         os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # noqa: PTH103 - where sshd gives its rights up
     directory = home / "ssh"
