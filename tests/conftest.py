@@ -58,6 +58,7 @@ def _entered(slurm, monkeypatch):
 
 
 def _slurm(tmp_path_factory, **kinds):
+    Slurm.require()
     slurm = Slurm(tmp_path_factory.mktemp("slurm"), **kinds)
     try:
         yield slurm.start()

@@ -89,10 +89,14 @@ class Slurm:
     def numbers(self):
         return range(1, self.count + 1)
 
-    def start(self):
+    @staticmethod
+    def require():
+        """See that its programs are here."""
         missing = [command for command in COMMANDS if not shutil.which(command)]
         if missing:
             absent(MISSING.format(missing[0]))
+
+    def start(self):
         for name in ("state", "pmix", *(f"spool/n{k}" for k in self.numbers)):
             (self.directory / name).mkdir(parents=True)
         (self.directory / "mpi.conf").write_text(f"PMIxCliTmpDirBase={self.directory}/pmix\n")
