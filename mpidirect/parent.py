@@ -65,7 +65,7 @@ def birth(pid: int) -> str | None:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return _birth_elsewhere(pid) if not Path("/proc/self/stat").exists() else None
-    except OSError:
+    except ProcessLookupError:
         return None
     state, *fields = stat.rpartition(")")[2].split()
     return None if state in "ZX" else f"{_boot()}:{fields[18]}"
@@ -74,7 +74,7 @@ def birth(pid: int) -> str | None:
 def _boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
+    except FileNotFoundError:
         return ""
 
 
@@ -117,7 +117,12 @@ def this_process() -> Owner:
 
 def is_gone(owner: Owner | None) -> bool:
     """Whether a job's owner has ended, as far as that can be seen from this host."""
-    return owner is not None and owner.host == socket.gethostname() and birth(owner.pid) != owner.born
+    if owner is None or owner.host != socket.gethostname():
+        return False
+    try:
+        return birth(owner.pid) != owner.born
+    except OSError:  # no descriptor is left to look with
+        return False
 
 
 def leave_in_order() -> NoReturn:

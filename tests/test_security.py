@@ -208,6 +208,28 @@ def test_a_flood_of_connections_that_say_nothing(info, address, rc):
             each.close()
 
 
+def test_strangers_can_not_take_all_descriptors(cluster, info, address, rc):
+    controller = psutil.Process(info.pid)
+    soft, hard = controller.rlimit(psutil.RLIMIT_NOFILE)
+    there = controller.num_fds()
+    parts = urlsplit(address)
+    flood = []
+    controller.rlimit(psutil.RLIMIT_NOFILE, (there + 200, hard))
+    try:
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                flood.append(socket.create_connection((parts.hostname, parts.port), 1))
+        assert 20 < len(flood) < 1000
+        assert controller.num_fds() < there + 200
+        with Client(str(cluster.connection_file)) as near:  # by ipc
+            assert near[:].apply_async(lambda: 1).get(10) == [1] * len(rc)
+    finally:
+        for each in flood:
+            each.close()
+        controller.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+    assert knock(info)
+
+
 @pytest.mark.usefixtures("unharmed")
 def test_replayed_frames_do_nothing(cluster, rc, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")

@@ -128,8 +128,8 @@ class Connection:
                 self._outbox.take_back(last)
                 raise
             self._pump()
-            if not self._waiters and self._link is not None and self._link.socket.readable():
-                self._wake()  # sending has taken the edge of the descriptor that the other thread waits for
+            if self._link is not None and self._link.socket.readable():
+                self._wake()  # sending has taken the edge of the descriptor that another thread waits for
 
     def _put_bulk(self, frame: Any) -> None:
         view = memoryview(frame)

@@ -173,7 +173,8 @@ class Dialer:
             return self._unreached(address, "what listens there is no controller of mpidirect", Strangers)
         if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
             why = (
-                "what listens there does not know these keys: another cluster, or a tunnel without an end"
+                "what listens there does not know these keys, which may be of an earlier cluster; "
+                "or it is a tunnel with nothing at its end"
             )
             return self._unreached(address, why, Strangers)
         return self._unreached(address, "the connection is refused or closed at once")

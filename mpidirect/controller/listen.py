@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import platform
+import resource
 import shutil
 import socket
 import time
@@ -65,6 +67,7 @@ class Endpoints:
         self.world = world
         self.tolerance = tolerance
         self.orphaned = False  # whether the process that started this job is gone
+        _take_descriptors()
         self.context = zmq.Context()
         self.server, self.clients, self.engine_server, self.engine_keys = (new_keys() for _ in range(4))
         self.authenticator = ZapAuthenticator(
@@ -164,6 +167,13 @@ class Endpoints:
         self.remote.close(500)
         shutil.rmtree(self.directory, ignore_errors=True)
         self.context.destroy(linger=500)
+
+
+def _take_descriptors() -> None:
+    """Allow as many descriptors as the system does: each connection takes one, also that of a stranger."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def mpi_library() -> str:

@@ -12,6 +12,7 @@ from zmq.backend import Socket as Bare
 
 from .base import Closed, Empty, Unreachable
 from .curve import Credentials, KeyPair, authenticate, serve
+from .gate import Gate
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -145,6 +146,7 @@ class Dealer(Socket):
             # Not -1: a broken pipe would then be closed between two frames of a message that is being read,
             # and libzmq aborts the process (`!_more` in fq.cpp).
             self.setsockopt(zmq.RECONNECT_IVL, NEVER)
+            self.setsockopt(zmq.HANDSHAKE_IVL, 0)  # a controller that is frozen has not refused anybody
             self.beat()
             ends = self.watch(ENDED).ends
             assert ends is not None
@@ -197,6 +199,7 @@ class Router(Socket):
     """The end that accepts connections, and notices which of them have ended."""
 
     departures = False  # the monitor tells
+    _gate: Gate | None = None  # for those that connect through a network
     _used = True  # whether it was, since it was asked for the last time whether something waits
 
     @classmethod
@@ -218,6 +221,7 @@ class Router(Socket):
         """Accept connections at a TCP socket that listens, encrypted with CURVE; takes the socket over."""
         self = cls._made(context, largest)
         serve(self, keys, domain)
+        self._gate = Gate(listener)
         host, port = listener.getsockname()[:2]
         listener.setblocking(False)
         self.setsockopt(zmq.IPV6, ":" in host)
@@ -231,7 +235,7 @@ class Router(Socket):
         self.beat()
         self.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        return self.watch(zmq.EVENT_DISCONNECTED)
+        return self.watch(zmq.EVENT_DISCONNECTED | zmq.EVENT_ACCEPTED)
 
     @property
     def descriptors(self) -> list[int]:
@@ -279,5 +283,15 @@ class Router(Socket):
         """The numbers of the connections that have ended since the last call."""
         gone = []
         while self.ends is not None and self.ends.poll(0):
-            gone.append(event_of(self.ends)[1])
+            event, number = event_of(self.ends)
+            if event == zmq.EVENT_DISCONNECTED:
+                gone.append(number)
+            if self._gate is not None:
+                self._gate.look()
         return gone
+
+    def close(self, linger: int | None = None) -> None:
+        """Close it, its monitor, and its port."""
+        super().close(linger)
+        if self._gate is not None:
+            self._gate.close()

@@ -23,9 +23,9 @@ class ConnectionInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
     cluster : str
         The cluster's id, new with each start.
     addresses : list of str
-        Where the controller listens, ``unix://`` and ``tcp://``, the preferred ones first.
+        Where the controller listens, ``ipc://`` and ``tcp://``, the preferred ones first.
     server_key, client_key, client_secret : str
-        X25519 keys (Z85): the controller's public one and the pair of this cluster's clients.
+        CURVE keys (Z85): the controller's public one and the pair of this cluster's clients.
     host : str
         The controller's host name.
     ends : float
