@@ -18,7 +18,7 @@ from .. import lazy
 from ..parent import Parent
 from ..wire import memory, messages
 from ..wire.frames import Router
-from ..wire.names import ANCHOR
+from ..wire.names import is_anchor
 from ..wire.sockets import Doorman
 from . import deaths
 from .clients import Clients
@@ -214,7 +214,7 @@ class Controller:
         message = messages.from_engine(door.first())
         if isinstance(message, messages.Joined):
             if self.link.joined(name, message.engine, door, door.descriptor()):
-                if message.engine == ANCHOR:
+                if is_anchor(message.engine):
                     self.generations.anchor_joined(message)
                 elif self.generations.spawns or message.engine in self.lost:
                     self.replacement.arrived(message)
@@ -265,8 +265,8 @@ class Controller:
             if engine in self.engines:
                 self.recovery.departed(engine)
             else:
-                if engine == ANCHOR:
-                    self.generations.anchor_lost()
+                if is_anchor(engine):
+                    self.generations.anchor_lost(engine)
                 self.generations.departed(engine)
                 self.replacement.departed(engine)
 
@@ -352,7 +352,7 @@ class Controller:
     def end(self, engine: messages.EngineInfo) -> None:
         """The same for one that is not among the engines any more."""
         self.send_control(engine.id, messages.Signal(signal.SIGKILL))
-        deaths.end(engine)
+        self.generations.end_process(engine)
 
     def retire(self, why: str) -> None:
         """All engines are to end: what they were to do ends with an error that says so."""
@@ -382,7 +382,7 @@ class Controller:
         if self.stopping:
             self.scheduler.remove(engine)
             return
-        deaths.end(info)  # a frozen one has lost its connection, and MPI would wait for it
+        self.generations.end_process(info)  # a frozen one has lost its connection, and MPI would wait for it
         for other in self.engines:
             self.send_control(other, messages.Broken())
         reason = f"engine {engine} (process {info.pid} on {info.host}) died: {why}"
@@ -429,8 +429,7 @@ class Controller:
             for engine in self.engines:
                 self.send_control(engine, messages.Stop())
                 self.link.send_task(engine, [messages.encode(messages.Stop())])
-            if self.generations.anchored:
-                self.link.send_task(ANCHOR, [messages.encode(messages.Stop())])
+            self.generations.stop_anchors()
 
     # -- what the scheduler asks for -----------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 import zmq
 
 from ..wire.frames import Router
-from ..wire.names import ANCHOR, control_name, engine_of, task_name
+from ..wire.names import control_name, engine_of, is_anchor, task_name
 from .door import Door
 
 
@@ -33,7 +33,7 @@ class EngineLink:
         self._engines[door, descriptor] = engine
         connections = self._connections.setdefault(engine, set())
         connections.add(name)
-        return len(connections) == (1 if engine == ANCHOR else 2)
+        return len(connections) == (1 if is_anchor(engine) else 2)
 
     def engine_of(self, name: bytes) -> int:
         """Whose connection this is."""
