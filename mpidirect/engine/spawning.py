@@ -43,7 +43,7 @@ class Hosts(NamedTuple):
 
 
 def layout(slots: Sequence[tuple[str, int]], size: int) -> list[str]:
-    """The host of each of so many engines: neighbours share one.
+    """The host of each of so many engines: neighbours share one, and those beyond the slots are spread.
 
     Examples
     --------
@@ -52,8 +52,13 @@ def layout(slots: Sequence[tuple[str, int]], size: int) -> list[str]:
     >>> layout([("n1", 2), ("n2", 1)], 5)
     ['n1', 'n1', 'n1', 'n1', 'n2']
     """
-    times = -(-size // sum(count for _, count in slots))
-    return [host for host, count in slots for _ in range(count * times)][:size]
+    rounds, left = divmod(size, sum(count for _, count in slots))
+    hosts = []
+    for host, count in slots:
+        more = min(count, left)
+        left -= more
+        hosts += [host] * (count * rounds + more)
+    return hosts
 
 
 class Welcome(NamedTuple):
