@@ -1,4 +1,4 @@
-"""Libraries that use MPI in C, with Debian's Open MPI and mpi4py: its petsc4py, dolfinx and h5py, and others."""
+"""Libraries that use MPI in C, with Debian's Open MPI and mpi4py: petsc4py, dolfinx, h5py, and others."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_nodes_with_addresses_of_their_own(hosts, capfd):
 
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
-    """On one host with each MPI, on several with MPICH: also those that only a process beside them can end."""
+    """On one host with each MPI, on several with MPICH, those included that hang in C."""
     with Cluster(launcher="slurm", nodes=nodes, ntasks_per_node=4 // nodes) as rc:
         dv, was = rc[:], where(rc[:])
         if nodes > 1 and "Open MPI" in rc.facts["mpi"]:

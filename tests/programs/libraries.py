@@ -112,6 +112,7 @@ def main() -> None:
             errors = dv.pull("error")
             assert errors == [errors[0]] * N, errors
             assert 0 < errors[0] < 1e-2, errors
+        assert dv.pull("comm.Split(rank % 2).allreduce(rank)") == [2, 4, 2, 4]
         for path in libraries:
             dv.execute(TOTAL.format(path=path))
             assert dv.pull("found") == [(6, k, N) for k in range(N)], path
