@@ -237,7 +237,7 @@ def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, cont
     """Be an engine until the end."""
     from mpi4py import MPI
 
-    from .engine import surroundings
+    from .engine import cores, surroundings
     from .engine.control import Control
     from .engine.engine import Engine
     from .engine.spawning import Spawner
@@ -245,8 +245,10 @@ def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, cont
 
     importing.begin()
     around = surroundings.enter(recovery.places, recovery.comm.rank)
-    if welcome.invitation.gpu_bind == "auto":
-        surroundings.bind(around["local_rank"], around["local_size"])
+    near, invitation = (around["local_rank"], around["local_size"]), welcome.invitation
+    cores.bind(invitation.bind, invitation.cpus_per_task, *near)
+    if invitation.gpu_bind == "auto":
+        surroundings.bind(*near)
     tasks.put([messages.encode(surroundings.placed(around))], wait=True)
     names = {"comm": recovery.comm, **around, "MPI": MPI}
     spawner = Spawner(Parent().command(), welcome)

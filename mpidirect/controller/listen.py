@@ -46,6 +46,8 @@ class Invitation(NamedTuple):
     server_key: bytes
     engine_keys: KeyPair | None
     gpu_bind: str
+    bind: str
+    cpus_per_task: int
 
 
 class Listener:
@@ -117,8 +119,9 @@ class Listener:
     def invitation(self) -> Invitation:
         """What the engines need to connect."""
         keys = None if self.world.one_host else self.engine_keys
-        public, bind = self.engine_server.public, self.spec.gpu_bind
-        return Invitation(self.engine_addresses, self.engine_tasks, public, keys, bind)
+        public, spec = self.engine_server.public, self.spec
+        binding = spec.gpu_bind, spec.bind, spec.cpus_per_task
+        return Invitation(self.engine_addresses, self.engine_tasks, public, keys, *binding)
 
     def controller(self, world: Any) -> Controller:
         """The controller on these sockets, with these communicators."""

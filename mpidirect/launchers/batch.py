@@ -174,6 +174,19 @@ class BatchLauncher(Launcher):
     def _can_spawn(self, kind: mpi.Flavour) -> bool:
         return kind.spawns
 
+    def gpus(self, tasks: int) -> int | None:
+        """How many GPUs so many engines of a node have, with those that a node is to have.
+
+        Raises
+        ------
+        ConfigError
+            When both are said.
+        """
+        each, node = self.settings["gpus_per_task"], self.settings["gpus"]
+        if each and node:
+            raise ConfigError("Say how many GPUs each engine has (--gpus-per-task), or each node (--gpus).")
+        return each * tasks if each else node
+
     @property
     def script_file(self) -> Path:
         """The script, as it is or was submitted."""
@@ -253,6 +266,8 @@ class BatchLauncher(Launcher):
         variables = {CLUSTER: self.job.spec.cluster, SPAWNS: "1" if self.job.spec.spawns else ""}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
         needed = kind.environment(bool(self.one_host))
+        if self.settings["cpus_per_task"]:  # else OpenMP has as many threads as it sees cores
+            needed = {**needed, "OMP_NUM_THREADS": str(self.settings["cpus_per_task"])}
         lines += _exported(needed)
         if kind.name == "mpich" and self._can_spawn(kind):
             python = self.settings["python"] or sys.executable
