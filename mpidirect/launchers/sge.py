@@ -49,8 +49,8 @@ class SGELauncher(BatchLauncher):
             )
         if said["gpus_per_task"] and (said["cpus_per_task"] or 1) > 1:
             raise ConfigError(
-                "Grid Engine gives GPUs to slots, and an engine with --cpus-per-task has several of those: ask "
-                "for what your site's resource needs by --directive='-l gpu=…' instead of --gpus-per-task."
+                "Grid Engine gives GPUs to slots, and engines with --cpus-per-task have several of them. Say "
+                "what your site's resource needs by --directive='-l gpu=…' instead of --gpus-per-task."
             )
         self.gpus(1)
         yield f"-N {self.job_name}"
