@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import Counter
 from pathlib import Path
 
 ENDS = "MPIDIRECT_ENDS"  # when the walltime ends the job, in seconds since the epoch: set by job scripts
@@ -51,6 +52,31 @@ def hosts() -> int:
     return int(os.environ.get(HOSTS.get(launcher, ""), 0))
 
 
+def nodes() -> list[tuple[str, int]]:
+    """The hosts of this job, and how many ranks each has room for; empty if that is not known."""
+    launcher, _ = enclosing()
+    try:
+        if launcher == "slurm":
+            counts = _each(os.environ["SLURM_TASKS_PER_NODE"])
+            return list(zip(_names(os.environ["SLURM_JOB_NODELIST"]), counts, strict=True))
+        if launcher == "pbs":
+            return list(Counter(Path(os.environ["PBS_NODEFILE"]).read_text().split()).items())
+        if launcher == "sge":
+            lines = Path(os.environ["PE_HOSTFILE"]).read_text().splitlines()
+            return [(words[0], int(words[1])) for words in map(str.split, lines) if words]
+    except (KeyError, OSError, ValueError, IndexError):
+        pass
+    return []
+
+
+def _names(hosts: str) -> list[str]:
+    """What Slurm writes like ``n[1-3]``, one by one."""
+    import subprocess
+
+    command = ["scontrol", "show", "hostnames", hosts]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout.split()
+
+
 def cores() -> int:
     """How many cores of this host this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -58,7 +84,13 @@ def cores() -> int:
 
 def _sum(counts: str) -> int:
     """The sum of counts that are written like ``2(x3),1``."""
-    return sum(int(n) * int(times or 1) for n, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", counts)) or 1
+    return sum(_each(counts)) or 1
+
+
+def _each(counts: str) -> list[int]:
+    """The counts, one by one."""
+    found = re.findall(r"(\d+)(?:\(x(\d+)\))?", counts)
+    return [int(n) for n, times in found for _ in range(int(times or 1))]
 
 
 def ends() -> float:

@@ -155,7 +155,8 @@ def _mpi(command: str, python: str) -> Iterator[Finding]:
 def _world(kind: mpi.Flavour) -> Finding:
     """Whose MPI_COMM_WORLD is, below Python."""
     if kind.spawns:
-        return good("world", "on one host MPI_COMM_WORLD is the engines alone, in C and Fortran as in Python")
+        where = "on one host and on several" if kind.name == "mpich" else "on one host"
+        return good("world", f"{where} MPI_COMM_WORLD is the engines alone, in C and Fortran as in Python")
     return doubt(
         "world",
         "in C and Fortran, MPI_COMM_WORLD has the controller in it as its rank 0",

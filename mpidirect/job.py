@@ -16,7 +16,7 @@ from typing import Any
 
 from .errors import MPIDirectError
 from .logs import FAILS
-from .parent import PLACE, SPAWNS, Parent, is_gone, leave_in_order
+from .parent import PLACE, SPAWNS, Parent, anchors, is_gone, leave_in_order
 from .wire import job_file
 
 log = logging.getLogger("mpidirect.job")
@@ -34,17 +34,20 @@ def main(argv: list[str]) -> int:
     place = int(os.environ.pop(PLACE, 0))  # of a dead rank, if this is a new one
     welcome = _welcome(place) if place else None  # first: MPI would wait for one that fails before
     spec = job_file.read(Path(argv[1]))
-    spec.spawns = bool(os.environ.get(SPAWNS))  # it may have been decided when the job began
+    hosts = anchors(os.environ.get(SPAWNS, ""))  # it may have been decided when the job began
+    spec.spawns = bool(hosts)
     MPI = _mpi(place)
     world, finalize = MPI.COMM_WORLD, MPI.Finalize
-    ranks = 2 if spec.spawns else spec.engines + 1
+    ranks = 1 + (len(hosts) or spec.engines)
     if not place and world.size != ranks:
         if world.rank == 0:
             print(_wrong_world(world.size, ranks, MPI), file=sys.stderr, flush=True)
         return WRONG_WORLD
     rank = place or world.rank
     anchor = spec.spawns and not place and rank > 0
-    name = "anchor" if anchor else f"engine-{rank - 1}" if rank else "controller"
+    name = f"engine-{rank - 1}" if rank else "controller"
+    if anchor:
+        name = "anchor" if rank == 1 else f"anchor-{rank}"
     _log_to(Path(spec.log_directory) / f"{name}.log")
     from . import world as worlds
     from .tolerance import Tolerance
@@ -61,7 +64,7 @@ def main(argv: list[str]) -> int:
         elif place:
             clean = _new_engine(place - 1, welcome)
         elif anchor:
-            _anchor(spec, worlds.split(), tolerance)
+            _anchor(spec, worlds.split(), tolerance, hosts)
         else:
             clean = _engine(worlds.split(), tolerance)
     except Exception as e:
@@ -170,8 +173,8 @@ def _engine(world: Any, tolerance: Any) -> bool:
         return _work(engine, world, recovery, welcome, tasks, control)
 
 
-def _anchor(spec: job_file.JobSpec, world: Any, tolerance: Any) -> None:
-    """Spawn engines until the end; the first ones at once, while the controller prepares."""
+def _anchor(spec: job_file.JobSpec, world: Any, tolerance: Any, hosts: list[tuple[str, int]]) -> None:
+    """Be an anchor until the end; the first one spawns engines, at once, while the controller prepares."""
     from mpi4py import MPI
 
     from . import world as worlds
@@ -180,11 +183,15 @@ def _anchor(spec: job_file.JobSpec, world: Any, tolerance: Any) -> None:
     from .wire import messages
 
     command = Parent().command()
-    first = spawning.start(command, messages.Spawn(list(range(spec.engines)), str(Path.cwd())))
-    welcome = spawning.Welcome(world.private.bcast(None), tolerance)
+    number, n = world.private.rank - 1, spec.engines
+    where = spawning.Hosts(hosts, f"{spec.log_directory}/engines.hosts") if len(hosts) > 1 else None
+    order = messages.Spawn(list(range(n)), str(Path.cwd()), n)
+    first = None if number else spawning.start(command, order, where)
+    welcome = spawning.Welcome(world.private.bcast(None), tolerance, where)
     worlds.nameless(launched=True)
-    first.bcast(welcome, root=MPI.ROOT)
-    spawning.serve(connect_anchor(welcome.invitation), spawning.Spawner(command, welcome))
+    if first is not None:
+        first.bcast(welcome, root=MPI.ROOT)
+    spawning.serve(connect_anchor(welcome.invitation, number), spawning.Spawner(command, welcome))
 
 
 def _new_engine(engine: int, welcome: Any) -> bool:
@@ -230,7 +237,7 @@ def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, cont
     """Be an engine until the end."""
     from mpi4py import MPI
 
-    from .engine import surroundings
+    from .engine import cores, surroundings
     from .engine.control import Control
     from .engine.engine import Engine
     from .engine.spawning import Spawner
@@ -238,8 +245,10 @@ def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, cont
 
     importing.begin()
     around = surroundings.enter(recovery.places, recovery.comm.rank)
-    if welcome.invitation.gpu_bind == "auto":
-        surroundings.bind(around["local_rank"], around["local_size"])
+    near, invitation = (around["local_rank"], around["local_size"]), welcome.invitation
+    cores.bind(invitation.bind, invitation.cpus_per_task, *near)
+    if invitation.gpu_bind == "auto":
+        surroundings.bind(*near)
     tasks.put([messages.encode(surroundings.placed(around))], wait=True)
     names = {"comm": recovery.comm, **around, "MPI": MPI}
     spawner = Spawner(Parent().command(), welcome)

@@ -70,6 +70,8 @@ def new_launcher(profile: Profile, settings: config.Settings, owner: Owner | Non
         start_timeout=settings["start_timeout"],
         walltime_warning=settings["walltime_warning"],
         gpu_bind=settings["gpu_bind"],
+        bind=settings["bind"],
+        cpus_per_task=settings["cpus_per_task"] or 1,
         owner=owner,
     )
     launcher = kind(Job(spec, profile.job_file(cluster)), settings)

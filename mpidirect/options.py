@@ -231,6 +231,14 @@ COMMON = (
         "all of its host ('none').",
         "HOW",
     ),
+    Option(
+        "bind",
+        one_of("none", "hwthread", "core", "numa", "socket"),
+        "none",
+        "What each engine is bound to: cores of its own, as many as --cpus-per-task says ('core', "
+        "'hwthread'), or a part of the host that it shares ('numa', 'socket').",
+        "TO",
+    ),
     Option("budget", size, 1 << 30, "How much of results is held for absent clients.", "SIZE", '"1GiB"'),
     Option("keep_logs", positive, 5, "The number of clusters whose logs are kept.", "N"),
 )
@@ -243,6 +251,7 @@ BATCH = (
     Option("cpus_per_task", positive, None, "The number of cores for each engine.", "N", "1"),
     Option("mem", text, "", "The memory on each node, as the scheduler writes it.", "SIZE", '"8G"'),
     Option("gpus", positive, None, "The number of GPUs on each node.", "N", "1"),
+    Option("gpus_per_task", positive, None, "The number of GPUs for each engine.", "N", "1"),
     Option("walltime", walltime, None, "How long the job may run.", "TIME", '"2h"'),
     Option(
         "queue", text, "", "The queue, or partition, of the job.", "NAME", '"short"', aliases=("partition",)

@@ -12,8 +12,23 @@ from .wire.job_file import Owner
 CLUSTER = "MPIDIRECT_CLUSTER"  # in the environment of every process of a job: its cluster's id
 GUARD = "MPIDIRECT_GUARD"  # in the environment of a rank with a guard: the guard's process number
 PLACE = "MPIDIRECT_PLACE"  # in the environment of a rank that takes the place of a dead one: which
-SPAWNS = "MPIDIRECT_SPAWNS"  # in the environment of a job: 1 if rank 1 is to spawn the engines
+# In the environment of a job: 1 if rank 1 is to spawn the engines; host:slots,… if so on several hosts, each
+# of which has an anchor then.
+SPAWNS = "MPIDIRECT_SPAWNS"
 LEFT_IN_ORDER = 99  # exit code that tells the guard that all is well; anyone could exit with 0
+
+
+def anchors(said: str) -> list[tuple[str, int]]:
+    """What `SPAWNS` says: the hosts with an anchor, and how many engines each has room for.
+
+    Examples
+    --------
+    >>> anchors(""), anchors("1"), anchors("n1:4,n2:4")
+    ([], [('', 0)], [('n1', 4), ('n2', 4)])
+    """
+    if said in ("", "1"):
+        return [("", 0)] if said else []
+    return [(host, int(slots)) for host, _, slots in (word.rpartition(":") for word in said.split(","))]
 
 
 class Parent:

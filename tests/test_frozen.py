@@ -60,7 +60,7 @@ def heard(controller):
 
 @contextlib.contextmanager
 def connected(controller):
-    invitation = Invitation([controller.address], "", None, "")
+    invitation = Invitation([controller.address], "", None, "", "", 0)
     with connect.connect(invitation, 0) as (tasks, control):
         ends = control.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         try:
@@ -91,7 +91,7 @@ def test_one_that_thaws_still_notices_engines_that_are_frozen(controller):
     engine = f"""
 from mpidirect.controller.listen import Invitation
 from mpidirect.engine.connect import connect
-with connect(Invitation([{controller.address!r}], "", None, ""), 0) as (tasks, control):
+with connect(Invitation([{controller.address!r}], "", None, "", "", 0), 0) as (tasks, control):
     control.poll()
 """
     with subprocess.Popen([sys.executable, "-c", engine]) as frozen:

@@ -1,4 +1,4 @@
-"""Libraries that use MPI in C, as Debian has them: Open MPI, mpi4py, petsc4py, dolfinx and h5py."""
+"""Libraries that use MPI in C, with Debian's Open MPI and mpi4py: petsc4py, dolfinx, h5py, and others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import mpidirect
 pytestmark = [pytest.mark.openmpi_only, pytest.mark.timeout(600)]  # Debian's Open MPI, whatever is ours
 
 PYTHON = "/usr/bin/python3"
-PACKAGES = "python3-dolfinx-real python3-petsc4py-real python3-h5py-mpi python3-mpi4py openmpi-bin"
+PACKAGES = (
+    "python3-dolfinx-real python3-petsc4py-real python3-h5py-mpi python3-mpi4py openmpi-bin libfftw3-dev"
+)
 PAGES = Path(__file__).parent.parent / "docs"
 
 
@@ -48,10 +50,38 @@ def run(python, tmp_path, program, *arguments):
     )
 
 
-@pytest.mark.parametrize("world", ["world", ""])
-def test_petsc4py_and_dolfinx_solve(python, tmp_path, world):
-    """In a world of the engines' own in C; and in that of the launcher, where petsc4py is given theirs."""
-    done = run(python, tmp_path, "petsc_and_dolfinx.py", *([world] if world else []))
+@pytest.fixture(scope="module")
+def fft(python):
+    """Whether mpi4py-fft is there; it is built if it can be."""
+    if subprocess.run([python, "-c", "import mpi4py_fft"], capture_output=True).returncode == 0:
+        return True
+    install = [python, "-m", "pip", "install", "--quiet", "mpi4py-fft==2.0.6"]  # needs Debian's libfftw3-dev
+    return subprocess.run(install, capture_output=True, timeout=300).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """The libraries that use the world in C and in Fortran."""
+    made = []
+    for compiler, source in (("mpicc", "total.c"), ("mpif90", "total.f90")):
+        library = tmp_path_factory.mktemp("compiled") / "libtotal.so"
+        command = [f"/usr/bin/{compiler}.openmpi", "-shared", "-fPIC", str(PROGRAMS / source), "-o", library]
+        if Path(command[0]).exists():
+            subprocess.run(command, check=True, env={"PATH": os.defpath})
+            made.append(str(library))
+    return made
+
+
+def test_the_world_of_c_and_fortran_is_theirs(python, tmp_path, compiled, fft):
+    """For petsc4py, dolfinx, compiled libraries and mpi4py-fft."""
+    more = ["fft"] if fft else []
+    done = run(python, tmp_path, "libraries.py", "world", *compiled, *more)
+    assert done.returncode == 0 and "solved" in done.stdout, done.stdout + done.stderr
+
+
+def test_where_it_is_not_theirs_petsc4py_is_given_comm(python, tmp_path):
+    """And what is built on it."""
+    done = run(python, tmp_path, "libraries.py")
     assert done.returncode == 0 and "solved" in done.stdout, done.stdout + done.stderr
 
 

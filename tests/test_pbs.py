@@ -104,7 +104,7 @@ def test_the_script_says_all_that_was_asked_for(login_node):
         "walltime": "2h",
     }
     script = Cluster(launcher="pbs", queue="short", account="physics", **settings).job_script()
-    select = "select=2:ncpus=8:mpiprocs=4:mem=8gb:ngpus=1"
+    select = "select=2:ncpus=8:mpiprocs=4:ompthreads=2:mem=8gb:ngpus=1"
     assert f"#PBS -l {select}\n#PBS -l place=scatter\n#PBS -l walltime=2:00:00\n" in script
     assert "#PBS -q short\n#PBS -A physics\n" in script and "exec > >(tee -a " in script
     assert "place=" not in Cluster(4, launcher="pbs").job_script()

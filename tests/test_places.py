@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
-from mpidirect.engine import surroundings
+from mpidirect.engine import cores, surroundings
 from mpidirect.engine.surroundings import Place
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -52,9 +53,21 @@ def test_what_clients_are_told(rc):
         assert (told["pid"], type(told["device"])) == (pids[engine], str)
 
 
+def bound_to_cores(rc):
+    """Each engine to one, with all its threads, in turn; the controller to none."""
+    allowed = sorted(os.sched_getaffinity(0))
+    found = rc[:].apply_sync(
+        lambda: [os.sched_getaffinity(int(thread.name)) for thread in Path("/proc/self/task").iterdir()]
+    )
+    for k, threads in enumerate(found):
+        assert threads == [{allowed[k % len(allowed)]}] * len(threads)
+    assert os.sched_getaffinity(rc.facts["pid"]) == set(allowed)
+
+
 def test_after_a_death_and_a_replacement(start, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    _, rc = start(3)
+    _, rc = start(3, bind="core")
+    bound_to_cores(rc)
     if not rc.facts["fault_tolerance"]["replaces"]:
         pytest.skip("engines can't be replaced with this MPI")
     with pytest.raises(Exception, match="died"):
@@ -64,6 +77,7 @@ def test_after_a_death_and_a_replacement(start, monkeypatch):
     assert rc[[0, 2]].pull("local_rank", block=True) == [0, 1]
     assert rc.engines_info[2]["local_rank"] == 1
     rc.restart([1])
+    bound_to_cores(rc)
     found = environments(rc[:])
     assert [ranks(env) for env in found] == [(str(k), "3", str(k)) for k in range(3)]
     assert len({env["MASTER_PORT"] for env in found}) == 1
@@ -152,6 +166,21 @@ def test_what_is_bound_already_stays(machine):
     assert bound(machine(), 1, CUDA_VISIBLE_DEVICES="") == [
         {"CUDA_VISIBLE_DEVICES": "", "ROCR_VISIBLE_DEVICES": "0,1"}
     ]
+
+
+def test_cores_and_sockets(tmp_path):
+    """Two sockets of two cores, each of which has two threads, as the kernel tells; one core is not ours."""
+    for cpu in range(8):
+        directory = tmp_path / "cpu" / f"cpu{cpu}"
+        for name, value in (("physical_package_id", cpu // 2 % 2), ("core_id", cpu % 2)):
+            (directory / "topology").mkdir(parents=True, exist_ok=True)
+            (directory / "topology" / name).write_text(f"{value}\n")
+        (directory / f"node{cpu // 2 % 2}").mkdir()
+    found = {how: cores.units(how, set(range(8)) - {1, 5}, tmp_path) for how in ("core", "socket", "numa")}
+    assert found["core"] == [{0, 4}, {2, 6}, {3, 7}]
+    assert found["socket"] == found["numa"] == [{0, 4}, {2, 3, 6, 7}]
+    assert cores.units("hwthread", {3, 5}, tmp_path) == [{3}, {5}]
+    assert cores.units("socket", {3, 5}, tmp_path / "nowhere") == [{3}, {5}]
 
 
 def test_without_a_gpu_nothing_is_set(machine):

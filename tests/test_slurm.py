@@ -1,11 +1,14 @@
 """Clusters that a real Slurm runs: their lives, on one host and on several, and the job scripts."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import textwrap
 
 import pytest
+from conftest import PROGRAMS
 from schedulers.login import JOBSCRIPTS, LIMIT, SCRIPT, run, until
 from schedulers.slurm import SLURM, gone
 
@@ -146,6 +149,27 @@ def test_nodes_with_addresses_of_their_own(hosts, capfd):
         assert rc[:].apply_sync(lambda: len(data)) == [1 << 20] * 4
     cluster.stop()
     assert gone(hosts, cluster)
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
+    """On one host with each MPI, on several with MPICH, those included that hang in C."""
+    with Cluster(launcher="slurm", nodes=nodes, ntasks_per_node=4 // nodes) as rc:
+        dv, was = rc[:], where(rc[:])
+        if nodes > 1 and "Open MPI" in rc.facts["mpi"]:
+            assert "its rank 0 is the controller" in rc.facts["world"]
+            return
+        for _ in range(3):
+            assert where(dv) == was and len(set(was)) == nodes
+            dv.run(str(PROGRAMS / "cworld.py"), block=True)
+            assert dv.pull("world.facts()").get(LIMIT) == [(k, 4, 6) for k in range(4)]
+            rc[1:].execute("world.barrier(True)").wait(0.5)
+            assert rc.restart() == [0, 1, 2, 3]
+        os.kill(rc._engines[1].pid, signal.SIGKILL)  # the processes of namespaces are this host's as well
+        until(lambda: rc.ids == [0, 2, 3])
+        assert rc.restart("dead") == [1] and where(dv) == was
+        assert rc.resize(3) == [0, 1, 2] and where(rc[:]) == was[:3]
+        assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [3, 3, 3]  # noqa: F821
 
 
 def test_a_node_for_the_controller_alone(hosts):

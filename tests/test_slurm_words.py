@@ -65,11 +65,24 @@ def test_the_script_says_all_that_was_asked_for(login_node):
     """
     for line in directives.split():
         assert f"#SBATCH {line}\n" in script
+    assert 'export OMP_NUM_THREADS="${OMP_NUM_THREADS-3}"' in script
     assert "--no-requeue" not in script
     assert "module load openmpi\nconda activate work\n" in script
     assert "#   sbatch --parsable /" in script
     assert "srun --overcommit --mpi=pmi2 -n 5 /opt/its/python -m mpidirect.job" in script
     assert not (login_node / "home").exists()
+
+
+@pytest.mark.parametrize(
+    "launcher, line", [("slurm", "--gpus-per-task=2"), ("pbs", ":ngpus=6"), ("sge", "-l gpu=2")]
+)
+def test_gpus_of_each_engine(login_node, launcher, line):
+    script = Cluster(3, launcher=launcher, gpus_per_task=2).job_script()
+    assert f"{line}\n" in script and "OMP_NUM_THREADS" not in script
+    with pytest.raises(errors.ConfigError, match="--gpus-per-task"):
+        Cluster(3, launcher=launcher, gpus_per_task=2, gpus=2).job_script()
+    with pytest.raises(errors.ConfigError, match="--gpus-per-task"):
+        Cluster(3, launcher="sge", gpus_per_task=2, cpus_per_task=2).job_script()
 
 
 def test_a_template_is_filled(login_node):

@@ -17,7 +17,7 @@ from ..parent import Parent
 from ..transport.base import Empty, Listener
 from ..transport.curve import ZapAuthenticator
 from ..wire import memory, messages
-from ..wire.names import ANCHOR
+from ..wire.names import is_anchor
 from . import deaths
 from .clients import Clients
 from .downloads import DROPPED, NO_ROOM, Downloads
@@ -210,7 +210,7 @@ class Controller:
         if isinstance(message, messages.Joined):
             self._have_departed(listener)  # of them one may have had this number
             if self.link.joined(name, message.engine, listener, listener.number()):
-                if message.engine == ANCHOR:
+                if is_anchor(message.engine):
                     self.generations.anchor_joined(message)
                 elif self.generations.spawns or message.engine in self.lost:
                     self.replacement.arrived(message)
@@ -261,8 +261,8 @@ class Controller:
             if engine in self.engines:
                 self.recovery.departed(engine)
             else:
-                if engine == ANCHOR:
-                    self.generations.anchor_lost()
+                if is_anchor(engine):
+                    self.generations.anchor_lost(engine)
                 self.generations.departed(engine)
                 self.replacement.departed(engine)
 
@@ -348,7 +348,7 @@ class Controller:
     def end(self, engine: messages.EngineInfo) -> None:
         """The same for one that is not among the engines any more."""
         self.send_control(engine.id, messages.Signal(signal.SIGKILL))
-        deaths.end(engine)
+        self.generations.end_process(engine)
 
     def retire(self, why: str) -> None:
         """All engines are to end: what they were to do ends with an error that says so."""
@@ -378,7 +378,7 @@ class Controller:
         if self.stopping:
             self.scheduler.remove(engine)
             return
-        deaths.end(info)  # a frozen one has lost its connection, and MPI would wait for it
+        self.generations.end_process(info)  # a frozen one has lost its connection, and MPI would wait for it
         for other in self.engines:
             self.send_control(other, messages.Broken())
         reason = f"engine {engine} (process {info.pid} on {info.host}) died: {why}"
@@ -425,8 +425,7 @@ class Controller:
             for engine in self.engines:
                 self.send_control(engine, messages.Stop())
                 self.link.send_task(engine, [messages.encode(messages.Stop())])
-            if self.generations.anchored:
-                self.link.send_task(ANCHOR, [messages.encode(messages.Stop())])
+            self.generations.stop_anchors()
 
     # -- what the scheduler asks for -----------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..transport.base import Listener, Unreachable
-from ..wire.names import ANCHOR, control_name, engine_of, task_name
+from ..wire.names import control_name, engine_of, is_anchor, task_name
 
 
 class EngineLink:
@@ -31,7 +31,7 @@ class EngineLink:
         self._engines[listener, number] = engine
         connections = self._connections.setdefault(engine, set())
         connections.add(name)
-        return len(connections) == (1 if engine == ANCHOR else 2)
+        return len(connections) == (1 if is_anchor(engine) else 2)
 
     def engine_of(self, name: bytes) -> int:
         """Whose connection this is."""

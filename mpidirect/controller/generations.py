@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..wire import messages
+from ..wire.names import ANCHOR
 from . import deaths
 from .replacement import Refused
 
@@ -26,8 +27,9 @@ NOTED = 0.1  # seconds that the guard of one that left has to note how, if it ha
 class Generations:
     """Has the anchor start engines: all of them, as an MPI world of their own.
 
-    The anchor is a rank that does nothing else.  So all engines can end, however they hang, and others can
-    follow; nobody else waits while MPI starts them; and if MPI never comes back, the anchor alone is lost.
+    The anchor is a rank that does nothing else; of several hosts, each has one.  So all engines can end,
+    however they hang, and others can follow; nobody else waits while MPI starts them; and if MPI never comes
+    back, the anchor alone is lost.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ class Generations:
         self.spawns: bool = controller.facts["spawns"]
         self._due = False  # whether one ends, and the next is to begin
         self._size = controller.size  # of the next
-        self._anchor: messages.EngineInfo | None = None
+        self._anchors: dict[int, messages.EngineInfo] = {}  # one on each host; the first one spawns
         self._asked: tuple[Session, messages.Query] | None = None
         self._leaving: dict[int, messages.EngineInfo] = {}  # engines of the last one that are not gone yet
         self._kill_at = self._deadline = self._settled = 0.0
@@ -56,19 +58,17 @@ class Generations:
     @property
     def anchored(self) -> bool:
         """Whether there is an anchor."""
-        return self._anchor is not None
+        return ANCHOR in self._anchors
 
     def anchor_joined(self, joined: messages.Joined) -> None:
-        """The anchor has connected."""
-        self._anchor = messages.EngineInfo(joined.engine, joined.host, joined.pid)
-        self.controller.replacement.told(joined.engine, messages.Spawned())  # the first ones
+        """An anchor has connected."""
+        self._anchors[joined.engine] = messages.EngineInfo(joined.engine, joined.host, joined.pid)
+        if joined.engine == ANCHOR:
+            self.controller.replacement.told(ANCHOR, messages.Spawned())  # the first ones
 
-    def anchor_lost(self) -> None:
-        """The anchor is gone: what is spawned from now on, an engine spawns."""
-        if self._anchor is None:
-            return
-        self._anchor = None
-        if self.controller.stopping:
+    def anchor_lost(self, anchor: int) -> None:
+        """An anchor is gone: if it was the first one, an engine spawns what is spawned from now on."""
+        if self._anchors.pop(anchor, None) is None or anchor != ANCHOR or self.controller.stopping:
             return
         log.error("the process that starts engines is gone: all of them can't be started anew any more")
         if self._due:
@@ -78,9 +78,24 @@ class Generations:
 
     def end_anchor(self) -> None:
         """MPI does not come back there."""
-        if self._anchor is not None:
-            deaths.end(self._anchor)
-            self.anchor_lost()
+        if self.anchored:
+            deaths.end(self._anchors[ANCHOR])
+            self.anchor_lost(ANCHOR)
+
+    def end_process(self, engine: messages.EngineInfo) -> None:
+        """Kill an engine, whatever it does: on another host the anchor there does it."""
+        deaths.end(engine)
+        for anchor, info in self._anchors.items():
+            if anchor != ANCHOR and info.host == engine.host:
+                self._send(anchor, messages.Kill(engine.pid))
+
+    def stop_anchors(self) -> None:
+        """Tell them to leave."""
+        for anchor in self._anchors:
+            self._send(anchor, messages.Stop())
+
+    def _send(self, anchor: int, message: messages.Message) -> None:
+        self.controller.link.send_task(anchor, [messages.encode(message)])
 
     def ask(self, session: Session, query: messages.Query, size: int) -> None:
         """End all engines, and start so many others."""

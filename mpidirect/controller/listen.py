@@ -47,6 +47,8 @@ class Invitation(NamedTuple):
     tasks: str  # another address for the task connection, where there is one
     credentials: Credentials | None  # none on one host, where a private directory protects
     gpu_bind: str
+    bind: str
+    cpus_per_task: int
 
 
 class Endpoints:
@@ -107,13 +109,11 @@ class Endpoints:
 
     def invitation(self) -> Invitation:
         """What the engines need to connect."""
-        credentials = Credentials(self.engine_server.public, self.engine_keys)
-        return Invitation(
-            self.engine_addresses,
-            self.engine_tasks,
-            None if self.world.one_host else credentials,
-            self.spec.gpu_bind,
-        )
+        spec, credentials = self.spec, None
+        if not self.world.one_host:
+            credentials = Credentials(self.engine_server.public, self.engine_keys)
+        binding = spec.gpu_bind, spec.bind, spec.cpus_per_task
+        return Invitation(self.engine_addresses, self.engine_tasks, credentials, *binding)
 
     def controller(self, world: Any) -> Controller:
         """The controller on these sockets, with these communicators."""

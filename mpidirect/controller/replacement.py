@@ -247,7 +247,7 @@ class Replacement:
         self._deadline = time.monotonic() + ARRIVING
         leader = "the anchor" if anchored else f"engine {self._leader}"
         log.info("%s is to start engines %s", leader, self._wanted)
-        self._send([self._leader], messages.Spawn(self._wanted, self._directory))
+        self._send([self._leader], messages.Spawn(self._wanted, self._directory, self.controller.size))
 
     def _join(self) -> None:
         """All are there: have them get ready."""

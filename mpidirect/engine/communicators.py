@@ -337,7 +337,7 @@ def adopt(parent: Watched, made: Any) -> Any:
     if isinstance(made, Revocable):
         made.hidden = MPI._commctx_intra(made)[0]
     mine, theirs = made.Get_group(), parent.Get_group()
-    ranks = mine.Translate_ranks(None, theirs)
+    ranks = MPI.Group.Translate_ranks(mine, range(mine.size), theirs)  # also mpi4py 3.1's
     made.engines = tuple(parent.engines[rank] if rank >= 0 else -1 for rank in ranks)
     mine.Free()
     theirs.Free()

@@ -31,11 +31,11 @@ def connect(invitation: Any, engine: int) -> Iterator[tuple[Connection, Dealer]]
     tasks.close()  # the control socket belongs to its thread, which ends with the process
 
 
-def connect_anchor(invitation: Any) -> Connection:
-    """The connection of the rank that spawns engines."""
+def connect_anchor(invitation: Any, number: int) -> Connection:
+    """The connection of an anchor: number 0 is the one that spawns engines."""
     context, address = zmq.Context(), reachable(invitation.addresses)
-    tasks = _tasks(invitation, ANCHOR, context, address)
-    _join(ANCHOR, tasks)
+    tasks = _tasks(invitation, ANCHOR - number, context, address)
+    _join(ANCHOR - number, tasks)
     return tasks
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mpi4py import MPI
 
-from ..parent import PLACE, Parent
+from ..parent import CLUSTER, PLACE, Parent, belongs
 from ..tolerance import Tolerance
 from ..transport.base import Closed, Connection
 from ..wire import messages
@@ -15,11 +20,52 @@ from ..wire import messages
 ARRIVING = 60.0  # seconds after which a new engine that nobody has asked in leaves
 
 
+class Hosts(NamedTuple):
+    """Where engines are, with an MPI that is told.
+
+    Attributes
+    ----------
+    slots : list of (str, int)
+        The hosts, and how many engines each has room for.
+    file : str
+        Where MPI is told of them, which all hosts see.
+    """
+
+    slots: list[tuple[str, int]]
+    file: str
+
+    def write(self, engines: Sequence[int], size: int) -> None:
+        """Have the next ones be where these engines of so many belong."""
+        near = layout(self.slots, size)
+        at = Counter(near[engine] for engine in engines)
+        Path(self.file).write_text("".join(f"{host}:{count}\n" for host, count in at.items()))
+
+
+def layout(slots: Sequence[tuple[str, int]], size: int) -> list[str]:
+    """The host of each of so many engines: neighbours share one, and those beyond the slots are spread.
+
+    Examples
+    --------
+    >>> layout([("n1", 2), ("n2", 1)], 3)
+    ['n1', 'n1', 'n2']
+    >>> layout([("n1", 2), ("n2", 1)], 5)
+    ['n1', 'n1', 'n1', 'n1', 'n2']
+    """
+    rounds, left = divmod(size, sum(count for _, count in slots))
+    hosts = []
+    for host, count in slots:
+        more = min(count, left)
+        left -= more
+        hosts += [host] * (count * rounds + more)
+    return hosts
+
+
 class Welcome(NamedTuple):
     """What an engine is told at its start, by MPI."""
 
     invitation: Any
     tolerance: Tolerance
+    hosts: Hosts | None = None  # if there are several
 
 
 class Spawner:
@@ -44,18 +90,21 @@ class Spawner:
         here, whoever waits: the controller, which learns of that death, ends this engine, too.
         """
         try:
-            children = start(self._command, order)
+            children = start(self._command, order, self._welcome.hosts)
             children.bcast(self._welcome, root=MPI.ROOT)
         except MPI.Exception as e:
             return messages.Spawned(f"MPI can't start it: {e}")
         return messages.Spawned()
 
 
-def start(command: list[str], order: messages.Spawn) -> MPI.Intercomm:
+def start(command: list[str], order: messages.Spawn, hosts: Hosts | None) -> MPI.Intercomm:
     """Start them by `command`; they wait for their welcome then."""
     n = len(order.engines)
     info = MPI.Info.Create()
     info.Set("wdir", order.directory)
+    if hosts is not None:
+        hosts.write(order.engines, order.size)
+        info.Set("hostfile", hosts.file)
     arguments = [[f"{PLACE}={engine + 1}", *command] for engine in order.engines]
     try:
         return MPI.COMM_SELF.Spawn_multiple(["env"] * n, arguments, [1] * n, [info] * n)
@@ -64,7 +113,7 @@ def start(command: list[str], order: messages.Spawn) -> MPI.Intercomm:
 
 
 def serve(tasks: Connection, spawner: Spawner) -> None:
-    """Be the anchor: the rank that spawns engines, and does nothing else."""
+    """Be an anchor: spawn engines, if it is the first one, or end processes of its host, when told to."""
     parent = Parent()
     with contextlib.suppress(Closed):  # the controller is gone
         while not parent.gone():
@@ -76,6 +125,9 @@ def serve(tasks: Connection, spawner: Spawner) -> None:
                 return
             if isinstance(message, messages.Spawn):
                 tasks.put([messages.encode(spawner.spawn(message))], wait=True)
+            elif isinstance(message, messages.Kill) and belongs(message.pid, os.environ.get(CLUSTER, "")):
+                with contextlib.suppress(OSError):  # it is dead
+                    os.kill(message.pid, signal.SIGKILL)
 
 
 def asked_in(tasks: Connection) -> messages.Join | None:

@@ -10,6 +10,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import textwrap
 import time
 from abc import abstractmethod
@@ -166,13 +167,25 @@ class BatchLauncher(Launcher):
         return None if nodes is None and self.name in HOSTS else nodes == 1
 
     def spawns(self) -> bool:
-        """On one host."""
+        """On one host with Open MPI; with MPICH that is decided when the job runs (`hydra.begin`)."""
         _, kind = mpi.ranks(self.job, self.settings, elsewhere=True)
-        return bool(self.one_host) and self._can_spawn(kind)
+        return kind.name == "openmpi" and bool(self.one_host) and self._can_spawn(kind)
 
     def _can_spawn(self, kind: mpi.Flavour) -> bool:
-        """With Open MPI: MPICH's mpiexec needs a parent that blocks signals, which no shell can be."""
-        return kind.name == "openmpi" and kind.spawns
+        return kind.spawns
+
+    def gpus(self, tasks: int) -> int | None:
+        """How many GPUs so many engines of a node have, with those that a node is to have.
+
+        Raises
+        ------
+        ConfigError
+            When both are said.
+        """
+        each, node = self.settings["gpus_per_task"], self.settings["gpus"]
+        if each and node:
+            raise ConfigError("Say how many GPUs each engine has (--gpus-per-task), or each node (--gpus).")
+        return each * tasks if each else node
 
     @property
     def script_file(self) -> Path:
@@ -253,8 +266,14 @@ class BatchLauncher(Launcher):
         variables = {CLUSTER: self.job.spec.cluster, SPAWNS: "1" if self.job.spec.spawns else ""}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
         needed = kind.environment(bool(self.one_host))
+        if self.settings["cpus_per_task"]:  # else OpenMP has as many threads as it sees cores
+            needed = {**needed, "OMP_NUM_THREADS": str(self.settings["cpus_per_task"])}
         lines += _exported(needed)
-        if self.one_host is None and self._can_spawn(kind):
+        if kind.name == "mpich" and self._can_spawn(kind):
+            python = self.settings["python"] or sys.executable
+            starts = [python, "-m", "mpidirect.launchers.hydra", self._directory, str(self.job.spec.engines)]
+            text = shlex.join([*starts, *command])
+        elif self.one_host is None and self._can_spawn(kind):
             more = {k: v for k, v in kind.environment(alone=True).items() if k not in needed}
             lines += [
                 f"{_RANKS}={self.job.ranks}",

@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from .. import allocation
 from ..errors import LaunchError
 from ..parent import CLUSTER, SPAWNS
-from . import mpi, processes
+from . import hydra, mpi, processes
 from .base import JobState, JobStatus, Launcher
 
 # What tells mpiexec of hosts, or how to spread over them.
@@ -27,20 +26,6 @@ _HOSTS = {
 
 # What files may tell Open MPI of how ranks talk: the environment would overrule it.
 _TRANSPORTS = {"btl", "btl_tcp_if_include", "btl_tcp_if_exclude"}
-
-# How MPICH tells processes that one has died.  It would end one that starts just then, before its guard can
-# ignore it, and with it the job: so it is blocked from the beginning, and the ranks themselves unblock it.
-_MESSENGERS = {"mpich": {signal.SIGUSR1}}
-
-
-@contextmanager
-def _blocked(signals: set[signal.Signals]) -> Iterator[None]:
-    """Processes that are started meanwhile have these signals blocked."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class MpiexecLauncher(Launcher):
@@ -59,8 +44,12 @@ class MpiexecLauncher(Launcher):
         environment = mpi.environment(kind, alone=self._alone(command[0]))
         environment[CLUSTER] = self.job.spec.cluster
         environment[SPAWNS] = "1" if self.job.spec.spawns else ""
+        if kind.name == "mpich" and self.job.spec.spawns:
+            directory = Path(self.job.spec.log_directory)
+            command, more = hydra.begin(command, self.job.spec.engines, directory, self.settings["python"])
+            environment |= more
         self.job.log.touch(0o600)
-        with self.job.log.open("ab") as log, _blocked(_MESSENGERS.get(kind.name, set())):
+        with self.job.log.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
                     command,
@@ -124,12 +113,15 @@ class MpiexecLauncher(Launcher):
             raise LaunchError(f"These processes of cluster {self.job.spec.cluster} can't be ended: {left}")
 
     def spawns(self) -> bool:
-        """On one host, with an MPI that can: between hosts it is not sure where engines would be."""
+        """On one host, with an MPI that can; MPICH can on several."""
         try:
             starter, *arguments = mpi.find_mpiexec(self.settings["mpiexec"], self.settings["python"])
         except LaunchError:  # told when it is started
             return False
-        return self._one_host(starter, arguments) and mpi.flavour(starter).spawns
+        kind = mpi.flavour(starter)
+        if kind.name == "mpich":
+            return kind.spawns and bool(hydra.found(arguments) and hydra.proxy(starter))
+        return kind.spawns and self._one_host(starter, arguments)
 
     def _one_host(self, mpiexec: str, arguments: list[str]) -> bool:
         """Whether nothing tells mpiexec of other hosts."""

@@ -80,10 +80,10 @@ class PBSLauncher(BatchLauncher):
         cpus = self.settings["cpus_per_task"] or 1
         own = "1:ncpus=1:mpiprocs=1+" if self.alone else ""
         parts = [f"select={own}{nodes or 1}", f"ncpus={each * cpus}", f"mpiprocs={each}"]
-        if cpus == 1:
-            parts.append("ompthreads=1")  # else OMP_NUM_THREADS is the number of all cores
+        parts.append(f"ompthreads={cpus}")  # else OMP_NUM_THREADS is the number of all cores
         parts += [f"mem={self.settings['mem']}"] if self.settings["mem"] else []
-        parts += [f"ngpus={self.settings['gpus']}"] if self.settings["gpus"] else []
+        gpus = self.gpus(each)
+        parts += [f"ngpus={gpus}"] if gpus else []
         parts += [self.settings["constraint"]] if self.settings["constraint"] else []
         return ":".join(parts)
 
@@ -94,7 +94,8 @@ class PBSLauncher(BatchLauncher):
             f"nodes={own}{nodes or 1}",
             f"ppn={(each or self.tasks) * (self.settings['cpus_per_task'] or 1)}",
         ]
-        parts += [f"gpus={self.settings['gpus']}"] if self.settings["gpus"] else []
+        gpus = self.gpus(each or self.tasks)
+        parts += [f"gpus={gpus}"] if gpus else []
         parts += [self.settings["constraint"]] if self.settings["constraint"] else []
         return ":".join(parts) + (f",mem={self.settings['mem']}" if self.settings["mem"] else "")
 

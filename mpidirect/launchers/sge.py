@@ -47,6 +47,12 @@ class SGELauncher(BatchLauncher):
                 "Grid Engine's parallel environment says how ranks are spread: leave out --nodes, and choose "
                 "the environment by --set pe=NAME."
             )
+        if said["gpus_per_task"] and (said["cpus_per_task"] or 1) > 1:
+            raise ConfigError(
+                "Grid Engine gives GPUs to slots, and engines with --cpus-per-task have several of them. Say "
+                "what your site's resource needs by --directive='-l gpu=…' instead of --gpus-per-task."
+            )
+        self.gpus(1)
         yield f"-N {self.job_name}"
         yield "-S /bin/bash"
         yield f"-o {quoted(self.output)}"
@@ -59,6 +65,7 @@ class SGELauncher(BatchLauncher):
             ("walltime", "-l h_rt="),
             ("mem", "-l h_vmem="),
             ("gpus", "-l gpu="),
+            ("gpus_per_task", "-l gpu="),  # of each slot
             ("queue", "-q "),
             ("account", "-P "),
             ("qos", "-l qos="),

@@ -78,6 +78,7 @@ class SlurmLauncher(BatchLauncher):
         """The job's directives."""
         said = self.settings
         nodes, each = self.shape
+        self.gpus(1)
         yield f"--job-name={self.job_name}"
         yield f"--output={quoted(self.output)}"
         yield "--no-requeue"  # started again it would be another cluster, with empty namespaces
@@ -90,6 +91,7 @@ class SlurmLauncher(BatchLauncher):
             ("cpus_per_task", "cpus-per-task"),
             ("mem", "mem"),
             ("gpus", "gpus-per-node"),
+            ("gpus_per_task", "gpus-per-task"),
             ("walltime", "time"),
             ("queue", "partition"),
             ("account", "account"),

@@ -57,6 +57,10 @@ class JobSpec(msgspec.Struct, kw_only=True):
         How many seconds before the walltime ends the job clients warn.
     gpu_bind : str
         ``auto`` if each engine is to see its own GPU where nothing else has chosen one, else ``none``.
+    bind : str
+        What each engine is bound to: ``none``, ``hwthread``, ``core``, ``numa`` or ``socket``.
+    cpus_per_task : int
+        How many cores each engine has.
     owner : Owner or None
         The process that started it, if the job is to end with that.
     spawns : bool
@@ -74,6 +78,8 @@ class JobSpec(msgspec.Struct, kw_only=True):
     start_timeout: float = 120.0
     walltime_warning: float = 300.0
     gpu_bind: str = "auto"
+    bind: str = "none"
+    cpus_per_task: int = 1
     owner: Owner | None = None
     spawns: bool = False
 

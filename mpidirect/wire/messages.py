@@ -298,10 +298,17 @@ class Repair(Message, tag="repair"):
 
 
 class Spawn(Message, tag="spawn"):
-    """Start new processes for dead ``engines``, in ``directory``; goes to the main thread of one engine."""
+    """Start new processes for dead ``engines`` of ``size``, in ``directory``; for an anchor or an engine."""
 
     engines: list[int]
     directory: str
+    size: int
+
+
+class Kill(Message, tag="kill"):
+    """End the process ``pid`` of this host; goes to the anchor there."""
+
+    pid: int
 
 
 class Join(Message, tag="join"):
@@ -447,7 +454,22 @@ class Located(Message, tag="located"):
 ToController = Union[Hello, Request, Chunk, Query, Release, Ack, Goodbye]
 ToClient = Union[Welcome, Refused, Farewell, Results, Chunk, Taken, Elsewhere, Answer, Engines, Ack]
 ToEngine = Union[
-    Task, Abort, Signal, Broken, Forget, Stop, Leave, Repair, Spawn, Join, Grow, Commit, Locate, Nudge, GiveUp
+    Task,
+    Abort,
+    Signal,
+    Broken,
+    Forget,
+    Stop,
+    Leave,
+    Repair,
+    Spawn,
+    Join,
+    Grow,
+    Commit,
+    Locate,
+    Nudge,
+    GiveUp,
+    Kill,
 ]
 FromEngine = Union[
     Joined, Placed, Again, Fetched, Moved, Done, Repaired, Spawned, Ready, Located, Aborted, Revoked

@@ -7,7 +7,10 @@ import struct
 # of each engine's namespace
 INITIAL_NAMES = ("comm", "rank", "size", "local_rank", "local_size", "node", "MPI")
 
-ANCHOR = 2**32 - 1  # in the place of an engine's id: the rank that spawns the engines
+# In the place of an engine's id: the anchor, which is the rank that spawns the engines.  On other hosts there
+# are more, which can end processes there; their numbers are the next lower ones.
+ANCHOR = 2**32 - 1
+_ANCHORS = 2**31
 
 _NAME = struct.Struct(">cI")
 _TASKS, _CONTROL = b"T", b"C"
@@ -21,6 +24,11 @@ def task_name(engine: int) -> bytes:
 def control_name(engine: int) -> bytes:
     """The routing id of an engine's control connection: read while user code runs."""
     return _NAME.pack(_CONTROL, engine)
+
+
+def is_anchor(engine: int) -> bool:
+    """Whether this is no engine's id, but an anchor's."""
+    return engine >= _ANCHORS
 
 
 def engine_of(name: bytes) -> int:

@@ -1,8 +1,9 @@
-"""On a cluster of 4: a system solved by petsc4py, and Poisson's equation by dolfinx; prints ``solved``.
+"""On a cluster of 4: a system solved by petsc4py, Poisson's equation by dolfinx, and more; prints ``solved``.
 
-    python petsc_and_dolfinx.py [world]
+    python libraries.py [world LIBRARY … [fft]]
 
-With "world", the engines' world in C must be theirs; else, the launcher's world has the controller in it.
+With "world", the engines' world in C must be theirs: also for each LIBRARY, which has a function ``total``
+(total.c, total.f90). Else, the launcher's world has the controller in it. With "fft" mpi4py-fft is there.
 """
 
 import sys
@@ -60,9 +61,36 @@ error = numpy.sqrt(comm.allreduce(local))
 """
 
 
+TOTAL = """
+import ctypes
+r, s = ctypes.c_int(), ctypes.c_int()
+found = ctypes.CDLL({path!r}).total(ctypes.byref(r), ctypes.byref(s)), r.value, s.value
+"""
+TRANSFORM = """
+import numpy
+from mpi4py_fft import PFFT, newDistArray
+fft = PFFT(where, (12, 10, 8), axes=(0, 1, 2), dtype=float)
+field = newDistArray(fft, False)
+field[:] = numpy.fromfunction(lambda i, j, k: numpy.sin(i) + j * k, (12, 10, 8))[field.local_slice()]
+modes = fft.forward(field.copy())
+wrong = numpy.abs(fft.backward(modes.copy()) - field).max()
+mine = newDistArray(fft, True).local_slice()
+"""
+
+
+def transform(dv, where: str) -> None:
+    """A field in three dimensions, there and back, as numpy does it at once."""
+    field = np.fromfunction(lambda i, j, k: np.sin(i) + j * k, (12, 10, 8))
+    expected = np.fft.rfftn(field) / field.size
+    dv.execute(f"where = {where}")
+    dv.execute(TRANSFORM)
+    for mine, modes, wrong in dv.pull("(mine, modes, wrong)"):
+        assert np.allclose(modes, expected[mine]) and wrong < 1e-10
+
+
 def main() -> None:
-    """Solve both on ``comm``, and where the world is theirs, on that."""
-    theirs = sys.argv[1:] == ["world"]
+    """Solve them on ``comm``, and where the world is theirs, on that."""
+    theirs, libraries = sys.argv[1:2] == ["world"], [word for word in sys.argv[2:] if word != "fft"]
     if not theirs:
         MpiexecLauncher.spawns = lambda self: False
     with Cluster(n=N) as rc:
@@ -84,6 +112,13 @@ def main() -> None:
             errors = dv.pull("error")
             assert errors == [errors[0]] * N, errors
             assert 0 < errors[0] < 1e-2, errors
+        assert dv.pull("comm.Split(rank % 2).allreduce(rank)") == [2, 4, 2, 4]
+        for path in libraries:
+            dv.execute(TOTAL.format(path=path))
+            assert dv.pull("found") == [(6, k, N) for k in range(N)], path
+        if "fft" in sys.argv:
+            for where in ("comm", "MPI.COMM_WORLD"):
+                transform(dv, where)
     print("solved")
 
 
