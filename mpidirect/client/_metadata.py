@@ -128,9 +128,15 @@ def _stamp(seconds: float | None) -> datetime | None:
 
 def _metadata(call: Call, engine: int, label: str | None) -> Metadata:
     reply = call.replies.get(engine)
-    entry = Metadata(dict.fromkeys(METADATA), msg_id=f"{call.id}:{engine}", engine_id=engine, label=label)
+    entry = Metadata(
+        dict.fromkeys(METADATA), msg_id=f"{call.id}:{engine}", engine_id=call.engine_of(engine), label=label
+    )
     entry.update(
-        engine_uuid=f"engine-{engine}", submitted=_stamp(call.submitted), stdout="", stderr="", outputs=[]
+        engine_uuid=f"engine-{entry['engine_id']}",
+        submitted=_stamp(call.submitted),
+        stdout="",
+        stderr="",
+        outputs=[],
     )
     if reply is None:
         return entry

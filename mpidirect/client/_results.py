@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .. import errors
 from ..wire import messages
 from ._call import Call
+from ._work import Work, is_work
 from .asyncresult import AsyncResult
 
 if TYPE_CHECKING:
@@ -177,7 +178,11 @@ class Results:
 
     def _recall(self, id: str) -> Call:
         """Ask the controller for the results of another client's request."""
-        call = Call(id, "apply", [], self._engines, release=self._release)
+        call: Call
+        if is_work(id):
+            call = Work(id, "apply", 0, self._engines, self._release)
+        else:
+            call = Call(id, "apply", [], self._engines, release=self._release)
         self._calls[id] = self._known[id] = call
         try:
             call.expect(self._query("recall", [], id) or [])

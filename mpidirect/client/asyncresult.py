@@ -173,10 +173,10 @@ class AsyncResult(Known, Future):
                 part.get()
         try:
             if not self._ready and _limit(timeout) is None:
-                _waiting.wait_in_line(self)
+                self._wait_in_line()
             ready = self.wait(timeout)
         except KeyboardInterrupt:
-            raise Interrupted(f"{_waiting.state(self)}; its interrupt() ends it") from None
+            raise Interrupted(f"{self._state_in_words()}; its interrupt() ends it") from None
         if not ready:
             raise TimeoutError("Result not ready.")
         keep = self._return_exceptions if return_exceptions is None else return_exceptions
@@ -187,6 +187,14 @@ class AsyncResult(Known, Future):
         if self._exception is not None:
             raise self._exception
         return self._value(keep, values)
+
+    def _wait_in_line(self) -> None:
+        """Wait; if that takes long, and others are why, say so."""
+        _waiting.wait_in_line(self)
+
+    def _state_in_words(self) -> str:
+        """What has failed, and who still runs."""
+        return _waiting.state(self)
 
     def result(self, timeout: float | None = None) -> Any:
         """The result, as `get`."""
@@ -426,7 +434,7 @@ class AsyncResult(Known, Future):
     def __repr__(self) -> str:
         state = "pending" if not self.ready() else "finished" if self._succeeded() else "failed"
         if state == "pending" and self.failures:
-            state = _waiting.state(self)
+            state = self._state_in_words()
         return f"<{type(self).__name__}({self._method}): {state}>"
 
     def __await__(self) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from .. import errors
@@ -33,6 +33,9 @@ from ._results import KEPT_RESULTS, Results, limit
 from ._tunnel import Tunnel
 from .magics import offer
 from .view import DirectView
+
+if TYPE_CHECKING:
+    from .balancedview import LoadBalancedView
 
 ANSWERING = 10.0  # seconds that a controller has to answer
 SHORTEST = 0.1
@@ -207,6 +210,29 @@ class Client(Results, Control):
         """
         chosen = self._targets(targets)
         return DirectView(self, chosen[0] if is_one(targets) else chosen, **flags)
+
+    def load_balanced_view(self, targets: Any = None, **flags: Any) -> LoadBalancedView:
+        """A view whose tasks each get an engine that is free.
+
+        Parameters
+        ----------
+        targets : optional
+            The engines that may run them; by default all that live when a task begins.
+        **flags
+            ``block``, ``retries``, ``after``, ``follow``, ``timeout``, ``label``.
+
+        Examples
+        --------
+        >>> lview = rc.load_balanced_view()
+        >>> lview.map_sync(abs, range(-2, 2))
+        [2, 1, 0, 1]
+        """
+        from .balancedview import LoadBalancedView
+
+        if targets is None or (isinstance(targets, str) and targets == "all"):
+            return LoadBalancedView(self, None, **flags)
+        chosen = self._targets(targets)
+        return LoadBalancedView(self, chosen[0] if is_one(targets) else chosen, **flags)
 
     def _targets(self, targets: Any) -> list[int]:
         """Engine ids for what a user gives as targets."""

@@ -14,17 +14,17 @@ from ._function import check, name_of
 from .asyncmapresult import AsyncMapResult
 
 if TYPE_CHECKING:
-    from .view import DirectView
+    from ._view import View
 
 Function = Callable[..., Any]
 
 
-def remote(view: DirectView, block: bool | None = None, **flags: Any) -> Callable[[Function], RemoteFunction]:
+def remote(view: View, block: bool | None = None, **flags: Any) -> Callable[[Function], RemoteFunction]:
     """Decorator: a function that runs on the engines of `view`.
 
     Parameters
     ----------
-    view : DirectView
+    view : View
         Where.
     block : bool, optional
         Whether to wait; by default what the view says when the function is called.
@@ -35,13 +35,13 @@ def remote(view: DirectView, block: bool | None = None, **flags: Any) -> Callabl
 
 
 def parallel(
-    view: DirectView, dist: str = "b", block: bool | None = None, ordered: bool = True, **flags: Any
+    view: View, dist: str = "b", block: bool | None = None, ordered: bool = True, **flags: Any
 ) -> Callable[[Function], ParallelFunction]:
     """Decorator: a function that each engine of `view` calls with its part of the sequences.
 
     Parameters
     ----------
-    view : DirectView
+    view : View
         Where.
     dist : {'b', 'r'}
         The parts are contiguous blocks, or taken round robin.
@@ -65,7 +65,7 @@ class RemoteFunction:
 
     Parameters
     ----------
-    view : DirectView
+    view : View
         Where.
     f : callable
         What.
@@ -76,7 +76,7 @@ class RemoteFunction:
     """
 
     @quietly
-    def __init__(self, view: DirectView, f: Function, block: bool | None = None, **flags: Any) -> None:
+    def __init__(self, view: View, f: Function, block: bool | None = None, **flags: Any) -> None:
         check(f)
         functools.update_wrapper(self, f)
         self.__name__ = name_of(f)
@@ -90,7 +90,7 @@ class RemoteFunction:
         """Run it; the results, or an `AsyncResult`."""
         return self._view().apply(self.func, *args, **kwargs)
 
-    def _view(self) -> DirectView:
+    def _view(self) -> View:
         """The view with our flags; a copy, so that other threads don't see them."""
         view = copy.copy(self.view).set_flags(**self.flags)
         return view if self.block is None else view.set_flags(block=self.block)
@@ -108,7 +108,7 @@ class ParallelFunction(RemoteFunction):
 
     Parameters
     ----------
-    view : DirectView
+    view : View
         Where.
     f : callable
         Called once on each engine, with the parts; by `map` with each item.
@@ -127,7 +127,7 @@ class ParallelFunction(RemoteFunction):
     @quietly
     def __init__(
         self,
-        view: DirectView,
+        view: View,
         f: Function,
         dist: str = "b",
         block: bool | None = None,
