@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .client import Client
+    from .executor import ViewExecutor
+    from .remotefunction import ParallelFunction
 
 ATTRIBUTES = frozenset({"client", "history"})
 ALIKE = 0.75  # of two names, from where on one may be a slip for the other
@@ -104,6 +106,10 @@ class View:
 
         def map(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> Any: ...
 
+        def _parallel(self, f: ParallelFunction, items: list[Any], length: int) -> Any: ...
+
+        def _map_parallel(self, f: ParallelFunction, sequences: Sequence[Any]) -> Any: ...
+
     def _result(self, result: AsyncResult, block: bool | None) -> Any:
         return result.get() if (self.block if block is None else block) else result
 
@@ -161,6 +167,34 @@ class View:
         from .remotefunction import remote
 
         return remote(self, self.block if block is None else block, **flags)
+
+    def parallel(
+        self, dist: str = "b", block: bool | None = None, ordered: bool = True, **flags: Any
+    ) -> Callable[[Callable[..., Any]], Any]:
+        """Decorator: a function that is called on each engine with its part of the sequences.
+
+        Examples
+        --------
+        >>> @dview.parallel(block=True)
+        ... def echo(x):
+        ...     return str(x)
+        >>> echo(range(5))
+        ['[0, 1]', '[2]', '[3]', '[4]']
+        >>> echo.map(range(5))
+        ['0', '1', '2', '3', '4']
+        """
+        from .remotefunction import parallel
+
+        return parallel(
+            self, dist=dist, block=self.block if block is None else block, ordered=ordered, **flags
+        )
+
+    @property
+    def executor(self) -> ViewExecutor:
+        """A `concurrent.futures.Executor` on this view."""
+        from .executor import ViewExecutor
+
+        return ViewExecutor(self)
 
     # -- results and queues -------------------------------------------------------------------------------
 

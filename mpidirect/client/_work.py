@@ -94,6 +94,13 @@ class Work(Call):
                 whole += self._range(first)
             return whole
 
+    def pop(self, key: int) -> Any:
+        """The value of a task, which is not kept here."""
+        value = self.value(key)
+        first = self.replies[key].index
+        self._values[first][key - first] = None
+        return value
+
     def _value(self, engine: int) -> Any:
         first = self.replies[engine].index
         return self._range(first)[engine - first]
@@ -123,7 +130,8 @@ class Work(Call):
     def info(self, engine: int, method: str) -> dict[str, Any]:
         """What errors tell of a task: where it ran."""
         reply = self.replies.get(engine)
-        return super().info(reply.engine if reply is not None else -1, method)
+        engine = -1 if reply is None else reply.engine
+        return {"engine_id": None, "method": method} if engine < 0 else super().info(engine, method)
 
     def engine_of(self, key: int) -> int | None:
         """Where a task ran."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, InvalidStateError
 from concurrent.futures._base import RUNNING
 from copy import copy
@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CompositeError, ControllerLost, Interrupted, MPIDirectError, RemoteError, TimeoutError
-from . import _unseen, _waiting
+from . import _callbacks, _unseen, _waiting
 from ._call import Call
 from ._frames import quiet
 from ._metadata import METADATA, Known
@@ -86,6 +86,10 @@ class AsyncResult(Known, Future):
                 super().set_result(None)  # the value is made when it is asked for, by who asks
             except InvalidStateError:  # the thread that reads has seen the last reply as well
                 pass
+
+    def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
+        """Have ``fn(result)`` called when all engines have answered, in another thread."""
+        super().add_done_callback(fn if self._ready else partial(_callbacks.later, fn))
 
     # -- waiting ------------------------------------------------------------------------------------
 

@@ -103,8 +103,10 @@ class BalancedMapResult(BalancedResult, AsyncMapResult):
     def _done(self) -> int:
         return len(self._calls[0].replies)
 
+    _joins = False  # whether the values are parts of one sequence
+
     def _finish(self, values: list[Any]) -> Any:
-        return values
+        return super()._finish(values) if self._joins else values
 
     def __iter__(self) -> Iterator[Any]:
         """The items, in their order, or as they arrive."""

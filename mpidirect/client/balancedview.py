@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from .balancedresult import BalancedMapResult, BalancedResult
 
 if TYPE_CHECKING:
     from .client import Client
+    from .remotefunction import ParallelFunction
 
 AHEAD = 16  # tasks of each engine that `imap` takes out of an iterable before it waits
 
@@ -283,6 +284,27 @@ class LoadBalancedView(View):
                 if not result.ready():
                     result.abort()
 
+    def _parallel(self, f: ParallelFunction, items: list[Any], length: int) -> Any:
+        """Call it with parts of the sequences, each on an engine that is free."""
+        size = chunk_of(f.chunksize or 1)
+        parts = [[partition._slice(item, at, at + size) for at in range(0, length, size)] for item in items]
+        if items and isinstance(items[0], range):
+            parts = [[list(part) for part in those] for those in parts]
+        result = self.map(
+            f.func, *parts, block=False, ordered=f.ordered, return_exceptions=f.return_exceptions
+        )
+        result._joins = True
+        return self._result(result, None)
+
+    def _map_parallel(self, f: ParallelFunction, sequences: Sequence[Any]) -> Any:
+        return self.map(
+            f.func,
+            *sequences,
+            chunksize=f.chunksize or "auto",
+            ordered=f.ordered,
+            return_exceptions=f.return_exceptions,
+        )
+
     def register_joblib_backend(self, name: str = "mpidirect", make_default: bool = False) -> None:
         """Make joblib run on this view: ``with joblib.parallel_backend("mpidirect"): …``.
 
@@ -308,13 +330,6 @@ class LoadBalancedView(View):
     def __len__(self) -> int:
         targets = self.client._targets(self.targets)
         return 1 if is_one(self.targets) else len(targets)
-
-    @property
-    def executor(self) -> Any:
-        """A `concurrent.futures.Executor` on this view."""
-        from .executor import ViewExecutor
-
-        return ViewExecutor(self)
 
 
 def chunk_of(chunksize: Any) -> int:

@@ -36,6 +36,7 @@ from .view import DirectView
 
 if TYPE_CHECKING:
     from .balancedview import LoadBalancedView
+    from .executor import ViewExecutor
 
 ANSWERING = 10.0  # seconds that a controller has to answer
 SHORTEST = 0.1
@@ -233,6 +234,22 @@ class Client(Results, Control):
             return LoadBalancedView(self, None, **flags)
         chosen = self._targets(targets)
         return LoadBalancedView(self, chosen[0] if is_one(targets) else chosen, **flags)
+
+    def executor(self, targets: Any = None) -> ViewExecutor:
+        """A `concurrent.futures.Executor` whose workers are engines.
+
+        Parameters
+        ----------
+        targets : optional
+            Which engines; by default all that live.
+
+        Examples
+        --------
+        >>> with rc.executor() as pool:
+        ...     list(pool.map(abs, range(-2, 2)))
+        [2, 1, 0, 1]
+        """
+        return self.load_balanced_view(targets).executor
 
     def _targets(self, targets: Any) -> list[int]:
         """Engine ids for what a user gives as targets."""

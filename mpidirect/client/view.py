@@ -7,7 +7,7 @@ import tokenize
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import partition
 from ..wire import calls, messages, pickles
@@ -21,6 +21,9 @@ from ._view import View
 from .asyncmapresult import AsyncMapResult
 from .asyncresult import AsyncResult
 from .collectives import Collectives
+
+if TYPE_CHECKING:
+    from .remotefunction import ParallelFunction
 
 
 @quiet
@@ -179,25 +182,12 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         """`map` that returns an iterator over the items, as the engines' parts arrive."""
         return iter(self.map_async(f, *sequences, **options))
 
-    def parallel(
-        self, dist: str = "b", block: bool | None = None, ordered: bool = True, **flags: Any
-    ) -> Callable[[Callable[..., Any]], Any]:
-        """Decorator: a function that is called on each engine with its part of the sequences.
+    def _parallel(self, f: ParallelFunction, items: list[Any], length: int) -> Any:
+        return f._on(self, items, length)
 
-        Examples
-        --------
-        >>> @dview.parallel(block=True)
-        ... def echo(x):
-        ...     return str(x)
-        >>> echo(range(5))
-        ['[0, 1]', '[2]', '[3]', '[4]']
-        >>> echo.map(range(5))
-        ['0', '1', '2', '3', '4']
-        """
-        from .remotefunction import parallel
-
-        return parallel(
-            self, dist=dist, block=self.block if block is None else block, ordered=ordered, **flags
+    def _map_parallel(self, f: ParallelFunction, sequences: Sequence[Any]) -> Any:
+        return self.map(
+            f.func, *sequences, dist=f.dist, ordered=f.ordered, return_exceptions=f.return_exceptions
         )
 
     # -- code -----------------------------------------------------------------------------------------------
