@@ -29,6 +29,9 @@ __all__ = [
     "InvalidDependency",
     "ImpossibleDependency",
     "TaskTimeout",
+    "DependencyTimeout",
+    "IPythonError",
+    "KernelError",
     "SerializationError",
     "CollectiveError",
     "ClusterNotFound",
@@ -51,6 +54,9 @@ class MPIDirectError(Exception):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows of it: the user's code without ours, and what engines raised."""
         return _prompt.shown(self)
+
+
+IPythonError = KernelError = MPIDirectError  # ipyparallel's names
 
 
 class Interrupted(KeyboardInterrupt):
@@ -210,6 +216,9 @@ class ImpossibleDependency(RemoteError):
 
 class TaskTimeout(RemoteError):
     """What a task needs to have ended did not end in time."""
+
+
+DependencyTimeout = TaskTimeout
 
 
 class ExpiredResult(RemoteError, ResultExpired):

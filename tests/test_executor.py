@@ -99,6 +99,15 @@ def test_joblib_runs_on_engines(rc):
         assert list(lazy) == list(range(10))
 
 
+def test_engines_become_a_dask_cluster(rc):
+    pytest.importorskip("distributed")
+    with rc.become_dask(rc.ids[:2]) as dask:
+        assert dask.submit(pow, 2, 10).result(timeout=30) == 1024
+        assert sum(dask.gather(dask.map(abs, range(-20, 0)))) == 210
+        assert rc[:].apply_sync(abs, -1) == [1] * 4
+    rc.stop_dask(rc.ids[:2])
+
+
 # -- CPython's own tests, where Python was installed with them -----------------------------------------
 
 try:

@@ -62,6 +62,7 @@ class Call:
         self.hopeless = False  # whether the engines that still run are being interrupted
         self.whole: np.ndarray | None = None  # the bulk of all engines, end to end, where it is gathered
         self.buffers: Any = None  # what must stay as it is until the cluster has read it
+        self.again: Callable[[], Call] | None = None  # makes it once more, where its data is small
         self.mismatch = ""  # what differs between here and the engines, and may be why it failed
         self.together = False  # whether its engines wait for each other
         self.cell = _unseen.cell()  # in which it was made

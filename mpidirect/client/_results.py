@@ -147,12 +147,17 @@ class Results:
         if not calls:
             raise ValueError("get_result() was given no ids")
         single = (not several and len(slots) == 1) or (isinstance(wanted, AsyncResult) and wanted._single)
-        result = AsyncResult(
-            cast("Client", self), calls, method=calls[0].method, slots=list(slots), single=single
-        )
+        kind = AsyncResult if all(call.id in self.history for call in calls) else self._of_others()
+        result = kind(cast("Client", self), calls, method=calls[0].method, slots=list(slots), single=single)
         if self.block if block is None else block:
             result.wait()
         return result
+
+    def _of_others(self) -> type[AsyncResult]:
+        """The class of results of other clients' calls."""
+        from ._hub import AsyncHubResult
+
+        return AsyncHubResult
 
     def _id(self, index: Any) -> str:
         """The id that an index to `history` means, or that id."""

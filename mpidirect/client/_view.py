@@ -227,6 +227,15 @@ class View:
         """The ids of this view's calls that are not done."""
         return self.client.outstanding & set(self.history)
 
+    @property
+    def results(self) -> Any:
+        """The results that are here, by the ids of their parts; see `Client.results`."""
+        return self.client.results
+
+    def purge_results(self, jobs: Any = (), targets: Any = ()) -> None:
+        """Forget results; see `Client.purge_results`."""
+        self.client.purge_results(jobs, targets)
+
     def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
         """Take tasks that have not begun out of the queues; see `Client.abort`."""
         jobs = list(self.outstanding) if jobs is None else jobs

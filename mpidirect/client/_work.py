@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import errors, partition
@@ -196,6 +197,8 @@ def submit(
         client._calls.pop(id, None)
         raise
     client.history.append(id)
+    if not bulk:
+        work.again = partial(submit, client, method, targets, shared, items, chunk, retries)
     return work
 
 

@@ -267,6 +267,20 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         self._result(result, block)
         return result
 
+    # -- what ipyparallel can switch, and is settled here ----------------------------------------------------
+
+    def use_cloudpickle(self) -> AsyncResult:
+        """Functions are always pickled by cloudpickle, and what it lacks is added: this changes nothing."""
+        return self.apply_async(bool)
+
+    def use_dill(self) -> AsyncResult:
+        """Functions are always pickled by cloudpickle, which knows what dill does: this changes nothing."""
+        return self.apply_async(bool)
+
+    def use_pickle(self) -> AsyncResult:
+        """What pickle knows is pickled as it does that: this changes nothing."""
+        return self.apply_async(bool)
+
     # -- imports and magics --------------------------------------------------------------------------------
 
     def sync_imports(self, local: bool = True, quiet: bool = False) -> AbstractContextManager[None]:
@@ -292,3 +306,7 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         from .magics import activate
 
         activate(self, suffix)
+
+
+class BroadcastView(DirectView):
+    """A direct view: here each one sends what engines share once. The name is ipyparallel's."""

@@ -147,6 +147,19 @@ def recall(controller: Controller, session: Session, query: messages.Query) -> A
     return engines
 
 
+def purge(controller: Controller, session: Session, query: messages.Query) -> Any:
+    """Forget what waits for clients that are away: requests with these ids, or all."""
+    if query.value is not None and not isinstance(query.value, list):
+        raise BadQuery("purge takes a list of request ids")
+    for id in controller.clients.waiting(session) if query.value is None else query.value:
+        owner = controller.clients.sessions.get(str(id).rpartition("-")[0].encode())
+        if owner is not None and owner is not session and owner.socket is None:
+            owner.fetched.add(id)
+            if owner.left and not controller.clients.waiting_for(owner):
+                controller.clients.forget(owner)
+    return None
+
+
 ANSWERS: dict[str, Callable[[Controller, Session, messages.Query], Any]] = {
     "queue_status": queue_status,
     "abort": abort,
@@ -158,4 +171,5 @@ ANSWERS: dict[str, Callable[[Controller, Session, messages.Query], Any]] = {
     "shutdown": shutdown,
     "history": history,
     "recall": recall,
+    "purge": purge,
 }
