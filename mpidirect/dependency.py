@@ -85,6 +85,16 @@ class Dependency(set[str]):
                 raise ValueError(f"Invalid dependency: {item!r} is no result and no id")
         super().__init__(ids)
 
+    def check(self, completed: set[str], failed: set[str] | None = None) -> bool:
+        """Whether it is met when these have ended well, and these badly."""
+        against = (completed if self.success else set()) | ((failed or set()) if self.failure else set())
+        return self <= against if self.all else bool(self & against) or not self
+
+    def unreachable(self, completed: set[str], failed: set[str] | None = None) -> bool:
+        """Whether it never will be met then."""
+        against = (set() if self.success else completed) | (set() if self.failure else (failed or set()))
+        return bool(self & against) if self.all else bool(self) and self <= against
+
     def as_dict(self) -> dict[str, Any]:
         """As ipyparallel represents it."""
         return {"dependencies": list(self), "all": self.all, "success": self.success, "failure": self.failure}

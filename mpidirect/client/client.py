@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ..cluster import Cluster
     from .balancedview import LoadBalancedView
     from .executor import ViewExecutor
+    from .split import Groups
     from .view import BroadcastView
 
 ANSWERING = 10.0  # seconds that a controller has to answer
@@ -293,6 +294,35 @@ class Client(Results, Hub, Control):
         [2, 1, 0, 1]
         """
         return self.load_balanced_view(targets).executor
+
+    def split(self, how: int | Sequence[int] | str) -> Groups:
+        """Split the engines into groups, each with a communicator of its own.
+
+        All engines take part, so it waits until they are free.
+
+        Parameters
+        ----------
+        how : int, sequence of int or 'node'
+            The size of each group, the sizes of all, or one group for each node.
+
+        Returns
+        -------
+        Groups
+            The views of the groups; its `map` runs each task on a whole group, on the next that is free.
+
+        Examples
+        --------
+        >>> pool = rc.split(2)
+        >>> pool
+        <Groups [[0, 1], [2, 3]]>
+        >>> pool[1].apply_sync(lambda: (rank, size, comm.allreduce(1)))
+        [(0, 2, 2), (1, 2, 2)]
+        >>> pool.map(lambda x: comm.allreduce(x), [1, 2, 3])
+        [2, 4, 6]
+        """
+        from .split import Groups, groups_of
+
+        return Groups(self, groups_of(self, how))
 
     def become_dask(
         self,
