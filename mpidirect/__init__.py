@@ -14,35 +14,69 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 
+version_info = tuple(int(part) for part in __version__.split(".")[:3] if part.isdigit())
+
 if TYPE_CHECKING:
     from . import error as error
     from . import errors as errors
     from .client import AsyncMapResult, AsyncResult, Client, DirectView, Reference, interactive, require
+    from .client._hub import AsyncHubResult
+    from .client._view import View
     from .client.asyncresult import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
+    from .client.balancedview import LoadBalancedView
+    from .client.executor import ViewExecutor
     from .client.remotefunction import ParallelFunction, RemoteFunction, parallel, remote
+    from .client.view import BroadcastView
     from .cluster import Cluster
+    from .cluster_methods import ClusterManager
+    from .dependency import Dependency, depend, dependent
     from .errors import (
         CompositeError,
+        DependencyTimeout,
         EngineError,
+        ImpossibleDependency,
+        InvalidDependency,
+        IPythonError,
+        KernelError,
         MPIDirectError,
         NoEnginesRegistered,
         RemoteError,
         TaskAborted,
+        TaskTimeout,
         TimeoutError,
         UnmetDependency,
     )
 
 _HOMES = {
     **dict.fromkeys(["AsyncMapResult", "AsyncResult", "Client", "DirectView"], "client"),
-    **dict.fromkeys(["Reference", "interactive", "require"], "dependency"),
+    "LoadBalancedView": "client.balancedview",
+    **dict.fromkeys(["BroadcastView"], "client.view"),
+    "View": "client._view",
+    "ViewExecutor": "client.executor",
+    "AsyncHubResult": "client._hub",
+    **dict.fromkeys(["Dependency", "Reference", "depend", "dependent"], "dependency"),
+    **dict.fromkeys(["interactive", "require"], "dependency"),
     **dict.fromkeys(["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"], "client.asyncresult"),
     **dict.fromkeys(["ParallelFunction", "RemoteFunction", "parallel", "remote"], "client.remotefunction"),
     "Cluster": "cluster",
+    "ClusterManager": "cluster_methods",
     **dict.fromkeys(["CompositeError", "MPIDirectError", "RemoteError", "TimeoutError"], "errors"),
     **dict.fromkeys(["EngineError", "NoEnginesRegistered", "TaskAborted", "UnmetDependency"], "errors"),
+    **dict.fromkeys(["ImpossibleDependency", "InvalidDependency", "TaskTimeout"], "errors"),
+    **dict.fromkeys(["DependencyTimeout", "IPythonError", "KernelError"], "errors"),
 }
 
-__all__ = ["__version__", "error", "errors", *_HOMES]
+__all__ = [
+    "__version__",
+    "error",
+    "errors",
+    "register_joblib_backend",
+    "use_cloudpickle",
+    "use_dill",
+    "use_pickle",
+    "version_info",
+    *_HOMES,
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -54,6 +88,25 @@ def __getattr__(name: str) -> Any:
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def register_joblib_backend(name: str = "mpidirect", make_default: bool = False) -> None:
+    """Make joblib run on the default profile's cluster: ``with joblib.parallel_backend("mpidirect"): …``."""
+    from .joblib import register
+
+    register(name, make_default)
+
+
+def use_cloudpickle() -> None:
+    """Functions are always pickled by cloudpickle, and what it lacks is added: this changes nothing."""
+
+
+def use_dill() -> None:
+    """Functions are always pickled by cloudpickle, which knows what dill does: this changes nothing."""
+
+
+def use_pickle() -> None:
+    """What pickle knows is pickled as it does that: this changes nothing."""
 
 
 def load_ipython_extension(shell: Any) -> None:

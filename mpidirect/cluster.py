@@ -14,7 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import config, launching
+from . import accepted, config, launching
+from .cluster_methods import Methods, launcher_of
 from .errors import ClusterNotFound, ClusterRunning, LaunchError, MPIDirectError
 from .launchers.base import JobState, JobStatus, Launcher
 from .parent import belongs, is_gone, this_process
@@ -45,7 +46,7 @@ class ClusterState(str, enum.Enum):
         return self.value
 
 
-class Cluster:
+class Cluster(Methods):
     """A cluster of n engines and a controller.
 
     Parameters
@@ -56,6 +57,10 @@ class Cluster:
         The profile whose settings and files to use; created if need be.
     launcher : str, optional
         What starts the job: ``"mpiexec"``, …
+    engines : str, optional
+        The same under ipyparallel's name, with its names of launchers: ``"mpi"``, ``"slurm"``, …
+    profile_dir, cluster_id : optional
+        ipyparallel's ways to name a profile: each has one cluster here, and an id makes another one.
     shutdown_atexit : bool
         Stop the cluster when this process ends, however it ends. With False it lives on, and
         `from_profile` finds it again.
@@ -78,11 +83,17 @@ class Cluster:
         *,
         profile: str = "",
         launcher: str | None = None,
+        engines: str | None = None,
+        profile_dir: Any = None,
+        cluster_id: str = "",
         shutdown_atexit: bool = True,
         **options: Any,
     ) -> None:
+        accepted.ignored("Cluster", options)
+        if engines is not None:
+            launcher = launcher or launcher_of(engines)
         self.shutdown_atexit = shutdown_atexit
-        self.profile = Profile(profile)
+        self.profile = Profile(accepted.profile_of(profile, profile_dir, cluster_id))
         self._given = {"n": n, "launcher": launcher, **options}
         self._launcher: Launcher | None = None
         self._entered: Client | None = None  # the client of a with block

@@ -26,6 +26,12 @@ __all__ = [
     "NoEnginesRegistered",
     "UnmetDependency",
     "UnmetDependencyError",
+    "InvalidDependency",
+    "ImpossibleDependency",
+    "TaskTimeout",
+    "DependencyTimeout",
+    "IPythonError",
+    "KernelError",
     "SerializationError",
     "CollectiveError",
     "ClusterNotFound",
@@ -48,6 +54,9 @@ class MPIDirectError(Exception):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows of it: the user's code without ours, and what engines raised."""
         return _prompt.shown(self)
+
+
+IPythonError = KernelError = MPIDirectError  # ipyparallel's names
 
 
 class Interrupted(KeyboardInterrupt):
@@ -197,6 +206,21 @@ class EngineError(RemoteError):
     """An engine died while a task was on it or in its queue."""
 
 
+class InvalidDependency(RemoteError):
+    """A task was to wait for what the cluster does not know."""
+
+
+class ImpossibleDependency(RemoteError):
+    """A task can't run: what it needs has failed, or no engine meets its conditions."""
+
+
+class TaskTimeout(RemoteError):
+    """What a task needs to have ended did not end in time."""
+
+
+DependencyTimeout = TaskTimeout
+
+
 class ExpiredResult(RemoteError, ResultExpired):
     """A result that was dropped while its client was away: there was no more room."""
 
@@ -212,7 +236,8 @@ def engine_label(info: dict[str, Any]) -> str:
     """``[3:apply]: `` for an engine and the call that it answered."""
     if not info:
         return ""
-    return f"[{info.get('engine_id', '?')}:{info.get('method', 'apply')}]: "
+    engine, method = info.get("engine_id", "?"), info.get("method", "apply")
+    return f"[{method}]: " if engine is None else f"[{engine}:{method}]: "
 
 
 class CompositeError(RemoteError):
@@ -381,6 +406,9 @@ def remote_error(failure: EngineFailure) -> RemoteError:
     kinds: dict[str, type[RemoteError]] = {
         "TaskAborted": TaskAborted,
         "EngineError": EngineError,
+        "InvalidDependency": InvalidDependency,
+        "ImpossibleDependency": ImpossibleDependency,
+        "TaskTimeout": TaskTimeout,
         "ResultExpired": ExpiredResult,
     }
     return kinds.get(failure.ename, RemoteError)(*failure)

@@ -292,7 +292,7 @@ def test_mpi_between_engines(dview):
 
 @pytest.mark.parametrize(
     ("slip", "meant"),
-    [("aply", "apply"), ("executor", "execute"), ("target", "targets"), ("scater", "scatter")],
+    [("aply", "apply"), ("executes", "execute"), ("target", "targets"), ("scater", "scatter")],
 )
 def test_a_slip_is_told_what_may_be_meant(dview, slip, meant):
     with pytest.raises(AttributeError, match=rf"'{slip}'; did you mean '{meant}'\?$"):

@@ -62,6 +62,7 @@ class Call:
         self.hopeless = False  # whether the engines that still run are being interrupted
         self.whole: np.ndarray | None = None  # the bulk of all engines, end to end, where it is gathered
         self.buffers: Any = None  # what must stay as it is until the cluster has read it
+        self.again: Callable[[], Call] | None = None  # makes it once more, where its data is small
         self.mismatch = ""  # what differs between here and the engines, and may be why it failed
         self.together = False  # whether its engines wait for each other
         self.cell = _unseen.cell()  # in which it was made
@@ -172,6 +173,10 @@ class Call:
             if reply.status == "error":
                 self.failed = True
             self.replies[engine] = reply
+        self._came()
+
+    def _came(self) -> None:
+        """Answers are there: tell who waits."""
         self.ready = len(self.replies) == len(self.targets)
         if self.ready:
             self.buffers = None
@@ -233,17 +238,25 @@ class Call:
                 info["hint"] = hint
             evalue = f"{failure.evalue} ({self.mismatch})" if self.mismatch else failure.evalue
             return remote_error(EngineFailure(failure.ename, evalue, completed(failure.traceback), info))
+        value = self._unpickled(reply, self._frames[engine])
+        self._frames.pop(engine, None)
+        return value
+
+    def _unpickled(self, reply: messages.Reply, frames: list[Any]) -> Any:
+        """What an engine returned, or a `RemoteError` that says why it can't be had."""
         try:
-            value = pickles.loads_without_mpi(self._frames[engine])
-            value = value if self._convert is None else self._convert(reply, value)
+            value = pickles.loads_without_mpi(frames)
+            return value if self._convert is None else self._convert(reply, value)
         except KeyboardInterrupt:  # a Ctrl-C: the result is still there
             raise
         except BaseException as e:  # whatever a class says when its object is made again
-            text = f"the result of engine {engine} can't be unpickled here: {said(e)}"
+            text = f"the result of engine {reply.engine} can't be unpickled here: {said(e)}"
             text += f" ({self.mismatch})" if self.mismatch else ""
-            value = RemoteError("SerializationError", text, "", self.info(engine, "apply"))
-        self._frames.pop(engine, None)
-        return value
+            return RemoteError("SerializationError", text, "", self.info(reply.engine, "apply"))
+
+    def engine_of(self, key: int) -> int | None:
+        """The engine of a part."""
+        return key
 
     @property
     def title(self) -> str:

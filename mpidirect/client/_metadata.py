@@ -67,7 +67,7 @@ class Known:
         return sorted({*super().__dir__(), *METADATA})
 
     def _metadata(self) -> list[Metadata]:
-        return [_metadata(call, engine, self._label) for call, engine in self._slots]
+        return [metadata_of(call, engine, self._label) for call, engine in self._slots]
 
     @property
     def metadata(self) -> Any:
@@ -126,11 +126,18 @@ def _stamp(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
 
 
-def _metadata(call: Call, engine: int, label: str | None) -> Metadata:
+def metadata_of(call: Call, engine: int, label: str | None) -> Metadata:
+    """What is known of one part of a call."""
     reply = call.replies.get(engine)
-    entry = Metadata(dict.fromkeys(METADATA), msg_id=f"{call.id}:{engine}", engine_id=engine, label=label)
+    entry = Metadata(
+        dict.fromkeys(METADATA), msg_id=f"{call.id}:{engine}", engine_id=call.engine_of(engine), label=label
+    )
     entry.update(
-        engine_uuid=f"engine-{engine}", submitted=_stamp(call.submitted), stdout="", stderr="", outputs=[]
+        engine_uuid=f"engine-{entry['engine_id']}",
+        submitted=_stamp(call.submitted),
+        stdout="",
+        stderr="",
+        outputs=[],
     )
     if reply is None:
         return entry

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .. import errors
 from ..wire import messages
 from ._call import Call
+from ._work import Work, is_work
 from .asyncresult import AsyncResult
 
 if TYPE_CHECKING:
@@ -146,12 +147,17 @@ class Results:
         if not calls:
             raise ValueError("get_result() was given no ids")
         single = (not several and len(slots) == 1) or (isinstance(wanted, AsyncResult) and wanted._single)
-        result = AsyncResult(
-            cast("Client", self), calls, method=calls[0].method, slots=list(slots), single=single
-        )
+        kind = AsyncResult if all(call.id in self.history for call in calls) else self._of_others()
+        result = kind(cast("Client", self), calls, method=calls[0].method, slots=list(slots), single=single)
         if self.block if block is None else block:
             result.wait()
         return result
+
+    def _of_others(self) -> type[AsyncResult]:
+        """The class of results of other clients' calls."""
+        from ._hub import AsyncHubResult
+
+        return AsyncHubResult
 
     def _id(self, index: Any) -> str:
         """The id that an index to `history` means, or that id."""
@@ -177,7 +183,11 @@ class Results:
 
     def _recall(self, id: str) -> Call:
         """Ask the controller for the results of another client's request."""
-        call = Call(id, "apply", [], self._engines, release=self._release)
+        call: Call
+        if is_work(id):
+            call = Work(id, "apply", 0, self._engines, self._release)
+        else:
+            call = Call(id, "apply", [], self._engines, release=self._release)
         self._calls[id] = self._known[id] = call
         try:
             call.expect(self._query("recall", [], id) or [])

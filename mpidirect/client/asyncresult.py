@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, InvalidStateError
 from concurrent.futures._base import RUNNING
 from copy import copy
@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CompositeError, ControllerLost, Interrupted, MPIDirectError, RemoteError, TimeoutError
-from . import _unseen, _waiting
+from . import _callbacks, _unseen, _waiting
 from ._call import Call
 from ._frames import quiet
 from ._metadata import METADATA, Known
@@ -86,6 +86,10 @@ class AsyncResult(Known, Future):
                 super().set_result(None)  # the value is made when it is asked for, by who asks
             except InvalidStateError:  # the thread that reads has seen the last reply as well
                 pass
+
+    def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
+        """Have ``fn(result)`` called when all engines have answered, in another thread."""
+        super().add_done_callback(fn if self._ready else partial(_callbacks.later, fn))
 
     # -- waiting ------------------------------------------------------------------------------------
 
@@ -173,10 +177,10 @@ class AsyncResult(Known, Future):
                 part.get()
         try:
             if not self._ready and _limit(timeout) is None:
-                _waiting.wait_in_line(self)
+                self._wait_in_line()
             ready = self.wait(timeout)
         except KeyboardInterrupt:
-            raise Interrupted(f"{_waiting.state(self)}; its interrupt() ends it") from None
+            raise Interrupted(f"{self._state_in_words()}; its interrupt() ends it") from None
         if not ready:
             raise TimeoutError("Result not ready.")
         keep = self._return_exceptions if return_exceptions is None else return_exceptions
@@ -187,6 +191,14 @@ class AsyncResult(Known, Future):
         if self._exception is not None:
             raise self._exception
         return self._value(keep, values)
+
+    def _wait_in_line(self) -> None:
+        """Wait; if that takes long, and others are why, say so."""
+        _waiting.wait_in_line(self)
+
+    def _state_in_words(self) -> str:
+        """What has failed, and who still runs."""
+        return _waiting.state(self)
 
     def result(self, timeout: float | None = None) -> Any:
         """The result, as `get`."""
@@ -426,7 +438,7 @@ class AsyncResult(Known, Future):
     def __repr__(self) -> str:
         state = "pending" if not self.ready() else "finished" if self._succeeded() else "failed"
         if state == "pending" and self.failures:
-            state = _waiting.state(self)
+            state = self._state_in_words()
         return f"<{type(self).__name__}({self._method}): {state}>"
 
     def __await__(self) -> Iterator[Any]:

@@ -8,14 +8,14 @@ import platform
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from .. import errors
+from .. import accepted, errors
 from ..wire import memory, messages
 from ..wire.connection_file import ConnectionInfo
 from . import _finding, _unseen, _waiting
@@ -26,6 +26,7 @@ from ._control import Control
 from ._deadline import Deadline
 from ._frames import quiet, quietly
 from ._future import in_thread
+from ._hub import Hub
 from ._incoming import Incoming
 from ._output import at_prompt
 from ._progress import wait_with_bar
@@ -33,6 +34,13 @@ from ._results import KEPT_RESULTS, Results, limit
 from ._tunnel import Tunnel
 from .magics import offer
 from .view import DirectView
+
+if TYPE_CHECKING:
+    from ..cluster import Cluster
+    from .balancedview import LoadBalancedView
+    from .executor import ViewExecutor
+    from .split import Groups
+    from .view import BroadcastView
 
 ANSWERING = 10.0  # seconds that a controller has to answer
 SHORTEST = 0.1
@@ -44,7 +52,7 @@ _INT = {int}
 
 
 @quiet
-class Client(Results, Control):
+class Client(Results, Hub, Control):
     """A connection to a cluster of engines.
 
     Parameters
@@ -62,7 +70,8 @@ class Client(Results, Control):
     patience : float
         Seconds to try for a new connection, when this one breaks and the controller may be alive.
     **contents
-        The contents of a connection file, as keywords.
+        The contents of a connection file, as keywords; and ipyparallel's keywords: ``url_file``, ``cluster``,
+        ``profile_dir``, ``cluster_id``. What has no meaning here is told.
 
     Raises
     ------
@@ -102,6 +111,11 @@ class Client(Results, Control):
         self._recent: deque[Call] = deque()
         self._recent_bytes = 0
         self._answers: dict[str, messages.Answer | None] = {}
+        connection_info = contents.pop("url_file", None) or connection_info
+        self._cluster: Cluster | None = contents.pop("cluster", None)
+        named = contents.pop("profile_dir", None), contents.pop("cluster_id", "")
+        profile = accepted.profile_of(profile or "", *named) if any(named) else profile
+        accepted.ignored("Client", contents)
         find = partial(_finding.find, connection_info, profile or "", contents, sshserver)
         self._tunnel: Tunnel | None = None
         waits = timeout is not None and timeout >= 0 and not sshserver
@@ -165,6 +179,21 @@ class Client(Results, Control):
         return sorted(self._engines)
 
     @property
+    def cluster(self) -> Cluster:
+        """The cluster, to be stopped or looked at.
+
+        Raises
+        ------
+        ClusterNotFound
+            When it was not started under a profile of this machine.
+        """
+        if self._cluster is None:
+            from ..cluster import Cluster
+
+            self._cluster = Cluster.from_profile(self.profile)
+        return self._cluster
+
+    @property
     def engines_info(self) -> dict[int, dict[str, Any]]:
         """Of each engine that lives its host, process, local rank and GPU.
 
@@ -207,6 +236,146 @@ class Client(Results, Control):
         """
         chosen = self._targets(targets)
         return DirectView(self, chosen[0] if is_one(targets) else chosen, **flags)
+
+    def load_balanced_view(self, targets: Any = None, **flags: Any) -> LoadBalancedView:
+        """A view whose tasks each get an engine that is free.
+
+        Parameters
+        ----------
+        targets : optional
+            The engines that may run them; by default all that live when a task begins.
+        **flags
+            ``block``, ``retries``, ``after``, ``follow``, ``timeout``, ``label``.
+
+        Examples
+        --------
+        >>> lview = rc.load_balanced_view()
+        >>> lview.map_sync(abs, range(-2, 2))
+        [2, 1, 0, 1]
+        """
+        from .balancedview import LoadBalancedView
+
+        if targets is None or (isinstance(targets, str) and targets == "all"):
+            return LoadBalancedView(self, None, **flags)
+        chosen = self._targets(targets)
+        return LoadBalancedView(self, chosen[0] if is_one(targets) else chosen, **flags)
+
+    def broadcast_view(
+        self, targets: Any = "all", is_coalescing: bool = False, **flags: Any
+    ) -> BroadcastView:
+        """A direct view: here each one sends what engines share once.
+
+        Parameters
+        ----------
+        targets : optional
+            Engine ids.
+        is_coalescing : bool
+            As in ipyparallel; answers of engines come together in any case.
+        **flags
+            ``block``, ``track``.
+        """
+        from .view import BroadcastView
+
+        chosen = self._targets(targets)
+        return BroadcastView(self, chosen[0] if is_one(targets) else chosen, **flags)
+
+    def executor(self, targets: Any = None) -> ViewExecutor:
+        """A `concurrent.futures.Executor` whose workers are engines.
+
+        Parameters
+        ----------
+        targets : optional
+            Which engines; by default all that live.
+
+        Examples
+        --------
+        >>> with rc.executor() as pool:
+        ...     list(pool.map(abs, range(-2, 2)))
+        [2, 1, 0, 1]
+        """
+        return self.load_balanced_view(targets).executor
+
+    def split(self, how: int | Sequence[int] | str) -> Groups:
+        """Split the engines into groups, each with a communicator of its own.
+
+        All engines take part, so it waits until they are free.
+
+        Parameters
+        ----------
+        how : int, sequence of int or 'node'
+            The size of each group, the sizes of all, or one group for each node.
+
+        Returns
+        -------
+        Groups
+            The views of the groups; its `map` runs each task on a whole group, on the next that is free.
+
+        Examples
+        --------
+        >>> pool = rc.split(2)
+        >>> pool
+        <Groups [[0, 1], [2, 3]]>
+        >>> pool[1].apply_sync(lambda: (rank, size, comm.allreduce(1)))
+        [(0, 2, 2), (1, 2, 2)]
+        >>> pool.map(lambda x: comm.allreduce(x), [1, 2, 3])
+        [2, 4, 6]
+        """
+        from .split import Groups, groups_of
+
+        return Groups(self, groups_of(self, how))
+
+    def become_dask(
+        self,
+        targets: Any = "all",
+        port: int = 0,
+        nanny: bool = False,
+        scheduler_args: dict[str, Any] | None = None,
+        **worker_args: Any,
+    ) -> Any:
+        """Start dask.distributed on engines: a scheduler on the first, a worker on each.
+
+        Dask's tasks run in threads of the engines, which go on with what they are asked here as well. They
+        can't use MPI: an engine's main thread alone does.
+
+        Parameters
+        ----------
+        targets : optional
+            Which engines.
+        port : int
+            Of the scheduler; by default any.
+        nanny : bool
+            Have workers as processes of their own.
+        scheduler_args : dict, optional
+            Further arguments of ``distributed.Scheduler``.
+        **worker_args
+            Further arguments of ``distributed.Worker``; ``nthreads`` is 1 by default.
+
+        Returns
+        -------
+        distributed.Client
+
+        Examples
+        --------
+        >>> dask = rc.become_dask()
+        >>> dask.submit(pow, 2, 10).result()
+        1024
+        >>> rc.stop_dask()
+        """
+        from .. import dask
+
+        return dask.become(self, targets, port, nanny, dict(scheduler_args or {}), worker_args)
+
+    def stop_dask(self, targets: Any = "all") -> None:
+        """End what `become_dask` has started: the workers first, then the scheduler."""
+        from .. import dask
+
+        engines = self._targets(targets)
+        for some in (engines[1:], engines[:1]):
+            if some:
+                self.direct_view(some).apply_sync(dask.stop)
+
+    become_distributed = become_dask
+    stop_distributed = stop_dask
 
     def _targets(self, targets: Any) -> list[int]:
         """Engine ids for what a user gives as targets."""
@@ -360,6 +529,8 @@ class Client(Results, Control):
             self._calls.pop(id, None)
             raise
         self.history.append(id)
+        if not bulk:
+            call.again = partial(self._submit, op, method, targets, shared, parts, convert, gathers)
         return call
 
     def _query(self, what: str, targets: list[int], value: Any = None, timeout: float = 10.0) -> Any:
@@ -435,6 +606,11 @@ class Client(Results, Control):
         self._calls.clear()
 
     def __enter__(self) -> Client:
+        return self
+
+    def __await__(self) -> Generator[Any, None, Client]:
+        """Itself: ipyparallel's ``await cluster.connect_client()`` works."""
+        yield from ()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,17 +14,18 @@ from ._function import check, name_of
 from .asyncmapresult import AsyncMapResult
 
 if TYPE_CHECKING:
+    from ._view import View
     from .view import DirectView
 
 Function = Callable[..., Any]
 
 
-def remote(view: DirectView, block: bool | None = None, **flags: Any) -> Callable[[Function], RemoteFunction]:
+def remote(view: View, block: bool | None = None, **flags: Any) -> Callable[[Function], RemoteFunction]:
     """Decorator: a function that runs on the engines of `view`.
 
     Parameters
     ----------
-    view : DirectView
+    view : View
         Where.
     block : bool, optional
         Whether to wait; by default what the view says when the function is called.
@@ -35,13 +36,13 @@ def remote(view: DirectView, block: bool | None = None, **flags: Any) -> Callabl
 
 
 def parallel(
-    view: DirectView, dist: str = "b", block: bool | None = None, ordered: bool = True, **flags: Any
+    view: View, dist: str = "b", block: bool | None = None, ordered: bool = True, **flags: Any
 ) -> Callable[[Function], ParallelFunction]:
-    """Decorator: a function that each engine of `view` calls with its part of the sequences.
+    """Decorator: a function that engines call with their parts of the sequences.
 
     Parameters
     ----------
-    view : DirectView
+    view : View
         Where.
     dist : {'b', 'r'}
         The parts are contiguous blocks, or taken round robin.
@@ -50,7 +51,7 @@ def parallel(
     ordered : bool
         Iterate over results in their order, not as they arrive.
     **flags
-        ``return_exceptions``, and the flags of the view: ``targets``, ``track``, ``label``.
+        ``return_exceptions``, ``chunksize``, and the flags of the view: ``targets``, ``track``, ``label``.
     """
     return lambda f: ParallelFunction(view, f, dist=dist, block=block, ordered=ordered, **flags)
 
@@ -65,7 +66,7 @@ class RemoteFunction:
 
     Parameters
     ----------
-    view : DirectView
+    view : View
         Where.
     f : callable
         What.
@@ -76,7 +77,7 @@ class RemoteFunction:
     """
 
     @quietly
-    def __init__(self, view: DirectView, f: Function, block: bool | None = None, **flags: Any) -> None:
+    def __init__(self, view: View, f: Function, block: bool | None = None, **flags: Any) -> None:
         check(f)
         functools.update_wrapper(self, f)
         self.__name__ = name_of(f)
@@ -90,7 +91,7 @@ class RemoteFunction:
         """Run it; the results, or an `AsyncResult`."""
         return self._view().apply(self.func, *args, **kwargs)
 
-    def _view(self) -> DirectView:
+    def _view(self) -> View:
         """The view with our flags; a copy, so that other threads don't see them."""
         view = copy.copy(self.view).set_flags(**self.flags)
         return view if self.block is None else view.set_flags(block=self.block)
@@ -108,7 +109,7 @@ class ParallelFunction(RemoteFunction):
 
     Parameters
     ----------
-    view : DirectView
+    view : View
         Where.
     f : callable
         Called once on each engine, with the parts; by `map` with each item.
@@ -116,6 +117,8 @@ class ParallelFunction(RemoteFunction):
         The parts are contiguous blocks, or taken round robin.
     block : bool, optional
         Whether to wait; by default what the view says when the function is called.
+    chunksize : int, optional
+        With a load-balanced view, the length of each part.
     ordered : bool
         Iterate over results in their order, not as they arrive.
     return_exceptions : bool
@@ -127,10 +130,11 @@ class ParallelFunction(RemoteFunction):
     @quietly
     def __init__(
         self,
-        view: DirectView,
+        view: View,
         f: Function,
         dist: str = "b",
         block: bool | None = None,
+        chunksize: int | None = None,
         ordered: bool = True,
         return_exceptions: bool = False,
         **flags: Any,
@@ -138,6 +142,7 @@ class ParallelFunction(RemoteFunction):
         partition.check(dist)
         super().__init__(view, f, block=block, **flags)
         self.dist = dist
+        self.chunksize = chunksize
         self.ordered = ordered
         self.return_exceptions = return_exceptions
 
@@ -159,8 +164,11 @@ class ParallelFunction(RemoteFunction):
             raise TypeError(f"{self.__name__}() needs a sequence, to give each engine a part of it")
         if len(set(lengths)) > 1:
             raise ValueError(f"all sequences must have equal length, but have {lengths}")
-        view = self._view()
-        targets = view.client._targets(view.targets)[: lengths[0]]
+        return self._view()._parallel(self, items, lengths[0])
+
+    def _on(self, view: DirectView, items: list[Any], length: int) -> Any:
+        """Give each engine of a direct view its part."""
+        targets = view.client._targets(view.targets)[:length]
         if not targets:
             nothing = AsyncMapResult(view.client, [], method=self.__name__)
             return nothing.get() if view.block else nothing
@@ -184,10 +192,4 @@ class ParallelFunction(RemoteFunction):
 
     def map(self, *sequences: Any) -> Any:
         """Call it with each item of the sequences, as the builtin `map`; the shortest one decides."""
-        return self._view().map(
-            self.func,
-            *sequences,
-            dist=self.dist,
-            ordered=self.ordered,
-            return_exceptions=self.return_exceptions,
-        )
+        return self._view()._map_parallel(self, sequences)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tokenize
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +17,17 @@ from ._frames import quiet
 from ._function import check, name_of
 from ._namespaces import Namespaces
 from ._output import ExecuteReply, at_prompt
+from ._view import View
 from .asyncmapresult import AsyncMapResult
 from .asyncresult import AsyncResult
 from .collectives import Collectives
 
 if TYPE_CHECKING:
-    from .client import Client
-
-FLAGS = ("block", "track", "label", "targets")
-ATTRIBUTES = frozenset({*FLAGS, "client", "history"})
-ALIKE = 0.75  # of two names, from where on one may be a slip for the other
+    from .remotefunction import ParallelFunction
 
 
 @quiet
-class DirectView(Namespaces, Collectives):
+class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
     """Some engines of a cluster: call functions on them, and use their namespaces as a dict.
 
     Parameters
@@ -60,68 +57,8 @@ class DirectView(Namespaces, Collectives):
     >>> del dview["a"]
     """
 
-    def __init__(self, client: Client, targets: Any, **flags: Any) -> None:
-        self.client = client
-        self.targets = targets
-        self.block: bool = client.block
-        self.track = False
-        self.label: str | None = None
-        self.history: list[str] = []
-        self.set_flags(**flags)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in ATTRIBUTES:
-            raise AttributeError(
-                f"a view has no attribute {name!r} to set; for that name on its engines:  view[{name!r}] = …"
-            )
-        super().__setattr__(name, value)
-
-    def __getattr__(self, name: str) -> Any:
-        hint = ""
-        if not name.startswith("_"):
-            import difflib
-
-            public = [known for known in dir(self) if not known.startswith("_")]
-            alike = difflib.get_close_matches(name, public, 1, ALIKE)
-            there = f"; for that name on its engines:  view[{name!r}]"
-            hint = f"; did you mean {alike[0]!r}?" if alike else there
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
-
-    def __repr__(self) -> str:
-        text = str(self.targets)
-        return f"<{type(self).__name__} {text if len(text) <= 16 else text[:12] + '...]'}>"
-
-    def __len__(self) -> int:
-        targets = self.targets
-        if targets is None or isinstance(targets, (str, slice)):
-            targets = self.client._targets(targets)
-        return 1 if is_one(targets) else len(targets)
-
-    # -- flags ------------------------------------------------------------------------------------------
-
-    def set_flags(self, **flags: Any) -> DirectView:
-        """Set ``block``, ``track``, ``targets``, ``label`` together."""
-        for name, value in flags.items():
-            if name not in FLAGS:
-                raise KeyError(f"Invalid name: {name!r}")
-            setattr(self, name, value)
-        return self
-
-    @contextmanager
-    def temp_flags(self, **flags: Any) -> Iterator[DirectView]:
-        """Set flags for the length of a ``with`` block.
-
-        Examples
-        --------
-        >>> with dview.temp_flags(block=True):
-        ...     dview.apply(f)
-        """
-        before = {name: getattr(self, name) for name in FLAGS}
-        self.set_flags(**flags)
-        try:
-            yield self
-        finally:
-            self.set_flags(**before)
+    def _there(self, name: str) -> str:
+        return f"; for that name on its engines:  view[{name!r}]"
 
     # -- the one way to the engines ------------------------------------------------------------------------
 
@@ -163,39 +100,7 @@ class DirectView(Namespaces, Collectives):
                     result._show_streams()
         return result
 
-    def _result(self, result: AsyncResult, block: bool | None) -> Any:
-        return result.get() if (self.block if block is None else block) else result
-
     # -- functions -------------------------------------------------------------------------------------------
-
-    def apply(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call ``f(*args, **kwargs)`` on the engines.
-
-        At a prompt, where `block` is set, what the engines print and display is shown.
-
-        Parameters
-        ----------
-        f : callable or Reference
-            A function, or the name of one that the engines have.
-
-        Returns
-        -------
-        AsyncResult, or the results where `block` is set.
-
-        Examples
-        --------
-        >>> dview.apply(pow, 2, 10)
-        [1024, 1024, 1024, 1024]
-        """
-        return self._apply(f, args, kwargs)
-
-    def apply_async(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AsyncResult:
-        """Call ``f(*args, **kwargs)`` on the engines; returns at once."""
-        return self._apply(f, args, kwargs, block=False)
-
-    def apply_sync(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call ``f(*args, **kwargs)`` on the engines; returns the results."""
-        return self._apply(f, args, kwargs, block=True)
 
     def _apply(
         self,
@@ -273,53 +178,16 @@ class DirectView(Namespaces, Collectives):
         )
         return self._result(result, block)
 
-    def map_async(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> AsyncMapResult:
-        """`map` that returns at once."""
-        return self.map(f, *sequences, **{**options, "block": False})
-
-    def map_sync(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> list[Any]:
-        """`map` that returns the list."""
-        return self.map(f, *sequences, **{**options, "block": True})
-
     def imap(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> Iterator[Any]:
         """`map` that returns an iterator over the items, as the engines' parts arrive."""
         return iter(self.map_async(f, *sequences, **options))
 
-    def remote(self, block: bool | None = None, **flags: Any) -> Callable[[Callable[..., Any]], Any]:
-        """Decorator: a function that runs on the engines when it is called.
+    def _parallel(self, f: ParallelFunction, items: list[Any], length: int) -> Any:
+        return f._on(self, items, length)
 
-        Examples
-        --------
-        >>> @dview.remote(block=True)
-        ... def getpid():
-        ...     import os
-        ...     return os.getpid()
-        >>> getpid()
-        [12345, 12346, 12347, 12348]
-        """
-        from .remotefunction import remote
-
-        return remote(self, self.block if block is None else block, **flags)
-
-    def parallel(
-        self, dist: str = "b", block: bool | None = None, ordered: bool = True, **flags: Any
-    ) -> Callable[[Callable[..., Any]], Any]:
-        """Decorator: a function that is called on each engine with its part of the sequences.
-
-        Examples
-        --------
-        >>> @dview.parallel(block=True)
-        ... def echo(x):
-        ...     return str(x)
-        >>> echo(range(5))
-        ['[0, 1]', '[2]', '[3]', '[4]']
-        >>> echo.map(range(5))
-        ['0', '1', '2', '3', '4']
-        """
-        from .remotefunction import parallel
-
-        return parallel(
-            self, dist=dist, block=self.block if block is None else block, ordered=ordered, **flags
+    def _map_parallel(self, f: ParallelFunction, sequences: Sequence[Any]) -> Any:
+        return self.map(
+            f.func, *sequences, dist=f.dist, ordered=f.ordered, return_exceptions=f.return_exceptions
         )
 
     # -- code -----------------------------------------------------------------------------------------------
@@ -399,6 +267,20 @@ class DirectView(Namespaces, Collectives):
         self._result(result, block)
         return result
 
+    # -- what ipyparallel can switch, and is settled here ----------------------------------------------------
+
+    def use_cloudpickle(self) -> AsyncResult:
+        """Functions are always pickled by cloudpickle, and what it lacks is added: this changes nothing."""
+        return self.apply_async(bool)
+
+    def use_dill(self) -> AsyncResult:
+        """Functions are always pickled by cloudpickle, which knows what dill does: this changes nothing."""
+        return self.apply_async(bool)
+
+    def use_pickle(self) -> AsyncResult:
+        """What pickle knows is pickled as it does that: this changes nothing."""
+        return self.apply_async(bool)
+
     # -- imports and magics --------------------------------------------------------------------------------
 
     def sync_imports(self, local: bool = True, quiet: bool = False) -> AbstractContextManager[None]:
@@ -425,52 +307,6 @@ class DirectView(Namespaces, Collectives):
 
         activate(self, suffix)
 
-    # -- results and queues -------------------------------------------------------------------------------
 
-    def wait(self, jobs: Any = None, timeout: float | None = -1) -> bool:
-        """Wait for results: AsyncResults, ids or indices to `history`; by default all of this view."""
-        if jobs is None:
-            jobs = list(self.history)
-        if isinstance(jobs, int):
-            jobs = self.history[jobs]
-        elif isinstance(jobs, (list, tuple)):
-            jobs = [self.history[job] if isinstance(job, int) else job for job in jobs]
-        return self.client.wait(jobs, timeout)
-
-    def get_result(
-        self, indices_or_msg_ids: Any = None, block: bool | None = None, owner: bool = True
-    ) -> AsyncResult:
-        """A result of this view again, by id or index to `history`; by default the latest.
-
-        See `Client.get_result`.
-        """
-        index = -1 if indices_or_msg_ids is None else indices_or_msg_ids
-        if isinstance(index, int):
-            index = self.history[index]
-        elif isinstance(index, (list, tuple, set)):
-            index = [self.history[item] if isinstance(item, int) else item for item in index]
-        return self.client.get_result(index, block=block, owner=owner)
-
-    @property
-    def outstanding(self) -> set[str]:
-        """The ids of this view's calls that are not done."""
-        return self.client.outstanding & set(self.history)
-
-    def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
-        """Take tasks that have not begun out of the queues; see `Client.abort`."""
-        jobs = list(self.outstanding) if jobs is None else jobs
-        self.client.abort(jobs, self.targets if targets is None else targets)
-
-    def queue_status(self, targets: Any = None, verbose: bool = False) -> dict[Any, Any]:
-        """How long the engines' queues are; see `Client.queue_status`."""
-        return self.client.queue_status(self.targets if targets is None else targets, verbose)
-
-    def shutdown(
-        self, targets: Any = None, restart: bool = False, hub: bool = False, block: bool | None = None
-    ) -> None:
-        """End the cluster; see `Client.shutdown`."""
-        self.client.shutdown(self.targets if targets is None else targets, restart, hub, block)
-
-    def spin(self) -> None:
-        """Take in what has come (nothing needs it)."""
-        self.client.spin()
+class BroadcastView(DirectView):
+    """A direct view: here each one sends what engines share once. The name is ipyparallel's."""

@@ -41,7 +41,7 @@ def _abort(controller: Controller, wanted: list[str] | None, targets: list[int])
     aborted = controller.scheduler.abort(wanted, targets)
     for job, engine in aborted:
         controller.fail(job, engine, "TaskAborted", "aborted before it began", "aborted")
-    return len(aborted)
+    return len(aborted) + controller.balancer.abort(wanted)
 
 
 def signal(controller: Controller, session: Session, query: messages.Query) -> Any:
@@ -124,7 +124,8 @@ def history(controller: Controller, session: Session, query: messages.Query) -> 
 def recall(controller: Controller, session: Session, query: messages.Query) -> Any:
     """Send the results of another client's request; ``value`` is its id.
 
-    Returns the engines whose results come.  They are copies: the one who asked first may still come back.
+    Returns the engines whose results come, or the numbers of the tasks.
+    They are copies: the one who asked first may still come back.
     """
     id = query.value
     if not isinstance(id, str):
@@ -133,17 +134,30 @@ def recall(controller: Controller, session: Session, query: messages.Query) -> A
     if owner is None or owner is session:
         return None
     owner.fetched.add(id)
-    engines = []
+    engines: list[int] = []
     job = owner.open.get(id)
     waiting = [item for item in owner.waiting() if item[0].id == id]
     for k, (reply, inline, bulk) in enumerate(waiting):
         reply = controller.held.shown_to(session, reply)
         session.reply(reply, inline, bulk, job is None and k == len(waiting) - 1)
-        engines.append(reply.engine)
+        engines += [reply.engine] if reply.index < 0 else range(reply.index, reply.index + reply.count)
     if job is not None:
         job.followers = [*job.followers, session]
-        engines += [engine for engine in job.targets if engine not in engines]
+        engines = [*dict.fromkeys([*engines, *job.targets])]
     return engines
+
+
+def purge(controller: Controller, session: Session, query: messages.Query) -> Any:
+    """Forget what waits for clients that are away: requests with these ids, or all."""
+    if query.value is not None and not isinstance(query.value, list):
+        raise BadQuery("purge takes a list of request ids")
+    for id in controller.clients.waiting(session) if query.value is None else query.value:
+        owner = controller.clients.sessions.get(str(id).rpartition("-")[0].encode())
+        if owner is not None and owner is not session and owner.listener is None:
+            owner.fetched.add(id)
+            if owner.left and not controller.clients.waiting_for(owner):
+                controller.clients.forget(owner)
+    return None
 
 
 ANSWERS: dict[str, Callable[[Controller, Session, messages.Query], Any]] = {
@@ -157,4 +171,5 @@ ANSWERS: dict[str, Callable[[Controller, Session, messages.Query], Any]] = {
     "shutdown": shutdown,
     "history": history,
     "recall": recall,
+    "purge": purge,
 }

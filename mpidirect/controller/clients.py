@@ -174,10 +174,19 @@ class Clients:
         found: dict[str, None] = {}
         for session in sorted(self.sessions.values(), key=lambda s: s.away):
             if session is not asker and session.listener is None:
-                replies = [reply for reply, _, _ in session.waiting() if not is_expired(reply)]
-                ids = [*(reply.id for reply in replies), *session.open]
-                found.update((id, None) for id in ids if id not in session.fetched)
+                found.update(dict.fromkeys(self.waiting_for(session)))
         return list(found)
+
+    def waiting_for(self, session: Session) -> list[str]:
+        """The requests of a client whose results nobody has asked for."""
+        replies = [reply for reply, _, _ in session.waiting() if not is_expired(reply)]
+        ids = dict.fromkeys([*(reply.id for reply in replies), *session.open])
+        return [id for id in ids if id not in session.fetched]
+
+    def forget(self, session: Session) -> None:
+        """Nobody wants anything of a client that has left."""
+        if not session.open:
+            self.sessions.pop(session.name, None)
 
     # -- what a client says ---------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from ..transport.curve import ZapAuthenticator
 from ..wire import memory, messages
 from ..wire.names import is_anchor
 from . import deaths
+from .balancer import Balancer
 from .clients import Clients
 from .downloads import DROPPED, NO_ROOM, Downloads
 from .engines import EngineLink
@@ -31,6 +32,7 @@ from .replacement import Replacement
 from .scheduler import Job, Scheduler
 from .session import TOO_LARGE, expired
 from .upload import Upload
+from .work import Batch
 
 if TYPE_CHECKING:
     from .bridge import Bridge
@@ -100,7 +102,9 @@ class Controller:
         self.replacement = Replacement(self)
         self.generations = Generations(self)
         self.inquiries = Inquiries(self)
+        self.balancer = Balancer(self)
         self.scheduler.admits = self._admits
+        self.scheduler.balance = self.balancer
         self._listeners: dict[Listener, Callable[[], None]] = {}
         self._due: dict[Any, Callable[[], None]] = {}  # by descriptor
         sides: list[tuple[Sequence[Any], Any, Any]] = [
@@ -154,6 +158,7 @@ class Controller:
         self.generations.look()
         self.replacement.look()
         self.inquiries.look()
+        self.balancer.look()
         clients.flush()
         if self._joined:
             self.tell_engines({})
@@ -181,7 +186,7 @@ class Controller:
             return 1
         if self.recovery.busy or self.replacement.busy or self.generations.busy:
             return 2
-        return 100 if self.stopping else min(IDLE, self.inquiries.patience())
+        return 100 if self.stopping else min(IDLE, self.inquiries.patience(), self.balancer.patience())
 
     def _finished(self) -> bool:
         return self.stopping is not None and (not self.engines or time.monotonic() > self.stopping)
@@ -220,6 +225,8 @@ class Controller:
         engine = self.link.engine_of(name)
         if isinstance(message, messages.Done):
             self._engine_done(engine, message, listener.rest())
+        elif isinstance(message, messages.Ended):
+            self._tasks_ended(engine, message, listener.rest())
         elif isinstance(message, messages.Moved):
             for reader in self.held.moved(message.id, engine, message.addresses):
                 reader.tell(messages.Elsewhere, message.id, engine, message.addresses)
@@ -233,7 +240,9 @@ class Controller:
         elif isinstance(message, messages.Aborted):
             for id in message.ids:
                 job = self.scheduler.done(engine, id)
-                if job is not None:
+                if isinstance(job, Batch):
+                    self.balancer.ended(engine, job, messages.Ended(id, []), [])
+                elif job is not None:
                     self.fail(job, engine, "TaskAborted", "aborted before it began", "aborted")
             self.scheduler.next(engine)
         elif isinstance(message, messages.Revoked):
@@ -311,6 +320,16 @@ class Controller:
             self.recovery.left(done.left)
         self.scheduler.next(engine)
 
+    def _tasks_ended(self, engine: int, ended: messages.Ended, inline: list[bytes]) -> None:
+        job = self.scheduler.done(engine, ended.id)
+        if not isinstance(job, Batch):
+            log.warning("engine %d answered %s, which it was not asked", engine, ended.id)
+            return
+        self.balancer.ended(engine, job, ended, inline)
+        if ended.left:
+            self.recovery.left(ended.left)
+        self.scheduler.next(engine)
+
     def _pass_on(
         self, job: Job, engine: int, done: messages.Done, inline: Sequence[Any], pieces: Any
     ) -> None:
@@ -354,6 +373,7 @@ class Controller:
         """All engines are to end: what they were to do ends with an error that says so."""
         retired, reasons = self.living(), {}
         self.engines.clear()
+        self.balancer.retire(f"each engine {why}")
         for info in retired:
             reasons[info.id] = self.lost[info.id] = f"engine {info.id} {why}"
             self._give_up(info.id)
@@ -367,8 +387,12 @@ class Controller:
         jobs = self.scheduler.remove(engine)
         self.bridge.forget(engine)
         self.downloads.forget(engine)
-        for job in jobs:
-            self.fail(job, engine, "EngineError", self.lost[engine], traceback=traceback)
+        for k, job in enumerate(jobs):
+            if isinstance(job, Batch):  # an engine runs them in order
+                self.balancer.lost(job, engine, begun=k == 0)
+            else:
+                self.fail(job, engine, "EngineError", self.lost[engine], traceback=traceback)
+        self.balancer.engine_lost(engine)
 
     def engine_lost(self, engine: int, why: str) -> None:
         """An engine is gone: its tasks end with an error that says so."""
@@ -431,7 +455,7 @@ class Controller:
 
     def send_task(self, engine: int, job: Job) -> None:
         """Send a task: header and small frames by the task connection, bulk frames by MPI."""
-        payload: Upload = job.payload
+        payload: Upload | Batch = job if isinstance(job, Batch) else job.payload
         self.link.send_task(engine, payload.inline_for(engine))
         if job.bulk and not payload.direct:
             pieces = payload.bulk_for(engine)

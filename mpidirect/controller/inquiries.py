@@ -48,7 +48,7 @@ class Inquiry:
         self.located = False  # whether the engines have been asked where they are
         self.interrupts = True
         self.gave_up = False  # whether the world below Python was given up
-        self.ids: list[str] | None = None  # of the tasks to interrupt; None: whatever runs
+        self.ids: set[str] | None = None  # of the tasks to interrupt; None: whatever runs
         self.abort: Callable[[], None] = lambda: None
 
 
@@ -100,7 +100,7 @@ class Inquiries:
         """
         now = time.monotonic()
         inquiry = Inquiry(session, query, {}, now + delay, now + delay + within)
-        inquiry.ids, inquiry.abort = ids, abort
+        inquiry.ids, inquiry.abort = None if ids is None else set(ids), abort
         self._open.append(inquiry)
         self.look()
 
@@ -111,7 +111,12 @@ class Inquiries:
         for engine in inquiry.query.targets:
             there = self.controller.scheduler.engines.get(engine)
             if there is not None and there.sent:
-                wanted = [next(iter(there.sent))] if ids is None else [id for id in ids if id in there.sent]
+                first = next(iter(there.sent))
+                wanted = [
+                    id
+                    for id, job in there.sent.items()
+                    if (id == first if ids is None else job.request in ids)
+                ]
                 if wanted:
                     tasks[engine] = set(wanted)
         return tasks

@@ -11,6 +11,7 @@ from ..wire import messages
 from .scheduler import Job
 from .session import Session
 from .upload import Upload
+from .work import Work
 
 if TYPE_CHECKING:
     from .controller import Controller
@@ -37,7 +38,7 @@ class Requests:
 
     def accepted(self, session: Session, message: Any, frames: list[Any]) -> None:
         """A request, or a piece of its data, has come."""
-        if isinstance(message, messages.Request):
+        if isinstance(message, (messages.Request, messages.Work)):
             if session.upload is not None:
                 raise ValueError("a request came before the data of the one before it")
             if message.id in session.open or not message.id.startswith(f"{session.label}-"):
@@ -57,14 +58,18 @@ class Requests:
         while session.backlog and session.staging is None:
             request, frames = session.backlog.popleft()
             upload = Upload(request, frames, session.process, session.directory)
-            job = Job(request.id, session, request.method, request.targets, upload)
+            job: Any
+            if isinstance(request, messages.Work):
+                job = Work(request, session, upload)
+            else:
+                job = Job(request.id, session, request.method, request.targets, upload)
             if not upload.bulk:
                 self._submit(job)
             elif not request.addresses:
                 session.upload = job
                 if not self._has_room():
                     self._drop(session, "MemoryError", _no_room(upload))
-            elif self.controller.near(request.targets) and scheduler.idle(request.targets):
+            elif not job.balanced and self.controller.near(job.targets) and scheduler.idle(job.targets):
                 upload.direct = True
                 job.fetching = set(request.targets)
                 self._submit(job)
@@ -84,7 +89,7 @@ class Requests:
                 self._seal(job, complete=True)
             else:
                 self._submit(job)
-        elif not upload.early and upload.soon and self.controller.scheduler.takes(job):
+        elif not (upload.early or job.balanced) and upload.soon and self.controller.scheduler.takes(job):
             upload.early = True
             self._submit(job)
 
@@ -104,10 +109,13 @@ class Requests:
             if engine in job.open:
                 self.controller.bridge.send(engine, [bytes([complete])])
 
-    def _submit(self, job: Job) -> None:
+    def _submit(self, job: Any) -> None:
         controller = self.controller
         session = job.client
         session.open[job.id] = job
+        if isinstance(job, Work):
+            controller.balancer.submit(job)
+            return
         upload = job.payload
         upload.spread = (
             upload.bulk
@@ -139,8 +147,7 @@ class Requests:
                 if isinstance(e, MemoryError):
                     ename, why = "MemoryError", _no_room(job.payload)
                     session.tell(messages.Taken, job.id)
-                for engine in job.targets:
-                    self.controller.fail(job, engine, ename, why)
+                self._refuse(job, ename, why)
             else:
                 if not job.payload.missing:
                     session.staging = None
@@ -180,9 +187,16 @@ class Requests:
         """Forget a request of which not all has come."""
         job, session.upload = session.upload, None
         session.useless = job.payload.missing
+        self._refuse(job, ename, why)
+        log.warning("a request of client %s is dropped: %s", session.label, why)
+
+    def _refuse(self, job: Any, ename: str, why: str) -> None:
+        """End a request whose data is not here."""
+        if isinstance(job, Work):
+            self.controller.balancer.refuse(job, ename, why)
+            return
         for engine in job.targets:
             self.controller.fail(job, engine, ename, why)
-        log.warning("a request of client %s is dropped: %s", session.label, why)
 
     def _has_room(self) -> bool:
         """Whether all that is announced would find room, where this process has a limit of memory."""

@@ -30,11 +30,15 @@ class Job:
         "method",
         "open",
         "payload",
+        "request",
         "targets",
     )
 
+    balanced = False
+
     def __init__(self, id: str, client: Any, method: str, targets: list[int], payload: Any) -> None:
         self.id = id
+        self.request = id  # what the client calls it
         self.client = client
         self.followers: Sequence[Any] = ()  # other clients that have asked for the result
         self.method = method
@@ -56,16 +60,24 @@ class Transport(Protocol):
         """Send a message to the engine's control thread."""
 
 
+class Balance(Protocol):
+    """Who has tasks for whichever engine is free."""
+
+    def take(self, engine: Engine) -> Job | None:
+        """The next of them for an engine, if it should have some now."""
+
+
 class Engine:
     """An engine as the scheduler sees it."""
 
-    __slots__ = ("completed", "id", "queue", "sent")
+    __slots__ = ("completed", "id", "queue", "sent", "shares")
 
     def __init__(self, id: int) -> None:
         self.id = id
         self.queue: deque[Job] = deque()  # waiting here
         self.sent: dict[str, Job] = {}  # waiting or running there
         self.completed = 0
+        self.shares = True  # whether tasks for any engine come before those in the queue
 
 
 class Scheduler:
@@ -75,6 +87,7 @@ class Scheduler:
         self.transport = transport
         self.engines: dict[int, Engine] = {}
         self.admits: Callable[[Job], bool] = lambda job: True  # whether a task may begin now
+        self.balance: Balance | None = None
 
     def add(self, engine: int) -> None:
         """An engine is there."""
@@ -121,16 +134,25 @@ class Scheduler:
     def next(self, engine_id: int) -> None:
         """The engine may be free: hand out what it can take now."""
         engine = self.engines.get(engine_id)
-        if engine is not None and engine.queue:
+        if engine is not None:
             self._hand_out(engine)
 
     def _hand_out(self, engine: Engine) -> None:
-        queue, sent = engine.queue, engine.sent
-        while queue:
-            job = queue[0]
-            if (sent and (job.bulk or len(sent) >= AHEAD)) or not self.admits(job):
-                return
-            queue.popleft()
+        """Give an engine what it can take: of its own queue, and of what any engine may do, in turns."""
+        queue, sent, balance = engine.queue, engine.sent, self.balance
+        while True:
+            job = None
+            if balance is not None and (engine.shares or not queue):
+                job = balance.take(engine)
+                engine.shares = False
+            if job is None:
+                if not queue:
+                    return
+                job = queue[0]
+                if (sent and (job.bulk or len(sent) >= AHEAD)) or not self.admits(job):
+                    return
+                queue.popleft()
+                engine.shares = True
             job.begun = True
             sent[job.id] = job
             self.transport.send_task(engine.id, job)

@@ -177,7 +177,15 @@ def expired(reply: messages.Reply, why: str = EXPIRED) -> messages.Reply:
     """What is left of a reply whose result was dropped."""
     failure = messages.Failure("ResultExpired", why, "")
     return messages.Reply(
-        reply.id, reply.engine, "error", [], reply.started, reply.completed, "", "", failure
+        reply.id,
+        reply.engine,
+        "error",
+        [],
+        reply.started,
+        reply.completed,
+        failure=failure,
+        index=reply.index,
+        count=reply.count,
     )
 
 

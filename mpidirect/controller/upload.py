@@ -22,7 +22,7 @@ class Upload:
 
     Parameters
     ----------
-    request : Request
+    request : Request or Work
         The header.
     frames : list of buffers
         The small frames.
@@ -38,7 +38,11 @@ class Upload:
     """
 
     def __init__(
-        self, request: messages.Request, frames: list[Any], client: int, directory: str = ""
+        self,
+        request: messages.Request | messages.Work,
+        frames: list[Any],
+        client: int,
+        directory: str = "",
     ) -> None:
         self.request = request
         self.client = client
@@ -47,9 +51,12 @@ class Upload:
         self.spread = False  # whether what all get goes by a collective
         self.again: set[int] = set()  # engines for which that broke
         self.early = False  # whether it goes on while it still comes in
-        if len(set(request.targets)) != len(request.targets) or not request.targets:
-            raise ValueError("targets repeat, or there is none")
-        if request.parts and len(request.parts) != len(request.targets):
+        owners = request.targets if isinstance(request, messages.Request) else range(len(request.parts))
+        if len(set(request.targets)) != len(request.targets):
+            raise ValueError("targets repeat")
+        if isinstance(request, messages.Request) and not request.targets:
+            raise ValueError("there is no target")
+        if request.parts and len(request.parts) != len(owners):
             raise ValueError("parts and targets differ in number")
         self._inline: list[list[Any]] = []
         self._bulk: list[list[int]] = []
@@ -67,7 +74,7 @@ class Upload:
             self._bulk.append(large)
         if next(coming, None) is not None:
             raise ValueError("there are more frames than the header announces")
-        self._part = {target: k for k, target in enumerate(request.targets, 1)} if request.parts else {}
+        self._part = {owner: k for k, owner in enumerate(owners, 1)} if request.parts else {}
         self.bulk = any(self._bulk)
         self.missing = self.size = self.arrived = 0
         if self.bulk:
@@ -180,3 +187,19 @@ class Upload:
     def bulk_for_all(self) -> list[Any]:
         """What goes to all engines by a collective."""
         return self._chunks[0] if self.spread else []
+
+    # -- the tasks of a `Work`: group 0 is their function, group k + 1 the block k --------------------
+
+    def small(self, group: int) -> list[Any]:
+        """The small frames of a group."""
+        return self._inline[group]
+
+    def large(self, group: int) -> list[Any]:
+        """The pieces of its bulk."""
+        return self._chunks[group] if self.bulk else []
+
+    def let_go(self, group: int) -> None:
+        """Nobody needs this group any more."""
+        self._inline[group] = []
+        if self.bulk:
+            self._chunks[group] = []

@@ -83,6 +83,7 @@ class Control(threading.Thread):
         elif isinstance(message, messages.Forget):
             self.engine.held.release(message.ids)
             self.engine.shares.close(message.ids)
+            self.engine.batches.forget(message.ids)
         elif isinstance(message, messages.Signal):
             self.engine.signalled(message)
             self._since, self._gave_up = time.monotonic(), False

@@ -19,10 +19,11 @@ from ..bulk import Pieces
 from ..transport.base import Closed, Connection
 from ..wire import importing, messages, pickles
 from ..world import World
-from . import data, displays, handlers, interrupts, output, recovery, surroundings, terminal
+from . import batches, data, displays, handlers, interrupts, output, recovery, surroundings, terminal
 from .communicators import here
 from .failures import describe
 from .held import Held
+from .interrupts import Leave
 from .reserve import Reserve, limit
 from .shared import Shares
 from .spawning import Spawner
@@ -35,10 +36,6 @@ CROWDED = 10_000  # the same, where others were importing it: a call would meet 
 OWN_THREADS = 2  # the main thread and the control thread
 
 WAKE = signal.SIGURG  # a signal that programs ignore unless they ask for it, and that means nothing by itself
-
-
-class Leave(BaseException):
-    """Raised in the main thread when the engine is to end."""
 
 
 class Engine:
@@ -82,6 +79,7 @@ class Engine:
         self.reserve = Reserve()
         self.held = Held()
         self.shares = Shares()
+        self.batches = batches.Batches(self)
         self.leaving = False
         self._left = False  # whether the loop has been left
         self._pid = os.getpid()
@@ -131,7 +129,10 @@ class Engine:
             if isinstance(message, messages.Stop):
                 return
             if isinstance(message, messages.Task):
-                self._serve(message, frames)
+                if message.batch is not None:
+                    self.batches.serve(message, frames)
+                else:
+                    self._serve(message, frames)
             else:
                 self._arrange(message)
 
@@ -224,6 +225,10 @@ class Engine:
         if self._wanted and task.op != "collective" and self._take_interrupt():  # it overtook the task
             raise KeyboardInterrupt
         importing.serve(task.id.rpartition("-")[0], task.directory)
+        if task.batch is not None:
+            self.batches.run(task, shared[0], own)
+            return []
+        self.batches.others_ran()
         if task.op == "share":
             return pickles.dumps(self.shares.keep(task.id))
         mine = None if own is None else pickles.loads(own)
@@ -256,6 +261,7 @@ class Engine:
         with self._beginning:
             aborted = [task for task in tasks if task not in self._seen and task not in self._aborted]
             self._aborted.update(aborted)
+            self.batches.cut(tasks)
         return aborted
 
     def _receive(self, task: messages.Task, frames: list[bytes]) -> tuple[list[Any], list[Any] | None]:
@@ -404,13 +410,5 @@ def _encode(done: messages.Done) -> bytes:
     try:
         return messages.encode(done)
     except (UnicodeEncodeError, UnicodeDecodeError):  # lone surrogates in what was printed
-        failure = done.failure
-        if failure is not None:
-            texts = failure.ename, failure.evalue, failure.traceback, failure.method
-            done.failure = messages.Failure(*map(_clean, texts))
-        done.stdout, done.stderr = _clean(done.stdout), _clean(done.stderr)
+        batches.clean(done)
         return messages.encode(done)
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()

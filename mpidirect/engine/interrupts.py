@@ -15,6 +15,10 @@ from .communicators import here
 _INTERRUPT = {signal.SIGINT}
 
 
+class Leave(BaseException):
+    """Raised in the main thread when the engine is to end."""
+
+
 @contextmanager
 def held() -> Iterator[None]:
     """Hold interrupts back."""

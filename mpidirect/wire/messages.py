@@ -100,6 +100,42 @@ class Request(Numbered, tag="request"):
     addresses: list[int] = []
 
 
+class Needs(Message):
+    """Requests, or single tasks of them (``id:number``), that must have ended before a task begins.
+
+    With ``all`` each of them, else one; ``success`` and ``failure`` say how they may have ended.
+    """
+
+    ids: list[str]
+    all: bool = True
+    success: bool = True
+    failure: bool = False
+
+
+class Work(Numbered, tag="work"):
+    """Tasks for whichever engines are free: a function, and the items that it is called with.
+
+    ``frames`` are the sizes of the frames of the function. ``parts`` are those of each block of items, and
+    ``counts`` says how many items a block has; without blocks there is one task.  ``targets`` are the engines
+    that may run them; none: all.  ``chunk`` items are one task; with 0 an item is one, and as many go
+    together as suits.  ``timeout`` are the seconds that what the tasks need may take; 0: without end.
+    """
+
+    id: str
+    targets: list[int]
+    op: str
+    method: str
+    frames: list[int]
+    parts: list[list[int]]
+    counts: list[int]
+    chunk: int = 0
+    retries: int = 0
+    after: Needs | None = None
+    follow: Needs | None = None
+    timeout: float = 0.0
+    addresses: list[int] = []
+
+
 class Chunk(Numbered, tag="chunk"):
     """The next bytes of the bulk frames of the request or the reply before it (both directions).
 
@@ -172,7 +208,8 @@ class Reply(Message):
 
     The bulk ones follow as `Chunk`, or wait at ``addresses`` in the memory of process ``pid``, where the
     first address is that of a word that is zero as long as they are unchanged.  ``outputs`` is a list
-    of pickles of what the task displayed.
+    of pickles of what the task displayed.  A reply for tasks of a `Work` has the ``index`` of the first and
+    their ``count``; the result is the list of theirs.
     """
 
     id: str
@@ -187,6 +224,8 @@ class Reply(Message):
     addresses: list[int] = []
     pid: int = 0
     outputs: bytes = b""
+    index: int = -1
+    count: int = 1
 
 
 class Results(Numbered, tag="results"):
@@ -248,6 +287,22 @@ class Task(Message, tag="task"):
     spread: bool = False  # the shared bulk comes by a collective
     sealed: bool = False  # a byte follows the bulk: 0 where the client vanished before it was complete
     directory: str = ""
+    batch: Union["Batch", None] = None
+
+
+class Batch(Message):
+    """Which tasks of a `Work` these are: the items from ``start`` to ``stop`` of the block that follows.
+
+    ``first`` is the number of the item ``start``.  Of a work that an engine has had tasks of, the function is
+    there already, if it was told to ``keep`` it.
+    """
+
+    work: str
+    first: int
+    start: int
+    stop: int
+    chunk: int
+    keep: bool
 
 
 class Part(Message):
@@ -415,6 +470,32 @@ class Done(Message, tag="done"):
     outputs: bytes = b""
 
 
+class End(Message):
+    """How tasks of a `Batch` ended: ``count`` items from ``first`` on."""
+
+    first: int
+    count: int
+    status: str
+    frames: list[int]
+    started: float
+    completed: float
+    stdout: str = ""
+    stderr: str = ""
+    failure: Failure | None = None
+    outputs: bytes = b""
+
+
+class Ended(Message, tag="ended"):
+    """How the tasks of a batch ended; what is missing has not begun.
+
+    The small frames of all follow; the bulk comes over MPI, in the same order.
+    """
+
+    id: str
+    ends: list[End]
+    left: str = ""
+
+
 class Aborted(Message, tag="aborted"):
     """These tasks will not begin."""
 
@@ -451,7 +532,7 @@ class Located(Message, tag="located"):
     where: str
 
 
-ToController = Union[Hello, Request, Chunk, Query, Release, Ack, Goodbye]
+ToController = Union[Hello, Request, Work, Chunk, Query, Release, Ack, Goodbye]
 ToClient = Union[Welcome, Refused, Farewell, Results, Chunk, Taken, Elsewhere, Answer, Engines, Ack]
 ToEngine = Union[
     Task,
@@ -472,7 +553,7 @@ ToEngine = Union[
     Kill,
 ]
 FromEngine = Union[
-    Joined, Placed, Again, Fetched, Moved, Done, Repaired, Spawned, Ready, Located, Aborted, Revoked
+    Joined, Placed, Again, Fetched, Moved, Done, Ended, Repaired, Spawned, Ready, Located, Aborted, Revoked
 ]
 
 _encoder = msgspec.msgpack.Encoder()

@@ -29,7 +29,8 @@ Buffer = Any  # bytes, bytearray, memoryview: whatever has the buffer protocol
 DEEPEST = 32_000  # levels of the pickler, of 160 bytes each, for which a stack of 8 MiB is large enough
 _MPI = re.compile(rb"mpi4py|mpidirect\.engine")
 _SHORT = 10  # bytes in which no module can be named
-_FEW = 16  # items of a list or the like that is looked through
+_FEW = 16  # items of a dict that is looked through
+_SOME = 1024  # the same of a list or a tuple
 _PREAMBLE = b"need"  # a pickle begins otherwise
 _PREFIX = struct.Struct(">4sI")  # that, and how many bytes follow before the pickle
 
@@ -163,7 +164,7 @@ def _is_simple(obj: Any) -> bool:
     kind = type(obj)
     if kind is dict:
         return len(obj) <= _FEW and all(type(k) is str and type(v) in PLAIN for k, v in obj.items())
-    return (kind is tuple or kind is list) and len(obj) <= _FEW and all(type(item) in PLAIN for item in obj)
+    return (kind is tuple or kind is list) and len(obj) <= _SOME and PLAIN.issuperset(map(type, obj))
 
 
 def _attempt(obj: Any) -> None:

@@ -1,0 +1,36 @@
+"""The public names of ipyparallel are here, or the docs say why not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("ipyparallel")
+
+from tests import surface
+
+pytestmark = pytest.mark.openmpi_only
+
+
+def test_each_absence_has_a_reason():
+    assert [name for name, what, why in surface.rows() if what == "absent" and not why] == []
+
+
+def test_the_reasons_are_of_names_that_there_are():
+    known = {name: what for name, what, _ in surface.rows()}
+    assert [name for name in surface.ABSENT if known.get(name) != "absent"] == []
+    assert [name for name in surface.DIFFERENT if known.get(name, "different") != "different"] == []
+
+
+def test_the_page_has_the_table():
+    assert surface.PAGE.read_text() == surface.page(surface.PAGE.read_text()), "python -m tests.surface"
+
+
+def test_it_is_imported_under_the_other_name():
+    code = (
+        "import sys, mpidirect; sys.modules['ipyparallel'] = mpidirect; import ipyparallel as ipp; "
+        "from ipyparallel.error import CompositeError; ipp.LoadBalancedView"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
