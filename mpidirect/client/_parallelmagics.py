@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -46,6 +47,8 @@ def _how_to_run(f: Magic) -> Magic:
     for option in (
         argument("-b", "--block", action="store_const", const=True, help="wait for the engines"),
         argument("-a", "--noblock", action="store_const", const=False, dest="block", help="don't wait"),
+        argument("--stream", action="store_const", const=True, help="show what is printed as it comes"),
+        argument("--no-stream", action="store_const", const=False, dest="stream", help="show it at the end"),
         argument("-t", "--targets", help="on these engines: all, 0, 0,2 or a slice like ::2"),
         argument("--verbose", action="store_const", const=True, help="say where it runs"),
         argument("--no-verbose", action="store_const", const=False, dest="verbose", help="say nothing"),
@@ -62,9 +65,8 @@ def _how_to_show(f: Magic) -> Magic:
         argument(
             "--group-outputs",
             choices=["engine", "order", "type"],
-            default="type",
             dest="groupby",
-            help="show outputs engine by engine, or (type) first all that was printed, then all results",
+            help="at the end, show outputs engine by engine, or (type, order) first all that was printed",
         ),
         argument("-o", "--out", metavar="NAME", dest="name", help="store the AsyncResult under this name"),
     ):
@@ -92,6 +94,7 @@ class ParallelMagics(Magics):
         self._view = view
         self.suffix = suffix
         self.verbose = True
+        self.stream = True
         self.latest: AsyncResult | None = None  # of what the magics ran
         lines: dict[str, Magic] = {
             "px" + suffix: self.px,
@@ -176,7 +179,8 @@ class ParallelMagics(Magics):
             self.shell.run_cell(cell)
         if not block:
             return result
-        self._finish(result, options.groupby)
+        stream = options.groupby is None and self.stream if options.stream is None else options.stream
+        self._finish(result, options.groupby, stream)
         return None
 
     def autopx(self, line: str = "") -> None:
@@ -196,7 +200,7 @@ class ParallelMagics(Magics):
         if options.name:
             self.shell.user_ns[options.name] = self.latest
             return
-        self._finish(self.latest, options.groupby)
+        self._finish(self.latest, options.groupby, stream=False)
 
     @magic_arguments()
     @_how_to_show
@@ -220,7 +224,7 @@ class ParallelMagics(Magics):
         value = result.get()
         replies = value if isinstance(value, list) else [value]
         if replies and all(isinstance(reply, ExecuteReply) for reply in replies):
-            result.display_outputs(options.groupby)
+            result.display_outputs(options.groupby or "type")
             return None
         return value
 
@@ -235,6 +239,8 @@ class ParallelMagics(Magics):
             self.view.block = options.block
         if options.verbose is not None:
             self.verbose = options.verbose
+        if options.stream is not None:
+            self.stream = options.stream
 
     # -- running ------------------------------------------------------------------------------------
 
@@ -243,7 +249,7 @@ class ParallelMagics(Magics):
         result = self._submit(code)
         if not self.view.block:
             return result
-        self._finish(result)
+        self._finish(result, stream=self.stream)
         return None
 
     def _submit(self, code: str, name: str | None = None, verbose: bool | None = None) -> AsyncResult:
@@ -256,10 +262,11 @@ class ParallelMagics(Magics):
             self.shell.user_ns[name] = result
         return result
 
-    def _finish(self, result: AsyncResult, groupby: str = "type") -> None:
+    def _finish(self, result: AsyncResult, groupby: str | None = None, stream: bool = True) -> None:
         """Wait, show the outputs, and raise what the engines raised."""
-        self._wait(result)
-        result.display_outputs(groupby)
+        with result.stream_output() if stream else nullcontext():
+            self._wait(result)
+        result.display_outputs(groupby or "type", result_only=stream)
         result.get()
 
     def _wait(self, result: AsyncResult) -> None:

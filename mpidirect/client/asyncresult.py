@@ -14,8 +14,8 @@ from . import _unseen, _waiting
 from ._call import Call
 from ._frames import quiet
 from ._metadata import METADATA, Known
-from ._output import display_outputs
 from ._progress import wait_with_bar
+from ._show import display_outputs
 
 if TYPE_CHECKING:
     from .client import Client

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tokenize
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,11 +156,8 @@ class DirectView(Namespaces, Collectives):
         result = kind(self.client, [call], method=method, single=single, label=label, **options)
         call.holders -= 1
         if self.block if block is None else block:
-            try:
+            with result.stream_output() if at_prompt() else nullcontext():
                 _waiting.wait(result)
-            finally:
-                if at_prompt():
-                    result._show_streams()
         return result
 
     def _result(self, result: AsyncResult, block: bool | None) -> Any:

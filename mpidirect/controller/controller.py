@@ -37,6 +37,7 @@ from .upload import Upload
 
 if TYPE_CHECKING:
     from .bridge import Bridge
+    from .session import Session
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class Controller:
         self.scheduler = Scheduler(self)
         self.engines: dict[int, messages.EngineInfo] = {}
         self.lost: dict[int, str] = {}
+        self._ends: dict[int, tuple[int, int]] = {}  # of the output that engines have told with their replies
         self.stopping: float | None = None
         self._ticked = 0.0
         self._joined = False  # whether engines have come that clients have not been told of
@@ -224,6 +226,8 @@ class Controller:
         engine = self.link.engine_of(name)
         if isinstance(message, messages.Done):
             self._engine_done(engine, message, door.rest())
+        elif isinstance(message, messages.Output):
+            self._engine_printed(engine, message)
         elif isinstance(message, messages.Moved):
             for reader in self.held.moved(message.id, engine, message.addresses):
                 reader.tell(messages.Elsewhere, message.id, engine, message.addresses)
@@ -276,6 +280,7 @@ class Controller:
         self.engines[joined.engine] = messages.EngineInfo(joined.engine, joined.host, joined.pid, node)
         self._place_engine(joined.engine)
         self._places[joined.engine] = joined.place
+        self._ends.pop(joined.engine, None)
         self.lost.pop(joined.engine, None)
         self.scheduler.add(joined.engine)
         if len(self.engines) == self.size:
@@ -298,11 +303,25 @@ class Controller:
             if not job.fetching:
                 job.client.tell(messages.Taken, task)
 
+    def _engine_printed(self, engine: int, output: messages.Output) -> None:
+        """Pass on what a task prints while it runs; when it has ended, its reply has told it."""
+        job = self.scheduler.job(engine, output.id)
+        afterwards = all(piece.at == messages.AFTERWARDS for piece in output.pieces)
+        for session in self._listeners(output.id, job) if job or afterwards else ():
+            session.pass_on(output.id, engine, output.pieces)
+
+    def _listeners(self, task: str, job: Job | None) -> list[Session]:
+        if job is not None:
+            return [job.client, *job.followers]
+        owner = self.clients.sessions.get(task.rpartition("-")[0].encode())
+        return [] if owner is None else [owner]
+
     def _engine_done(self, engine: int, done: messages.Done, inline: list[bytes]) -> None:
         job = self.scheduler.done(engine, done.id)
         if job is None:
             log.warning("engine %d answered %s, which it was not asked", engine, done.id)
             return
+        self._ends[engine] = done.ends
         pass_on = partial(self._pass_on, job, engine, done, inline)
         if done.addresses:
             self.held.add(done.id, engine, job.client, done.addresses, sum(done.frames))
@@ -371,8 +390,10 @@ class Controller:
         jobs = self.scheduler.remove(engine)
         self.bridge.forget(engine)
         self.downloads.forget(engine)
-        for job in jobs:
-            self.fail(job, engine, "EngineError", self.lost[engine], traceback=traceback)
+        printed = deaths.printed(self.logs, engine, self._ends.pop(engine, (0, 0)))
+        for job in jobs:  # the first is the one that ran
+            self.fail(job, engine, "EngineError", self.lost[engine], "error", traceback, *printed)
+            printed = "", ""
 
     def engine_lost(self, engine: int, why: str) -> None:
         """An engine is gone: its tasks end with an error that says so."""
@@ -405,13 +426,21 @@ class Controller:
         return [self.engines[k] for k in sorted(self.engines)]
 
     def fail(
-        self, job: Job, engine: int, ename: str, evalue: str, status: str = "error", traceback: str = ""
+        self,
+        job: Job,
+        engine: int,
+        ename: str,
+        evalue: str,
+        status: str = "error",
+        traceback: str = "",
+        stdout: str = "",
+        stderr: str = "",
     ) -> None:
         """End a task that its engine will not answer."""
         job.open.discard(engine)
         now = time.time()
         failure = messages.Failure(ename, evalue, traceback, job.method)
-        reply = messages.Reply(job.id, engine, status, [], now, now, "", "", failure)
+        reply = messages.Reply(job.id, engine, status, [], now, now, stdout, stderr, failure)
         self.reply(job, reply)
 
     def reply(

@@ -8,7 +8,8 @@ import socket
 from pathlib import Path
 
 from ..parent import CLUSTER, belongs
-from ..wire.messages import EngineInfo
+from ..wire.messages import OUTPUT, EngineInfo
+from ..wire.names import output_files
 
 TAIL = 20  # lines of a log that are shown
 _BYTES = 4096
@@ -53,6 +54,21 @@ def forget(directory: Path, engine: int) -> None:
 
 def _note(directory: Path, engine: int) -> Path:
     return directory / f"rank-{engine + 1}.exit"
+
+
+def printed(directory: Path, engine: int, told: tuple[int, int]) -> tuple[str, str]:
+    """What the task has printed in which the engine died; it is removed."""
+    texts = []
+    for path, start in zip(output_files(directory, engine), told, strict=True):
+        try:
+            with path.open("rb") as file:
+                file.seek(start)
+                texts.append(file.read(OUTPUT).decode(errors="replace"))
+            path.unlink()
+        except OSError:  # it had none, or this host does not see it
+            texts.append("")
+    out, err = texts
+    return out, err
 
 
 def last_words(path: Path, lines: int = TAIL) -> str:

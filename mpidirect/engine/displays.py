@@ -18,43 +18,66 @@ from typing import Any
 
 import msgspec
 
+from ..wire.messages import DISPLAY, Piece
+
 MOST = 4 * 1024 * 1024  # bytes kept of what one task displays
 _INLINE = "matplotlib_inline.backend_inline"  # matplotlib's backend that displays figures
 
 _shown: list[bytes] = []
 _dropped = 0
+_count = 0  # of all that the task has displayed
+
+
+class Listener:
+    """Who is told of each display when it comes."""
+
+    def place(self) -> list[int]:
+        """How many characters the task has printed on each stream."""
+        return [0, 0]
+
+    def displayed(self, piece: Piece) -> None:
+        """Something is displayed."""
+
+
+listener = Listener()
 
 
 def show(data: dict[str, Any], metadata: dict[str, Any]) -> None:
     """Keep what is displayed, in its formats."""
-    global _dropped
+    global _dropped, _count
+    where = {"number": _count, "after": listener.place()}
     try:
-        output = pickle.dumps({"data": data, "metadata": metadata}, 5)
+        output = pickle.dumps({"data": data, "metadata": metadata, **where}, 5)
     except Exception:  # a format that is no data
         plain = {"text/plain": str(data.get("text/plain", ""))}
-        output = pickle.dumps({"data": plain, "metadata": {}}, 5)
+        output = pickle.dumps({"data": plain, "metadata": {}, **where}, 5)
     if sum(map(len, _shown)) + len(output) > MOST:
         _dropped += 1
     else:
         _shown.append(output)
+        listener.displayed(Piece(DISPLAY, _count, "", output))
+        _count += 1
 
 
 def clear() -> None:
     """What was displayed so far is not to be shown any more."""
     global _dropped
     _shown.clear()
-    _dropped = 0
+    _dropped = 0  # the count goes on: some may have been told
 
 
 def taken() -> bytes:
     """What was displayed since the last time, a list of pickles, encoded; empty if that is nothing."""
+    global _count
     if not _shown and not _dropped:
+        _count = 0
         return b""
     outputs = list(_shown)
     if _dropped:
         text = f"[… {_dropped} more displays were dropped: one task may display {MOST >> 20} MiB]"
-        outputs.append(pickle.dumps({"data": {"text/plain": text}, "metadata": {}}, 5))
+        outputs.append(pickle.dumps({"data": {"text/plain": text}, "metadata": {}, "number": _count}, 5))
     clear()
+    _count = 0
     return msgspec.msgpack.encode(outputs)
 
 

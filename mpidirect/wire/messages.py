@@ -14,7 +14,7 @@ from typing import Any, Union
 
 import msgspec
 
-PROTOCOL = 3
+PROTOCOL = 4
 BULK = 64 * 1024  # bytes from which a frame is bulk: it travels in chunks, by MPI inside the job
 CHUNK = 4 * 1024 * 1024  # bytes of bulk in one message
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, range})  # what all pickle alike
@@ -53,6 +53,23 @@ class Failure(Message):
     evalue: str
     traceback: str
     method: str = "apply"
+
+
+STDOUT, STDERR, DISPLAY = range(3)  # kinds of output
+OUTPUT = 4 * 1024 * 1024  # bytes that are kept of what a task prints on each stream
+AFTERWARDS = -1  # where output comes that was written when its task had ended
+
+
+class Piece(Message):
+    """Output of one kind: ``text`` that was printed, or a pickle of what was displayed.
+
+    ``at`` is the number of characters, or of displays, that come before it.
+    """
+
+    kind: int
+    at: int
+    text: str = ""
+    display: bytes = b""
 
 
 # -- client to controller ------------------------------------------------------------------
@@ -199,6 +216,14 @@ class Results(Numbered, tag="results"):
     """Replies that arrived together; their frames follow in order."""
 
     replies: list[Reply]
+
+
+class Printed(Numbered, tag="printed"):
+    """What a task has printed and displayed while it runs: `Output`, passed on."""
+
+    id: str
+    engine: int
+    pieces: list[Piece]
 
 
 class Answer(Numbered, tag="answer"):
@@ -398,7 +423,8 @@ class Done(Message, tag="done"):
     """How a task ended; ``frames`` are the sizes of the result's frames.
 
     ``left`` says why the communicator of all engines can't be used any more; it is empty if it can.
-    ``outputs`` is a list of pickles of what the task displayed.
+    ``outputs`` is a list of pickles of what the task displayed.  ``ends`` says how much of each of the
+    engine's output files has been told: what follows is a later task's.
     """
 
     id: str
@@ -412,6 +438,14 @@ class Done(Message, tag="done"):
     addresses: list[int] = []
     left: str = ""
     outputs: bytes = b""
+    ends: tuple[int, int] = (0, 0)
+
+
+class Output(Message, tag="output"):
+    """What a task has printed and displayed while it runs; `Done` has it all again."""
+
+    id: str
+    pieces: list[Piece]
 
 
 class Aborted(Message, tag="aborted"):
@@ -451,12 +485,12 @@ class Located(Message, tag="located"):
 
 
 ToController = Union[Hello, Request, Chunk, Query, Release, Ack, Ping, Goodbye]
-ToClient = Union[Welcome, Refused, Farewell, Results, Chunk, Taken, Elsewhere, Answer, Engines, Ack]
+ToClient = Union[Welcome, Refused, Farewell, Results, Printed, Chunk, Taken, Elsewhere, Answer, Engines, Ack]
 ToEngine = Union[
     Task, Abort, Signal, Broken, Forget, Stop, Leave, Repair, Spawn, Join, Grow, Commit, Locate, Nudge, GiveUp
 ]
 FromEngine = Union[
-    Joined, Placed, Again, Fetched, Moved, Done, Repaired, Spawned, Ready, Located, Aborted, Revoked
+    Joined, Placed, Again, Fetched, Moved, Output, Done, Repaired, Spawned, Ready, Located, Aborted, Revoked
 ]
 
 _encoder = msgspec.msgpack.Encoder()
