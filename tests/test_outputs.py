@@ -32,7 +32,7 @@ def by_engine(shown):
 
 
 def of_all(*outputs):
-    return dict.fromkeys(range(4), list(outputs))
+    return {engine: list(outputs) for engine in range(4)}
 
 
 SAID = ("stdout", "said\n")

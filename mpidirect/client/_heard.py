@@ -93,6 +93,7 @@ class Heard:
         """The reply is there, and nobody watches: what it has is not kept twice."""
         if reply.status == "ok" and all(len(text) >= end for _, text, end in self._texts(reply)):
             self.items.clear()
+            self._ends = [0, 0, 0]
 
 
 def shown(outputs: bytes) -> list[bytes]:

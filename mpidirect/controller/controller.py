@@ -379,18 +379,20 @@ class Controller:
         self.engines.clear()
         for info in retired:
             reasons[info.id] = self.lost[info.id] = f"engine {info.id} {why}"
-            self._give_up(info.id)
+            self._give_up(info.id, died=False)
         log.info("%d engines are ended", len(retired))
         self.tell_engines(reasons)
         self.recovery.reset()
 
-    def _give_up(self, engine: int, traceback: str = "") -> None:
+    def _give_up(self, engine: int, died: bool = True) -> None:
         """End the tasks of an engine that is `lost`."""
         self.held.engine_lost(engine)
         jobs = self.scheduler.remove(engine)
         self.bridge.forget(engine)
         self.downloads.forget(engine)
         printed = deaths.printed(self.logs, engine, self._ends.pop(engine, (0, 0)))
+        log = self.logs / f"engine-{engine}.log"
+        traceback = deaths.last_words(log, printed="".join(printed)) if died else ""
         for job in jobs:  # the first is the one that ran
             self.fail(job, engine, "EngineError", self.lost[engine], "error", traceback, *printed)
             printed = "", ""
@@ -409,7 +411,7 @@ class Controller:
         reason = f"engine {engine} (process {info.pid} on {info.host}) died: {why}"
         log.error("%s", reason)
         self.lost[engine] = reason
-        self._give_up(engine, deaths.last_words(self.logs / f"engine-{engine}.log"))
+        self._give_up(engine)
         self.tell_engines({engine: reason})
         self.recovery.died(engine, reason)
         self.replacement.died(engine)

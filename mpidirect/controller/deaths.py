@@ -71,13 +71,15 @@ def printed(directory: Path, engine: int, told: tuple[int, int]) -> tuple[str, s
     return out, err
 
 
-def last_words(path: Path, lines: int = TAIL) -> str:
-    """The end of a log, with a line that says what it is; empty if there is none."""
+def last_words(path: Path, lines: int = TAIL, printed: str = "") -> str:
+    """The end of a log, and of what was printed, with a line that says what it is; empty if there is none."""
     try:
         with path.open("rb") as log:
             log.seek(0, 2)
             log.seek(max(0, log.tell() - _BYTES))
             said = log.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
-        return ""
-    return "\n".join([f"The end of {path}:", *said]) if said else ""
+        said = []
+    said += printed[-_BYTES:].splitlines()[-lines:]
+    what = f"{path}, and of what it printed" if printed else path
+    return "\n".join([f"The end of {what}:", *said]) if said else ""
