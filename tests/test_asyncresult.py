@@ -307,6 +307,9 @@ def test_display_outputs(dview, capsys):
     ar.display_outputs()
     captured = capsys.readouterr()
     assert captured.out.splitlines() == [f"[stdout:{k}] printed {k}" for k in range(4)]
+    assert captured.err.splitlines() == ["[stderr:0-3] wrong"]
+    ar.display_outputs(groupby="engine")
+    captured = capsys.readouterr()
     assert captured.err.splitlines() == [f"[stderr:{k}] wrong" for k in range(4)]
     with pytest.raises(ValueError, match="groupby"):
         ar.display_outputs(groupby="colour")

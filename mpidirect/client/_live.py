@@ -40,6 +40,7 @@ class Live:
         self._thread: threading.Thread | None = None
         self._over = False
         self._folding: Any = None
+        self._status = ""
         self._printer = Printer()
 
     def __enter__(self) -> Self:
@@ -57,11 +58,22 @@ class Live:
             return
         with self._news:
             self._changed[slot] = None
-            if self._thread is None and not self._over and call.has_output(engine):
-                self._thread = threading.Thread(target=self._run, name="mpidirect-output", daemon=True)
-                self._thread.start()
-            elif self._thread is not None:
-                self._news.notify()
+            if self._thread is not None or (not self._over and call.has_output(engine)):
+                self._start()
+
+    def status(self, text: str) -> None:
+        """Show a line below all that is printed, in the place of the one before."""
+        with self._news:
+            self._status = text
+            self._start()
+
+    def _start(self) -> None:
+        """Wake the thread, or start it."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="mpidirect-output", daemon=True)
+            self._thread.start()
+        else:
+            self._news.notify()
 
     def __exit__(self, *_: object) -> None:
         with self._news:
@@ -74,16 +86,21 @@ class Live:
         self._take()
         if self._folding is not None:
             self._printer.show(self._folding.due(time.monotonic(), final=True))
-            self._printer.close()
+        self._printer.close()
 
     def _run(self) -> None:
         wait: float | None = None
+        shown = ""
         while True:
             with self._news:
-                if not self._over and not self._changed:
+                if not self._over and not self._changed and self._status == shown:
                     self._news.wait(LONGEST if wait is None else wait)
                 if self._over:
                     return
+                status = self._status
+            if status != shown:
+                shown = status
+                self._printer.status(status)
             self._take()
             now = time.monotonic()
             if self._folding is not None:

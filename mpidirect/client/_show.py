@@ -56,6 +56,12 @@ class Printer:
             print(file=sys.stderr if self._open.startswith("[stderr") else sys.stdout)
             self._open = ""
 
+    def status(self, text: str) -> None:
+        """Show a line below all else, until the next one, or the end."""
+        self._bars.put_status(text)
+        self._bars.draw()
+        sys.stderr.flush()
+
     def close(self) -> None:
         """Nothing follows."""
         self._bars.close()

@@ -141,6 +141,8 @@ class AsyncResult(Known, Future):
         timeout: float | None = None,
         return_exceptions: bool | None = None,
         return_when: str | None = None,
+        *,
+        interrupt: bool = False,
     ) -> Any:
         """Wait for the result and return it.
 
@@ -152,6 +154,8 @@ class AsyncResult(Known, Future):
             Return exceptions in the place of results instead of raising.
         return_when : {ALL_COMPLETED, FIRST_EXCEPTION}, optional
             Raise at the first error, while other engines still run.
+        interrupt : bool
+            After `timeout` seconds, find out where the engines are, and interrupt them.
 
         Returns
         -------
@@ -161,7 +165,7 @@ class AsyncResult(Known, Future):
         Raises
         ------
         TimeoutError
-            ``Result not ready.``
+            ``Result not ready.``; with `interrupt` it tells where the engines were.
         CompositeError
             When engines failed; a `RemoteError` if the target was an int.
         """
@@ -178,7 +182,7 @@ class AsyncResult(Known, Future):
         except KeyboardInterrupt:
             raise Interrupted(f"{_waiting.state(self)}; its interrupt() ends it") from None
         if not ready:
-            raise TimeoutError("Result not ready.")
+            raise _waiting.given_up(self, timeout) if interrupt else TimeoutError("Result not ready.")
         keep = self._return_exceptions if return_exceptions is None else return_exceptions
         # The attribute is Future's own, where the exception of a finished one is.  A debugger that is
         # called after an error lands on the line that raises it.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import partition
 from ..wire import calls, messages, pickles
-from . import _waiting
+from . import _syntax, _waiting
 from ._chosen import is_one
 from ._frames import quiet
 from ._function import check, name_of
@@ -347,6 +347,8 @@ class DirectView(Namespaces, Collectives):
         """
         if not isinstance(code, str):
             raise TypeError(f"code must be a string, not {type(code).__name__}")
+        if not self.client._mismatch:  # else the engines' Python may know another syntax
+            _syntax.check(code)
         result = self._call(
             "execute",
             "_execute",

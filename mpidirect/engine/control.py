@@ -16,7 +16,8 @@ from ..wire.frames import told
 from . import communicators
 from .communicators import here
 from .data import CONTROLLER, private
-from .where import where
+from .peek import peek
+from .where import stack, where
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -130,7 +131,10 @@ class Control(threading.Thread):
         elif isinstance(message, messages.GiveUp):
             communicators.give_up_world()
         elif isinstance(message, messages.Locate):
-            located = messages.Located(message.number, where() if self.engine.task else "")
+            look = stack if message.deep else where
+            located = messages.Located(message.number, look() if self.engine.task else "")
+            if message.names:
+                located.value, located.problem = peek(self.engine.namespace, message.names)
             self.socket.send(messages.encode(located))
         elif isinstance(message, messages.Stop):
             self._leave("told to stop")

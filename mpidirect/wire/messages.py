@@ -365,9 +365,11 @@ class Commit(Message, tag="commit"):
 
 
 class Locate(Message, tag="locate"):
-    """Tell where user code is."""
+    """Tell where user code is; ``deep``: with all its frames; or, with ``names``, tell their values."""
 
     number: int
+    deep: bool = False
+    names: list[str] = []
 
 
 class Forget(Message, tag="forget"):
@@ -478,10 +480,15 @@ class Repaired(Message, tag="repaired"):
 
 
 class Located(Message, tag="located"):
-    """Where user code is; empty if none runs."""
+    """Where user code is; empty if none runs.
+
+    If names were asked for, ``value`` is a pickle of their values, or ``problem`` says why there is none.
+    """
 
     number: int
     where: str
+    value: bytes = b""
+    problem: str = ""
 
 
 ToController = Union[Hello, Request, Chunk, Query, Release, Ack, Ping, Goodbye]
