@@ -321,6 +321,58 @@ def test_at_the_prompt_of_ipython_on_a_terminal(cluster, tmp_path):
     ipython.expect(pexpect.EOF)
 
 
+def test_in_a_notebook(cluster, tmp_path):
+    """What is printed, displayed and updated comes while the cell runs: it goes on when it has been seen."""
+    pytest.importorskip("ipykernel")
+    manager = pytest.importorskip("jupyter_client.manager")
+    kernel, client = manager.start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
+    go_on = tmp_path / "go on"
+    cell = f"""%%px -t 0
+import os, sys, time
+print("begun")
+handle = display({{"text/plain": "first", "text/html": "<b>first</b>"}}, raw=True, display_id=True)
+handle.update({{"text/plain": "second", "text/html": "<b>second</b>"}}, raw=True)
+for k in range(3):
+    print(f"\\r{{k}}0%", end="", file=sys.stderr, flush=True)
+    time.sleep(0.1)
+while not os.path.exists({str(go_on)!r}):
+    time.sleep(0.01)
+print("\\r100%", file=sys.stderr)
+"""
+    seen: list[str] = []
+
+    def see(message):
+        content = message["content"]
+        if message["msg_type"] == "stream":
+            seen.append(content["text"])
+        elif "data" in content:
+            data = content["data"]
+            seen.append(f"{message['msg_type']}: {data.get('text/html', data['text/plain'])}")
+        if all(any(part in text for text in seen) for part in ("begun", "second", "[stderr:0] 20%")):
+            go_on.touch()
+
+    try:
+        connect = f"from mpidirect import Client; rc = Client({str(cluster.connection_file)!r})"
+        client.execute_interactive(connect, timeout=60, output_hook=see)
+        reply = client.execute_interactive(cell, timeout=60, output_hook=see)
+        assert reply["content"]["status"] == "ok", seen
+    finally:
+        client.stop_channels()
+        kernel.shutdown_kernel(now=True)
+    told = "\n".join(seen)
+    assert "[stdout:0] begun\n" in told
+    assert "display_data: <b>first</b>" in told and "update_display_data: <b>second</b>" in told
+    assert "[stderr:0] 100%\n" in told
+
+
+def test_an_update_takes_the_place_of_what_was_displayed(rc):
+    pytest.importorskip("IPython")
+    code = "handle = display(1, display_id=True)\nfor k in range(50):\n    handle.update(k)\ndisplay('other')"
+    result = rc[0].execute(code)
+    result.get(WITHIN)
+    assert [output["data"]["text/plain"] for output in result.outputs] == ["49", "'other'"]
+
+
 # -- what is folded -----------------------------------------------------------------------------------
 
 

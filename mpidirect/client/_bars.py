@@ -47,7 +47,7 @@ class Bars:
         if texts == self._wanted or not self._can_change():
             return
         self._wanted = texts
-        if _in_kernel():
+        if in_kernel():
             self._update("\n".join(texts))
         else:
             self.erase()
@@ -60,7 +60,7 @@ class Bars:
 
     def erase(self) -> None:
         """Other text comes: take them away from below it, until they are drawn again."""
-        if self._drawn and not _in_kernel():
+        if self._drawn and not in_kernel():
             up = f"\x1b[{len(self._drawn) - 1}A" if len(self._drawn) > 1 else ""
             sys.stderr.write(f"\r{up}\x1b[J")
             self._drawn = self._wanted = []
@@ -68,7 +68,7 @@ class Bars:
     def close(self) -> None:
         """They will not change any more; a status is of no interest then."""
         self._status = ""
-        if _in_kernel():
+        if in_kernel():
             self.draw()
         else:
             self.erase()
@@ -77,7 +77,7 @@ class Bars:
         self._texts.clear()
 
     def _can_change(self) -> bool:
-        return _in_kernel() or sys.stderr.isatty()
+        return in_kernel() or sys.stderr.isatty()
 
     def _update(self, text: str) -> None:
         from IPython.display import display
@@ -89,5 +89,6 @@ class Bars:
             self._display.update(data, raw=True)
 
 
-def _in_kernel() -> bool:
+def in_kernel() -> bool:
+    """Whether this is a notebook's process."""
     return getattr(_prompt.shell(), "kernel", None) is not None

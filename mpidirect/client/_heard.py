@@ -28,6 +28,7 @@ class Heard:
     def __init__(self) -> None:
         self.items: list[Item] = []
         self.late: list[Item] = []
+        self._ids: dict[str, int] = {}  # where displays are that can be updated
         self._ends = [0, 0, 0]  # how many characters, and displays, have come
 
     def take(self, piece: messages.Piece) -> None:
@@ -38,6 +39,10 @@ class Heard:
         elif kind == DISPLAY:
             if at >= self._ends[kind]:
                 self._ends[kind] = at + 1
+                if piece.text:
+                    if (place := self._ids.get(piece.text)) is not None:
+                        self.items[place] = kind, b""  # a later state takes its place
+                    self._ids[piece.text] = len(self.items)
                 self.items.append((kind, piece.display))
         else:
             end = self._ends[kind]
@@ -77,10 +82,10 @@ class Heard:
         texts = ["", ""]
         displays: list[bytes] = []
         for kind, content in self.items:
-            if isinstance(content, bytes):
-                displays.append(content)
-            else:
+            if not isinstance(content, bytes):
                 texts[kind] += content
+            elif content:
+                displays.append(content)
         if reply is not None:
             for kind, text, end in self._texts(reply):
                 texts[kind] = text if len(text) >= end else texts[kind]
@@ -93,12 +98,19 @@ class Heard:
         """The reply is there, and nobody watches: what it has is not kept twice."""
         if reply.status == "ok" and all(len(text) >= end for _, text, end in self._texts(reply)):
             self.items.clear()
+            self._ids.clear()
             self._ends = [0, 0, 0]
 
 
 def shown(outputs: bytes) -> list[bytes]:
     """The displays that a reply has."""
     return msgspec.msgpack.decode(outputs, type=list[bytes]) if outputs else []
+
+
+def output_of(output: bytes) -> dict[str, Any]:
+    """What an engine displayed, as a user finds it."""
+    content = opened(output)
+    return {name: content[name] for name in ("data", "metadata", "transient") if name in content}
 
 
 def opened(output: bytes) -> dict[str, Any]:

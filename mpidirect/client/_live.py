@@ -119,7 +119,8 @@ class Live:
             reply = call.replies.get(engine)  # first: what comes after it is not in it
             for kind, content in heard.items[self._slots[call, engine] :]:
                 self._slots[call, engine] += 1
-                self._add(engine, kind, content, now)
+                if content:
+                    self._add(engine, kind, content, now)
             if reply is not None and (call, engine) not in self._ended:
                 self._ended.add((call, engine))
                 for kind, content in heard.rest(reply):

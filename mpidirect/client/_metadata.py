@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RemoteError, TimeoutError
 from ._call import Call
-from ._heard import opened
+from ._heard import output_of
 from ._live import Live
 from ._output import ExecuteReply
 
@@ -146,7 +146,7 @@ def _metadata(call: Call, engine: int, label: str | None) -> Metadata:
         submitted=_stamp(call.submitted),
         stdout=out,
         stderr=err,
-        outputs=[opened(output) for output in shown],
+        outputs=[output_of(output) for output in shown],
     )
     if reply is None:
         return entry

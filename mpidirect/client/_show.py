@@ -10,7 +10,7 @@ from typing import Any, cast
 from .. import _prompt
 from ..errors import compact
 from ..wire.messages import DISPLAY, STDERR, STDOUT
-from ._bars import Bars
+from ._bars import Bars, in_kernel
 from ._folding import Block, Folding
 from ._heard import opened
 
@@ -23,6 +23,7 @@ class Printer:
     def __init__(self) -> None:
         self._open = ""  # the label of the line that was printed last, if something may follow
         self._bars = Bars()
+        self._places: set[str] = set()  # of displays that can be updated
 
     def show(self, blocks: Sequence[Block]) -> None:
         """Print lines and displays of engines."""
@@ -30,7 +31,7 @@ class Printer:
             label = f"[{_KINDS[block.kind]}:{compact(block.engines)}]"
             if block.kind == DISPLAY:
                 self._end_line()
-                publish(label, opened(cast("bytes", block.lines[0].content)))
+                self._publish(label, opened(cast("bytes", block.lines[0].content)))
                 continue
             text = "".join(_visible(str(line.content)) for line in block.lines)
             if not text.endswith("\n") and "\r" in str(block.lines[-1].content):
@@ -41,6 +42,13 @@ class Printer:
         self._bars.draw()
         for file in (sys.stdout, sys.stderr):
             file.flush()
+
+    def _publish(self, label: str, output: dict[str, Any]) -> None:
+        """Show something displayed, or, in a notebook, its new state in its old place."""
+        id = output.get("transient", {}).get("display_id", "")
+        place = f"{label}{id}" if id and in_kernel() else ""
+        publish(label, output, place, place in self._places)
+        self._places.add(place)
 
     def _print(self, label: str, block: Block, text: str) -> None:
         file = (sys.stdout, sys.stderr)[block.kind]
@@ -108,14 +116,16 @@ def _show_displays(entries: Sequence[Any], in_turns: bool) -> None:
             publish(*pair)
 
 
-def publish(label: str, output: dict[str, Any]) -> None:
-    """Show something in the best of its formats."""
+def publish(label: str, output: dict[str, Any], place: str = "", update: bool = False) -> None:
+    """Show something in the best of its formats; at a place where it can be updated, or be an update."""
     data = output["data"]
-    if len(data) > 1 and _prompt.shell() is not None:
+    if (len(data) > 1 or place) and _prompt.shell() is not None:
         from IPython.display import publish_display_data
 
-        print(label)
-        publish_display_data(data, output.get("metadata") or {})
+        if not update:
+            print(label)
+        transient = {"display_id": place} if place else {}
+        publish_display_data(data, output.get("metadata") or {}, transient=transient, update=update)
         return
     text = data.get("text/plain", "")
     print(f"{label} {text}" if "\n" not in text else f"{label}\n{text}")

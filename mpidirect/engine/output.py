@@ -18,6 +18,7 @@ from ..wire.names import output_files
 from . import displays
 from .capture import Captured, CStream, Stream, watch
 
+WAITING = 256  # displays that wait to be sent: of more than that, the latest
 PIECE = 64 * 1024  # bytes of each stream that are sent at once
 
 
@@ -49,7 +50,7 @@ class Output(displays.Listener):
         self._running = False
         self._lock = threading.RLock()  # a handler of a signal may display something
         self._late: deque[messages.Output] = deque()
-        self._displays: deque[tuple[list[int], Piece]] = deque()  # with where in the texts they come
+        self._displays: deque[tuple[list[int], Piece]] = deque(maxlen=WAITING)  # and where they are
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)

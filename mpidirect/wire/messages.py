@@ -61,7 +61,7 @@ AFTERWARDS = -1  # where output comes that was written when its task had ended
 
 
 class Piece(Message):
-    """Output of one kind: ``text`` that was printed, or a pickle of what was displayed.
+    """Output of one kind: ``text`` that was printed, or a pickle of what was displayed, and its id.
 
     ``at`` is the number of characters, or of displays, that come before it.
     """
