@@ -27,12 +27,14 @@ FEW = 16  # calls that are looked through for one that keeps them busy
 ANSWERING = 3.0  # seconds beyond the time for the engines that the controller has to answer
 
 
-def wait(result: AsyncResult) -> None:
-    """Wait for a blocking call.
+def wait(result: AsyncResult, progress: bool = False) -> None:
+    """Wait for a blocking call, perhaps with a progress bar.
 
     The first Ctrl-C interrupts the engines that run it, the second gives the prompt back.
     """
     try:
+        if progress:
+            result.wait_interactive(return_when="FIRST_EXCEPTION")
         wait_and_tell(result)
     except KeyboardInterrupt:
         end(result)

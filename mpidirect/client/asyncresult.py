@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CompositeError, ControllerLost, Interrupted, MPIDirectError, RemoteError, TimeoutError
-from . import _unseen, _waiting
+from . import _html, _unseen, _waiting
 from ._call import Call
 from ._frames import quiet
 from ._metadata import METADATA, Known
@@ -432,6 +432,9 @@ class AsyncResult(Known, Future):
         if state == "pending" and self.failures:
             state = _waiting.state(self)
         return f"<{type(self).__name__}({self._method}): {state}>"
+
+    def _repr_html_(self) -> str:
+        return _html.timeline(self)
 
     def __await__(self) -> Iterator[Any]:
         import asyncio

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import partition
 from ..wire import calls, messages, pickles
-from . import _syntax, _waiting
+from . import _html, _syntax, _waiting
 from ._chosen import is_one
 from ._frames import quiet
 from ._function import check, name_of
@@ -91,6 +91,9 @@ class DirectView(Namespaces, Collectives):
         text = str(self.targets)
         return f"<{type(self).__name__} {text if len(text) <= 16 else text[:12] + '...]'}>"
 
+    def _repr_html_(self) -> str:
+        return _html.engines(self.client, self.client._targets(self.targets), repr(self))
+
     def __len__(self) -> int:
         targets = self.targets
         if targets is None or isinstance(targets, (str, slice)):
@@ -141,6 +144,7 @@ class DirectView(Namespaces, Collectives):
         single: bool | None = None,
         gathers: bool = False,
         label: str | None = None,
+        progress: bool = False,
         **options: Any,
     ) -> AsyncResult:
         """Send one request: an object for all, or its frames; `own` gives those for each of a number."""
@@ -157,7 +161,7 @@ class DirectView(Namespaces, Collectives):
         call.holders -= 1
         if self.block if block is None else block:
             with result.stream_output() if at_prompt() else nullcontext():
-                _waiting.wait(result)
+                _waiting.wait(result, progress)
         return result
 
     def _result(self, result: AsyncResult, block: bool | None) -> Any:
@@ -220,6 +224,7 @@ class DirectView(Namespaces, Collectives):
         dist: str = "b",
         ordered: bool = True,
         label: str | None = None,
+        progress: bool = False,
     ) -> Any:
         """The builtin `map`, over the engines: each gets a contiguous part of the sequences.
 
@@ -237,6 +242,8 @@ class DirectView(Namespaces, Collectives):
             Iterate over the results in their order, not as they arrive.
         label : str, optional
             A name for the call, kept in its metadata.
+        progress : bool
+            Where it waits, show a bar of the items that are done.
 
         Returns
         -------
@@ -260,6 +267,7 @@ class DirectView(Namespaces, Collectives):
             targets=targets,
             block=block,
             track=track,
+            progress=progress,
             kind=AsyncMapResult,
             single=False,
             length=length,
