@@ -62,11 +62,11 @@ def main(argv: list[str]) -> int:
         if rank == 0:
             clean = _controller(spec, Path(argv[1]), worlds.split(), tolerance)
         elif place:
-            clean = _new_engine(place - 1, welcome)
+            clean = _new_engine(place - 1, welcome, Path(spec.log_directory))
         elif anchor:
             _anchor(spec, worlds.split(), tolerance, hosts)
         else:
-            clean = _engine(worlds.split(), tolerance)
+            clean = _engine(worlds.split(), tolerance, Path(spec.log_directory))
     except Exception as e:
         # what is told on purpose needs no traceback
         log.error("%s%s", FAILS, e, exc_info=not isinstance(e, MPIDirectError))
@@ -162,7 +162,7 @@ def _controller(spec: job_file.JobSpec, file: Path, world: Any, tolerance: Any) 
     return bool(controller.recovery.untouched)
 
 
-def _engine(world: Any, tolerance: Any) -> bool:
+def _engine(world: Any, tolerance: Any, logs: Path) -> bool:
     from .engine.connect import connect
     from .engine.spawning import Welcome
 
@@ -170,7 +170,7 @@ def _engine(world: Any, tolerance: Any) -> bool:
     recovery = _recovery(world, range(world.engines.size), welcome, 0)
     engine = world.engines.rank
     with connect(welcome.invitation, engine) as (tasks, control):
-        return _work(engine, world, recovery, welcome, tasks, control)
+        return _work(engine, world, recovery, welcome, tasks, control, logs)
 
 
 def _anchor(spec: job_file.JobSpec, world: Any, tolerance: Any, hosts: list[tuple[str, int]]) -> None:
@@ -194,7 +194,7 @@ def _anchor(spec: job_file.JobSpec, world: Any, tolerance: Any, hosts: list[tupl
     spawning.serve(connect_anchor(welcome.invitation, number), spawning.Spawner(command, welcome))
 
 
-def _new_engine(engine: int, welcome: Any) -> bool:
+def _new_engine(engine: int, welcome: Any, logs: Path) -> bool:
     """Be one of those that are spawned: come in when all others let this one in."""
     from mpi4py import MPI
 
@@ -215,7 +215,7 @@ def _new_engine(engine: int, welcome: Any) -> bool:
             recovery = _recovery(world, order.engines, welcome, order.epoch)
         worlds.nameless()
         tasks.put([messages.encode(messages.Repaired(order.epoch))], wait=True)
-        return _work(engine, world, recovery, welcome, tasks, control)
+        return _work(engine, world, recovery, welcome, tasks, control, logs)
 
 
 def _recovery(world: Any, engines: Sequence[int], welcome: Any, epoch: int) -> Any:
@@ -233,13 +233,14 @@ def _recovery(world: Any, engines: Sequence[int], welcome: Any, epoch: int) -> A
     return recovery
 
 
-def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, control: Any) -> bool:
+def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, control: Any, logs: Path) -> bool:
     """Be an engine until the end."""
     from mpi4py import MPI
 
     from .engine import cores, surroundings
     from .engine.control import Control
     from .engine.engine import Engine
+    from .engine.output import Output
     from .engine.spawning import Spawner
     from .wire import importing, messages
 
@@ -252,8 +253,10 @@ def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, cont
     tasks.put([messages.encode(surroundings.placed(around))], wait=True)
     names = {"comm": recovery.comm, **around, "MPI": MPI}
     spawner = Spawner(Parent().command(), welcome)
-    working = Engine(engine, world, recovery, spawner, tasks, names)
+    output = Output(logs, engine)
+    working = Engine(engine, world, recovery, spawner, tasks, names, output)
     working.run(Control(working, control).start)
+    output.release()
     return bool(recovery.untouched)
 
 

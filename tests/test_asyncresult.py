@@ -307,6 +307,9 @@ def test_display_outputs(dview, capsys):
     ar.display_outputs()
     captured = capsys.readouterr()
     assert captured.out.splitlines() == [f"[stdout:{k}] printed {k}" for k in range(4)]
+    assert captured.err.splitlines() == ["[stderr:0-3] wrong"]
+    ar.display_outputs(groupby="engine")
+    captured = capsys.readouterr()
     assert captured.err.splitlines() == [f"[stderr:{k}] wrong" for k in range(4)]
     with pytest.raises(ValueError, match="groupby"):
         ar.display_outputs(groupby="colour")
@@ -378,6 +381,14 @@ def test_wait_interactive(dview, rc, gate, capsys):
     gate.open()
     assert ar.wait_interactive() is True
     assert rc.wait_interactive(ar) is rc.wait_interactive() is True
+    assert capsys.readouterr().out == ""  # nobody would see it change
+
+
+def test_a_bar_on_a_terminal(dview, monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert dview.apply_async(abs, 1).wait_interactive() is True
+    assert "100%" in capsys.readouterr().out
+    assert dview.map(abs, range(-8, 0), block=True, progress=True) == [*range(8, 0, -1)]
     assert "100%" in capsys.readouterr().out
 
 

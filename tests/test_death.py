@@ -46,8 +46,12 @@ def test_one_after_the_other_in_every_way(start):
         others = [k for k in rc.ids if k != victim]
         waiting = rc[others].execute("comm.allreduce(1)")  # for the one that dies
         began = time.monotonic()
+        dying = rc[victim].execute(
+            f"print('said', rank); print('last words', file=__import__('sys').__stderr__); {way}"
+        )
         with pytest.raises(EngineError) as e:
-            rc[victim].execute(f"print('last words', file=__import__('sys').__stderr__); {way}").get(WITHIN)
+            dying.get(WITHIN)
+        assert dying.stdout.startswith("said ")
         assert time.monotonic() - began < 3
         assert f"engine {victim} " in e.value.evalue and told in e.value.evalue, way
         assert str(rc[others[0]].apply_sync(lambda: __import__("socket").gethostname())) in e.value.evalue

@@ -273,7 +273,7 @@ def test_every_exception_comes_back(dview, main, f, ename, evalue):
         ("def f(): f()\nf()", "RecursionError"),
         ("class E(BaseException): pass\nraise E", "E"),
         ("class E(Exception):\n    def __str__(self): 1/0\nraise E", "E"),
-        ("x = = 1", "SyntaxError"),
+        ("exec('x = = 1')", "SyntaxError"),
         ("  x = 1\n y = 2", "IndentationError"),
         ("raise ValueError('\\udc80')", "ValueError"),
     ],

@@ -16,9 +16,19 @@ def test_execute(dview):
         dview.execute(1)
 
 
-def test_execute_with_a_syntax_error(dview):
-    with pytest.raises(CompositeError, match="SyntaxError"):
-        dview.execute("a = = 1", block=True)
+@pytest.mark.parametrize("code", ["a = = 1", "def f(:\n    pass", "return 3"])
+def test_an_error_of_syntax_is_told_before_anything_is_sent(dview, code):
+    calls = len(dview.history)
+    with pytest.raises(SyntaxError):
+        dview.execute(code)
+    assert len(dview.history) == calls
+
+
+@pytest.mark.parametrize(
+    "code", ["%whos", "a = !ls", "len?", "await nothing()", "%%timeit\nx = = 3", "  a = 1\n  b"]
+)
+def test_what_is_no_plain_python_is_left_to_the_engines(dview, code):
+    dview.execute(code).wait(20)
 
 
 def test_execute_as_ipython_does(dview):

@@ -69,7 +69,15 @@ def apart(In):
     return In
 
 
-@pytest.mark.parametrize("cell", ["%px 1/0", "dv.execute('1/0')", "%px x = = 3", "dv.execute('x = = 3')"])
+@pytest.mark.parametrize("cell", ["%px x = = 3", "dv.execute('x = = 3')"])
+def test_an_error_of_syntax_is_shown_once(In, cell):
+    In("dv.block = True; dv.activate()")
+    assert type(In.fails(cell)) is SyntaxError
+    assert In.shown.count("x = = 3\n        ^") == 1 and "SyntaxError: invalid syntax" in In.shown
+    assert "Parallel execution" not in In.shown
+
+
+@pytest.mark.parametrize("cell", ["%px 1/0", "dv.execute('1/0')"])
 def test_engines_that_have_run_different_numbers_of_cells(apart, cell):
     apart.fails(cell)
     assert apart.shown.count(f"[0-{N - 1}:execute]: \n") == 1

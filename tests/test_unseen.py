@@ -210,8 +210,8 @@ def test_many_failures_alike_are_one_line(In):
 
 def test_errors_of_syntax_are_alike_whatever_engines_have_run(In):
     In("for _ in range(3): rc[0].execute('1', block=True, silent=False)")
-    In("ar = dv.execute('x = = 3')\nar.wait()")
-    assert "failed on engines 0-3: SyntaxError: invalid syntax (executed code, line 1) — ar" in In.shown
+    In("ar = dv.execute('exec(\"x = = 3\")')\nar.wait()")
+    assert "failed on engines 0-3: SyntaxError: invalid syntax (<string>, line 1) — ar" in In.shown
     In.fails("ar.get()")
 
 

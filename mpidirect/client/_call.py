@@ -14,6 +14,7 @@ from ..errors import EngineFailure, RemoteError, remote_error, said
 from ..wire import messages, pickles
 from . import _unseen
 from ._bulk import Bulk, Remote, changed, materialised, read_together, rooms
+from ._heard import Heard, shown
 from ._hints import hint_for
 from ._receiver import Answer
 from ._sources import completed
@@ -78,6 +79,8 @@ class Call:
         self._convert = convert
         self._frames: dict[int, list[Any]] = {}
         self._values: dict[int, Any] = {}
+        self.listeners: list[Callable[[Call, int], None]] = []  # called when an engine has printed something
+        self._heard: dict[int, Heard] = {}
         self._watchers: list[Callable[[Call], None]] = []
         self._followers: list[Callable[[Call], None]] = []
         self._lock = threading.Lock()
@@ -173,6 +176,11 @@ class Call:
             if reply.status == "error":
                 self.failed = True
             self.replies[engine] = reply
+            if self._heard and engine in self._heard and not self.listeners:
+                self._heard[engine].settle(reply)
+        for listener in tuple(self.listeners):
+            for reply, _ in answers:
+                listener(self, reply.engine)
         self._came()
 
     def _came(self) -> None:
@@ -185,6 +193,32 @@ class Call:
         if self.ready:
             self._followers.clear()
             self._watchers.clear()
+
+    def printed(self, engine: int, pieces: list[messages.Piece]) -> None:
+        """An engine has printed or displayed something."""
+        heard = self.heard(engine)
+        for piece in pieces:
+            heard.take(piece)
+        for listener in tuple(self.listeners):
+            listener(self, engine)
+
+    def heard(self, engine: int) -> Heard:
+        """What the engine has printed before its reply, and after it."""
+        return self._heard.setdefault(engine, Heard())
+
+    def has_output(self, engine: int) -> bool:
+        """Whether the engine has printed or displayed anything."""
+        reply = self.replies.get(engine)
+        replied = reply is not None and bool(reply.stdout or reply.stderr or reply.outputs)
+        return replied or engine in self._heard
+
+    def output(self, engine: int) -> tuple[str, str, list[bytes]]:
+        """What the engine has printed so far on its two streams, and pickles of what it has displayed."""
+        reply = self.replies.get(engine)
+        heard = self._heard.get(engine)
+        if heard is None:
+            return ("", "", []) if reply is None else (reply.stdout, reply.stderr, shown(reply.outputs))
+        return heard.whole(reply)
 
     def _tell(self, watchers: list[Callable[[Call], None]]) -> None:
         for watcher in tuple(watchers):

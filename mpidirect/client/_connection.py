@@ -321,6 +321,8 @@ class Connection:
                 self._assembly.add(frames[0])
             elif self._assembly is not None:
                 self._assembly.lose()
+        elif isinstance(message, messages.Printed):
+            self._receiver.printed(message)
         elif isinstance(message, messages.Answer):
             self._receiver.answered(message)
         elif isinstance(message, messages.Taken):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from signal import Signals
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import errors
+from ..wire import pickles
 from . import _waiting
 from ._chosen import is_one
 from ._results import request_id
+from ._roll_call import Stacks
 from ._sources import placed
 from .asyncresult import AsyncResult
 
@@ -110,6 +113,98 @@ class Control:
         """What each engine is doing: the call of ``comm`` that it is in, and the line; empty when idle."""
         found: dict[int, str] = self._query("where", self._targets(targets))
         return {engine: placed(text) for engine, text in found.items()}
+
+    def stacks(self, targets: Any = None) -> Stacks:
+        """The stacks of what engines run, from outside and at once, whatever they do.
+
+        Parameters
+        ----------
+        targets : optional
+            By default all engines.
+
+        Returns
+        -------
+        Stacks
+            A dict of texts by engine. Printed, engines that are at the same place are put together, those
+            that are alone first; its ``summary`` is a line.
+
+        Examples
+        --------
+        >>> rc.stacks()
+        engine 2 in open at io.py:12
+          File "solve.py", line 80, in main
+            write(u)
+          File "io.py", line 12, in write
+            with open(path, "wb") as file:
+        <BLANKLINE>
+        engines 0-1,3 in comm.allreduce at solve.py:41
+          File "solve.py", line 41, in main
+            total = comm.allreduce(part)
+        """
+        return Stacks(self._query("where", self._targets(targets), True))
+
+    def peek(self, names: str | list[str], targets: Any = None, every: float | None = None) -> Any:
+        """The values of names on engines that may be busy: read while their code runs.
+
+        A value may change while it is read, as another thread reads it: what is consistent is up to your
+        code. Values of more than 1 MiB are refused; of an array, the code may keep a small part under a name.
+
+        Parameters
+        ----------
+        names : str or list of str
+            Names or attributes, as ``"residual"`` or ``"solver.step"``.
+        targets : optional
+            By default all engines.
+        every : float, optional
+            Look again after so many seconds, as long as one of the engines is busy, and return an iterator.
+
+        Returns
+        -------
+        object or list
+            A value for each engine, or, if `targets` is an int, that engine's; of several names, lists.
+
+        Raises
+        ------
+        RemoteError
+            When an engine has no such name, or its value can't be read.
+
+        Examples
+        --------
+        >>> ar = dview.run("solve.py")
+        >>> rc.peek("residual", targets=0)
+        0.0173
+        >>> for residual in rc.peek("residual", targets=0, every=1):
+        ...     print(residual)
+        """
+        wanted = [names] if isinstance(names, str) else list(names)
+        for name in wanted:
+            if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+                raise ValueError(f"{name!r} is no name, and no attribute like 'solver.step'")
+        if every is not None:
+            return self._peeks(names, wanted, targets, float(every))
+        return self._peek(names, wanted, targets)[0]
+
+    def _peeks(self, names: Any, wanted: list[str], targets: Any, every: float) -> Iterator[Any]:
+        busy = True
+        while busy:
+            began = time.monotonic()
+            value, busy = self._peek(names, wanted, targets)
+            yield value
+            time.sleep(max(0.0, began + every - time.monotonic()))
+
+    def _peek(self, names: Any, wanted: list[str], targets: Any) -> tuple[Any, bool]:
+        """The values, and whether an engine is busy."""
+        found: dict[int, Any] = self._query("peek", self._targets(targets), wanted)
+        values = []
+        for engine, (_, value, problem) in found.items():
+            if problem:
+                ename, _, evalue = problem.partition(": ")
+                info = {"engine_id": engine, "method": "peek"}
+                raise errors.RemoteError(ename, evalue, "", info)
+            read = pickles.loads_without_mpi([value])
+            values.append(read[0] if isinstance(names, str) else read)
+        busy = any(busy for busy, _, _ in found.values())
+        return (values[0] if is_one(targets) else values), busy
 
     def restart(self, targets: Any = None, timeout: float = 60.0) -> list[int]:
         """Start engines anew, with empty namespaces, and wait until they are there.

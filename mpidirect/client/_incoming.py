@@ -44,6 +44,12 @@ class Incoming:
                 call.replied(list(those))
                 self._client._react(call)
 
+    def printed(self, message: messages.Printed) -> None:
+        """A task has printed or displayed something: also after its end, by its threads."""
+        call = self._client._calls.get(message.id) or self._client._known.get(message.id)
+        if call is not None:
+            call.printed(message.engine, message.pieces)
+
     def taken(self, id: str) -> None:
         """The data of a request has been read."""
         call = self._client._calls.get(id)

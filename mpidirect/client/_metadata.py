@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RemoteError, TimeoutError
 from ._call import Call
-from ._output import ExecuteReply, opened, show_streams
+from ._heard import output_of
+from ._live import Live
+from ._output import ExecuteReply
 
 if TYPE_CHECKING:
     from .client import Client
@@ -84,11 +86,20 @@ class Known:
     def _done(self) -> int:
         return sum(engine in call.replies for call, engine in self._slots)
 
-    def _show_streams(self) -> None:
-        """Show what has been printed and displayed, if there is any."""
-        replies = (reply for call in self._calls for reply in call.replies.values())
-        if any(reply.stdout or reply.stderr or reply.outputs for reply in replies):
-            show_streams(self._metadata())
+    def stream_output(self) -> Live:
+        """Show what is printed and displayed as it comes, for the length of a ``with`` block.
+
+        Lines that several engines print are shown once, under all of them.
+
+        Examples
+        --------
+        >>> ar = dview.apply_async(simulate)
+        >>> with ar.stream_output():
+        ...     ar.wait()
+        [stdout:0-3] step 1
+        [stdout:0-3] step 2
+        """
+        return Live(self._slots)
 
     @property
     def elapsed(self) -> float:
@@ -129,15 +140,16 @@ def _stamp(seconds: float | None) -> datetime | None:
 def metadata_of(call: Call, engine: int, label: str | None) -> Metadata:
     """What is known of one part of a call."""
     reply = call.replies.get(engine)
+    out, err, shown = call.output(engine)
     entry = Metadata(
         dict.fromkeys(METADATA), msg_id=f"{call.id}:{engine}", engine_id=call.engine_of(engine), label=label
     )
     entry.update(
         engine_uuid=f"engine-{entry['engine_id']}",
         submitted=_stamp(call.submitted),
-        stdout="",
-        stderr="",
-        outputs=[],
+        stdout=out,
+        stderr=err,
+        outputs=[output_of(output) for output in shown],
     )
     if reply is None:
         return entry
@@ -146,9 +158,6 @@ def metadata_of(call: Call, engine: int, label: str | None) -> Metadata:
         completed=_stamp(reply.completed),
         received=_stamp(call.received[engine]),
         status=reply.status,
-        stdout=reply.stdout,
-        stderr=reply.stderr,
-        outputs=opened(reply.outputs),
     )
     value = call.value(engine)
     if isinstance(value, RemoteError) and value.engine_info:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from IPython.core.magic import Magics, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
 from ..errors import ClusterNotFound
+from ._live import Live
 from ._output import ExecuteReply
-from ._waiting import end, wait_and_tell
+from ._waiting import end, given_up, named, pending, wait_and_look, wait_and_tell
 from .asyncresult import AsyncResult
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 Magic = Callable[..., Any]
 
+PROGRESS_AFTER = 2.0  # seconds after which an execution is looked into
 MOST_SHOWN = 10  # engines, in what is said about an execution
 
 
@@ -46,9 +49,22 @@ def _how_to_run(f: Magic) -> Magic:
     for option in (
         argument("-b", "--block", action="store_const", const=True, help="wait for the engines"),
         argument("-a", "--noblock", action="store_const", const=False, dest="block", help="don't wait"),
+        argument("--stream", action="store_const", const=True, help="show what is printed as it comes"),
+        argument("--no-stream", action="store_const", const=False, dest="stream", help="show it at the end"),
         argument("-t", "--targets", help="on these engines: all, 0, 0,2 or a slice like ::2"),
         argument("--verbose", action="store_const", const=True, help="say where it runs"),
         argument("--no-verbose", action="store_const", const=False, dest="verbose", help="say nothing"),
+        argument(
+            "--progress-after",
+            type=float,
+            metavar="SECONDS",
+            help="from when on to show where the engines are; -1: never",
+        ),
+        argument(
+            "--signal-on-interrupt",
+            metavar="SIGNAL",
+            help="what Ctrl-C sends to the engines, SIGINT by default; 0: nothing",
+        ),
     ):
         f = option(f)
     return f
@@ -62,9 +78,8 @@ def _how_to_show(f: Magic) -> Magic:
         argument(
             "--group-outputs",
             choices=["engine", "order", "type"],
-            default="type",
             dest="groupby",
-            help="show outputs engine by engine, or (type) first all that was printed, then all results",
+            help="at the end, show outputs engine by engine, or (type, order) first all that was printed",
         ),
         argument("-o", "--out", metavar="NAME", dest="name", help="store the AsyncResult under this name"),
     ):
@@ -92,6 +107,9 @@ class ParallelMagics(Magics):
         self._view = view
         self.suffix = suffix
         self.verbose = True
+        self.stream = True
+        self.progress_after = PROGRESS_AFTER
+        self.signal_on_interrupt = "SIGINT"
         self.latest: AsyncResult | None = None  # of what the magics ran
         lines: dict[str, Magic] = {
             "px" + suffix: self.px,
@@ -148,6 +166,9 @@ class ParallelMagics(Magics):
     @magic_arguments("%px")
     @_how_to_run
     @_how_to_show
+    @argument(
+        "--timeout", type=float, metavar="SECONDS", help="after so long, interrupt it and say where it was"
+    )
     @argument("--local", action="store_true", help="run the cell here as well")
     def cell_px(self, line: str = "", cell: str = "") -> AsyncResult | None:
         """Run a cell on the engines.
@@ -176,7 +197,10 @@ class ParallelMagics(Magics):
             self.shell.run_cell(cell)
         if not block:
             return result
-        self._finish(result, options.groupby)
+        stream = options.groupby is None and self.stream if options.stream is None else options.stream
+        after = self.progress_after if options.progress_after is None else options.progress_after
+        signal = options.signal_on_interrupt or self.signal_on_interrupt
+        self._finish(result, options.groupby, stream, after, signal, options.timeout)
         return None
 
     def autopx(self, line: str = "") -> None:
@@ -196,7 +220,7 @@ class ParallelMagics(Magics):
         if options.name:
             self.shell.user_ns[options.name] = self.latest
             return
-        self._finish(self.latest, options.groupby)
+        self._finish(self.latest, options.groupby, stream=False)
 
     @magic_arguments()
     @_how_to_show
@@ -220,7 +244,7 @@ class ParallelMagics(Magics):
         value = result.get()
         replies = value if isinstance(value, list) else [value]
         if replies and all(isinstance(reply, ExecuteReply) for reply in replies):
-            result.display_outputs(options.groupby)
+            result.display_outputs(options.groupby or "type")
             return None
         return value
 
@@ -235,6 +259,12 @@ class ParallelMagics(Magics):
             self.view.block = options.block
         if options.verbose is not None:
             self.verbose = options.verbose
+        if options.stream is not None:
+            self.stream = options.stream
+        if options.progress_after is not None:
+            self.progress_after = options.progress_after
+        if options.signal_on_interrupt is not None:
+            self.signal_on_interrupt = options.signal_on_interrupt
 
     # -- running ------------------------------------------------------------------------------------
 
@@ -243,31 +273,62 @@ class ParallelMagics(Magics):
         result = self._submit(code)
         if not self.view.block:
             return result
-        self._finish(result)
+        self._finish(result, None, self.stream, self.progress_after, self.signal_on_interrupt)
         return None
 
     def _submit(self, code: str, name: str | None = None, verbose: bool | None = None) -> AsyncResult:
+        result = self.view.execute(code, silent=False, block=False)  # first: it may be refused
         if self.verbose if verbose is None else verbose:
             how = "Parallel" if self.view.block else "Async parallel"
             print(f"{how} execution on engines: {self._where()}")
-        result = self.view.execute(code, silent=False, block=False)
         self.latest = result
         if name:
             self.shell.user_ns[name] = result
         return result
 
-    def _finish(self, result: AsyncResult, groupby: str = "type") -> None:
+    def _finish(
+        self,
+        result: AsyncResult,
+        groupby: str | None = None,
+        stream: bool = True,
+        after: float = -1.0,
+        signal: str = "SIGINT",
+        timeout: float | None = None,
+    ) -> None:
         """Wait, show the outputs, and raise what the engines raised."""
-        self._wait(result)
-        result.display_outputs(groupby)
+        with Live(result._slots if stream else ()) as live:
+            self._wait(result, after, signal, timeout, live.status)
+        result.display_outputs(groupby or "type", result_only=stream)
         result.get()
 
-    def _wait(self, result: AsyncResult) -> None:
+    def _wait(
+        self,
+        result: AsyncResult,
+        after: float = -1.0,
+        signal: str = "SIGINT",
+        timeout: float | None = None,
+        tell: Callable[[str], None] = print,
+    ) -> None:
         """Wait; a Ctrl-C interrupts the engines too, whose KeyboardInterrupt is then the result."""
         try:
+            if timeout is not None or after >= 0:
+                in_time = wait_and_look(result, timeout, after, tell)
+                if not in_time:
+                    raise given_up(result, timeout)
             wait_and_tell(result)
         except KeyboardInterrupt:
+            self._interrupted(result, signal)
+
+    def _interrupted(self, result: AsyncResult, signal: str) -> None:
+        if signal in ("SIGINT", "INT", "2"):
             end(result)
+        elif signal == "0":
+            raise KeyboardInterrupt
+        else:
+            running = pending(result)
+            print(f"Sending {signal} to {named(running)} …", file=sys.stderr)
+            result._client.send_signal(int(signal) if signal.isdigit() else signal, running)
+            wait_and_tell(result)
 
     def _where(self) -> str:
         engines = self.view.client._targets(self.view.targets)

@@ -29,7 +29,9 @@ def wait_with_bar(
     from rich.progress import Progress
 
     deadline = None if timeout is None else time.monotonic() + timeout
-    with Progress(transient=False) as bar:
+    bar = Progress(transient=False)
+    bar.disable = not (bar.console.is_terminal or bar.console.is_jupyter)  # nobody sees it change
+    with bar:
         task = bar.add_task(text, total=total)
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())

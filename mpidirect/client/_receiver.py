@@ -18,6 +18,9 @@ class Receiver(Protocol):
     def replied(self, answers: list[Answer]) -> None:
         """Tasks have ended on engines."""
 
+    def printed(self, message: messages.Printed) -> None:
+        """A task has printed or displayed something."""
+
     def taken(self, id: str) -> None:
         """The data of a request has been read."""
 

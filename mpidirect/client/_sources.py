@@ -14,7 +14,7 @@ _EXECUTED = re.compile(r"<ipython-input-\d+-[0-9a-f]+>")  # what IPython on an e
 
 def placed(where: str) -> str:
     """Where an engine is, with cells named as in IPython."""
-    return _PLACE.sub(lambda found: f"({_named(found[1]) or found[1]})", where)
+    return _PLACE.sub(lambda found: f"({named(found[1]) or found[1]})", where)
 
 
 def completed(traceback: str) -> str:
@@ -28,7 +28,7 @@ def completed(traceback: str) -> str:
             continue
         file, number, rest = frame["file"], int(frame["line"]), frame["rest"] or ""
         source = "" if following.startswith("    ") else linecache.getline(file, number).strip()
-        if name := _named(file):
+        if name := named(file):
             line = f"  {name}, line {number}{rest}"
         whole.append(line)
         if source:
@@ -36,6 +36,6 @@ def completed(traceback: str) -> str:
     return "\n".join(whole)
 
 
-def _named(file: str) -> str:
+def named(file: str) -> str:
     """What to call a cell, here or on an engine, of the name of its code's file; empty for other files."""
     return cell_of(file) or ("Executed code" if _EXECUTED.fullmatch(file) else "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -20,16 +22,19 @@ PATIENCE = 0.5  # seconds between the first failure of a call and the report tha
 DELAY = 0.25  # the same before the others are interrupted, where that is wanted
 LONG = 2.0  # seconds after which a call that waits for others says so
 SHORT = 0.5  # seconds that a push waits for engines that seem to be idle
+AGAIN = 3.0  # seconds between two looks at what a call waits for
 FEW = 16  # calls that are looked through for one that keeps them busy
 ANSWERING = 3.0  # seconds beyond the time for the engines that the controller has to answer
 
 
-def wait(result: AsyncResult) -> None:
-    """Wait for a blocking call.
+def wait(result: AsyncResult, progress: bool = False) -> None:
+    """Wait for a blocking call, perhaps with a progress bar.
 
     The first Ctrl-C interrupts the engines that run it, the second gives the prompt back.
     """
     try:
+        if progress:
+            result.wait_interactive(return_when="FIRST_EXCEPTION")
         wait_and_tell(result)
     except KeyboardInterrupt:
         end(result)
@@ -60,6 +65,55 @@ def wait_and_tell(result: AsyncResult) -> None:
         where = client.where(pending(result))
         print(f"{state(result, where)}. Ctrl-C interrupts them.", file=sys.stderr)
         result.wait()
+
+
+def given_up(result: AsyncResult, timeout: float | None) -> errors.TimeoutError:
+    """The time of a call is over: interrupt it; the error that says where the engines were."""
+    where = result._client.stacks(pending(result)).summary
+    said = f"Result not ready after {timeout or 0.0:g} s: {where}."
+    try:
+        result.interrupt()
+        result.wait(ANSWERING)
+    except errors.TimeoutError as e:
+        return errors.TimeoutError(f"{said} {e}")
+    return errors.TimeoutError(f"{said} It was interrupted ({outcome(result)}).")
+
+
+def wait_and_look(
+    result: AsyncResult, timeout: float | None, after: float, tell: Callable[[str], None]
+) -> bool:
+    """Wait until it is done or an engine has failed; False if the time is over before.
+
+    From `after` seconds on, unless that is negative, tell what it waits for.
+    """
+    client, calls = result._client, result._calls
+    ends = math.inf if timeout is None else time.monotonic() + timeout
+    looks = math.inf if after < 0 else time.monotonic() + after
+
+    def done() -> bool:
+        return result._ready or any(call.failed for call in calls)
+
+    def left() -> float | None:
+        first = min(ends, looks)
+        return None if first == math.inf else max(0.0, first - time.monotonic())
+
+    while not client._wait(done, left()):
+        now = time.monotonic()
+        if now >= ends:
+            return False
+        if now >= looks:
+            looks = now + AGAIN
+            with contextlib.suppress(errors.MPIDirectError):  # the controller may be away for a moment
+                tell(_line(result) or roll_call(result))
+    return True
+
+
+def roll_call(result: AsyncResult) -> str:
+    """How much of it is done, since when it runs, and where the engines are that are not done."""
+    waiting = pending(result)
+    where = result._client.stacks(waiting).summary if waiting else ""
+    total = len({engine for _, engine in result._slots})
+    return f"{total - len(waiting)} of {total} engines done after {result.elapsed:.0f} s; {where}"
 
 
 def wait_in_line(result: AsyncResult, done: Callable[[], bool] | None = None) -> None:

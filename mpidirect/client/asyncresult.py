@@ -10,12 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CompositeError, ControllerLost, Interrupted, MPIDirectError, RemoteError, TimeoutError
-from . import _callbacks, _unseen, _waiting
+from . import _callbacks, _html, _unseen, _waiting
 from ._call import Call
 from ._frames import quiet
 from ._metadata import METADATA, Known
-from ._output import display_outputs
 from ._progress import wait_with_bar
+from ._show import display_outputs
 
 if TYPE_CHECKING:
     from .client import Client
@@ -145,6 +145,8 @@ class AsyncResult(Known, Future):
         timeout: float | None = None,
         return_exceptions: bool | None = None,
         return_when: str | None = None,
+        *,
+        interrupt: bool = False,
     ) -> Any:
         """Wait for the result and return it.
 
@@ -156,6 +158,8 @@ class AsyncResult(Known, Future):
             Return exceptions in the place of results instead of raising.
         return_when : {ALL_COMPLETED, FIRST_EXCEPTION}, optional
             Raise at the first error, while other engines still run.
+        interrupt : bool
+            After `timeout` seconds, find out where the engines are, and interrupt them.
 
         Returns
         -------
@@ -165,7 +169,7 @@ class AsyncResult(Known, Future):
         Raises
         ------
         TimeoutError
-            ``Result not ready.``
+            ``Result not ready.``; with `interrupt` it tells where the engines were.
         CompositeError
             When engines failed; a `RemoteError` if the target was an int.
         """
@@ -182,7 +186,7 @@ class AsyncResult(Known, Future):
         except KeyboardInterrupt:
             raise Interrupted(f"{self._state_in_words()}; its interrupt() ends it") from None
         if not ready:
-            raise TimeoutError("Result not ready.")
+            raise _waiting.given_up(self, timeout) if interrupt else TimeoutError("Result not ready.")
         keep = self._return_exceptions if return_exceptions is None else return_exceptions
         # The attribute is Future's own, where the exception of a finished one is.  A debugger that is
         # called after an error lands on the line that raises it.
@@ -440,6 +444,9 @@ class AsyncResult(Known, Future):
         if state == "pending" and self.failures:
             state = self._state_in_words()
         return f"<{type(self).__name__}({self._method}): {state}>"
+
+    def _repr_html_(self) -> str:
+        return _html.timeline(self)
 
     def __await__(self) -> Iterator[Any]:
         import asyncio

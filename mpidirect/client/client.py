@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from .. import accepted, errors
 from ..wire import memory, messages
 from ..wire.connection_file import ConnectionInfo
-from . import _finding, _unseen, _waiting
+from . import _finding, _html, _unseen, _waiting
 from ._call import Call
 from ._chosen import is_one
 from ._connection import PATIENCE, Connection
@@ -626,6 +626,9 @@ class Client(Results, Hub, Control):
     def __repr__(self) -> str:
         state = "closed" if self._connection.closed else "lost" if self._connection.error else "connected"
         return f"<Client {self.profile!r}: {len(self._engines)} engines, {state}>"
+
+    def _repr_html_(self) -> str:
+        return _html.engines(self, sorted(self._engines), repr(self))
 
     def activate(self, targets: Any = "all", suffix: str = "") -> DirectView:
         """Make a view of `targets`, and IPython's magics ``%px``, … for it."""

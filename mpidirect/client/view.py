@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import tokenize
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import partition
 from ..wire import calls, messages, pickles
-from . import _waiting
+from . import _html, _syntax, _waiting
 from ._chosen import is_one
 from ._frames import quiet
 from ._function import check, name_of
@@ -60,6 +60,9 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
     def _there(self, name: str) -> str:
         return f"; for that name on its engines:  view[{name!r}]"
 
+    def _repr_html_(self) -> str:
+        return _html.engines(self.client, self.client._targets(self.targets), repr(self))
+
     # -- the one way to the engines ------------------------------------------------------------------------
 
     def _call(
@@ -78,6 +81,7 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         single: bool | None = None,
         gathers: bool = False,
         label: str | None = None,
+        progress: bool = False,
         **options: Any,
     ) -> AsyncResult:
         """Send one request: an object for all, or its frames; `own` gives those for each of a number."""
@@ -93,11 +97,8 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         result = kind(self.client, [call], method=method, single=single, label=label, **options)
         call.holders -= 1
         if self.block if block is None else block:
-            try:
-                _waiting.wait(result)
-            finally:
-                if at_prompt():
-                    result._show_streams()
+            with result.stream_output() if at_prompt() else nullcontext():
+                _waiting.wait(result, progress)
         return result
 
     # -- functions -------------------------------------------------------------------------------------------
@@ -128,6 +129,7 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         dist: str = "b",
         ordered: bool = True,
         label: str | None = None,
+        progress: bool = False,
     ) -> Any:
         """The builtin `map`, over the engines: each gets a contiguous part of the sequences.
 
@@ -145,6 +147,8 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
             Iterate over the results in their order, not as they arrive.
         label : str, optional
             A name for the call, kept in its metadata.
+        progress : bool
+            Where it waits, show a bar of the items that are done.
 
         Returns
         -------
@@ -168,6 +172,7 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
             targets=targets,
             block=block,
             track=track,
+            progress=progress,
             kind=AsyncMapResult,
             single=False,
             length=length,
@@ -218,6 +223,8 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         """
         if not isinstance(code, str):
             raise TypeError(f"code must be a string, not {type(code).__name__}")
+        if not self.client._mismatch:  # else the engines' Python may know another syntax
+            _syntax.check(code)
         result = self._call(
             "execute",
             "_execute",

@@ -105,8 +105,16 @@ def resize(controller: Controller, session: Session, query: messages.Query) -> A
 
 
 def where(controller: Controller, session: Session, query: messages.Query) -> Any:
-    """What the engines are doing."""
-    controller.inquiries.where(session, query)
+    """What the engines are doing; ``value`` is whether with their stacks."""
+    controller.inquiries.where(session, query, bool(query.value), [])
+    return LATER
+
+
+def peek(controller: Controller, session: Session, query: messages.Query) -> Any:
+    """What names, the ``value``, mean on engines that may be busy."""
+    if not (isinstance(query.value, list) and query.value and all(isinstance(n, str) for n in query.value)):
+        raise BadQuery("peek takes names")
+    controller.inquiries.where(session, query, False, query.value)
     return LATER
 
 
@@ -168,6 +176,7 @@ ANSWERS: dict[str, Callable[[Controller, Session, messages.Query], Any]] = {
     "restart": restart,
     "resize": resize,
     "where": where,
+    "peek": peek,
     "shutdown": shutdown,
     "history": history,
     "recall": recall,

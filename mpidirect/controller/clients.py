@@ -160,6 +160,7 @@ class Clients:
         session.left = True
         self.requests.abandon(session)
         session.upload = None
+        session.forget_printed()
         if not session.open and session.outbox.oldest is None:
             del self.sessions[session.name]
             self.requests.staging.discard(session)

@@ -36,6 +36,7 @@ from .work import Batch
 
 if TYPE_CHECKING:
     from .bridge import Bridge
+    from .session import Session
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class Controller:
         self.scheduler = Scheduler(self)
         self.engines: dict[int, messages.EngineInfo] = {}
         self.lost: dict[int, str] = {}
+        self._ends: dict[int, tuple[int, int]] = {}  # of the output that engines have told with their replies
         self.stopping: float | None = None
         self._ticked = 0.0
         self._joined = False  # whether engines have come that clients have not been told of
@@ -227,6 +229,8 @@ class Controller:
             self._engine_done(engine, message, listener.rest())
         elif isinstance(message, messages.Ended):
             self._tasks_ended(engine, message, listener.rest())
+        elif isinstance(message, messages.Output):
+            self._engine_printed(engine, message)
         elif isinstance(message, messages.Moved):
             for reader in self.held.moved(message.id, engine, message.addresses):
                 reader.tell(messages.Elsewhere, message.id, engine, message.addresses)
@@ -281,6 +285,7 @@ class Controller:
         self.engines[joined.engine] = messages.EngineInfo(joined.engine, joined.host, joined.pid, node)
         self._place_engine(joined.engine)
         self._places[joined.engine] = joined.place
+        self._ends.pop(joined.engine, None)
         self.lost.pop(joined.engine, None)
         self.scheduler.add(joined.engine)
         if len(self.engines) == self.size:
@@ -303,11 +308,27 @@ class Controller:
             if not job.fetching:
                 job.client.tell(messages.Taken, task)
 
+    def _engine_printed(self, engine: int, output: messages.Output) -> None:
+        """Pass on what a task prints while it runs; when it has ended, its reply has told it."""
+        job = self.scheduler.job(engine, output.id)
+        if isinstance(job, Batch):  # each of its tasks has its own output, with its reply
+            return
+        afterwards = all(piece.at == messages.AFTERWARDS for piece in output.pieces)
+        for session in self._readers(output.id, job) if job or afterwards else ():
+            session.pass_on(output.id, engine, output.pieces)
+
+    def _readers(self, task: str, job: Job | None) -> list[Session]:
+        if job is not None:
+            return [job.client, *job.followers]
+        owner = self.clients.sessions.get(task.rpartition("-")[0].encode())
+        return [] if owner is None else [owner]
+
     def _engine_done(self, engine: int, done: messages.Done, inline: list[bytes]) -> None:
         job = self.scheduler.done(engine, done.id)
         if job is None:
             log.warning("engine %d answered %s, which it was not asked", engine, done.id)
             return
+        self._ends[engine] = done.ends
         pass_on = partial(self._pass_on, job, engine, done, inline)
         if done.addresses:
             self.held.add(done.id, engine, job.client, done.addresses, sum(done.frames))
@@ -376,22 +397,26 @@ class Controller:
         self.balancer.retire(f"each engine {why}")
         for info in retired:
             reasons[info.id] = self.lost[info.id] = f"engine {info.id} {why}"
-            self._give_up(info.id)
+            self._give_up(info.id, died=False)
         log.info("%d engines are ended", len(retired))
         self.tell_engines(reasons)
         self.recovery.reset()
 
-    def _give_up(self, engine: int, traceback: str = "") -> None:
+    def _give_up(self, engine: int, died: bool = True) -> None:
         """End the tasks of an engine that is `lost`."""
         self.held.engine_lost(engine)
         jobs = self.scheduler.remove(engine)
         self.bridge.forget(engine)
         self.downloads.forget(engine)
-        for k, job in enumerate(jobs):
-            if isinstance(job, Batch):  # an engine runs them in order
+        printed = deaths.printed(self.logs, engine, self._ends.pop(engine, (0, 0)))
+        log = self.logs / f"engine-{engine}.log"
+        traceback = deaths.last_words(log, printed="".join(printed)) if died else ""
+        for k, job in enumerate(jobs):  # an engine runs them in order: the first is the one that ran
+            if isinstance(job, Batch):
                 self.balancer.lost(job, engine, begun=k == 0)
             else:
-                self.fail(job, engine, "EngineError", self.lost[engine], traceback=traceback)
+                self.fail(job, engine, "EngineError", self.lost[engine], "error", traceback, *printed)
+            printed = "", ""
         self.balancer.engine_lost(engine)
 
     def engine_lost(self, engine: int, why: str) -> None:
@@ -408,7 +433,7 @@ class Controller:
         reason = f"engine {engine} (process {info.pid} on {info.host}) died: {why}"
         log.error("%s", reason)
         self.lost[engine] = reason
-        self._give_up(engine, deaths.last_words(self.logs / f"engine-{engine}.log"))
+        self._give_up(engine)
         self.tell_engines({engine: reason})
         self.recovery.died(engine, reason)
         self.replacement.died(engine)
@@ -425,13 +450,21 @@ class Controller:
         return [self.engines[k] for k in sorted(self.engines)]
 
     def fail(
-        self, job: Job, engine: int, ename: str, evalue: str, status: str = "error", traceback: str = ""
+        self,
+        job: Job,
+        engine: int,
+        ename: str,
+        evalue: str,
+        status: str = "error",
+        traceback: str = "",
+        stdout: str = "",
+        stderr: str = "",
     ) -> None:
         """End a task that its engine will not answer."""
         job.open.discard(engine)
         now = time.time()
         failure = messages.Failure(ename, evalue, traceback, job.method)
-        reply = messages.Reply(job.id, engine, status, [], now, now, "", "", failure)
+        reply = messages.Reply(job.id, engine, status, [], now, now, stdout, stderr, failure)
         self.reply(job, reply)
 
     def reply(

@@ -8,7 +8,8 @@ import socket
 from pathlib import Path
 
 from ..parent import CLUSTER, belongs
-from ..wire.messages import EngineInfo
+from ..wire.messages import OUTPUT, EngineInfo
+from ..wire.names import output_files
 
 TAIL = 20  # lines of a log that are shown
 _BYTES = 4096
@@ -55,13 +56,30 @@ def _note(directory: Path, engine: int) -> Path:
     return directory / f"rank-{engine + 1}.exit"
 
 
-def last_words(path: Path, lines: int = TAIL) -> str:
-    """The end of a log, with a line that says what it is; empty if there is none."""
+def printed(directory: Path, engine: int, told: tuple[int, int]) -> tuple[str, str]:
+    """What the task has printed in which the engine died; it is removed."""
+    texts = []
+    for path, start in zip(output_files(directory, engine), told, strict=True):
+        try:
+            with path.open("rb") as file:
+                file.seek(start)
+                texts.append(file.read(OUTPUT).decode(errors="replace"))
+            path.unlink()
+        except OSError:  # it had none, or this host does not see it
+            texts.append("")
+    out, err = texts
+    return out, err
+
+
+def last_words(path: Path, lines: int = TAIL, printed: str = "") -> str:
+    """The end of a log, and of what was printed, with a line that says what it is; empty if there is none."""
     try:
         with path.open("rb") as log:
             log.seek(0, 2)
             log.seek(max(0, log.tell() - _BYTES))
             said = log.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
-        return ""
-    return "\n".join([f"The end of {path}:", *said]) if said else ""
+        said = []
+    said += printed[-_BYTES:].splitlines()[-lines:]
+    what = f"{path}, and of what it printed" if printed else path
+    return "\n".join([f"The end of {what}:", *said]) if said else ""

@@ -7,7 +7,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..wire import messages
 
@@ -42,7 +42,9 @@ class Inquiry:
         self.tasks = tasks
         self.begins = begins
         self.ends = ends
-        self.found: dict[int, str] = {}
+        self.found: dict[int, Any] = {}
+        self.deep = False  # whether the stacks are asked for
+        self.names: list[str] = []  # whose values are asked for
         self.number = next(_numbers)
         self.begun = False
         self.located = False  # whether the engines have been asked where they are
@@ -121,14 +123,15 @@ class Inquiries:
                     tasks[engine] = set(wanted)
         return tasks
 
-    def where(self, session: Session, query: messages.Query) -> None:
-        """Ask engines where they are."""
+    def where(self, session: Session, query: messages.Query, deep: bool, names: list[str]) -> None:
+        """Ask engines where they are, or what names of theirs mean."""
         now = time.monotonic()
         tasks: dict[int, set[str]] = {
             engine: set() for engine in query.targets if engine in self.controller.engines
         }
         inquiry = Inquiry(session, query, tasks, now, now + LOCATING)
         inquiry.interrupts, inquiry.begun = False, True
+        inquiry.deep, inquiry.names = deep, names
         self._open.append(inquiry)
         self._locate(inquiry)
 
@@ -170,13 +173,15 @@ class Inquiries:
     def _locate(self, inquiry: Inquiry) -> None:
         inquiry.located = True
         for engine in inquiry.tasks:
-            self.controller.send_control(engine, messages.Locate(inquiry.number))
+            order = messages.Locate(inquiry.number, inquiry.deep, inquiry.names)
+            self.controller.send_control(engine, order)
 
     def located(self, engine: int, message: messages.Located) -> None:
         """An engine tells where it is."""
         for inquiry in self._open:
             if inquiry.number == message.number and engine in inquiry.tasks:
-                inquiry.found[engine] = message.where
+                told = [bool(message.where), message.value, message.problem]
+                inquiry.found[engine] = told if inquiry.names else message.where
         self.look()
 
     def _missing(self, inquiry: Inquiry) -> bool:
@@ -187,6 +192,8 @@ class Inquiries:
 
     def _answer(self, inquiry: Inquiry) -> None:
         self._open.remove(inquiry)
-        silent = "in a call that does not let go of Python's lock"
+        silent: Any = "in a call that does not let go of Python's lock"
+        if inquiry.names:
+            silent = [True, b"", f"TimeoutError: it is {silent}"]
         value = {engine: inquiry.found.get(engine, silent) for engine in sorted(inquiry.tasks)}
         inquiry.session.tell(messages.Answer, inquiry.query.id, value)

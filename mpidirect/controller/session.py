@@ -14,6 +14,7 @@ from ..wire.stream import Inbox, Outbox
 
 log = logging.getLogger(__name__)
 
+PRINTED = 16 * 1024 * 1024  # bytes that wait for a client, from where on it is not told what tasks print
 TEXT = 4 * 1024 * 1024  # characters of output in one header, and what one more task printed
 
 
@@ -97,6 +98,12 @@ class Session:
         self.flush()
         self.post(kind(self.outbox.next(), self.inbox.acknowledged(), *fields))
 
+    def pass_on(self, task: str, engine: int, pieces: list[messages.Piece]) -> None:
+        """Send what a task has printed, unless much waits for the client: the reply will have it."""
+        if self.left or self.outbox.kept > PRINTED:
+            return
+        self.post(messages.Printed(self.outbox.next(), self.inbox.acknowledged(), task, engine, pieces))
+
     def post(self, message: messages.Numbered, frames: Sequence[Any] = ()) -> None:
         """Send a numbered message, or keep it until it can be sent."""
         header = messages.encode(message)
@@ -163,10 +170,23 @@ class Session:
                 header = messages.encode(message)
                 self.outbox.thin([header], len(header))
                 return sum(not reply.addresses for reply in before)
+            if isinstance(message, messages.Printed):
+                message.pieces = []
+                header = messages.encode(message)
             self.outbox.thin([header], len(header))  # a chunk without its bytes says that they are gone
             if len(frames) > 1:
                 return 0
         return None
+
+    def forget_printed(self) -> None:
+        """Nobody will see what tasks print on their way, up to the first result that waits."""
+        while (frames := self.outbox.oldest) is not None:
+            message = messages.from_controller(frames[0])
+            if not isinstance(message, messages.Printed):
+                return
+            message.pieces = []
+            header = messages.encode(message)
+            self.outbox.thin([header], len(header))
 
 
 TOO_LARGE = "it was dropped: it is larger than all that is kept for clients that are away"

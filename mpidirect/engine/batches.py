@@ -80,8 +80,7 @@ class Batches:
             answer.send()
             return
         self._now = task.id
-        engine._out.begin()
-        engine._err.begin()
+        engine.output.begin(task.id)
         answer.shared = shared
         try:
             engine._run(task, [answer], own)
@@ -96,13 +95,14 @@ class Batches:
                 answer.fail(e)
             BaseException.with_traceback(e, None)
             if os.getpid() != engine._pid:  # a forked child that ends as a script would
+                engine.output.flush()
                 os._exit(e.code if isinstance(e, SystemExit) and isinstance(e.code, int) else 1)
         if os.getpid() != engine._pid:
+            engine.output.flush()
             os._exit(0)
         self._now = ""
         self._cut.discard(task.id)
-        engine._out.end()
-        engine._err.end()
+        engine.output.end()
         engine._mend()
         engine._wanted.discard(task.id)
         answer.send()
@@ -257,17 +257,15 @@ class Answer:
 
     def _keep(self, count: int, status: str, frames: list[Any], failure: messages.Failure | None) -> None:
         now = time.time()
-        out, err = self._engine._out, self._engine._err
-        printed = out.end(), err.end()
-        outputs = displays.taken()
+        output = self._engine.output
+        *printed, outputs = output.end()
         sizes = [len(frame) for frame in frames]
         end = messages.End(self._at, count, status, sizes, self._started, now, *printed, failure, outputs)
         self._ends.append(end)
         self._at += count
         self._started = now
         self._frames += [frame for frame in frames if len(frame) < messages.BULK]
-        out.begin()
-        err.begin()
+        output.begin(self._task.id)
 
     def send(self) -> None:
         """Tell the controller."""

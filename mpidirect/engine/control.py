@@ -16,7 +16,8 @@ from ..wire import messages
 from . import communicators
 from .communicators import here
 from .data import CONTROLLER, private
-from .where import where
+from .peek import peek
+from .where import stack, where
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -29,6 +30,9 @@ NUDGES = 20  # times that MPI is called to let it work
 ROUSING = 0.2  # seconds in which a revoked call must have ended
 UNUSED = 32_000  # a tag that no message has
 PATIENCE = 3.0  # the same, out of who knows what
+PIECES = 4  # messages with what was printed that are sent at once
+TOGETHER = 0.02  # seconds between two looks at what was printed
+UNWATCHED = 0.1  # the same, where no descriptor tells that something was
 
 
 class Control(threading.Thread):
@@ -52,14 +56,18 @@ class Control(threading.Thread):
         self._told = 0.0  # when the controller was told last that the main thread is overdue
         self._overdue_since = 0.0
         self._gave_up = False  # whether all communicators have been given up because of it
+        self._printed: float | None = None  # when to look at what was printed, if something was
+        self._looked = 0.0  # when that was done last
 
     def run(self) -> None:
         poller = zmq.Poller()
         poller.register(self.socket, zmq.POLLIN)
         poller.register(self._monitor, zmq.POLLIN)
+        descriptors = self.engine.output.descriptors
         while True:
-            watching = self._since is not None or self._overdue()
-            ready = dict(poller.poll(int(MOMENT * 1000) if watching else 1000))
+            for descriptor in descriptors:  # who prints on and on must not wake this thread each time
+                poller.register(descriptor, 0 if self._printed else zmq.POLLIN)
+            ready = dict(poller.poll(self._patience()))
             # Messages first: while C code holds Python's lock, each system call before may cost a whole turn.
             if self.socket in ready:
                 try:
@@ -71,9 +79,37 @@ class Control(threading.Thread):
                 self._leave("the controller is gone", orphaned=True)
             if self._parent.gone():
                 self._leave("the process that started this job is gone", orphaned=True)
+            noticed = any(descriptor in ready for descriptor in descriptors)
+            if self._printed is None and (noticed or self.engine.output.unwatched):
+                self._printed = max(time.monotonic(), self._looked + TOGETHER)
+            if self._printed is not None and time.monotonic() >= self._printed:
+                self._pass_on()
             self.engine.shares.expire()
             private.expire()
             self._insist()
+
+    def _patience(self) -> int:
+        """Milliseconds until there is something to look at."""
+        within = MOMENT if self._since is not None or self._overdue() else 1.0
+        if self.engine.output.unwatched:
+            within = min(within, UNWATCHED)
+        if self._printed is not None:
+            within = min(within, max(0.0, self._printed - time.monotonic()))
+        return int(within * 1000 + 0.999)
+
+    def _pass_on(self) -> None:
+        """Send what was printed and displayed; what does not go now goes the next time."""
+        output = self.engine.output
+        output.noticed()
+        self._printed, self._looked = None, time.monotonic()
+        for _ in range(PIECES):
+            if not self.socket.poll(0, zmq.POLLOUT):
+                break
+            told = output.next()
+            if told is None:
+                return
+            self.socket.send(messages.encode(told))
+        self._printed = self._looked + TOGETHER  # there is more
 
     def _obey(self, message: messages.Message) -> None:
         if isinstance(message, messages.Abort):
@@ -96,7 +132,10 @@ class Control(threading.Thread):
         elif isinstance(message, messages.GiveUp):
             communicators.give_up_world()
         elif isinstance(message, messages.Locate):
-            located = messages.Located(message.number, where() if self.engine.task else "")
+            look = stack if message.deep else where
+            located = messages.Located(message.number, look() if self.engine.task else "")
+            if message.names:
+                located.value, located.problem = peek(self.engine.namespace, message.names)
             self.socket.send(messages.encode(located))
         elif isinstance(message, messages.Stop):
             self._leave("told to stop")
@@ -137,6 +176,7 @@ class Control(threading.Thread):
     def _leave(self, why: str, orphaned: bool = False) -> None:
         """End this process: by the main thread if it can, else without it."""
         log.info("leaving: %s", why)
+        self.engine.output.discard()
         if orphaned:
             here.left = here.left or why  # MPI can't be finalized without the others
         self.engine.leaving = True

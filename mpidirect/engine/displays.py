@@ -18,43 +18,77 @@ from typing import Any
 
 import msgspec
 
+from ..wire.messages import DISPLAY, Piece
+
 MOST = 4 * 1024 * 1024  # bytes kept of what one task displays
 _INLINE = "matplotlib_inline.backend_inline"  # matplotlib's backend that displays figures
 
 _shown: list[bytes] = []
+_ids: dict[str, int] = {}  # where those are that can be updated
 _dropped = 0
+_count = 0  # of all that the task has displayed
 
 
-def show(data: dict[str, Any], metadata: dict[str, Any]) -> None:
-    """Keep what is displayed, in its formats."""
-    global _dropped
+class Listener:
+    """Who is told of each display when it comes."""
+
+    def place(self) -> list[int]:
+        """How many characters the task has printed on each stream."""
+        return [0, 0]
+
+    def displayed(self, piece: Piece) -> None:
+        """Something is displayed."""
+
+
+listener = Listener()
+
+
+def show(data: dict[str, Any], metadata: dict[str, Any], id: str = "", update: bool = False) -> None:
+    """Keep what is displayed, in its formats; with `update`, in the place of what has this `id`."""
+    global _dropped, _count
+    known: dict[str, Any] = {"number": _count, "after": listener.place()}
+    if id:
+        known["transient"] = {"display_id": id}
     try:
-        output = pickle.dumps({"data": data, "metadata": metadata}, 5)
+        output = pickle.dumps({"data": data, "metadata": metadata, **known}, 5)
     except Exception:  # a format that is no data
         plain = {"text/plain": str(data.get("text/plain", ""))}
-        output = pickle.dumps({"data": plain, "metadata": {}}, 5)
-    if sum(map(len, _shown)) + len(output) > MOST:
+        output = pickle.dumps({"data": plain, "metadata": {}, **known}, 5)
+    place = _ids.get(id) if id and update else None
+    before = 0 if place is None else len(_shown[place])
+    if sum(map(len, _shown)) - before + len(output) > MOST:
         _dropped += 1
-    else:
+        return
+    if place is None:
         _shown.append(output)
+    else:
+        _shown[place] = output
+    if id and place is None:
+        _ids[id] = len(_shown) - 1
+    listener.displayed(Piece(DISPLAY, _count, id, output))
+    _count += 1
 
 
 def clear() -> None:
     """What was displayed so far is not to be shown any more."""
     global _dropped
     _shown.clear()
-    _dropped = 0
+    _ids.clear()
+    _dropped = 0  # the count goes on: some may have been told
 
 
 def taken() -> bytes:
     """What was displayed since the last time, a list of pickles, encoded; empty if that is nothing."""
+    global _count
     if not _shown and not _dropped:
+        _count = 0
         return b""
     outputs = list(_shown)
     if _dropped:
         text = f"[… {_dropped} more displays were dropped: one task may display {MOST >> 20} MiB]"
-        outputs.append(pickle.dumps({"data": {"text/plain": text}, "metadata": {}}, 5))
+        outputs.append(pickle.dumps({"data": {"text/plain": text}, "metadata": {}, "number": _count}, 5))
     clear()
+    _count = 0
     return msgspec.msgpack.encode(outputs)
 
 

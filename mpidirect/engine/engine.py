@@ -55,6 +55,8 @@ class Engine:
         The task connection; only the main thread uses it.
     names : dict
         What the namespace begins with.
+    printed : Output
+        What its tasks print and display.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Engine:
         spawner: Spawner,
         tasks: Connection,
         names: dict[str, Any],
+        printed: output.Output,
     ) -> None:
         self.id = id
         self.recovery = restore
@@ -89,7 +92,7 @@ class Engine:
         here.engine = id
         here.interrupted = self._take_interrupt
         here.running = lambda: bool(self._task)
-        self._out, self._err = output.collect()
+        self.output = printed
         displays.begin(partial(shell, self.namespace))
         terminal.refuse()
 
@@ -184,8 +187,7 @@ class Engine:
             return
         if not self._begins(task.id):
             return
-        self._out.begin()
-        self._err.begin()
+        self.output.begin(task.id)
         failure: messages.Failure | None = None
         result: list[Any] = []
         try:
@@ -202,15 +204,16 @@ class Engine:
             failure = describe(e, task.method)
             BaseException.with_traceback(e, None)  # not by assignment: user code may have a say in that
             if os.getpid() != self._pid:  # a forked child that ends as a script would
+                self.output.flush()
                 os._exit(e.code if isinstance(e, SystemExit) and isinstance(e.code, int) else 1)
         if os.getpid() != self._pid:
+            self.output.flush()
             os._exit(0)
         del shared, own
         self._mend()
         self._wanted.discard(task.id)
         status = "ok" if failure is None else "error"
-        outputs = displays.taken()
-        self._reply(task, status, result, started, self._out.end(), self._err.end(), failure, outputs)
+        self._reply(task, status, result, started, *self.output.end(), failure)
 
     def _run(self, task: messages.Task, shared: Sequence[Any], own: Sequence[Any] | None) -> list[Any]:
         """Run it; here, and nowhere else, an interrupt is raised."""
@@ -242,7 +245,7 @@ class Engine:
     def _mend(self) -> None:
         """Put back what the next task can't do without, as IPython's kernels do."""
         self.reserve.look()
-        output.mend(self._out, self._err)
+        self.output.mend()
         if handlers.interrupt_replaced:
             signal.signal(signal.SIGINT, self._interrupt)
 
@@ -314,8 +317,8 @@ class Engine:
         started: float,
         stdout: str = "",
         stderr: str = "",
-        failure: messages.Failure | None = None,
         outputs: bytes = b"",
+        failure: messages.Failure | None = None,
     ) -> None:
         sizes = [len(frame) for frame in frames]
         inline = [frame for frame in frames if len(frame) < messages.BULK]
@@ -333,6 +336,7 @@ class Engine:
             addresses,
             here.left,
             outputs,
+            self.output.ends,
         )
         self.tasks.put([_encode(done), *inline], wait=True)
         if addresses:

@@ -55,14 +55,14 @@ def _format(error: BaseException, ename: str, evalue: str) -> str:
         shown = traceback.TracebackException(type(error), error, error.__traceback__, limit=-DEEPEST)
         part: traceback.TracebackException | None = shown
         while part is not None:
-            part.stack = _users_part(part.stack)
+            part.stack = users_part(part.stack)
             part = part.__cause__ or part.__context__
         return "".join(shown.format()).rstrip()
     except BaseException:
         return f"{ename}: {evalue}\n<the traceback can't be had>"
 
 
-def _users_part(stack: traceback.StackSummary) -> traceback.StackSummary:
+def users_part(stack: traceback.StackSummary) -> traceback.StackSummary:
     """Without what stands in front of user code, or is called by it, and tells the user nothing."""
     frames = [frame for frame in stack if not is_ours(frame.filename)]
     while frames and frames[0].filename.endswith(_SHELL):

@@ -54,8 +54,9 @@ class _Result(DisplayHook):
 class _Displays(DisplayPublisher):
     """Keeps what is displayed while a task runs."""
 
-    def publish(self, data: dict[str, Any], metadata: Any = None, **kwargs: Any) -> None:
-        displays.show(data, metadata or {})
+    def publish(self, data: dict[str, Any], metadata: Any = None, *args: Any, **kwargs: Any) -> None:
+        id = (kwargs.get("transient") or {}).get("display_id", "")
+        displays.show(data, metadata or {}, id, bool(kwargs.get("update")))
 
     def clear_output(self, wait: bool = False) -> None:
         displays.clear()

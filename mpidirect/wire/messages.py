@@ -55,6 +55,23 @@ class Failure(Message):
     method: str = "apply"
 
 
+STDOUT, STDERR, DISPLAY = range(3)  # kinds of output
+OUTPUT = 4 * 1024 * 1024  # bytes that are kept of what a task prints on each stream
+AFTERWARDS = -1  # where output comes that was written when its task had ended
+
+
+class Piece(Message):
+    """Output of one kind: ``text`` that was printed, or a pickle of what was displayed, and its id.
+
+    ``at`` is the number of characters, or of displays, that come before it.
+    """
+
+    kind: int
+    at: int
+    text: str = ""
+    display: bytes = b""
+
+
 # -- client to controller ------------------------------------------------------------------
 
 
@@ -234,6 +251,14 @@ class Results(Numbered, tag="results"):
     replies: list[Reply]
 
 
+class Printed(Numbered, tag="printed"):
+    """What a task has printed and displayed while it runs: `Output`, passed on."""
+
+    id: str
+    engine: int
+    pieces: list[Piece]
+
+
 class Answer(Numbered, tag="answer"):
     """The answer to a `Query`; ``error`` is empty when it could be answered."""
 
@@ -396,9 +421,11 @@ class Commit(Message, tag="commit"):
 
 
 class Locate(Message, tag="locate"):
-    """Tell where user code is."""
+    """Tell where user code is; ``deep``: with all its frames; or, with ``names``, tell their values."""
 
     number: int
+    deep: bool = False
+    names: list[str] = []
 
 
 class Forget(Message, tag="forget"):
@@ -454,7 +481,8 @@ class Done(Message, tag="done"):
     """How a task ended; ``frames`` are the sizes of the result's frames.
 
     ``left`` says why the communicator of all engines can't be used any more; it is empty if it can.
-    ``outputs`` is a list of pickles of what the task displayed.
+    ``outputs`` is a list of pickles of what the task displayed.  ``ends`` says how much of each of the
+    engine's output files has been told: what follows is a later task's.
     """
 
     id: str
@@ -468,6 +496,14 @@ class Done(Message, tag="done"):
     addresses: list[int] = []
     left: str = ""
     outputs: bytes = b""
+    ends: tuple[int, int] = (0, 0)
+
+
+class Output(Message, tag="output"):
+    """What a task has printed and displayed while it runs; `Done` has it all again."""
+
+    id: str
+    pieces: list[Piece]
 
 
 class End(Message):
@@ -526,14 +562,19 @@ class Repaired(Message, tag="repaired"):
 
 
 class Located(Message, tag="located"):
-    """Where user code is; empty if none runs."""
+    """Where user code is; empty if none runs.
+
+    If names were asked for, ``value`` is a pickle of their values, or ``problem`` says why there is none.
+    """
 
     number: int
     where: str
+    value: bytes = b""
+    problem: str = ""
 
 
 ToController = Union[Hello, Request, Work, Chunk, Query, Release, Ack, Goodbye]
-ToClient = Union[Welcome, Refused, Farewell, Results, Chunk, Taken, Elsewhere, Answer, Engines, Ack]
+ToClient = Union[Welcome, Refused, Farewell, Results, Printed, Chunk, Taken, Elsewhere, Answer, Engines, Ack]
 ToEngine = Union[
     Task,
     Abort,
@@ -553,7 +594,20 @@ ToEngine = Union[
     Kill,
 ]
 FromEngine = Union[
-    Joined, Placed, Again, Fetched, Moved, Done, Ended, Repaired, Spawned, Ready, Located, Aborted, Revoked
+    Joined,
+    Placed,
+    Again,
+    Fetched,
+    Moved,
+    Output,
+    Done,
+    Ended,
+    Repaired,
+    Spawned,
+    Ready,
+    Located,
+    Aborted,
+    Revoked,
 ]
 
 _encoder = msgspec.msgpack.Encoder()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 # of each engine's namespace
 INITIAL_NAMES = ("comm", "rank", "size", "local_rank", "local_size", "node", "MPI")
@@ -14,6 +15,11 @@ _ANCHORS = 2**31
 
 _NAME = struct.Struct(">cI")
 _TASKS, _CONTROL = b"T", b"C"
+
+
+def output_files(directory: Path, engine: int) -> list[Path]:
+    """Where an engine's output is while its task runs: of descriptors 1 and 2, beside its log."""
+    return [directory / f"engine-{engine}.{kind}" for kind in ("out", "err")]
 
 
 def task_name(engine: int) -> bytes:
