@@ -258,9 +258,9 @@ class Answer:
     def _keep(self, count: int, status: str, frames: list[Any], failure: messages.Failure | None) -> None:
         now = time.time()
         output = self._engine.output
-        *printed, outputs = output.end()
+        out, err, outputs = output.end()
         sizes = [len(frame) for frame in frames]
-        end = messages.End(self._at, count, status, sizes, self._started, now, *printed, failure, outputs)
+        end = messages.End(self._at, count, status, sizes, self._started, now, out, err, failure, outputs)
         self._ends.append(end)
         self._at += count
         self._started = now

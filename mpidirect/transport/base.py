@@ -25,8 +25,8 @@ class Unreachable(Exception):
 class Connection(Protocol):
     """The end that asked for the connection: that of an engine's main thread, say."""
 
-    def poll(self, milliseconds: int) -> bool:
-        """Wait for a message or the end; whether one of them is there."""
+    def poll(self, milliseconds: int, /) -> int:
+        """Wait for a message or the end; not 0 if one of them is there."""
 
     def first(self, *, wait: bool = False) -> bytes:
         """The first frame of the next message; `Empty` if there is none and this is not to `wait`."""

@@ -182,10 +182,6 @@ class Dealer(Socket):
         self.setsockopt(zmq.IPV6, "[" in address)
         self.connect(address)
 
-    def poll(self, milliseconds: int) -> bool:  # type: ignore[override]
-        """Wait for a message; whether one is there."""
-        return bool(super().poll(milliseconds))
-
     def ended(self) -> bool:
         """Whether the connection has ended."""
         return self._spoiled or self.ends is None or bool(self.ends.poll(0))
