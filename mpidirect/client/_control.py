@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
+import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from signal import Signals
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +21,7 @@ from .asyncresult import AsyncResult
 if TYPE_CHECKING:
     from ._call import Call
     from ._connection import Connection
+    from ._saving import Saved
     from .client import Client
     from .view import DirectView
 
@@ -205,6 +207,54 @@ class Control:
             values.append(read[0] if isinstance(names, str) else read)
         busy = any(busy for busy, _, _ in found.values())
         return (values[0] if is_one(targets) else values), busy
+
+    def save(self, path: str | os.PathLike[str], names: Sequence[str] | None = None) -> Saved:
+        """Save what the engines have, for a later job: `load` brings it back.
+
+        Each engine writes a file of its own, at the same time; arrays are written as they are. An earlier
+        save at the same place counts until this one is whole.
+
+        Parameters
+        ----------
+        path : str or path
+            A directory, as the engines see it; on a shared file system if engines are on several hosts.
+        names : sequence of str, optional
+            Which names; by default all that the user has set.
+
+        Returns
+        -------
+        Saved
+            What was saved, and what was not because it can't be pickled. That is also told in a warning. How
+            objects of a type are pickled can be registered on the engines with `copyreg.pickle`.
+
+        Examples
+        --------
+        >>> rc.save("~/run-17").names
+        ['a', 'model']
+        """
+        from ._saving import save
+
+        return save(cast("Client", self), path, names)
+
+    def load(self, path: str | os.PathLike[str]) -> list[str]:
+        """Bring back what `save` has saved; returns the names.
+
+        If there are as many engines as then, each gets what the one with its id had. Another number of
+        engines shares out anew what was scattered, and all get what all had; a warning names the rest.
+
+        Parameters
+        ----------
+        path : str or path
+            The directory, as the engines see it.
+
+        Examples
+        --------
+        >>> rc.load("~/run-17")
+        ['a', 'model']
+        """
+        from ._saving import load
+
+        return load(cast("Client", self), path)
 
     def restart(self, targets: Any = None, timeout: float = 60.0) -> list[int]:
         """Start engines anew, with empty namespaces, and wait until they are there.

@@ -205,7 +205,14 @@ class Namespaces:
             return [part[0] if flatten and len(part) == 1 else part for part in parts]
 
         result = self._call(
-            "push", "scatter", key, own=own, targets=targets, block=block, track=track, single=False
+            "scatter",
+            "scatter",
+            (key, dist),
+            own=own,
+            targets=targets,
+            block=block,
+            track=track,
+            single=False,
         )
         return self._result(result, block)
 

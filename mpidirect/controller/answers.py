@@ -85,9 +85,11 @@ def interrupt(controller: Controller, session: Session, query: messages.Query) -
 def restart(controller: Controller, session: Session, query: messages.Query) -> Any:
     """Replace engines; ``value`` is how many seconds they may be busy before."""
     try:
-        controller.replacement.ask(session, query, min(float(query.value), 86400.0))
+        within = min(float(query.value), 86400.0)
     except (TypeError, ValueError):
         raise BadQuery("restart takes a time") from None
+    try:
+        controller.replacement.ask(session, query, within)
     except Refused as e:
         raise BadQuery(str(e)) from None
     return LATER

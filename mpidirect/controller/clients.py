@@ -217,7 +217,11 @@ class Clients:
                 error = str(e)
             except Exception as e:  # whoever asks waits for an answer
                 log.warning(
-                    "client %s asked %s in a way that can't be answered: %s", session.label, query.what, e
+                    "client %s asked %s in a way that can't be answered: %s",
+                    session.label,
+                    query.what,
+                    e,
+                    exc_info=True,
                 )
                 error = f"{query.what!r} can't be asked like that: {e}"
         if value is not LATER:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -60,13 +61,13 @@ def printed(directory: Path, engine: int, told: tuple[int, int]) -> tuple[str, s
     """What the task has printed in which the engine died; it is removed."""
     texts = []
     for path, start in zip(output_files(directory, engine), told, strict=True):
-        try:
+        text = ""
+        with contextlib.suppress(OSError):  # it had none, or this host does not see it
             with path.open("rb") as file:
                 file.seek(start)
-                texts.append(file.read(OUTPUT).decode(errors="replace"))
-            path.unlink()
-        except OSError:  # it had none, or this host does not see it
-            texts.append("")
+                text = file.read(OUTPUT).decode(errors="replace")
+            path.unlink()  # unless the engine, which leaves, has
+        texts.append(text)
     out, err = texts
     return out, err
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..wire import borrowing
-from . import displays
+from . import displays, saving
 from .shared import map_shared
 
 Namespace = dict[str, Any]
@@ -41,7 +41,29 @@ def push(namespace: Namespace, shared: Any, own: Any) -> None:
             setattr(lookup(namespace, owner), attribute, value)
         else:
             namespace[name] = value
+            saving.forget_scattered([name])
             _owns([name])
+
+
+def scatter(namespace: Namespace, shared: Any, own: Any) -> None:
+    """Set a name to this engine's part of a sequence."""
+    name, dist = shared
+    push(namespace, name, own)
+    saving.note_scattered(name, dist)
+
+
+def save(namespace: Namespace, shared: Any, own: Any) -> dict[str, Any]:
+    """Write these names, or all that the user has set, to a file of this engine's own."""
+    there = names(namespace, None, None) if shared is None else [n for n in shared if n in namespace]
+    return saving.save({name: namespace[name] for name in there}, own)
+
+
+def load(namespace: Namespace, shared: Any, own: Any) -> list[str]:
+    """Set names to what was saved; which."""
+    found = saving.load(own)
+    namespace.update(found)
+    _owns(found)
+    return list(found)
 
 
 def _owns(names: Iterable[str]) -> None:
@@ -159,6 +181,7 @@ def clear(namespace: Namespace, shared: Any, own: Any) -> None:
         del namespace[name]
     if _the_shell not in (None, _MISSING):
         _the_shell.forget()
+    saving.forget_scattered()
     namespace.update(_begun_with)
 
 
@@ -174,6 +197,12 @@ OPERATIONS: dict[str, Callable[[Namespace, Any, Any], Any]] = {
     "map": call_each,
     "push": push,
     "pull": pull,
+    "scatter": scatter,
+    "save": save,
+    "saved": lambda namespace, shared, own: saving.finish(*shared),
+    "sweep": lambda namespace, shared, own: saving.sweep(*shared),
+    "manifest": lambda namespace, shared, own: saving.read_manifest(shared),
+    "load": load,
     "map_shared": map_shared,
     "execute": execute,
     "run": run_file,

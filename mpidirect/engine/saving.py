@@ -1,0 +1,190 @@
+"""Namespaces in files: each engine writes and reads its own, at the rate of the disk.
+
+A file is a row of frames as `pickles` makes them.  What is where in it stands in the manifest, which the
+client writes when all engines have written theirs.  Parts of what was scattered are pickled one by one, so
+that another number of engines can share them out again; all else is one pickle, in which objects that two
+names have in common stay so.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import partition
+from ..errors import SerializationError
+from ..lazy import np
+from ..wire import kinds, pickles
+from ..wire.connection_file import write_private
+
+Namespace = dict[str, Any]
+Place = list[list[int]]  # of frames in a file: where each begins, and how many bytes it has
+
+_scattered: dict[str, str] = {}  # names that were scattered, and how
+
+
+def note_scattered(name: str, dist: str) -> None:
+    """This engine has got its part of something."""
+    _scattered[name] = dist
+
+
+def forget_scattered(names: Sequence[str] | None = None) -> None:
+    """These names, or all, were set anew."""
+    for name in list(_scattered) if names is None else names:
+        _scattered.pop(name, None)
+
+
+def save(names: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Write names and their values to a new file, readable by its owner alone.
+
+    Returns
+    -------
+    dict
+        ``parts``: for each scattered name how it was scattered, its length, what it is made of and its
+        place; ``rest``: the place of all else; ``sums``: for each other name a check sum; ``left``: for each
+        name that can't be saved the reason; ``bytes``: the size of the file.
+    """
+    left: dict[str, str] = {}
+    parts: dict[str, tuple[Any, list[Any]]] = {}
+    rest: dict[str, Any] = {}
+    for name, value in names.items():
+        dist = _scattered.get(name)
+        if dist is not None and hasattr(value, "__len__") and not isinstance(value, (str, bytes, dict)):
+            frames = _pickled(name, value, left)
+            if frames:
+                parts[name] = ([dist, len(value), _made_of(value)], frames)
+        else:
+            rest[name] = value
+    sums, whole = _together(rest, left)
+    target = Path(path)
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+        try:
+            places = {name: [*about, _write(file, frames)] for name, (about, frames) in parts.items()}
+            place = _write(file, whole)
+            os.fsync(descriptor)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+        return {"parts": places, "rest": place, "sums": sums, "left": left, "bytes": file.tell()}
+
+
+def _pickled(name: str, value: Any, left: dict[str, str]) -> list[Any]:
+    try:
+        return pickles.dumps(value)
+    except SerializationError as e:
+        left[name] = str(e)
+        return []
+
+
+def _together(rest: dict[str, Any], left: dict[str, str]) -> tuple[dict[str, int], list[Any]]:
+    """Check sums of values, and one pickle of all that can be pickled."""
+    sums: dict[str, int] = {}
+    for name, value in rest.items():
+        frames = _pickled(name, value, left)
+        if frames:
+            sums[name] = _sum(frames)
+    return sums, pickles.dumps({name: value for name, value in rest.items() if name in sums})
+
+
+def _sum(frames: Sequence[Any]) -> int:
+    """A number that is the same for the same frames: equal values of all engines are told by it."""
+    total = zlib.crc32(frames[0])
+    for frame in frames[1:]:
+        words = np.frombuffer(frame, np.uint8)
+        words = words[: words.size // 8 * 8].view(np.uint64)
+        total = zlib.crc32(
+            f"{len(frame)} {int(words.sum())} {int(np.bitwise_xor.reduce(words))}".encode(), total
+        )
+    return total
+
+
+def _made_of(value: Any) -> str:
+    kind = kinds.of(value)
+    if kind is None:
+        return type(value).__name__
+    return f"{kind.dtype(value)} {tuple(value.shape[1:])}"
+
+
+def _write(file: Any, frames: Sequence[Any]) -> Place:
+    place = []
+    for frame in frames:
+        view = memoryview(frame).cast("B")
+        place.append([file.tell(), len(view)])
+        while view:
+            view = view[file.write(view) :]
+    return place
+
+
+def finish(path: str, manifest: bytes) -> None:
+    """Put the manifest in the place of an earlier one."""
+    write_private(Path(path) / "manifest.json", manifest)
+
+
+def sweep(path: str, keep: str) -> None:
+    """Remove what earlier saves, and those that failed, have left; all but the files of `keep`."""
+    for file in Path(path).glob("*-engine-*.data"):
+        if not file.name.startswith(f"{keep}-"):
+            file.unlink(missing_ok=True)
+
+
+def read_manifest(path: str) -> bytes:
+    """What the manifest says."""
+    with _opened(Path(path) / "manifest.json") as file:
+        return file.read()
+
+
+def load(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The names and values that a plan gives this engine.
+
+    Parameters
+    ----------
+    plan : mapping
+        ``rest``: a file, a place in it, and the names to take, or None for all. ``parts``: for each name how
+        it was scattered, what to cut out (of blocks the first item and the end; round robin the first item
+        and the step; None for all), and the files and places of the parts.
+    """
+    file, place, wanted = plan["rest"]
+    found: dict[str, Any] = _read(file, place) if place else {}
+    if wanted is not None:
+        found = {name: value for name, value in found.items() if name in wanted}
+    for name, (dist, cut, sources) in plan["parts"].items():
+        parts = [_read(file, place) for file, place in sources]
+        if cut is None:
+            found[name] = parts[0]
+        else:
+            whole = parts[0] if len(parts) == 1 else partition.join(parts, dist)
+            found[name] = whole[cut[0] : cut[1]] if dist == "b" else whole[cut[0] :: cut[1]]
+        note_scattered(name, dist)
+    return found
+
+
+def _opened(path: Path) -> Any:
+    """Open a file that is to be unpickled, which could run any code: nobody else can have written it."""
+    file = path.open("rb", buffering=0)
+    status = os.fstat(file.fileno())
+    if status.st_uid not in (os.getuid(), 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        file.close()
+        raise PermissionError(f"{path} can be changed by other users, and could run any code here")
+    return file
+
+
+def _read(path: str, place: Place) -> Any:
+    frames = []
+    with _opened(Path(path)) as file:
+        for start, size in place:
+            room = np.empty(size, np.uint8)
+            view = memoryview(room)
+            file.seek(start)
+            while view:
+                count = file.readinto(view)
+                if not count:
+                    raise EOFError(f"{path} is shorter than its manifest says: it is not whole")
+                view = view[count:]
+            frames.append(room)
+    return pickles.loads([bytes(frames[0]), *frames[1:]])
