@@ -41,14 +41,11 @@ ABSENT = {
     ),
     "BroadcastView.is_coalescing": "answers of engines come together in any case",
     "AsyncHubResult.owner": "a result lives as long as somebody holds it",
-    "AsyncHubResult.stream_output": "what is printed arrives with the result",
     "ParallelFunction.mapObject": "`functools.partial` of `map`",
     "Reference.get_object": WIRE,
     "dependent.check_dependency": "the engine calls the condition",
     "AsyncResult.owner": "a result lives as long as somebody holds it",
     "AsyncMapResult.owner": "a result lives as long as somebody holds it",
-    "AsyncResult.stream_output": "what is printed arrives with the result",
-    "AsyncMapResult.stream_output": "what is printed arrives with the result",
     **{
         f"Cluster.{name}": TRAITLETS
         for name in (
