@@ -112,7 +112,9 @@ class Client(Results, Hub, Control):
         self._recent_bytes = 0
         self._answers: dict[str, messages.Answer | None] = {}
         connection_info = contents.pop("url_file", None) or connection_info
-        self._cluster: Cluster | None = contents.pop("cluster", None)
+        # in the contents of a connection file it is the cluster's id
+        given = isinstance(contents.get("cluster"), str)
+        self._cluster: Cluster | None = None if given else contents.pop("cluster", None)
         named = contents.pop("profile_dir", None), contents.pop("cluster_id", "")
         profile = accepted.profile_of(profile or "", *named) if any(named) else profile
         accepted.ignored("Client", contents)
