@@ -30,10 +30,15 @@ IGNORED = {
 
 def ignored(what: str, options: dict[str, Any]) -> None:
     """Take out what means nothing here, and say so."""
-    for name in [name for name in options if name in IGNORED]:
+    for name in [name for name in options if name in IGNORED and not _is_ours(name, options[name])]:
         value = options.pop(name)
         if value not in (None, False, ""):
             warnings.warn(f"{what}({name}=…) of ipyparallel is ignored: {IGNORED[name]}", stacklevel=4)
+
+
+def _is_ours(name: str, value: Any) -> bool:
+    """Whether this is a setting of ours that has the name of a keyword of ipyparallel's."""
+    return name == "controller" and value in ("shared", "slot", "node")
 
 
 def profile_of(profile: str, profile_dir: Any, cluster_id: Any) -> str:
