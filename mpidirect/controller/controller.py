@@ -360,9 +360,10 @@ class Controller:
         self.engines.clear()
         for info in retired:
             reasons[info.id] = self.lost[info.id] = f"engine {info.id} {why}"
-            self._give_up(info.id)
         log.info("%d engines are ended", len(retired))
-        self.tell_engines(reasons)
+        self.tell_engines(reasons)  # first: who gets an error may ask at once who lives
+        for info in retired:
+            self._give_up(info.id)
         self.recovery.reset()
 
     def _give_up(self, engine: int, traceback: str = "") -> None:
@@ -388,8 +389,8 @@ class Controller:
         reason = f"engine {engine} (process {info.pid} on {info.host}) died: {why}"
         log.error("%s", reason)
         self.lost[engine] = reason
+        self.tell_engines({engine: reason})  # first: who gets the error may ask at once who lives
         self._give_up(engine, deaths.last_words(self.logs / f"engine-{engine}.log"))
-        self.tell_engines({engine: reason})
         self.recovery.died(engine, reason)
         self.replacement.died(engine)
 
