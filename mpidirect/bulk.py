@@ -6,11 +6,14 @@ through a socket.  So where the two can read each other's memory, MPI carries on
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
+import socket
+import struct
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mpi4py import MPI
 
@@ -29,20 +32,38 @@ class Pending(Protocol):
         """Get on, without waiting; whether it is complete."""
 
 
-def readable(world: MPI.Intracomm) -> list[int]:
-    """The process of each rank, if the controller and the engines can read each other's memory; else empty.
+class _Row(NamedTuple):
+    """What a rank tells the others of itself."""
 
-    All ranks call it together.
+    pid: int
+    address: int  # where it has its cookie
+    cookie: bytes
+    node: bytes
+
+
+_ROW = struct.Struct(f"qq{memory.COOKIE}s256s")
+
+
+def neighbours(world: MPI.Intracomm) -> tuple[bool, list[int]]:
+    """Whether all ranks are on one host; and their processes, if their memory can be read, else none.
+
+    That is, the controller's by the engines, and theirs by the controller. All ranks call it together.
+    Without numpy, which would take longer to import than all else here.
     """
     memory.permit()
-    cookie = np.frombuffer(secrets.token_bytes(memory.COOKIE), np.int64)
-    everyone = np.empty((world.size, 4), np.int64)
-    world.Allgather(np.array([os.getpid(), cookie.ctypes.data, *cookie], np.int64), everyone)
-    others = everyone[1:] if world.rank == 0 else everyone[:1]
-    fine = memory.place() and all(memory.can_read(int(e[0]), int(e[1]), e[2:].tobytes()) for e in others)
-    agreed = np.array([bool(fine)])
-    world.Allreduce(MPI.IN_PLACE, agreed, MPI.LAND)
-    return [int(pid) for pid in everyone[:, 0]] if agreed[0] else []
+    cookie = secrets.token_bytes(memory.COOKIE)
+    kept = ctypes.create_string_buffer(cookie, len(cookie))
+    node = f"{memory.node()} {socket.gethostname()}".encode()
+    everyone = bytearray(_ROW.size * world.size)
+    mine = _ROW.pack(os.getpid(), ctypes.addressof(kept), cookie, node)
+    world.Allgather([mine, MPI.BYTE], [everyone, MPI.BYTE])
+    rows = [_Row(*row) for row in _ROW.iter_unpack(everyone)]
+    together = len({row.node for row in rows}) == 1
+    others = rows[1:] if world.rank == 0 else rows[:1]
+    fine = together and memory.place() and all(memory.can_read(*other[:3]) for other in others)
+    agreed = bytearray([bool(fine)])
+    world.Allreduce(MPI.IN_PLACE, [agreed, MPI.BYTE], MPI.BAND)
+    return together, [row.pid for row in rows] if agreed[0] else []
 
 
 class Pieces:

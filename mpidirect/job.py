@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
         return 2
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})  # by now the guard has it ignored
     place = int(os.environ.pop(PLACE, 0))  # of a dead rank, if this is a new one
-    welcome = _welcome(place) if place else None  # first: MPI would wait for one that fails before
+    welcome = _welcome(place) if place else None  # MPI at first: it would wait for one that fails before
     spec = job_file.read(Path(argv[1]))
     hosts = anchors(os.environ.get(SPAWNS, ""))  # it may have been decided when the job began
     spec.spawns = bool(hosts)
@@ -57,14 +57,14 @@ def main(argv: list[str]) -> int:
         worlds.forget_launcher()
     clean = False
     try:
-        if rank and not anchor:  # slow, and who has connected is ready for calls
-            from .engine import engine as working  # noqa: F401
+        if rank and not anchor:
+            _load_engine()
         if rank == 0:
-            clean = _controller(spec, Path(argv[1]), worlds.split(), tolerance)
+            clean = _controller(spec, Path(argv[1]), tolerance)
         elif place:
             clean = _new_engine(place - 1, welcome, Path(spec.log_directory))
         elif anchor:
-            _anchor(spec, worlds.split(), tolerance, hosts)
+            _anchor(spec, worlds.anchored(), tolerance, hosts)
         else:
             clean = _engine(worlds.split(), tolerance, Path(spec.log_directory))
     except Exception as e:
@@ -93,7 +93,14 @@ def _mpi(place: int) -> Any:
 
 def _welcome(place: int) -> Any:
     """What a new engine is told by the one that started it."""
-    return _mpi(place).Comm.Get_parent().bcast(None, root=0)
+    parent = _mpi(place).Comm.Get_parent()
+    _load_engine()  # while that one is told that all are there
+    return parent.recv(source=0)
+
+
+def _load_engine() -> None:
+    """Import what is slow: who has connected is ready for calls."""
+    from .engine import engine as working  # noqa: F401
 
 
 def _expected_rank() -> int | None:
@@ -136,17 +143,22 @@ def _log_to(path: Path) -> None:
     ours.addHandler(handler)
 
 
-def _controller(spec: job_file.JobSpec, file: Path, world: Any, tolerance: Any) -> bool:
+def _controller(spec: job_file.JobSpec, file: Path, tolerance: Any) -> bool:
     from . import world as worlds
-    from .controller.listen import Endpoints
+
+    world = worlds.anchored() if spec.spawns else worlds.split()
+    from .controller.listen import Endpoints  # while the anchor spawns
 
     signal.signal(signal.SIGTERM, _terminated)
     signal.signal(signal.SIGINT, _terminated)
     signal.signal(signal.SIGHUP, _terminated)
     with Endpoints(spec, world, tolerance) as listener:
-        world.private.bcast(listener.invitation())
         if spec.spawns:
+            for anchor in range(1, world.private.size):
+                world.private.send(listener.invitation(), anchor)
             worlds.nameless(launched=True)
+        else:
+            world.private.bcast(listener.invitation())
         controller = listener.controller(worlds.alone() if spec.spawns else world)
         controller.abandoned = partial(_abandoned, spec, file)
         listener.publish()
@@ -175,8 +187,6 @@ def _engine(world: Any, tolerance: Any, logs: Path) -> bool:
 
 def _anchor(spec: job_file.JobSpec, world: Any, tolerance: Any, hosts: list[tuple[str, int]]) -> None:
     """Be an anchor until the end; the first one spawns engines, at once, while the controller prepares."""
-    from mpi4py import MPI
-
     from . import world as worlds
     from .engine import spawning
     from .engine.connect import connect_anchor
@@ -187,10 +197,10 @@ def _anchor(spec: job_file.JobSpec, world: Any, tolerance: Any, hosts: list[tupl
     where = spawning.Hosts(hosts, f"{spec.log_directory}/engines.hosts") if len(hosts) > 1 else None
     order = messages.Spawn(list(range(n)), str(Path.cwd()), n)
     first = None if number else spawning.start(command, order, where)
-    welcome = spawning.Welcome(world.private.bcast(None), tolerance, where)
+    welcome = spawning.Welcome(world.private.recv(source=0), tolerance, where)
     worlds.nameless(launched=True)
     if first is not None:
-        first.bcast(welcome, root=MPI.ROOT)
+        spawning.greet(first, welcome)
     spawning.serve(connect_anchor(welcome.invitation, number), spawning.Spawner(command, welcome))
 
 

@@ -79,12 +79,24 @@ def limited() -> Iterator[None]:
 def split() -> World:
     """Make the communicators; all ranks of the job call it together."""
     world = MPI.COMM_WORLD
-    return _divide(world, world.Split(int(world.rank > 0), world.rank))
+    engines = world.Split(int(world.rank > 0), world.rank)
+    private = world.Dup()
+    node = world.Split_type(MPI.COMM_TYPE_SHARED)
+    one_host = world.allreduce(node.size == world.size, MPI.LAND)
+    node.Free()
+    return _complete(private, engines, one_host, [])
 
 
 def alone() -> World:
     """What the controller has before any engine is there; no other rank takes part."""
     return World(MPI.COMM_SELF, cast(MPI.Intracomm, MPI.COMM_NULL), None, True, [])
+
+
+def anchored() -> World:
+    """What the controller and the anchors have together; they all call it together."""
+    world = MPI.COMM_WORLD
+    one_host, _ = bulk.neighbours(world)
+    return World(world, cast(MPI.Intracomm, MPI.COMM_NULL), None, one_host, [])
 
 
 def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False, whole: bool = False) -> World:
@@ -104,14 +116,15 @@ def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False, 
         Whether those that arrive will be all engines.
     """
     meeting = members.Connect(port) if arriving else members.Accept(port)
-    world = cast(MPI.Intracomm, meeting.Merge(arriving).Split(0, rank))
+    private = meeting.Merge(arriving)
     if not whole:
-        engines = world.Split(int(rank > 0), rank)
+        private = cast(MPI.Intracomm, private.Split(0, rank))
+        engines = private.Split(int(rank > 0), rank)
     elif arriving:  # of their own world: MPICH uses no shared memory in what is made from others
         engines = members.Dup()
     else:
         engines = MPI.COMM_NULL
-    return _divide(world, engines, spawned=True)
+    return _complete(private, engines, *bulk.neighbours(private))
 
 
 def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI.Intracomm:
@@ -139,17 +152,12 @@ def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI
         everyone.Free()
 
 
-def _divide(world: MPI.Intracomm, engines: MPI.Comm, spawned: bool = False) -> World:
-    private = world.Dup()
-    node = world.Split_type(MPI.COMM_TYPE_SHARED)
-    one_host = world.allreduce(node.size == world.size, MPI.LAND)
-    node.Free()
-    if world.rank > 0:
+def _complete(private: MPI.Intracomm, engines: MPI.Comm, one_host: bool, processes: list[int]) -> World:
+    if private.rank > 0:
         # mpi4py makes its hidden duplicate at the first lowercase collective: have it made now, while
         # nothing else uses MPI
         engines.barrier()
     spread = None if one_host or not _collectives_are_safe() else private.Dup()
-    processes = bulk.readable(private) if spawned and one_host else []
     return World(private, cast(MPI.Intracomm, engines), spread, one_host, processes)
 
 

@@ -60,6 +60,7 @@ class Bridge:
         self._add(_Transfer(engine, requests, pieces, then))
 
     def _add(self, transfer: _Transfer) -> None:
+        self._abandoned = [t for t in self._abandoned if not t.released()]
         self._transfers.append(transfer)
         self._moved = time.monotonic()
 
@@ -101,6 +102,7 @@ class Bridge:
         MPI.Exception
             When it fails, as when an engine dies in between.
         """
+        self._abandoned = [t for t in self._abandoned if not t.released()]
         ranks = [0, *(self._ranks[engine] for engine in order.living)]
         try:
             with limited():
@@ -132,6 +134,11 @@ class _Transfer:
         self.then = then
         self.broken = False
 
+    def released(self) -> bool:
+        """Whether MPI looks at its memory no more; for those that nobody waits for."""
+        self.requests = [request for request in self.requests if not _over(request)]
+        return not self.requests
+
     def ended(self) -> bool:
         """Whether it is complete. One with a dead engine never is: its end comes with the engine's."""
         if self.broken:
@@ -141,3 +148,11 @@ class _Transfer:
         except (MPI.Exception, OSError):
             self.broken = True
             return False
+
+
+def _over(request: Pending) -> bool:
+    """Whether it is complete, or has failed."""
+    try:
+        return request.Test()
+    except (MPI.Exception, OSError):
+        return True

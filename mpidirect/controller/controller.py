@@ -397,9 +397,10 @@ class Controller:
         self.balancer.retire(f"each engine {why}")
         for info in retired:
             reasons[info.id] = self.lost[info.id] = f"engine {info.id} {why}"
-            self._give_up(info.id, died=False)
         log.info("%d engines are ended", len(retired))
-        self.tell_engines(reasons)
+        self.tell_engines(reasons)  # first: who gets an error may ask at once who lives
+        for info in retired:
+            self._give_up(info.id, died=False)
         self.recovery.reset()
 
     def _give_up(self, engine: int, died: bool = True) -> None:
@@ -433,8 +434,8 @@ class Controller:
         reason = f"engine {engine} (process {info.pid} on {info.host}) died: {why}"
         log.error("%s", reason)
         self.lost[engine] = reason
+        self.tell_engines({engine: reason})  # first: who gets the error may ask at once who lives
         self._give_up(engine)
-        self.tell_engines({engine: reason})
         self.recovery.died(engine, reason)
         self.replacement.died(engine)
 

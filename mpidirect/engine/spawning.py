@@ -91,7 +91,7 @@ class Spawner:
         """
         try:
             children = start(self._command, order, self._welcome.hosts)
-            children.bcast(self._welcome, root=MPI.ROOT)
+            greet(children, self._welcome)
         except MPI.Exception as e:
             return messages.Spawned(f"MPI can't start it: {e}")
         return messages.Spawned()
@@ -110,6 +110,12 @@ def start(command: list[str], order: messages.Spawn, hosts: Hosts | None) -> MPI
         return MPI.COMM_SELF.Spawn_multiple(["env"] * n, arguments, [1] * n, [info] * n)
     finally:
         info.Free()
+
+
+def greet(children: MPI.Intercomm, welcome: Welcome) -> None:
+    """Tell them their welcome: each by itself, as a broadcast of objects would make a communicator first."""
+    for k in range(children.remote_size):
+        children.send(welcome, k)
 
 
 def serve(tasks: Connection, spawner: Spawner) -> None:
