@@ -146,6 +146,7 @@ def _metadata(call: Call, engine: int, label: str | None) -> Metadata:
         submitted=_stamp(call.submitted),
         stdout=out,
         stderr=err,
+        execute_input=call.source,
         outputs=[output_of(output) for output in shown],
     )
     if reply is None:

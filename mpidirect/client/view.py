@@ -153,6 +153,7 @@ class DirectView(Namespaces, Collectives):
         frames = pickles.dumps(shared) if frames is None else frames
         parts = [] if own is None else [pickles.dumps(part) for part in own(len(engines))]
         call = self.client._submit(op, method, engines, frames, parts, convert, gathers)
+        call.source = shared[0] if op == "execute" else None
         self.history.append(call.id)
         if single is None:
             single = is_one(chosen)

@@ -167,6 +167,10 @@ class Stream(io.TextIOBase):
     def writable(self) -> bool:
         return True
 
+    def reconfigure(self, **options: Any) -> None:
+        """As with Python's own; there is nothing to choose."""
+        self.flush()
+
     def fileno(self) -> int:
         return self._descriptor
 
@@ -208,6 +212,7 @@ class CStream:
             _libc.setvbuf(self._stream, None, 1, ctypes.c_size_t(0))
         self._flush = _libc.fflush
         self._flush.argtypes = [ctypes.c_void_p]
+        os.register_at_fork(before=self.flush)  # or the child would write it as well
 
     def flush(self) -> None:
         """Have it write what is no line yet."""

@@ -38,7 +38,7 @@ class Output(displays.Listener):
     """
 
     def __init__(self, directory: Path, engine: int) -> None:
-        sys.stdout.flush()
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it stays sys.__stdout__
         sys.stderr.flush()
         self._log = os.dup(2)
         _log_to(self._log)
