@@ -364,13 +364,12 @@ def test_engines_write_nothing_of_ipython(dview, tmp_path):
 
 @pytest.fixture
 def pressing(cluster):
-    """Press Ctrl-C when all engines run something."""
+    """Press Ctrl-C when all engines sleep."""
 
     def press():
         with Client(str(cluster.connection_file)) as rc:
-            while not all(rc.queue_status(engine)["tasks"] for engine in rc.ids):
+            while not all("time.sleep" in stack for stack in rc.stacks().values()):
                 time.sleep(0.01)
-        time.sleep(0.1)  # from handed out to begun
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=press)
