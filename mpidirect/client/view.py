@@ -161,8 +161,8 @@ class DirectView(Namespaces, Collectives):
         result = kind(self.client, [call], method=method, single=single, label=label, **options)
         call.holders -= 1
         if self.block if block is None else block:
-            with result.stream_output() if at_prompt() else nullcontext():
-                _waiting.wait(result, progress)
+            with result.stream_output() if at_prompt() else nullcontext() as live:
+                _waiting.wait(result, progress, None if live is None or progress else live.status)
         return result
 
     def _result(self, result: AsyncResult, block: bool | None) -> Any:
