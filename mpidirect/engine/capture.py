@@ -120,6 +120,7 @@ class Stream(io.TextIOBase):
         self.buffer = _Bytes(self, descriptor)
         self.dropped = 0  # characters
         self.problem = ""  # why some could not be written
+        self.used = False  # whether the task has written anything
         self._descriptor = descriptor
         self._room = MOST
         self._line: list[str] = []
@@ -132,8 +133,7 @@ class Stream(io.TextIOBase):
 
     def begin(self) -> None:
         """There is room for another task's output."""
-        if self._room < MOST:
-            self._room, self.dropped, self.problem = MOST, 0, ""
+        self._room, self.dropped, self.problem, self.used = MOST, 0, "", False
 
     def write(self, text: str) -> int:
         if not isinstance(text, str):
@@ -153,6 +153,7 @@ class Stream(io.TextIOBase):
 
     def put(self, data: bytes) -> None:
         """Write it, as far as there is room: who prints without end shall not fill the disk."""
+        self.used = True
         rest = data[: self._room]
         self._room -= len(rest)
         self.dropped += len(data) - len(rest)
