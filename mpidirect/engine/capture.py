@@ -14,6 +14,7 @@ import ctypes
 import io
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,7 @@ class Stream(io.TextIOBase):
         self.dropped = 0  # characters
         self.problem = ""  # why some could not be written
         self.used = False  # whether the task has written anything
+        self.notify: Callable[[], None] | None = None  # called then, where nobody notices otherwise
         self._descriptor = descriptor
         self._room = MOST
         self._line: list[str] = []
@@ -164,6 +166,8 @@ class Stream(io.TextIOBase):
                 self.dropped += len(rest)
                 self.problem = str(e.strerror)
                 return
+        if self.notify is not None:
+            self.notify()
 
     def writable(self) -> bool:
         return True

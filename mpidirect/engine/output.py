@@ -55,7 +55,10 @@ class Output(displays.Listener):
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
         self._watch = watch(*paths)
-        self.descriptors = [self._wake] if self._watch < 0 else [self._wake, self._watch]
+        self.descriptors = [self._wake, self._watch]
+        if self._watch < 0:  # too many are watched already
+            self.descriptors = [self._wake]
+            self._out.notify = self._err.notify = self._notify
         sys.stdout, sys.stderr = self.streams
         os.environ.setdefault("GFORTRAN_UNBUFFERED_PRECONNECTED", "1")
         displays.listener = self
