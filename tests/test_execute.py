@@ -11,6 +11,7 @@ def test_execute(dview):
     ar = dview.execute("a = rank\nprint(a)", block=True)
     assert isinstance(ar, AsyncResult)
     assert ar.stdout == ["0\n", "1\n", "2\n", "3\n"]
+    assert ar.execute_input == ["a = rank\nprint(a)"] * 4
     assert dview["a"] == [0, 1, 2, 3]
     with pytest.raises(TypeError):
         dview.execute(1)

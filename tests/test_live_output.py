@@ -326,11 +326,13 @@ def test_in_a_notebook(cluster, tmp_path):
     pytest.importorskip("ipykernel")
     manager = pytest.importorskip("jupyter_client.manager")
     kernel, client = manager.start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
-    go_on = tmp_path / "go on"
+    update, go_on = tmp_path / "update", tmp_path / "go on"
     cell = f"""%%px -t 0
 import os, sys, time
 print("begun")
 handle = display({{"text/plain": "first", "text/html": "<b>first</b>"}}, raw=True, display_id=True)
+while not os.path.exists({str(update)!r}):
+    time.sleep(0.01)
 handle.update({{"text/plain": "second", "text/html": "<b>second</b>"}}, raw=True)
 for k in range(3):
     print(f"\\r{{k}}0%", end="", file=sys.stderr, flush=True)
@@ -348,8 +350,9 @@ print("\\r100%", file=sys.stderr)
         elif "data" in content:
             data = content["data"]
             seen.append(f"{message['msg_type']}: {data.get('text/html', data['text/plain'])}")
-        if all(any(part in text for text in seen) for part in ("begun", "second", "[stderr:0] 20%")):
-            go_on.touch()
+        for parts, file in ((("begun", "first"), update), (("second", "[stderr:0] 20%"), go_on)):
+            if all(any(part in text for text in seen) for part in parts):
+                file.touch()
 
     try:
         connect = f"from mpidirect import Client; rc = Client({str(cluster.connection_file)!r})"

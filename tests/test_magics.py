@@ -362,21 +362,51 @@ def test_engines_write_nothing_of_ipython(dview, tmp_path):
         dview.execute("%cd -q -", block=True)
 
 
-def test_ctrl_c_interrupts_the_engines(In, cluster):
+@pytest.fixture
+def pressing(cluster):
+    """Press Ctrl-C when all engines sleep."""
+
     def press():
         with Client(str(cluster.connection_file)) as rc:
-            while not all(rc.queue_status(engine)["tasks"] for engine in rc.ids):
+            while not all("time.sleep" in stack for stack in rc.stacks().values()):
                 time.sleep(0.01)
-        time.sleep(0.1)  # from handed out to begun
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=press)
     thread.start()
-    error = In.fails("%px import time; print('asleep'); time.sleep(60)")
+    yield
     thread.join()
+
+
+def test_ctrl_c_interrupts_the_engines(In, pressing):
+    error = In.fails("%px import time; print('asleep'); time.sleep(60)")
     assert isinstance(error, CompositeError)
     assert [failure.ename for failure in error.elist] == ["KeyboardInterrupt"] * 4
     assert "Interrupting engines 0-3" in In.shown
-    assert "[stdout:0-3] asleep" in In.shown
+    assert "asleep" in In.shown.replace("print('asleep')", "")
     In("%px 1")
     assert lines(In)[0] == RUNNING.strip()
+
+
+def test_ctrl_c_that_leaves_the_engines_alone(In, rc, pressing):
+    error = In.fails("%%px --signal-on-interrupt 0\nimport time; time.sleep(60)")
+    assert type(error) is KeyboardInterrupt
+    assert all(status["tasks"] for engine, status in rc.queue_status().items() if engine != "unassigned")
+    rc.interrupt()
+
+
+def test_ctrl_c_that_sends_another_signal(In, pressing):
+    cell = "import signal, time\nsignal.signal(signal.SIGUSR1, lambda *_: 1 / 0)\ntime.sleep(60)"
+    error = In.fails(f"%%px --signal-on-interrupt SIGUSR1\n{cell}")
+    assert isinstance(error, CompositeError)
+    assert {failure.ename for failure in error.elist} == {"ZeroDivisionError"}
+    assert "Sending SIGUSR1 to engines 0-3" in In.shown
+
+
+def test_output_at_the_end(In):
+    In("%%px --no-stream\nprint(rank)")
+    assert lines(In)[1:] == [f"[stdout:{k}] {k}" for k in range(4)]
+    In("%%px --group-outputs order\ndisplay(rank); display(-rank)")
+    assert [line.split()[-1] for line in lines(In)[1:]] == ["0", "1", "2", "3", "0", "-1", "-2", "-3"]
+    In("%%px --stream -e\nprint(rank)")
+    assert sorted(lines(In)[1:]) == [f"[stdout:{k}] {k}" for k in range(4)]

@@ -57,6 +57,7 @@ class Call:
         self.submitted = time.time()
         self.replies: dict[int, messages.Reply] = {}
         self.received: dict[int, float] = {}
+        self.source: str | None = None  # the code, of an execution
         self.size = 0
         self.ready = not targets  # whether every engine has answered
         self.failed = False  # whether an engine has answered with an error

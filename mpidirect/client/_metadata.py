@@ -149,6 +149,7 @@ def metadata_of(call: Call, engine: int, label: str | None) -> Metadata:
         submitted=_stamp(call.submitted),
         stdout=out,
         stderr=err,
+        execute_input=call.source,
         outputs=[output_of(output) for output in shown],
     )
     if reply is None:

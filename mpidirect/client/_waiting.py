@@ -27,14 +27,16 @@ FEW = 16  # calls that are looked through for one that keeps them busy
 ANSWERING = 3.0  # seconds beyond the time for the engines that the controller has to answer
 
 
-def wait(result: AsyncResult, progress: bool = False) -> None:
-    """Wait for a blocking call, perhaps with a progress bar.
+def wait(result: AsyncResult, progress: bool = False, tell: Callable[[str], None] | None = None) -> None:
+    """Wait for a blocking call, perhaps with a progress bar; `tell` is told what a long one waits for.
 
     The first Ctrl-C interrupts the engines that run it, the second gives the prompt back.
     """
     try:
         if progress:
             result.wait_interactive(return_when="FIRST_EXCEPTION")
+        if tell is not None:
+            wait_and_look(result, None, LONG, tell)
         wait_and_tell(result)
     except KeyboardInterrupt:
         end(result)

@@ -90,6 +90,7 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         frames = pickles.dumps(shared) if frames is None else frames
         parts = [] if own is None else [pickles.dumps(part) for part in own(len(engines))]
         call = self.client._submit(op, method, engines, frames, parts, convert, gathers)
+        call.source = shared[0] if op == "execute" else None
         self.history.append(call.id)
         if single is None:
             single = is_one(chosen)
@@ -97,8 +98,8 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         result = kind(self.client, [call], method=method, single=single, label=label, **options)
         call.holders -= 1
         if self.block if block is None else block:
-            with result.stream_output() if at_prompt() else nullcontext():
-                _waiting.wait(result, progress)
+            with result.stream_output() if at_prompt() else nullcontext() as live:
+                _waiting.wait(result, progress, None if live is None or progress else live.status)
         return result
 
     # -- functions -------------------------------------------------------------------------------------------

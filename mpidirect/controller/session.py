@@ -170,11 +170,12 @@ class Session:
                 header = messages.encode(message)
                 self.outbox.thin([header], len(header))
                 return sum(not reply.addresses for reply in before)
+            printed = isinstance(message, messages.Printed)
             if isinstance(message, messages.Printed):
                 message.pieces = []
                 header = messages.encode(message)
             self.outbox.thin([header], len(header))  # a chunk without its bytes says that they are gone
-            if len(frames) > 1:
+            if len(frames) > 1 or printed:
                 return 0
         return None
 

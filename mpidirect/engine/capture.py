@@ -14,6 +14,7 @@ import ctypes
 import io
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,8 @@ class Stream(io.TextIOBase):
         self.buffer = _Bytes(self, descriptor)
         self.dropped = 0  # characters
         self.problem = ""  # why some could not be written
+        self.used = False  # whether the task has written anything
+        self.notify: Callable[[], None] | None = None  # called then, where nobody notices otherwise
         self._descriptor = descriptor
         self._room = MOST
         self._line: list[str] = []
@@ -132,8 +135,7 @@ class Stream(io.TextIOBase):
 
     def begin(self) -> None:
         """There is room for another task's output."""
-        if self._room < MOST:
-            self._room, self.dropped, self.problem = MOST, 0, ""
+        self._room, self.dropped, self.problem, self.used = MOST, 0, "", False
 
     def write(self, text: str) -> int:
         if not isinstance(text, str):
@@ -153,6 +155,7 @@ class Stream(io.TextIOBase):
 
     def put(self, data: bytes) -> None:
         """Write it, as far as there is room: who prints without end shall not fill the disk."""
+        self.used = True
         rest = data[: self._room]
         self._room -= len(rest)
         self.dropped += len(data) - len(rest)
@@ -163,9 +166,15 @@ class Stream(io.TextIOBase):
                 self.dropped += len(rest)
                 self.problem = str(e.strerror)
                 return
+        if self.notify is not None:
+            self.notify()
 
     def writable(self) -> bool:
         return True
+
+    def reconfigure(self, **options: Any) -> None:
+        """As with Python's own; there is nothing to choose."""
+        self.flush()
 
     def fileno(self) -> int:
         return self._descriptor
@@ -208,6 +217,7 @@ class CStream:
             _libc.setvbuf(self._stream, None, 1, ctypes.c_size_t(0))
         self._flush = _libc.fflush
         self._flush.argtypes = [ctypes.c_void_p]
+        os.register_at_fork(before=self.flush)  # or the child would write it as well
 
     def flush(self) -> None:
         """Have it write what is no line yet."""

@@ -38,11 +38,11 @@ class Output(displays.Listener):
     """
 
     def __init__(self, directory: Path, engine: int) -> None:
-        sys.stdout.flush()
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it stays sys.__stdout__
         sys.stderr.flush()
         self._log = os.dup(2)
         _log_to(self._log)
-        self.streams = Stream(1), Stream(2)
+        self.streams = self._out, self._err = Stream(1), Stream(2)
         paths = output_files(directory, engine)
         self._captured = [Captured(path, k + 1) for k, path in enumerate(paths)]
         self._c = CStream()
@@ -55,7 +55,10 @@ class Output(displays.Listener):
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
         self._watch = watch(*paths)
-        self.descriptors = [self._wake] if self._watch < 0 else [self._wake, self._watch]
+        self.descriptors = [self._wake, self._watch]
+        if self._watch < 0:  # too many are watched already
+            self.descriptors = [self._wake]
+            self._out.notify = self._err.notify = self._notify
         sys.stdout, sys.stderr = self.streams
         os.environ.setdefault("GFORTRAN_UNBUFFERED_PRECONNECTED", "1")
         displays.listener = self
@@ -65,24 +68,32 @@ class Output(displays.Listener):
     def begin(self, task: str) -> None:
         """A task starts."""
         with self._lock:
-            self._end_last()
-            self._task, self._running = task, True
-            if self._late:
+            if self._has_more():
+                self._end_last()
                 self._notify()
-        for stream in self.streams:
-            stream.begin()
+            self._task, self._running = task, True
 
     def end(self) -> tuple[str, str, bytes]:
         """The task has ended: what it has printed on both streams, and displayed."""
         self.flush()
         with self._lock:
             self._running = False
-            self._displays.clear()
+            if self._displays:
+                self._displays.clear()
+            if not self._has_more() and not self._out.used and not self._err.used:  # as mostly: this is quick
+                return "", "", displays.taken()
             out, err = (
                 _noted(*captured.take(), stream)
                 for captured, stream in zip(self._captured, self.streams, strict=True)
             )
+            for stream in self.streams:
+                stream.begin()
             return out, err, displays.taken()
+
+    def _has_more(self) -> bool:
+        """Whether something was written since the last look."""
+        out, err = self._captured
+        return out.end != out.start or err.end != err.start
 
     @property
     def ends(self) -> tuple[int, int]:
@@ -92,8 +103,8 @@ class Output(displays.Listener):
 
     def flush(self) -> None:
         """Have all that was printed be in the files."""
-        for stream in self.streams:
-            stream.flush()
+        self._out.flush()
+        self._err.flush()
         self._c.flush()
 
     def mend(self) -> None:
