@@ -112,7 +112,8 @@ class Client(Results, Hub, Control):
         self._recent_bytes = 0
         self._answers: dict[str, messages.Answer | None] = {}
         connection_info = contents.pop("url_file", None) or connection_info
-        self._cluster: Cluster | None = contents.pop("cluster", None)
+        given = contents.get("cluster")  # a connection file has the cluster's id under that name
+        self._cluster: Cluster | None = None if isinstance(given, str) else contents.pop("cluster", None)
         named = contents.pop("profile_dir", None), contents.pop("cluster_id", "")
         profile = accepted.profile_of(profile or "", *named) if any(named) else profile
         accepted.ignored("Client", contents)
