@@ -73,14 +73,14 @@ def test_a_busy_engine_is_left_out(rc, lview, tmp_path):
 
 
 def test_neither_view_starves_the_other(rc, lview):
-    direct = [rc[:].apply_async(time.sleep, 0.002) for _ in range(300)]
+    direct = [rc[:].apply_async(time.sleep, 0.01) for _ in range(500)]
     assert lview.map_sync(abs, range(-3, 0)) == [3, 2, 1]
     assert not direct[-1].ready()
-    balanced = lview.map_async(time.sleep, [0.002] * 2000)
+    rc.abort(direct)
+    balanced = lview.map_async(time.sleep, [0.01] * 2000)
     assert rc[:].apply_sync(abs, -1) == [1] * 4
     assert not balanced.ready()
     balanced.abort()
-    rc.abort(direct)
 
 
 def test_clients_take_turns(rc, cluster):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from .. import partition
 from ..dependency import Dependency
 from ..wire import calls
-from ._chosen import is_one
 from ._frames import quiet
 from ._function import check, name_of
 from ._output import at_prompt
@@ -291,8 +290,7 @@ class LoadBalancedView(View):
     # -- what else a pool is ---------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        targets = self.client._targets(self.targets)
-        return 1 if is_one(self.targets) else len(targets)
+        return len(self.client._targets(self.targets))
 
 
 class LazyMap(Iterator[Any]):
