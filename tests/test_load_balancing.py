@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from conftest import occupied
+from proxy import Proxy, at_random
 
 import mpidirect
 from mpidirect import Client, errors
@@ -88,7 +89,9 @@ def test_clients_take_turns(rc, cluster):
     with Client(str(cluster.connection_file)) as other:
         assert other.load_balanced_view().map_sync(abs, range(-3, 0)) == [3, 2, 1]
     assert not long.ready()
+    assert 0 < rc.queue_status()["unassigned"] <= 1000
     long.abort()
+    assert rc.queue_status()["unassigned"] == 0
 
 
 def test_targets_restrict_it(rc):
@@ -246,6 +249,27 @@ def test_results_of_a_client_that_left_wait(cluster, rc):
     assert rc.get_result(id).get(20) == list(range(100))
 
 
+def test_a_connection_that_is_cut_loses_no_task_and_doubles_none(cluster, rc, tmp_path):
+    log = str(tmp_path / "ran")
+
+    def noted(k):
+        with open(log, "a") as file:  # noqa: PTH123
+            file.write(f"{k}\n")
+        return k
+
+    with (
+        Proxy(cluster.connection_file, at_random(7, 2_000, 40_000)) as proxy,
+        Client(proxy.info, timeout=20) as client,
+    ):
+        lview = client.load_balanced_view()
+        many = lview.map_async(noted, range(2000), chunksize=1)
+        single = [lview.apply_async(noted, 2000 + k) for k in range(100)]
+        assert many.get(60) == list(range(2000))
+        assert [each.get(60) for each in single] == list(range(2000, 2100))
+    ran = sorted(map(int, (tmp_path / "ran").read_text().split()))
+    assert ran == list(range(2100))
+
+
 def test_decorators(lview):
     @lview.remote(block=True)
     def double(x):
@@ -280,11 +304,11 @@ def test_bad_input_is_refused_at_once(lview):
 def test_deaths_cost_no_result(start):
     _, rc = start(4)
     lview = rc.load_balanced_view(retries=2)
-    result = lview.map_async(lambda x: (time.sleep(0.0002), x)[1], range(10_000))
+    result = lview.map_async(lambda x: (time.sleep(0.0002), x)[1], range(5000))
     while result.progress < 1000:
         pass
     rc.send_signal(signal.SIGKILL, 3)
-    assert result.get(60) == list(range(10_000))
+    assert result.get(60) == list(range(5000))
     lview.retries = 0
     result = lview.map_async(time.sleep, [0.5] * 9)
     while not all(where for where in rc.where().values()):

@@ -161,8 +161,7 @@ class Balancer:
             ahead += job.seconds
         if ahead > PREFETCH:
             return None
-        for _ in range(len(self._turns)):
-            client = self._turns[0]
+        for client in list(self._turns):
             self._turns.rotate(-1)
             for work in self._queues[client].first(engine.id):
                 if sent and (work.bulk or (work.pace or 1.0) > PREFETCH) and not engine.queue:
@@ -177,6 +176,11 @@ class Balancer:
                     self._used[engine.id] = self._serial
                     return batch
         return None
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait for an engine, or for others."""
+        return sum(work.waiting for work in self.works.values())
 
     # -- what becomes of tasks ----------------------------------------------------------------------------
 
@@ -275,9 +279,7 @@ class Balancer:
         self, work: Work, reply: messages.Reply, inline: Sequence[Any] = (), bulk: Sequence[Any] = ()
     ) -> None:
         work.done(reply.index, reply.count)
-        outcome = self.outcomes.of(work.id)
-        if outcome is not None:
-            outcome.note(reply.index, reply.count, reply.engine, reply.status == "ok")
+        self.outcomes.note(work.id, reply.index, reply.count, reply.engine, reply.status == "ok")
         self.controller.reply(work, reply, inline, bulk)  # type: ignore[arg-type]
         if not work.open:
             self._close(work)
