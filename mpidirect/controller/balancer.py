@@ -127,7 +127,8 @@ class Balancer:
         else:
             chosen = list(engines.values())
         if len(chosen) > 1:
-            chosen.sort(key=lambda e: (len(e.sent), self._used.get(e.id, 0)))
+            # of those that are free the latest: what it needs is still in the processor's caches
+            chosen.sort(key=lambda e: (len(e.sent), -self._used.get(e.id, 0)))
         for engine in chosen:
             if not work.waits or work.ended:
                 return
