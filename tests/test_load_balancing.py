@@ -163,6 +163,27 @@ def test_a_task_waits_for_others(lview):
     assert follow.engine_id == first.engine_id
 
 
+def test_a_task_waits_for_a_call_on_chosen_engines(rc, lview):
+    pushed = rc[1:3].apply_async(time.sleep, 0.1)
+    with lview.temp_flags(after=pushed):
+        after = lview.apply_async(time.time)
+    assert after.get(10) >= max(pushed.completed).timestamp()
+    with lview.temp_flags(follow=rc[2].apply_async(abs, 1)):
+        assert lview.apply_sync(lambda: rank) == 2
+    failed = rc[:].apply_async(lambda: 1 / rank)
+    with lview.temp_flags(after=failed), pytest.raises(errors.ImpossibleDependency):
+        lview.apply_sync(abs, 1)
+    with pytest.raises(errors.CompositeError):
+        failed.get()
+
+
+def test_large_data_comes_through_while_engines_have_much_to_do(rc, lview):
+    many = [rc[:].apply_async(time.sleep, 0.01) for _ in range(300)]
+    assert lview.map_sync(np.sum, [np.ones(100_000)] * 3) == [100_000.0] * 3
+    assert not many[-1].ready()
+    rc.abort(many)
+
+
 def test_dependencies_that_can_not_be_met(lview):
     bad = lview.apply_async(lambda: 1 / 0)
     with lview.temp_flags(after=bad):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..wire import messages
 from .downloads import DROPPED, NO_ROOM
 from .outcomes import Outcomes
-from .scheduler import AHEAD, Engine, Job
+from .scheduler import AHEAD, LATER, Engine, Job
 from .session import TOO_LARGE, Session
 from .work import SLICE, Batch, Work
 
@@ -146,8 +146,8 @@ class Balancer:
 
     # -- what the scheduler asks for ----------------------------------------------------------------------
 
-    def take(self, engine: Engine) -> Batch | None:
-        """The next tasks for an engine, if it should have some now."""
+    def take(self, engine: Engine) -> Any:
+        """The next tasks for an engine, if it should have some now; `LATER` if it has to be idle."""
         if not self._turns:
             return None
         sent = engine.sent
@@ -168,7 +168,7 @@ class Balancer:
                 if sent and (work.bulk or (work.pace or 1.0) > PREFETCH) and not engine.queue:
                     continue
                 if sent and work.bulk:
-                    continue
+                    return LATER  # what is in the queue must not keep it busy for ever
                 batch = work.take(engine.id, len(self.controller.engines))
                 if not work.waits:
                     self._dequeue(work)
@@ -388,6 +388,12 @@ class Balancer:
             self._refuse(work, "EngineError", why)
 
     # -- tasks that need others -----------------------------------------------------------------------------
+
+    def direct_ended(self, job: Job, reply: messages.Reply) -> None:
+        """A part of a call on chosen engines has ended: tasks may wait for that as well."""
+        self.outcomes.note(job.id, reply.engine, 1, reply.engine, reply.status == "ok")
+        if self._blocked:
+            self.news(job.id)
 
     def news(self, request: str) -> None:
         """Tasks of this request have ended: perhaps others may begin, or never will."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ..wire import messages
 
-MOST = 200_000  # tasks that are remembered
+MOST = 50_000  # tasks that are remembered, with some hundred bytes each
 
 
 class Outcome:
