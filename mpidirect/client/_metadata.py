@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RemoteError, TimeoutError
+from ..wire import pickles
+from ..wire.names import PUBLISHED
 from ._call import Call
 from ._output import ExecuteReply, opened, show_streams
 
@@ -76,6 +78,12 @@ class Known:
         return entries[0] if self._single else entries
 
     @property
+    def data(self) -> Any:
+        """What each engine's task has published by `publish_data` (a dict, or a list of dicts)."""
+        found = [published(call, engine) for call, engine in self._slots]
+        return found[0] if self._single else found
+
+    @property
     def progress(self) -> int:
         """How many engines have answered; of a map, how many items are done."""
         self._client._poll()
@@ -122,6 +130,15 @@ class Known:
             raise TimeoutError("Result not ready.")
 
 
+def published(call: Call, engine: int) -> dict[str, Any]:
+    """What a task has published."""
+    reply, data = call.replies.get(engine), {}
+    for output in opened(reply.outputs) if reply is not None else ():
+        if PUBLISHED in output["data"]:
+            data.update(pickles.loads_without_mpi(output["data"][PUBLISHED]))
+    return data
+
+
 def _stamp(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
 
@@ -148,7 +165,7 @@ def metadata_of(call: Call, engine: int, label: str | None) -> Metadata:
         status=reply.status,
         stdout=reply.stdout,
         stderr=reply.stderr,
-        outputs=opened(reply.outputs),
+        outputs=[output for output in opened(reply.outputs) if PUBLISHED not in output["data"]],
     )
     value = call.value(engine)
     if isinstance(value, RemoteError) and value.engine_info:
