@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .cluster_methods import ClusterManager
     from .dependency import Dependency, depend, dependent
     from .errors import (
+        AlreadyDisplayedError,
         CompositeError,
         DependencyTimeout,
         EngineError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         NoEnginesRegistered,
         RemoteError,
         TaskAborted,
+        TaskRejectError,
         TaskTimeout,
         TimeoutError,
         UnmetDependency,
@@ -64,6 +66,7 @@ _HOMES = {
     **dict.fromkeys(["EngineError", "NoEnginesRegistered", "TaskAborted", "UnmetDependency"], "errors"),
     **dict.fromkeys(["ImpossibleDependency", "InvalidDependency", "TaskTimeout"], "errors"),
     **dict.fromkeys(["DependencyTimeout", "IPythonError", "KernelError"], "errors"),
+    **dict.fromkeys(["AlreadyDisplayedError", "TaskRejectError"], "errors"),
 }
 
 __all__ = [

@@ -32,6 +32,8 @@ __all__ = [
     "DependencyTimeout",
     "IPythonError",
     "KernelError",
+    "AlreadyDisplayedError",
+    "TaskRejectError",
     "SerializationError",
     "CollectiveError",
     "ClusterNotFound",
@@ -57,6 +59,14 @@ class MPIDirectError(Exception):
 
 
 IPythonError = KernelError = MPIDirectError  # ipyparallel's names
+
+
+class AlreadyDisplayedError(MPIDirectError):
+    """Nothing raises it: a name for ``except`` clauses that were written for ipyparallel."""
+
+
+class TaskRejectError(MPIDirectError):
+    """Nothing raises it, as `AlreadyDisplayedError`."""
 
 
 class Interrupted(KeyboardInterrupt):

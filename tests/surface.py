@@ -29,8 +29,6 @@ ABSENT = {
     "bind_kernel": "engines are no Jupyter kernels",
     "load_jupyter_server_extension": "there is no extension of Jupyter's server",
     "MultipleInstanceError": TRAITLETS,
-    "AlreadyDisplayedError": "of ipyparallel's display of errors",
-    "TaskRejectError": "engines do not reject tasks",
     **dict.fromkeys(
         ["Client.curve_publickey", "Client.curve_secretkey", "Client.curve_serverkey"],
         "keys are in the connection file",
@@ -115,6 +113,8 @@ DIFFERENT = {
     "KernelError": "`MPIDirectError`",
     "DependencyTimeout": "`TaskTimeout`",
     "version_info": "mpidirect's",
+    "AlreadyDisplayedError": "nothing raises it",
+    "TaskRejectError": "nothing raises it",
 }
 
 CLASSES = (

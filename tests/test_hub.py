@@ -85,6 +85,27 @@ def test_what_was_purged_is_forgotten(rc, dview, cluster):
     assert dict(rc.results) == {}
 
 
+def test_what_a_task_publishes(rc, dview):
+    def simulate(n):
+        from IPython.display import display
+
+        from mpidirect.engine.datapub import publish_data
+
+        publish_data({"steps": 1, "values": np.arange(n)})
+        display("seen")
+        publish_data({"steps": n})
+
+    ar = dview.apply_async(simulate, 3)
+    ar.get(30)
+    assert [data["steps"] for data in ar.data] == [3] * 4
+    assert ar.data[0]["values"].tolist() == [0, 1, 2]
+    assert [len(outputs) for outputs in ar.outputs] == [1] * 4
+    task = rc.load_balanced_view().apply_async(simulate, 2)
+    task.get(10)
+    assert task.data["steps"] == 2
+    assert rc[0].apply_async(abs, 1).data == {}
+
+
 def test_views_of_other_names(rc):
     import mpidirect as ipp
 

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from conftest import occupied
+from proxy import Proxy, at_random
 
 import mpidirect
 from mpidirect import Client, errors
@@ -73,14 +74,14 @@ def test_a_busy_engine_is_left_out(rc, lview, tmp_path):
 
 
 def test_neither_view_starves_the_other(rc, lview):
-    direct = [rc[:].apply_async(time.sleep, 0.002) for _ in range(300)]
+    direct = [rc[:].apply_async(time.sleep, 0.01) for _ in range(500)]
     assert lview.map_sync(abs, range(-3, 0)) == [3, 2, 1]
     assert not direct[-1].ready()
-    balanced = lview.map_async(time.sleep, [0.002] * 2000)
+    rc.abort(direct)
+    balanced = lview.map_async(time.sleep, [0.01] * 2000)
     assert rc[:].apply_sync(abs, -1) == [1] * 4
     assert not balanced.ready()
     balanced.abort()
-    rc.abort(direct)
 
 
 def test_clients_take_turns(rc, cluster):
@@ -88,7 +89,9 @@ def test_clients_take_turns(rc, cluster):
     with Client(str(cluster.connection_file)) as other:
         assert other.load_balanced_view().map_sync(abs, range(-3, 0)) == [3, 2, 1]
     assert not long.ready()
+    assert 0 < rc.queue_status()["unassigned"] <= 1000
     long.abort()
+    assert rc.queue_status()["unassigned"] == 0
 
 
 def test_targets_restrict_it(rc):
@@ -158,6 +161,27 @@ def test_a_task_waits_for_others(lview):
         follow = lview.apply_async(time.time)
     assert follow.get(10) >= first.completed.timestamp()
     assert follow.engine_id == first.engine_id
+
+
+def test_a_task_waits_for_a_call_on_chosen_engines(rc, lview):
+    pushed = rc[1:3].apply_async(time.sleep, 0.1)
+    with lview.temp_flags(after=pushed):
+        after = lview.apply_async(time.time)
+    assert after.get(10) >= max(pushed.completed).timestamp()
+    with lview.temp_flags(follow=rc[2].apply_async(abs, 1)):
+        assert lview.apply_sync(lambda: rank) == 2
+    failed = rc[:].apply_async(lambda: 1 / rank)
+    with lview.temp_flags(after=failed), pytest.raises(errors.ImpossibleDependency):
+        lview.apply_sync(abs, 1)
+    with pytest.raises(errors.CompositeError):
+        failed.get()
+
+
+def test_large_data_comes_through_while_engines_have_much_to_do(rc, lview):
+    many = [rc[:].apply_async(time.sleep, 0.01) for _ in range(300)]
+    assert lview.map_sync(np.sum, [np.ones(100_000)] * 3) == [100_000.0] * 3
+    assert not many[-1].ready()
+    rc.abort(many)
 
 
 def test_dependencies_that_can_not_be_met(lview):
@@ -246,6 +270,27 @@ def test_results_of_a_client_that_left_wait(cluster, rc):
     assert rc.get_result(id).get(20) == list(range(100))
 
 
+def test_a_connection_that_is_cut_loses_no_task_and_doubles_none(cluster, rc, tmp_path):
+    log = str(tmp_path / "ran")
+
+    def noted(k):
+        with open(log, "a") as file:  # noqa: PTH123
+            file.write(f"{k}\n")
+        return k
+
+    with (
+        Proxy(cluster.connection_file, at_random(7, 2_000, 40_000)) as proxy,
+        Client(proxy.info, timeout=20) as client,
+    ):
+        lview = client.load_balanced_view()
+        many = lview.map_async(noted, range(2000), chunksize=1)
+        single = [lview.apply_async(noted, 2000 + k) for k in range(100)]
+        assert many.get(60) == list(range(2000))
+        assert [each.get(60) for each in single] == list(range(2000, 2100))
+    ran = sorted(map(int, (tmp_path / "ran").read_text().split()))
+    assert ran == list(range(2100))
+
+
 def test_decorators(lview):
     @lview.remote(block=True)
     def double(x):
@@ -280,11 +325,11 @@ def test_bad_input_is_refused_at_once(lview):
 def test_deaths_cost_no_result(start):
     _, rc = start(4)
     lview = rc.load_balanced_view(retries=2)
-    result = lview.map_async(lambda x: (time.sleep(0.0002), x)[1], range(10_000))
+    result = lview.map_async(lambda x: (time.sleep(0.0002), x)[1], range(5000))
     while result.progress < 1000:
         pass
     rc.send_signal(signal.SIGKILL, 3)
-    assert result.get(60) == list(range(10_000))
+    assert result.get(60) == list(range(5000))
     lview.retries = 0
     result = lview.map_async(time.sleep, [0.5] * 9)
     while not all(where for where in rc.where().values()):

@@ -84,10 +84,12 @@ class Control:
             self._signal(Signals.SIGINT, [e for e in call.targets if e not in call.replies], call.id)
 
     def queue_status(self, targets: Any = None, verbose: bool = False) -> dict[Any, Any]:
-        """How many tasks wait (``queue``), are handed out (``tasks``) and were done (``completed``)."""
+        """How many tasks wait (``queue``), are handed out (``tasks``) and were done (``completed``).
+
+        ``unassigned`` are tasks of load-balanced views that wait for an engine.
+        """
         single = isinstance(targets, int)
         status = self._query("queue_status", self._targets(targets))
-        status["unassigned"] = 0
         return status[self._targets(targets)[0]] if single else status
 
     def interrupt(self, targets: Any = None, timeout: float = 10.0) -> None:

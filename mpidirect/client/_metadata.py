@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RemoteError, TimeoutError
+from ..wire import pickles
+from ..wire.names import PUBLISHED
 from ._call import Call
 from ._heard import output_of
 from ._live import Live
@@ -78,6 +80,12 @@ class Known:
         return entries[0] if self._single else entries
 
     @property
+    def data(self) -> Any:
+        """What each engine's task has published by `publish_data` (a dict, or a list of dicts)."""
+        found = [published(call, engine) for call, engine in self._slots]
+        return found[0] if self._single else found
+
+    @property
     def progress(self) -> int:
         """How many engines have answered; of a map, how many items are done."""
         self._client._poll()
@@ -133,6 +141,15 @@ class Known:
             raise TimeoutError("Result not ready.")
 
 
+def published(call: Call, engine: int) -> dict[str, Any]:
+    """What a task has published."""
+    data: dict[str, Any] = {}
+    for output in map(output_of, call.output(engine)[2]):
+        if PUBLISHED in output["data"]:
+            data.update(pickles.loads_without_mpi(output["data"][PUBLISHED]))
+    return data
+
+
 def _stamp(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
 
@@ -150,7 +167,7 @@ def metadata_of(call: Call, engine: int, label: str | None) -> Metadata:
         stdout=out,
         stderr=err,
         execute_input=call.source,
-        outputs=[output_of(output) for output in shown],
+        outputs=[output for output in map(output_of, shown) if PUBLISHED not in output["data"]],
     )
     if reply is None:
         return entry

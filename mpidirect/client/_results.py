@@ -139,15 +139,17 @@ class Results:
         """
         wanted = -1 if indices_or_msg_ids is None else indices_or_msg_ids
         several = isinstance(wanted, (list, tuple, set, AsyncResult))
+        known = set(self._known)
         slots: dict[tuple[Call, int], None] = {}  # in order, each once
         for item in wanted if isinstance(wanted, (list, tuple, set)) else [wanted]:
             for id in item.msg_ids if isinstance(item, AsyncResult) else [item]:
                 slots.update(dict.fromkeys(self._slots_of(self._id(id))))
         calls = list(dict.fromkeys(call for call, _ in slots))
+        recalls = not known.issuperset(call.id for call in calls)
         if not calls:
             raise ValueError("get_result() was given no ids")
         single = (not several and len(slots) == 1) or (isinstance(wanted, AsyncResult) and wanted._single)
-        kind = AsyncResult if all(call.id in self.history for call in calls) else self._of_others()
+        kind = self._of_others() if recalls else AsyncResult
         result = kind(cast("Client", self), calls, method=calls[0].method, slots=list(slots), single=single)
         if self.block if block is None else block:
             result.wait()

@@ -10,6 +10,7 @@ from typing import Any, cast
 from .. import _prompt
 from ..errors import compact
 from ..wire.messages import DISPLAY, STDERR, STDOUT
+from ..wire.names import PUBLISHED
 from ._bars import Bars, in_kernel
 from ._folding import Block, Folding
 from ._heard import opened
@@ -30,8 +31,10 @@ class Printer:
         for block in blocks:
             label = f"[{_KINDS[block.kind]}:{compact(block.engines)}]"
             if block.kind == DISPLAY:
-                self._end_line()
-                self._publish(label, opened(cast("bytes", block.lines[0].content)))
+                output = opened(cast("bytes", block.lines[0].content))
+                if PUBLISHED not in output["data"]:
+                    self._end_line()
+                    self._publish(label, output)
                 continue
             text = "".join(_visible(str(line.content)) for line in block.lines)
             if not text.endswith("\n") and "\r" in str(block.lines[-1].content):

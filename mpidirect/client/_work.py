@@ -64,12 +64,18 @@ class Work(Call):
     def _arrived(self, answers: list[Answer]) -> None:
         now = time.time()
         for reply, frames in answers:
-            keys = range(reply.index, reply.index + reply.count)
-            self._frames[reply.index] = frames
-            self.order.append(reply.index)
+            index = reply.index
+            self._frames[index] = frames
+            self.order.append(index)
             self.size += sum(reply.frames)
+            if reply.status == "error":
+                self.failed = True
+            if reply.count == 1:  # at half the cost
+                self.received[index] = now
+                self.replies[index] = reply
+                continue
+            keys = range(index, index + reply.count)
             self.received.update(dict.fromkeys(keys, now))
-            self.failed = self.failed or reply.status == "error"
             self.replies.update(dict.fromkeys(keys, reply))
         self._came()
 

@@ -67,7 +67,7 @@ class AsyncMapResult(AsyncResult):
         if self.ordered:
             yield from super().__iter__()
             return
-        pending = self.split()
+        pending = list(self.split())
         while pending:
             self._client._wait(lambda: any(p.ready() for p in pending), None)
             for part in [p for p in pending if p.ready()]:

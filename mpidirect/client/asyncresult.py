@@ -319,12 +319,14 @@ class AsyncResult(Known, Future):
             self._raise(chosen)
         return chosen if isinstance(key, slice) else chosen[0]
 
-    def split(self) -> list[AsyncResult]:
+    def split(self) -> tuple[AsyncResult, ...]:
         """One AsyncResult for each engine."""
-        return [
+        if self._single:
+            return (self,)
+        return tuple(
             AsyncResult(self._client, [slot[0]], method=self._method, slots=[slot], single=True)
             for slot in self._slots
-        ]
+        )
 
     @classmethod
     def join(cls, *results: AsyncResult) -> AsyncResult:

@@ -89,12 +89,14 @@ class BalancedResult(AsyncResult):
             raise ValueError("an engine has run several of these tasks, so there is no dict by engines")
         return dict(zip(engines, values, strict=True))  # type: ignore[arg-type]
 
-    def split(self) -> list[AsyncResult]:
+    def split(self) -> tuple[AsyncResult, ...]:
         """One AsyncResult for each task."""
-        return [
+        if self._single:
+            return (self,)
+        return tuple(
             BalancedResult(self._client, [slot[0]], method=self._method, slots=[slot], single=True)
             for slot in self._slots
-        ]
+        )
 
 
 class BalancedMapResult(BalancedResult, AsyncMapResult):

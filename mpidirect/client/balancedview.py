@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import numbers
+import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .. import partition
 from ..dependency import Dependency
 from ..wire import calls
-from ._chosen import is_one
 from ._frames import quiet
 from ._function import check, name_of
 from ._output import at_prompt
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .client import Client
     from .remotefunction import ParallelFunction
 
+GROUP = 256  # of them are submitted together at most
 AHEAD = 16  # tasks of each engine that `imap` takes out of an iterable before it waits
 
 
@@ -211,7 +213,7 @@ class LoadBalancedView(View):
         ordered: bool = True,
         max_outstanding: int | str = "auto",
         return_exceptions: bool = False,
-    ) -> Iterator[Any]:
+    ) -> LazyMap:
         """`map` over iterables of any length: items are taken out of them as engines become free.
 
         Parameters
@@ -241,48 +243,8 @@ class LoadBalancedView(View):
             most = max_outstanding
         else:
             raise ValueError(f"max_outstanding must be 'auto' or a number, not {max_outstanding!r}")
-        if not most:
-            return iter(
-                self.map(f, *sequences, block=False, ordered=ordered, return_exceptions=return_exceptions)
-            )
-        return self._lazily(f, zip(*sequences, strict=False), most, ordered, return_exceptions)
-
-    def _lazily(
-        self,
-        f: Callable[..., Any],
-        items: Iterable[tuple[Any, ...]],
-        most: int,
-        ordered: bool,
-        return_exceptions: bool,
-    ) -> Iterator[Any]:
-        """Submit groups of items, the next one when there is room for it."""
-        rest, group = iter(items), max(1, most // 4)
-        pending: deque[BalancedMapResult] = deque()
-        try:
-            while True:
-                while sum(map(len, pending)) + group <= max(most, group) and (
-                    some := list(islice(rest, group))
-                ):
-                    pending.append(
-                        self.map(
-                            f,
-                            *map(list, zip(*some, strict=True)),
-                            block=False,
-                            ordered=ordered,
-                            return_exceptions=return_exceptions,
-                        )
-                    )
-                if not pending:
-                    return
-                if not ordered and not any(result.ready() for result in pending):
-                    self.client._wait(lambda: any(result.ready() for result in pending), None)
-                chosen = pending[0] if ordered else next(r for r in pending if r.ready())
-                pending.remove(chosen)
-                yield from chosen
-        finally:
-            for result in pending:  # nobody takes them any more
-                if not result.ready():
-                    result.abort()
+        items = zip(*sequences, strict=False)
+        return LazyMap(self, f, items, most or sys.maxsize, ordered, return_exceptions)
 
     def _parallel(self, f: ParallelFunction, items: list[Any], length: int) -> Any:
         """Call it with parts of the sequences, each on an engine that is free."""
@@ -328,8 +290,66 @@ class LoadBalancedView(View):
     # -- what else a pool is ---------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        targets = self.client._targets(self.targets)
-        return 1 if is_one(self.targets) else len(targets)
+        return len(self.client._targets(self.targets))
+
+
+class LazyMap(Iterator[Any]):
+    """The results of `LoadBalancedView.imap`."""
+
+    def __init__(
+        self,
+        view: LoadBalancedView,
+        f: Callable[..., Any],
+        items: Iterable[tuple[Any, ...]],
+        most: int,
+        ordered: bool,
+        return_exceptions: bool,
+    ) -> None:
+        self._items = iter(items)
+        self._pending: deque[BalancedMapResult] = deque()
+        self._view = view
+        self._call = partial(view.map, f, block=False, ordered=ordered, return_exceptions=return_exceptions)
+        self._most = most
+        self._group = max(1, min(most // 4, GROUP))
+        self._results = self._take(ordered)
+
+    def __next__(self) -> Any:
+        return next(self._results)
+
+    def cancel(self) -> None:
+        """Take no more items; what is under way can still be had."""
+        self._items = iter(())
+
+    def close(self) -> None:
+        """Take no more items, and abort what has not begun."""
+        self.cancel()
+        self._results.close()
+        for result in self._pending:
+            if not result.ready():
+                result.abort()
+        self._pending.clear()
+
+    def _fill(self) -> None:
+        """Submit groups of items, as far as there is room for them."""
+        under_way = sum(map(len, self._pending))
+        while under_way + self._group <= self._most:
+            some = list(islice(self._items, self._group))
+            if not some:
+                return
+            self._pending.append(self._call(*map(list, zip(*some, strict=True))))
+            under_way += len(some)
+
+    def _take(self, ordered: bool) -> Generator[Any, None, None]:
+        pending = self._pending
+        while True:
+            self._fill()
+            if not pending:
+                return
+            if not ordered and not any(result.ready() for result in pending):
+                self._view.client._wait(lambda: any(result.ready() for result in pending), None)
+            chosen = pending[0] if ordered else next(result for result in pending if result.ready())
+            yield from chosen
+            pending.remove(chosen)
 
 
 def chunk_of(chunksize: Any) -> int:

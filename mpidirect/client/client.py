@@ -112,9 +112,8 @@ class Client(Results, Hub, Control):
         self._recent_bytes = 0
         self._answers: dict[str, messages.Answer | None] = {}
         connection_info = contents.pop("url_file", None) or connection_info
-        # in the contents of a connection file it is the cluster's id
-        given = isinstance(contents.get("cluster"), str)
-        self._cluster: Cluster | None = None if given else contents.pop("cluster", None)
+        given = contents.get("cluster")  # a connection file has the cluster's id under that name
+        self._cluster: Cluster | None = None if isinstance(given, str) else contents.pop("cluster", None)
         named = contents.pop("profile_dir", None), contents.pop("cluster_id", "")
         profile = accepted.profile_of(profile or "", *named) if any(named) else profile
         accepted.ignored("Client", contents)
@@ -232,11 +231,13 @@ class Client(Results, Hub, Control):
         Parameters
         ----------
         targets : 'all', int, slice or sequence of int
-            Engine ids; a slice is taken of `ids`.
+            Engine ids; a slice is taken of `ids`. With 'all', those that live when the view is used.
         **flags
             ``block``, ``track``.
         """
         chosen = self._targets(targets)
+        if isinstance(targets, str):  # all that there are when it is used
+            return DirectView(self, "all", **flags)
         return DirectView(self, chosen[0] if is_one(targets) else chosen, **flags)
 
     def load_balanced_view(self, targets: Any = None, **flags: Any) -> LoadBalancedView:
@@ -259,8 +260,7 @@ class Client(Results, Hub, Control):
 
         if targets is None or (isinstance(targets, str) and targets == "all"):
             return LoadBalancedView(self, None, **flags)
-        chosen = self._targets(targets)
-        return LoadBalancedView(self, chosen[0] if is_one(targets) else chosen, **flags)
+        return LoadBalancedView(self, self._targets(targets), **flags)
 
     def broadcast_view(
         self, targets: Any = "all", is_coalescing: bool = False, **flags: Any

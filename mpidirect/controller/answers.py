@@ -26,7 +26,7 @@ class BadQuery(Exception):
 
 def queue_status(controller: Controller, session: Session, query: messages.Query) -> Any:
     """How long the engines' queues are."""
-    return controller.scheduler.status(query.targets)
+    return {**controller.scheduler.status(query.targets), "unassigned": controller.balancer.waiting}
 
 
 def abort(controller: Controller, session: Session, query: messages.Query) -> Any:

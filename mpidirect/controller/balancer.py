@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..wire import messages
 from .downloads import DROPPED, NO_ROOM
 from .outcomes import Outcomes
-from .scheduler import AHEAD, Engine, Job
+from .scheduler import AHEAD, LATER, Engine, Job
 from .session import TOO_LARGE, Session
 from .work import SLICE, Batch, Work
 
@@ -127,7 +127,8 @@ class Balancer:
         else:
             chosen = list(engines.values())
         if len(chosen) > 1:
-            chosen.sort(key=lambda e: (len(e.sent), self._used.get(e.id, 0)))
+            # of those that are free the latest: what it needs is still in the processor's caches
+            chosen.sort(key=lambda e: (len(e.sent), -self._used.get(e.id, 0)))
         for engine in chosen:
             if not work.waits or work.ended:
                 return
@@ -145,8 +146,8 @@ class Balancer:
 
     # -- what the scheduler asks for ----------------------------------------------------------------------
 
-    def take(self, engine: Engine) -> Batch | None:
-        """The next tasks for an engine, if it should have some now."""
+    def take(self, engine: Engine) -> Any:
+        """The next tasks for an engine, if it should have some now; `LATER` if it has to be idle."""
         if not self._turns:
             return None
         sent = engine.sent
@@ -161,14 +162,13 @@ class Balancer:
             ahead += job.seconds
         if ahead > PREFETCH:
             return None
-        for _ in range(len(self._turns)):
-            client = self._turns[0]
+        for client in list(self._turns):
             self._turns.rotate(-1)
             for work in self._queues[client].first(engine.id):
                 if sent and (work.bulk or (work.pace or 1.0) > PREFETCH) and not engine.queue:
                     continue
                 if sent and work.bulk:
-                    continue
+                    return LATER  # what is in the queue must not keep it busy for ever
                 batch = work.take(engine.id, len(self.controller.engines))
                 if not work.waits:
                     self._dequeue(work)
@@ -177,6 +177,11 @@ class Balancer:
                     self._used[engine.id] = self._serial
                     return batch
         return None
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait for an engine, or for others."""
+        return sum(work.waiting for work in self.works.values())
 
     # -- what becomes of tasks ----------------------------------------------------------------------------
 
@@ -275,9 +280,7 @@ class Balancer:
         self, work: Work, reply: messages.Reply, inline: Sequence[Any] = (), bulk: Sequence[Any] = ()
     ) -> None:
         work.done(reply.index, reply.count)
-        outcome = self.outcomes.of(work.id)
-        if outcome is not None:
-            outcome.note(reply.index, reply.count, reply.engine, reply.status == "ok")
+        self.outcomes.note(work.id, reply.index, reply.count, reply.engine, reply.status == "ok")
         self.controller.reply(work, reply, inline, bulk)  # type: ignore[arg-type]
         if not work.open:
             self._close(work)
@@ -385,6 +388,12 @@ class Balancer:
             self._refuse(work, "EngineError", why)
 
     # -- tasks that need others -----------------------------------------------------------------------------
+
+    def direct_ended(self, job: Job, reply: messages.Reply) -> None:
+        """A part of a call on chosen engines has ended: tasks may wait for that as well."""
+        self.outcomes.note(job.id, reply.engine, 1, reply.engine, reply.status == "ok")
+        if self._blocked:
+            self.news(job.id)
 
     def news(self, request: str) -> None:
         """Tasks of this request have ended: perhaps others may begin, or never will."""

@@ -473,6 +473,8 @@ class Controller:
     ) -> None:
         """Send a reply to the client that asked, and to others that have asked for it since."""
         job.client.reply(reply, inline, bulk, not job.open)
+        if not job.balanced:
+            self.balancer.direct_ended(job, reply)
         for other in job.followers:
             other.reply(self.held.shown_to(other, reply), inline, bulk, not job.open)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ..wire import messages
 
-MOST = 200_000  # tasks that are remembered
+MOST = 50_000  # tasks that are remembered, with some hundred bytes each
 
 
 class Outcome:
@@ -20,30 +20,40 @@ class Outcome:
         self.ok: dict[int, int] = {}  # the engine of each task
         self.failed: dict[int, int] = {}
 
-    def note(self, first: int, count: int, engine: int, ok: bool) -> None:
-        """These tasks have ended there."""
-        (self.ok if ok else self.failed).update(dict.fromkeys(range(first, first + count), engine))
+    @property
+    def complete(self) -> bool:
+        """Whether all have ended."""
+        return len(self.ok) + len(self.failed) >= self.total
 
 
 class Outcomes:
-    """Of the latest requests."""
+    """Of the requests that are under way, and of the latest ones that have ended."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, Outcome] = OrderedDict()
-        self._tasks = 0
+        self._open: dict[str, Outcome] = {}
+        self._ended: OrderedDict[str, Outcome] = OrderedDict()
+        self._tasks = 0  # of those that have ended
 
-    def begin(self, request: str, total: int) -> Outcome:
+    def begin(self, request: str, total: int) -> None:
         """A request has come."""
-        outcome = self._known[request] = Outcome(total)
-        self._tasks += total
-        while self._tasks > MOST and len(self._known) > 1:
-            _, oldest = self._known.popitem(last=False)
-            self._tasks -= oldest.total
-        return outcome
+        self._open[request] = Outcome(total)
+
+    def note(self, request: str, first: int, count: int, engine: int, ok: bool) -> None:
+        """Tasks of it have ended there."""
+        outcome = self._open.get(request)
+        if outcome is None:
+            return
+        (outcome.ok if ok else outcome.failed).update(dict.fromkeys(range(first, first + count), engine))
+        if outcome.complete:
+            self._ended[request] = self._open.pop(request)
+            self._tasks += outcome.total
+            while self._tasks > MOST and len(self._ended) > 1:
+                _, oldest = self._ended.popitem(last=False)
+                self._tasks -= oldest.total
 
     def of(self, request: str) -> Outcome | None:
         """What has become of it, if it is remembered."""
-        return self._known.get(request)
+        return self._open.get(request) or self._ended.get(request)
 
     def unknown(self, needs: messages.Needs) -> list[str]:
         """The ids that stand for nothing."""
@@ -51,14 +61,17 @@ class Outcomes:
 
     def met(self, needs: messages.Needs) -> bool:
         """Whether what is needed has ended as it should."""
-        each = (self._count(id, needs.success, needs.failure) for id in needs.ids)
+        # What is not remembered any more had ended: of all, as it should; of any, otherwise.
+        forgotten = (1, 1) if needs.all else (0, 1)
+        each = (self._count(id, needs.success, needs.failure, forgotten) for id in needs.ids)
         if needs.all:
             return all(met == of for met, of in each)
         return any(met for met, _ in each)
 
     def unreachable(self, needs: messages.Needs) -> bool:
         """Whether it never will."""
-        each = (self._count(id, not needs.success, not needs.failure) for id in needs.ids)
+        forgotten = (0, 1) if needs.all else (1, 1)
+        each = (self._count(id, not needs.success, not needs.failure, forgotten) for id in needs.ids)
         if needs.all:
             return any(against for against, _ in each)
         return bool(needs.ids) and all(against == of for against, of in each)
@@ -81,16 +94,16 @@ class Outcomes:
 
     def _found(self, id: str) -> tuple[Outcome, int | None] | None:
         request, _, key = id.partition(":")
-        outcome = self._known.get(request)
+        outcome = self.of(request)
         if outcome is None or (key and not key.isdigit()):
             return None
         return outcome, int(key) if key else None
 
-    def _count(self, id: str, ok: bool, failed: bool) -> tuple[int, int]:
+    def _count(self, id: str, ok: bool, failed: bool, forgotten: tuple[int, int]) -> tuple[int, int]:
         """How many tasks of `id` have ended well, or badly, and of how many."""
         found = self._found(id)
         if found is None:
-            return 0, 1
+            return forgotten
         outcome, key = found
         kinds = [outcome.ok] * ok + [outcome.failed] * failed
         if key is None:

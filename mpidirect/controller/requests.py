@@ -116,6 +116,7 @@ class Requests:
         if isinstance(job, Work):
             controller.balancer.submit(job)
             return
+        controller.balancer.outcomes.begin(job.id, len(job.targets))
         upload = job.payload
         upload.spread = (
             upload.bulk

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from ..wire import messages
 
+LATER = object()  # instead of a task: there is one for this engine as soon as it is idle
 AHEAD = 16  # small tasks that an engine may hold before it has begun them
 
 
@@ -63,8 +64,8 @@ class Transport(Protocol):
 class Balance(Protocol):
     """Who has tasks for whichever engine is free."""
 
-    def take(self, engine: Engine) -> Job | None:
-        """The next of them for an engine, if it should have some now."""
+    def take(self, engine: Engine) -> Any:
+        """The next of them for an engine, if it should have some now; `LATER` if it has to be idle."""
 
 
 class Engine:
@@ -144,6 +145,8 @@ class Scheduler:
             job = None
             if balance is not None and (engine.shares or not queue):
                 job = balance.take(engine)
+                if job is LATER:
+                    return
                 engine.shares = False
             if job is None:
                 if not queue:

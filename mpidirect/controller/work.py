@@ -130,6 +130,11 @@ class Work:
         """Whether tasks wait for an engine."""
         return bool(self._ready or self._again)
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return sum(stop - first for first, stop in (*self._ready, *self._again))
+
     def may_run_on(self, engine: int) -> bool:
         """Whether its tasks may run there."""
         return not self.allowed or engine in self.allowed

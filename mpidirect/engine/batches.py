@@ -13,7 +13,7 @@ from ..wire import messages, pickles
 from . import data, displays
 from .communicators import here
 from .failures import describe
-from .interrupts import Leave, held
+from .interrupts import Leave
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -252,8 +252,14 @@ class Answer:
     def _note(
         self, count: int, status: str, frames: list[Any], failure: messages.Failure | None = None
     ) -> None:
-        with held():
+        engine = self._engine
+        task, engine._task = engine._task, ""  # an interrupt waits: faster than to hold its signal back
+        try:
             self._keep(count, status, frames, failure)
+        finally:
+            engine._task = task
+        if engine._wanted and engine._take_interrupt():
+            raise KeyboardInterrupt
 
     def _keep(self, count: int, status: str, frames: list[Any], failure: messages.Failure | None) -> None:
         now = time.time()

@@ -40,3 +40,6 @@ def is_anchor(engine: int) -> bool:
 def engine_of(name: bytes) -> int:
     """Which engine has this routing id."""
     return _NAME.unpack(name)[1]
+
+
+PUBLISHED = "application/x-mpidirect-data"  # the format of what a task publishes, among what it displays

@@ -1,0 +1,32 @@
+"""Data that a task publishes while it runs, beside its result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..wire import pickles
+from ..wire.names import PUBLISHED
+from . import displays
+
+
+def publish_data(data: dict[str, Any]) -> None:
+    """Publish data of the task that runs: `AsyncResult.data` has it.
+
+    Parameters
+    ----------
+    data : dict
+        Names and values; later ones replace those of the same name.
+
+    Examples
+    --------
+    >>> def simulate(n):
+    ...     from mpidirect.engine.datapub import publish_data
+    ...     publish_data({"steps": n})
+    >>> ar = dview.apply_async(simulate, 10)
+    >>> ar.wait()
+    >>> ar.data
+    [{'steps': 10}, {'steps': 10}]
+    """
+    if not isinstance(data, dict):
+        raise TypeError(f"publish_data takes a dict of names and values, not {type(data).__name__}")
+    displays.show({PUBLISHED: [bytes(frame) for frame in pickles.dumps(data)]}, {})
