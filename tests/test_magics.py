@@ -25,7 +25,9 @@ def In(prompt, rc):
     dv = rc[:]
     dv.block = True
     prompt.names.update(rc=rc, dv=dv)
-    prompt("dv.activate(); dv.execute('pass')")  # engines have loaded IPython, each in its own time
+    prompt(
+        "dv.activate(); rc[:].execute('pass', block=True)"
+    )  # engines have loaded IPython, each in its own time
     prompt("%pxconfig --progress-after -1")
     return prompt
 
