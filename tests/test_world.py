@@ -176,6 +176,21 @@ def test_twenty_times_and_nothing_is_left(start):
     assert there[-1] <= there[0], there
 
 
+def test_data_that_a_restart_interrupts_is_let_go_of(start, monkeypatch):
+    """Also where MPI carries it, as between hosts; and nothing is read out of engines that are dead."""
+    monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")
+    _, rc = start(2)
+    data, used = np.ones(12_500_000), []
+    for _ in range(5):
+        rc[:].push({"data": data}, block=False)
+        rc[:].pull("np.ones(12_500_000)", block=False)
+        assert rc.restart() == [0, 1]
+        rc[:].execute("import numpy as np", block=True)
+        pages = Path(f"/proc/{rc.facts['pid']}/statm").read_text().split()[1]
+        used.append(int(pages) * os.sysconf("SC_PAGE_SIZE"))
+    assert used[-1] < used[0] + 2.5 * data.nbytes, used
+
+
 @pytest.mark.openmpi_only  # with fault tolerance
 @pytest.mark.parametrize("lock", [False, True])
 def test_an_interrupt_gets_engines_out_of_c(start, lock):

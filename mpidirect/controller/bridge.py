@@ -111,6 +111,8 @@ class Bridge:
                 world = grown(members, order.port, 0, whole=alone)
         finally:
             MPI.Close_port(order.port)
+        if alone:  # all of it was for processes that are dead, and MPI has heard of their ends meanwhile
+            self._abandoned.clear()
         return lambda: self._use(world, order.engines)
 
     def forget(self, engine: int) -> None:

@@ -48,6 +48,8 @@ _OPEN_MPI = {
 _OPEN_MPI_ALONE = {"OMPI_MCA_btl": "^ofi", "OMPI_MCA_btl_tcp_if_include": "127.0.0.0/8"}
 # Who says the one must not be told the other: Open MPI starts nothing then.
 INSTEAD = {"OMPI_MCA_btl_tcp_if_include": "OMPI_MCA_btl_tcp_if_exclude"}
+# UCX, by which MPICH reaches spawned processes, ends a process that reads out of one that has died.
+_MPICH = {"UCX_TLS": "^cma"}
 _OPEN_MPI_4 = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "OMPI_MCA_hwloc_base_binding_policy": "none",
@@ -97,6 +99,8 @@ class Flavour(NamedTuple):
 
         `alone` says that all ranks are on this host.
         """
+        if self.name == "mpich":
+            return _MPICH
         old = self.name == "openmpi" and self.major < 5
         quick = alone and self.name == "openmpi" and not old
         return {**_OPEN_MPI, **(_OPEN_MPI_4 if old else {}), **(_OPEN_MPI_ALONE if quick else {})}
