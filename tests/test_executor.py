@@ -6,6 +6,7 @@ import concurrent.futures
 import threading
 import time
 import unittest
+from importlib.util import find_spec
 
 import pytest
 
@@ -87,7 +88,8 @@ def test_many_threads_use_one_client(rc):
 
 
 def test_joblib_runs_on_engines(rc):
-    joblib = pytest.importorskip("joblib")
+    import joblib
+
     rc.load_balanced_view().register_joblib_backend("engines")
     with joblib.parallel_config("engines"):
         assert joblib.Parallel(n_jobs=-1)(joblib.delayed(pow)(k, 2) for k in range(50)) == [
@@ -99,8 +101,8 @@ def test_joblib_runs_on_engines(rc):
         assert list(lazy) == list(range(10))
 
 
+@pytest.mark.skipif(find_spec("distributed") is None, reason="dask is not there for this Python")
 def test_engines_become_a_dask_cluster(rc):
-    pytest.importorskip("distributed")
     with rc.become_dask(rc.ids[:2]) as dask:
         assert dask.submit(pow, 2, 10).result(timeout=30) == 1024
         assert sum(dask.gather(dask.map(abs, range(-20, 0)))) == 210
