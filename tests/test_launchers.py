@@ -17,7 +17,7 @@ from schedulers.faked import Scheduler
 
 from mpidirect import config
 from mpidirect.errors import LaunchError
-from mpidirect.launchers import launcher_class, launcher_names, mpi, processes
+from mpidirect.launchers import hydra, launcher_class, launcher_names, mpi, processes
 from mpidirect.launchers.base import Job, JobState
 from mpidirect.launchers.batch import BatchLauncher
 from mpidirect.options import Options
@@ -416,3 +416,33 @@ def test_a_birth_is_the_same_each_time_and_ends_with_the_process():
     until(lambda: processes.birth(process.pid) is None)  # a zombie is dead
     process.wait()
     assert not psutil.pid_exists(process.pid)
+
+
+@pytest.mark.parametrize(
+    "arguments, nodes",
+    [
+        (["-hosts", "a:2,b:2"], [("a", 2), ("b", 2)]),
+        (["--host", "a,a,b"], [("a", 2), ("b", 1)]),
+        (["-hosts", "a,b,a"], []),  # not in one block each
+        (["-hosts", "a:2,b:2", "-ppn", "1"], []),  # the user's own way to spread
+        (["-f", "/there/is/no/such/file"], []),
+    ],
+)
+def test_hosts_that_mpich_is_told(arguments, nodes):
+    assert hydra.found(arguments) == nodes
+
+
+def test_anchors_that_mpich_starts(tmp_path):
+    """One on each host, beside the controller on the first; the links to mpiexec and its proxy."""
+    for name in ("mpiexec", "hydra_pmi_proxy"):
+        (tmp_path / name).touch()
+    (tmp_path / "hosts").write_text("a:2  # the first\nb:2\n")
+    starter = [str(tmp_path / "mpiexec"), "-v", "-f", str(tmp_path / "hosts"), "-n", "4", "sh", "-n"]
+    command, environment = hydra.begin(starter, 3, tmp_path, "")
+    anchors = str(tmp_path / "anchors.hosts")
+    assert command[1:] == ["-v", "-f", anchors, "-n", "3", "sh", "-n"]
+    assert (tmp_path / "anchors.hosts").read_text() == "a:2\nb:1\n"
+    assert environment["MPIDIRECT_SPAWNS"] == "a:1,b:2"  # a slot more than engines is the controller's
+    assert "pthread_sigmask" in (tmp_path / "hydra" / "hydra_pmi_proxy").read_text()
+    (tmp_path / "hydra_pmi_proxy").unlink()
+    assert hydra.begin(starter, 3, tmp_path, "") == (starter, {})

@@ -116,7 +116,7 @@ class Generations:
             controller.send_control(engine, messages.Stop())
             controller.link.send_task(engine, [messages.encode(messages.Stop())])
         now = time.monotonic()
-        self._kill_at, self._deadline, self._settled = now + ASKED, now + ASKED + KILLED, now
+        self._kill_at, self._settled = now + ASKED, now
         controller.retire(f"was ended by {call}, which replaces all engines")
 
     def departed(self, engine: int) -> None:
@@ -135,13 +135,14 @@ class Generations:
             self._begin()
 
     def _see_off(self, now: float) -> None:
-        if now > self._deadline:
+        if self._killed and now > self._deadline:
             where = ", ".join(f"process {e.pid} on {e.host}" for e in self._leaving.values())
             self._answer_failure(f"these could not be ended from here: {where}. Kill them, and try again")
         elif now > self._kill_at:
             for engine, info in self._leaving.items():
                 if engine not in self._killed:
                     self._killed.add(engine)
+                    self._deadline = now + KILLED  # from now on: this host may have been stopped meanwhile
                     self.controller.end(info)
 
     def _noted(self, now: float) -> bool:
