@@ -358,3 +358,41 @@ def test_a_result_that_finds_no_room_fails_alone(far, monkeypatch):
 
 def no_memory(*_):
     raise MemoryError
+
+
+DROPPED = """
+import gc, os, signal, sys, time
+from mpidirect import Client, Cluster, errors
+
+cluster = Cluster(n=1).start().wait()
+try:
+    for _ in range(2):
+        clients = [Client(), Client()]
+        clients[0].them = clients  # a cycle
+        calls = [client[0].apply_async(time.sleep, 60) for client in clients]
+        clients[0].queue_status()
+    os.kill(clients[0].facts["pid"], signal.SIGKILL)
+    for call in calls:
+        try:
+            call.get(20)
+        except errors.MPIDirectError:
+            pass
+    before = len(os.listdir("/proc/self/fd"))
+    del clients, calls, call
+    for _ in range(3):
+        gc.collect()
+    print(len(os.listdir("/proc/self/fd")) <= before)
+finally:
+    cluster.stop()
+"""
+
+
+def test_clients_that_are_dropped_after_their_controllers_death_block_nothing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", DROPPED],
+        env={**os.environ, "MPIDIRECT_DIR": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.stdout == "True\n", done.stderr

@@ -383,6 +383,10 @@ class Connection:
     def _fail(self, error: Exception) -> None:
         if self.error is None and not self.closed:
             self.error = error
+            link, self._link = self._link, None
+            if link is not None:
+                link.socket.close(0)
+            self._dialer.context.destroy(linger=0)  # nobody may ever close this client
             self._receiver.lost(error)
             self._wake()
 

@@ -15,7 +15,7 @@ import zmq
 from .. import _version, errors
 from ..transport.base import Closed, Empty
 from ..transport.curve import Credentials, KeyPair
-from ..transport.zeromq import SCHEME, Dealer
+from ..transport.zeromq import SCHEME, Context, Dealer
 from ..wire import memory, messages, user_modules
 from ..wire.connection_file import ConnectionInfo
 from ._addresses import in_order, remember
@@ -58,7 +58,7 @@ class Dialer:
         self.tunnel = tunnel
         self.closing = closing
         self.name = name
-        self.context = zmq.Context()
+        self.context = Context()
         self.cookie = os.urandom(memory.COOKIE)
         user_modules.look()  # as they are before their files are edited
         self._directory = user_modules.prompt_directory()

@@ -14,14 +14,12 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import zmq
-
 from .. import allocation
 from ..errors import ConfigError
 from ..transport.base import Listener
 from ..transport.curve import CLIENTS, ENGINES, Credentials, ZapAuthenticator, new_keys
 from ..transport.unix import UnixListener
-from ..transport.zeromq import LARGEST, SCHEME, Router
+from ..transport.zeromq import LARGEST, SCHEME, Context, Router
 from ..wire import connection_file, messages
 from ..wire.addresses import interface_address, listening, only_ipv6, own_addresses, url
 from ..wire.directories import private_directory, socket_directory
@@ -70,7 +68,7 @@ class Endpoints:
         self.tolerance = tolerance
         self.orphaned = False  # whether the process that started this job is gone
         _take_descriptors()
-        self.context = zmq.Context()
+        self.context = Context()
         self.server, self.clients, self.engine_server, self.engine_keys = (new_keys() for _ in range(4))
         self.authenticator = ZapAuthenticator(
             self.context, {CLIENTS: self.clients.public, ENGINES: self.engine_keys.public}

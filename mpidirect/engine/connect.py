@@ -14,7 +14,7 @@ import zmq
 from ..errors import ConnectionFailed
 from ..transport.base import Connection
 from ..transport.unix import UnixConnection
-from ..transport.zeromq import LARGEST, Dealer
+from ..transport.zeromq import LARGEST, Context, Dealer
 from ..wire import memory, messages
 from ..wire.names import ANCHOR, control_name, task_name
 
@@ -23,7 +23,7 @@ from ..wire.names import ANCHOR, control_name, task_name
 def connect(invitation: Any, engine: int) -> Iterator[tuple[Connection, Dealer]]:
     """The task connection and the control connection of this engine."""
     memory.permit()
-    context, address = zmq.Context(), reachable(invitation.addresses)
+    context, address = Context(), reachable(invitation.addresses)
     tasks = _tasks(invitation, engine, context, address)
     control = Dealer.of_engine(context, address, control_name(engine), invitation.credentials)
     _join(engine, tasks, control)
@@ -33,7 +33,7 @@ def connect(invitation: Any, engine: int) -> Iterator[tuple[Connection, Dealer]]
 
 def connect_anchor(invitation: Any, number: int) -> Connection:
     """The connection of an anchor: number 0 is the one that spawns engines."""
-    context, address = zmq.Context(), reachable(invitation.addresses)
+    context, address = Context(), reachable(invitation.addresses)
     tasks = _tasks(invitation, ANCHOR - number, context, address)
     _join(ANCHOR - number, tasks)
     return tasks

@@ -47,6 +47,13 @@ def event_of(monitor: zmq.Socket[Any]) -> tuple[int, int]:
     return _EVENT.unpack(event)  # pyzmq's own way to read it imports asyncio
 
 
+class Context(zmq.Context):
+    """What sockets are made in; whoever makes one also calls its `destroy`."""
+
+    def __del__(self) -> None:
+        """Do nothing: pyzmq would wait, for ever if sockets are garbage at the same time."""
+
+
 class Socket(zmq.Socket):
     """A ZeroMQ socket, with ways that go past enumerations and past an exception for each empty socket."""
 
