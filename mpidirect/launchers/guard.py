@@ -18,11 +18,17 @@ _NOTE = f'umask 077; echo $s > "$d/rank-${{{PLACE}:-$r}}.exit"'
 _RUN = (
     f'd=$1; shift; {_RANK}{GUARD}=$$; export {GUARD}; "$@"; s=$?; [ $s -eq {LEFT_IN_ORDER} ] || {{ {_NOTE}; '
 )
+# Hydra tells all its proxies of each death, and fails if one has just ended, as it does with its last
+# process. So when all engines of several hosts end together, one guard of each host stays for a while.
+_STAY = (
+    f'case "${SPAWNS}" in *:*) [ "${{MPI_LOCALRANKID:-0}}" != 0 ] || '
+    f"sleep 1.$(printf %02d $((${{{PLACE}:-0}} * 37 % 100)));; esac; "
+)
 _SCRIPTS = {
     "openmpi": _RUN + "kill -9 $$; }; exit 0",
-    "mpich": "trap '' USR1; " + _RUN + "}; exit 0",
+    "mpich": "trap '' USR1; " + _RUN + "}; " + _STAY + "exit 0",
+    "intel": "trap '' USR1; " + _RUN + "}; exit 0",
 }
-_SCRIPTS["intel"] = _SCRIPTS["mpich"]
 
 
 def guarded(command: Sequence[str], mpi: str, directory: str) -> list[str]:

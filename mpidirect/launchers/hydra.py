@@ -25,6 +25,13 @@ _BLOCKED = (
 )
 _PROXY = "hydra_pmi_proxy"
 
+# The proxy that lies beside the link: `env` can block signals from GNU's coreutils 8.31 on, else Python does.
+_SHELTER = """\
+#!/bin/sh
+env --block-signal=USR1 true 2> /dev/null && exec env --block-signal=USR1 {real} "$@"
+exec {run} {real} "$@"
+"""
+
 # What tells mpiexec how to spread ranks over hosts, in ways that are not understood here.
 _SPREAD = {"-ppn", "-map-by", "-rankmap", "-configfile", "-order-nodes", "-skip-launch-node", ":"}
 
@@ -46,7 +53,7 @@ def begin(
     directory : Path
         Which is the cluster's own, and seen by all hosts.
     python : str
-        The Python of the ranks.
+        A Python that all hosts have; where there is one host, ours.
     """
     words = list(command)
     n = words.index("-n")
@@ -55,7 +62,8 @@ def begin(
     if not (nodes and real):
         words[n + 1] = str(engines + 1)
         return words, {}
-    words[0] = _sheltered(Path(words[0]), real, directory / "hydra", python)
+    ours = len(nodes) == 1 or not python
+    words[0] = _sheltered(Path(words[0]), real, directory / "hydra", sys.executable if ours else python)
     if len(nodes) == 1:
         words[n + 1] = "2"
         return words, {SPAWNS: "1"}
@@ -134,8 +142,8 @@ def _sheltered(mpiexec: Path, real: Path, directory: Path, python: str) -> str:
     link, own = directory / "mpiexec", directory / _PROXY
     link.unlink(missing_ok=True)
     link.symlink_to(mpiexec)
-    run = shlex.join([python or sys.executable, "-I", "-S", "-c", _BLOCKED, str(real)])
-    own.write_text(f'#!/bin/sh\nexec {run} "$@"\n')
+    run = shlex.join([python, "-I", "-S", "-c", _BLOCKED])
+    own.write_text(_SHELTER.format(run=run, real=shlex.quote(str(real))))
     own.chmod(0o700)
     return str(link)
 
