@@ -280,7 +280,7 @@ def test_a_connection_that_is_cut_loses_no_task_and_doubles_none(cluster, rc, tm
         return k
 
     with (
-        Proxy(cluster.connection_file, at_random(7, 2_000, 40_000)) as proxy,
+        Proxy(cluster.connection_file, at_random(7, 4_000, 100_000)) as proxy,
         Client(proxy.info, timeout=20) as client,
     ):
         lview = client.load_balanced_view()
@@ -288,6 +288,7 @@ def test_a_connection_that_is_cut_loses_no_task_and_doubles_none(cluster, rc, tm
         single = [lview.apply_async(noted, 2000 + k) for k in range(100)]
         assert many.get(60) == list(range(2000))
         assert [each.get(60) for each in single] == list(range(2000, 2100))
+        assert proxy.cuts >= 2
     ran = sorted(map(int, (tmp_path / "ran").read_text().split()))
     assert ran == list(range(2100))
 
