@@ -41,6 +41,7 @@ class Gate:
         self._listener = listener.dup()
         self._closed = 0  # how often
         self._open = True
+        self._works = True
 
     def look(self) -> None:
         """Close the gate when descriptors are scarce, and open it when there are enough again.
@@ -48,7 +49,15 @@ class Gate:
         While it is closed, the kernel drops the packets of those who want to connect; their system tries
         again by itself.  Connections that are there already are not concerned.
         """
-        free = self._free()
+        try:
+            self._decide(self._free())
+        except OSError as e:  # a system that does not know this
+            log.warning("who wants to connect can't be kept out while descriptors are few: %s", e)
+            self._works = False
+
+    def _decide(self, free: int) -> None:
+        if not self._works:
+            return
         if self._open and free < 0:
             self._listener.setsockopt(socket.SOL_SOCKET, _ATTACH, _PROGRAM)
             self._open = False
@@ -64,6 +73,8 @@ class Gate:
     def _free(self) -> int:
         """How many descriptors are free beyond those that are to be spare."""
         most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if most == resource.RLIM_INFINITY:
+            return SPARE
         try:
             lowest = os.dup(self._listener.fileno())  # the lowest number that is free
         except OSError:
