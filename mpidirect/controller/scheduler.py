@@ -141,7 +141,7 @@ class Scheduler:
     def _hand_out(self, engine: Engine) -> None:
         """Give an engine what it can take: of its own queue, and of what any engine may do, in turns."""
         queue, sent, balance = engine.queue, engine.sent, self.balance
-        while True:
+        while len(sent) < AHEAD:  # else nobody's turn is over: the other one would always meet a full engine
             job = None
             if balance is not None and (engine.shares or not queue):
                 job = balance.take(engine)
@@ -152,7 +152,7 @@ class Scheduler:
                 if not queue:
                     return
                 job = queue[0]
-                if (sent and (job.bulk or len(sent) >= AHEAD)) or not self.admits(job):
+                if (sent and job.bulk) or not self.admits(job):
                     return
                 queue.popleft()
                 engine.shares = True
