@@ -89,6 +89,21 @@ def as_sequence(obj: Any) -> Any:
     return obj
 
 
+def to_map(sequences: Sequence[Any]) -> tuple[list[Any], int]:
+    """What a map goes over: the sequences, all as long as the shortest, and that length.
+
+    Raises
+    ------
+    TypeError
+        When there is none, or one of them is no sequence.
+    """
+    if not sequences:
+        raise TypeError("map() must have at least two arguments.")
+    items = [as_sequence(sequence) for sequence in sequences]
+    length = min(map(len, items))
+    return [item if len(item) == length else _slice(item, 0, length) for item in items], length
+
+
 def _slice(sequence: Any, start: int, stop: int, step: int | None = None) -> Any:
     by_position = getattr(sequence, "iloc", None)  # pandas
     return (sequence if by_position is None else by_position)[slice(start, stop, step)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import signal
+import sys
 import time
 
 import numpy as np
@@ -71,6 +72,21 @@ def test_a_busy_engine_is_left_out(rc, lview, tmp_path):
     assert 2 not in where
     (tmp_path / "go on").touch()
     busy.get(10)
+
+
+def test_each_task_has_its_own_output(lview):
+    for _ in range(2):  # then it is known how long they take, and many go together
+        result = lview.map_async(lambda x: print("said", x) if x % 50 == 7 else None, range(200))
+        result.get(20)
+    assert result.stdout == [f"said {x}\n" if x % 50 == 7 else "" for x in range(200)]
+
+
+def test_a_blocking_call_at_a_prompt_shows_what_tasks_print(lview, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    assert lview.map_sync(lambda x: print("said", x), range(3)) == [None] * 3
+    shown = capsys.readouterr().out
+    assert sorted(line.partition("said ")[2] for line in shown.splitlines() if "said" in line) == list("012")
+    assert "[stdout:" in shown
 
 
 def test_neither_view_starves_the_other(rc, lview):

@@ -179,13 +179,13 @@ class Call:
             self.replies[engine] = reply
             if self._heard and engine in self._heard and not self.listeners:
                 self._heard[engine].settle(reply)
-        for listener in tuple(self.listeners):
-            for reply, _ in answers:
-                listener(self, reply.engine)
-        self._came()
+        self._came([reply.engine for reply, _ in answers])
 
-    def _came(self) -> None:
-        """Answers are there: tell who waits."""
+    def _came(self, parts: list[int]) -> None:
+        """Answers of these parts are there: tell who listens and who waits."""
+        for listener in tuple(self.listeners):
+            for part in parts:
+                listener(self, part)
         self.ready = len(self.replies) == len(self.targets)
         if self.ready:
             self.buffers = None
@@ -207,15 +207,19 @@ class Call:
         """What the engine has printed before its reply, and after it."""
         return self._heard.setdefault(engine, Heard())
 
+    def told(self, engine: int) -> messages.Reply | None:
+        """The reply that has what the engine has printed."""
+        return self.replies.get(engine)
+
     def has_output(self, engine: int) -> bool:
         """Whether the engine has printed or displayed anything."""
-        reply = self.replies.get(engine)
+        reply = self.told(engine)
         replied = reply is not None and bool(reply.stdout or reply.stderr or reply.outputs)
         return replied or engine in self._heard
 
     def output(self, engine: int) -> tuple[str, str, list[bytes]]:
         """What the engine has printed so far on its two streams, and pickles of what it has displayed."""
-        reply = self.replies.get(engine)
+        reply = self.told(engine)
         heard = self._heard.get(engine)
         if heard is None:
             return ("", "", []) if reply is None else (reply.stdout, reply.stderr, shown(reply.outputs))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -39,8 +39,8 @@ class Folding:
 
     def __init__(self, engines: Collection[int]) -> None:
         self.running = set(engines)  # others will print no more
-        self._queues: dict[int, deque[Line]] = {engine: deque() for engine in engines}
-        self._arrivals: dict[int, deque[float]] = {engine: deque() for engine in engines}
+        self._queues: dict[int, deque[Line]] = defaultdict(deque, {engine: deque() for engine in engines})
+        self._arrivals: dict[int, deque[float]] = defaultdict(deque)
         self._heads: dict[Line, set[int]] = {}  # which engines have this line as their next one
         self._holders: dict[Line, dict[int, int]] = {}  # how often engines have it anywhere
         self._order: list[tuple[float, int]] = []  # a heap of when next lines came, and whose they are

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._folding import Folding
@@ -28,7 +28,7 @@ class Live:
     Parameters
     ----------
     slots : sequence of (Call, int)
-        Each engine's part.
+        The parts: each engine's, or each task's.
     """
 
     def __init__(self, slots: Sequence[tuple[Call, int]]) -> None:
@@ -114,15 +114,18 @@ class Live:
         with self._news:
             changed, self._changed = self._changed, {}
         now = time.monotonic()
-        for call, engine in changed:
-            heard = call.heard(engine)
-            reply = call.replies.get(engine)  # first: what comes after it is not in it
-            for kind, content in heard.items[self._slots[call, engine] :]:
-                self._slots[call, engine] += 1
+        for call, part in changed:
+            engine = call.engine_of(part)
+            if engine is None:  # a task that no engine has run
+                continue
+            heard = call.heard(part)
+            reply = call.told(part)  # first: what comes after it is not in it
+            for kind, content in heard.items[self._slots[call, part] :]:
+                self._slots[call, part] += 1
                 if content:
                     self._add(engine, kind, content, now)
-            if reply is not None and (call, engine) not in self._ended:
-                self._ended.add((call, engine))
+            if reply is not None and (call, part) not in self._ended:
+                self._ended.add((call, part))
                 for kind, content in heard.rest(reply):
                     self._add(engine, kind, content, now)
                 if self._folding is not None:
@@ -130,7 +133,11 @@ class Live:
 
     def _add(self, engine: int, kind: int, content: Any, now: float) -> None:
         if self._folding is None:
-            ended = {engine for _, engine in self._ended}
-            self._folding = Folding({engine for _, engine in self._slots})
-            self._folding.running -= ended
+            self._folding = Folding(self._engines(self._slots))
+            self._folding.running -= self._engines(self._ended)
         self._folding.add(engine, kind, content, now)
+
+    @staticmethod
+    def _engines(slots: Iterable[tuple[Call, int]]) -> set[int]:
+        """Whose parts these are, as far as that is known."""
+        return {engine for call, part in slots if (engine := call.engine_of(part)) is not None}

@@ -43,16 +43,19 @@ def wait(result: AsyncResult, progress: bool = False, tell: Callable[[str], None
         raise errors.Interrupted(outcome(result)) from None
 
 
-def end(result: AsyncResult) -> None:
-    """After a Ctrl-C: interrupt the engines that run it, and wait until they are back."""
-    running = named(pending(result))
+def end(result: AsyncResult, running: str = "", left: str = "") -> None:
+    """After a Ctrl-C: interrupt what is `running`, and wait until it has ended; by default, what engines run.
+
+    `left` says that it goes on.
+    """
+    running = running or named(pending(result))
+    left = left or f"left running: {running}"
     print(f"Interrupting {running} … (Ctrl-C again leaves them running)", file=sys.stderr)
     try:
         result.interrupt()
     except KeyboardInterrupt:
         raise errors.Interrupted(
-            f"left running: {running}; rc.get_result({result._calls[0].id!r}) has what comes of it, "
-            "rc.interrupt() ends it"
+            f"{left}; rc.get_result({result._calls[0].id!r}) has what comes of it, rc.interrupt() ends it"
         ) from None
     except errors.TimeoutError as e:
         raise errors.Interrupted(str(e)) from None

@@ -77,7 +77,7 @@ class Work(Call):
             keys = range(index, index + reply.count)
             self.received.update(dict.fromkeys(keys, now))
             self.replies.update(dict.fromkeys(keys, reply))
-        self._came()
+        self._came([reply.index for reply, _ in answers])
 
     def abandon(self, ename: str, evalue: str) -> None:
         """No more answers will come."""
@@ -139,6 +139,11 @@ class Work(Call):
         reply = self.replies.get(engine)
         engine = -1 if reply is None else reply.engine
         return {"engine_id": None, "method": method} if engine < 0 else super().info(engine, method)
+
+    def told(self, engine: int) -> messages.Reply | None:
+        """The reply with what a task has printed: that of the first, where some were answered together."""
+        reply = self.replies.get(engine)
+        return reply if reply is not None and reply.index == engine else None
 
     def engine_of(self, key: int) -> int | None:
         """Where a task ran."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,16 +32,7 @@ class BalancedResult(AsyncResult):
         try:
             self.wait()
         except KeyboardInterrupt:
-            print("Interrupting the tasks … (Ctrl-C again leaves them running)", file=sys.stderr)
-            try:
-                self.interrupt()
-            except KeyboardInterrupt:
-                raise errors.Interrupted(
-                    f"left running; rc.get_result({self._calls[0].id!r}) has what comes of it, "
-                    "rc.interrupt() ends it"
-                ) from None
-            except errors.TimeoutError as e:
-                raise errors.Interrupted(str(e)) from None
+            _waiting.end(self, "the tasks", "left running")
             raise errors.Interrupted(self._state_in_words()) from None
 
     def _state_in_words(self) -> str:

@@ -6,6 +6,7 @@ import numbers
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -127,11 +128,8 @@ class LoadBalancedView(View):
         result = kind(client, [work], method=name_of(f), single=items is None, label=label, **options)
         work.holders -= 1
         if self.block if block is None else block:
-            try:
+            with result.stream_output() if at_prompt() else nullcontext():
                 result._wait_in_call()
-            finally:
-                if at_prompt():
-                    result._show_streams()
         return result
 
     # -- functions -------------------------------------------------------------------------------------------
@@ -186,11 +184,7 @@ class LoadBalancedView(View):
         ...     print(value)
         """
         check(f)
-        if not sequences:
-            raise TypeError("map() must have at least two arguments.")
-        items = [partition.as_sequence(sequence) for sequence in sequences]
-        length = min(map(len, items))
-        items = [item if len(item) == length else partition._slice(item, 0, length) for item in items]
+        items, length = partition.to_map(sequences)
         if not length:
             nothing = BalancedMapResult(self.client, [], method=name_of(f), length=0)
             return self._result(nothing, block)

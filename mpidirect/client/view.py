@@ -156,11 +156,7 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         AsyncMapResult, or a list.
         """
         check(f)
-        if not sequences:
-            raise TypeError("map() must have at least two arguments.")
-        items = [partition.as_sequence(sequence) for sequence in sequences]
-        length = min(map(len, items))
-        items = [item if len(item) == length else item[:length] for item in items]
+        items, length = partition.to_map(sequences)
 
         def own(n: int) -> list[Any]:
             return list(zip(*(partition.split(item, n, dist, listed=False) for item in items), strict=True))

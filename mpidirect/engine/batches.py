@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -94,12 +93,8 @@ class Batches:
             else:
                 answer.fail(e)
             BaseException.with_traceback(e, None)
-            if os.getpid() != engine._pid:  # a forked child that ends as a script would
-                engine.output.flush()
-                os._exit(e.code if isinstance(e, SystemExit) and isinstance(e.code, int) else 1)
-        if os.getpid() != engine._pid:
-            engine.output.flush()
-            os._exit(0)
+            engine.end_child(e)
+        engine.end_child()
         self._now = ""
         self._cut.discard(task.id)
         engine.output.end()
@@ -142,11 +137,11 @@ class Batches:
             try:
                 for item in items[at:]:
                     values.append(f(*item))
-                    if time.perf_counter() > until or task.id in self._cut:
+                    if self._engine.output.printed() or time.perf_counter() > until or task.id in self._cut:
                         break
             except BaseException as e:
                 at += len(values)
-                answer.values(values)
+                answer.values(values, quiet=True)
                 values = []
                 answer.fail(e, 1)
                 at += 1
@@ -154,6 +149,9 @@ class Batches:
                     return
                 continue
             at += len(values)
+            if self._engine.output.printed():  # what the last one has printed is its own
+                answer.values(values[:-1], quiet=True)
+                values = values[-1:]
             answer.values(values)
             values = []
             if answer.bulk or time.perf_counter() > until or task.id in self._cut:
@@ -193,6 +191,7 @@ class Answer:
         self.shared: Frames = ()
         self.bulk = False  # whether the latest result has bulk
         self.interrupted = False
+        self._quiet = False  # whether what was printed is not that of the tasks that are noted
         self._engine = engine
         self._task = task
         self._at = batch.first
@@ -210,10 +209,21 @@ class Answer:
         """The single task has returned this."""
         self.values([value], whole=True)
 
-    def values(self, values: list[Any], whole: bool = False) -> None:
-        """Tasks have returned these; `whole`: they are one task, and fail together."""
+    def values(self, values: list[Any], whole: bool = False, quiet: bool = False) -> None:
+        """Tasks have returned these.
+
+        `whole`: they are one task, and fail together.  `quiet`: they have printed nothing; what there is to
+        be taken is of the next task.
+        """
         if not values:
             return
+        self._quiet = quiet
+        try:
+            self._values(values, whole)
+        finally:
+            self._quiet = False
+
+    def _values(self, values: list[Any], whole: bool) -> None:
         displays.show_figures()
         try:
             frames = pickles.dumps(values)
@@ -264,14 +274,15 @@ class Answer:
     def _keep(self, count: int, status: str, frames: list[Any], failure: messages.Failure | None) -> None:
         now = time.time()
         output = self._engine.output
-        out, err, outputs = output.end()
+        out, err, outputs = ("", "", b"") if self._quiet else output.end()
         sizes = [len(frame) for frame in frames]
         end = messages.End(self._at, count, status, sizes, self._started, now, out, err, failure, outputs)
         self._ends.append(end)
         self._at += count
         self._started = now
         self._frames += [frame for frame in frames if len(frame) < messages.BULK]
-        output.begin(self._task.id)
+        if not self._quiet:
+            output.begin(self._task.id)
 
     def send(self) -> None:
         """Tell the controller."""

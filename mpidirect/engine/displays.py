@@ -77,6 +77,11 @@ def clear() -> None:
     _dropped = 0  # the count goes on: some may have been told
 
 
+def pending() -> bool:
+    """Whether something was displayed since the last time that it was taken."""
+    return bool(_shown or _dropped)
+
+
 def taken() -> bytes:
     """What was displayed since the last time, a list of pickles, encoded; empty if that is nothing."""
     global _count

@@ -203,17 +203,21 @@ class Engine:
                 self.reserve.release()
             failure = describe(e, task.method)
             BaseException.with_traceback(e, None)  # not by assignment: user code may have a say in that
-            if os.getpid() != self._pid:  # a forked child that ends as a script would
-                self.output.flush()
-                os._exit(e.code if isinstance(e, SystemExit) and isinstance(e.code, int) else 1)
-        if os.getpid() != self._pid:
-            self.output.flush()
-            os._exit(0)
+            self.end_child(e)
+        self.end_child()
         del shared, own
         self._mend()
         self._wanted.discard(task.id)
         status = "ok" if failure is None else "error"
         self._reply(task, status, result, started, *self.output.end(), failure)
+
+    def end_child(self, error: BaseException | None = None) -> None:
+        """If this is a forked child that comes back from user code, end it as a script would end."""
+        if os.getpid() != self._pid:
+            self.output.flush()
+            ended = error is None or isinstance(error, SystemExit)
+            code = getattr(error, "code", 0)
+            os._exit(code if ended and isinstance(code, int) else 1)
 
     def _run(self, task: messages.Task, shared: Sequence[Any], own: Sequence[Any] | None) -> list[Any]:
         """Run it; here, and nowhere else, an interrupt is raised."""

@@ -90,6 +90,12 @@ class Output(displays.Listener):
                 stream.begin()
             return out, err, displays.taken()
 
+    def printed(self) -> bool:
+        """Whether the task has printed or displayed anything."""
+        displays.show_figures()
+        self.flush()
+        return self._has_more() or displays.pending()
+
     def _has_more(self) -> bool:
         """Whether something was written since the last look."""
         out, err = self._captured
