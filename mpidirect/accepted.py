@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from .options import Options
+
 SSH = "name the key and the user for the host in ~/.ssh/config"
 IGNORED = {
     "context": "there is no context of ZeroMQ",
@@ -38,7 +40,11 @@ def ignored(what: str, options: dict[str, Any]) -> None:
 
 def _is_ours(name: str, value: Any) -> bool:
     """Whether this is a setting of ours that has the name of a keyword of ipyparallel's."""
-    return name == "controller" and value in ("shared", "slot", "node")
+    option = Options().all.get(name)
+    try:
+        return option is not None and bool(option.check(value))
+    except ValueError:
+        return False
 
 
 def profile_of(profile: str, profile_dir: Any, cluster_id: Any) -> str:

@@ -13,7 +13,7 @@ import msgspec
 import zmq
 
 from .. import _version, errors
-from ..transport.base import Closed, Empty
+from ..transport.base import Closed
 from ..transport.curve import Credentials, KeyPair
 from ..transport.zeromq import SCHEME, Context, Dealer
 from ..wire import memory, messages, user_modules
@@ -130,7 +130,7 @@ class Dialer:
             return Link(socket, self._await_welcome(socket, address, timeout, whole))
         except BaseException as e:
             socket.close(0)
-            if isinstance(e, (Closed, Empty)):
+            if isinstance(e, Closed):
                 raise self._unreached(address, "the connection is refused or closed at once") from None
             raise
 

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 from .. import allocation
 from ..errors import ConfigError
+from ..transport.addresses import interface_address, listening, only_ipv6, own_addresses, url
 from ..transport.base import Listener
 from ..transport.curve import CLIENTS, ENGINES, Credentials, ZapAuthenticator, new_keys
 from ..transport.unix import UnixListener
 from ..transport.zeromq import LARGEST, SCHEME, Context, Router
 from ..wire import connection_file, messages
-from ..wire.addresses import interface_address, listening, only_ipv6, own_addresses, url
 from ..wire.directories import private_directory, socket_directory
 from ..wire.job_file import JobSpec
 from .bridge import Bridge

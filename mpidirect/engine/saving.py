@@ -9,7 +9,6 @@ names have in common stay so.
 from __future__ import annotations
 
 import os
-import stat
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..errors import SerializationError
 from ..lazy import np
 from ..wire import kinds, pickles
 from ..wire.connection_file import write_private
+from ..wire.trust import is_trusted
 
 Namespace = dict[str, Any]
 Place = list[list[int]]  # of frames in a file: where each begins, and how many bytes it has
@@ -167,8 +167,7 @@ def load(plan: Mapping[str, Any]) -> dict[str, Any]:
 def _opened(path: Path) -> Any:
     """Open a file that is to be unpickled, which could run any code: nobody else can have written it."""
     file = path.open("rb", buffering=0)
-    status = os.fstat(file.fileno())
-    if status.st_uid not in (os.getuid(), 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if not is_trusted(os.fstat(file.fileno())):
         file.close()
         raise PermissionError(f"{path} can be changed by other users, and could run any code here")
     return file

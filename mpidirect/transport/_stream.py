@@ -66,7 +66,6 @@ class Stream:
         self._frames: list[Any] = []  # of it, as far as they are complete
         self._room: memoryview | None = None  # what is missing of a large frame
         self._going: deque[Any] = deque()
-        self._full = False  # whether there may have been more to take in
 
     # -- sending ------------------------------------------------------------------------------------
 
@@ -168,7 +167,6 @@ class Stream:
         if not size:
             self.ended = True
             return False
-        self._full = size == _READ or self._room is not None
         if self._room is None:
             self._take(self._left + data if self._left else data)
         elif not self._room:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import zmq
 from zmq.backend import Socket as Bare
 
+from .addresses import url
 from .base import Closed, Empty, Unreachable
 from .curve import Credentials, KeyPair, authenticate, serve
 from .gate import Gate
@@ -208,7 +209,7 @@ class Router(Socket):
     @classmethod
     def bound(cls, context: zmq.Context[Any], address: str, largest: int = LARGEST) -> Router:
         """Accept connections of this host: at an address in a directory that only its owner can enter."""
-        self = cls._made(context, largest)
+        self = cls._made(context, largest).watch(zmq.EVENT_DISCONNECTED)
         self.bind(address)
         return self
 
@@ -222,14 +223,14 @@ class Router(Socket):
         largest: int = LARGEST,
     ) -> Router:
         """Accept connections at a TCP socket that listens, encrypted with CURVE; takes the socket over."""
-        self = cls._made(context, largest)
+        self = cls._made(context, largest).watch(zmq.EVENT_DISCONNECTED | zmq.EVENT_ACCEPTED)
         serve(self, keys, domain)
         self._gate = Gate(listener)
         host, port = listener.getsockname()[:2]
         listener.setblocking(False)
         self.setsockopt(zmq.IPV6, ":" in host)
         self.setsockopt(zmq.USE_FD, listener.detach())
-        self.bind(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
+        self.bind(url(host, port))
         return self
 
     @classmethod
@@ -238,7 +239,7 @@ class Router(Socket):
         self.beat()
         self.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        return self.watch(zmq.EVENT_DISCONNECTED | zmq.EVENT_ACCEPTED)
+        return self
 
     @property
     def descriptors(self) -> list[int]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from ..errors import Untrusted
 from .directories import is_private
 
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH  # who may write, beside the owner
+
 
 def trusted_directory(path: Path, *, sheltered: bool = False) -> Path:
     """Return `path`, if it is not there or nobody but this user and root can change what is in it.
@@ -77,8 +79,17 @@ def read_shared(path: Path) -> bytes:
         return file.read()
 
 
+def is_trusted(status: os.stat_result) -> bool:
+    """Whether nobody but this user and root can have written what has this status."""
+    return _is_ours(status) and not status.st_mode & _OTHERS
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return status.st_uid in (os.getuid(), 0)
+
+
 def _must_be_ours(path: Path, status: os.stat_result) -> None:
-    if status.st_uid in (os.getuid(), 0):
+    if _is_ours(status):
         return
     raise Untrusted(
         f"{path} belongs to {_name(status.st_uid)}, and you are {_name(os.getuid())}. Nothing in it was "
@@ -87,9 +98,7 @@ def _must_be_ours(path: Path, status: os.stat_result) -> None:
     )
 
 
-def _must_not_be_writable(
-    path: Path, status: os.stat_result, remedy: str, by: int = stat.S_IWGRP | stat.S_IWOTH
-) -> None:
+def _must_not_be_writable(path: Path, status: os.stat_result, remedy: str, by: int = _OTHERS) -> None:
     if status.st_mode & by:
         raise Untrusted(
             f"{path} can be changed by other users (mode {stat.S_IMODE(status.st_mode):04o}; it belongs to "
