@@ -74,7 +74,10 @@ def timeline(result: AsyncResult) -> str:
         failure = reply.failure if reply is not None else None
         said = f"{state}: {failure.ename}" if failure is not None and state == "failed" else state
         seconds = f"{stop - start:.3g} s"
-        rows.append([engine, said, seconds, _Html(f'<div style="width:20em">{bar}</div>')])
+        ran = call.engine_of(engine)  # of a task for any engine it is known when one has run it
+        rows.append(
+            ["" if ran is None else ran, said, seconds, _Html(f'<div style="width:20em">{bar}</div>')]
+        )
     return _table(repr(result), ["engine", "state", "time", ""], rows, len(slots) - MOST)
 
 

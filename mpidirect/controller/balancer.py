@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..wire import messages
 from .downloads import DROPPED, NO_ROOM
 from .outcomes import Outcomes
-from .scheduler import AHEAD, LATER, Engine, Job
+from .scheduler import LATER, Engine, Job
 from .session import TOO_LARGE, Session
 from .work import SLICE, Batch, Work
 
@@ -151,7 +151,7 @@ class Balancer:
         if not self._turns:
             return None
         sent = engine.sent
-        if len(sent) >= AHEAD or not self.controller.scheduler.admits(_Place(engine.id)):
+        if not self.controller.scheduler.admits(_Place(engine.id)):
             return None
         ahead = 0.0
         for job in sent.values():

@@ -32,6 +32,8 @@ env --block-signal=USR1 true 2> /dev/null && exec env --block-signal=USR1 {real}
 exec {run} {real} "$@"
 """
 
+_FILES, _HOSTS = {"-f", "-hostfile", "-machinefile"}, {"-hosts", "-host"}  # what tells mpiexec of hosts
+
 # What tells mpiexec how to spread ranks over hosts, in ways that are not understood here.
 _SPREAD = {"-ppn", "-map-by", "-rankmap", "-configfile", "-order-nodes", "-skip-launch-node", ":"}
 
@@ -83,13 +85,13 @@ def found(arguments: Sequence[str]) -> list[tuple[str, int]]:
     if _SPREAD & {_single(word) for word in arguments}:
         return []
     for word, value in pairwise(arguments):
-        if _single(word) in ("-f", "-hostfile", "-machinefile"):
+        if _single(word) in _FILES:
             try:
                 text = Path(value).read_text()
             except OSError:
                 return []
             return _counted(re.sub(r"#.*", "", text).split())
-        if _single(word) in ("-hosts", "-host"):
+        if _single(word) in _HOSTS:
             return _counted(value.split(","))
     if "HYDRA_HOST_FILE" in os.environ:
         return []
@@ -118,7 +120,7 @@ def _without_hosts(arguments: Sequence[str]) -> list[str]:
     for word in arguments:
         if skipped:
             skipped = False
-        elif _single(word) in ("-f", "-hostfile", "-machinefile", "-hosts", "-host"):
+        elif _single(word) in _FILES | _HOSTS:
             skipped = True
         else:
             left.append(word)
