@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from schedulers import login
 from schedulers.slurm import Slurm
+from waiting import until
 
 from mpidirect import Client, Cluster
 from mpidirect.launchers import processes
@@ -54,7 +55,7 @@ def _entered(slurm, monkeypatch):
     left = slurm.ask("squeue", "-h", "-o", "%A").split()
     if left:
         slurm.ask("scancel", *left)
-    login.until(lambda: not slurm.ask("squeue", "-h", "-o", "%A"))
+    until(lambda: not slurm.ask("squeue", "-h", "-o", "%A"))
 
 
 def _slurm(tmp_path_factory, **kinds):

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from click.testing import CliRunner
+from waiting import LIMIT, until
 
 from mpidirect.cli import COMMANDS, cli
 from mpidirect.cluster import Cluster, ClusterState
@@ -26,7 +27,6 @@ from mpidirect.profiles import Profile, home, profile_names
 from mpidirect.wire.directories import socket_directory
 
 COMMAND = [sys.executable, "-m", "mpidirect"]
-LIMIT = 60
 
 
 @pytest.fixture(autouse=True)
@@ -86,13 +86,6 @@ def nothing_left(cluster, profile=""):
     assert not socket_directory(cluster).exists()
     assert processes.members(cluster) == []
     return True
-
-
-def until(condition, limit=LIMIT):
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, "this did not come true"
-        time.sleep(0.02)
 
 
 # A cluster's life

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from conftest import N
+from waiting import until
 
 from mpidirect.errors import CompositeError, RemoteError, TaskAborted, TimeoutError
 
@@ -214,7 +215,7 @@ def test_stuck_in_mpi(engines, kind, made):
     for _ in range(4):
         engines.execute(f"c = {MADE[made]}").get(WITHIN)
         stuck = engines.client[[0, 1, 2]].execute(STUCK[kind].format(c="c"))
-        time.sleep(0.1)
+        until(lambda: all(engines.client.where([0, 1, 2]).values()))
         engines.client.interrupt(timeout=WITHIN)
         assert enames(stuck) == {"KeyboardInterrupt"}, stuck.failures
         comm_works(engines)

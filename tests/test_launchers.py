@@ -14,6 +14,7 @@ import time
 import psutil
 import pytest
 from schedulers.faked import Scheduler
+from waiting import until
 
 from mpidirect import config
 from mpidirect.errors import LaunchError
@@ -122,13 +123,6 @@ def workshop(request, tmp_path, monkeypatch):
     if shop.running is not None:
         shop.running.stop(0)
     processes.end(shop.cluster, 0)
-
-
-def until(condition, limit=SOON):
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, "this did not come true"
-        time.sleep(0.02)
 
 
 def started(workshop, **given):

@@ -10,6 +10,7 @@ import time
 import pytest
 from conftest import N, occupied
 from proxy import Proxy, at_random
+from waiting import until
 
 from mpidirect import Client
 from mpidirect.client._folding import WINDOW, Folding
@@ -18,13 +19,6 @@ from mpidirect.wire.messages import DISPLAY, OUTPUT, STDERR, STDOUT
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 WITHIN = 20  # seconds, on a machine that does other things as well
-
-
-def until(true):
-    deadline = time.monotonic() + WITHIN
-    while not true():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.002)
 
 
 def by_python():

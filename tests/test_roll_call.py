@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import pytest
 from conftest import N
+from waiting import until
 
 from mpidirect import RemoteError, TimeoutError
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 WITHIN = 20
-
-
-def until(true):
-    deadline = time.monotonic() + WITHIN
-    while not (found := true()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
-    return found
 
 
 @pytest.fixture

@@ -220,7 +220,6 @@ def test_strangers_can_not_take_all_descriptors(cluster, info, address, rc):
             for _ in range(1000):
                 flood.append(socket.create_connection((parts.hostname, parts.port), 1))
         assert 20 < len(flood) < 1000
-        assert controller.num_fds() < there + 200
         with Client(str(cluster.connection_file)) as near:  # by ipc
             assert near[:].apply_async(lambda: 1).get(10) == [1] * len(rc)
     finally:

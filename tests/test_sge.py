@@ -6,7 +6,8 @@ import time
 
 import pytest
 from schedulers.faked import Scheduler
-from schedulers.login import JOBSCRIPTS, LIMIT, SCRIPT, command, run, until
+from schedulers.login import JOBSCRIPTS, SCRIPT, command, run
+from waiting import LIMIT, until
 
 from mpidirect import Client, Cluster, errors
 from mpidirect.cluster import ClusterState

@@ -9,8 +9,9 @@ import textwrap
 
 import pytest
 from conftest import PROGRAMS
-from schedulers.login import JOBSCRIPTS, LIMIT, SCRIPT, run, until
+from schedulers.login import JOBSCRIPTS, SCRIPT, run
 from schedulers.slurm import SLURM, gone
+from waiting import LIMIT, until
 
 from mpidirect import Client, Cluster, errors
 from mpidirect.launchers import mpi

@@ -8,8 +8,9 @@ import time
 
 import pexpect
 import pytest
-from schedulers.login import COMMAND, LIMIT, command, run, until
+from schedulers.login import COMMAND, command, run
 from schedulers.slurm import SLURM, gone
+from waiting import LIMIT, until
 
 from mpidirect import Client, Cluster, errors
 from mpidirect.cluster import ClusterState

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 from schedulers import ssh
-from schedulers.login import LIMIT, run
+from schedulers.login import run
+from waiting import LIMIT
 
 from mpidirect import Client, Cluster, errors
 from mpidirect.client._tunnel import Tunnel

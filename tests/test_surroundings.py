@@ -8,7 +8,8 @@ import socket
 import subprocess
 
 import pytest
-from schedulers.login import COMMAND, LIMIT, run, until
+from schedulers.login import COMMAND, run
+from waiting import LIMIT, until
 
 from mpidirect.profiles import Profile
 

@@ -19,6 +19,7 @@ from ..errors import ConfigError
 from ..transport.addresses import interface_address, listening, only_ipv6, own_addresses, url
 from ..transport.base import Listener
 from ..transport.curve import CLIENTS, ENGINES, Credentials, ZapAuthenticator, new_keys
+from ..transport.gate import spare
 from ..transport.unix import UnixListener
 from ..transport.zeromq import LARGEST, SCHEME, Context, Router
 from ..wire import connection_file, messages
@@ -168,10 +169,14 @@ class Endpoints:
 
 
 def _take_descriptors() -> None:
-    """Allow as many descriptors as the system does: each connection takes one, also that of a stranger."""
+    """Allow nearly as many descriptors as the system does: each connection takes one, a stranger's too.
+
+    The last ones are for `gate.Gate`.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = most if most == resource.RLIM_INFINITY else most - spare(most)
     with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
 
 
 def mpi_library() -> str:

@@ -3,10 +3,10 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-LIMIT = 60
+from waiting import LIMIT
+
 COMMAND = [sys.executable, "-m", "mpidirect"]
 ROOT = Path(__file__).parents[2]
 JOBSCRIPTS = ROOT / "jobscripts"
@@ -55,12 +55,3 @@ def run(*words, **environment):
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
     )
-
-
-def until(condition, limit=LIMIT):
-    """Wait until something is so; returns what it is."""
-    deadline = time.monotonic() + limit
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "this did not come true"
-        time.sleep(0.05)
-    return found

@@ -13,10 +13,9 @@ import time
 from pathlib import Path
 
 from components import absent
+from waiting import until
 
 from mpidirect.launchers import processes
-
-from .login import until
 
 SLURM = {"launcher": "slurm", "nodes": 2, "ntasks_per_node": 2}  # settings of most clusters
 
