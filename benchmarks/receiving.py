@@ -7,9 +7,10 @@ from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
-from mpidirect.client._call import Call
-from mpidirect.client.asyncresult import AsyncResult
-from mpidirect.wire import messages, pickles
+from mpidirect.client.results.asyncresult import AsyncResult
+from mpidirect.client.results.call import Call
+from mpidirect.protocol import messages
+from mpidirect.serialize import pickles
 
 BATCH = 200  # replies in a message: as many as the controller takes from its socket at once
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mpidirect.controller.controller import AT_ONCE, Controller
+from mpidirect.protocol import messages
+from mpidirect.protocol.names import engine_of, task_name
 from mpidirect.transport.base import Empty
-from mpidirect.wire import messages
-from mpidirect.wire.names import engine_of, task_name
 
 CLIENT = b"client"
 PIECE = bytes(messages.CHUNK)  # what every bulk chunk holds

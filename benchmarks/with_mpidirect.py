@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 import mpidirect
-from mpidirect.wire import connection_file
+from mpidirect.files import connection_file
 
 from . import content
 from .ways import Held, System, Way
@@ -129,12 +129,12 @@ class MpidirectWay(Way):
 
 
 def _expire() -> None:
-    from mpidirect.client._bulk import rooms
+    from mpidirect.client.results.bulk_frames import rooms
 
     rooms.expire(0.0)
 
 
 def _expire_there() -> None:
-    from mpidirect.engine.data import private
+    from mpidirect.engine.bulk_data import private
 
     private.expire(0.0)

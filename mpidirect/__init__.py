@@ -20,16 +20,15 @@ if TYPE_CHECKING:
     from . import error as error
     from . import errors as errors
     from .client import AsyncMapResult, AsyncResult, Client, DirectView, Reference, interactive, require
-    from .client._hub import AsyncHubResult
-    from .client._view import View
-    from .client.asyncresult import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
-    from .client.balancedview import LoadBalancedView
     from .client.executor import ViewExecutor
-    from .client.remotefunction import ParallelFunction, RemoteFunction, parallel, remote
-    from .client.view import BroadcastView
-    from .cluster import Cluster
-    from .cluster_methods import ClusterManager
-    from .dependency import Dependency, depend, dependent
+    from .client.hub import AsyncHubResult
+    from .client.results.asyncresult import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
+    from .client.views.balancedview import LoadBalancedView
+    from .client.views.base import View
+    from .client.views.directview import BroadcastView
+    from .client.views.remotefunction import ParallelFunction, RemoteFunction, parallel, remote
+    from .cluster.cluster import Cluster
+    from .cluster.ipyparallel_methods import ClusterManager
     from .errors import (
         AlreadyDisplayedError,
         CompositeError,
@@ -48,20 +47,21 @@ if TYPE_CHECKING:
         TimeoutError,
         UnmetDependency,
     )
+    from .serialize.dependency import Dependency, depend, dependent
 
 _HOMES = {
     **dict.fromkeys(["AsyncMapResult", "AsyncResult", "Client", "DirectView"], "client"),
-    "LoadBalancedView": "client.balancedview",
-    **dict.fromkeys(["BroadcastView"], "client.view"),
-    "View": "client._view",
+    "LoadBalancedView": "client.views.balancedview",
+    **dict.fromkeys(["BroadcastView"], "client.views.directview"),
+    "View": "client.views.base",
     "ViewExecutor": "client.executor",
-    "AsyncHubResult": "client._hub",
-    **dict.fromkeys(["Dependency", "Reference", "depend", "dependent"], "dependency"),
-    **dict.fromkeys(["interactive", "require"], "dependency"),
-    **dict.fromkeys(["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"], "client.asyncresult"),
-    **dict.fromkeys(["ParallelFunction", "RemoteFunction", "parallel", "remote"], "client.remotefunction"),
-    "Cluster": "cluster",
-    "ClusterManager": "cluster_methods",
+    "AsyncHubResult": "client.hub",
+    **dict.fromkeys(["Dependency", "Reference", "depend", "dependent"], "serialize.dependency"),
+    **dict.fromkeys(["interactive", "require"], "serialize.dependency"),
+    **dict.fromkeys(["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"], "client.results.asyncresult"),
+    **dict.fromkeys(["ParallelFunction", "RemoteFunction", "parallel", "remote"], "client.views.remotefunction"),
+    "Cluster": "cluster.cluster",
+    "ClusterManager": "cluster.ipyparallel_methods",
     **dict.fromkeys(["CompositeError", "MPIDirectError", "RemoteError", "TimeoutError"], "errors"),
     **dict.fromkeys(["EngineError", "NoEnginesRegistered", "TaskAborted", "UnmetDependency"], "errors"),
     **dict.fromkeys(["ImpossibleDependency", "InvalidDependency", "TaskTimeout"], "errors"),
@@ -95,7 +95,7 @@ def __getattr__(name: str) -> Any:
 
 def register_joblib_backend(name: str = "mpidirect", make_default: bool = False) -> None:
     """Make joblib run on the default profile's cluster: ``with joblib.parallel_backend("mpidirect"): …``."""
-    from .joblib import register
+    from .client.integrations.joblib import register
 
     register(name, make_default)
 
@@ -114,7 +114,7 @@ def use_pickle() -> None:
 
 def load_ipython_extension(shell: Any) -> None:
     """``%load_ext mpidirect``: the magics ``%px``, ``%%px``, ``%autopx``, … without ``activate()``."""
-    from .client.magics import load
+    from .client.magics.magics import load
 
     load(shell)
 

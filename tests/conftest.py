@@ -13,7 +13,7 @@ from schedulers.slurm import Slurm
 from waiting import until
 
 from mpidirect import Client, Cluster
-from mpidirect.launchers import processes
+from mpidirect.job import processes
 
 N = 4
 

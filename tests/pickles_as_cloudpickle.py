@@ -11,7 +11,7 @@ import cloudpickle as theirs
 from cloudpickle import cloudpickle
 
 from mpidirect.errors import SerializationError
-from mpidirect.wire import pickles
+from mpidirect.serialize import pickles
 
 DEFAULT_PROTOCOL = 5
 

@@ -10,7 +10,7 @@ import struct
 import threading
 from urllib.parse import urlsplit
 
-from mpidirect.wire import connection_file
+from mpidirect.files import connection_file
 
 PIECE = 32 * 1024
 

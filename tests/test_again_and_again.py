@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from mpidirect import Client, Cluster
-from mpidirect.profiles import Profile
-from mpidirect.wire.directories import socket_directory
+from mpidirect.files.private_directories import socket_directory
+from mpidirect.files.profiles import Profile
 
 pytestmark = pytest.mark.openmpi_only  # with one MPI: it takes a minute
 

@@ -5,12 +5,13 @@ import sys
 import pytest
 from schedulers.login import command
 
-from mpidirect import Cluster, config, errors
-from mpidirect.cluster import ClusterState
+from mpidirect import Cluster, errors
+from mpidirect.cluster.cluster import ClusterState
+from mpidirect.config import config
+from mpidirect.files.profiles import Profile
 from mpidirect.launchers import launcher_class, launcher_names
 from mpidirect.launchers.base import JobState
 from mpidirect.launchers.command import CommandLauncher
-from mpidirect.profiles import Profile
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from mpidirect.errors import SerializationError
-from mpidirect.wire import calls, pickles
+from mpidirect.serialize import calls, pickles
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 

@@ -20,11 +20,11 @@ from click.testing import CliRunner
 from waiting import LIMIT, until
 
 from mpidirect.cli import COMMANDS, cli
-from mpidirect.cluster import Cluster, ClusterState
+from mpidirect.cluster.cluster import Cluster, ClusterState
 from mpidirect.errors import ClusterNotFound, ClusterRunning, LaunchError
-from mpidirect.launchers import processes
-from mpidirect.profiles import Profile, home, profile_names
-from mpidirect.wire.directories import socket_directory
+from mpidirect.files.private_directories import socket_directory
+from mpidirect.files.profiles import Profile, home, profile_names
+from mpidirect.job import processes
 
 COMMAND = [sys.executable, "-m", "mpidirect"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mpidirect import CompositeError, Reference
-from mpidirect.client import _operators
-from mpidirect.partition import bounds
+from mpidirect.arrays.partition import bounds
+from mpidirect.client.views import operators
 
 SOON = 10.0  # seconds within which nothing may hang
 
@@ -273,14 +273,14 @@ def test_locations(view, op, best):
 
 def test_names_of_operations():
     for op in ("sum", "SUM", "MPI.SUM", sum, operator.add, np.add, np.sum):
-        assert _operators.for_the_engines(op) == "sum"
+        assert operators.for_the_engines(op) == "sum"
     for op in ("max", max, np.maximum):
-        assert _operators.for_the_engines(op) == "max"
-    assert _operators.for_the_engines(operator.xor) == "bxor"
+        assert operators.for_the_engines(op) == "max"
+    assert operators.for_the_engines(operator.xor) == "bxor"
     with pytest.raises(ValueError, match="no operation 'average': use one of sum, prod"):
-        _operators.for_the_engines("average")
+        operators.for_the_engines("average")
     with pytest.raises(TypeError, match="a name or a callable"):
-        _operators.for_the_engines(3)
+        operators.for_the_engines(3)
 
 
 def test_arrays_that_fit_are_written_to(view):
@@ -489,7 +489,7 @@ def test_more_groups_than_are_kept(view):
 
 def test_messages_of_more_than_one_piece(view):
     """What is too large for one operation goes in pieces: here the limit is set low."""
-    limit = "import mpidirect.engine.arrays as arrays; arrays.PIECE = {}"
+    limit = "import mpidirect.engine.collectives.arrays as arrays; arrays.PIECE = {}"
     view.execute(limit.format(1000))
     try:
         view.execute("x = np.arange(1000.) + rank; part = np.arange(500 * rank)")

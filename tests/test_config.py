@@ -7,12 +7,12 @@ import textwrap
 
 import pytest
 
-from mpidirect import config
-from mpidirect.cluster import Cluster
+from mpidirect.cluster.cluster import Cluster
+from mpidirect.config import config
+from mpidirect.config.options import BATCH, COMMON, Options, port, positive, seconds, size
 from mpidirect.errors import ClusterNotFound, ConfigError
-from mpidirect.options import BATCH, COMMON, Options, port, positive, seconds, size
-from mpidirect.profiles import ClusterRecord, Profile, find_connection_file, home, profile_names
-from mpidirect.wire import connection_file
+from mpidirect.files import connection_file
+from mpidirect.files.profiles import ClusterRecord, Profile, find_connection_file, home, profile_names
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -281,7 +281,7 @@ def test_only_the_newest_logs_are_kept():
 
 def test_finding_a_cluster_imports_nothing_heavy():
     code = """if True:
-        import sys, mpidirect.profiles
+        import sys, mpidirect.files.profiles
         print({"mpi4py", "click", "rich", "psutil", "mpidirect.launchers"} & sys.modules.keys())
     """
     done = subprocess.run(

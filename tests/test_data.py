@@ -14,9 +14,11 @@ import psutil
 import pytest
 
 from mpidirect import Client, interactive
-from mpidirect.client._bulk import Remote
+from mpidirect.client.results.bulk_frames import Remote
 from mpidirect.errors import CompositeError
-from mpidirect.wire import connection_file, memory, messages
+from mpidirect.files import connection_file
+from mpidirect.memory import process_memory
+from mpidirect.protocol import messages
 
 BIG = 3 * messages.CHUNK // 8 + 17  # float64 items: several chunks, the last one short
 
@@ -345,15 +347,15 @@ def test_sharing_with_some_engines_only(view):
 
 
 def test_a_process_can_be_read_only_if_it_shows_its_cookie():
-    cookie = os.urandom(memory.COOKIE)
-    where = memory.address(cookie)
-    assert memory.can_read(os.getpid(), where, cookie)
-    assert not memory.can_read(os.getpid(), where, os.urandom(memory.COOKIE))
-    assert not memory.can_read(os.getpid(), 8, cookie)
-    assert not memory.can_read(2**22 - 1, where, cookie)
-    assert not memory.can_read(os.getpid(), where, b"short")
+    cookie = os.urandom(process_memory.COOKIE)
+    where = process_memory.address(cookie)
+    assert process_memory.can_read(os.getpid(), where, cookie)
+    assert not process_memory.can_read(os.getpid(), where, os.urandom(process_memory.COOKIE))
+    assert not process_memory.can_read(os.getpid(), 8, cookie)
+    assert not process_memory.can_read(2**22 - 1, where, cookie)
+    assert not process_memory.can_read(os.getpid(), where, b"short")
 
 
 def test_reading_a_process_that_is_gone_says_so():
     with pytest.raises(OSError, match="memory of process"):
-        memory.read(2**22 - 1, 4096, bytearray(100))
+        process_memory.read(2**22 - 1, 4096, bytearray(100))

@@ -12,7 +12,7 @@ import pytest
 
 from mpidirect import Client, Cluster
 from mpidirect.errors import CompositeError, ControllerLost, EngineError
-from mpidirect.launchers import processes
+from mpidirect.job import processes
 
 WITHIN = 10.0  # seconds: far more than anything here takes
 WAYS = {  # of dying, and what is told of them

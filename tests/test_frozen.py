@@ -12,8 +12,8 @@ import time
 import pytest
 import zmq
 
-from mpidirect.controller.listen import Invitation
-from mpidirect.engine import connect
+from mpidirect.controller.server import Invitation
+from mpidirect.engine import connection
 from mpidirect.transport import zeromq
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
@@ -61,7 +61,7 @@ def heard(controller):
 @contextlib.contextmanager
 def connected(controller):
     invitation = Invitation([controller.address], "", None, "", "", 0)
-    with connect.connect(invitation, 0) as (tasks, control):
+    with connection.connect(invitation, 0) as (tasks, control):
         ends = control.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         try:
             for _ in (tasks, control):
@@ -89,8 +89,8 @@ def test_engines_wait_for_one_that_is_frozen(controller):
 
 def test_one_that_thaws_still_notices_engines_that_are_frozen(controller):
     engine = f"""
-from mpidirect.controller.listen import Invitation
-from mpidirect.engine.connect import connect
+from mpidirect.controller.server import Invitation
+from mpidirect.engine.connection import connect
 with connect(Invitation([{controller.address!r}], "", None, "", "", 0), 0) as (tasks, control):
     control.poll()
 """

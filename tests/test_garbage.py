@@ -21,9 +21,11 @@ from hypothesis import strategies as st
 
 from benchmarks.simulated import SimulatedClient, SimulatedListener, Simulation
 from mpidirect import Client, Cluster, errors
-from mpidirect.client import _connection, _dial
+from mpidirect.client.connection import connection as _connection
+from mpidirect.client.connection import dialer
+from mpidirect.files import connection_file
+from mpidirect.protocol import messages
 from mpidirect.transport.zeromq import Dealer
-from mpidirect.wire import connection_file, messages
 from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
@@ -159,14 +161,14 @@ class FakeSocket(SimulatedListener):
         pass
 
 
-class FakeDialer(_dial.Dialer):
+class FakeDialer(dialer.Dialer):
     """A connection to nobody."""
 
     def dial(self, timeout):
         engines = [messages.EngineInfo(k, "host", 1) for k in range(2)]
         python = platform.python_version()
         welcome = messages.Welcome(messages.PROTOCOL, "", python, "c", 2, engines, 0, False)
-        return _dial.Link(FakeSocket(), welcome)
+        return dialer.Link(FakeSocket(), welcome)
 
 
 @QUICK

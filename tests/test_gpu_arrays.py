@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent / "fakes"))  # the stand-in is a pa
 import gpu_arrays
 
 from mpidirect import CompositeError
-from mpidirect.partition import bounds
+from mpidirect.arrays.partition import bounds
 
 
 class Library:
@@ -223,7 +223,7 @@ def test_through_the_host_in_pieces(devices, method):
 def test_straight_where_mpi_takes_it(devices):
     """The stand-in's device memory is memory of the process, so each MPI takes it."""
     library = LIBRARIES["stand-in for CuPy"]
-    say = "import mpidirect.engine.staging as staging; "
+    say = "import mpidirect.engine.collectives.staging as staging; "
     devices.execute(
         say + "asked = staging.takes; staging.takes = lambda platform, collective: platform == 'cuda'"
     )
@@ -250,7 +250,7 @@ def test_interrupted_on_its_way(devices):
 
 
 def test_a_client_without_the_library_gets_numpy(devices, monkeypatch):
-    from mpidirect.wire import kinds
+    from mpidirect.arrays import kinds
 
     monkeypatch.setattr(gpu_arrays.cuda, "is_available", lambda: False)
     kinds.named.cache_clear()
@@ -260,8 +260,10 @@ def test_a_client_without_the_library_gets_numpy(devices, monkeypatch):
 
 
 def test_nothing_is_imported():
-    program = "import sys, mpidirect.client.view, mpidirect.partition; import numpy as np; "
-    program += "from mpidirect.wire import pickles; pickles.loads(pickles.dumps([np.arange(5), lambda: 3])); "
+    program = "import sys, mpidirect.client, mpidirect.arrays.partition; import numpy as np; "
+    program += (
+        "from mpidirect.serialize import pickles; pickles.loads(pickles.dumps([np.arange(5), lambda: 3])); "
+    )
     program += "print([n for n in ('torch', 'jax', 'cupy', 'mpi4py') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

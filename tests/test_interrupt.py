@@ -371,7 +371,7 @@ def test_ipython_works_after_an_interrupt_of_its_import(engines):
         tasks._the_shell = tasks._MISSING
         for name in [n for n in sys.modules if n.partition(".")[0] in ("IPython", "prompt_toolkit")]:
             del sys.modules[name]
-        sys.modules.pop("mpidirect.engine.shell", None)
+        sys.modules.pop("mpidirect.engine.ipython_shell", None)
 
     for delay in (0.02, 0.1, 0.2, 0.3):
         engines.apply(anew).get(WITHIN)

@@ -16,15 +16,16 @@ import pytest
 from schedulers.faked import Scheduler
 from waiting import until
 
-from mpidirect import config
+from mpidirect.config import config
+from mpidirect.config.options import Options
 from mpidirect.errors import LaunchError
-from mpidirect.launchers import hydra, launcher_class, launcher_names, mpi, processes
+from mpidirect.files import job_file
+from mpidirect.files.job_file import JobSpec
+from mpidirect.job import processes
+from mpidirect.job.parent import CLUSTER
+from mpidirect.launchers import hydra, launcher_class, launcher_names, mpi
 from mpidirect.launchers.base import Job, JobState
 from mpidirect.launchers.batch import BatchLauncher
-from mpidirect.options import Options
-from mpidirect.parent import CLUSTER
-from mpidirect.wire import job_file
-from mpidirect.wire.job_file import JobSpec
 
 LAUNCHERS = [
     "mpiexec",
@@ -37,7 +38,7 @@ SOON = 20.0
 
 RANK = """
 import json, os, pathlib, signal, subprocess, sys, time
-from mpidirect.parent import Parent
+from mpidirect.job.parent import Parent
 here = pathlib.Path(__file__).parent
 orders = (here / "orders").read_text().split()
 parent = Parent()

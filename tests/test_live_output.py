@@ -13,8 +13,8 @@ from proxy import Proxy, at_random
 from waiting import until
 
 from mpidirect import Client
-from mpidirect.client._folding import WINDOW, Folding
-from mpidirect.wire.messages import DISPLAY, OUTPUT, STDERR, STDOUT
+from mpidirect.client.display.folding import WINDOW, Folding
+from mpidirect.protocol.messages import DISPLAY, OUTPUT, STDERR, STDOUT
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 

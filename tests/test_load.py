@@ -9,13 +9,15 @@ import psutil
 import pytest
 import zmq
 from conftest import occupied
+from mpidirect.controller.clients.clients.retained_results import Held
+from mpidirect.controller.clients.clients.session import Session
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.controller import keeper
-from mpidirect.controller.held import Held
-from mpidirect.controller.session import Session
+from mpidirect.controller.clients.clients import retention
+from mpidirect.files import connection_file
+from mpidirect.protocol import messages
+from mpidirect.serialize import pickles
 from mpidirect.transport.zeromq import Dealer
-from mpidirect.wire import connection_file, messages, pickles
 from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.timeout(100), pytest.mark.openmpi_only]  # nothing here depends on the MPI
@@ -90,7 +92,7 @@ def test_a_client_that_never_reads(cluster, rc):
         for _ in range(10):
             assert rc[1:].apply_async(int).get(10) == [0] * 3
             assert rc.queue_status(1)["queue"] == 0
-        assert rss(rc) - before < keeper.ROOM + 200 * MB
+        assert rss(rc) - before < retention.ROOM + 200 * MB
     finally:
         mute.close()
         rc.abort([f"neverreads-{k + 1}" for k in range(40)])
@@ -136,7 +138,7 @@ def test_the_oldest_goes_first():
             id = f"{session.label}-{k}"
             session.reply(messages.Reply(id, 0, "ok", [1000], 0.0, 0.0), [bytes(1000)], (), True)
             session.flush()
-    watch = keeper.Keeper(6500, Held(lambda id, engine: None))
+    watch = retention.Keeper(6500, Held(lambda id, engine: None))
     watch.enforce(sessions)
     kept = [[r.failure is None for r, _, _ in session.waiting()] for session in sessions]
     assert kept == [[False] * 5, [True] * 5] or kept == [[False, False, False, False, True], [True] * 5]

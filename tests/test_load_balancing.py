@@ -15,7 +15,7 @@ from proxy import Proxy, at_random
 
 import mpidirect
 from mpidirect import Client, errors
-from mpidirect.dependency import Dependency, depend, require
+from mpidirect.serialize.dependency import Dependency, depend, require
 
 
 @pytest.fixture

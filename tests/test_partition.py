@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpidirect.partition import bounds, join, split
+from mpidirect.arrays.partition import bounds, join, split
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 

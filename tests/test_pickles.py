@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpidirect.errors import SerializationError
-from mpidirect.wire.messages import BULK
-from mpidirect.wire.pickles import dumps, evaluate, loads
+from mpidirect.protocol.messages import BULK
+from mpidirect.serialize.pickles import dumps, evaluate, loads
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 

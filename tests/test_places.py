@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mpidirect.engine import cores, surroundings
-from mpidirect.engine.surroundings import Place
+from mpidirect.engine import core_binding
+from mpidirect.engine import environment as surroundings
+from mpidirect.engine.environment import Place
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -176,11 +177,13 @@ def test_cores_and_sockets(tmp_path):
             (directory / "topology").mkdir(parents=True, exist_ok=True)
             (directory / "topology" / name).write_text(f"{value}\n")
         (directory / f"node{cpu // 2 % 2}").mkdir()
-    found = {how: cores.units(how, set(range(8)) - {1, 5}, tmp_path) for how in ("core", "socket", "numa")}
+    found = {
+        how: core_binding.units(how, set(range(8)) - {1, 5}, tmp_path) for how in ("core", "socket", "numa")
+    }
     assert found["core"] == [{0, 4}, {2, 6}, {3, 7}]
     assert found["socket"] == found["numa"] == [{0, 4}, {2, 3, 6, 7}]
-    assert cores.units("hwthread", {3, 5}, tmp_path) == [{3}, {5}]
-    assert cores.units("socket", {3, 5}, tmp_path / "nowhere") == [{3}, {5}]
+    assert core_binding.units("hwthread", {3, 5}, tmp_path) == [{3}, {5}]
+    assert core_binding.units("socket", {3, 5}, tmp_path / "nowhere") == [{3}, {5}]
 
 
 def test_without_a_gpu_nothing_is_set(machine):

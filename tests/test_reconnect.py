@@ -18,11 +18,13 @@ import pytest
 import zmq
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.client import _bulk, _redial
+from mpidirect.client.connection import reconnect
+from mpidirect.client.results import bulk_frames
+from mpidirect.files import connection_file
+from mpidirect.protocol import messages
 from mpidirect.transport import zeromq
 from mpidirect.transport.curve import CLIENTS, new_keys
 from mpidirect.transport.zeromq import Dealer, Router
-from mpidirect.wire import connection_file, messages
 from tests.proxy import Proxy, at_random
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
@@ -91,8 +93,8 @@ def test_results_that_come_while_the_network_is_down_arrive_when_it_is_back(far,
 
 
 def test_who_waits_for_long_is_told_once(far, proxy, monkeypatch):
-    monkeypatch.setattr(_redial, "QUIET", 0.0)
-    monkeypatch.setattr(_redial, "PAUSES", (0.01, 0.05))
+    monkeypatch.setattr(reconnect, "QUIET", 0.0)
+    monkeypatch.setattr(reconnect, "PAUSES", (0.01, 0.05))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         proxy.down()
@@ -100,7 +102,7 @@ def test_who_waits_for_long_is_told_once(far, proxy, monkeypatch):
             far[0].apply_async(int).get(timeout=1)
         proxy.up()
         assert far[0].apply_async(int).get(20) == 0
-    assert [w.category for w in caught] == [_redial.ConnectionWarning]
+    assert [w.category for w in caught] == [reconnect.ConnectionWarning]
     assert "trying to reconnect" in str(caught[0].message)
 
 
@@ -113,7 +115,7 @@ def test_ctrl_c_gives_the_prompt_back_while_the_network_is_down(far, proxy):
 
 
 def test_one_that_can_not_be_reached_for_too_long_is_given_up(proxy, rc, monkeypatch):
-    monkeypatch.setattr(_redial, "PAUSES", (0.01, 0.05))
+    monkeypatch.setattr(reconnect, "PAUSES", (0.01, 0.05))
     with Client(proxy.info, patience=0.5) as client:
         waiting = client[0].apply_async(time.sleep, 1)
         client.queue_status()
@@ -277,7 +279,7 @@ def test_a_long_silence_is_no_end(proxy, impatient):
 
 def test_another_cluster_in_the_place_of_the_network_is_no_end_at_once(far, proxy, monkeypatch):
     with another_cluster() as other:
-        monkeypatch.setattr(_redial, "REFUSED", 3.0)
+        monkeypatch.setattr(reconnect, "REFUSED", 3.0)
         there = proxy._target
         proxy._target = other
         later = far[:].apply_async(lambda: 7)
@@ -350,7 +352,7 @@ def test_a_network_that_is_not_there_is_told_and_costs_nothing(proxy):
 def test_a_result_that_finds_no_room_fails_alone(far, monkeypatch):
     far[0].execute("import numpy; a = numpy.ones(1_000_000)", block=True)
     with monkeypatch.context() as patch:
-        patch.setattr(_bulk.Chunks, "place", no_memory)
+        patch.setattr(bulk_frames.Chunks, "place", no_memory)
         with pytest.raises(errors.RemoteError, match="finds no room at the client"):
             far[0].pull("a", block=True)
     assert far[0].pull("a", block=True).sum() == 1_000_000

@@ -7,8 +7,9 @@ import gc
 import numpy as np
 import pytest
 
-from mpidirect.wire import pickles, rooms
-from mpidirect.wire.rooms import Rooms
+from mpidirect.memory import buffer_pool
+from mpidirect.memory.buffer_pool import Rooms
+from mpidirect.serialize import pickles
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -63,7 +64,7 @@ def test_what_is_small_is_not_worth_it():
 
 
 def test_little_is_kept(monkeypatch):
-    monkeypatch.setattr(rooms, "MOST", 3 * SIZE)
+    monkeypatch.setattr(buffer_pool, "MOST", 3 * SIZE)
     some = Rooms()
     held = [some.room(SIZE) for _ in range(10)]
     assert len(some._rooms) == 3

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpidirect.controller.scheduler import AHEAD, Job, Scheduler
-from mpidirect.wire import messages
+from mpidirect.controller.scheduling.scheduler import AHEAD, Job, Scheduler
+from mpidirect.protocol import messages
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 

@@ -21,13 +21,13 @@ import pytest
 import zmq
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.client._dial import Dialer
-from mpidirect.parent import Parent
+from mpidirect.client.connection.dialer import Dialer
+from mpidirect.files import connection_file
+from mpidirect.files.private_directories import private_directory
+from mpidirect.job.parent import Parent
 from mpidirect.transport import zeromq
 from mpidirect.transport.curve import CLIENTS, ENGINES, Credentials, KeyPair, ZapAuthenticator, new_keys
 from mpidirect.transport.zeromq import Dealer, Router
-from mpidirect.wire import connection_file
-from mpidirect.wire.directories import private_directory
 from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI

@@ -10,11 +10,12 @@ from schedulers.login import JOBSCRIPTS, SCRIPT, command, run
 from waiting import LIMIT, until
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.cluster import ClusterState
-from mpidirect.launchers import batch, processes
+from mpidirect.cluster.cluster import ClusterState
+from mpidirect.files.profiles import Profile
+from mpidirect.job import processes
+from mpidirect.launchers import batch
 from mpidirect.launchers.base import JobState
 from mpidirect.launchers.sge import SGELauncher
-from mpidirect.profiles import Profile
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 

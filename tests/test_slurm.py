@@ -14,8 +14,8 @@ from schedulers.slurm import SLURM, gone
 from waiting import LIMIT, until
 
 from mpidirect import Client, Cluster, errors
+from mpidirect.files.profiles import Profile
 from mpidirect.launchers import mpi
-from mpidirect.profiles import Profile
 
 pytestmark = pytest.mark.slurm
 either_mpi = pytest.mark.openmpi_only  # what does not depend on the MPI is run with one of them

@@ -13,10 +13,10 @@ from schedulers.slurm import SLURM, gone
 from waiting import LIMIT, until
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.cluster import ClusterState
+from mpidirect.cluster.cluster import ClusterState
+from mpidirect.files.profiles import Profile
 from mpidirect.launchers.base import JobState
 from mpidirect.launchers.slurm import SlurmLauncher
-from mpidirect.profiles import Profile
 
 pytestmark = [pytest.mark.slurm, pytest.mark.openmpi_only]  # nothing here depends on the MPI
 

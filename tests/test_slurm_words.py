@@ -6,11 +6,12 @@ import pytest
 from schedulers.login import command
 from schedulers.slurm import SLURM
 
-from mpidirect import Cluster, allocation, errors, launching
-from mpidirect.launchers import launcher_class
+from mpidirect import Cluster, errors
+from mpidirect.files.profiles import ClusterRecord, Profile
+from mpidirect.job import allocation
+from mpidirect.launchers import jobs, launcher_class
 from mpidirect.launchers.base import JobState
 from mpidirect.launchers.slurm import _understood
-from mpidirect.profiles import ClusterRecord, Profile
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -204,5 +205,5 @@ def test_of_a_job_that_still_ends_it_is_told_who_will_know_more(login_node):
         cluster="one", launcher="slurm", engines=2, host="vm", started=time.time(), handle={"id": "7"}
     )
     Profile().create().remember(record)
-    told = launching.epitaph("", "one", 0.2)
+    told = jobs.epitaph("", "one", 0.2)
     assert told.startswith("of its job 7: it ends; 'mpidirect status' will tell how it ended.")

@@ -11,8 +11,8 @@ from schedulers.login import run
 from waiting import LIMIT
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.client._tunnel import Tunnel
-from mpidirect.wire import connection_file
+from mpidirect.client.connection.tunnel import Tunnel
+from mpidirect.files import connection_file
 
 pytestmark = [pytest.mark.slurm, pytest.mark.openmpi_only]  # nothing here depends on the MPI
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpidirect.wire import stream
-from mpidirect.wire.stream import Inbox, Outbox
+from mpidirect.protocol import reliable_stream
+from mpidirect.protocol.reliable_stream import Inbox, Outbox
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -40,7 +40,7 @@ def test_what_was_not_put_whole_is_taken_back():
 def test_no_more_is_under_way_than_the_window():
     outbox = Outbox()
     for _ in range(5):
-        outbox.put([b""], stream.WINDOW // 2)
+        outbox.put([b""], reliable_stream.WINDOW // 2)
     assert len(list(outbox.due())) == 2
     assert outbox.waiting
     outbox.acknowledge(1)
@@ -51,7 +51,7 @@ def test_no_more_is_under_way_than_the_window():
 
 def test_a_message_larger_than_the_window_goes_alone():
     outbox = Outbox()
-    outbox.put([b"large"], 3 * stream.WINDOW)
+    outbox.put([b"large"], 3 * reliable_stream.WINDOW)
     outbox.put([b"next"], 1)
     assert list(outbox.due()) == [[b"large"]]
     outbox.acknowledge(1)

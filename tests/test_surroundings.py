@@ -11,7 +11,7 @@ import pytest
 from schedulers.login import COMMAND, run
 from waiting import LIMIT, until
 
-from mpidirect.profiles import Profile
+from mpidirect.files.profiles import Profile
 
 pytestmark = pytest.mark.usefixtures("login_node")
 either_mpi = pytest.mark.openmpi_only  # what does not depend on the MPI is run with one of them
@@ -96,8 +96,8 @@ def test_a_script_that_its_scheduler_ends_is_told_once(login_node):
 STARTS = ('start -n 1 --ip "*"', "start -n 1 --ip d0")
 USED = """
 from mpidirect import Client
-from mpidirect.profiles import find_connection_file
-from mpidirect.wire import connection_file
+from mpidirect.files.profiles import find_connection_file
+from mpidirect.files import connection_file
 
 info = connection_file.read(find_connection_file())
 for address in info.addresses[1:]:

@@ -12,13 +12,13 @@ from click.testing import CliRunner
 
 from mpidirect import Client, Cluster
 from mpidirect.cli import cli
-from mpidirect.cluster import ClusterState
+from mpidirect.cluster.cluster import ClusterState
 from mpidirect.errors import Untrusted
-from mpidirect.launchers import processes
-from mpidirect.profiles import ClusterRecord, Profile, home_path
-from mpidirect.wire.job_file import JobSpec
-from mpidirect.wire.job_file import read as read_job
-from mpidirect.wire.job_file import write as write_job
+from mpidirect.files.job_file import JobSpec
+from mpidirect.files.job_file import read as read_job
+from mpidirect.files.job_file import write as write_job
+from mpidirect.files.profiles import ClusterRecord, Profile, home_path
+from mpidirect.job import processes
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -118,7 +118,7 @@ def test_records_and_job_files_that_others_may_have_written_are_not_believed(tra
 
 
 def test_doctor_tells_it_and_runs_nothing_of_it(trap, monkeypatch):
-    monkeypatch.setattr("mpidirect.doctor._mpi", lambda *command: iter(()))  # takes seconds
+    monkeypatch.setattr("mpidirect.cluster.doctor._mpi", lambda *command: iter(()))  # takes seconds
     widen(home_path())
     done = CliRunner().invoke(cli, ["doctor"])
     assert not trap.exists()

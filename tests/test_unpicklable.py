@@ -13,8 +13,8 @@ import threading
 import pytest
 
 from mpidirect.errors import SerializationError
-from mpidirect.wire import calls
-from mpidirect.wire.pickles import dumps, loads
+from mpidirect.serialize import calls
+from mpidirect.serialize.pickles import dumps, loads
 
 
 def refused(obj) -> str:

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mpidirect.controller.clients.clients.requests import Requests
+from mpidirect.controller.clients.clients.session import Session
 
 from mpidirect import Client, errors
-from mpidirect.controller import requests
-from mpidirect.controller.requests import Requests
-from mpidirect.controller.session import Session
-from mpidirect.wire import messages
+from mpidirect.controller.clients.clients import requests
+from mpidirect.protocol import messages
 from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI

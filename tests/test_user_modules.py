@@ -351,7 +351,7 @@ def test_autoreload_in_ipython(place):
 def test_calls_without_the_users_modules_send_none():
     import numpy
 
-    from mpidirect.wire import user_modules
+    from mpidirect.serialize import user_modules
 
     assert (
         user_modules.gather([]) == user_modules.gather(["numpy", "os", "mpidirect.client", "no_such"]) == b""

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from mpidirect import lazy
+from mpidirect.arrays import lazy_numpy
 
 pytestmark = [
     pytest.mark.openmpi_only,  # nothing here depends on the MPI
@@ -20,9 +20,9 @@ pytestmark = [
 def test_engines_take_turns(monkeypatch):
     user, cores = 1 << 31 | os.getpid(), len(os.sched_getaffinity(0))
     monkeypatch.setattr(os, "getuid", lambda: user)  # not to meet those of clusters that run
-    monkeypatch.setattr(lazy, "warm", lambda: None)
+    monkeypatch.setattr(lazy_numpy, "warm", lambda: None)
     with contextlib.ExitStack() as busy:
         for core in range(cores):
             busy.enter_context(socket.socket(socket.AF_UNIX)).bind(f"\0mpidirect-{user}-warm-{core}")
-        assert not lazy.warm_in_turn()
-    assert lazy.warm_in_turn()
+        assert not lazy_numpy.warm_in_turn()
+    assert lazy_numpy.warm_in_turn()

@@ -16,7 +16,8 @@ from conftest import PROGRAMS
 
 from mpidirect import Cluster
 from mpidirect.errors import CompositeError, MPIDirectError
-from mpidirect.launchers import mpi, processes
+from mpidirect.job import processes
+from mpidirect.launchers import mpi
 from mpidirect.launchers.mpiexec import MpiexecLauncher
 
 N = 4

@@ -19,8 +19,8 @@ def clean_command(profile: str, force: bool) -> None:
     --profile all profiles are looked at, and what this user's dead jobs left on this host; shared memory that
     root's dead MPI jobs have left may be another person's, so that takes --force.
     """
-    from ..leftovers import clean
-    from ..profiles import Profile
+    from ..cluster.cleanup import clean
+    from ..files.profiles import Profile
 
     removed = clean([Profile(profile).must_exist().name] if profile else None, force=force)
     for what in removed:

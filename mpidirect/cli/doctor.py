@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from ..doctor import Finding, Verdict, examine
+from ..cluster.doctor import Finding, Verdict, examine
 from .parameters import profile_option
 
 COLOURS = {Verdict.GOOD: "green", Verdict.DOUBT: "yellow", Verdict.BAD: "red"}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from .. import logs
-from ..cluster import Cluster, ClusterState
+from ..cluster.cluster import Cluster, ClusterState
 from ..errors import ClusterNotFound
-from ..launching import absence
-from ..profiles import Profile
+from ..files import logs
+from ..files.profiles import Profile
+from ..launchers.jobs import absence
 from . import NOTHING_RUNS
 from .parameters import profile_option
 

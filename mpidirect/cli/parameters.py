@@ -8,9 +8,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from ..config import Options
+from ..config.config import Options
+from ..config.options import BATCH, COMMON
 from ..errors import ConfigError
-from ..options import BATCH, COMMON
 
 Decorated = Callable[..., Any]
 
@@ -19,7 +19,7 @@ def complete_profile(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[str | CompletionItem]:
     """The profiles whose name begins so."""
-    from ..profiles import profile_names
+    from ..files.profiles import profile_names
 
     try:
         return [name for name in profile_names() if name.startswith(incomplete)]

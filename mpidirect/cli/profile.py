@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from .. import config, launching
+from ..config import config
+from ..config.options import BATCH
 from ..errors import ConfigError
-from ..launchers import launcher_class
-from ..options import BATCH
-from ..profiles import DEFAULT, Profile, profile_names
+from ..files.profiles import DEFAULT, Profile, profile_names
+from ..launchers import jobs, launcher_class
 from .parameters import assigned, complete_profile, setting_flags
 
 name_argument: Callable[..., Any] = click.argument(
@@ -42,13 +42,13 @@ Examples:
 @click.option("--force", is_flag=True, help="Write over the settings that there are.")
 def create(name: str, assignments: tuple[str, ...], force: bool, **options: Any) -> None:
     """Make a profile: a directory with a config.toml that explains itself."""
-    from ..wire.connection_file import write_private
+    from ..files.connection_file import write_private
 
     here = Profile(name)
     if here.config_file.exists() and not force:
         raise ConfigError(f"{here.config_file} is there already. Edit it, or write over it with --force.")
     chosen = {key: value for key, value in {**options, **assigned(assignments)}.items() if value is not None}
-    known = launching.options_for(here, chosen)
+    known = jobs.options_for(here, chosen)
     chosen = {key: known.value(key, value) for key, value in chosen.items()}
     scheduled = launcher_class(config.launcher_name(here.config_file, chosen)).scheduled
     shown = [option for option in known.all.values() if scheduled or option not in BATCH]
@@ -63,7 +63,7 @@ def create(name: str, assignments: tuple[str, ...], force: bool, **options: Any)
 def show(name: str) -> None:
     """Show each setting of a profile, and where its value comes from."""
     here = Profile(name).must_exist()
-    settings = launching.resolve(here, {})
+    settings = jobs.resolve(here, {})
     width = max(map(len, settings))
     values = {key: "" if value is None else str(value) for key, value in settings.items()}
     column = max(map(len, values.values()))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from ..cluster import Watcher
+from ..cluster.cluster import Watcher
 
 
 @contextmanager

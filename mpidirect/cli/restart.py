@@ -6,7 +6,7 @@ import time
 
 import click
 
-from ..cluster import Cluster
+from ..cluster.cluster import Cluster
 from .parameters import profile_option
 
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import click
 
-from .. import allocation, launching
-from ..cluster import Cluster
+from ..cluster.cluster import Cluster
+from ..config.options import seconds
 from ..errors import ConfigError
-from ..options import seconds
-from ..profiles import RUN, Profile, profile_names
+from ..files.profiles import RUN, Profile, profile_names
+from ..job import allocation
+from ..launchers import jobs
 from .parameters import assigned, profile_option, setting_flags
 
 KEPT = 5  # failed runs whose logs stay
@@ -93,7 +94,7 @@ def _forget_old() -> None:
 
 def _own_profile(base: Profile) -> Profile:
     """A profile for this run alone, with the settings of `base`: several may run at once."""
-    launching.resolve(base.must_exist(), {"launcher": "mpiexec"})  # a mistake is told by its own file's name
+    jobs.resolve(base.must_exist(), {"launcher": "mpiexec"})  # a mistake is told by its own file's name
     name = allocation.enclosing()[1].partition(".")[0] or time.strftime("%y%m%d-%H%M%S")
     _forget_old()
     own = Profile(f"{RUN}{name}-{secrets.token_hex(2)}").create()

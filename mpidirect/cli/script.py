@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..cluster import Cluster
+from ..cluster.cluster import Cluster
 from .parameters import assigned, profile_option, setting_flags
 
 

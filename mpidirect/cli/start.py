@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..cluster import Cluster, ClusterState
+from ..cluster.cluster import Cluster, ClusterState
 from ..errors import NeverStarts
 from . import FAILURE, INTERRUPTED
 from .parameters import assigned, profile_option, setting_flags

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import logs
-from ..cluster import Cluster, ClusterState
+from ..cluster.cluster import Cluster, ClusterState
 from ..errors import MPIDirectError
-from ..profiles import Profile, profile_names
+from ..files import logs
+from ..files.profiles import Profile, profile_names
 from . import NOTHING_RUNS
 from .parameters import profile_option
 
 if TYPE_CHECKING:
-    from ..wire.connection_file import ConnectionInfo
+    from ..files.connection_file import ConnectionInfo
 
 LOOPBACK = ("tcp://127.", "tcp://[::1]")
 ANSWER_WITHIN = 2.0  # seconds that a controller has to answer, and a scheduler where it is not needed
@@ -173,7 +173,7 @@ def _tunnel(info: ConnectionInfo) -> str:
 def _ask(cluster: Cluster) -> tuple[int, int, ConnectionInfo, dict[str, Any]]:
     """How many engines answer, of how many, and what the controller says of itself and of the cluster."""
     from ..client import Client
-    from ..wire import connection_file
+    from ..files import connection_file
 
     client = Client(str(cluster.connection_file), timeout=ANSWER_WITHIN)
     try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from ..cluster import Cluster, ClusterState
+from ..cluster.cluster import Cluster, ClusterState
+from ..config.options import seconds
 from ..errors import ConfigError
-from ..options import seconds
-from ..profiles import Profile, profile_names
+from ..files.profiles import Profile, profile_names
 from .parameters import profile_option
 
 

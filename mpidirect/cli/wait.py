@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from ..cluster import Cluster
+from ..cluster.cluster import Cluster
+from ..config.options import seconds
 from ..errors import ConfigError
-from ..options import seconds
 from . import INTERRUPTED
 from .parameters import profile_option
 from .progress import progress

@@ -1,9 +1,9 @@
 """The user's side: the client, its views and its results."""
 
-from ..dependency import Reference, interactive, require
-from .asyncmapresult import AsyncMapResult
-from .asyncresult import AsyncResult
+from ..serialize.dependency import Reference, interactive, require
 from .client import Client
-from .view import DirectView
+from .results.asyncmapresult import AsyncMapResult
+from .results.asyncresult import AsyncResult
+from .views.directview import DirectView
 
 __all__ = ["AsyncMapResult", "AsyncResult", "Client", "DirectView", "Reference", "interactive", "require"]

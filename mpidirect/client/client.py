@@ -15,32 +15,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from .. import accepted, errors
-from ..wire import memory, messages
-from ..wire.connection_file import ConnectionInfo
-from . import _finding, _html, _unseen, _waiting
-from ._call import Call
-from ._chosen import is_one
-from ._connection import PATIENCE, Connection
-from ._control import Control
-from ._deadline import Deadline
-from ._frames import quiet, quietly
-from ._future import in_thread
-from ._hub import Hub
-from ._incoming import Incoming
-from ._output import at_prompt
-from ._progress import wait_with_bar
-from ._results import KEPT_RESULTS, Results, limit
-from ._tunnel import Tunnel
-from .magics import offer
-from .view import DirectView
+from .. import errors
+from ..config import ipyparallel_keywords
+from ..files.connection_file import ConnectionInfo
+from ..memory import process_memory
+from ..protocol import messages
+from .connection import discovery
+from .connection.connection import PATIENCE, Connection
+from .connection.tunnel import Tunnel
+from .control import Control
+from .display import html
+from .display.progress import wait_with_bar
+from .display.tracebacks import quiet, quietly
+from .hub import Hub
+from .incoming import Incoming
+from .magics.magics import offer
+from .results import unseen_failures, waiting
+from .results.call import Call
+from .results.future import in_thread
+from .results.lookup import KEPT_RESULTS, Results, limit
+from .results.outputs import at_prompt
+from .views.directview import DirectView
+from .views.targets import is_one
+from .walltime import Deadline
 
 if TYPE_CHECKING:
-    from ..cluster import Cluster
-    from .balancedview import LoadBalancedView
+    from ..cluster.cluster import Cluster
     from .executor import ViewExecutor
-    from .split import Groups
-    from .view import BroadcastView
+    from .views.balancedview import LoadBalancedView
+    from .views.directview import BroadcastView
+    from .views.split import Groups
 
 ANSWERING = 10.0  # seconds that a controller has to answer
 SHORTEST = 0.1
@@ -115,9 +119,9 @@ class Client(Results, Hub, Control):
         given = contents.get("cluster")  # a connection file has the cluster's id under that name
         self._cluster: Cluster | None = None if isinstance(given, str) else contents.pop("cluster", None)
         named = contents.pop("profile_dir", None), contents.pop("cluster_id", "")
-        profile = accepted.profile_of(profile or "", *named) if any(named) else profile
-        accepted.ignored("Client", contents)
-        find = partial(_finding.find, connection_info, profile or "", contents, sshserver)
+        profile = ipyparallel_keywords.profile_of(profile or "", *named) if any(named) else profile
+        ipyparallel_keywords.ignored("Client", contents)
+        find = partial(discovery.find, connection_info, profile or "", contents, sshserver)
         self._tunnel: Tunnel | None = None
         waits = timeout is not None and timeout >= 0 and not sshserver
         deadline = time.monotonic() + (timeout or 0)
@@ -127,7 +131,7 @@ class Client(Results, Hub, Control):
             else:
                 self._await(find, deadline, patience)
         except errors.ClusterNotFound as e:
-            raise e if connection_info or sshserver else _finding.absent(e, profile or "") from None
+            raise e if connection_info or sshserver else discovery.absent(e, profile or "") from None
         self.profile = profile or self._info.profile or "default"
         welcome = self._connection.welcome
         self.facts: dict[str, Any] = welcome.facts
@@ -137,7 +141,7 @@ class Client(Results, Hub, Control):
         self.size = welcome.size
         self._deadline = Deadline(self._info, self.facts.get("time_left"))
         self._numbers = itertools.count(1)
-        _unseen.begin(self)
+        unseen_failures.begin(self)
         if not self._engines:
             self._engines = {engine.id: engine for engine in welcome.engines}
             self._lost = {**welcome.lost, **self._lost}
@@ -189,7 +193,7 @@ class Client(Results, Hub, Control):
             When it was not started under a profile of this machine.
         """
         if self._cluster is None:
-            from ..cluster import Cluster
+            from ..cluster.cluster import Cluster
 
             self._cluster = Cluster.from_profile(self.profile)
         return self._cluster
@@ -256,7 +260,7 @@ class Client(Results, Hub, Control):
         >>> lview.map_sync(abs, range(-2, 2))
         [2, 1, 0, 1]
         """
-        from .balancedview import LoadBalancedView
+        from .views.balancedview import LoadBalancedView
 
         if targets is None or (isinstance(targets, str) and targets == "all"):
             return LoadBalancedView(self, None, **flags)
@@ -276,7 +280,7 @@ class Client(Results, Hub, Control):
         **flags
             ``block``, ``track``.
         """
-        from .view import BroadcastView
+        from .views.directview import BroadcastView
 
         chosen = self._targets(targets)
         return BroadcastView(self, chosen[0] if is_one(targets) else chosen, **flags)
@@ -322,7 +326,7 @@ class Client(Results, Hub, Control):
         >>> pool.map(lambda x: comm.allreduce(x), [1, 2, 3])
         [2, 4, 6]
         """
-        from .split import Groups, groups_of
+        from .views.split import Groups, groups_of
 
         return Groups(self, groups_of(self, how))
 
@@ -363,13 +367,13 @@ class Client(Results, Hub, Control):
         1024
         >>> rc.stop_dask()
         """
-        from .. import dask
+        from .integrations import dask
 
         return dask.become(self, targets, port, nanny, dict(scheduler_args or {}), worker_args)
 
     def stop_dask(self, targets: Any = "all") -> None:
         """End what `become_dask` has started: the workers first, then the scheduler."""
-        from .. import dask
+        from .integrations import dask
 
         engines = self._targets(targets)
         for some in (engines[1:], engines[:1]):
@@ -521,7 +525,7 @@ class Client(Results, Hub, Control):
         bulk = [frame for frame in frames if len(frame) >= messages.BULK]
         inline = [frame for frame in frames if len(frame) < messages.BULK] if bulk else frames
         call.buffers = bulk or None
-        addresses = [memory.address(frame) for frame in bulk] if self._connection.direct else []
+        addresses = [process_memory.address(frame) for frame in bulk] if self._connection.direct else []
         label = op if op in CALLS else method
         try:
             self._connection.post(
@@ -574,7 +578,7 @@ class Client(Results, Hub, Control):
         if self.interrupt_on_error and call.failed and not call.ready and not call.hopeless:
             call.hopeless = True
             rest = [engine for engine in call.targets if engine not in call.replies]
-            value = [[call.id], 10.0, _waiting.DELAY, True]
+            value = [[call.id], 10.0, waiting.DELAY, True]
             self._connection.post(messages.Query, f"q{next(self._numbers)}", "interrupt", rest, value)
         self._ended(call)
 
@@ -582,7 +586,7 @@ class Client(Results, Hub, Control):
         if call.ready and self._calls.pop(call.id, None) is not None:
             self._keep(call)
             if call.failed:
-                _unseen.ended(call)
+                unseen_failures.ended(call)
 
     def _keep(self, call: Call) -> None:
         recent = self._recent
@@ -630,7 +634,7 @@ class Client(Results, Hub, Control):
         return f"<Client {self.profile!r}: {len(self._engines)} engines, {state}>"
 
     def _repr_html_(self) -> str:
-        return _html.engines(self, sorted(self._engines), repr(self))
+        return html.engines(self, sorted(self._engines), repr(self))
 
     def activate(self, targets: Any = "all", suffix: str = "") -> DirectView:
         """Make a view of `targets`, and IPython's magics ``%px``, … for it."""

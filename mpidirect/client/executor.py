@@ -9,11 +9,11 @@ from concurrent.futures import CancelledError, Executor, Future
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
-from ..outcome import Caught, Outcome
-from .asyncresult import AsyncResult
+from ..serialize.outcome import Caught, Outcome
+from .results.asyncresult import AsyncResult
 
 if TYPE_CHECKING:
-    from ._view import View
+    from .views.base import View
 
 CANCELLING = 0.1  # seconds that an engine has to say that it had not begun a task
 

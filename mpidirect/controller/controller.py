@@ -12,31 +12,32 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import lazy
-from ..parent import Parent
+from ..arrays import lazy_numpy
+from ..job.parent import Parent
+from ..memory import process_memory
+from ..protocol import messages
+from ..protocol.names import is_anchor
 from ..transport.base import Empty, Listener
 from ..transport.curve import ZapAuthenticator
-from ..wire import memory, messages
-from ..wire.names import is_anchor
-from . import deaths
-from .balancer import Balancer
-from .clients import Clients
-from .downloads import DROPPED, NO_ROOM, Downloads
-from .engines import EngineLink
-from .generations import Generations
-from .held import Held
-from .inquiries import Inquiries
-from .keeper import Keeper
-from .recovery import Recovery
-from .replacement import Replacement
-from .scheduler import Job, Scheduler
-from .session import TOO_LARGE, expired
-from .upload import Upload
-from .work import Batch
+from .clients.clients import Clients
+from .clients.downloads import DROPPED, NO_ROOM, Downloads
+from .clients.pending_queries import Inquiries
+from .clients.retained_results import Held
+from .clients.retention import Keeper
+from .clients.session import TOO_LARGE, expired
+from .clients.uploads import Upload
+from .engines import exit_status
+from .engines.generations import Generations
+from .engines.links import EngineLink
+from .engines.recovery import Recovery
+from .engines.replacement import Replacement
+from .scheduling.balanced_work import Batch
+from .scheduling.balancer import Balancer
+from .scheduling.scheduler import Job, Scheduler
 
 if TYPE_CHECKING:
-    from .bridge import Bridge
-    from .session import Session
+    from .clients.session import Session
+    from .engines.mpi_transfer import Bridge
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +94,10 @@ class Controller:
         self.stopping: float | None = None
         self._ticked = 0.0
         self._joined = False  # whether engines have come that clients have not been told of
-        self._place = memory.place()
+        self._place = process_memory.place()
         self._places: dict[int, str] = {}
         self._placed: dict[int, messages.Placed] = {}
-        self._nodes = {memory.node(): 0}  # this node, and those of the other engines
+        self._nodes = {process_memory.node(): 0}  # this node, and those of the other engines
         self._parent = Parent()
         self.orphaned = False  # whether the process that started this job is gone
         self.abandoned: Callable[[], bool] = lambda: False  # whether nobody wants the cluster any more
@@ -141,7 +142,7 @@ class Controller:
                 ready = [descriptor for descriptor, _ in epoll.poll(patience / 1000)]
                 if not (warm or ready) and patience >= IDLE:
                     warm = True  # in a thread, as this one never waits; none here imports parts of numpy
-                    threading.Thread(target=lazy.warm, name="numpy", daemon=True).start()
+                    threading.Thread(target=lazy_numpy.warm, name="numpy", daemon=True).start()
 
     def turn(self, ready: Sequence[Any]) -> None:
         """One turn of the loop: take what has come, and do what is due."""
@@ -409,9 +410,9 @@ class Controller:
         jobs = self.scheduler.remove(engine)
         self.bridge.forget(engine)
         self.downloads.forget(engine)
-        printed = deaths.printed(self.logs, engine, self._ends.pop(engine, (0, 0)))
+        printed = exit_status.printed(self.logs, engine, self._ends.pop(engine, (0, 0)))
         log = self.logs / f"engine-{engine}.log"
-        traceback = deaths.last_words(log, printed="".join(printed)) if died else ""
+        traceback = exit_status.last_words(log, printed="".join(printed)) if died else ""
         for k, job in enumerate(jobs):  # an engine runs them in order: the first is the one that ran
             if isinstance(job, Batch):
                 self.balancer.lost(job, engine, begun=k == 0)

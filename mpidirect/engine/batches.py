@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SerializationError
-from ..wire import messages, pickles
-from . import data, displays
-from .communicators import here
-from .failures import describe
+from ..protocol import messages
+from ..serialize import pickles
+from ..serialize.failures import describe
+from . import bulk_data
 from .interrupts import Leave
+from .mpi.communicators import here
+from .output import displays
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -290,7 +292,7 @@ class Answer:
         ended = messages.Ended(self._task.id, self._ends, here.left)
         engine.tasks.put([_encode(ended), *self._frames], wait=True)
         if self._last:
-            data.send(engine.pieces, self._last)
+            bulk_data.send(engine.pieces, self._last)
 
 
 def _encode(ended: messages.Ended) -> bytes:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from ..parent import Parent, leave_in_order
+from ..job.parent import Parent, leave_in_order
+from ..protocol import messages
 from ..transport.zeromq import event_of
-from ..wire import messages
-from . import communicators
-from .communicators import here
-from .data import CONTROLLER, private
+from .bulk_data import CONTROLLER, private
+from .mpi import communicators
+from .mpi.communicators import here
 from .peek import peek
 from .where import stack, where
 

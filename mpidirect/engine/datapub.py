@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..wire import pickles
-from ..wire.names import PUBLISHED
-from . import displays
+from ..protocol.names import PUBLISHED
+from ..serialize import pickles
+from .output import displays
 
 
 def publish_data(data: dict[str, Any]) -> None:

@@ -14,19 +14,22 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from .. import lazy
-from ..bulk import Pieces
+from ..arrays import lazy_numpy
+from ..mpi.bulk_transfer import Pieces
+from ..mpi.world import World
+from ..protocol import messages
+from ..serialize import module_importer, pickles
+from ..serialize.failures import describe
 from ..transport.base import Closed, Connection
-from ..wire import importing, messages, pickles
-from ..world import World
-from . import batches, data, displays, handlers, interrupts, output, recovery, surroundings, terminal
-from .communicators import here
-from .failures import describe
-from .held import Held
+from . import batches, bulk_data, environment, interrupts, signal_handlers, terminal
 from .interrupts import Leave
-from .reserve import Reserve, limit
-from .shared import Shares
-from .spawning import Spawner
+from .memory_reserve import Reserve, limit
+from .mpi import recovery
+from .mpi.communicators import here
+from .mpi.spawning import Spawner
+from .output import displays, task_output
+from .retained_results import Held
+from .shared_memory import Shares
 from .tasks import OPERATIONS, new_namespace, shell
 
 log = logging.getLogger(__name__)
@@ -67,7 +70,7 @@ class Engine:
         spawner: Spawner,
         tasks: Connection,
         names: dict[str, Any],
-        printed: output.Output,
+        printed: task_output.Output,
     ) -> None:
         self.id = id
         self.recovery = restore
@@ -103,7 +106,7 @@ class Engine:
         _be_patient()
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(WAKE, _nothing)
-        handlers.begin(Engine._call, (self._interrupt, _nothing))
+        signal_handlers.begin(Engine._call, (self._interrupt, _nothing))
         sys.unraisablehook = self._unraisable
         try:
             try:
@@ -147,7 +150,7 @@ class Engine:
         """
         if threading.active_count() > OWN_THREADS:
             return False
-        return lazy.warm_in_turn()
+        return lazy_numpy.warm_in_turn()
 
     def _arrange(self, message: messages.Message) -> None:
         """Do what all engines do together, or for each other."""
@@ -162,14 +165,14 @@ class Engine:
         elif isinstance(message, messages.Commit):
             self._use(self.recovery.commit())
         if isinstance(message, (messages.Repair, messages.Commit)):
-            around = surroundings.enter(self.recovery.places, here.world.Get_rank())
+            around = environment.enter(self.recovery.places, here.world.Get_rank())
             recovery.update(self.names, self.namespace, around)
-            self._tell(surroundings.placed(around))
+            self._tell(environment.placed(around))
 
     def _use(self, world: World) -> None:
         self.comm = world.private
         self.pieces = Pieces(world.private, world.processes)
-        self.spread = data.Spread(world.spread)
+        self.spread = bulk_data.Spread(world.spread)
 
     def _tell(self, message: messages.Message) -> None:
         self.tasks.put([messages.encode(message)], wait=True)
@@ -231,7 +234,7 @@ class Engine:
         """Call user code; here, and nowhere else, its handlers of signals may raise."""
         if self._wanted and task.op != "collective" and self._take_interrupt():  # it overtook the task
             raise KeyboardInterrupt
-        importing.serve(task.id.rpartition("-")[0], task.directory)
+        module_importer.serve(task.id.rpartition("-")[0], task.directory)
         if task.batch is not None:
             self.batches.run(task, shared[0], own)
             return []
@@ -250,7 +253,7 @@ class Engine:
         """Put back what the next task can't do without, as IPython's kernels do."""
         self.reserve.look()
         self.output.mend()
-        if handlers.interrupt_replaced:
+        if signal_handlers.interrupt_replaced:
             signal.signal(signal.SIGINT, self._interrupt)
 
     def _begins(self, task: str) -> bool:
@@ -278,15 +281,15 @@ class Engine:
         if max(sizes, default=0) < messages.BULK and not task.client and not task.sealed:
             count = len(task.frames)
             return frames[:count], frames[count:] if task.own else None
-        room = self.shares.room if task.op == "share" else data.private.room
+        room = self.shares.room if task.op == "share" else bulk_data.private.room
         try:
-            received = data.rooms(sizes, iter(frames), room)
+            received = bulk_data.rooms(sizes, iter(frames), room)
         except (MemoryError, OSError) as e:
             self._refuse(task, sizes)
             raise MemoryError(f"{sum(sizes):,} bytes find no room on this engine{limit()}") from e
         count = len(task.frames)
         if task.client:
-            data.fetch(task.client, [*task.addresses, *part.addresses], received)
+            bulk_data.fetch(task.client, [*task.addresses, *part.addresses], received)
             self._tell(messages.Fetched(task.id))
         else:
             self._receive_bulk(task, received, sizes)
@@ -298,7 +301,7 @@ class Engine:
         if task.client:
             self._tell(messages.Fetched(task.id))
         else:
-            self._receive_bulk(task, data.nowhere(sizes), sizes)
+            self._receive_bulk(task, bulk_data.nowhere(sizes), sizes)
 
     def _receive_bulk(self, task: messages.Task, frames: list[Any], sizes: Sequence[int]) -> None:
         """What comes over MPI: what all engines get perhaps by a collective, the rest point to point."""
@@ -306,12 +309,12 @@ class Engine:
         if together and not self.spread.receive(frames[:together]):
             self._tell(messages.Again(task.id))
             for k, frame in enumerate(frames[:together]):  # the collective may still write into the old ones
-                if len(frame) >= messages.BULK and not isinstance(frame, data.Nowhere):
-                    frames[k] = data.private.room(sizes[k])
+                if len(frame) >= messages.BULK and not isinstance(frame, bulk_data.Nowhere):
+                    frames[k] = bulk_data.private.room(sizes[k])
             together = 0
-        data.receive(self.pieces, frames[together:])
+        bulk_data.receive(self.pieces, frames[together:])
         if task.sealed:
-            data.check_seal(self.pieces)
+            bulk_data.check_seal(self.pieces)
 
     def _reply(
         self,
@@ -348,7 +351,7 @@ class Engine:
             if moved:
                 self._tell(messages.Moved(task.id, moved))
         elif bulk:
-            data.send(self.pieces, frames)
+            bulk_data.send(self.pieces, frames)
 
     # -- interrupts -----------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .communicators import here
+from .mpi.communicators import here
 
 _INTERRUPT = {signal.SIGINT}
 

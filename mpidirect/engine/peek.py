@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from ..wire import lending
-from ..wire.pickler import Pickler
-from ..wire.pickles import in_front
+from ..serialize import prompt_names
+from ..serialize.pickler import Pickler
+from ..serialize.pickles import in_front
 from .tasks import lookup
 
 MOST = 1024 * 1024  # bytes
@@ -22,7 +22,7 @@ def peek(namespace: dict[str, Any], names: list[str]) -> tuple[bytes, str]:
         room = _Room()
         pickler = Pickler(room, lambda buffer: True)
         pickler.dump(values)
-        return in_front(lending.Needs(pickler.references), room.getvalue()), ""
+        return in_front(prompt_names.Needs(pickler.references), room.getvalue()), ""
     except _TooLarge as e:
         return b"", f"ValueError: {e}"
     except Exception as e:  # whatever an object of the user's says

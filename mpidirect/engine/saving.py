@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import partition
+from ..arrays import kinds, partition
+from ..arrays.lazy_numpy import np
 from ..errors import SerializationError
-from ..lazy import np
-from ..wire import kinds, pickles
-from ..wire.connection_file import write_private
-from ..wire.trust import is_trusted
+from ..files.connection_file import write_private
+from ..files.ownership import is_trusted
+from ..serialize import pickles
 
 Namespace = dict[str, Any]
 Place = list[list[int]]  # of frames in a file: where each begins, and how many bytes it has

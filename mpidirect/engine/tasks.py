@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..wire import borrowing
-from . import displays, saving
-from .shared import map_shared
+from ..serialize import received_names
+from . import saving
+from .output import displays
+from .shared_memory import map_shared
 
 Namespace = dict[str, Any]
 
@@ -68,14 +69,14 @@ def load(namespace: Namespace, shared: Any, own: Any) -> list[str]:
 
 def _owns(names: Iterable[str]) -> None:
     """These names are the engine's own from now on, and not those of a prompt."""
-    if borrowing.borrower is not None:
-        borrowing.borrower.own(names)
+    if received_names.borrower is not None:
+        received_names.borrower.own(names)
 
 
 def _owns_imports(source: str) -> None:
     """The same of what a program has imported."""
-    if borrowing.borrower is not None:
-        borrowing.borrower.own_imports(source)
+    if received_names.borrower is not None:
+        received_names.borrower.own_imports(source)
 
 
 def pull(namespace: Namespace, shared: Any, own: Any) -> Any:
@@ -127,7 +128,7 @@ def _is_users(name: str, value: Any) -> bool:
 
 def _is_borrowed(name: str) -> bool:
     """Whether a name came from a prompt with the code that uses it."""
-    return borrowing.borrower is not None and name in borrowing.borrower
+    return received_names.borrower is not None and name in received_names.borrower
 
 
 def execute(namespace: Namespace, shared: Any, own: Any) -> Any:
@@ -187,7 +188,7 @@ def clear(namespace: Namespace, shared: Any, own: Any) -> None:
 
 def collective(namespace: Namespace, shared: Any, own: Any) -> None:
     """Take part in a collective of several engines."""
-    from .collectives import run  # loaded when it is first needed, to start faster
+    from .collectives.collectives import run  # loaded when it is first needed, to start faster
 
     run(namespace, shared)
 
@@ -223,7 +224,7 @@ def shell(namespace: Namespace) -> Any:
 
         with held():  # a package whose import was interrupted can't be imported any more
             try:
-                from .shell import Shell
+                from .ipython_shell import Shell
             except ImportError:
                 _the_shell = None
             else:
@@ -245,5 +246,5 @@ def new_namespace(names: dict[str, Any]) -> Namespace:
     sys.modules["__main__"] = module
     namespace = module.__dict__
     namespace.update(names)
-    borrowing.begin(namespace)
+    received_names.begin(namespace)
     return namespace

@@ -12,8 +12,8 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
-from .communicators import here
-from .failures import users_part
+from ..serialize.failures import users_part
+from .mpi.communicators import here
 
 _PACKAGE = str(Path(__file__).parents[1])
 _ENGINE = str(Path(__file__).with_name("engine.py"))

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from .. import config
-from ..options import Option, Options
-from ..wire.job_file import JobSpec
+from ..config import config
+from ..config.options import Option, Options
+from ..files.job_file import JobSpec
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -97,10 +97,10 @@ class Launcher(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]  # a line for `mpidirect start --help` and `doctor`
-    options: ClassVar[tuple[Option, ...]] = ()  # what it has beyond mpidirect.options
+    options: ClassVar[tuple[Option, ...]] = ()  # what it has beyond mpidirect.config.options
     poll_interval: ClassVar[float] = 0.02  # seconds between looks at a job that starts or ends
     local: ClassVar[bool] = True  # whether its jobs can be seen only from the host that started them
-    scheduled: ClassVar[bool] = False  # whether a scheduler runs its jobs, and heeds mpidirect.options.BATCH
+    scheduled: ClassVar[bool] = False  # whether a scheduler runs its jobs, and heeds `options.BATCH`
     keeps_time: ClassVar[bool] = False  # whether time left is known without comparing clocks of two hosts
     patience: float = 20.0  # seconds that a command which asks for the job may take
     ip: ClassVar[str] = ""  # what the controller listens on if nobody says
@@ -119,7 +119,7 @@ class Launcher(ABC):
     @classmethod
     def engines(cls, settings: Mapping[str, Any]) -> int:
         """How many engines there are when nobody says: one per core of this host, or of the allocation."""
-        from .. import allocation
+        from ..job import allocation
 
         return allocation.slots()
 

@@ -18,9 +18,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..allocation import ENDS, HOSTS
 from ..errors import ConfigError, LaunchError
-from ..parent import CLUSTER, SPAWNS
+from ..job.allocation import ENDS, HOSTS
+from ..job.parent import CLUSTER, SPAWNS
 from . import mpi
 from .base import JobState, JobStatus, Launcher
 

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..config.options import Option, text
 from ..errors import ConfigError, LaunchError
-from ..options import Option, text
 from .base import JobState, JobStatus
 from .batch import BatchLauncher
 

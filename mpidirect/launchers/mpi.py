@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import LaunchError
-from .guard import guarded
+from .rank_wrapper import guarded
 
 if TYPE_CHECKING:
     from .base import Job

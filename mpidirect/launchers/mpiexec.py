@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .. import allocation
 from ..errors import LaunchError
-from ..parent import CLUSTER, SPAWNS
-from . import hydra, mpi, processes
+from ..job import allocation, processes
+from ..job.parent import CLUSTER, SPAWNS
+from . import hydra, mpi
 from .base import JobState, JobStatus, Launcher
 
 # What tells mpiexec of hosts, or how to spread over them.

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..config.options import Option, one_of
 from ..errors import LaunchError
-from ..options import Option, one_of
 from . import mpi
 from .base import JobState, JobStatus
 from .batch import BatchLauncher, held, quoted

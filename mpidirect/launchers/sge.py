@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..config.options import Option, text
 from ..errors import ConfigError, LaunchError
-from ..options import Option, text
 from .base import JobState, JobStatus
 from .batch import BatchLauncher, held, quoted
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from ..lazy import np
+from ..arrays.lazy_numpy import np
 
 LARGE = 64 * 1024  # bytes from which a frame is received into memory of its own
 NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a signal handler of user code must not see a broken pipe

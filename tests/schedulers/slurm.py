@@ -15,7 +15,7 @@ from pathlib import Path
 from components import absent
 from waiting import until
 
-from mpidirect.launchers import processes
+from mpidirect.job import processes
 
 SLURM = {"launcher": "slurm", "nodes": 2, "ntasks_per_node": 2}  # settings of most clusters
 

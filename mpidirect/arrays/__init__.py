@@ -1,0 +1,1 @@
+"""Kinds of arrays, and how sequences are cut into parts."""

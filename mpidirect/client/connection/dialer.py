@@ -1,0 +1,218 @@
+"""Making a connection to the controller."""
+
+from __future__ import annotations
+
+import os
+import platform
+import select
+import threading
+import time
+from typing import NamedTuple
+
+import msgspec
+import zmq
+
+from ... import _version, errors
+from ...files.connection_file import ConnectionInfo
+from ...memory import process_memory
+from ...protocol import messages
+from ...serialize import user_modules
+from ...transport.base import Closed
+from ...transport.curve import Credentials, KeyPair
+from ...transport.zeromq import SCHEME, Context, Dealer
+from .addresses import in_order, remember
+from .tunnel import Tunnel
+
+AGAIN = 0.1  # seconds between two attempts at a first connection
+LOOK = 200  # milliseconds between looks whether the client was closed meanwhile
+
+
+class Strangers(errors.ConnectionFailed):
+    """Who listens does not know the keys of this cluster."""
+
+
+class Link(NamedTuple):
+    """A connection that the controller has welcomed."""
+
+    socket: Dealer
+    welcome: messages.Welcome
+
+
+class Dialer:
+    """Connects to a controller: each time with a new socket, so that nothing of the last one is left in it.
+
+    Parameters
+    ----------
+    info : ConnectionInfo
+        Where, and the keys.
+    name : str
+        The client's name: the same at each connection.
+    closing : threading.Event
+        Set when there is no need for a connection any more.
+    tunnel : Tunnel, optional
+        What brings the controller's port here; started again when it has ended.
+    """
+
+    def __init__(
+        self, info: ConnectionInfo, name: str, closing: threading.Event, tunnel: Tunnel | None = None
+    ) -> None:
+        self.info = info
+        self.tunnel = tunnel
+        self.closing = closing
+        self.name = name
+        self.context = Context()
+        self.cookie = os.urandom(process_memory.COOKIE)
+        user_modules.look()  # as they are before their files are edited
+        self._directory = user_modules.prompt_directory()
+
+    def gone(self, why: str) -> errors.ControllerLost:
+        """The error that says that the controller is gone."""
+        return errors.ControllerLost(
+            f"The controller of cluster {self.info.cluster} on {self.info.host} is gone: {why}. "
+            "'mpidirect status' and 'mpidirect logs' tell more."
+        )
+
+    def dial(self, timeout: float) -> Link:
+        """Connect for the first time: to the first address that lets us in, within `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return self.attempt(0, False, deadline - time.monotonic())
+            except (errors.AuthenticationFailed, errors.VersionMismatch, errors.ClusterNotFound):
+                raise
+            except errors.ConnectionFailed:
+                if time.monotonic() + AGAIN > deadline:
+                    raise
+            time.sleep(AGAIN)
+
+    def attempt(self, received: int, resumes: bool, timeout: float) -> Link:
+        """Try each address once; `received` is the last message that has come."""
+        if self.tunnel is not None:
+            addresses = self.tunnel.mend(self.closing.is_set)
+            self.info = msgspec.structs.replace(self.info, addresses=addresses)
+        deadline = time.monotonic() + timeout
+        problem: errors.ConnectionFailed | None = None
+        candidates = self.candidates()
+        for k, address in enumerate(candidates):
+            left = (deadline - time.monotonic()) / (len(candidates) - k)
+            try:
+                link = self._try(address, self._hello(received, resumes), max(left, 0.1), timeout)
+                remember(self.info, address)
+                return link
+            except errors.VersionMismatch:
+                raise
+            except errors.ConnectionFailed as e:
+                # at another address there may be another cluster, which does not know us
+                if problem is None or isinstance(problem, (errors.AuthenticationFailed, Strangers)):
+                    problem = e
+        if problem is not None:
+            raise problem
+        raise errors.ClusterNotFound(
+            f"The cluster {self.info.cluster} is gone: its socket on {self.info.host} no longer exists. "
+            "'mpidirect clean' removes what it left; then: mpidirect start"
+        )
+
+    def candidates(self) -> list[str]:
+        """The addresses that may exist for this host, the most promising ones first."""
+        return in_order(self.info)
+
+    def _hello(self, received: int, resumes: bool) -> bytes:
+        mine = messages.Memory(
+            process_memory.place(), os.getpid(), process_memory.address(self.cookie), self.cookie
+        )
+        python = platform.python_version()
+        return messages.encode(
+            messages.Hello(
+                messages.PROTOCOL, _version.__version__, python, received, resumes, mine, self._directory
+            )
+        )
+
+    def _try(self, address: str, hello: bytes, timeout: float, whole: float) -> Link:
+        socket = self._connected(address)
+        try:
+            socket.put([hello, b""])  # the empty one tells the connection
+            return Link(socket, self._await_welcome(socket, address, timeout, whole))
+        except BaseException as e:
+            socket.close(0)
+            if isinstance(e, Closed):
+                raise self._unreached(address, "the connection is refused or closed at once") from None
+            raise
+
+    def _connected(self, address: str) -> Dealer:
+        credentials = None
+        if not address.startswith(SCHEME):
+            mine = KeyPair(self.info.client_key.encode(), self.info.client_secret.encode())
+            credentials = Credentials(self.info.server_key.encode(), mine)
+            if not credentials.usable:
+                raise errors.AuthenticationFailed("The connection file holds no usable keys.")
+        try:
+            return Dealer.of_client(self.context, address, self.name.encode(), credentials)
+        except zmq.ZMQError as e:
+            raise self._unreached(address, f"it is no address from here: {e.strerror}") from None
+
+    def _await_welcome(self, socket: Dealer, address: str, timeout: float, whole: float) -> messages.Welcome:
+        poll = select.poll()
+        for descriptor in socket.descriptors:
+            poll.register(descriptor, select.POLLIN)
+        deadline = time.monotonic() + timeout
+        while True:
+            while socket.readable():
+                message = self._read(socket.first(), address)
+                socket.rest()
+                if isinstance(message, messages.Welcome):
+                    return message
+                # else the controller sent it before it has seen our hello, and sends it again
+            if socket.ended():
+                raise self._ended(address, socket.why())
+            left = deadline - time.monotonic()
+            if left <= 0 or self.closing.is_set():
+                raise self._unreached(address, f"no answer came within {whole:.1f} s")
+            poll.poll(max(0, min(LOOK, int(left * 1000) + 1)))
+
+    def _ended(self, address: str, event: int) -> errors.ConnectionFailed:
+        """The error for a connection that has ended with this event of ZeroMQ's."""
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            return self._refused(address)
+        if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+            return self._unreached(address, "what listens there is no controller of mpidirect", Strangers)
+        if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+            why = (
+                "what listens there does not know these keys, which may be of an earlier cluster; "
+                "or it is a tunnel with nothing at its end"
+            )
+            return self._unreached(address, why, Strangers)
+        return self._unreached(address, "the connection is refused or closed at once")
+
+    def _read(self, header: bytes, address: str) -> messages.Message:
+        try:
+            message = messages.from_controller(header)
+        except messages.MalformedMessage as e:
+            raise errors.VersionMismatch(
+                f"What answers at {address} is no controller that this client understands: {e}"
+            ) from None
+        if isinstance(message, messages.Refused):
+            mismatch = message.reason.startswith("version")
+            kind = errors.VersionMismatch if mismatch else errors.ConnectionFailed
+            raise kind(f"The controller at {address} refuses this client: {message.reason}")
+        if isinstance(message, messages.Welcome) and message.protocol != messages.PROTOCOL:
+            raise errors.VersionMismatch(
+                f"The cluster has mpidirect {message.version}, protocol {message.protocol}; this client "
+                f"has {_version.__version__}, protocol {messages.PROTOCOL}: install the same on both sides."
+            )
+        return message
+
+    def _refused(self, address: str) -> errors.AuthenticationFailed:
+        return errors.AuthenticationFailed(
+            f"The controller at {address} refuses this client's key: the connection file is of "
+            "another cluster, or of an earlier one. Get the present one, or start a cluster: "
+            "mpidirect start"
+        )
+
+    def _unreached(
+        self, address: str, why: str, kind: type[errors.ConnectionFailed] = errors.ConnectionFailed
+    ) -> errors.ConnectionFailed:
+        return kind(
+            f"No controller answered at {address}: {why}. Is cluster {self.info.cluster} alive on "
+            f"{self.info.host}, and reachable from here? 'mpidirect status' tells; "
+            "'mpidirect clean' removes what a dead cluster left."
+        )

@@ -1,0 +1,47 @@
+"""How a client finds its cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ... import errors
+from ...files import connection_file
+from ...files.connection_file import ConnectionInfo
+from .tunnel import fetch
+
+
+def find(given: Any, profile: str, contents: dict[str, Any], sshserver: str) -> ConnectionInfo:
+    """How to connect, of what a user gives to `Client`; of the profile if that is nothing."""
+    if isinstance(given, ConnectionInfo):
+        return given
+    unknown = sorted(contents.keys() - set(ConnectionInfo.__struct_fields__))
+    if unknown:
+        raise TypeError(f"Client() has no option {unknown[0]!r}")
+    if isinstance(given, dict) or contents:
+        return connection_file.from_mapping({**(given or {}), **contents})
+    from ...files.profiles import find_connection_file, profile_names
+
+    if given is not None:
+        file = Path(given).expanduser()
+        if not file.is_file() and given in profile_names():
+            raise errors.ClusterNotFound(
+                f"There is no connection file {given}. For the profile:  Client(profile={given!r})"
+            )
+        return connection_file.read(file)
+
+    try:
+        return connection_file.read(find_connection_file(profile))
+    except errors.ClusterNotFound:
+        if not sshserver:
+            raise
+        return fetch(sshserver, profile)
+
+
+def absent(error: errors.ClusterNotFound, profile: str) -> errors.ClusterNotFound:
+    """What is to be said of a profile whose cluster can't be found, if it was started."""
+    from ...files.profiles import Profile
+    from ...launchers.jobs import absence
+
+    told = absence(Profile(profile))
+    return errors.ClusterNotFound(told) if told else error

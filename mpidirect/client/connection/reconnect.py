@@ -1,0 +1,153 @@
+"""Another connection in the place of one that broke, unless the controller is gone for good."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import select
+import socket
+import time
+import warnings
+from urllib.parse import urlsplit
+
+from ... import errors
+from ...files.connection_file import ConnectionInfo
+from ...memory import process_memory
+from .dialer import Dialer, Link, Strangers
+
+QUIET = 3.0  # seconds until the user is told
+PAUSES = 0.02, 5.0  # seconds between two attempts: the first, and the longest
+ATTEMPT = 15.0  # seconds that one takes at most
+PROBE = 1.5  # seconds to find out whether anything listens
+REFUSED = 10.0  # seconds after which a host that refuses connections has no controller any more
+
+
+class ConnectionWarning(UserWarning):
+    """The connection to the cluster is down for the moment."""
+
+
+def redial(dialer: Dialer, lifeline: Lifeline, received: int, patience: float) -> Link | None:
+    """Try until the controller answers; None when nobody needs it any more.
+
+    Parameters
+    ----------
+    received : int
+        The number of the last message that has come.
+    patience : float
+        Seconds after which a controller that can't be reached counts as gone.
+
+    Raises
+    ------
+    ControllerLost
+        When it is known to be gone.
+    """
+    began = time.monotonic()
+    pause, longest = PAUSES
+    told = False
+    strange = 0.0  # since when others answer in its place
+    while not dialer.closing.wait(pause * random.uniform(0.5, 1)):  # or all clients would come at once
+        try:
+            return dialer.attempt(received, True, ATTEMPT)
+        except errors.VersionMismatch:
+            raise dialer.gone("another cluster is in its place") from None
+        except errors.ConnectionFailed as e:
+            now = time.monotonic()
+            if lifeline.gone(dialer.candidates()):
+                raise dialer.gone("it was stopped, its job ended, or it died") from None
+            strange = (strange or now) if isinstance(e, (errors.AuthenticationFailed, Strangers)) else 0.0
+            if strange and now - strange >= REFUSED:  # not at once: whoever refuses us has no key to prove it
+                raise dialer.gone("another cluster is in its place") from None
+        waited = time.monotonic() - began
+        if waited > patience:
+            raise dialer.gone(f"nothing was heard of it for {waited:.0f} s")
+        if waited > QUIET and not told:
+            told = True
+            _tell_user(dialer.info)
+        pause = min(2 * pause, longest)
+    return None
+
+
+def _tell_user(info: ConnectionInfo) -> None:
+    warnings.warn(
+        f"The connection to cluster {info.cluster} on {info.host} is down since {time.strftime('%H:%M:%S')}; "
+        "trying to reconnect. Calls go on when it is back, and what runs on the engines is not concerned. "
+        "Ctrl-C gives back the prompt.",
+        ConnectionWarning,
+        stacklevel=2,
+    )
+
+
+class Lifeline:
+    """Tells whether a controller that went silent is gone for good.
+
+    On its own host its process tells.  From elsewhere only its host can tell, by refusing the connection;
+    while nothing comes back, or a tunnel is down, it may be alive.
+
+    Parameters
+    ----------
+    info : ConnectionInfo
+        What is known of it.
+    node : str
+        The controller's node, as it said.
+    """
+
+    def __init__(self, info: ConnectionInfo, node: str) -> None:
+        self.info = info
+        self.near = bool(node) and node == process_memory.node()
+        self._process: int | None = None
+        self._refused = 0.0
+        if self.near and hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                self._process = os.pidfd_open(info.pid)
+
+    def gone(self, candidates: list[str]) -> bool:
+        """Whether the controller won't come back; call it after an attempt that failed."""
+        if self.near:
+            return self._is_dead()
+        now = time.monotonic()
+        if not candidates or not all(_refuses(address) for address in candidates):
+            self._refused = 0.0
+            return False
+        self._refused = self._refused or now
+        return now - self._refused >= REFUSED
+
+    def _is_dead(self) -> bool:
+        if self._process is not None:
+            poll = select.poll()
+            poll.register(self._process, select.POLLIN)
+            return bool(poll.poll(0))
+        try:
+            os.kill(self.info.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def close(self) -> None:
+        """Let go of the process."""
+        if self._process is not None:
+            os.close(self._process)
+            self._process = None
+
+
+def _refuses(address: str) -> bool:
+    """Whether the controller's own host says that nothing listens there.
+
+    The near end of a tunnel refuses when the tunnel is down: that says nothing.  But if it takes the
+    connection and closes it without a word, then the far end was refused.
+    """
+    parts = urlsplit(address)
+    if parts.scheme != "tcp":
+        return False
+    host = parts.hostname or ""
+    try:
+        with socket.create_connection((host, parts.port or 0), PROBE) as probe:
+            return probe.recv(1) == b""
+    except ConnectionRefusedError:
+        return not (host.startswith("127.") or host in ("localhost", "::1"))
+    except ConnectionResetError:
+        return True
+    except OSError:
+        return False

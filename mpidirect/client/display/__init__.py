@@ -1,0 +1,1 @@
+"""What a prompt and a notebook show."""

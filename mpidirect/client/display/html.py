@@ -1,0 +1,95 @@
+"""Clients, views and results as notebooks show them."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from ... import errors
+
+if TYPE_CHECKING:
+    from ..client import Client
+    from ..results.asyncresult import AsyncResult
+
+MOST = 40  # rows
+_COLOURS = {"done": "#4c9f70", "failed": "#c8553d", "aborted": "#999999", "pending": "#6b9ac4"}
+
+
+def engines(client: Client, ids: Sequence[int], title: str) -> str:
+    """A table of engines: where they are, and what they do."""
+    try:
+        status = client.queue_status(list(ids)) if ids else {}
+    except errors.MPIDirectError as e:  # the cluster is gone
+        return f"<p>{escape(title)}: {escape(str(e))}</p>"
+    rows = []
+    for id in ids[:MOST]:
+        info, queue = client._engines.get(id), status.get(id)
+        if info is None or queue is None:
+            continue
+        waiting = queue["queue"] + queue["tasks"]
+        state = f"busy, {waiting - 1} waiting" if waiting > 1 else "busy" if waiting else "idle"
+        rows.append([id, info.host, info.pid, state, _memory(info.host, info.pid), info.device])
+    heads = ["engine", "host", "process", "state", "memory", "device"]
+    for column in range(len(heads) - 1, 3, -1):  # of what nothing is known
+        if not any(row[column] for row in rows):
+            del heads[column]
+            for row in rows:
+                del row[column]
+    return _table(title, heads, rows, len(ids) - MOST)
+
+
+def _memory(host: str, pid: int) -> str:
+    """What a process of this host uses."""
+    if host != socket.gethostname():
+        return ""
+    import psutil
+
+    try:
+        return f"{psutil.Process(pid).memory_info().rss / 2**20:,.0f} MiB"
+    except psutil.Error:
+        return ""
+
+
+def timeline(result: AsyncResult) -> str:
+    """A table of the engines' parts of a call: their states, and a bar for the time that each took."""
+    now = time.time()
+    slots = result._slots
+    begin = min((call.submitted for call, _ in slots), default=now)
+    end = max((call.replies[e].completed if e in call.replies else now for call, e in slots), default=now)
+    whole = max(end - begin, 1e-9)
+    rows = []
+    for call, engine in slots[:MOST]:
+        reply = call.replies.get(engine)
+        if reply is None:
+            state, start, stop = "pending", begin, now
+        else:
+            state = {"ok": "done", "error": "failed"}.get(reply.status, "aborted")
+            start, stop = reply.started, reply.completed
+        left, width = (100 * (start - begin) / whole, 100 * max(stop - start, 0.0) / whole)
+        place = f"margin-left:{max(0.0, left):.1f}%;width:{min(100.0, max(width, 0.5)):.1f}%"
+        bar = f'<div style="{place};height:0.8em;background:{_COLOURS[state]}"></div>'
+        failure = reply.failure if reply is not None else None
+        said = f"{state}: {failure.ename}" if failure is not None and state == "failed" else state
+        seconds = f"{stop - start:.3g} s"
+        ran = call.engine_of(engine)  # of a task for any engine it is known when one has run it
+        rows.append(
+            ["" if ran is None else ran, said, seconds, _Html(f'<div style="width:20em">{bar}</div>')]
+        )
+    return _table(repr(result), ["engine", "state", "time", ""], rows, len(slots) - MOST)
+
+
+class _Html(str):
+    """What is HTML already."""
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], hidden: int) -> str:
+    cells = "".join(f"<th>{escape(head)}</th>" for head in heads)
+    lines = [f"<tr>{cells}</tr>"]
+    for row in rows:
+        cells = "".join(f"<td>{v if isinstance(v, _Html) else escape(str(v))}</td>" for v in row)
+        lines.append(f"<tr>{cells}</tr>")
+    more = f"<p>… and {hidden} more</p>" if hidden > 0 else ""
+    return f"<div><p>{escape(title)}</p><table>{''.join(lines)}</table>{more}</div>"

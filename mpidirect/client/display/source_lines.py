@@ -1,0 +1,41 @@
+"""Source lines of functions that were sent: their files are here, and mostly not where they ran."""
+
+from __future__ import annotations
+
+import linecache
+import re
+
+from ..._prompt import cell_of
+
+_FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d+)(?P<rest>, in .+)?')
+_PLACE = re.compile(r"\(([^()]+)\)")
+_EXECUTED = re.compile(r"<ipython-input-\d+-[0-9a-f]+>")  # what IPython on an engine has run
+
+
+def placed(where: str) -> str:
+    """Where an engine is, with cells named as in IPython."""
+    return _PLACE.sub(lambda found: f"({named(found[1]) or found[1]})", where)
+
+
+def completed(traceback: str) -> str:
+    """The traceback with the source lines that the engine did not have, and cells named as in IPython."""
+    lines = traceback.split("\n")
+    whole: list[str] = []
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        frame = _FRAME.fullmatch(line)
+        if frame is None:
+            whole.append(line)
+            continue
+        file, number, rest = frame["file"], int(frame["line"]), frame["rest"] or ""
+        source = "" if following.startswith("    ") else linecache.getline(file, number).strip()
+        if name := named(file):
+            line = f"  {name}, line {number}{rest}"
+        whole.append(line)
+        if source:
+            whole.append(f"    {source}")
+    return "\n".join(whole)
+
+
+def named(file: str) -> str:
+    """What to call a cell, here or on an engine, of the name of its code's file; empty for other files."""
+    return cell_of(file) or ("Executed code" if _EXECUTED.fullmatch(file) else "")

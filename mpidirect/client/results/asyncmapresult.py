@@ -1,0 +1,75 @@
+"""Results that are one sequence, put together from the engines' parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...arrays import partition
+from ...errors import RemoteError
+from .asyncresult import AsyncResult
+
+
+class AsyncMapResult(AsyncResult):
+    """The result of a map: one sequence, put together from the engines' parts."""
+
+    def __init__(
+        self,
+        *args: Any,
+        dist: str = "b",
+        ordered: bool = True,
+        length: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._dist = dist
+        self._length = length  # in items, where that is known
+        self.ordered = ordered
+        super().__init__(*args, **kwargs)
+
+    def __len__(self) -> int:
+        return super().__len__() if self._length is None else self._length
+
+    def __getitem__(self, key: Any) -> Any:
+        """An item, or a slice of them."""
+        if isinstance(key, str):
+            return super().__getitem__(key)
+        if not isinstance(key, (int, slice)):
+            raise TypeError(f"Invalid key type {type(key)!r}, must be 'int','slice', or 'str'")
+        return self.get(0)[key]
+
+    def _done(self) -> int:
+        if self._length is None:
+            return super()._done()
+        parts = partition.split(range(self._length), len(self._slots), self._dist, listed=False)
+        return sum(len(part) for part, (c, e) in zip(parts, self._slots, strict=True) if e in c.replies)
+
+    def _finish(self, values: list[Any]) -> Any:
+        """One sequence, of the engines' parts."""
+        if self._return_exceptions:
+            values = [[v] if isinstance(v, RemoteError) else v for v in values]
+        whole = self._calls[0].whole if len(self._calls) == 1 else None
+        return partition.join(values, self._dist, whole)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The items, as the engines' parts arrive."""
+        if self._dist == "r":
+            yield from self.get()
+            return
+        for part in self._parts():
+            if isinstance(part, RemoteError) and self._return_exceptions:
+                yield part
+            elif hasattr(part, "__iter__"):
+                yield from part
+            else:
+                yield part
+
+    def _parts(self) -> Iterator[Any]:
+        if self.ordered:
+            yield from super().__iter__()
+            return
+        pending = list(self.split())
+        while pending:
+            self._client._wait(lambda: any(p.ready() for p in pending), None)
+            for part in [p for p in pending if p.ready()]:
+                pending.remove(part)
+                yield part.get(return_exceptions=self._return_exceptions)

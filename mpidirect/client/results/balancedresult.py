@@ -1,0 +1,127 @@
+"""Results of tasks that ran wherever an engine was free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ... import errors
+from . import waiting
+from .asyncmapresult import AsyncMapResult
+from .asyncresult import AsyncResult
+from .balanced_tasks import Work
+
+
+class BalancedResult(AsyncResult):
+    """The result of a task that runs where an engine is free; its `engine_id` tells where.
+
+    Examples
+    --------
+    >>> ar = rc.load_balanced_view().apply_async(pow, 2, 10)
+    >>> ar.get(), ar.engine_id
+    (1024, 3)
+    """
+
+    _calls: list[Work]  # type: ignore[assignment]
+
+    def _wait_in_line(self) -> None:
+        self.wait()
+
+    def _wait_in_call(self) -> None:
+        """Wait for a blocking call: the first Ctrl-C ends the work, the second gives the prompt back."""
+        try:
+            self.wait()
+        except KeyboardInterrupt:
+            waiting.end(self, "the tasks", "left running")
+            raise errors.Interrupted(self._state_in_words()) from None
+
+    def _state_in_words(self) -> str:
+        ended = [c.replies[k] for c, k in self._slots if k in c.replies]
+        failed = [reply for reply in ended if reply.status == "error"]
+        aborted = sum(reply.status == "aborted" for reply in ended)
+        parts = [f"{len(ended) - len(failed) - aborted} of {len(self._slots)} tasks are done"]
+        if failed and failed[0].failure is not None:
+            failure = failed[0].failure
+            first = f"{failure.ename}: {failure.evalue}".partition("\n")[0]
+            parts.append(f"{len(failed)} failed (the first: {first})")
+        if aborted:
+            parts.append(f"{aborted} were aborted")
+        if len(ended) < len(self._slots):
+            parts.append(f"{len(self._slots) - len(ended)} are to come")
+        return ", ".join(parts)
+
+    def interrupt(self, timeout: float = 10.0) -> None:
+        """Raise KeyboardInterrupt in the tasks that run, abort those that have not begun, and wait for it.
+
+        Raises
+        ------
+        TimeoutError
+            When engines are not back by then: see `Client.interrupt`.
+        """
+        client = self._client
+        waiting.interrupt(client, client.ids, [call.id for call in self._calls if not call.ready], timeout)
+        self.wait(timeout)
+
+    def get_dict(self, timeout: float | None = None) -> dict[int, Any]:
+        """The results as a dict, keyed by engine id.
+
+        Raises
+        ------
+        ValueError
+            When an engine has run several of the tasks.
+        """
+        if not self.wait(timeout):
+            raise errors.TimeoutError("Result not ready.")
+        values = self._values()
+        self._raise(values)
+        engines = [call.engine_of(key) for call, key in self._slots]
+        if len(set(engines)) < len(engines):
+            raise ValueError("an engine has run several of these tasks, so there is no dict by engines")
+        return dict(zip(engines, values, strict=True))  # type: ignore[arg-type]
+
+    def split(self) -> tuple[AsyncResult, ...]:
+        """One AsyncResult for each task."""
+        if self._single:
+            return (self,)
+        return tuple(
+            BalancedResult(self._client, [slot[0]], method=self._method, slots=[slot], single=True)
+            for slot in self._slots
+        )
+
+
+class BalancedMapResult(BalancedResult, AsyncMapResult):
+    """The results of a map over free engines: a list, whose items can be had as soon as they are there."""
+
+    def _done(self) -> int:
+        return len(self._calls[0].replies)
+
+    _joins = False  # whether the values are parts of one sequence
+
+    def _finish(self, values: list[Any]) -> Any:
+        return super()._finish(values) if self._joins else values
+
+    def __iter__(self) -> Iterator[Any]:
+        """The items, in their order, or as they arrive."""
+        work = self._calls[0] if self._calls else None
+        if work is None:
+            return
+        for key in self._keys(work):
+            value = work.value(key)
+            if not self._return_exceptions:
+                self._raise([value])
+            yield value
+
+    def _keys(self, work: Work) -> Iterator[int]:
+        if self.ordered:
+            for key in work.targets:
+                if key not in work.replies:
+                    self._client._wait(lambda k=key: k in work.replies, None)  # type: ignore[misc]
+                yield key
+            return
+        at = 0
+        while at < len(work.order) or not work.ready:
+            if at == len(work.order):
+                self._client._wait(lambda n=at: n < len(work.order), None)  # type: ignore[misc]
+            first = work.order[at]
+            yield from range(first, first + work.replies[first].count)
+            at += 1

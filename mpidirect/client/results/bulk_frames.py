@@ -1,0 +1,189 @@
+"""Bulk frames of results: still outside, until they are read into the memory that the result will own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from ...job.allocation import cores
+from ...memory import process_memory
+from ...memory.buffer_pool import Rooms
+from ...protocol import messages
+
+THREADS = 4  # at most, to copy data
+LARGEST = 1 << 40  # bytes of one frame
+rooms = Rooms()  # for all clients of this process
+
+EXPIRED = "it was dropped: the controller had no more room while this client was away"
+
+
+class Bulk:
+    """One frame of a result."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def read_into(self, room: np.ndarray) -> None:
+        """Fill `room`."""
+        raise NotImplementedError
+
+
+class Chunks(Bulk):
+    """A frame that comes in chunks."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._room: np.ndarray | None = None
+        self._places: list[np.ndarray] = []  # of the chunks that are still to come, the last one first
+
+    def place(self) -> np.ndarray:
+        """Where the next chunk belongs."""
+        if self._room is None:
+            self._room = rooms.room(self.size)
+            self._places = [self._room[start:stop] for start, stop in messages.chunks(self.size)][::-1]
+        return self._places[-1]
+
+    def add(self, chunk: Any) -> None:
+        """The next chunk is there."""
+        self.place()[:] = np.frombuffer(chunk, np.uint8)
+        self._places.pop()
+
+    def taken(self) -> np.ndarray:
+        """All of it, to keep."""
+        room, self._room = self._room, None
+        assert room is not None
+        return room
+
+    def read_into(self, room: np.ndarray) -> None:
+        room[:] = self.taken()
+
+
+class Remote(Bulk):
+    """A frame in the memory of an engine on this host."""
+
+    def __init__(self, size: int, pid: int, address: int) -> None:
+        super().__init__(size)
+        self.pid = pid
+        self.address = address
+        self._read: np.ndarray | None = None  # where it has been read
+
+    def read_into(self, room: np.ndarray) -> None:
+        if self._read is not room:
+            read_together([(self, room)])
+        if self._read is not room:
+            process_memory.read(self.pid, self.address, room)  # says what is wrong
+
+
+def read_together(pairs: Sequence[tuple[Remote, np.ndarray]]) -> None:
+    """Read frames by several threads: one alone does not reach the rate of the memory.
+
+    What can't be read is left to `Remote.read_into`.
+    """
+
+    def read(piece: tuple[Remote, np.ndarray, int, int]) -> None:
+        frame, room, start, stop = piece
+        process_memory.read(frame.pid, frame.address + start, room[start:stop])
+
+    pieces = [(frame, room, *part) for frame, room in pairs for part in messages.chunks(frame.size)]
+    try:
+        in_parallel(read, pieces)
+    except OSError:
+        return
+    for frame, room in pairs:
+        frame._read = room
+
+
+def in_parallel(action: Callable[[Any], None], pieces: Sequence[Any]) -> None:
+    """Do it with each piece, several at a time: for what the system does without Python's lock."""
+    threads = min(THREADS, len(pieces), cores())
+    if threads > 1:
+        try:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(action, pieces))
+            return
+        except RuntimeError:  # no thread can be started any more
+            pass
+    for piece in pieces:
+        action(piece)
+
+
+def materialised(frames: Sequence[Any], places: Sequence[np.ndarray] = ()) -> list[Any]:
+    """Frames in memory: the bulk ones in `places`, or where there is none in their own."""
+    space = iter(places)
+    read = []
+    for frame in frames:
+        if isinstance(frame, Bulk):
+            room = next(space, None)
+            if room is None and isinstance(frame, Chunks):
+                room = frame.taken()
+            else:
+                room = rooms.room(frame.size) if room is None else room
+                frame.read_into(room)
+            frame = room
+        read.append(frame)
+    return read
+
+
+def changed(pid: int, word: int) -> bool:
+    """Whether the engine has gone on before its result was read; `word` is an address, or 0."""
+    if not word:
+        return False
+    found = np.empty(1, np.int64)
+    process_memory.read(pid, word, found.view(np.uint8))
+    return bool(found[0])
+
+
+class Assembly:
+    """Replies whose chunks are arriving."""
+
+    def __init__(self, replies: list[messages.Reply], frames: list[bytes]) -> None:
+        self.replies: list[tuple[messages.Reply, list[Any]]] = []
+        due: list[Chunks] = []
+        inline = iter(frames)
+        for reply in replies:
+            addresses = iter(reply.addresses[1:])
+            parts: list[Any] = []
+            for size in reply.frames:
+                if not 0 <= size <= LARGEST:
+                    raise ValueError(f"a frame of {size} bytes")
+                if size < messages.BULK:
+                    parts.append(next(inline))
+                elif reply.pid:
+                    parts.append(Remote(size, reply.pid, next(addresses)))
+                else:
+                    chunks = Chunks(size)
+                    parts.append(chunks)
+                    due += [chunks] * len(messages.chunks(size))
+            self.replies.append((reply, parts))
+        self._due = due[::-1]  # the frame that each chunk is of, the last one first
+
+    @property
+    def complete(self) -> bool:
+        """Whether all chunks have come."""
+        return not self._due
+
+    def lose(self, ename: str = "ResultExpired", why: str = EXPIRED) -> None:
+        """The rest will not come: the controller had no room for it while this client was away, say."""
+        self._due.clear()
+        for reply, parts in self.replies:
+            if any(isinstance(part, Chunks) for part in parts):
+                reply.status, reply.frames = "error", []
+                reply.failure = messages.Failure(ename, why, "")
+                parts.clear()
+
+    def add(self, chunk: Any) -> None:
+        """The next chunk."""
+        if self._next_place() is not None:
+            self._due.pop().add(chunk)
+
+    def _next_place(self) -> np.ndarray | None:
+        if self._due:
+            try:
+                return self._due[-1].place()
+            except MemoryError:
+                size = self._due[-1].size
+                self.lose("MemoryError", f"a result of {size} bytes finds no room at the client")
+        return None

@@ -1,0 +1,125 @@
+"""What one engine has printed and displayed before its reply comes, and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ...errors import said
+from ...protocol import messages
+from ...protocol.messages import AFTERWARDS, DISPLAY, STDERR, STDOUT
+from ...serialize import pickles
+
+Item = tuple[int, "str | bytes"]  # of which kind, and text or the pickle of a display
+
+
+class Heard:
+    """The pieces in their order.
+
+    Attributes
+    ----------
+    items : list
+        What has come while the task ran; only added to, until the reply is there.
+    late : list
+        What its threads have printed since.
+    """
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.late: list[Item] = []
+        self._ids: dict[str, int] = {}  # where displays are that can be updated
+        self._ends = [0, 0, 0]  # how many characters, and displays, have come
+
+    def take(self, piece: messages.Piece) -> None:
+        """Another piece; it may repeat what has come, and there may be a gap before it."""
+        kind, at = piece.kind, piece.at
+        if at == AFTERWARDS:
+            self.late.append((kind, piece.text))
+        elif kind == DISPLAY:
+            if at >= self._ends[kind]:
+                self._ends[kind] = at + 1
+                if piece.text:
+                    if (place := self._ids.get(piece.text)) is not None:
+                        self.items[place] = kind, b""  # a later state takes its place
+                    self._ids[piece.text] = len(self.items)
+                self.items.append((kind, piece.display))
+        else:
+            end = self._ends[kind]
+            if at > end:
+                self.items.append((kind, f"\n[… {at - end} characters come with the result]\n"))
+            text = piece.text[max(0, end - at) :]
+            if text:
+                self._ends[kind] = at + len(piece.text)
+                self.items.append((kind, text))
+
+    def rest(self, reply: messages.Reply) -> list[Item]:
+        """What the reply has beyond what has come before it, in order."""
+        items: list[Item] = []
+        ends = self._ends[:DISPLAY]
+
+        def until(places: Sequence[int | None]) -> None:
+            for kind, text, _ in self._texts(reply):
+                part = text[ends[kind] : places[kind]]
+                ends[kind] += len(part)
+                if part:
+                    items.append((kind, part))
+
+        for output in shown(reply.outputs):
+            content = opened(output)
+            if content.get("number", 0) >= self._ends[DISPLAY]:
+                until(content.get("after", (None, None)))
+                items.append((DISPLAY, output))
+        until((None, None))
+        return items
+
+    def _texts(self, reply: messages.Reply) -> list[tuple[int, str, int]]:
+        """What the reply has of each stream, and where what came before it ends."""
+        return list(zip((STDOUT, STDERR), (reply.stdout, reply.stderr), self._ends, strict=False))
+
+    def whole(self, reply: messages.Reply | None) -> tuple[str, str, list[bytes]]:
+        """All of it: as the reply has it, unless that has lost it."""
+        texts = ["", ""]
+        displays: list[bytes] = []
+        for kind, content in self.items:
+            if not isinstance(content, bytes):
+                texts[kind] += content
+            elif content:
+                displays.append(content)
+        if reply is not None:
+            for kind, text, end in self._texts(reply):
+                texts[kind] = text if len(text) >= end else texts[kind]
+            displays = shown(reply.outputs) if reply.outputs or reply.status == "ok" else displays
+        for kind, content in self.late:
+            texts[kind] += str(content)
+        return texts[STDOUT], texts[STDERR], displays
+
+    def settle(self, reply: messages.Reply) -> None:
+        """The reply is there, and nobody watches: what it has is not kept twice."""
+        if reply.status == "ok" and all(len(text) >= end for _, text, end in self._texts(reply)):
+            self.items.clear()
+            self._ids.clear()
+            self._ends = [0, 0, 0]
+
+
+def shown(outputs: bytes) -> list[bytes]:
+    """The displays that a reply has."""
+    return msgspec.msgpack.decode(outputs, type=list[bytes]) if outputs else []
+
+
+def output_of(output: bytes) -> dict[str, Any]:
+    """What an engine displayed, as a user finds it."""
+    content = opened(output)
+    return {name: content[name] for name in ("data", "metadata", "transient") if name in content}
+
+
+def opened(output: bytes) -> dict[str, Any]:
+    """What an engine displayed, if it can be unpickled here."""
+    try:
+        return pickles.loads_without_mpi([output])
+    except KeyboardInterrupt:
+        raise
+    except BaseException as e:  # whatever a class says when its object is made again
+        text = f"<what was displayed can't be unpickled here: {said(e)}>"
+        return {"data": {"text/plain": text}, "metadata": {}}

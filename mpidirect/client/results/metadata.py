@@ -1,0 +1,185 @@
+"""What is known of a call besides its results: when, where, how long, what was printed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from ...errors import RemoteError, TimeoutError
+from ...protocol.names import PUBLISHED
+from ...serialize import pickles
+from ..display.live import Live
+from .call import Call
+from .engine_output import output_of
+from .outputs import ExecuteReply
+
+if TYPE_CHECKING:
+    from ..client import Client
+
+METADATA = (
+    "msg_id",
+    "submitted",
+    "started",
+    "completed",
+    "received",
+    "engine_id",
+    "engine_uuid",
+    "status",
+    "execute_input",
+    "execute_result",
+    "error",
+    "stdout",
+    "stderr",
+    "outputs",
+    "label",
+)
+
+
+class Metadata(dict):
+    """What is known of one engine's part of a call; its keys are attributes too."""
+
+    def __getattr__(self, key: str) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            raise AttributeError(key) from None
+
+
+class Known:
+    """What an `AsyncResult` tells of its call, as attributes."""
+
+    _client: Client
+    _calls: list[Call]
+    _slots: list[tuple[Call, int]]  # each engine's part
+    _single: bool
+    _label: str | None
+
+    if TYPE_CHECKING:
+
+        def ready(self) -> bool: ...
+
+        def __getitem__(self, key: Any) -> Any: ...
+
+    def __getattr__(self, name: str) -> Any:
+        if name in METADATA:
+            return self[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *METADATA})
+
+    def _metadata(self) -> list[Metadata]:
+        return [metadata_of(call, engine, self._label) for call, engine in self._slots]
+
+    @property
+    def metadata(self) -> Any:
+        """What is known of each engine's part (a dict, or a list of dicts)."""
+        entries = self._metadata()
+        return entries[0] if self._single else entries
+
+    @property
+    def data(self) -> Any:
+        """What each engine's task has published by `publish_data` (a dict, or a list of dicts)."""
+        found = [published(call, engine) for call, engine in self._slots]
+        return found[0] if self._single else found
+
+    @property
+    def progress(self) -> int:
+        """How many engines have answered; of a map, how many items are done."""
+        self._client._poll()
+        return self._done()
+
+    def _done(self) -> int:
+        return sum(engine in call.replies for call, engine in self._slots)
+
+    def stream_output(self) -> Live:
+        """Show what is printed and displayed as it comes, for the length of a ``with`` block.
+
+        Lines that several engines print are shown once, under all of them.
+
+        Examples
+        --------
+        >>> ar = dview.apply_async(simulate)
+        >>> with ar.stream_output():
+        ...     ar.wait()
+        [stdout:0-3] step 1
+        [stdout:0-3] step 2
+        """
+        return Live(self._slots)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the submission, or, when it is ready, that the whole took."""
+        if self.ready():
+            return self.wall_time
+        return time.time() - min(call.submitted for call, _ in self._slots)
+
+    @property
+    def serial_time(self) -> float:
+        """Seconds of computation, added up over the engines."""
+        self._check_ready()
+        return sum(c.replies[e].completed - c.replies[e].started for c, e in self._slots)
+
+    @property
+    def wall_time(self) -> float:
+        """Seconds between the submission and the last answer."""
+        self._check_ready()
+        return max(c.received[e] for c, e in self._slots) - min(c.submitted for c, _ in self._slots)
+
+    def timedelta(
+        self, start: Any, end: Any, start_key: Callable[..., Any] = min, end_key: Callable[..., Any] = max
+    ) -> float:
+        """Seconds between two sets of time stamps: the earliest `start` and the latest `end`."""
+        first = start if isinstance(start, datetime) else start_key(start)
+        last = end if isinstance(end, datetime) else end_key(end)
+        return (last - first).total_seconds()
+
+    def _check_ready(self) -> None:
+        if not self.ready():
+            raise TimeoutError("Result not ready.")
+
+
+def published(call: Call, engine: int) -> dict[str, Any]:
+    """What a task has published."""
+    data: dict[str, Any] = {}
+    for output in map(output_of, call.output(engine)[2]):
+        if PUBLISHED in output["data"]:
+            data.update(pickles.loads_without_mpi(output["data"][PUBLISHED]))
+    return data
+
+
+def _stamp(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
+
+
+def metadata_of(call: Call, engine: int, label: str | None) -> Metadata:
+    """What is known of one part of a call."""
+    reply = call.replies.get(engine)
+    out, err, shown = call.output(engine)
+    entry = Metadata(
+        dict.fromkeys(METADATA), msg_id=f"{call.id}:{engine}", engine_id=call.engine_of(engine), label=label
+    )
+    entry.update(
+        engine_uuid=f"engine-{entry['engine_id']}",
+        submitted=_stamp(call.submitted),
+        stdout=out,
+        stderr=err,
+        execute_input=call.source,
+        outputs=[output for output in map(output_of, shown) if PUBLISHED not in output["data"]],
+    )
+    if reply is None:
+        return entry
+    entry.update(
+        started=_stamp(reply.started),
+        completed=_stamp(reply.completed),
+        received=_stamp(call.received[engine]),
+        status=reply.status,
+    )
+    value = call.value(engine)
+    if isinstance(value, RemoteError) and value.engine_info:
+        entry["error"] = value
+    elif isinstance(value, ExecuteReply):
+        entry["execute_result"] = value.execute_result
+    return entry

@@ -1,0 +1,1 @@
+"""Views: engines, addressed as one."""

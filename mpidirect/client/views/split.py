@@ -1,0 +1,169 @@
+"""Groups of engines, each with a communicator of its own: tasks that are MPI programs themselves."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...errors import EngineError
+from ...mpi import group_functions
+from ..results.asyncresult import AsyncResult
+from .directview import DirectView
+from .function import check
+
+if TYPE_CHECKING:
+    from ..client import Client
+
+AHEAD = 2  # tasks that a group has, or has before it
+
+_numbers = itertools.count(1)
+
+
+class GroupView(DirectView):
+    """A direct view of a group of engines; functions that it calls see the group's ``comm``.
+
+    Examples
+    --------
+    >>> first, second = rc.split(2)
+    >>> first.apply_sync(lambda: comm.allreduce(rank))
+    [1, 1]
+    """
+
+    FLAGS = (*DirectView.FLAGS, "group")
+
+    def __init__(self, client: Client, targets: Any, group: str = "", **flags: Any) -> None:
+        self.group = group
+        super().__init__(client, targets, **flags)
+
+    def _apply(self, f: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        check(f)
+        return super()._apply(group_functions.GroupFunction(self.group, f), *args, **options)
+
+    def map(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> Any:
+        """`DirectView.map`; the function sees the group's ``comm``."""
+        check(f)
+        return super().map(group_functions.GroupFunction(self.group, f), *sequences, **options)
+
+
+class Groups(Sequence[GroupView]):
+    """Views of groups of engines, and a pool of them: each task runs on a whole group.
+
+    Made by `Client.split`. As a context manager it gives the communicators back at the end.
+
+    Examples
+    --------
+    >>> with rc.split(2) as pool:
+    ...     pool.map(lambda x: comm.allreduce(x), [1, 2, 3])
+    [2, 4, 6]
+    """
+
+    def __init__(self, client: Client, groups: list[list[int]]) -> None:
+        self._client = client
+        self._name = f"{client._connection.name}/{next(_numbers)}"
+        self._everyone = client.direct_view()
+        processes = {info.pid: id for id, info in client._engines.items()}
+        self._everyone.apply_sync(group_functions.make, self._name, groups, processes)
+        self._views = [GroupView(client, group, self._name) for group in groups]
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._views[key]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {[view.targets for view in self._views]}>"
+
+    def map(self, f: Callable[..., Any], *sequences: Any, whole: bool = False) -> list[Any]:
+        """Call `f` with each item, on whichever group is free: all its engines call it together.
+
+        Parameters
+        ----------
+        f : callable
+            Sees ``comm``, ``rank`` and ``size`` of its group.
+        *sequences : iterables
+            As with the builtin `map`.
+        whole : bool
+            Have what each engine of the group returned, as a list, and not only what the first one did.
+
+        Raises
+        ------
+        CompositeError
+            When it fails on an engine; the tasks that run go on.
+
+        Examples
+        --------
+        >>> pool = rc.split(4)
+        >>> pool.map(solve, parameters)
+        """
+        return list(self.imap(f, *sequences, whole=whole))
+
+    def imap(self, f: Callable[..., Any], *sequences: Any, whole: bool = False) -> Iterator[Any]:
+        """`map` over iterables of any length; results come in their order, as soon as they are there."""
+        check(f)
+        if not sequences:
+            raise TypeError("map() must have at least two arguments.")
+        return self._results(f, zip(*sequences, strict=False), whole)
+
+    def _results(self, f: Callable[..., Any], items: Iterator[tuple[Any, ...]], whole: bool) -> Iterator[Any]:
+        free = deque(view for _ in range(AHEAD) for view in self._views)
+        running: dict[AsyncResult, GroupView] = {}
+        order: deque[AsyncResult] = deque()
+        try:
+            while True:
+                while free and (item := next(items, None)) is not None:
+                    view = free.popleft()
+                    result = view.apply_async(f, *item)
+                    running[result] = view
+                    order.append(result)
+                if not order:
+                    return
+                self._client._wait(lambda: any(result.ready() for result in running), None)
+                for result in [result for result in running if result.ready()]:
+                    view = running.pop(result)
+                    if any(isinstance(e, EngineError) for e in result.failures.values()):
+                        free = deque(other for other in free if other is not view)  # it lacks an engine
+                    elif view.targets:
+                        free.append(view)
+                while order and order[0].ready():
+                    values = order.popleft().get()
+                    yield values if whole else values[0]
+        finally:
+            self._client.abort([result for result in running if not result.ready()])
+
+    def close(self) -> None:
+        """Give the communicators back to MPI."""
+        for view in self._views:
+            DirectView(self._client, view.targets).apply_sync(group_functions.free, [self._name])
+
+    def __enter__(self) -> Groups:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def groups_of(client: Client, how: Any) -> list[list[int]]:
+    """The engines of each group: so many each, these sizes, or those of each node."""
+    ids = sorted(client._targets("all"), key=lambda id: (client._engines[id].node, id))
+    if isinstance(how, str):
+        if how != "node":
+            raise ValueError(f"engines are split by a size, by sizes or by 'node', not by {how!r}")
+        by_node = itertools.groupby(ids, lambda id: client._engines[id].node)
+        return [list(those) for _, those in by_node]
+    if hasattr(how, "__index__"):
+        size = how.__index__()
+        if size < 1 or len(ids) % size:
+            raise ValueError(
+                f"{len(ids)} engines can't be split into groups of {size}: "
+                "give the sizes, as in rc.split([3, 1])"
+            )
+        sizes = [size] * (len(ids) // size)
+    else:
+        sizes = [each.__index__() for each in how]
+        if not sizes or min(sizes) < 1 or sum(sizes) > len(ids):
+            raise ValueError(f"there are {len(ids)} engines, which can't be split into groups of {sizes}")
+    rest = iter(ids)
+    return [list(itertools.islice(rest, size)) for size in sizes]

@@ -1,0 +1,66 @@
+"""How long the cluster's job may still run, and the warning before its walltime ends it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+from ..files.connection_file import ConnectionInfo
+
+ANSWERING = 5.0  # seconds that a scheduler has to answer
+
+
+class Deadline:
+    """The end of a cluster's job.
+
+    Parameters
+    ----------
+    info : ConnectionInfo
+        What the controller said of itself.
+    left : float or None
+        How many seconds there were then, by the controller's clock.
+    """
+
+    def __init__(self, info: ConnectionInfo, left: float | None) -> None:
+        self._info = info
+        self._ends = None if left is None else time.time() + left
+        self._timer: threading.Timer | None = None
+        self._closed = False
+        if left is not None:
+            self._wait(left)
+
+    def left(self) -> float | None:
+        """Seconds until the walltime ends the job; None if nothing will.
+
+        A scheduler that can be asked from here is: the walltime may have been changed meanwhile.
+        """
+        from ..launchers.jobs import scheduled_launcher
+
+        told = None if self._ends is None else max(0.0, self._ends - time.time())
+        launcher = scheduled_launcher(self._info.profile, self._info.cluster)
+        if launcher is None:
+            return told
+        launcher.patience = ANSWERING
+        return launcher.left(told)
+
+    def close(self) -> None:
+        """Warn no more."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _wait(self, left: float) -> None:
+        self._timer = threading.Timer(max(0.0, left - self._info.warning), self._look)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _look(self) -> None:
+        left = self.left()
+        if self._closed or left is None:
+            return
+        if left > self._info.warning + 1:
+            self._wait(left)
+            return
+        shown = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
+        print(f"mpidirect: the walltime ends cluster {self._info.cluster} in {shown}.", file=sys.stderr)

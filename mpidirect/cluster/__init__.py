@@ -1,0 +1,1 @@
+"""A cluster: its start, its state, its end, and what it leaves behind."""

@@ -1,0 +1,1 @@
+"""Settings: their options, and where each value comes from."""

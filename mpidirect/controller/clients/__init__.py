@@ -1,0 +1,1 @@
+"""Clients: their sessions, requests, data and questions."""

@@ -1,0 +1,1 @@
+"""Collectives between engines, on names in their namespaces."""

@@ -1,0 +1,53 @@
+"""The collectives between engines, on names in their namespaces; no byte goes through the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mpi4py import MPI
+
+from ...errors import CollectiveError
+from ...protocol.collective import Collective
+from .. import interrupts
+from ..mpi import groups
+from ..mpi.communicators import GONE
+from ..mpi.groups import forget_communicators
+from .data_movement import MOVES
+from .reductions import REDUCTIONS
+from .rendezvous import AGAIN, Meeting, Offer
+
+__all__ = ["forget_communicators", "run"]
+
+
+def barrier(meeting: Meeting) -> None:
+    """Wait until all engines are here."""
+    meeting.agree(Offer, moves_data=False)
+
+
+KINDS: dict[str, Callable[[Meeting], None]] = {"barrier": barrier, **MOVES, **REDUCTIONS}
+
+
+def run(namespace: dict[str, Any], shared: Any) -> None:
+    """Take part in a collective call.
+
+    Parameters
+    ----------
+    namespace : dict
+        Where the names live.
+    shared : tuple
+        The fields of a `Collective`.
+    """
+    ask = Collective(*shared)
+    with interrupts.held():
+        meeting = Meeting(groups.here(), ask, namespace)
+        try:
+            KINDS[ask.kind](meeting)
+        except BaseException as e:
+            with interrupts.held():  # again: what let it in may have left the door open
+                meeting.leave(e)
+            if isinstance(e, MPI.Exception) and e.Get_error_class() in GONE:
+                raise CollectiveError(f"{meeting.title} was not completed: an engine died. {AGAIN}") from None
+            raise
+        finally:
+            meeting.close()

@@ -1,0 +1,1 @@
+"""Communicators and requests of an engine."""

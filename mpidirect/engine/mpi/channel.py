@@ -1,0 +1,115 @@
+"""Small notes from engine to engine, on a communicator that user code never sees.
+
+A note belongs to a collective call and carries the call's number.  So what remains of a call that was left
+early is recognised and dropped, and a note that comes before its call begins here is kept.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+from mpi4py import MPI
+
+from ...arrays.lazy_numpy import np
+
+LEFT = -1  # the step of a note that says that its sender has left the call
+TAG = 1
+CLIENTS = 1024  # whose latest call is remembered
+
+
+class Call(NamedTuple):
+    """Which collective call: of one client, the numbers grow in the order of the calls."""
+
+    client: str
+    number: int
+
+
+class Note(msgspec.Struct, array_like=True, gc=False):
+    """What one engine tells another."""
+
+    client: str
+    number: int
+    step: int
+    content: bytes
+
+
+class Channel:
+    """Sends notes, and keeps those that came until they are asked for.
+
+    Parameters
+    ----------
+    comm : MPI.Intracomm
+        Used for nothing but notes.
+    engines : sequence of int
+        The engine id of each of its ranks.
+    """
+
+    def __init__(self, comm: MPI.Intracomm, engines: Sequence[int]) -> None:
+        self.comm = comm
+        self.engines = list(engines)
+        self._ranks = {engine: rank for rank, engine in enumerate(engines)}
+        self._sending: list[tuple[Call, MPI.Request]] = []
+        self._arriving: list[tuple[MPI.Request, int, np.ndarray]] = []
+        self._inbox: dict[Call, dict[tuple[int, int], bytes]] = {}
+        self._ended: OrderedDict[str, int] = OrderedDict()
+        self._status = MPI.Status()
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(Note)
+
+    def send(self, engine: int, call: Call, step: int, content: bytes) -> None:
+        """Send a note; does not wait."""
+        data = self._encoder.encode(Note(call.client, call.number, step, content))
+        request = self.comm.Isend([data, MPI.BYTE], self._ranks[engine], TAG)
+        self._sending.append((call, request))
+
+    def sent(self, call: Call) -> bool:
+        """Whether all notes of this call are on their way."""
+        self._sending = [(other, request) for other, request in self._sending if not request.Test()]
+        return all(other != call for other, _ in self._sending)
+
+    def take(self, call: Call, step: int, engine: int) -> bytes | None:
+        """The content of a note, if it has come."""
+        self._collect()
+        return self._inbox.get(call, {}).pop((step, engine), None)
+
+    def leavers(self, call: Call) -> dict[int, str]:
+        """The engines that have left this call, and why."""
+        self._collect()
+        notes = self._inbox.get(call, {})
+        return {engine: content.decode() for (step, engine), content in notes.items() if step == LEFT}
+
+    def end(self, call: Call) -> None:
+        """The call has ended here: forget its notes, and drop those that are still to come."""
+        self._ended[call.client] = call.number
+        self._ended.move_to_end(call.client)
+        if len(self._ended) > CLIENTS:
+            self._ended.popitem(last=False)
+        for other in [other for other in self._inbox if self._is_over(other)]:
+            del self._inbox[other]
+
+    def _is_over(self, call: Call) -> bool:
+        return call.number <= self._ended.get(call.client, -1)
+
+    def _collect(self) -> None:
+        """Take in what has come.
+
+        Matched and then received without waiting: the sender of a long note may have left in the middle.
+        """
+        while (message := self.comm.Improbe(MPI.ANY_SOURCE, TAG, self._status)) is not None:
+            buffer = np.empty(self._status.Get_count(MPI.BYTE), np.uint8)
+            request = message.Irecv([buffer, MPI.BYTE])
+            self._arriving.append((request, self.engines[self._status.source], buffer))
+        if self._arriving:
+            self._arriving = [entry for entry in self._arriving if not self._arrived(*entry)]
+
+    def _arrived(self, request: MPI.Request, engine: int, buffer: np.ndarray) -> bool:
+        if not request.Test():
+            return False
+        note = self._decoder.decode(buffer.data)
+        call = Call(note.client, note.number)
+        if not self._is_over(call):
+            self._inbox.setdefault(call, {})[note.step, engine] = note.content
+        return True

@@ -1,0 +1,290 @@
+"""Where things are kept: a profile is a directory with its settings, its cluster's files and its logs.
+
+::
+
+    ~/.mpidirect/              MPIDIRECT_DIR moves it; readable by its owner alone, like all below
+        default/               a profile
+            config.toml        its settings
+            cluster.json       the cluster that was started last and not yet stopped
+            job-ID.json        what its ranks are told
+            connection-ID.json where its controller listens, and the keys
+            logs/ID/           job.log, controller.log, engine-0.log, …
+"""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import os
+import re
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import ClusterNotFound, ConfigError
+from .connection_file import START_ONE, write_private
+from .job_file import Owner
+from .ownership import read_trusted, trusted_directory
+from .private_directories import is_private, private_directory
+
+DEFAULT = "default"
+RUN = "run-"  # begins the names of profiles that are for one run of a script alone
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+class ClusterRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What is remembered of a cluster from its start to its stop: the contents of ``cluster.json``.
+
+    Attributes
+    ----------
+    cluster : str
+        The cluster's id.
+    launcher : str
+        The name of the launcher that started it.
+    engines : int
+        How many engines were asked for.
+    host : str
+        The host that it was started from.
+    started : float
+        When, in seconds since the epoch.
+    handle : dict
+        What its launcher finds the job by: a process, a job id.
+    within : list of str
+        The launcher and the id of a scheduler's job that it was started in, if it was.
+    owner : Owner or None
+        The process that started it, if it is to end with that.
+    """
+
+    cluster: str
+    launcher: str
+    engines: int
+    host: str
+    started: float
+    handle: dict[str, Any] = {}
+    within: list[str] = []
+    owner: Owner | None = None
+
+
+class Profile:
+    """A profile's directory and the names of what is in it. Making this object writes nothing.
+
+    Raises
+    ------
+    ConfigError
+        When the name can't be one, or others can change what is in the directory.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name or os.environ.get("MPIDIRECT_PROFILE") or DEFAULT
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"{self.name!r} can't be a profile's name: use letters, digits, '_', '-' and '.' alone."
+            )
+        directory = home()
+        self.directory = trusted_directory(directory / self.name, sheltered=is_private(directory))
+
+    def __repr__(self) -> str:
+        return f"<Profile {self.name} in {self.directory}>"
+
+    @property
+    def of_run(self) -> bool:
+        """Whether this is the profile of one run of a script alone."""
+        return self.name.startswith(RUN)
+
+    @property
+    def config_file(self) -> Path:
+        """The profile's settings."""
+        return self.directory / "config.toml"
+
+    @property
+    def record_file(self) -> Path:
+        """The record of the cluster that runs."""
+        return self.directory / "cluster.json"
+
+    @property
+    def logs(self) -> Path:
+        """The directory of all clusters' logs."""
+        return self.directory / "logs"
+
+    def connection_file(self, cluster: str) -> Path:
+        """Where the controller of `cluster` is found."""
+        return self.directory / f"connection-{cluster}.json"
+
+    def job_file(self, cluster: str) -> Path:
+        """What the ranks of `cluster` are told."""
+        return self.directory / f"job-{cluster}.json"
+
+    def log_directory(self, cluster: str) -> Path:
+        """The logs of `cluster`."""
+        return self.logs / cluster
+
+    def exists(self) -> bool:
+        """Whether there is such a profile."""
+        return self.directory.is_dir()
+
+    def create(self) -> Profile:
+        """Make the profile's directory, if there is none."""
+        private_directory(home())
+        private_directory(self.directory)
+        return self
+
+    def must_exist(self) -> Profile:
+        """This profile, or an error that suggests one that exists."""
+        if self.name != DEFAULT and not self.exists():
+            close = difflib.get_close_matches(self.name, profile_names(), 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ClusterNotFound(
+                f"There is no profile {self.name!r} in {home()}.{hint}"
+                "\nThose that exist:  mpidirect profile list"
+            )
+        return self
+
+    def record(self) -> ClusterRecord | None:
+        """The record of the cluster that was started and not yet stopped."""
+        try:
+            data = read_trusted(self.record_file)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            return msgspec.json.decode(data, type=ClusterRecord)
+        except msgspec.MsgspecError as e:
+            raise ConfigError(
+                f"{self.record_file} is damaged: {e}\nRemove it, then:  mpidirect clean"
+            ) from None
+
+    def remember(self, record: ClusterRecord) -> None:
+        """Write the record of a cluster that was started."""
+        write_private(self.record_file, msgspec.json.format(msgspec.json.encode(record), indent=2))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep two starts of this profile apart."""
+        descriptor = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(
+                    f"mpidirect: waiting for another start of profile {self.name!r} (Ctrl-C gives up).",
+                    file=sys.stderr,
+                )
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError:  # a file system without locks: then the record alone must do
+                pass
+            yield
+        finally:
+            os.close(descriptor)
+
+    def clusters(self) -> set[str]:
+        """The ids of all clusters that have a file here, logs apart."""
+        files = [*self.directory.glob("connection-*.json"), *self.directory.glob("job-*.json")]
+        return {path.stem.partition("-")[2] for path in files}
+
+    def forget(self, cluster: str) -> list[Path]:
+        """Remove the files of a cluster that is gone, logs apart; returns what was there."""
+        record = self.record()
+        files = [self.connection_file(cluster), self.job_file(cluster)]
+        if record is not None and record.cluster == cluster:
+            files.append(self.record_file)
+        removed = [path for path in files if path.exists()]
+        for path in removed:
+            path.unlink(missing_ok=True)
+        return removed
+
+    def last_logs(self) -> Path | None:
+        """The log directory of the newest cluster."""
+        return max(_directories(self.logs), key=_age, default=None)
+
+    def prune_logs(self, keep: int) -> None:
+        """Remove the logs of all clusters but the `keep` newest."""
+        for directory in sorted(_directories(self.logs), key=_age, reverse=True)[max(keep, 1) :]:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def home() -> Path:
+    """The directory of all profiles: ``MPIDIRECT_DIR``, else ``~/.mpidirect``.
+
+    Raises
+    ------
+    ConfigError
+        When others can change what is in it.
+    """
+    return trusted_directory(home_path())
+
+
+def home_path() -> Path:
+    """Where that directory is or would be, whoever it belongs to."""
+    moved = os.environ.get("MPIDIRECT_DIR")
+    return Path(moved).expanduser().absolute() if moved else Path("~/.mpidirect").expanduser()
+
+
+def profile_names() -> list[str]:
+    """The names of all profiles."""
+    return sorted(path.name for path in _directories(home()) if _NAME.fullmatch(path.name))
+
+
+def find_connection_file(profile: str = "") -> Path:
+    """The connection file of the cluster that runs under `profile`.
+
+    Parameters
+    ----------
+    profile : str
+        The profile's name; empty for ``MPIDIRECT_PROFILE``, else ``default``.
+
+    Raises
+    ------
+    ClusterNotFound
+        When nothing runs there, or it is not ready yet.
+    """
+    here = Profile(profile).must_exist() if profile else Profile()
+    record = here.record()
+    if record is not None:
+        path = here.connection_file(record.cluster)
+        if path.exists():
+            return path
+        raise ClusterNotFound(
+            f"The cluster of profile {here.name!r}, started {_host(record)}, has no connection file: "
+            f"it is not ready yet, or has ended.\nSee:  mpidirect status --profile {here.name}"
+        )
+    newest = max(here.directory.glob("connection-*.json"), key=_age, default=None)
+    if newest is None:
+        start = START_ONE + (f" --profile {here.name}" if here.name != DEFAULT else "")
+        raise ClusterNotFound(f"No cluster runs under profile {here.name!r}. {start}")
+    return newest
+
+
+def appeared(path: Path) -> bool:
+    """Whether a file is there that another host may have made just now.
+
+    Network file systems remember for a while what was not there; opening the directory makes them look again.
+    """
+    try:
+        os.close(os.open(path.parent, os.O_RDONLY))
+    except OSError:
+        return False
+    return path.exists()
+
+
+def _host(record: ClusterRecord) -> str:
+    return "on this host" if record.host == socket.gethostname() else f"from host {record.host}"
+
+
+def _directories(parent: Path) -> list[Path]:
+    try:
+        return [path for path in parent.iterdir() if path.is_dir()]
+    except OSError:
+        return []
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

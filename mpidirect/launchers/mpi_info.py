@@ -1,0 +1,50 @@
+"""What MPI is here, said by MPI itself: ``mpiexec -n 2 python -m mpidirect.launchers.mpi_info``.
+
+Always run as a process of its own: where MPI can't be used, loading it may end the process.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from ..mpi.fault_tolerance import Tolerance
+
+MARK = "mpidirect-probe:"  # begins the line with the answer, between whatever else is printed
+
+
+def main() -> None:
+    """Print a line of JSON."""
+    from mpi4py import MPI
+
+    levels = {
+        MPI.THREAD_SINGLE: "single",
+        MPI.THREAD_FUNNELED: "funneled",
+        MPI.THREAD_SERIALIZED: "serialized",
+        MPI.THREAD_MULTIPLE: "multiple",
+    }
+    answer = {
+        "library": MPI.Get_library_version().rstrip("\x00").splitlines()[0].strip(),
+        "vendor": " ".join([MPI.get_vendor()[0], ".".join(map(str, MPI.get_vendor()[1]))]),
+        "file": _library_file(),
+        "size": MPI.COMM_WORLD.size,
+        "thread_level": levels[MPI.Query_thread()],
+        "ulfm": Tolerance.of(MPI).revokes,
+    }
+    sys.stdout.write(f"{MARK}{json.dumps(answer)}\n")
+    sys.stdout.flush()
+
+
+def _library_file() -> str:
+    """The file of the MPI library in this process."""
+    try:
+        maps = Path("/proc/self/maps").read_text()
+    except OSError:
+        return ""
+    files = {line.split(maxsplit=5)[-1] for line in maps.splitlines() if "/libmpi" in line}
+    return min(files, key=len, default="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Memory of processes: read directly, and used again."""

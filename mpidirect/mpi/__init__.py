@@ -1,0 +1,1 @@
+"""MPI, as controller and engines share it."""

@@ -1,0 +1,76 @@
+"""What this MPI, started this way, can survive."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from ..job.parent import Parent
+
+_ULFM = "OMPI_MCA_mpi_ft_enable"
+
+
+class Tolerance(NamedTuple):
+    """What holds in a job.
+
+    Attributes
+    ----------
+    deaths : bool
+        Whether the other engines survive the death of one.
+    revokes : bool
+        Whether MPI itself can get an engine out of a blocking call (ULFM).
+    vendor : str
+        Who made the MPI.
+    """
+
+    deaths: bool
+    revokes: bool
+    vendor: str = ""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether new engines can take the place of dead ones.
+
+        Not with Intel MPI: in 2021.18, members of a communicator with spawned processes in it lose messages.
+        """
+        return self.deaths and not self.vendor.startswith("Intel")
+
+    @classmethod
+    def of(cls, MPI: Any) -> Tolerance:
+        """What holds here: ask before the launcher's variables are taken out of the environment."""
+        vendor, _ = MPI.get_vendor()
+        guarded = Parent().guarded
+        if vendor == "Open MPI":
+            enabled = os.environ.get(_ULFM, "").lower() in ("1", "true", "yes")
+            # An engine's second thread revokes; rank 0 has none, and MPI there knows of one thread only.
+            threads = MPI.COMM_WORLD.rank == 0 or MPI.Query_thread() == MPI.THREAD_MULTIPLE
+            revokes = enabled and threads
+            return cls(revokes and guarded, revokes, vendor)
+        return cls(guarded, False, vendor)
+
+    @property
+    def text(self) -> str:
+        """A line for people."""
+        replaced = ", and another can take its place" if self.replaces else ""
+        return f"{_DEATHS[self.deaths]}{replaced}; {_CALLS[self.revokes]}"
+
+    def facts(self, spawns: bool) -> dict[str, Any]:
+        """The same for clients; `spawns` says whether engines are spawned."""
+        return {
+            "deaths": self.deaths,
+            "revokes": self.revokes,
+            "replaces": self.replaces,
+            "restarts": self.replaces and spawns,
+            "text": self.text,
+        }
+
+
+_DEATHS = {
+    True: "the others survive the death of an engine",
+    False: "the death of an engine ends the job (this MPI or launcher has no fault tolerance)",
+}
+_CALLS = {
+    True: "engines stuck in any MPI call on comm, or on what was made from it, can be interrupted",
+    False: "engines stuck in a send, a receive or a collective can be interrupted, not those in other calls "
+    "of MPI",
+}

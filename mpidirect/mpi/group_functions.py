@@ -1,0 +1,101 @@
+"""Groups of engines with communicators of their own, and functions that see these as their ``comm``.
+
+The client sends these functions to engines by their names, so mpi4py is imported only when they run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..serialize.functions import namespace
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+_comms: dict[str, MPI.Comm] = {}  # of this engine's group, by the name of the groups
+
+
+def make(name: str, groups: Sequence[Sequence[int]], engine_of: dict[int, int]) -> int:
+    """On an engine: make the communicators of groups of engines. All engines call it together.
+
+    Parameters
+    ----------
+    name : str
+        The name of the groups.
+    groups : sequence of sequences of int
+        The engines of each group.
+    engine_of : dict
+        The engine of each process number.
+
+    Returns
+    -------
+    int
+        The size of the communicator of this engine; 0 if it is in no group.
+    """
+    from mpi4py import MPI
+
+    engine = engine_of[os.getpid()]
+    for k, group in enumerate(groups):
+        if engine in group:
+            comm = _comms[name] = MPI.COMM_WORLD.Split(k, group.index(engine))
+            return comm.size
+    MPI.COMM_WORLD.Split(MPI.UNDEFINED, 0)
+    return 0
+
+
+def free(names: Sequence[str]) -> None:
+    """On an engine: free the communicators of groups. All members of a group call it."""
+    from mpi4py import MPI
+
+    for name in names:
+        comm = _comms.pop(name, MPI.COMM_NULL)
+        if comm != MPI.COMM_NULL:
+            comm.Free()
+
+
+@contextmanager
+def entered(name: str) -> Iterator[None]:
+    """Within the block, ``comm``, ``rank`` and ``size`` are those of this engine's group."""
+    if name not in _comms:
+        raise RuntimeError("this engine has no such group (any more): make new ones by rc.split(…)")
+    comm = _comms[name]
+    scope = namespace()
+    inside: dict[str, Any] = {"comm": comm, "rank": comm.rank, "size": comm.size}
+    before = {key: scope[key] for key in inside if key in scope}
+    scope.update(inside)
+    try:
+        yield
+    finally:
+        for key, value in inside.items():
+            if scope.get(key) is value:  # else it is what the user wanted
+                if key in before:
+                    scope[key] = before[key]
+                else:
+                    del scope[key]
+
+
+class GroupFunction:
+    """`f`, as the members of a group call it.
+
+    Parameters
+    ----------
+    name : str
+        That of the groups.
+    f : callable
+        The function.
+    """
+
+    def __init__(self, name: str, f: Callable[..., Any]) -> None:
+        self.name = name
+        self.f = f
+        self.__name__ = getattr(f, "__name__", type(f).__name__)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        with entered(self.name):
+            return self.f(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return GroupFunction, (self.name, self.f)

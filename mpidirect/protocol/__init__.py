@@ -1,0 +1,1 @@
+"""What client, controller and engines say to each other."""

@@ -1,0 +1,1 @@
+"""Objects, functions and modules as bytes."""

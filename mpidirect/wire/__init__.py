@@ -1,1 +1,0 @@
-"""What travels: typed messages, pickles with out-of-band buffers, sockets and keys."""
