@@ -185,7 +185,9 @@ class Simulation:
         self.controller = Controller(*parts, facts, n)
         self._ids = itertools.count(1)
         for engine in range(n):
-            joined = messages.Joined(engine, f"node{engine // 64}", 1000 + engine, "", f"node{engine // 64}")
+            joined = messages.EngineHello(
+                engine, f"node{engine // 64}", 1000 + engine, "", f"node{engine // 64}"
+            )
             self.link.coming.append([task_name(engine), messages.encode(joined), b""])
         while self.link.coming:
             self.controller.turn([self.link])  # type: ignore[list-item]
@@ -197,7 +199,7 @@ class Simulation:
     def request(self, op: str, shared: Sequence[int], results: Sequence[int]) -> None:
         """A client asks all engines; `shared` and `results` are the sizes of the frames there and back."""
         id = f"{CLIENT.decode()}-{next(self._ids)}"
-        done = messages.Done(id, "ok", list(results), 1.0, 2.0)
+        done = messages.TaskDone(id, "ok", list(results), 1.0, 2.0)
         small = [bytes(size) for size in results if size < messages.BULK]
         self.link.answer = [messages.encode(done), *small]
         small = [bytes(size) for size in shared if size < messages.BULK]

@@ -59,7 +59,9 @@ _HOMES = {
     **dict.fromkeys(["Dependency", "Reference", "depend", "dependent"], "serialize.dependency"),
     **dict.fromkeys(["interactive", "require"], "serialize.dependency"),
     **dict.fromkeys(["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"], "client.results.asyncresult"),
-    **dict.fromkeys(["ParallelFunction", "RemoteFunction", "parallel", "remote"], "client.views.remotefunction"),
+    **dict.fromkeys(
+        ["ParallelFunction", "RemoteFunction", "parallel", "remote"], "client.views.remotefunction"
+    ),
     "Cluster": "cluster.cluster",
     "ClusterManager": "cluster.ipyparallel_methods",
     **dict.fromkeys(["CompositeError", "MPIDirectError", "RemoteError", "TimeoutError"], "errors"),

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mpidirect.transport import zeromq
-from mpidirect.transport._stream import LARGE, Stream
+from mpidirect.transport._stream import LARGE, MessageStream
 from mpidirect.transport.base import Closed, Empty, Unreachable
 from mpidirect.transport.curve import CLIENTS, Credentials, ZapAuthenticator, new_keys
 from mpidirect.transport.unix import UnixConnection, UnixListener
@@ -166,7 +166,7 @@ def test_however_it_is_cut_it_comes_as_it_was_sent(sent, cuts):
     with ours, theirs, between, end:
         for one in (ours, end):
             one.setblocking(False)
-        sender, receiver = Stream(ours, MOST), Stream(end, MOST)
+        sender, receiver = MessageStream(ours, MOST), MessageStream(end, MOST)
         for frames in sent:
             sender.send(frames)
         pieces = iter(cuts * 1_000_000)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from mpidirect import Client, interactive
-from mpidirect.client.results.bulk_frames import Remote
+from mpidirect.client.results.bulk_frames import RemoteFrame
 from mpidirect.errors import CompositeError
 from mpidirect.files import connection_file
 from mpidirect.memory import process_memory
@@ -167,18 +167,18 @@ def test_a_client_that_reads_late_gets_what_was_there(cluster, rc, monkeypatch):
     view = rc[:]
     view.block = True
     view["x"] = np.zeros(BIG)
-    read = Remote.read_into
+    read = RemoteFrame.read_into
     late = threading.Event()
 
     def slow(self, room):
         read(self, room)
         late.wait(0.6)  # longer than an engine's patience
 
-    monkeypatch.setattr(Remote, "read_into", slow)
+    monkeypatch.setattr(RemoteFrame, "read_into", slow)
     pulled = rc[0].pull("x", block=False)
     rc[0].execute("x += 1", block=False)
     assert (pulled.get(20) == 0).all()
-    monkeypatch.setattr(Remote, "read_into", read)
+    monkeypatch.setattr(RemoteFrame, "read_into", read)
     assert (rc[0]["x"] == 1).all()
 
 

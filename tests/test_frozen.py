@@ -12,7 +12,7 @@ import time
 import pytest
 import zmq
 
-from mpidirect.controller.server import Invitation
+from mpidirect.controller.server import EngineEndpoint
 from mpidirect.engine import connection
 from mpidirect.transport import zeromq
 
@@ -60,7 +60,7 @@ def heard(controller):
 
 @contextlib.contextmanager
 def connected(controller):
-    invitation = Invitation([controller.address], "", None, "", "", 0)
+    invitation = EngineEndpoint([controller.address], "", None, "", "", 0)
     with connection.connect(invitation, 0) as (tasks, control):
         ends = control.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         try:

@@ -86,9 +86,9 @@ FROM_CONTROLLERS = st.one_of(
     st.builds(messages.Results, NUMBERS, NUMBERS, st.lists(REPLIES, max_size=3)),
     st.builds(messages.Chunk, NUMBERS, NUMBERS),
     st.builds(messages.Answer, NUMBERS, NUMBERS, TEXTS, VALUES, TEXTS),
-    st.builds(messages.Taken, NUMBERS, NUMBERS, TEXTS),
-    st.builds(messages.Elsewhere, NUMBERS, NUMBERS, TEXTS, NUMBERS, st.lists(NUMBERS, max_size=3)),
-    st.builds(messages.Engines, NUMBERS, NUMBERS, ENGINES, st.dictionaries(st.integers(0, 3), TEXTS)),
+    st.builds(messages.DataRead, NUMBERS, NUMBERS, TEXTS),
+    st.builds(messages.ResultMoved, NUMBERS, NUMBERS, TEXTS, NUMBERS, st.lists(NUMBERS, max_size=3)),
+    st.builds(messages.EnginesChanged, NUMBERS, NUMBERS, ENGINES, st.dictionaries(st.integers(0, 3), TEXTS)),
     st.builds(messages.Ack, NUMBERS),
 ).map(messages.encode)
 

@@ -13,7 +13,7 @@ from proxy import Proxy, at_random
 from waiting import until
 
 from mpidirect import Client
-from mpidirect.client.display.folding import WINDOW, Folding
+from mpidirect.client.display.folding import WINDOW, OutputFolder
 from mpidirect.protocol.messages import DISPLAY, OUTPUT, STDERR, STDOUT
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
@@ -375,7 +375,7 @@ def test_an_update_takes_the_place_of_what_was_displayed(rc):
 
 def fold(*steps, engines=range(4), final=True):
     """What is shown of (engine, kind, text)s, as label and lines."""
-    folding = Folding(engines)
+    folding = OutputFolder(engines)
     for engine, kind, text in steps:
         folding.add(engine, kind, text, 0.0)
     blocks = folding.due(0.0 if final else WINDOW / 2, final)
@@ -426,7 +426,7 @@ def test_pieces_of_a_line_are_one():
 
 def test_folding_many_lines_is_quick():
     for same in (True, False):
-        folding = Folding(range(64))
+        folding = OutputFolder(range(64))
         began = time.process_time()
         for engine in range(64):
             folding.add(engine, STDOUT, "".join(f"{0 if same else engine} {k}\n" for k in range(1000)), 0.0)

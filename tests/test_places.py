@@ -10,7 +10,7 @@ import pytest
 
 from mpidirect.engine import core_binding
 from mpidirect.engine import environment as surroundings
-from mpidirect.engine.environment import Place
+from mpidirect.engine.environment import EnginePlace
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -89,7 +89,7 @@ def test_after_a_death_and_a_replacement(start, monkeypatch):
 
 # -- without a cluster ---------------------------------------------------------------------------------
 
-PLACES = [Place("a", 1000), Place("b", 2000), Place("a", 3000), Place("b", 4000)]
+PLACES = [EnginePlace("a", 1000), EnginePlace("b", 2000), EnginePlace("a", 3000), EnginePlace("b", 4000)]
 
 
 def entered(places, rank, **environment):

@@ -352,7 +352,7 @@ def test_a_network_that_is_not_there_is_told_and_costs_nothing(proxy):
 def test_a_result_that_finds_no_room_fails_alone(far, monkeypatch):
     far[0].execute("import numpy; a = numpy.ones(1_000_000)", block=True)
     with monkeypatch.context() as patch:
-        patch.setattr(bulk_frames.Chunks, "place", no_memory)
+        patch.setattr(bulk_frames.ChunkedFrame, "place", no_memory)
         with pytest.raises(errors.RemoteError, match="finds no room at the client"):
             far[0].pull("a", block=True)
     assert far[0].pull("a", block=True).sum() == 1_000_000

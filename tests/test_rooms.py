@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mpidirect.memory import buffer_pool
-from mpidirect.memory.buffer_pool import Rooms
+from mpidirect.memory.buffer_pool import BufferPool
 from mpidirect.serialize import pickles
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
@@ -21,7 +21,7 @@ def place(room):
 
 
 def test_what_nobody_uses_any_more_is_used_again():
-    some = Rooms()
+    some = BufferPool()
     first = place(some.room(SIZE))
     assert place(some.room(SIZE)) == first
     assert place(some.room(SIZE + 1)) != first  # of that size alone
@@ -39,7 +39,7 @@ def test_what_nobody_uses_any_more_is_used_again():
     ],
 )
 def test_what_is_still_used_is_not(use):
-    some = Rooms()
+    some = BufferPool()
     room = some.room(SIZE)
     room[:] = 7
     used = use(room)
@@ -52,20 +52,20 @@ def test_what_is_still_used_is_not(use):
 
 
 def test_two_at_once_are_two():
-    some = Rooms()
+    some = BufferPool()
     one, two = some.room(SIZE), some.room(SIZE)
     assert place(one) != place(two)
 
 
 def test_what_is_small_is_not_worth_it():
-    some = Rooms()
+    some = BufferPool()
     some.room(1000)
     assert not some._rooms
 
 
 def test_little_is_kept(monkeypatch):
     monkeypatch.setattr(buffer_pool, "MOST", 3 * SIZE)
-    some = Rooms()
+    some = BufferPool()
     held = [some.room(SIZE) for _ in range(10)]
     assert len(some._rooms) == 3
     del held
@@ -75,7 +75,7 @@ def test_little_is_kept(monkeypatch):
 
 
 def test_it_is_given_back_when_nobody_asks():
-    some = Rooms()
+    some = BufferPool()
     some.room(SIZE)
     some.expire()
     assert some._rooms

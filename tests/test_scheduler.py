@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpidirect.controller.scheduling.scheduler import AHEAD, Job, Scheduler
+from mpidirect.controller.scheduling.scheduler import AHEAD, ActiveRequest, Scheduler
 from mpidirect.protocol import messages
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
@@ -33,7 +33,7 @@ class FakeTransport:
 
 
 def job(id, targets, bulk=False):
-    return Job(str(id), "client", "apply", list(targets), SimpleNamespace(bulk=bulk))
+    return ActiveRequest(str(id), "client", "apply", list(targets), SimpleNamespace(bulk=bulk))
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_abort_takes_out_what_waits_here_and_tells_of_what_waits_there(scheduler
     assert aborted[0][0].open == set()
     [(engine, message)] = transport.control
     assert engine == 0
-    assert isinstance(message, messages.Abort)
+    assert isinstance(message, messages.AbortTasks)
     assert message.ids == ["1"]
     assert scheduler.status([0])[0]["queue"] == 1
 

@@ -23,17 +23,17 @@ from ..protocol import messages
 from .connection import discovery
 from .connection.connection import PATIENCE, Connection
 from .connection.tunnel import Tunnel
-from .control import Control
+from .control import EngineControl
 from .display import html
 from .display.progress import wait_with_bar
 from .display.tracebacks import quiet, quietly
-from .hub import Hub
+from .hub import HubQueries
 from .incoming import Incoming
 from .magics.magics import offer
 from .results import unseen_failures, waiting
 from .results.call import Call
 from .results.future import in_thread
-from .results.lookup import KEPT_RESULTS, Results, limit
+from .results.lookup import KEPT_RESULTS, ResultQueries, limit
 from .results.outputs import at_prompt
 from .views.directview import DirectView
 from .views.targets import is_one
@@ -56,7 +56,7 @@ _INT = {int}
 
 
 @quiet
-class Client(Results, Hub, Control):
+class Client(ResultQueries, HubQueries, EngineControl):
     """A connection to a cluster of engines.
 
     Parameters

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 STARTING = 60.0  # seconds that new engines may take, beyond the time for what the others do
 
 
-class Control:
+class EngineControl:
     """What a `Client` does with its engines besides giving them work."""
 
     block: bool

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError, Executor, Future
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
-from ..serialize.outcome import Caught, Outcome
+from ..serialize.outcome import CatchingFunction, Outcome
 from .results.asyncresult import AsyncResult
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ViewExecutor(Executor):
             When the executor was shut down.
         """
         self._check()
-        future = ViewFuture(self.view.apply_async(Caught(fn), *args, **kwargs))
+        future = ViewFuture(self.view.apply_async(CatchingFunction(fn), *args, **kwargs))
         self._open[future] = None
         future.add_done_callback(self._forget)
         return future
@@ -92,7 +92,7 @@ class ViewExecutor(Executor):
         size: dict[str, Any] = (
             {"chunksize": chunksize} if chunksize > 1 and hasattr(self.view, "after") else {}
         )
-        result = self.view.map_async(Caught(fn), *map(list, iterables), **size)
+        result = self.view.map_async(CatchingFunction(fn), *map(list, iterables), **size)
         self._maps[result] = None
         result.add_done_callback(self._forget_map)
         return _values(result, until)

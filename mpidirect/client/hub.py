@@ -26,7 +26,7 @@ class AsyncHubResult(AsyncResult):
     """The result of a call that was made before, or by another client."""
 
 
-class Hub:
+class HubQueries:
     """What a `Client` tells of calls by their ids."""
 
     block: bool

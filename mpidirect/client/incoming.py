@@ -44,7 +44,7 @@ class Incoming:
                 call.replied(list(those))
                 self._client._react(call)
 
-    def printed(self, message: messages.Printed) -> None:
+    def printed(self, message: messages.RelayedOutput) -> None:
         """A task has printed or displayed something: also after its end, by its threads."""
         call = self._client._calls.get(message.id) or self._client._known.get(message.id)
         if call is not None:

@@ -22,7 +22,7 @@ VERSION = 1
 MOST = 5  # names that a message lists
 
 
-class Engine(msgspec.Struct):
+class SavedEngine(msgspec.Struct):
     """What one engine has written."""
 
     file: str
@@ -37,7 +37,7 @@ class Manifest(msgspec.Struct):
     version: int
     mpidirect: str
     saved: float
-    engines: list[Engine]
+    engines: list[SavedEngine]
 
 
 class Saved(NamedTuple):
@@ -79,7 +79,9 @@ def save(client: Client, path: str | os.PathLike[str], names: Sequence[str] | No
         view._call("sweep", "save", (directory, earlier), block=False, single=False).wait(10)
         raise
     engines = [
-        Engine(file, each["rest"], each["sums"], {name: tuple(part) for name, part in each["parts"].items()})
+        SavedEngine(
+            file, each["rest"], each["sums"], {name: tuple(part) for name, part in each["parts"].items()}
+        )
         for file, each in zip(files, written, strict=True)
     ]
     manifest = Manifest(VERSION, __version__, time.time(), engines)
@@ -141,7 +143,7 @@ def _manifest(client: Client, directory: str) -> Manifest:
     return manifest
 
 
-def _same(directory: str, engine: Engine) -> dict[str, Any]:
+def _same(directory: str, engine: SavedEngine) -> dict[str, Any]:
     """The plan for an engine that gets what the one with its id had."""
     file = f"{directory}/{engine.file}"
     parts = {name: (dist, None, [(file, place)]) for name, (dist, _, _, place) in engine.parts.items()}

@@ -21,7 +21,7 @@ from ..files.profiles import ClusterRecord, Profile, appeared
 from ..job.parent import belongs, is_gone, this_process
 from ..launchers import jobs
 from ..launchers.base import JobState, JobStatus, Launcher
-from .ipyparallel_methods import Methods, launcher_of
+from .ipyparallel_methods import IPyParallelMethods, launcher_of
 from .readiness import Readiness, Watcher, connect
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class ClusterState(str, enum.Enum):
         return self.value
 
 
-class Cluster(Methods):
+class Cluster(IPyParallelMethods):
     """A cluster of n engines and a controller.
 
     Parameters

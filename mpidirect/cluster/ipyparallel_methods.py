@@ -44,7 +44,7 @@ def _awaitable(method: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
     return call
 
 
-class Methods:
+class IPyParallelMethods:
     """ipyparallel's methods of a cluster, with and without ``_sync``."""
 
     profile: Profile

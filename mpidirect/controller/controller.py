@@ -21,23 +21,23 @@ from ..transport.base import Empty, Listener
 from ..transport.curve import ZapAuthenticator
 from .clients.clients import Clients
 from .clients.downloads import DROPPED, NO_ROOM, Downloads
-from .clients.pending_queries import Inquiries
-from .clients.retained_results import Held
-from .clients.retention import Keeper
+from .clients.pending_queries import PendingQueries
+from .clients.retained_results import RetainedResults
+from .clients.retention import Retention
 from .clients.session import TOO_LARGE, expired
 from .clients.uploads import Upload
 from .engines import exit_status
 from .engines.generations import Generations
 from .engines.links import EngineLink
-from .engines.recovery import Recovery
+from .engines.recovery import CommunicatorRecovery
 from .engines.replacement import Replacement
-from .scheduling.balanced_work import Batch
+from .scheduling.balanced_work import TaskBatch
 from .scheduling.balancer import Balancer
-from .scheduling.scheduler import Job, Scheduler
+from .scheduling.scheduler import ActiveRequest, Scheduler
 
 if TYPE_CHECKING:
     from .clients.session import Session
-    from .engines.mpi_transfer import Bridge
+    from .engines.mpi_transfer import MPITransfer
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Controller:
         self,
         clients: Sequence[Listener],
         engines: EngineLink,
-        bridge: Bridge,
+        bridge: MPITransfer,
         authenticator: ZapAuthenticator,
         facts: dict[str, Any],
         size: int,
@@ -84,8 +84,8 @@ class Controller:
         self.logs = Path(facts["logs"])
         self.size = size
         self.clients = Clients(self)
-        self.held = Held(self._forget)
-        self.keeper = Keeper(budget, self.held)
+        self.held = RetainedResults(self._forget)
+        self.keeper = Retention(budget, self.held)
         self.downloads = Downloads(bridge, self.keeper)
         self.scheduler = Scheduler(self)
         self.engines: dict[int, messages.EngineInfo] = {}
@@ -96,15 +96,15 @@ class Controller:
         self._joined = False  # whether engines have come that clients have not been told of
         self._place = process_memory.place()
         self._places: dict[int, str] = {}
-        self._placed: dict[int, messages.Placed] = {}
+        self._placed: dict[int, messages.EnginePlaced] = {}
         self._nodes = {process_memory.node(): 0}  # this node, and those of the other engines
         self._parent = Parent()
         self.orphaned = False  # whether the process that started this job is gone
         self.abandoned: Callable[[], bool] = lambda: False  # whether nobody wants the cluster any more
-        self.recovery = Recovery(self)
+        self.recovery = CommunicatorRecovery(self)
         self.replacement = Replacement(self)
         self.generations = Generations(self)
-        self.inquiries = Inquiries(self)
+        self.inquiries = PendingQueries(self)
         self.balancer = Balancer(self)
         self.scheduler.admits = self._admits
         self.scheduler.balance = self.balancer
@@ -215,7 +215,7 @@ class Controller:
 
     def _from_engine(self, listener: Listener, name: bytes) -> None:
         message = messages.from_engine(listener.first())
-        if isinstance(message, messages.Joined):
+        if isinstance(message, messages.EngineHello):
             self._have_departed(listener)  # of them one may have had this number
             if self.link.joined(name, message.engine, listener, listener.number()):
                 if is_anchor(message.engine):
@@ -226,46 +226,46 @@ class Controller:
                     self.engine_joined(message)
             return
         engine = self.link.engine_of(name)
-        if isinstance(message, messages.Done):
+        if isinstance(message, messages.TaskDone):
             self._engine_done(engine, message, listener.rest())
-        elif isinstance(message, messages.Ended):
+        elif isinstance(message, messages.BatchDone):
             self._tasks_ended(engine, message, listener.rest())
         elif isinstance(message, messages.Output):
             self._engine_printed(engine, message)
         elif isinstance(message, messages.Moved):
             for reader in self.held.moved(message.id, engine, message.addresses):
-                reader.tell(messages.Elsewhere, message.id, engine, message.addresses)
-        elif isinstance(message, messages.Again):
+                reader.tell(messages.ResultMoved, message.id, engine, message.addresses)
+        elif isinstance(message, messages.Resend):
             job = self.scheduler.job(engine, message.id)
             if job is not None:
                 job.payload.again.add(engine)
                 self.bridge.send(engine, job.payload.bulk_for_all())
-        elif isinstance(message, messages.Fetched):
+        elif isinstance(message, messages.DataFetched):
             self._engine_fetched(engine, message.id)
-        elif isinstance(message, messages.Aborted):
+        elif isinstance(message, messages.TasksAborted):
             for id in message.ids:
                 job = self.scheduler.done(engine, id)
-                if isinstance(job, Batch):
-                    self.balancer.ended(engine, job, messages.Ended(id, []), [])
+                if isinstance(job, TaskBatch):
+                    self.balancer.ended(engine, job, messages.BatchDone(id, []), [])
                 elif job is not None:
                     self.fail(job, engine, "TaskAborted", "aborted before it began", "aborted")
             self.scheduler.next(engine)
-        elif isinstance(message, messages.Revoked):
+        elif isinstance(message, messages.CommunicatorRevoked):
             for other in self.engines:
-                self.send_control(other, messages.Nudge())
-        elif isinstance(message, messages.Repaired):
+                self.send_control(other, messages.ProgressMPI())
+        elif isinstance(message, messages.CommunicatorsMade):
             self.recovery.repaired(engine, message)
             self.replacement.told(engine, message)
-        elif isinstance(message, (messages.Spawned, messages.Ready)):
+        elif isinstance(message, (messages.EnginesSpawned, messages.ReadyToJoin)):
             self.replacement.told(engine, message)
-        elif isinstance(message, messages.Placed):
+        elif isinstance(message, messages.EnginePlaced):
             self._placed[engine] = message
             if engine in self.engines:
                 self._joined = self._place_engine(engine) or self._joined
-        elif isinstance(message, messages.Located):
+        elif isinstance(message, messages.Inspection):
             self.inquiries.located(engine, message)
 
-    def _admits(self, job: Job) -> bool:
+    def _admits(self, job: ActiveRequest) -> bool:
         """Whether a task may begin now."""
         return self.recovery.admits(job) and self.replacement.admits(job)
 
@@ -280,7 +280,7 @@ class Controller:
                 self.generations.departed(engine)
                 self.replacement.departed(engine)
 
-    def engine_joined(self, joined: messages.Joined) -> None:
+    def engine_joined(self, joined: messages.EngineHello) -> None:
         """An engine is there, at the start or in the place of another."""
         node = self._nodes.setdefault(joined.node, len(self._nodes))
         self.engines[joined.engine] = messages.EngineInfo(joined.engine, joined.host, joined.pid, node)
@@ -307,24 +307,24 @@ class Controller:
         if job is not None and engine in job.fetching:
             job.fetching.discard(engine)
             if not job.fetching:
-                job.client.tell(messages.Taken, task)
+                job.client.tell(messages.DataRead, task)
 
     def _engine_printed(self, engine: int, output: messages.Output) -> None:
         """Pass on what a task prints while it runs; when it has ended, its reply has told it."""
         job = self.scheduler.job(engine, output.id)
-        if isinstance(job, Batch):  # each of its tasks has its own output, with its reply
+        if isinstance(job, TaskBatch):  # each of its tasks has its own output, with its reply
             return
         afterwards = all(piece.at == messages.AFTERWARDS for piece in output.pieces)
         for session in self._readers(output.id, job) if job or afterwards else ():
             session.pass_on(output.id, engine, output.pieces)
 
-    def _readers(self, task: str, job: Job | None) -> list[Session]:
+    def _readers(self, task: str, job: ActiveRequest | None) -> list[Session]:
         if job is not None:
             return [job.client, *job.followers]
         owner = self.clients.sessions.get(task.rpartition("-")[0].encode())
         return [] if owner is None else [owner]
 
-    def _engine_done(self, engine: int, done: messages.Done, inline: list[bytes]) -> None:
+    def _engine_done(self, engine: int, done: messages.TaskDone, inline: list[bytes]) -> None:
         job = self.scheduler.done(engine, done.id)
         if job is None:
             log.warning("engine %d answered %s, which it was not asked", engine, done.id)
@@ -342,9 +342,9 @@ class Controller:
             self.recovery.left(done.left)
         self.scheduler.next(engine)
 
-    def _tasks_ended(self, engine: int, ended: messages.Ended, inline: list[bytes]) -> None:
+    def _tasks_ended(self, engine: int, ended: messages.BatchDone, inline: list[bytes]) -> None:
         job = self.scheduler.done(engine, ended.id)
-        if not isinstance(job, Batch):
+        if not isinstance(job, TaskBatch):
             log.warning("engine %d answered %s, which it was not asked", engine, ended.id)
             return
         self.balancer.ended(engine, job, ended, inline)
@@ -353,7 +353,7 @@ class Controller:
         self.scheduler.next(engine)
 
     def _pass_on(
-        self, job: Job, engine: int, done: messages.Done, inline: Sequence[Any], pieces: Any
+        self, job: ActiveRequest, engine: int, done: messages.TaskDone, inline: Sequence[Any], pieces: Any
     ) -> None:
         """Send what an engine has answered to who has asked."""
         if pieces is NO_ROOM:
@@ -414,7 +414,7 @@ class Controller:
         log = self.logs / f"engine-{engine}.log"
         traceback = exit_status.last_words(log, printed="".join(printed)) if died else ""
         for k, job in enumerate(jobs):  # an engine runs them in order: the first is the one that ran
-            if isinstance(job, Batch):
+            if isinstance(job, TaskBatch):
                 self.balancer.lost(job, engine, begun=k == 0)
             else:
                 self.fail(job, engine, "EngineError", self.lost[engine], "error", traceback, *printed)
@@ -431,7 +431,7 @@ class Controller:
             return
         self.generations.end_process(info)  # a frozen one has lost its connection, and MPI would wait for it
         for other in self.engines:
-            self.send_control(other, messages.Broken())
+            self.send_control(other, messages.CollectiveBroken())
         reason = f"engine {engine} (process {info.pid} on {info.host}) died: {why}"
         log.error("%s", reason)
         self.lost[engine] = reason
@@ -445,7 +445,7 @@ class Controller:
         self._joined = False
         living = self.living()
         for session in self.clients.sessions.values():
-            session.tell(messages.Engines, living, self.size, lost)
+            session.tell(messages.EnginesChanged, living, self.size, lost)
 
     def living(self) -> list[messages.EngineInfo]:
         """The engines that live, in order."""
@@ -453,7 +453,7 @@ class Controller:
 
     def fail(
         self,
-        job: Job,
+        job: ActiveRequest,
         engine: int,
         ename: str,
         evalue: str,
@@ -470,7 +470,7 @@ class Controller:
         self.reply(job, reply)
 
     def reply(
-        self, job: Job, reply: messages.Reply, inline: Sequence[Any] = (), bulk: Sequence[Any] = ()
+        self, job: ActiveRequest, reply: messages.Reply, inline: Sequence[Any] = (), bulk: Sequence[Any] = ()
     ) -> None:
         """Send a reply to the client that asked, and to others that have asked for it since."""
         job.client.reply(reply, inline, bulk, not job.open)
@@ -490,9 +490,9 @@ class Controller:
 
     # -- what the scheduler asks for -----------------------------------------------------------
 
-    def send_task(self, engine: int, job: Job) -> None:
+    def send_task(self, engine: int, job: ActiveRequest) -> None:
         """Send a task: header and small frames by the task connection, bulk frames by MPI."""
-        payload: Upload | Batch = job if isinstance(job, Batch) else job.payload
+        payload: Upload | TaskBatch = job if isinstance(job, TaskBatch) else job.payload
         self.link.send_task(engine, payload.inline_for(engine))
         if job.bulk and not payload.direct:
             pieces = payload.bulk_for(engine)
@@ -506,7 +506,7 @@ class Controller:
     def _forget(self, task: str, engine: int) -> None:
         """An engine need not hold this result, or this shared memory, any longer."""
         if engine in self.engines:
-            self.send_control(engine, messages.Forget([task]))
+            self.send_control(engine, messages.DropResults([task]))
 
     def near(self, targets: Sequence[int]) -> bool:
         """Whether all of these engines share memory with this process, and so with its clients."""

@@ -28,7 +28,7 @@ from ..transport.unix import UnixListener
 from ..transport.zeromq import LARGEST, SCHEME, Context, Router
 from .controller import Controller
 from .engines.links import EngineLink
-from .engines.mpi_transfer import Bridge
+from .engines.mpi_transfer import MPITransfer
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ WORLDS = {
 }
 
 
-class Invitation(NamedTuple):
+class EngineEndpoint(NamedTuple):
     """What an engine needs to connect; it travels by MPI."""
 
     addresses: list[str]
@@ -51,7 +51,7 @@ class Invitation(NamedTuple):
     cpus_per_task: int
 
 
-class Endpoints:
+class Server:
     """The controller's sockets and files, from the start of the job to its end.
 
     Parameters
@@ -107,13 +107,13 @@ class Endpoints:
         self.engine_addresses = [url(host, port) for host in hosts]
         return router, router
 
-    def invitation(self) -> Invitation:
+    def invitation(self) -> EngineEndpoint:
         """What the engines need to connect."""
         spec, credentials = self.spec, None
         if not self.world.one_host:
             credentials = Credentials(self.engine_server.public, self.engine_keys)
         binding = spec.gpu_bind, spec.bind, spec.cpus_per_task
-        return Invitation(self.engine_addresses, self.engine_tasks, credentials, *binding)
+        return EngineEndpoint(self.engine_addresses, self.engine_tasks, credentials, *binding)
 
     def controller(self, world: Any) -> Controller:
         """The controller on these sockets, with these communicators."""
@@ -131,7 +131,7 @@ class Endpoints:
             "started": time.time(),
             "ends": allocation.ends(),
         }
-        bridge = Bridge(world, self.tolerance.revokes)
+        bridge = MPITransfer(world, self.tolerance.revokes)
         clients = [self.local, self.remote]
         return Controller(
             clients, self.engines, bridge, self.authenticator, facts, self.spec.engines, self.spec.budget
@@ -156,7 +156,7 @@ class Endpoints:
         )
         connection_file.write(info, Path(self.spec.connection_file))
 
-    def __enter__(self) -> Endpoints:
+    def __enter__(self) -> Server:
         return self
 
     def __exit__(self, *_: object) -> None:

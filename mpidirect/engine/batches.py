@@ -12,7 +12,7 @@ from ..protocol import messages
 from ..serialize import pickles
 from ..serialize.failures import describe
 from . import bulk_data
-from .interrupts import Leave
+from .interrupts import EngineExit
 from .mpi.communicators import here
 from .output import displays
 
@@ -25,7 +25,7 @@ MOST = 64  # functions that are kept
 Frames = Sequence[Any]
 
 
-class Batches:
+class BatchRunner:
     """Runs them on an engine.
 
     Parameters
@@ -61,7 +61,7 @@ class Batches:
         """Receive the data of tasks, run them, answer."""
         engine, batch = self._engine, task.batch
         assert batch is not None
-        answer = Answer(engine, task, batch)
+        answer = BatchResult(engine, task, batch)
         try:
             shared, own = engine._receive(task, frames)
         except (OSError, MemoryError) as e:
@@ -85,7 +85,7 @@ class Batches:
         answer.shared = shared
         try:
             engine._run(task, [answer], own)
-        except Leave:
+        except EngineExit:
             raise
         except BaseException as e:
             if isinstance(e, MemoryError):
@@ -104,7 +104,7 @@ class Batches:
         engine._wanted.discard(task.id)
         answer.send()
 
-    def run(self, task: messages.Task, answer: Answer, own: Sequence[Any] | None) -> None:
+    def run(self, task: messages.Task, answer: BatchResult, own: Sequence[Any] | None) -> None:
         """Call user code: the function with each item."""
         batch = task.batch
         assert batch is not None
@@ -121,7 +121,7 @@ class Batches:
         else:
             self._one_by_one(task, f, items, answer)
 
-    def _function(self, batch: messages.Batch, shared: Frames) -> Any:
+    def _function(self, batch: messages.ItemRange, shared: Frames) -> Any:
         id, loaded = self._loaded
         if id != batch.work:
             loaded = pickles.loads(shared)
@@ -129,7 +129,7 @@ class Batches:
         return loaded
 
     def _one_by_one(
-        self, task: messages.Task, f: Callable[..., Any], items: list[Any], answer: Answer
+        self, task: messages.Task, f: Callable[..., Any], items: list[Any], answer: BatchResult
     ) -> None:
         """Each item is a task; those that end well are answered together."""
         values: list[Any] = []
@@ -162,10 +162,10 @@ class Batches:
     def _by_chunks(
         self,
         task: messages.Task,
-        batch: messages.Batch,
+        batch: messages.ItemRange,
         f: Callable[..., Any],
         items: list[Any],
-        answer: Answer,
+        answer: BatchResult,
     ) -> None:
         """So many items are a task."""
         until = time.perf_counter() + LONGEST
@@ -186,10 +186,10 @@ def _ends_all(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt)
 
 
-class Answer:
+class BatchResult:
     """What has become of a batch so far."""
 
-    def __init__(self, engine: Engine, task: messages.Task, batch: messages.Batch) -> None:
+    def __init__(self, engine: Engine, task: messages.Task, batch: messages.ItemRange) -> None:
         self.shared: Frames = ()
         self.bulk = False  # whether the latest result has bulk
         self.interrupted = False
@@ -198,7 +198,7 @@ class Answer:
         self._task = task
         self._at = batch.first
         self._stop = batch.first + batch.stop - batch.start
-        self._ends: list[messages.End] = []
+        self._ends: list[messages.ItemsDone] = []
         self._frames: list[Any] = []
         self._last: list[Any] = []
         self._started = time.time()
@@ -252,7 +252,7 @@ class Answer:
 
     def fail(self, error: BaseException, count: int | None = None) -> None:
         """The next tasks have failed: so many, or all that are left."""
-        if isinstance(error, Leave):
+        if isinstance(error, EngineExit):
             raise error
         failure = describe(error, self._task.method)
         if count is not None:  # what made it may hold much
@@ -278,7 +278,9 @@ class Answer:
         output = self._engine.output
         out, err, outputs = ("", "", b"") if self._quiet else output.end()
         sizes = [len(frame) for frame in frames]
-        end = messages.End(self._at, count, status, sizes, self._started, now, out, err, failure, outputs)
+        end = messages.ItemsDone(
+            self._at, count, status, sizes, self._started, now, out, err, failure, outputs
+        )
         self._ends.append(end)
         self._at += count
         self._started = now
@@ -289,13 +291,13 @@ class Answer:
     def send(self) -> None:
         """Tell the controller."""
         engine = self._engine
-        ended = messages.Ended(self._task.id, self._ends, here.left)
+        ended = messages.BatchDone(self._task.id, self._ends, here.left)
         engine.tasks.put([_encode(ended), *self._frames], wait=True)
         if self._last:
             bulk_data.send(engine.pieces, self._last)
 
 
-def _encode(ended: messages.Ended) -> bytes:
+def _encode(ended: messages.BatchDone) -> bytes:
     try:
         return messages.encode(ended)
     except (UnicodeEncodeError, UnicodeDecodeError):  # lone surrogates in what was printed
@@ -304,7 +306,7 @@ def _encode(ended: messages.Ended) -> bytes:
         return messages.encode(ended)
 
 
-def clean(end: messages.End | messages.Done) -> None:
+def clean(end: messages.ItemsDone | messages.TaskDone) -> None:
     """Make texts that can be sent."""
     failure = end.failure
     if failure is not None:

@@ -10,8 +10,8 @@ from mpi4py import MPI
 
 from ..arrays.lazy_numpy import np
 from ..memory import process_memory
-from ..memory.buffer_pool import Rooms
-from ..mpi.bulk_transfer import Pending, Pieces
+from ..memory.buffer_pool import BufferPool
+from ..mpi.bulk_transfer import BulkTransfer, Pending
 from ..protocol.messages import BULK, CHUNK, chunks
 
 CONTROLLER = 0
@@ -45,7 +45,7 @@ def rooms(sizes: Sequence[int], inline: Iterator[Any], room: Room) -> list[Any]:
     return [room(size) if size >= BULK else next(inline) for size in sizes]
 
 
-class Nowhere:
+class DiscardedFrame:
     """In the place of memory for a frame for which there is none: what is received there is lost."""
 
     def __init__(self, size: int, scratch: np.ndarray) -> None:
@@ -62,17 +62,17 @@ class Nowhere:
 def nowhere(sizes: Sequence[int]) -> list[Any]:
     """Such for the bulk frames of these sizes, and nothing for the small ones."""
     scratch = np.empty(min(CHUNK, max(sizes)), np.uint8)
-    return [Nowhere(size, scratch) if size >= BULK else b"" for size in sizes]
+    return [DiscardedFrame(size, scratch) if size >= BULK else b"" for size in sizes]
 
 
-private = Rooms()  # memory that the user's arrays will own
+private = BufferPool()  # memory that the user's arrays will own
 
 
 def _bulk(frames: Sequence[Any]) -> list[Any]:
     return [frame for frame in frames if len(frame) >= BULK]
 
 
-def receive(pieces: Pieces, frames: Sequence[Any]) -> None:
+def receive(pieces: BulkTransfer, frames: Sequence[Any]) -> None:
     """Fill the bulk ones of `frames` with what the controller sends to this engine."""
     requests = [
         pieces.receive(frame[start:stop], CONTROLLER)
@@ -82,7 +82,7 @@ def receive(pieces: Pieces, frames: Sequence[Any]) -> None:
     wait(requests)
 
 
-def check_seal(pieces: Pieces) -> None:
+def check_seal(pieces: BulkTransfer) -> None:
     """Receive the byte behind the bulk; raises `Incomplete` if it says that the client vanished."""
     seal = np.zeros(1, np.uint8)
     wait([pieces.receive(seal, CONTROLLER)])
@@ -96,7 +96,7 @@ def fetch(pid: int, addresses: Sequence[int], frames: Sequence[Any]) -> None:
         process_memory.read(pid, address, frame)
 
 
-class Spread:
+class BroadcastReceiver:
     """Receives what all engines get, by a collective with the controller as its root.
 
     Parameters
@@ -127,7 +127,7 @@ class Spread:
         return complete
 
 
-def send(pieces: Pieces, frames: Sequence[Any]) -> None:
+def send(pieces: BulkTransfer, frames: Sequence[Any]) -> None:
     """Send the bulk ones of `frames` to the controller."""
     views = [memoryview(frame).cast("B") for frame in _bulk(frames)]
     wait([pieces.send(view[start:stop], CONTROLLER) for view in views for start, stop in chunks(view.nbytes)])

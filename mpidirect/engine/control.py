@@ -35,7 +35,7 @@ TOGETHER = 0.02  # seconds between two looks at what was printed
 UNWATCHED = 0.1  # the same, where no descriptor tells that something was
 
 
-class Control(threading.Thread):
+class ControlThread(threading.Thread):
     """Reads the control connection: aborts, signals, the end; and notices when the job is orphaned.
 
     Parameters
@@ -112,28 +112,28 @@ class Control(threading.Thread):
         self._printed = self._looked + TOGETHER  # there is more
 
     def _obey(self, message: messages.Message) -> None:
-        if isinstance(message, messages.Abort):
-            self.socket.send(messages.encode(messages.Aborted(self.engine.abort(message.ids))))
-        elif isinstance(message, messages.Broken):
+        if isinstance(message, messages.AbortTasks):
+            self.socket.send(messages.encode(messages.TasksAborted(self.engine.abort(message.ids))))
+        elif isinstance(message, messages.CollectiveBroken):
             self.engine.spread.broken = True
-        elif isinstance(message, messages.Forget):
+        elif isinstance(message, messages.DropResults):
             self.engine.held.release(message.ids)
             self.engine.shares.close(message.ids)
             self.engine.batches.forget(message.ids)
         elif isinstance(message, messages.Signal):
             self.engine.signalled(message)
             self._since, self._gave_up = time.monotonic(), False
-        elif isinstance(message, messages.Leave):
+        elif isinstance(message, messages.LeaveCommunicator):
             communicators.leave(message.why, message.epoch, message.dead)
-        elif isinstance(message, messages.Nudge):
+        elif isinstance(message, messages.ProgressMPI):
             # A send that nobody receives ends when its target takes notice, which an idle engine does not.
             for _ in range(NUDGES):
                 self.engine.comm.Iprobe(CONTROLLER, UNUSED)
-        elif isinstance(message, messages.GiveUp):
+        elif isinstance(message, messages.RevokeWorld):
             communicators.give_up_world()
-        elif isinstance(message, messages.Locate):
+        elif isinstance(message, messages.Inspect):
             look = stack if message.deep else where
-            located = messages.Located(message.number, look() if self.engine.task else "")
+            located = messages.Inspection(message.number, look() if self.engine.task else "")
             if message.names:
                 located.value, located.problem = peek(self.engine.namespace, message.names)
             self.socket.send(messages.encode(located))
@@ -152,7 +152,7 @@ class Control(threading.Thread):
             self._overdue_since = now
         elif now - self._told >= MOMENT:  # not for each answer to that
             self._told = now
-            self.socket.send(messages.encode(messages.Revoked()))
+            self.socket.send(messages.encode(messages.CommunicatorRevoked()))
             if now - self._overdue_since >= ROUSING:
                 self._overdue_since = now
                 communicators.rouse()

@@ -15,21 +15,21 @@ from functools import partial
 from typing import Any
 
 from ..arrays import lazy_numpy
-from ..mpi.bulk_transfer import Pieces
+from ..mpi.bulk_transfer import BulkTransfer
 from ..mpi.world import World
 from ..protocol import messages
 from ..serialize import module_importer, pickles
 from ..serialize.failures import describe
 from ..transport.base import Closed, Connection
 from . import batches, bulk_data, environment, interrupts, signal_handlers, terminal
-from .interrupts import Leave
-from .memory_reserve import Reserve, limit
+from .interrupts import EngineExit
+from .memory_reserve import MemoryReserve, limit
 from .mpi import recovery
 from .mpi.communicators import here
 from .mpi.spawning import Spawner
 from .output import displays, task_output
-from .retained_results import Held
-from .shared_memory import Shares
+from .retained_results import RetainedResults
+from .shared_memory import SharedMemory
 from .tasks import OPERATIONS, new_namespace, shell
 
 log = logging.getLogger(__name__)
@@ -66,11 +66,11 @@ class Engine:
         self,
         id: int,
         world: World,
-        restore: recovery.Recovery,
+        restore: recovery.CommunicatorRepair,
         spawner: Spawner,
         tasks: Connection,
         names: dict[str, Any],
-        printed: task_output.Output,
+        printed: task_output.TaskOutput,
     ) -> None:
         self.id = id
         self.recovery = restore
@@ -82,10 +82,10 @@ class Engine:
         self._seen: deque[str] = deque(maxlen=64)  # tasks that have begun or ended; more are never handed out
         self._aborted: set[str] = set()  # tasks that will not begin, and were answered already
         self._beginning = threading.Lock()
-        self.reserve = Reserve()
-        self.held = Held()
-        self.shares = Shares()
-        self.batches = batches.Batches(self)
+        self.reserve = MemoryReserve()
+        self.held = RetainedResults()
+        self.shares = SharedMemory()
+        self.batches = batches.BatchRunner(self)
         self.leaving = False
         self._left = False  # whether the loop has been left
         self._pid = os.getpid()
@@ -116,7 +116,7 @@ class Engine:
                 here.left = here.left or "the controller is gone"
             finally:
                 self.leaving, self._left = True, True
-        except Leave:  # also in the moment before it is noted that the loop has been left
+        except EngineExit:  # also in the moment before it is noted that the loop has been left
             self._left = True
 
     def _take_tasks(self) -> None:
@@ -154,25 +154,25 @@ class Engine:
 
     def _arrange(self, message: messages.Message) -> None:
         """Do what all engines do together, or for each other."""
-        if isinstance(message, messages.Repair):
+        if isinstance(message, messages.RepairCommunicator):
             self._tell(self.recovery.repair(message))
-        elif isinstance(message, messages.Spawn):
+        elif isinstance(message, messages.SpawnEngines):
             self._tell(self.spawner.spawn(message))
-        elif isinstance(message, messages.Join):
+        elif isinstance(message, messages.PrepareCommunicators):
             self._tell(self.recovery.join(message))
-        elif isinstance(message, messages.Grow):
+        elif isinstance(message, messages.MakeCommunicators):
             self._tell(self.recovery.grow())
-        elif isinstance(message, messages.Commit):
+        elif isinstance(message, messages.UseCommunicators):
             self._use(self.recovery.commit())
-        if isinstance(message, (messages.Repair, messages.Commit)):
+        if isinstance(message, (messages.RepairCommunicator, messages.UseCommunicators)):
             around = environment.enter(self.recovery.places, here.world.Get_rank())
             recovery.update(self.names, self.namespace, around)
             self._tell(environment.placed(around))
 
     def _use(self, world: World) -> None:
         self.comm = world.private
-        self.pieces = Pieces(world.private, world.processes)
-        self.spread = bulk_data.Spread(world.spread)
+        self.pieces = BulkTransfer(world.private, world.processes)
+        self.spread = bulk_data.BroadcastReceiver(world.spread)
 
     def _tell(self, message: messages.Message) -> None:
         self.tasks.put([messages.encode(message)], wait=True)
@@ -199,7 +199,7 @@ class Engine:
                     result = self._run(task, shared, own)
             else:
                 result = self._run(task, shared, own)
-        except Leave:
+        except EngineExit:
             raise
         except BaseException as e:
             if isinstance(e, MemoryError):
@@ -276,7 +276,7 @@ class Engine:
 
     def _receive(self, task: messages.Task, frames: list[bytes]) -> tuple[list[Any], list[Any] | None]:
         """The task's shared frames, and its own, wherever their bulk is."""
-        part = messages.own_part(frames.pop(0)) if task.own else messages.Part([])
+        part = messages.own_part(frames.pop(0)) if task.own else messages.EngineFrames([])
         sizes = [*task.frames, *part.frames]
         if max(sizes, default=0) < messages.BULK and not task.client and not task.sealed:
             count = len(task.frames)
@@ -290,7 +290,7 @@ class Engine:
         count = len(task.frames)
         if task.client:
             bulk_data.fetch(task.client, [*task.addresses, *part.addresses], received)
-            self._tell(messages.Fetched(task.id))
+            self._tell(messages.DataFetched(task.id))
         else:
             self._receive_bulk(task, received, sizes)
         return received[:count], received[count:] if task.own else None
@@ -299,7 +299,7 @@ class Engine:
         """There is no room for a task's data: get what is on its way out of the way."""
         self.reserve.release()
         if task.client:
-            self._tell(messages.Fetched(task.id))
+            self._tell(messages.DataFetched(task.id))
         else:
             self._receive_bulk(task, bulk_data.nowhere(sizes), sizes)
 
@@ -307,9 +307,9 @@ class Engine:
         """What comes over MPI: what all engines get perhaps by a collective, the rest point to point."""
         together = len(task.frames) if task.spread else 0
         if together and not self.spread.receive(frames[:together]):
-            self._tell(messages.Again(task.id))
+            self._tell(messages.Resend(task.id))
             for k, frame in enumerate(frames[:together]):  # the collective may still write into the old ones
-                if len(frame) >= messages.BULK and not isinstance(frame, bulk_data.Nowhere):
+                if len(frame) >= messages.BULK and not isinstance(frame, bulk_data.DiscardedFrame):
                     frames[k] = bulk_data.private.room(sizes[k])
             together = 0
         bulk_data.receive(self.pieces, frames[together:])
@@ -331,7 +331,7 @@ class Engine:
         inline = [frame for frame in frames if len(frame) < messages.BULK]
         bulk = len(inline) < len(frames)
         addresses = self.held.keep(task.id, frames) if bulk and task.hold else []
-        done = messages.Done(
+        done = messages.TaskDone(
             task.id,
             status,
             sizes,
@@ -381,7 +381,7 @@ class Engine:
         if self._left:
             return
         if self.leaving:
-            raise Leave
+            raise EngineExit
         ours, self._ours = self._ours, False
         meant = self._take_interrupt() if ours else bool(self._task)
         if meant and here.at is not None:
@@ -417,7 +417,7 @@ def _nothing(signum: int, frame: Any) -> None:
     """A handler of Python's: without one a signal would not end a system call."""
 
 
-def _encode(done: messages.Done) -> bytes:
+def _encode(done: messages.TaskDone) -> bytes:
     try:
         return messages.encode(done)
     except (UnicodeEncodeError, UnicodeDecodeError):  # lone surrogates in what was printed

@@ -24,7 +24,7 @@ _SLURM = {
 Environment = MutableMapping[str, str]
 
 
-class Place(NamedTuple):
+class EnginePlace(NamedTuple):
     """Where an engine is.
 
     Attributes
@@ -39,18 +39,18 @@ class Place(NamedTuple):
     port: int
 
 
-def gather(comm: MPI.Intracomm) -> list[Place]:
+def gather(comm: MPI.Intracomm) -> list[EnginePlace]:
     """Where the engines of `comm` are, by rank; they all call it together."""
     with socket.socket() as free:
         free.bind(("", 0))
-        place = Place(socket.gethostname(), free.getsockname()[1])
+        place = EnginePlace(socket.gethostname(), free.getsockname()[1])
     return comm.allgather(place)
 
 
 _master: dict[str, str] = {}  # what was said of the first engine, where the user has said nothing
 
 
-def enter(places: Sequence[Place], rank: int, environment: Environment = os.environ) -> dict[str, Any]:
+def enter(places: Sequence[EnginePlace], rank: int, environment: Environment = os.environ) -> dict[str, Any]:
     """Set the environment of an engine that has this rank now.
 
     Returns
@@ -163,6 +163,6 @@ def _count(maker: _Maker, root: Path) -> int:
     return found
 
 
-def placed(names: dict[str, Any]) -> messages.Placed:
+def placed(names: dict[str, Any]) -> messages.EnginePlaced:
     """What the controller is told of this."""
-    return messages.Placed(names["local_rank"], device())
+    return messages.EnginePlaced(names["local_rank"], device())

@@ -15,7 +15,7 @@ from .mpi.communicators import here
 _INTERRUPT = {signal.SIGINT}
 
 
-class Leave(BaseException):
+class EngineExit(BaseException):
     """Raised in the main thread when the engine is to end."""
 
 

@@ -14,7 +14,7 @@ _LIMITS = [resource.RLIMIT_AS, resource.RLIMIT_DATA]
 _NONE = resource.RLIM_INFINITY
 
 
-class Reserve:
+class MemoryReserve:
     """Some memory, until it is needed."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ def peek(namespace: dict[str, Any], names: list[str]) -> tuple[bytes, str]:
         room = _Room()
         pickler = Pickler(room, lambda buffer: True)
         pickler.dump(values)
-        return in_front(prompt_names.Needs(pickler.references), room.getvalue()), ""
+        return in_front(prompt_names.ReferencedNames(pickler.references), room.getvalue()), ""
     except _TooLarge as e:
         return b"", f"ValueError: {e}"
     except Exception as e:  # whatever an object of the user's says

@@ -13,7 +13,7 @@ from ..protocol.messages import BULK
 PATIENCE = 0.05  # seconds that the next task waits for the client, and one more for each GB
 
 
-class Held:
+class RetainedResults:
     """Results by task. What is held may be an array that the next task changes, so that task waits until
     the client has read; if that takes long, the result is copied, and a word tells the client so.
     """

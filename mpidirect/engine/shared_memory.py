@@ -19,7 +19,7 @@ from ..serialize import pickles
 EXPIRY = 300.0  # seconds after which shared memory that nobody has claimed is given up
 
 
-class Shares:
+class SharedMemory:
     """Memory that this engine has received for its node, until all engines there have mapped it."""
 
     def __init__(self) -> None:

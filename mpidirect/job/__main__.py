@@ -147,12 +147,12 @@ def _controller(spec: job_file.JobSpec, file: Path, tolerance: Any) -> bool:
     from ..mpi import world as worlds
 
     world = worlds.anchored() if spec.spawns else worlds.split()
-    from ..controller.server import Endpoints  # while the anchor spawns
+    from ..controller.server import Server  # while the anchor spawns
 
     signal.signal(signal.SIGTERM, _terminated)
     signal.signal(signal.SIGINT, _terminated)
     signal.signal(signal.SIGHUP, _terminated)
-    with Endpoints(spec, world, tolerance) as listener:
+    with Server(spec, world, tolerance) as listener:
         if spec.spawns:
             for anchor in range(1, world.private.size):
                 world.private.send(listener.invitation(), anchor)
@@ -177,9 +177,9 @@ def _controller(spec: job_file.JobSpec, file: Path, tolerance: Any) -> bool:
 
 def _engine(world: Any, tolerance: Any, logs: Path) -> bool:
     from ..engine.connection import connect
-    from ..engine.mpi.spawning import Welcome
+    from ..engine.mpi.spawning import EngineStart
 
-    welcome = Welcome(world.private.bcast(None), tolerance)
+    welcome = EngineStart(world.private.bcast(None), tolerance)
     recovery = _recovery(world, range(world.engines.size), welcome, 0)
     engine = world.engines.rank
     with connect(welcome.invitation, engine) as (tasks, control):
@@ -196,9 +196,9 @@ def _anchor(spec: job_file.JobSpec, world: Any, tolerance: Any, hosts: list[tupl
     command = Parent().command()
     number, n = world.private.rank - 1, spec.engines
     where = spawning.Hosts(hosts, f"{spec.log_directory}/engines.hosts") if len(hosts) > 1 else None
-    order = messages.Spawn(list(range(n)), str(Path.cwd()), n)
+    order = messages.SpawnEngines(list(range(n)), str(Path.cwd()), n)
     first = None if number else spawning.start(command, order, where)
-    welcome = spawning.Welcome(world.private.recv(source=0), tolerance, where)
+    welcome = spawning.EngineStart(world.private.recv(source=0), tolerance, where)
     worlds.nameless(launched=True)
     if first is not None:
         spawning.greet(first, welcome)
@@ -225,7 +225,7 @@ def _new_engine(engine: int, welcome: Any, logs: Path) -> bool:
             )
             recovery = _recovery(world, order.engines, welcome, order.epoch)
         worlds.nameless()
-        tasks.put([messages.encode(messages.Repaired(order.epoch))], wait=True)
+        tasks.put([messages.encode(messages.CommunicatorsMade(order.epoch))], wait=True)
         return _work(engine, world, recovery, welcome, tasks, control, logs)
 
 
@@ -234,11 +234,11 @@ def _recovery(world: Any, engines: Sequence[int], welcome: Any, epoch: int) -> A
     from mpi4py import MPI
 
     from ..engine.mpi import groups, petsc
-    from ..engine.mpi.recovery import Recovery
+    from ..engine.mpi.recovery import CommunicatorRepair
 
     theirs = MPI.COMM_WORLD.size == len(engines)  # also below Python
     groups.begin(world.engines, engines)
-    recovery = Recovery(world, engines, welcome.tolerance.revokes, epoch)
+    recovery = CommunicatorRepair(world, engines, welcome.tolerance.revokes, epoch)
     if not theirs:
         petsc.prepare(recovery.comm)
     return recovery
@@ -249,10 +249,10 @@ def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, cont
     from mpi4py import MPI
 
     from ..engine import core_binding, environment
-    from ..engine.control import Control
+    from ..engine.control import ControlThread
     from ..engine.engine import Engine
     from ..engine.mpi.spawning import Spawner
-    from ..engine.output.task_output import Output
+    from ..engine.output.task_output import TaskOutput
     from ..protocol import messages
     from ..serialize import module_importer
 
@@ -265,9 +265,9 @@ def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, cont
     tasks.put([messages.encode(environment.placed(around))], wait=True)
     names = {"comm": recovery.comm, **around, "MPI": MPI}
     spawner = Spawner(Parent().command(), welcome)
-    output = Output(logs, engine)
+    output = TaskOutput(logs, engine)
     working = Engine(engine, world, recovery, spawner, tasks, names, output)
-    working.run(Control(working, control).start)
+    working.run(ControlThread(working, control).start)
     output.release()
     return bool(recovery.untouched)
 

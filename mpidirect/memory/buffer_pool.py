@@ -18,7 +18,7 @@ LEAST = 1024 * 1024  # bytes of what is worth it
 MOST = 128 * 1024 * 1024  # bytes of it
 
 
-class Rooms:
+class BufferPool:
     """Arrays of bytes that were handed out lately: those that nobody has any more are handed out again."""
 
     def __init__(self) -> None:

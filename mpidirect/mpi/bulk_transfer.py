@@ -68,7 +68,7 @@ def neighbours(world: MPI.Intracomm) -> tuple[bool, list[int]]:
     return together, [row.pid for row in rows] if agreed[0] else []
 
 
-class Pieces:
+class BulkTransfer:
     """Sends pieces to other ranks, and receives them; both sides know the size of each, and their order.
 
     Parameters

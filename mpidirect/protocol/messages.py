@@ -60,7 +60,7 @@ OUTPUT = 4 * 1024 * 1024  # bytes that are kept of what a task prints on each st
 AFTERWARDS = -1  # where output comes that was written when its task had ended
 
 
-class Piece(Message):
+class OutputPiece(Message):
     """Output of one kind: ``text`` that was printed, or a pickle of what was displayed, and its id.
 
     ``at`` is the number of characters, or of displays, that come before it.
@@ -87,11 +87,11 @@ class Hello(Message, tag="hello"):
     python: str
     received: int = 0
     resumes: bool = False
-    memory: Union["Memory", None] = None
+    memory: Union["ReadableMemory", None] = None
     directory: str = ""
 
 
-class Memory(Message):
+class ReadableMemory(Message):
     """How a client shows that its memory can be read: by a cookie in it."""
 
     place: str
@@ -117,7 +117,7 @@ class Request(Numbered, tag="request"):
     addresses: list[int] = []
 
 
-class Needs(Message):
+class Prerequisites(Message):
     """Requests, or single tasks of them (``id:number``), that must have ended before a task begins.
 
     With ``all`` each of them, else one; ``success`` and ``failure`` say how they may have ended.
@@ -129,7 +129,7 @@ class Needs(Message):
     failure: bool = False
 
 
-class Work(Numbered, tag="work"):
+class BalancedTasks(Numbered, tag="work"):
     """Tasks for whichever engines are free: a function, and the items that it is called with.
 
     ``frames`` are the sizes of the frames of the function. ``parts`` are those of each block of items, and
@@ -147,8 +147,8 @@ class Work(Numbered, tag="work"):
     counts: list[int]
     chunk: int = 0
     retries: int = 0
-    after: Needs | None = None
-    follow: Needs | None = None
+    after: Prerequisites | None = None
+    follow: Prerequisites | None = None
     timeout: float = 0.0
     addresses: list[int] = []
 
@@ -225,8 +225,8 @@ class Reply(Message):
 
     The bulk ones follow as `Chunk`, or wait at ``addresses`` in the memory of process ``pid``, where the
     first address is that of a word that is zero as long as they are unchanged.  ``outputs`` is a list
-    of pickles of what the task displayed.  A reply for tasks of a `Work` has the ``index`` of the first and
-    their ``count``; the result is the list of theirs.
+    of pickles of what the task displayed.  A reply for tasks of a `BalancedTasks` has the ``index`` of the
+    first and their ``count``; the result is the list of theirs.
     """
 
     id: str
@@ -251,12 +251,12 @@ class Results(Numbered, tag="results"):
     replies: list[Reply]
 
 
-class Printed(Numbered, tag="printed"):
+class RelayedOutput(Numbered, tag="printed"):
     """What a task has printed and displayed while it runs: `Output`, passed on."""
 
     id: str
     engine: int
-    pieces: list[Piece]
+    pieces: list[OutputPiece]
 
 
 class Answer(Numbered, tag="answer"):
@@ -267,13 +267,13 @@ class Answer(Numbered, tag="answer"):
     error: str = ""
 
 
-class Taken(Numbered, tag="taken"):
+class DataRead(Numbered, tag="taken"):
     """The data of a request has been read: the client may change or free it."""
 
     id: str
 
 
-class Elsewhere(Numbered, tag="elsewhere"):
+class ResultMoved(Numbered, tag="elsewhere"):
     """A result that waits in an engine's memory has moved: `Moved`, passed on."""
 
     id: str
@@ -281,7 +281,7 @@ class Elsewhere(Numbered, tag="elsewhere"):
     addresses: list[int]
 
 
-class Engines(Numbered, tag="engines"):
+class EnginesChanged(Numbered, tag="engines"):
     """The engines that live now, sent when they change; ``lost`` says why one is missing."""
 
     engines: list[EngineInfo]
@@ -297,8 +297,8 @@ class Task(Message, tag="task"):
 
     ``frames`` are the sizes of the shared frames.  The small ones follow the header, the bulk ones come over
     MPI, or, where ``client`` is a process, are read from its memory at ``addresses``.  With ``own`` a packed
-    `Part` comes next, and then this engine's own frames in the same way.  With ``hold`` bulk results stay in
-    this engine's memory until the client has read them there.  ``directory`` is the client's.
+    `EngineFrames` comes next, and then this engine's own frames in the same way.  With ``hold`` bulk results
+    stay in this engine's memory until the client has read them there.  ``directory`` is the client's.
     """
 
     id: str
@@ -312,11 +312,11 @@ class Task(Message, tag="task"):
     spread: bool = False  # the shared bulk comes by a collective
     sealed: bool = False  # a byte follows the bulk: 0 where the client vanished before it was complete
     directory: str = ""
-    batch: Union["Batch", None] = None
+    batch: Union["ItemRange", None] = None
 
 
-class Batch(Message):
-    """Which tasks of a `Work` these are: the items from ``start`` to ``stop`` of the block that follows.
+class ItemRange(Message):
+    """Which of `BalancedTasks` these are: the items from ``start`` to ``stop`` of the block that follows.
 
     ``first`` is the number of the item ``start``.  Of a work that an engine has had tasks of, the function is
     there already, if it was told to ``keep`` it.
@@ -330,14 +330,14 @@ class Batch(Message):
     keep: bool
 
 
-class Part(Message):
+class EngineFrames(Message):
     """The sizes of an engine's own frames, and where its bulk ones are."""
 
     frames: list[int]
     addresses: list[int] = []
 
 
-class Abort(Message, tag="abort"):
+class AbortTasks(Message, tag="abort"):
     """Tasks that are not to be started."""
 
     ids: list[str]
@@ -350,11 +350,11 @@ class Signal(Message, tag="signal"):
     id: str = ""
 
 
-class Broken(Message, tag="broken"):
+class CollectiveBroken(Message, tag="broken"):
     """A rank has died: a collective that is under way will not end."""
 
 
-class Leave(Message, tag="leave"):
+class LeaveCommunicator(Message, tag="leave"):
     """The communicator of all engines, that of repair ``epoch``, can't be used: why, and who is dead."""
 
     epoch: int
@@ -362,22 +362,22 @@ class Leave(Message, tag="leave"):
     dead: int = -1
 
 
-class Nudge(Message, tag="nudge"):
+class ProgressMPI(Message, tag="nudge"):
     """Let MPI work for a moment: others wait for it to take notice that a communicator was revoked."""
 
 
-class GiveUp(Message, tag="giveup"):
+class RevokeWorld(Message, tag="giveup"):
     """Engines are stuck in C: give up MPI's own world, so that calls on it end."""
 
 
-class Repair(Message, tag="repair"):
+class RepairCommunicator(Message, tag="repair"):
     """Make a new communicator of all ``engines``; goes to the main thread, when no engine has a task."""
 
     epoch: int
     engines: list[int]
 
 
-class Spawn(Message, tag="spawn"):
+class SpawnEngines(Message, tag="spawn"):
     """Start new processes for dead ``engines`` of ``size``, in ``directory``; for an anchor or an engine."""
 
     engines: list[int]
@@ -385,13 +385,13 @@ class Spawn(Message, tag="spawn"):
     size: int
 
 
-class Kill(Message, tag="kill"):
+class KillProcess(Message, tag="kill"):
     """End the process ``pid`` of this host; goes to the anchor there."""
 
     pid: int
 
 
-class Join(Message, tag="join"):
+class PrepareCommunicators(Message, tag="join"):
     """Get ready to make all communicators anew, with ``arriving`` engines, which the others meet at ``port``.
 
     Goes to the main threads of all, when no engine has a task.
@@ -408,19 +408,19 @@ class Join(Message, tag="join"):
         return sorted([*self.living, *self.arriving])
 
 
-class Grow(Message, tag="grow"):
-    """All are ready for `Join` ``epoch``: make the communicators, and answer by `Repaired`."""
+class MakeCommunicators(Message, tag="grow"):
+    """All have prepared ``epoch``: make the communicators, and answer by `CommunicatorsMade`."""
 
     epoch: int
 
 
-class Commit(Message, tag="commit"):
+class UseCommunicators(Message, tag="commit"):
     """All have made them: use them from now on; for those that were there before."""
 
     epoch: int
 
 
-class Locate(Message, tag="locate"):
+class Inspect(Message, tag="locate"):
     """Tell where user code is; ``deep``: with all its frames; or, with ``names``, tell their values."""
 
     number: int
@@ -428,7 +428,7 @@ class Locate(Message, tag="locate"):
     names: list[str] = []
 
 
-class Forget(Message, tag="forget"):
+class DropResults(Message, tag="forget"):
     """Results that need not be held any longer."""
 
     ids: list[str]
@@ -441,7 +441,7 @@ class Stop(Message, tag="stop"):
 # -- engine to controller -----------------------------------------------------------------------
 
 
-class Joined(Message, tag="joined"):
+class EngineHello(Message, tag="joined"):
     """An engine's first message on each of its connections."""
 
     engine: int
@@ -451,7 +451,7 @@ class Joined(Message, tag="joined"):
     node: str = ""
 
 
-class Placed(Message, tag="placed"):
+class EnginePlaced(Message, tag="placed"):
     """What this engine has on its host; sent when it is known, and again when it changes."""
 
     local_rank: int
@@ -465,19 +465,19 @@ class Moved(Message, tag="moved"):
     addresses: list[int]
 
 
-class Again(Message, tag="again"):
+class Resend(Message, tag="again"):
     """The collective that brought a task's data broke: send it point to point."""
 
     id: str
 
 
-class Fetched(Message, tag="fetched"):
+class DataFetched(Message, tag="fetched"):
     """The data of a task has been read from the client's memory."""
 
     id: str
 
 
-class Done(Message, tag="done"):
+class TaskDone(Message, tag="done"):
     """How a task ended; ``frames`` are the sizes of the result's frames.
 
     ``left`` says why the communicator of all engines can't be used any more; it is empty if it can.
@@ -500,14 +500,14 @@ class Done(Message, tag="done"):
 
 
 class Output(Message, tag="output"):
-    """What a task has printed and displayed while it runs; `Done` has it all again."""
+    """What a task has printed and displayed while it runs; `TaskDone` has it all again."""
 
     id: str
-    pieces: list[Piece]
+    pieces: list[OutputPiece]
 
 
-class End(Message):
-    """How tasks of a `Batch` ended: ``count`` items from ``first`` on."""
+class ItemsDone(Message):
+    """How tasks of a `ItemRange` ended: ``count`` items from ``first`` on."""
 
     first: int
     count: int
@@ -521,47 +521,47 @@ class End(Message):
     outputs: bytes = b""
 
 
-class Ended(Message, tag="ended"):
+class BatchDone(Message, tag="ended"):
     """How the tasks of a batch ended; what is missing has not begun.
 
     The small frames of all follow; the bulk comes over MPI, in the same order.
     """
 
     id: str
-    ends: list[End]
+    ends: list[ItemsDone]
     left: str = ""
 
 
-class Aborted(Message, tag="aborted"):
+class TasksAborted(Message, tag="aborted"):
     """These tasks will not begin."""
 
     ids: list[str]
 
 
-class Revoked(Message, tag="revoked"):
+class CommunicatorRevoked(Message, tag="revoked"):
     """A communicator was revoked; goes on until the engine comes back."""
 
 
-class Spawned(Message, tag="spawned"):
-    """How a `Spawn` went; ``problem`` is empty if it went well."""
+class EnginesSpawned(Message, tag="spawned"):
+    """How a `SpawnEngines` went; ``problem`` is empty if it went well."""
 
     problem: str = ""
 
 
-class Ready(Message, tag="ready"):
-    """This engine is ready for a `Join`."""
+class ReadyToJoin(Message, tag="ready"):
+    """This engine is ready for a `PrepareCommunicators`."""
 
     epoch: int
 
 
-class Repaired(Message, tag="repaired"):
-    """How a `Repair` or a `Join` went; ``problem`` is empty if it went well."""
+class CommunicatorsMade(Message, tag="repaired"):
+    """How a `RepairCommunicator` or a `PrepareCommunicators` went; ``problem`` is empty if it went well."""
 
     epoch: int
     problem: str = ""
 
 
-class Located(Message, tag="located"):
+class Inspection(Message, tag="located"):
     """Where user code is; empty if none runs.
 
     If names were asked for, ``value`` is a pickle of their values, or ``problem`` says why there is none.
@@ -573,41 +573,53 @@ class Located(Message, tag="located"):
     problem: str = ""
 
 
-ToController = Union[Hello, Request, Work, Chunk, Query, Release, Ack, Goodbye]
-ToClient = Union[Welcome, Refused, Farewell, Results, Printed, Chunk, Taken, Elsewhere, Answer, Engines, Ack]
+ToController = Union[Hello, Request, BalancedTasks, Chunk, Query, Release, Ack, Goodbye]
+ToClient = Union[
+    Welcome,
+    Refused,
+    Farewell,
+    Results,
+    RelayedOutput,
+    Chunk,
+    DataRead,
+    ResultMoved,
+    Answer,
+    EnginesChanged,
+    Ack,
+]
 ToEngine = Union[
     Task,
-    Abort,
+    AbortTasks,
     Signal,
-    Broken,
-    Forget,
+    CollectiveBroken,
+    DropResults,
     Stop,
-    Leave,
-    Repair,
-    Spawn,
-    Join,
-    Grow,
-    Commit,
-    Locate,
-    Nudge,
-    GiveUp,
-    Kill,
+    LeaveCommunicator,
+    RepairCommunicator,
+    SpawnEngines,
+    PrepareCommunicators,
+    MakeCommunicators,
+    UseCommunicators,
+    Inspect,
+    ProgressMPI,
+    RevokeWorld,
+    KillProcess,
 ]
 FromEngine = Union[
-    Joined,
-    Placed,
-    Again,
-    Fetched,
+    EngineHello,
+    EnginePlaced,
+    Resend,
+    DataFetched,
     Moved,
     Output,
-    Done,
-    Ended,
-    Repaired,
-    Spawned,
-    Ready,
-    Located,
-    Aborted,
-    Revoked,
+    TaskDone,
+    BatchDone,
+    CommunicatorsMade,
+    EnginesSpawned,
+    ReadyToJoin,
+    Inspection,
+    TasksAborted,
+    CommunicatorRevoked,
 ]
 
 _encoder = msgspec.msgpack.Encoder()
@@ -619,7 +631,7 @@ from_engine = msgspec.msgpack.Decoder(FromEngine).decode
 
 MalformedMessage = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
-own_part = msgspec.msgpack.Decoder(Part).decode
+own_part = msgspec.msgpack.Decoder(EngineFrames).decode
 
 
 def chunks(size: int) -> list[tuple[int, int]]:

@@ -29,7 +29,7 @@ class _Pickled(NamedTuple):
     parts: list[Any]
     alone: bytes
     call: bytes  # that of the function without arguments
-    needs: prompt_names.Needs
+    needs: prompt_names.ReferencedNames
 
 
 class _Made:
@@ -82,8 +82,8 @@ def _pickled(f: types.FunctionType) -> _Pickled | None:
     return known
 
 
-def _dump(obj: Any) -> tuple[bytes, prompt_names.Needs]:
+def _dump(obj: Any) -> tuple[bytes, prompt_names.ReferencedNames]:
     file = io.BytesIO()
     pickler = Pickler(file)
     pickler.dump(obj)
-    return file.getvalue(), prompt_names.Needs(pickler.references)
+    return file.getvalue(), prompt_names.ReferencedNames(pickler.references)

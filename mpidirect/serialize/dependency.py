@@ -14,7 +14,7 @@ from .functions import INTERACTIVE, namespace
 from .pickles import evaluate
 
 if TYPE_CHECKING:
-    from ..protocol.messages import Needs
+    from ..protocol.messages import Prerequisites
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -100,7 +100,7 @@ class Dependency(set[str]):
         return {"dependencies": list(self), "all": self.all, "success": self.success, "failure": self.failure}
 
     @staticmethod
-    def of(given: Any) -> Needs | None:
+    def of(given: Any) -> Prerequisites | None:
         """What a user gives as a dependency, as the controller gets it; None if there is none."""
         if given is None:
             return None
@@ -113,7 +113,7 @@ class Dependency(set[str]):
                 raise ValueError(f"Invalid dependency: {given!r}") from None
         if not given:
             return None
-        return messages.Needs(sorted(given), given.all, given.success, given.failure)
+        return messages.Prerequisites(sorted(given), given.all, given.success, given.failure)
 
 
 def _ids(result: Any) -> list[str]:

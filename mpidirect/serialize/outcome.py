@@ -9,7 +9,7 @@ from ..errors import RemoteError
 from . import pickles
 
 
-class Caught:
+class CatchingFunction:
     """A function that returns `Outcome` instead of raising: for callers that expect the exception itself.
 
     Parameters
@@ -31,7 +31,7 @@ class Caught:
             return Outcome(None, Raised.of(e))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Caught, (self.f,)
+        return CatchingFunction, (self.f,)
 
 
 class Raised:

@@ -73,7 +73,7 @@ def dumps(obj: Any) -> list[Buffer]:
         raise
     except Exception as e:
         raise refusal(obj, e, _attempt)  # noqa: B904 (it has its cause, where that tells the user something)
-    frames[0] = in_front(prompt_names.Needs(pickler.references), file.getvalue())
+    frames[0] = in_front(prompt_names.ReferencedNames(pickler.references), file.getvalue())
     return frames
 
 
@@ -99,7 +99,7 @@ class _within_the_stack:
             sys.setrecursionlimit(self.before)
 
 
-def in_front(needs: prompt_names.Needs, head: bytes) -> bytes:
+def in_front(needs: prompt_names.ReferencedNames, head: bytes) -> bytes:
     """A head with what it needs in front of it."""
     encoded = needs.encode()
     return _PREFIX.pack(_PREAMBLE, len(encoded)) + encoded + head if encoded else head

@@ -53,7 +53,7 @@ _known: dict[str, _Lent] = {}
 _lent: set[str] = set()  # all names that were ever lent
 
 
-class Needs:
+class ReferencedNames:
     """What the code in a pickle refers to, as the bytes that stand in front of the pickle.
 
     Parameters

@@ -21,7 +21,7 @@ class _Borrowed(NamedTuple):
     value: Any
 
 
-class Borrower:
+class ReceivedNames:
     """The names that an engine has from prompts; they lie in its namespace until it has its own.
 
     Parameters
@@ -96,16 +96,16 @@ class Borrower:
                 self.own(alias.asname or alias.name.partition(".")[0] for alias in node.names)
 
 
-borrower: Borrower | None = None  # of an engine
+borrower: ReceivedNames | None = None  # of an engine
 
 
 def begin(namespace: dict[str, Any]) -> None:
     """This process is an engine: it borrows names from now on."""
     global borrower
-    borrower = Borrower(namespace)
+    borrower = ReceivedNames(namespace)
 
 
-class Sent:
+class SentNames:
     """The names that came with a pickle to a prompt: opened when they are used, and not put anywhere."""
 
     def __init__(self, table: Table) -> None:
@@ -125,7 +125,7 @@ class Sent:
 class opening:
     """Context manager: a pickle is opened with which the names of `table` came."""
 
-    def __init__(self, table: Table, sent: Sent | None = None) -> None:
+    def __init__(self, table: Table, sent: SentNames | None = None) -> None:
         self._table = table
         self._sent = sent
 
@@ -137,7 +137,7 @@ class opening:
             return
         main = functions.namespace()
         arrival.lacks = frozenset(name for name, blob in self._table.items() if blob and name not in main)
-        arrival.sent = (self._sent or Sent(self._table)) if arrival.lacks else None
+        arrival.sent = (self._sent or SentNames(self._table)) if arrival.lacks else None
 
     def __exit__(self, *_: object) -> None:
         functions.arrival.sent, functions.arrival.lacks = self._before

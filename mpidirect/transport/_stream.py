@@ -38,7 +38,7 @@ def pack(frames: Sequence[Any]) -> bytes | None:
     return None if sum(map(len, frames)) >= LARGE else b"".join([_head(frames), *frames])
 
 
-class Stream:
+class MessageStream:
     """One end of a connection.
 
     Parameters
@@ -255,7 +255,7 @@ class Stream:
         poll.register(self.connection, select.POLLOUT)
         while self.pending and (left := deadline - time.monotonic()) > 0:
             poll.poll(1000 * left)
-            Stream.flush(self)
+            MessageStream.flush(self)
 
     def close(self) -> None:
         """Close the connection, also where a forked child has inherited it."""

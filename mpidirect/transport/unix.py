@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ._stream import Stream, pack
+from ._stream import MessageStream, pack
 from .base import Closed, Empty, Unreachable, is_worth_a_line
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ _AT_ONCE = 16  # pieces of a large frame that are taken before others have their
 _ACCEPTED = 64  # connections that are accepted in one turn
 
 
-class UnixConnection(Stream):
+class UnixConnection(MessageStream):
     """The end that asked for the connection.
 
     Parameters
@@ -120,7 +120,7 @@ class UnixConnection(Stream):
         super().close()
 
 
-class _Accepted(Stream):
+class _Accepted(MessageStream):
     """A connection that was accepted."""
 
     def __init__(self, connection: socket.socket, largest: int, number: int) -> None:

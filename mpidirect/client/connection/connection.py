@@ -26,11 +26,11 @@ from ...memory import process_memory
 from ...protocol import messages
 from ...protocol.reliable_stream import Inbox, Outbox
 from ...transport.base import Closed
-from ..results.bulk_frames import Assembly, rooms
+from ..results.bulk_frames import FrameAssembly, rooms
 from .dialer import Dialer, Link
 from .interruptible import Interruptible
 from .receiver import Receiver
-from .reconnect import Lifeline, redial
+from .reconnect import ControllerWatch, redial
 from .tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Connection:
         self._receiver = receiver
         self._outbox = Outbox()
         self._inbox = Inbox()
-        self._assembly: Assembly | None = None
+        self._assembly: FrameAssembly | None = None
         self._waiters = 0
         self._pid = os.getpid()
         self._dialing: threading.Thread | None = None
@@ -95,7 +95,7 @@ class Connection:
         os.set_blocking(self._wake_write, False)
         self.welcome = self._link.welcome
         self.direct = self.welcome.direct  # whether the cluster reads bulk data out of this process
-        self._lifeline = Lifeline(info, self.welcome.node)
+        self._lifeline = ControllerWatch(info, self.welcome.node)
         self._thread = threading.Thread(target=self._background, name="mpidirect-client", daemon=True)
         self._thread.start()
         _open.add(self)
@@ -316,21 +316,21 @@ class Connection:
                 parts = iter(frames)
                 self._receiver.replied([(reply, [*islice(parts, len(reply.frames))]) for reply in replies])
                 return
-            self._assembly = Assembly(replies, frames)
+            self._assembly = FrameAssembly(replies, frames)
         elif isinstance(message, messages.Chunk):
             if self._assembly is not None and frames:
                 self._assembly.add(frames[0])
             elif self._assembly is not None:
                 self._assembly.lose()
-        elif isinstance(message, messages.Printed):
+        elif isinstance(message, messages.RelayedOutput):
             self._receiver.printed(message)
         elif isinstance(message, messages.Answer):
             self._receiver.answered(message)
-        elif isinstance(message, messages.Taken):
+        elif isinstance(message, messages.DataRead):
             self._receiver.taken(message.id)
-        elif isinstance(message, messages.Elsewhere):
+        elif isinstance(message, messages.ResultMoved):
             self._receiver.moved(message.id, message.engine, message.addresses)
-        elif isinstance(message, messages.Engines):
+        elif isinstance(message, messages.EnginesChanged):
             self._receiver.engines_changed(message.engines, message.size, message.lost)
         if self._assembly is not None and self._assembly.complete:
             assembly, self._assembly = self._assembly, None

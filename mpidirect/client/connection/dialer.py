@@ -27,7 +27,7 @@ AGAIN = 0.1  # seconds between two attempts at a first connection
 LOOK = 200  # milliseconds between looks whether the client was closed meanwhile
 
 
-class Strangers(errors.ConnectionFailed):
+class ForeignListener(errors.ConnectionFailed):
     """Who listens does not know the keys of this cluster."""
 
 
@@ -103,7 +103,7 @@ class Dialer:
                 raise
             except errors.ConnectionFailed as e:
                 # at another address there may be another cluster, which does not know us
-                if problem is None or isinstance(problem, (errors.AuthenticationFailed, Strangers)):
+                if problem is None or isinstance(problem, (errors.AuthenticationFailed, ForeignListener)):
                     problem = e
         if problem is not None:
             raise problem
@@ -117,7 +117,7 @@ class Dialer:
         return in_order(self.info)
 
     def _hello(self, received: int, resumes: bool) -> bytes:
-        mine = messages.Memory(
+        mine = messages.ReadableMemory(
             process_memory.place(), os.getpid(), process_memory.address(self.cookie), self.cookie
         )
         python = platform.python_version()
@@ -174,13 +174,15 @@ class Dialer:
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             return self._refused(address)
         if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-            return self._unreached(address, "what listens there is no controller of mpidirect", Strangers)
+            return self._unreached(
+                address, "what listens there is no controller of mpidirect", ForeignListener
+            )
         if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
             why = (
                 "what listens there does not know these keys, which may be of an earlier cluster; "
                 "or it is a tunnel with nothing at its end"
             )
-            return self._unreached(address, why, Strangers)
+            return self._unreached(address, why, ForeignListener)
         return self._unreached(address, "the connection is refused or closed at once")
 
     def _read(self, header: bytes, address: str) -> messages.Message:

@@ -18,7 +18,7 @@ class Receiver(Protocol):
     def replied(self, answers: list[Answer]) -> None:
         """Tasks have ended on engines."""
 
-    def printed(self, message: messages.Printed) -> None:
+    def printed(self, message: messages.RelayedOutput) -> None:
         """A task has printed or displayed something."""
 
     def taken(self, id: str) -> None:

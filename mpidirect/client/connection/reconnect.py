@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ... import errors
 from ...files.connection_file import ConnectionInfo
 from ...memory import process_memory
-from .dialer import Dialer, Link, Strangers
+from .dialer import Dialer, ForeignListener, Link
 
 QUIET = 3.0  # seconds until the user is told
 PAUSES = 0.02, 5.0  # seconds between two attempts: the first, and the longest
@@ -27,7 +27,7 @@ class ConnectionWarning(UserWarning):
     """The connection to the cluster is down for the moment."""
 
 
-def redial(dialer: Dialer, lifeline: Lifeline, received: int, patience: float) -> Link | None:
+def redial(dialer: Dialer, lifeline: ControllerWatch, received: int, patience: float) -> Link | None:
     """Try until the controller answers; None when nobody needs it any more.
 
     Parameters
@@ -55,7 +55,9 @@ def redial(dialer: Dialer, lifeline: Lifeline, received: int, patience: float) -
             now = time.monotonic()
             if lifeline.gone(dialer.candidates()):
                 raise dialer.gone("it was stopped, its job ended, or it died") from None
-            strange = (strange or now) if isinstance(e, (errors.AuthenticationFailed, Strangers)) else 0.0
+            strange = (
+                (strange or now) if isinstance(e, (errors.AuthenticationFailed, ForeignListener)) else 0.0
+            )
             if strange and now - strange >= REFUSED:  # not at once: whoever refuses us has no key to prove it
                 raise dialer.gone("another cluster is in its place") from None
         waited = time.monotonic() - began
@@ -78,7 +80,7 @@ def _tell_user(info: ConnectionInfo) -> None:
     )
 
 
-class Lifeline:
+class ControllerWatch:
     """Tells whether a controller that went silent is gone for good.
 
     On its own host its process tells.  From elsewhere only its host can tell, by refusing the connection;

@@ -28,7 +28,7 @@ class Block(NamedTuple):
     lines: list[Line]
 
 
-class Folding:
+class OutputFolder:
     """What engines have printed and displayed and was not shown yet.
 
     Parameters

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .folding import Folding
+from .folding import OutputFolder
 from .show import Printer
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LONGEST = 3600.0
 
 
-class Live:
+class LiveDisplay:
     """Shows the output of calls, inside a ``with`` block and as it comes.
 
     Parameters
@@ -133,7 +133,7 @@ class Live:
 
     def _add(self, engine: int, kind: int, content: Any, now: float) -> None:
         if self._folding is None:
-            self._folding = Folding(self._engines(self._slots))
+            self._folding = OutputFolder(self._engines(self._slots))
             self._folding.running -= self._engines(self._ended)
         self._folding.add(engine, kind, content, now)
 

@@ -13,7 +13,7 @@ from ...protocol.messages import DISPLAY, STDERR, STDOUT
 from ...protocol.names import PUBLISHED
 from ..results.engine_output import opened
 from .bars import Bars, in_kernel
-from .folding import Block, Folding
+from .folding import Block, OutputFolder
 
 _KINDS = ("stdout", "stderr", "output")
 
@@ -102,7 +102,7 @@ def display_outputs(entries: Sequence[Any], groupby: str, result_only: bool) -> 
 
 
 def _show_text(kind: int, entries: Sequence[Any]) -> None:
-    folding = Folding([entry["engine_id"] for entry in entries])
+    folding = OutputFolder([entry["engine_id"] for entry in entries])
     for entry in entries:
         if text := entry[_KINDS[kind]]:
             folding.add(entry["engine_id"], kind, text, 0.0)

@@ -13,7 +13,7 @@ from IPython.core.magic import Magics, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
 from ...errors import ClusterNotFound
-from ..display.live import Live
+from ..display.live import LiveDisplay
 from ..results.asyncresult import AsyncResult
 from ..results.outputs import ExecuteReply
 from ..results.waiting import end, given_up, named, pending, wait_and_look, wait_and_tell
@@ -296,7 +296,7 @@ class ParallelMagics(Magics):
         timeout: float | None = None,
     ) -> None:
         """Wait, show the outputs, and raise what the engines raised."""
-        with Live(result._slots if stream else ()) as live:
+        with LiveDisplay(result._slots if stream else ()) as live:
             self._wait(result, after, signal, timeout, live.status)
         result.display_outputs(groupby or "type", result_only=stream)
         result.get()

@@ -16,14 +16,14 @@ from ..display.show import display_outputs
 from ..display.tracebacks import quiet
 from . import callbacks, unseen_failures, waiting
 from .call import Call
-from .metadata import METADATA, Known
+from .metadata import METADATA, CallMetadata
 
 if TYPE_CHECKING:
     from ..client import Client
 
 
 @quiet
-class AsyncResult(Known, Future):
+class AsyncResult(CallMetadata, Future):
     """The result of a call on engines, now or later.
 
     A `concurrent.futures.Future`, with all of `multiprocessing.pool.AsyncResult`, and what is known of each

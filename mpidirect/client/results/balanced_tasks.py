@@ -29,7 +29,7 @@ LONGEST = 200  # characters of a function's name
 MARK = "t"  # in the ids of such requests
 
 
-class Work(Call):
+class BalancedCall(Call):
     """Tasks that ran where an engine was free, or will; its parts are tasks, by their numbers.
 
     Parameters
@@ -167,17 +167,17 @@ def submit(
     items: Sequence[Any] | None,
     chunk: int = 0,
     retries: int = 0,
-    after: messages.Needs | None = None,
-    follow: messages.Needs | None = None,
+    after: messages.Prerequisites | None = None,
+    follow: messages.Prerequisites | None = None,
     timeout: float = 0.0,
-) -> Work:
+) -> BalancedCall:
     """Send tasks: `shared` is the pickled call, `items` the sequences over which it is mapped."""
     client._connection.check()
     length = 1 if items is None else len(items[0])
     method = method[:LONGEST]
     counts, parts = ([], []) if items is None else blocks(items, chunk)
     id = f"{client._connection.name}-{MARK}{next(client._numbers)}"
-    work = Work(id, method, length, client._engines, client._release)
+    work = BalancedCall(id, method, length, client._engines, client._release)
     work.mismatch = client._mismatch
     frames = [*shared]
     for part in parts:
@@ -190,7 +190,7 @@ def submit(
     sizes, own = list(map(len, shared)), [list(map(len, part)) for part in parts]
     try:
         client._connection.post(
-            messages.Work,
+            messages.BalancedTasks,
             id,
             list(targets),
             "apply" if items is None else "map",

@@ -9,7 +9,7 @@ from ... import errors
 from . import waiting
 from .asyncmapresult import AsyncMapResult
 from .asyncresult import AsyncResult
-from .balanced_tasks import Work
+from .balanced_tasks import BalancedCall
 
 
 class BalancedResult(AsyncResult):
@@ -22,7 +22,7 @@ class BalancedResult(AsyncResult):
     (1024, 3)
     """
 
-    _calls: list[Work]  # type: ignore[assignment]
+    _calls: list[BalancedCall]  # type: ignore[assignment]
 
     def _wait_in_line(self) -> None:
         self.wait()
@@ -111,7 +111,7 @@ class BalancedMapResult(BalancedResult, AsyncMapResult):
                 self._raise([value])
             yield value
 
-    def _keys(self, work: Work) -> Iterator[int]:
+    def _keys(self, work: BalancedCall) -> Iterator[int]:
         if self.ordered:
             for key in work.targets:
                 if key not in work.replies:

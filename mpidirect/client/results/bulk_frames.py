@@ -10,17 +10,17 @@ import numpy as np
 
 from ...job.allocation import cores
 from ...memory import process_memory
-from ...memory.buffer_pool import Rooms
+from ...memory.buffer_pool import BufferPool
 from ...protocol import messages
 
 THREADS = 4  # at most, to copy data
 LARGEST = 1 << 40  # bytes of one frame
-rooms = Rooms()  # for all clients of this process
+rooms = BufferPool()  # for all clients of this process
 
 EXPIRED = "it was dropped: the controller had no more room while this client was away"
 
 
-class Bulk:
+class BulkFrame:
     """One frame of a result."""
 
     def __init__(self, size: int) -> None:
@@ -31,7 +31,7 @@ class Bulk:
         raise NotImplementedError
 
 
-class Chunks(Bulk):
+class ChunkedFrame(BulkFrame):
     """A frame that comes in chunks."""
 
     def __init__(self, size: int) -> None:
@@ -61,7 +61,7 @@ class Chunks(Bulk):
         room[:] = self.taken()
 
 
-class Remote(Bulk):
+class RemoteFrame(BulkFrame):
     """A frame in the memory of an engine on this host."""
 
     def __init__(self, size: int, pid: int, address: int) -> None:
@@ -77,13 +77,13 @@ class Remote(Bulk):
             process_memory.read(self.pid, self.address, room)  # says what is wrong
 
 
-def read_together(pairs: Sequence[tuple[Remote, np.ndarray]]) -> None:
+def read_together(pairs: Sequence[tuple[RemoteFrame, np.ndarray]]) -> None:
     """Read frames by several threads: one alone does not reach the rate of the memory.
 
     What can't be read is left to `Remote.read_into`.
     """
 
-    def read(piece: tuple[Remote, np.ndarray, int, int]) -> None:
+    def read(piece: tuple[RemoteFrame, np.ndarray, int, int]) -> None:
         frame, room, start, stop = piece
         process_memory.read(frame.pid, frame.address + start, room[start:stop])
 
@@ -115,9 +115,9 @@ def materialised(frames: Sequence[Any], places: Sequence[np.ndarray] = ()) -> li
     space = iter(places)
     read = []
     for frame in frames:
-        if isinstance(frame, Bulk):
+        if isinstance(frame, BulkFrame):
             room = next(space, None)
-            if room is None and isinstance(frame, Chunks):
+            if room is None and isinstance(frame, ChunkedFrame):
                 room = frame.taken()
             else:
                 room = rooms.room(frame.size) if room is None else room
@@ -136,12 +136,12 @@ def changed(pid: int, word: int) -> bool:
     return bool(found[0])
 
 
-class Assembly:
+class FrameAssembly:
     """Replies whose chunks are arriving."""
 
     def __init__(self, replies: list[messages.Reply], frames: list[bytes]) -> None:
         self.replies: list[tuple[messages.Reply, list[Any]]] = []
-        due: list[Chunks] = []
+        due: list[ChunkedFrame] = []
         inline = iter(frames)
         for reply in replies:
             addresses = iter(reply.addresses[1:])
@@ -152,9 +152,9 @@ class Assembly:
                 if size < messages.BULK:
                     parts.append(next(inline))
                 elif reply.pid:
-                    parts.append(Remote(size, reply.pid, next(addresses)))
+                    parts.append(RemoteFrame(size, reply.pid, next(addresses)))
                 else:
-                    chunks = Chunks(size)
+                    chunks = ChunkedFrame(size)
                     parts.append(chunks)
                     due += [chunks] * len(messages.chunks(size))
             self.replies.append((reply, parts))
@@ -169,7 +169,7 @@ class Assembly:
         """The rest will not come: the controller had no room for it while this client was away, say."""
         self._due.clear()
         for reply, parts in self.replies:
-            if any(isinstance(part, Chunks) for part in parts):
+            if any(isinstance(part, ChunkedFrame) for part in parts):
                 reply.status, reply.frames = "error", []
                 reply.failure = messages.Failure(ename, why, "")
                 parts.clear()

@@ -16,8 +16,8 @@ from ...serialize import pickles
 from ..connection.receiver import Answer
 from ..display.source_lines import completed
 from . import unseen_failures
-from .bulk_frames import Bulk, Remote, changed, materialised, read_together, rooms
-from .engine_output import Heard, shown
+from .bulk_frames import BulkFrame, RemoteFrame, changed, materialised, read_together, rooms
+from .engine_output import EngineOutput, shown
 from .hints import hint_for
 
 
@@ -71,7 +71,7 @@ class Call:
         self.cell = unseen_failures.cell()  # in which it was made
         self.holders = 1  # AsyncResults of it, and whoever makes the first one
         self.seen = False  # whether anybody has looked at what has become of it
-        self.news: unseen_failures.News | None = None  # that it has failed, while this is not so
+        self.news: unseen_failures.UnseenFailure | None = None  # that it has failed, while this is not so
         self.expected = frozenset(targets)  # of a list, the search takes time with thousands of engines
         self._gathers = gathers
         self._moving: dict[int, Answer] = {}
@@ -82,7 +82,7 @@ class Call:
         self._frames: dict[int, list[Any]] = {}
         self._values: dict[int, Any] = {}
         self.listeners: list[Callable[[Call, int], None]] = []  # called when an engine has printed something
-        self._heard: dict[int, Heard] = {}
+        self._heard: dict[int, EngineOutput] = {}
         self._watchers: list[Callable[[Call], None]] = []
         self._followers: list[Callable[[Call], None]] = []
         self._lock = threading.Lock()
@@ -114,7 +114,7 @@ class Call:
         order = {engine: k for k, engine in enumerate(self.targets)}
         waiting = sorted(self._waiting, key=lambda pair: order[pair[0].engine])
         self._waiting = []
-        bulks = [frame for _, frames in waiting for frame in frames if isinstance(frame, Bulk)]
+        bulks = [frame for _, frames in waiting for frame in frames if isinstance(frame, BulkFrame)]
         try:
             self.whole = rooms.room(sum(bulk.size for bulk in bulks))
         except MemoryError:  # each for itself, then: some of them may find room, and the others say so
@@ -124,10 +124,10 @@ class Call:
         ends = [0, *accumulate(bulk.size for bulk in bulks)]
         places = [self.whole[start:end] for start, end in pairwise(ends)]
         pairs = zip(bulks, places, strict=True)
-        read_together([(bulk, room) for bulk, room in pairs if isinstance(bulk, Remote)])
+        read_together([(bulk, room) for bulk, room in pairs if isinstance(bulk, RemoteFrame)])
         space = iter(places)
         for reply, frames in waiting:
-            self._read(reply, frames, [next(space) for frame in frames if isinstance(frame, Bulk)])
+            self._read(reply, frames, [next(space) for frame in frames if isinstance(frame, BulkFrame)])
 
     def _read(self, reply: messages.Reply, frames: list[Any], places: Sequence[np.ndarray] = ()) -> None:
         """Read the bulk of an answer; it counts when that is done."""
@@ -163,7 +163,7 @@ class Call:
             reply.addresses = addresses
             fresh = iter(addresses[1:])
             for frame in frames:
-                if isinstance(frame, Remote):
+                if isinstance(frame, RemoteFrame):
                     frame.address = next(fresh)
             if pair is pairs[0]:
                 self._read(reply, frames)
@@ -196,7 +196,7 @@ class Call:
             self._followers.clear()
             self._watchers.clear()
 
-    def printed(self, engine: int, pieces: list[messages.Piece]) -> None:
+    def printed(self, engine: int, pieces: list[messages.OutputPiece]) -> None:
         """An engine has printed or displayed something."""
         heard = self.heard(engine)
         for piece in pieces:
@@ -204,9 +204,9 @@ class Call:
         for listener in tuple(self.listeners):
             listener(self, engine)
 
-    def heard(self, engine: int) -> Heard:
+    def heard(self, engine: int) -> EngineOutput:
         """What the engine has printed before its reply, and after it."""
-        return self._heard.setdefault(engine, Heard())
+        return self._heard.setdefault(engine, EngineOutput())
 
     def told(self, engine: int) -> messages.Reply | None:
         """The reply that has what the engine has printed."""

@@ -15,7 +15,7 @@ from ...serialize import pickles
 Item = tuple[int, "str | bytes"]  # of which kind, and text or the pickle of a display
 
 
-class Heard:
+class EngineOutput:
     """The pieces in their order.
 
     Attributes
@@ -32,7 +32,7 @@ class Heard:
         self._ids: dict[str, int] = {}  # where displays are that can be updated
         self._ends = [0, 0, 0]  # how many characters, and displays, have come
 
-    def take(self, piece: messages.Piece) -> None:
+    def take(self, piece: messages.OutputPiece) -> None:
         """Another piece; it may repeat what has come, and there may be a gap before it."""
         kind, at = piece.kind, piece.at
         if at == AFTERWARDS:

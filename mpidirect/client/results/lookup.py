@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ... import errors
 from ...protocol import messages
 from .asyncresult import AsyncResult
-from .balanced_tasks import Work, is_work
+from .balanced_tasks import BalancedCall, is_work
 from .call import Call
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KEPT_RESULTS = 64  # of the latest calls, for get_result, whoever else holds them
 
 
-class Results:
+class ResultQueries:
     """What a `Client` does with the results of its calls, and of other clients'."""
 
     block: bool
@@ -187,7 +187,7 @@ class Results:
         """Ask the controller for the results of another client's request."""
         call: Call
         if is_work(id):
-            call = Work(id, "apply", 0, self._engines, self._release)
+            call = BalancedCall(id, "apply", 0, self._engines, self._release)
         else:
             call = Call(id, "apply", [], self._engines, release=self._release)
         self._calls[id] = self._known[id] = call

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import RemoteError, TimeoutError
 from ...protocol.names import PUBLISHED
 from ...serialize import pickles
-from ..display.live import Live
+from ..display.live import LiveDisplay
 from .call import Call
 from .engine_output import output_of
 from .outputs import ExecuteReply
@@ -47,7 +47,7 @@ class Metadata(dict):
             raise AttributeError(key) from None
 
 
-class Known:
+class CallMetadata:
     """What an `AsyncResult` tells of its call, as attributes."""
 
     _client: Client
@@ -94,7 +94,7 @@ class Known:
     def _done(self) -> int:
         return sum(engine in call.replies for call, engine in self._slots)
 
-    def stream_output(self) -> Live:
+    def stream_output(self) -> LiveDisplay:
         """Show what is printed and displayed as it comes, for the length of a ``with`` block.
 
         Lines that several engines print are shown once, under all of them.
@@ -107,7 +107,7 @@ class Known:
         [stdout:0-3] step 1
         [stdout:0-3] step 2
         """
-        return Live(self._slots)
+        return LiveDisplay(self._slots)
 
     @property
     def elapsed(self) -> float:

@@ -32,7 +32,7 @@ _CLIENT = __name__.rpartition(".")[0]
 ASKED_FOR = ("KeyboardInterrupt", "ClientClosed")  # the user knows of these
 
 
-class News:
+class UnseenFailure:
     """What there is to tell of a call that failed, as long as nobody has looked at its result."""
 
     def __init__(self, call: Call, failures: list[tuple[int, Failure]]) -> None:
@@ -93,8 +93,8 @@ class News:
 
 
 _clients: WeakSet[Client] = WeakSet()
-_next: list[News] = []  # for the next prompt
-_open: dict[News, None] = {}  # of results that are still held, in plain Python
+_next: list[UnseenFailure] = []  # for the next prompt
+_open: dict[UnseenFailure, None] = {}  # of results that are still held, in plain Python
 os.register_at_fork(after_in_child=_open.clear)  # they are the parent's
 _watched: Any = None  # the shell that tells of them
 
@@ -132,7 +132,7 @@ def ended(call: Call) -> None:
     failures = [(r.engine, r.failure) for r in replies if r.failure and r.failure.ename not in ASKED_FOR]
     if call.seen or not failures:
         return
-    call.news = news = News(call, failures)
+    call.news = news = UnseenFailure(call, failures)
     if _watched is not None:
         if len(_next) < MOST:
             _next.append(news)
@@ -160,7 +160,7 @@ def looked_at(call: Call) -> None:
 def _before_the_prompt(result: Any = None) -> None:
     with contextlib.suppress(Exception):
         _await()
-        told: dict[tuple[int, str], list[News]] = {}
+        told: dict[tuple[int, str], list[UnseenFailure]] = {}
         for news in [_next.pop(0) for _ in range(len(_next))]:
             if not news.told:
                 told.setdefault(news.group, []).append(news)

@@ -31,7 +31,7 @@ class _Caller:
 _callers: WeakKeyDictionary[Client, _Caller] = WeakKeyDictionary()
 
 
-class Together:
+class CollectiveCalls:
     """What all collectives of a view have in common."""
 
     client: Client

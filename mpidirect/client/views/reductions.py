@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from . import operators
-from .collective_call import Together
+from .collective_call import CollectiveCalls
 
 
-class Reductions(Together):
+class Reductions(CollectiveCalls):
     """The reductions of a view: see `Collectives`."""
 
     def reduce(

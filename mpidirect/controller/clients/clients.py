@@ -148,7 +148,7 @@ class Clients:
             session.connect(listener, hello.received)
             session.pump()
 
-    def _process_of(self, shown: messages.Memory | None) -> int:
+    def _process_of(self, shown: messages.ReadableMemory | None) -> int:
         """The client's process, where its memory can be read; else 0."""
         near = shown is not None and shown.place == self._place != ""
         if shown is not None and near and process_memory.can_read(shown.pid, shown.address, shown.cookie):

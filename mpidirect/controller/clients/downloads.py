@@ -11,8 +11,8 @@ from .retention import ROOM
 from .session import Session
 
 if TYPE_CHECKING:
-    from ..engines.mpi_transfer import Bridge
-    from .retention import Keeper
+    from ..engines.mpi_transfer import MPITransfer
+    from .retention import Retention
 
 Then = Callable[[Any], None]  # gets the chunks; None if the engine died; else why they are dropped
 DROPPED = object()  # the client is away, and this is more than is kept
@@ -39,7 +39,7 @@ class Downloads:
         Knows who does not read.
     """
 
-    def __init__(self, bridge: Bridge, keeper: Keeper) -> None:
+    def __init__(self, bridge: MPITransfer, keeper: Retention) -> None:
         self.bridge = bridge
         self.keeper = keeper
         self._waiting: dict[int, deque[_Result]] = {}  # by engine, whose results come in order

@@ -21,7 +21,7 @@ STUCK = 3.0  # seconds after which engines count as stuck in C, and before the e
 LOCATING = 0.5  # seconds that an engine has to tell where it is
 
 
-class Inquiry:
+class PendingQuery:
     """A question under way.
 
     Parameters
@@ -57,7 +57,7 @@ class Inquiry:
 _numbers = itertools.count(1)
 
 
-class Inquiries:
+class PendingQueries:
     """All that are under way.
 
     Parameters
@@ -68,7 +68,7 @@ class Inquiries:
 
     def __init__(self, controller: Controller) -> None:
         self.controller = controller
-        self._open: list[Inquiry] = []
+        self._open: list[PendingQuery] = []
 
     def patience(self) -> int:
         """Milliseconds until something is due."""
@@ -79,7 +79,7 @@ class Inquiries:
         return max(1, min(1000, int(1000 * (min(due) - now)) + 1))
 
     @staticmethod
-    def _due(inquiry: Inquiry) -> float:
+    def _due(inquiry: PendingQuery) -> float:
         if not inquiry.begun:
             return inquiry.begins
         if inquiry.interrupts and not inquiry.gave_up and inquiry.ends - STUCK > time.monotonic():
@@ -101,12 +101,12 @@ class Inquiries:
         is over, `abort` takes out.
         """
         now = time.monotonic()
-        inquiry = Inquiry(session, query, {}, now + delay, now + delay + within)
+        inquiry = PendingQuery(session, query, {}, now + delay, now + delay + within)
         inquiry.ids, inquiry.abort = None if ids is None else set(ids), abort
         self._open.append(inquiry)
         self.look()
 
-    def _meant(self, inquiry: Inquiry) -> dict[int, set[str]]:
+    def _meant(self, inquiry: PendingQuery) -> dict[int, set[str]]:
         """The tasks that engines have now and that are to be interrupted."""
         tasks: dict[int, set[str]] = {}
         ids = inquiry.ids
@@ -129,7 +129,7 @@ class Inquiries:
         tasks: dict[int, set[str]] = {
             engine: set() for engine in query.targets if engine in self.controller.engines
         }
-        inquiry = Inquiry(session, query, tasks, now, now + LOCATING)
+        inquiry = PendingQuery(session, query, tasks, now, now + LOCATING)
         inquiry.interrupts, inquiry.begun = False, True
         inquiry.deep, inquiry.names = deep, names
         self._open.append(inquiry)
@@ -144,7 +144,7 @@ class Inquiries:
             if now >= inquiry.ends or not self._missing(inquiry):
                 self._answer(inquiry)
 
-    def _look_at(self, inquiry: Inquiry, now: float) -> None:
+    def _look_at(self, inquiry: PendingQuery, now: float) -> None:
         job = self.controller.scheduler.job
         inquiry.tasks = {
             engine: left
@@ -163,20 +163,20 @@ class Inquiries:
         if not inquiry.located and now >= inquiry.ends - LOCATING:
             self._locate(inquiry)
 
-    def _give_up_world(self, inquiry: Inquiry) -> None:
+    def _give_up_world(self, inquiry: PendingQuery) -> None:
         """No signal has reached them: perhaps they are in C code that waits for others in MPI."""
         inquiry.gave_up = True
         if self.controller.facts["fault_tolerance"]["revokes"]:
             for engine in self.controller.engines:
-                self.controller.send_control(engine, messages.GiveUp())
+                self.controller.send_control(engine, messages.RevokeWorld())
 
-    def _locate(self, inquiry: Inquiry) -> None:
+    def _locate(self, inquiry: PendingQuery) -> None:
         inquiry.located = True
         for engine in inquiry.tasks:
-            order = messages.Locate(inquiry.number, inquiry.deep, inquiry.names)
+            order = messages.Inspect(inquiry.number, inquiry.deep, inquiry.names)
             self.controller.send_control(engine, order)
 
-    def located(self, engine: int, message: messages.Located) -> None:
+    def located(self, engine: int, message: messages.Inspection) -> None:
         """An engine tells where it is."""
         for inquiry in self._open:
             if inquiry.number == message.number and engine in inquiry.tasks:
@@ -184,13 +184,13 @@ class Inquiries:
                 inquiry.found[engine] = told if inquiry.names else message.where
         self.look()
 
-    def _missing(self, inquiry: Inquiry) -> bool:
+    def _missing(self, inquiry: PendingQuery) -> bool:
         """Whether something is still to come."""
         if inquiry.interrupts:
             return not inquiry.begun or bool(inquiry.tasks) or self.controller.recovery.repairing
         return any(e in self.controller.engines and e not in inquiry.found for e in inquiry.tasks)
 
-    def _answer(self, inquiry: Inquiry) -> None:
+    def _answer(self, inquiry: PendingQuery) -> None:
         self._open.remove(inquiry)
         silent: Any = "in a call that does not let go of Python's lock"
         if inquiry.names:

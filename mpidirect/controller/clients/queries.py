@@ -7,7 +7,7 @@ from signal import SIGKILL, valid_signals
 from typing import TYPE_CHECKING, Any
 
 from ...protocol import messages
-from ..engines.replacement import Refused
+from ..engines.replacement import ReplacementRefused
 
 if TYPE_CHECKING:
     from ..controller import Controller
@@ -90,7 +90,7 @@ def restart(controller: Controller, session: Session, query: messages.Query) -> 
         raise BadQuery("restart takes a time") from None
     try:
         controller.replacement.ask(session, query, within)
-    except Refused as e:
+    except ReplacementRefused as e:
         raise BadQuery(str(e)) from None
     return LATER
 
@@ -101,7 +101,7 @@ def resize(controller: Controller, session: Session, query: messages.Query) -> A
         raise BadQuery(f"a cluster has 1 to {MOST} engines")
     try:
         controller.generations.ask(session, query, query.value)
-    except Refused as e:
+    except ReplacementRefused as e:
         raise BadQuery(str(e)) from None
     return LATER
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...arrays.lazy_numpy import np
 from ...protocol import messages
-from ..scheduling.balanced_work import Work
-from ..scheduling.scheduler import Job
+from ..scheduling.balanced_work import BalancedRequest
+from ..scheduling.scheduler import ActiveRequest
 from .session import Session
 from .uploads import Upload
 
@@ -38,7 +38,7 @@ class Requests:
 
     def accepted(self, session: Session, message: Any, frames: list[Any]) -> None:
         """A request, or a piece of its data, has come."""
-        if isinstance(message, (messages.Request, messages.Work)):
+        if isinstance(message, (messages.Request, messages.BalancedTasks)):
             if session.upload is not None:
                 raise ValueError("a request came before the data of the one before it")
             if message.id in session.open or not message.id.startswith(f"{session.label}-"):
@@ -59,10 +59,10 @@ class Requests:
             request, frames = session.backlog.popleft()
             upload = Upload(request, frames, session.process, session.directory)
             job: Any
-            if isinstance(request, messages.Work):
-                job = Work(request, session, upload)
+            if isinstance(request, messages.BalancedTasks):
+                job = BalancedRequest(request, session, upload)
             else:
-                job = Job(request.id, session, request.method, request.targets, upload)
+                job = ActiveRequest(request.id, session, request.method, request.targets, upload)
             if not upload.bulk:
                 self._submit(job)
             elif not request.addresses:
@@ -77,7 +77,7 @@ class Requests:
                 session.staging = job
                 self.staging.add(session)
 
-    def _chunk(self, session: Session, job: Job, frame: Any) -> None:
+    def _chunk(self, session: Session, job: ActiveRequest, frame: Any) -> None:
         """The next bytes of a request: kept, or passed on at once where its engines wait for them."""
         upload = job.payload
         group, piece = upload.add(frame)
@@ -93,7 +93,7 @@ class Requests:
             upload.early = True
             self._submit(job)
 
-    def _pass_on(self, job: Job, group: int, piece: Any) -> None:
+    def _pass_on(self, job: ActiveRequest, group: int, piece: Any) -> None:
         upload, bridge = job.payload, self.controller.bridge
         together = upload.spread and group == 0
         if together and bridge.spread is not None:
@@ -104,7 +104,7 @@ class Requests:
             if engine in job.open and (not together or engine in upload.again):
                 bridge.send(engine, [piece])
 
-    def _seal(self, job: Job, complete: bool) -> None:
+    def _seal(self, job: ActiveRequest, complete: bool) -> None:
         for engine in job.targets:
             if engine in job.open:
                 self.controller.bridge.send(engine, [bytes([complete])])
@@ -113,7 +113,7 @@ class Requests:
         controller = self.controller
         session = job.client
         session.open[job.id] = job
-        if isinstance(job, Work):
+        if isinstance(job, BalancedRequest):
             controller.balancer.submit(job)
             return
         controller.balancer.outcomes.begin(job.id, len(job.targets))
@@ -147,12 +147,12 @@ class Requests:
                 ename, why = "EngineError", f"the client's data can't be read: {e}"
                 if isinstance(e, MemoryError):
                     ename, why = "MemoryError", _no_room(job.payload)
-                    session.tell(messages.Taken, job.id)
+                    session.tell(messages.DataRead, job.id)
                 self._refuse(job, ename, why)
             else:
                 if not job.payload.missing:
                     session.staging = None
-                    session.tell(messages.Taken, job.id)
+                    session.tell(messages.DataRead, job.id)
                     self._submit(job)
             if session.staging is None:
                 self.staging.discard(session)
@@ -193,7 +193,7 @@ class Requests:
 
     def _refuse(self, job: Any, ename: str, why: str) -> None:
         """End a request whose data is not here."""
-        if isinstance(job, Work):
+        if isinstance(job, BalancedRequest):
             self.controller.balancer.refuse(job, ename, why)
             return
         for engine in job.targets:

@@ -10,7 +10,7 @@ from ...protocol import messages
 from .session import Session, expired
 
 
-class Entry:
+class RetainedResult:
     """One such result."""
 
     __slots__ = ("addresses", "owner", "readers", "size")
@@ -22,7 +22,7 @@ class Entry:
         self.readers: list[Session] = []  # other clients that were told of it
 
 
-class Held:
+class RetainedResults:
     """All of them, by task and engine.
 
     Parameters
@@ -33,11 +33,11 @@ class Held:
 
     def __init__(self, forget: Callable[[str, int], None]) -> None:
         self._forget = forget
-        self._entries: dict[tuple[str, int], Entry] = {}
+        self._entries: dict[tuple[str, int], RetainedResult] = {}
 
     def add(self, task: str, engine: int, owner: Session, addresses: list[int], size: int) -> None:
         """An engine holds a result."""
-        self._entries[task, engine] = Entry(owner, addresses, size)
+        self._entries[task, engine] = RetainedResult(owner, addresses, size)
 
     def shown_to(self, reader: Session, reply: messages.Reply) -> messages.Reply:
         """The reply as another client than the owner gets it."""
@@ -76,7 +76,7 @@ class Held:
         for key in [key for key in self._entries if key[1] == engine]:
             del self._entries[key]
 
-    def orphans(self) -> Iterable[tuple[tuple[str, int], Entry]]:
+    def orphans(self) -> Iterable[tuple[tuple[str, int], RetainedResult]]:
         """The results whose client will not come back, the oldest first, as long as nobody reads them."""
         for key, entry in list(self._entries.items()):
             owner = entry.owner

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable
 
-from .retained_results import Held
+from .retained_results import RetainedResults
 from .session import Session
 
 log = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ ROOM = 256 * 1024 * 1024  # bytes that may wait for a client that is there, what
 SESSIONS = 1000  # clients that are away and have nothing to get any more: the latest are remembered
 
 
-class Keeper:
+class Retention:
     """Watches over what waits for clients.
 
     Parameters
@@ -27,7 +27,7 @@ class Keeper:
         The results in engines' memory.
     """
 
-    def __init__(self, budget: int, held: Held) -> None:
+    def __init__(self, budget: int, held: RetainedResults) -> None:
         self.budget = budget
         self.held = held
         self.dropped = 0

@@ -98,11 +98,11 @@ class Session:
         self.flush()
         self.post(kind(self.outbox.next(), self.inbox.acknowledged(), *fields))
 
-    def pass_on(self, task: str, engine: int, pieces: list[messages.Piece]) -> None:
+    def pass_on(self, task: str, engine: int, pieces: list[messages.OutputPiece]) -> None:
         """Send what a task has printed, unless much waits for the client: the reply will have it."""
         if self.left or self.outbox.kept > PRINTED:
             return
-        self.post(messages.Printed(self.outbox.next(), self.inbox.acknowledged(), task, engine, pieces))
+        self.post(messages.RelayedOutput(self.outbox.next(), self.inbox.acknowledged(), task, engine, pieces))
 
     def post(self, message: messages.Numbered, frames: Sequence[Any] = ()) -> None:
         """Send a numbered message, or keep it until it can be sent."""
@@ -170,8 +170,8 @@ class Session:
                 header = messages.encode(message)
                 self.outbox.thin([header], len(header))
                 return sum(not reply.addresses for reply in before)
-            printed = isinstance(message, messages.Printed)
-            if isinstance(message, messages.Printed):
+            printed = isinstance(message, messages.RelayedOutput)
+            if isinstance(message, messages.RelayedOutput):
                 message.pieces = []
                 header = messages.encode(message)
             self.outbox.thin([header], len(header))  # a chunk without its bytes says that they are gone
@@ -183,7 +183,7 @@ class Session:
         """Nobody will see what tasks print on their way, up to the first result that waits."""
         while (frames := self.outbox.oldest) is not None:
             message = messages.from_controller(frames[0])
-            if not isinstance(message, messages.Printed):
+            if not isinstance(message, messages.RelayedOutput):
                 return
             message.pieces = []
             header = messages.encode(message)

@@ -40,7 +40,7 @@ class Upload:
 
     def __init__(
         self,
-        request: messages.Request | messages.Work,
+        request: messages.Request | messages.BalancedTasks,
         frames: list[Any],
         client: int,
         directory: str = "",
@@ -177,7 +177,7 @@ class Upload:
         if not self.request.parts:
             return self._same
         k = self._part[engine]
-        part = messages.encode(messages.Part(self.request.parts[k - 1], self._addresses[k]))
+        part = messages.encode(messages.EngineFrames(self.request.parts[k - 1], self._addresses[k]))
         return [self._header, part, *self._inline[0], *self._inline[k]]
 
     def bulk_for(self, engine: int) -> list[Any]:
@@ -189,7 +189,7 @@ class Upload:
         """What goes to all engines by a collective."""
         return self._chunks[0] if self.spread else []
 
-    # -- the tasks of a `Work`: group 0 is their function, group k + 1 the block k --------------------
+    # -- the tasks of a `BalancedTasks`: group 0 is their function, group k + 1 the block k ----------------
 
     def small(self, group: int) -> list[Any]:
         """The small frames of a group."""

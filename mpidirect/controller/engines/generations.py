@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...protocol import messages
 from ...protocol.names import ANCHOR
 from . import exit_status
-from .replacement import Refused
+from .replacement import ReplacementRefused
 
 if TYPE_CHECKING:
     from ..clients.session import Session
@@ -60,11 +60,11 @@ class Generations:
         """Whether there is an anchor."""
         return ANCHOR in self._anchors
 
-    def anchor_joined(self, joined: messages.Joined) -> None:
+    def anchor_joined(self, joined: messages.EngineHello) -> None:
         """An anchor has connected."""
         self._anchors[joined.engine] = messages.EngineInfo(joined.engine, joined.host, joined.pid)
         if joined.engine == ANCHOR:
-            self.controller.replacement.told(ANCHOR, messages.Spawned())  # the first ones
+            self.controller.replacement.told(ANCHOR, messages.EnginesSpawned())  # the first ones
 
     def anchor_lost(self, anchor: int) -> None:
         """An anchor is gone: if it was the first one, an engine spawns what is spawned from now on."""
@@ -87,7 +87,7 @@ class Generations:
         exit_status.end(engine)
         for anchor, info in self._anchors.items():
             if anchor != ANCHOR and info.host == engine.host:
-                self._send(anchor, messages.Kill(engine.pid))
+                self._send(anchor, messages.KillProcess(engine.pid))
 
     def stop_anchors(self) -> None:
         """Tell them to leave."""
@@ -101,12 +101,12 @@ class Generations:
         """End all engines, and start so many others."""
         controller = self.controller
         if not controller.facts["fault_tolerance"]["restarts"] or not self.anchored:
-            raise Refused(
+            raise ReplacementRefused(
                 "engines can't all be started anew with this MPI, or as it was started. Save what you need, "
                 "then 'mpidirect stop' and 'mpidirect start'"
             )
         if self._due or controller.replacement.excludes:
-            raise Refused("engines are being started just now: try again in a moment")
+            raise ReplacementRefused("engines are being started just now: try again in a moment")
         call = "rc.restart()" if size == controller.size else f"rc.resize({size})"
         controller.replacement.cancel(f"{call} ends all engines")
         self._asked, self._due, self._size = (session, query), True, size

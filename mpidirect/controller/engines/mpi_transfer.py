@@ -9,15 +9,15 @@ from typing import Any
 from mpi4py import MPI
 
 from ...arrays.lazy_numpy import np
-from ...mpi.bulk_transfer import Pending, Pieces
+from ...mpi.bulk_transfer import BulkTransfer, Pending
 from ...mpi.world import World, grown, limited, living
-from ...protocol.messages import Join, chunks
+from ...protocol.messages import PrepareCommunicators, chunks
 
 LIVELY = 0.1  # seconds that the loop stays awake for a transfer that gets on
 ALL = -1  # in the place of an engine
 
 
-class Bridge:
+class MPITransfer:
     """The controller's end of the private communicator.
 
     Parameters
@@ -39,7 +39,7 @@ class Bridge:
     def _use(self, world: World, engines: Sequence[int]) -> None:
         self.comm = world.private
         self.spread = world.spread
-        self._pieces = Pieces(world.private, world.processes)
+        self._pieces = BulkTransfer(world.private, world.processes)
         self._ranks = {engine: k + 1 for k, engine in enumerate(engines)}
 
     def send(self, engine: int, pieces: Sequence[Any]) -> None:
@@ -92,7 +92,7 @@ class Bridge:
         """A port at which engines that arrive find those that live."""
         return MPI.Open_port()
 
-    def grow(self, order: Join) -> Callable[[], None]:
+    def grow(self, order: PrepareCommunicators) -> Callable[[], None]:
         """Make all communicators with the engines that arrive; returns what begins to use them.
 
         This blocks for some milliseconds: all the others are ready.

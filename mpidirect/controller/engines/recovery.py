@@ -11,7 +11,7 @@ from . import exit_status
 
 if TYPE_CHECKING:
     from ..controller import Controller
-    from ..scheduling.scheduler import Job
+    from ..scheduling.scheduler import ActiveRequest
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ PAUSE = 0.05  # seconds before a repair is tried again
 ATTEMPTS = 20
 
 
-class Recovery:
+class CommunicatorRecovery:
     """Keeps the engines' communicator usable.
 
     It is repaired when no engine has a task: all must take part, and none should wait for a busy one.  Until
@@ -65,7 +65,7 @@ class Recovery:
         engines = self.controller.scheduler.engines.values()
         return any(e.sent or (e.queue and e.queue[0].begun) for e in engines)
 
-    def admits(self, job: Job) -> bool:
+    def admits(self, job: ActiveRequest) -> bool:
         """Whether a task may begin now."""
         if not self.why or self._attempts >= ATTEMPTS:
             return True
@@ -109,7 +109,7 @@ class Recovery:
         self.why = self.why or why
         self._attempts = 0
         for engine in self.controller.engines:
-            self.controller.send_control(engine, messages.Leave(self._epoch, why, dead))
+            self.controller.send_control(engine, messages.LeaveCommunicator(self._epoch, why, dead))
         if self._awaited:
             self._problem = self._problem or why
 
@@ -125,11 +125,11 @@ class Recovery:
             return
         living = sorted(self.controller.engines)
         self._awaited, self._problem = set(living), ""
-        order = messages.encode(messages.Repair(self.next_epoch(), living))
+        order = messages.encode(messages.RepairCommunicator(self.next_epoch(), living))
         for engine in living:
             self.controller.link.send_task(engine, [order])
 
-    def repaired(self, engine: int, message: messages.Repaired) -> None:
+    def repaired(self, engine: int, message: messages.CommunicatorsMade) -> None:
         """An engine has done its part."""
         if message.epoch == self._epoch and engine in self._awaited:  # else it is about new engines
             self._awaited.discard(engine)

@@ -16,7 +16,7 @@ from . import exit_status
 if TYPE_CHECKING:
     from ..clients.session import Session
     from ..controller import Controller
-    from ..scheduling.scheduler import Job
+    from ..scheduling.scheduler import ActiveRequest
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ RETURNING = 3.0  # of that, for MPI to come back when one has died
 WORDS = 5  # lines of the log of one that did not come
 
 
-class Refused(Exception):
+class ReplacementRefused(Exception):
     """Engines can't be replaced; the text says why."""
 
 
@@ -48,14 +48,14 @@ class Replacement:
         self.controller = controller
         self._wanted: list[int] = []  # engines to replace; empty: nothing is under way
         self._asked: tuple[Session, messages.Query] | None = None  # who waits for the answer
-        self._earlier: set[Job] = set()  # what was asked before, and goes on
+        self._earlier: set[ActiveRequest] = set()  # what was asked before, and goes on
         self._deadline = 0.0
         self._ending: set[int] = set()  # engines that are being killed
         self._leader = -1  # who starts the new ones: an engine, or the anchor; -1: not yet
         self._spawned = False
         self._hurries = False
-        self._arrived: dict[int, messages.Joined] = {}
-        self._order: messages.Join | None = None
+        self._arrived: dict[int, messages.EngineHello] = {}
+        self._order: messages.PrepareCommunicators | None = None
         self._unready: set[int] = set()  # engines that can't take part yet
         self._awaited: set[int] = set()  # engines that take part
         self._begin_to_use: Callable[[], None] | None = None
@@ -71,7 +71,7 @@ class Replacement:
         """Whether nothing else may go on now."""
         return self._leader >= 0
 
-    def admits(self, job: Job) -> bool:
+    def admits(self, job: ActiveRequest) -> bool:
         """Whether a task may begin now."""
         return not self._wanted or (not self.excludes and job in self._earlier)
 
@@ -85,18 +85,18 @@ class Replacement:
             controller.generations.ask(session, query, controller.size)
             return
         if self._wanted:
-            raise Refused(f"engines {self._wanted} are being replaced already")
+            raise ReplacementRefused(f"engines {self._wanted} are being replaced already")
         if not controller.facts["fault_tolerance"]["replaces"]:
-            raise Refused(
+            raise ReplacementRefused(
                 "engines can't be replaced with this MPI, or as it was started. Save what you need, then "
                 "'mpidirect stop' and 'mpidirect start'"
             )
         if not targets or not all(0 <= engine < controller.size for engine in targets):
-            raise Refused(f"the engines of this cluster are 0 to {controller.size - 1}")
+            raise ReplacementRefused(f"the engines of this cluster are 0 to {controller.size - 1}")
         if controller.generations.busy:
-            raise Refused("all engines are being started anew: try again in a moment")
+            raise ReplacementRefused("all engines are being started anew: try again in a moment")
         if controller.engines.keys() <= set(targets) and not controller.generations.anchored:
-            raise Refused(
+            raise ReplacementRefused(
                 "an engine that lives must start the new ones, and none would be left. For all of them: "
                 "'mpidirect stop' and 'mpidirect start'"
             )
@@ -199,21 +199,21 @@ class Replacement:
 
     def told(self, engine: int, message: Any) -> None:
         """An engine has done its part of something."""
-        if isinstance(message, messages.Spawned) and engine == self._leader:
+        if isinstance(message, messages.EnginesSpawned) and engine == self._leader:
             self._spawned = True
             if message.problem:
                 self._give_up(message.problem)
-        elif isinstance(message, messages.Ready) and self._meant(message):
+        elif isinstance(message, messages.ReadyToJoin) and self._meant(message):
             self._unready.discard(engine)
             self._grow()
-        elif isinstance(message, messages.Repaired) and self._meant(message):
+        elif isinstance(message, messages.CommunicatorsMade) and self._meant(message):
             if message.problem:
                 self._give_up(message.problem)
                 return
             self._awaited.discard(engine)
             self._finish()
 
-    def arrived(self, joined: messages.Joined) -> None:
+    def arrived(self, joined: messages.EngineHello) -> None:
         """A new engine has connected."""
         if joined.engine in self._wanted and self._leader >= 0:
             exit_status.forget(self.controller.logs, joined.engine)  # a note of its predecessor
@@ -247,7 +247,7 @@ class Replacement:
         self._deadline = time.monotonic() + ARRIVING
         leader = "the anchor" if anchored else f"engine {self._leader}"
         log.info("%s is to start engines %s", leader, self._wanted)
-        self._send([self._leader], messages.Spawn(self._wanted, self._directory, self.controller.size))
+        self._send([self._leader], messages.SpawnEngines(self._wanted, self._directory, self.controller.size))
 
     def _join(self) -> None:
         """All are there: have them get ready."""
@@ -258,7 +258,7 @@ class Replacement:
             self._give_up(f"MPI can't let them in: {e}")
             return
         epoch = controller.recovery.next_epoch()
-        order = messages.Join(epoch, sorted(controller.engines), self._wanted, port)
+        order = messages.PrepareCommunicators(epoch, sorted(controller.engines), self._wanted, port)
         self._order = order
         self._awaited, self._unready = set(order.engines), set(order.engines)
         self._send(order.engines, order)
@@ -267,7 +267,7 @@ class Replacement:
         """When all are ready: make the communicators with them."""
         if self._unready or self._order is None or self.controller.recovery.losing:
             return  # if one is gone, `died` gives up in a moment
-        self._send(self._order.engines, messages.Grow(self._order.epoch))
+        self._send(self._order.engines, messages.MakeCommunicators(self._order.epoch))
         try:
             self._begin_to_use = self.controller.bridge.grow(self._order)
         except Exception as e:  # MPI's, of which nothing is known here
@@ -282,7 +282,7 @@ class Replacement:
             return
         controller, replaced = self.controller, self._wanted
         use()
-        self._send(order.living, messages.Commit(order.epoch))
+        self._send(order.living, messages.UseCommunicators(order.epoch))
         arrived = self._arrived
         self._forget()
         for engine in replaced:
@@ -316,7 +316,7 @@ class Replacement:
         self._order, self._begin_to_use = None, None
         self._unready, self._awaited = set(), set()
 
-    def _meant(self, message: messages.Ready | messages.Repaired) -> bool:
+    def _meant(self, message: messages.ReadyToJoin | messages.CommunicatorsMade) -> bool:
         return self._order is not None and message.epoch == self._order.epoch
 
     def _send(self, engines: list[int], message: messages.Message) -> None:

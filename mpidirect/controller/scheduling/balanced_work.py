@@ -12,17 +12,19 @@ from typing import Any
 from ...protocol import messages
 from ..clients.session import Session
 from ..clients.uploads import Upload
-from .scheduler import Job
+from .scheduler import ActiveRequest
 
 SLICE = 0.002  # seconds of short tasks that go together
 
 
-class Batch(Job):
+class TaskBatch(ActiveRequest):
     """Tasks of a work that an engine has been given together."""
 
     __slots__ = ("block", "first", "known", "seconds", "stop", "work")
 
-    def __init__(self, id: str, work: Work, engine: int, block: int, first: int, stop: int) -> None:
+    def __init__(
+        self, id: str, work: BalancedRequest, engine: int, block: int, first: int, stop: int
+    ) -> None:
         super().__init__(id, work.client, work.method, [engine], work.payload)
         self.request = work.id
         self.work = work
@@ -44,7 +46,9 @@ class Batch(Job):
         request = upload.request
         start = self.first - work.starts[self.block]
         keep = work.total > 1
-        batch = messages.Batch(work.id, self.first, start, start + self.stop - self.first, work.chunk, keep)
+        batch = messages.ItemRange(
+            work.id, self.first, start, start + self.stop - self.first, work.chunk, keep
+        )
         task = messages.Task(
             self.id,
             request.op,
@@ -56,7 +60,7 @@ class Batch(Job):
         )
         frames = [messages.encode(task)]
         if request.parts:
-            frames.append(messages.encode(messages.Part(request.parts[self.block])))
+            frames.append(messages.encode(messages.EngineFrames(request.parts[self.block])))
         if not self.known:
             frames += upload.small(0)
         if request.parts:
@@ -70,7 +74,7 @@ class Batch(Job):
         return [*pieces, *upload.large(self.block + 1)] if upload.request.parts else [*pieces]
 
 
-class Work:
+class BalancedRequest:
     """A client's tasks, as long as one of them has not ended.
 
     Parameters
@@ -88,7 +92,7 @@ class Work:
     balanced = True
 
     def __init__(
-        self, request: messages.Work, client: Session, payload: Upload, pace: float | None = None
+        self, request: messages.BalancedTasks, client: Session, payload: Upload, pace: float | None = None
     ) -> None:
         counts = request.counts or [1]
         if len(counts) != max(1, len(request.parts)) or min(counts) < 1 or request.chunk < 0:
@@ -139,7 +143,7 @@ class Work:
         """Whether its tasks may run there."""
         return not self.allowed or engine in self.allowed
 
-    def take(self, engine: int, engines: int) -> Batch | None:
+    def take(self, engine: int, engines: int) -> TaskBatch | None:
         """The next tasks for an engine, one of so many; None if there are none that it may have."""
         found = self._another(engine) or self._next(engines)
         if found is None:
@@ -147,7 +151,7 @@ class Work:
         first, stop = found
         block = bisect_right(self.starts, first) - 1
         self._batches += 1
-        return Batch(f"{self.id}/{self._batches}", self, engine, block, first, stop)
+        return TaskBatch(f"{self.id}/{self._batches}", self, engine, block, first, stop)
 
     def _another(self, engine: int) -> tuple[int, int] | None:
         for k, (first, _) in enumerate(self._again):

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from ...protocol import messages
 from ..clients.downloads import DROPPED, NO_ROOM
 from ..clients.session import TOO_LARGE, Session
-from .balanced_work import SLICE, Batch, Work
-from .scheduler import LATER, Engine, Job
-from .task_outcomes import Outcomes
+from .balanced_work import SLICE, BalancedRequest, TaskBatch
+from .scheduler import LATER, ActiveRequest, EngineQueue
+from .task_outcomes import RequestOutcomes
 
 if TYPE_CHECKING:
     from ..controller import Controller
@@ -39,19 +39,19 @@ class _Queue:
     """A client's works that wait for engines, by the engines that they may have."""
 
     def __init__(self) -> None:
-        self.groups: dict[Group, OrderedDict[str, Work]] = {}
+        self.groups: dict[Group, OrderedDict[str, BalancedRequest]] = {}
 
-    def add(self, work: Work) -> None:
+    def add(self, work: BalancedRequest) -> None:
         self.groups.setdefault(work.allowed, OrderedDict())[work.id] = work
 
-    def discard(self, work: Work) -> None:
+    def discard(self, work: BalancedRequest) -> None:
         group = self.groups.get(work.allowed)
         if group is not None:
             group.pop(work.id, None)
             if not group:
                 del self.groups[work.allowed]
 
-    def first(self, engine: int) -> Iterable[Work]:
+    def first(self, engine: int) -> Iterable[BalancedRequest]:
         """Of each group with this engine, the first few works: the others wait behind them."""
         for group, works in list(self.groups.items()):
             if not group or engine in group:
@@ -69,19 +69,19 @@ class Balancer:
 
     def __init__(self, controller: Controller) -> None:
         self.controller = controller
-        self.works: dict[str, Work] = {}
-        self.outcomes = Outcomes()
+        self.works: dict[str, BalancedRequest] = {}
+        self.outcomes = RequestOutcomes()
         self._queues: dict[Session, _Queue] = {}
         self._turns: deque[Session] = deque()
-        self._blocked: dict[str, set[Work]] = {}  # by the request that they wait for
-        self._deadlines: set[Work] = set()
+        self._blocked: dict[str, set[BalancedRequest]] = {}  # by the request that they wait for
+        self._deadlines: set[BalancedRequest] = set()
         self._paces: OrderedDict[tuple[bytes, str], float] = OrderedDict()
         self._serial = 0
         self._used: dict[int, int] = {}  # when an engine had its latest tasks
 
     # -- what comes -------------------------------------------------------------------------------------
 
-    def submit(self, work: Work) -> None:
+    def submit(self, work: BalancedRequest) -> None:
         """A client's tasks have come, with all their data."""
         if work.pace is None:
             work.pace = self._paces.get((work.client.name, work.method))
@@ -96,7 +96,7 @@ class Balancer:
         else:
             self._begin(work)
 
-    def _begin(self, work: Work) -> None:
+    def _begin(self, work: BalancedRequest) -> None:
         """Nothing keeps these tasks from beginning."""
         if why := self._hopeless(work):
             self._refuse(work, "EngineError", why)
@@ -104,14 +104,14 @@ class Balancer:
         self._enqueue(work)
         self._poke(work)
 
-    def _enqueue(self, work: Work) -> None:
+    def _enqueue(self, work: BalancedRequest) -> None:
         queue = self._queues.get(work.client)
         if queue is None:
             queue = self._queues[work.client] = _Queue()
             self._turns.append(work.client)
         queue.add(work)
 
-    def _dequeue(self, work: Work) -> None:
+    def _dequeue(self, work: BalancedRequest) -> None:
         queue = self._queues.get(work.client)
         if queue is not None:
             queue.discard(work)
@@ -119,7 +119,7 @@ class Balancer:
                 del self._queues[work.client]
                 self._turns.remove(work.client)
 
-    def _poke(self, work: Work) -> None:
+    def _poke(self, work: BalancedRequest) -> None:
         """Let engines that may have some of it look, the freest first."""
         engines = self.controller.scheduler.engines
         if work.allowed:
@@ -134,7 +134,7 @@ class Balancer:
                 return
             self.controller.scheduler.next(engine.id)
 
-    def _hopeless(self, work: Work) -> str:
+    def _hopeless(self, work: BalancedRequest) -> str:
         """Why no engine will ever run it, if that is so."""
         controller = self.controller
         if any(work.may_run_on(engine) for engine in controller.engines):
@@ -146,7 +146,7 @@ class Balancer:
 
     # -- what the scheduler asks for ----------------------------------------------------------------------
 
-    def take(self, engine: Engine) -> Any:
+    def take(self, engine: EngineQueue) -> Any:
         """The next tasks for an engine, if it should have some now; `LATER` if it has to be idle."""
         if not self._turns:
             return None
@@ -155,8 +155,8 @@ class Balancer:
             return None
         ahead = 0.0
         for job in sent.values():
-            if not isinstance(job, Batch) or not job.seconds:
-                if not engine.queue or any(isinstance(other, Batch) for other in sent.values()):
+            if not isinstance(job, TaskBatch) or not job.seconds:
+                if not engine.queue or any(isinstance(other, TaskBatch) for other in sent.values()):
                     return None
                 break
             ahead += job.seconds
@@ -185,7 +185,9 @@ class Balancer:
 
     # -- what becomes of tasks ----------------------------------------------------------------------------
 
-    def ended(self, engine: int, batch: Batch, message: messages.Ended, frames: Sequence[Any]) -> None:
+    def ended(
+        self, engine: int, batch: TaskBatch, message: messages.BatchDone, frames: Sequence[Any]
+    ) -> None:
         """An engine has ended tasks, and gives back those that it has not begun."""
         work, at = batch.work, 0
         done = batch.first
@@ -213,7 +215,7 @@ class Balancer:
         if work.waits and work.open and not work.ended:
             self._poke(work)
 
-    def _remember(self, work: Work) -> None:
+    def _remember(self, work: BalancedRequest) -> None:
         key = (work.client.name, work.method)
         assert work.pace is not None
         self._paces[key] = work.pace
@@ -221,7 +223,7 @@ class Balancer:
         if len(self._paces) > PACES:
             self._paces.popitem(last=False)
 
-    def _give_back(self, work: Work, first: int, stop: int) -> None:
+    def _give_back(self, work: BalancedRequest, first: int, stop: int) -> None:
         """These have not begun there."""
         if work.ended:
             self._fail_all(work, [(first, stop)], *_reason(work.ended))
@@ -229,7 +231,14 @@ class Balancer:
             work.give_back(first, stop)
             self._enqueue(work)
 
-    def _end(self, work: Work, engine: int, end: messages.End, inline: Sequence[Any], bulk: Any = ()) -> None:
+    def _end(
+        self,
+        work: BalancedRequest,
+        engine: int,
+        end: messages.ItemsDone,
+        inline: Sequence[Any],
+        bulk: Any = (),
+    ) -> None:
         """Tasks have ended: they begin again, or their client is told."""
         failure = end.failure
         if failure is not None and not work.ended and failure.ename != "KeyboardInterrupt":
@@ -253,7 +262,7 @@ class Balancer:
         )
         self._answer(work, reply, inline, bulk)
 
-    def _look_elsewhere(self, work: Work, unmet: bool, failure: messages.Failure) -> None:
+    def _look_elsewhere(self, work: BalancedRequest, unmet: bool, failure: messages.Failure) -> None:
         engines = [engine for engine in self.controller.engines if work.may_run_on(engine)]
         for first, stop in work.impossible(engines, living=not unmet):
             text = f"no engine meets what the task needs; the last one said: {failure.evalue}"
@@ -263,7 +272,7 @@ class Balancer:
             self._poke(work)
 
     def _arrived(
-        self, work: Work, engine: int, end: messages.End, inline: Sequence[Any], pieces: Any
+        self, work: BalancedRequest, engine: int, end: messages.ItemsDone, inline: Sequence[Any], pieces: Any
     ) -> None:
         """The bulk of a result is there, or will not come."""
         if pieces is NO_ROOM:
@@ -277,7 +286,11 @@ class Balancer:
             self._end(work, engine, end, inline, pieces)
 
     def _answer(
-        self, work: Work, reply: messages.Reply, inline: Sequence[Any] = (), bulk: Sequence[Any] = ()
+        self,
+        work: BalancedRequest,
+        reply: messages.Reply,
+        inline: Sequence[Any] = (),
+        bulk: Sequence[Any] = (),
     ) -> None:
         work.done(reply.index, reply.count)
         self.outcomes.note(work.id, reply.index, reply.count, reply.engine, reply.status == "ok")
@@ -286,18 +299,18 @@ class Balancer:
             self._close(work)
         self.news(work.id)
 
-    def _close(self, work: Work) -> None:
+    def _close(self, work: BalancedRequest) -> None:
         """All of it has ended."""
         self.works.pop(work.id, None)
         self._dequeue(work)
         self._deadlines.discard(work)
         for engine in work.having:
             if engine in self.controller.engines:
-                self.controller.send_control(engine, messages.Forget([work.id]))
+                self.controller.send_control(engine, messages.DropResults([work.id]))
 
     def _fail(
         self,
-        work: Work,
+        work: BalancedRequest,
         first: int,
         count: int,
         ename: str,
@@ -314,19 +327,21 @@ class Balancer:
         )
         self._answer(work, reply)
 
-    def _fail_all(self, work: Work, those: Iterable[tuple[int, int]], ename: str, evalue: str) -> None:
+    def _fail_all(
+        self, work: BalancedRequest, those: Iterable[tuple[int, int]], ename: str, evalue: str
+    ) -> None:
         status = "aborted" if ename == "TaskAborted" else "error"
         for first, stop in those:
             self._fail(work, first, stop - first, ename, evalue, status)
 
-    def _refuse(self, work: Work, ename: str, evalue: str) -> None:
+    def _refuse(self, work: BalancedRequest, ename: str, evalue: str) -> None:
         """Nothing more of it begins."""
         work.ended = work.ended or f"{ename}: {evalue}"
         self._dequeue(work)
         self._unblock(work)
         self._fail_all(work, work.rest(), ename, evalue)
 
-    def refuse(self, work: Work, ename: str, evalue: str) -> None:
+    def refuse(self, work: BalancedRequest, ename: str, evalue: str) -> None:
         """Its data will not come: none of it can begin."""
         self.works[work.id] = work
         self.outcomes.begin(work.id, work.total)
@@ -345,16 +360,16 @@ class Balancer:
             for engine in self.controller.scheduler.engines.values():
                 there = [job.id for job in engine.sent.values() if job.request == work.id]
                 if there:
-                    self.controller.send_control(engine.id, messages.Abort(there))
+                    self.controller.send_control(engine.id, messages.AbortTasks(there))
         return aborted
 
     # -- deaths ---------------------------------------------------------------------------------------------
 
-    def lost(self, batch: Batch, engine: int, begun: bool) -> None:
+    def lost(self, batch: TaskBatch, engine: int, begun: bool) -> None:
         """The engine that had these tasks is gone."""
         self._lost(batch.work, batch.first, batch.stop, engine, begun)
 
-    def _lost(self, work: Work, first: int, stop: int, engine: int, begun: bool) -> None:
+    def _lost(self, work: BalancedRequest, first: int, stop: int, engine: int, begun: bool) -> None:
         why = self.controller.lost.get(engine, f"engine {engine} is gone")
         if not begun or work.ended:
             self._give_back(work, first, stop)
@@ -389,7 +404,7 @@ class Balancer:
 
     # -- tasks that need others -----------------------------------------------------------------------------
 
-    def direct_ended(self, job: Job, reply: messages.Reply) -> None:
+    def direct_ended(self, job: ActiveRequest, reply: messages.Reply) -> None:
         """A part of a call on chosen engines has ended: tasks may wait for that as well."""
         self.outcomes.note(job.id, reply.engine, 1, reply.engine, reply.status == "ok")
         if self._blocked:
@@ -400,7 +415,7 @@ class Balancer:
         for work in list(self._blocked.get(request, ())):
             self._consider(work)
 
-    def _consider(self, work: Work, waits: bool = False) -> None:
+    def _consider(self, work: BalancedRequest, waits: bool = False) -> None:
         after, follow, outcomes = work.after, work.follow, self.outcomes
         needs = [need for need in (after, follow) if need is not None]
         if any(outcomes.unreachable(need) for need in needs):
@@ -425,10 +440,10 @@ class Balancer:
             if work.deadline is not None:
                 self._deadlines.add(work)
 
-    def _is_blocked(self, work: Work) -> bool:
+    def _is_blocked(self, work: BalancedRequest) -> bool:
         return any(work in self._blocked.get(r, ()) for r in self.outcomes.requests(work.after, work.follow))
 
-    def _unblock(self, work: Work) -> None:
+    def _unblock(self, work: BalancedRequest) -> None:
         if work.after is None and work.follow is None:
             return
         for request in self.outcomes.requests(work.after, work.follow):
@@ -456,7 +471,7 @@ class Balancer:
         return max(1, min(1000, int(left * 1000) + 1))
 
 
-class _Place(Job):
+class _Place(ActiveRequest):
     """A task that may come to one engine, to ask whether it may begin."""
 
     __slots__ = ()

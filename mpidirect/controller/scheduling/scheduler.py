@@ -18,7 +18,7 @@ LATER = object()  # instead of a task: there is one for this engine as soon as i
 AHEAD = 16  # small tasks that an engine may hold before it has begun them
 
 
-class Job:
+class ActiveRequest:
     """A request while it is under way."""
 
     __slots__ = (
@@ -51,32 +51,32 @@ class Job:
         self.fetching: set[int] = set()  # engines that read the data out of the client's memory
 
 
-class Transport(Protocol):
+class TaskTransport(Protocol):
     """What carries a task to an engine."""
 
-    def send_task(self, engine: int, job: Job) -> None:
+    def send_task(self, engine: int, job: ActiveRequest) -> None:
         """Send `job` to `engine`, its bulk data included."""
 
     def send_control(self, engine: int, message: messages.Message) -> None:
         """Send a message to the engine's control thread."""
 
 
-class Balance(Protocol):
+class TaskSource(Protocol):
     """Who has tasks for whichever engine is free."""
 
-    def take(self, engine: Engine) -> Any:
+    def take(self, engine: EngineQueue) -> Any:
         """The next of them for an engine, if it should have some now; `LATER` if it has to be idle."""
 
 
-class Engine:
+class EngineQueue:
     """An engine as the scheduler sees it."""
 
     __slots__ = ("completed", "id", "queue", "sent", "shares")
 
     def __init__(self, id: int) -> None:
         self.id = id
-        self.queue: deque[Job] = deque()  # waiting here
-        self.sent: dict[str, Job] = {}  # waiting or running there
+        self.queue: deque[ActiveRequest] = deque()  # waiting here
+        self.sent: dict[str, ActiveRequest] = {}  # waiting or running there
         self.completed = 0
         self.shares = True  # whether tasks for any engine come before those in the queue
 
@@ -84,17 +84,17 @@ class Engine:
 class Scheduler:
     """The queues of all engines that live."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: TaskTransport) -> None:
         self.transport = transport
-        self.engines: dict[int, Engine] = {}
-        self.admits: Callable[[Job], bool] = lambda job: True  # whether a task may begin now
-        self.balance: Balance | None = None
+        self.engines: dict[int, EngineQueue] = {}
+        self.admits: Callable[[ActiveRequest], bool] = lambda job: True  # whether a task may begin now
+        self.balance: TaskSource | None = None
 
     def add(self, engine: int) -> None:
         """An engine is there."""
-        self.engines[engine] = Engine(engine)
+        self.engines[engine] = EngineQueue(engine)
 
-    def submit(self, job: Job) -> list[int]:
+    def submit(self, job: ActiveRequest) -> list[int]:
         """Queue `job` on its targets; returns those that don't live (any more)."""
         missing = [t for t in job.targets if t not in self.engines]
         for target in job.targets:
@@ -105,7 +105,7 @@ class Scheduler:
         job.open.difference_update(missing)
         return missing
 
-    def done(self, engine_id: int, task: str) -> Job | None:
+    def done(self, engine_id: int, task: str) -> ActiveRequest | None:
         """The engine has ended this task; returns its job, or None if it was not expected."""
         engine = self.engines.get(engine_id)
         job = engine.sent.pop(task, None) if engine else None
@@ -115,12 +115,12 @@ class Scheduler:
         job.open.discard(engine_id)
         return job
 
-    def job(self, engine_id: int, task: str) -> Job | None:
+    def job(self, engine_id: int, task: str) -> ActiveRequest | None:
         """The job of a task that the engine has."""
         engine = self.engines.get(engine_id)
         return engine.sent.get(task) if engine else None
 
-    def all(self) -> set[Job]:
+    def all(self) -> set[ActiveRequest]:
         """The jobs that wait or run."""
         return {job for e in self.engines.values() for job in (*e.sent.values(), *e.queue)}
 
@@ -128,7 +128,7 @@ class Scheduler:
         """Whether all of these engines are free now."""
         return all((e := self.engines.get(t)) is not None and not e.sent and not e.queue for t in targets)
 
-    def takes(self, job: Job) -> bool:
+    def takes(self, job: ActiveRequest) -> bool:
         """Whether all of its targets would begin this job at once: only then its data may go before it."""
         return self.admits(job) and self.idle(job.targets)
 
@@ -138,7 +138,7 @@ class Scheduler:
         if engine is not None:
             self._hand_out(engine)
 
-    def _hand_out(self, engine: Engine) -> None:
+    def _hand_out(self, engine: EngineQueue) -> None:
         """Give an engine what it can take: of its own queue, and of what any engine may do, in turns."""
         queue, sent, balance = engine.queue, engine.sent, self.balance
         while len(sent) < AHEAD:  # else nobody's turn is over: the other one would always meet a full engine
@@ -160,7 +160,7 @@ class Scheduler:
             sent[job.id] = job
             self.transport.send_task(engine.id, job)
 
-    def abort(self, wanted: Iterable[str] | None, targets: Iterable[int]) -> list[tuple[Job, int]]:
+    def abort(self, wanted: Iterable[str] | None, targets: Iterable[int]) -> list[tuple[ActiveRequest, int]]:
         """Take tasks out of the queues: those with the ids `wanted`, or all.
 
         What waits here is taken out and returned, as pairs of job and engine.  What waits on an engine is
@@ -172,7 +172,7 @@ class Scheduler:
             engine = self.engines.get(target)
             if engine is None:
                 continue
-            keep: deque[Job] = deque()
+            keep: deque[ActiveRequest] = deque()
             for job in engine.queue:
                 if ids is None or job.id in ids:
                     job.open.discard(target)
@@ -182,10 +182,10 @@ class Scheduler:
             engine.queue = keep
             there = [task for task in engine.sent if ids is None or task in ids]
             if there:
-                self.transport.send_control(target, messages.Abort(there))
+                self.transport.send_control(target, messages.AbortTasks(there))
         return aborted
 
-    def remove(self, engine_id: int) -> list[Job]:
+    def remove(self, engine_id: int) -> list[ActiveRequest]:
         """The engine is gone; returns the jobs that it was to do."""
         engine = self.engines.pop(engine_id, None)
         if engine is None:

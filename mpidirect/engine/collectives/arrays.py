@@ -11,11 +11,11 @@ import numpy as np
 from mpi4py import MPI
 
 from ...arrays.kinds import NUMPY, Kind
-from .staging import Staged, Step, spans, through_host
+from .staging import StagedTransfer, TransferStep, spans, through_host
 
 PIECE = 1 << 30  # bytes or elements in one operation: MPI counts with 31 bits
 
-Operation = Union[MPI.Request, Staged]
+Operation = Union[MPI.Request, StagedTransfer]
 
 
 def pieces(buffer: Any) -> Iterator[list[Any]]:
@@ -27,7 +27,7 @@ def pieces(buffer: Any) -> Iterator[list[Any]]:
 def send(comm: MPI.Intracomm, buffer: Any, to: int, tag: int, kind: Kind = NUMPY) -> list[Operation]:
     """Begin to send bytes."""
     if through_host(kind, collective=False):
-        return [Staged(kind, _steps(buffer, lambda piece: comm.Isend(piece, to, tag), sends=True))]
+        return [StagedTransfer(kind, _steps(buffer, lambda piece: comm.Isend(piece, to, tag), sends=True))]
     kind.synchronize()
     return [comm.Isend(piece, to, tag) for piece in pieces(buffer)]
 
@@ -35,7 +35,9 @@ def send(comm: MPI.Intracomm, buffer: Any, to: int, tag: int, kind: Kind = NUMPY
 def receive(comm: MPI.Intracomm, buffer: Any, source: int, tag: int, kind: Kind = NUMPY) -> list[Operation]:
     """Begin to receive bytes."""
     if through_host(kind, collective=False):
-        return [Staged(kind, _steps(buffer, lambda piece: comm.Irecv(piece, source, tag), sends=False))]
+        return [
+            StagedTransfer(kind, _steps(buffer, lambda piece: comm.Irecv(piece, source, tag), sends=False))
+        ]
     kind.synchronize()
     return [comm.Irecv(piece, source, tag) for piece in pieces(buffer)]
 
@@ -43,7 +45,7 @@ def receive(comm: MPI.Intracomm, buffer: Any, source: int, tag: int, kind: Kind 
 def bcast(comm: MPI.Intracomm, buffers: Sequence[Any], root: int, kind: Kind = NUMPY) -> list[Operation]:
     """Begin to broadcast buffers of bytes."""
     if through_host(kind):
-        return [Staged(kind, _bcast_steps(comm, [(buffer, root) for buffer in buffers]))]
+        return [StagedTransfer(kind, _bcast_steps(comm, [(buffer, root) for buffer in buffers]))]
     kind.synchronize()
     return [comm.Ibcast(piece, root) for buffer in buffers for piece in pieces(buffer)]
 
@@ -68,18 +70,18 @@ def allgather(
     parts = [whole[a:b] for a, b in pairwise(starts)]
     parts[comm.rank][:] = mine
     if staged:
-        return [Staged(kind, _bcast_steps(comm, [(part, root) for root, part in enumerate(parts)]))]
+        return [StagedTransfer(kind, _bcast_steps(comm, [(part, root) for root, part in enumerate(parts)]))]
     return [request for root, part in enumerate(parts) for request in bcast(comm, [part], root, kind)]
 
 
-def _steps(buffer: Any, begin: Any, sends: bool) -> Iterator[Step]:
+def _steps(buffer: Any, begin: Any, sends: bool) -> Iterator[TransferStep]:
     for span in spans(len(buffer)):
         part = buffer[span]
-        yield Step(
+        yield TransferStep(
             len(part), lambda piece: begin([piece, MPI.BYTE]), *((part, None) if sends else (None, part))
         )
 
 
-def _bcast_steps(comm: MPI.Intracomm, parts: Sequence[tuple[Any, int]]) -> Iterator[Step]:
+def _bcast_steps(comm: MPI.Intracomm, parts: Sequence[tuple[Any, int]]) -> Iterator[TransferStep]:
     for buffer, root in parts:
         yield from _steps(buffer, partial(comm.Ibcast, root=root), sends=root == comm.rank)

@@ -15,17 +15,17 @@ from ..mpi.communicators import GONE
 from ..mpi.groups import forget_communicators
 from .data_movement import MOVES
 from .reductions import REDUCTIONS
-from .rendezvous import AGAIN, Meeting, Offer
+from .rendezvous import AGAIN, Proposal, Rendezvous
 
 __all__ = ["forget_communicators", "run"]
 
 
-def barrier(meeting: Meeting) -> None:
+def barrier(meeting: Rendezvous) -> None:
     """Wait until all engines are here."""
-    meeting.agree(Offer, moves_data=False)
+    meeting.agree(Proposal, moves_data=False)
 
 
-KINDS: dict[str, Callable[[Meeting], None]] = {"barrier": barrier, **MOVES, **REDUCTIONS}
+KINDS: dict[str, Callable[[Rendezvous], None]] = {"barrier": barrier, **MOVES, **REDUCTIONS}
 
 
 def run(namespace: dict[str, Any], shared: Any) -> None:
@@ -40,7 +40,7 @@ def run(namespace: dict[str, Any], shared: Any) -> None:
     """
     ask = Collective(*shared)
     with interrupts.held():
-        meeting = Meeting(groups.here(), ask, namespace)
+        meeting = Rendezvous(groups.here(), ask, namespace)
         try:
             KINDS[ask.kind](meeting)
         except BaseException as e:

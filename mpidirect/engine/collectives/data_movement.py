@@ -14,7 +14,7 @@ from ...arrays.partition import bounds, join
 from ...serialize import pickles
 from .. import interrupts
 from . import arrays
-from .rendezvous import Meeting, Offer
+from .rendezvous import Proposal, Rendezvous
 
 SIZES = 1  # the tag of a message that announces a pickle's frames,
 FRAME = 2  # and that of data
@@ -23,7 +23,7 @@ FRAME = 2  # and that of data
 # -- objects ------------------------------------------------------------------------------------------
 
 
-def send_object(meeting: Meeting, value: Any, to: int) -> None:
+def send_object(meeting: Rendezvous, value: Any, to: int) -> None:
     """Begin to send an object; its large buffers are not copied."""
     with interrupts.admitted():
         frames = pickles.dumps(value)
@@ -33,7 +33,7 @@ def send_object(meeting: Meeting, value: Any, to: int) -> None:
         meeting.begin(arrays.send(meeting.comm, frame, to, FRAME), frame)
 
 
-def receive_objects(meeting: Meeting, sources: list[int]) -> list[Any]:
+def receive_objects(meeting: Rendezvous, sources: list[int]) -> list[Any]:
     """An object from each of `sources`, and the end of what is being sent meanwhile."""
     announcements: list[tuple[MPI.Request, int, np.ndarray]] = []
     frames: dict[int, list[np.ndarray]] = {}
@@ -71,19 +71,19 @@ def copied(frames: list[Any]) -> Any:
 # -- one to all, all to all ---------------------------------------------------------------------------
 
 
-def bcast(meeting: Meeting) -> None:
+def bcast(meeting: Rendezvous) -> None:
     """The root's value on every engine."""
     root = meeting.root
     frames: list[Any] = []
-    part = Part(meeting)
+    part = LocalPart(meeting)
 
-    def describe() -> Offer:
+    def describe() -> Proposal:
         if meeting.position != root:
-            return Offer()
+            return Proposal()
         offer = part.describe()
         if part.kind is None or not part.kind.on_device:
             frames.extend(pickles.dumps(part.value))
-            return Offer(sizes=[len(frame) for frame in frames])
+            return Proposal(sizes=[len(frame) for frame in frames])
         offer.shape = [*part.value.shape]
         return offer
 
@@ -102,7 +102,7 @@ def bcast(meeting: Meeting) -> None:
     meeting.assign(result)
 
 
-def _bcast_on_device(meeting: Meeting, part: Part, offer: Offer) -> None:
+def _bcast_on_device(meeting: Rendezvous, part: LocalPart, offer: Proposal) -> None:
     """The same of an array on a device, from device to device."""
     room = part.room([offer], offer.shape[0] if offer.shape else 1)
     flat = room.flat if part.kind is None else part.flat
@@ -115,12 +115,12 @@ def _bcast_on_device(meeting: Meeting, part: Part, offer: Offer) -> None:
         meeting.assign(room.array())
 
 
-def allgather(meeting: Meeting) -> None:
+def allgather(meeting: Rendezvous) -> None:
     """Everyone's part on every engine, joined."""
     frames: list[Any] = []
-    part = Part(meeting)
+    part = LocalPart(meeting)
 
-    def describe() -> Offer:
+    def describe() -> Proposal:
         offer = part.describe()
         if part.kind is None:
             frames.extend(pickles.dumps(part.value))
@@ -151,10 +151,10 @@ def allgather(meeting: Meeting) -> None:
 # -- parts from engine to engine ------------------------------------------------------------------------
 
 
-class Room:
+class ReceiveBuffer:
     """A new array, of so many rows of what `offer` describes, and its bytes, to receive into."""
 
-    def __init__(self, offer: Offer, rows: int, like: Any) -> None:
+    def __init__(self, offer: Proposal, rows: int, like: Any) -> None:
         self.kind = kinds.named(offer.kind)
         self.row = math.prod(offer.shape[1:]) * self.kind.itemsize(offer.dtype)
         self.flat = self.kind.empty(rows * self.row, like)
@@ -166,16 +166,16 @@ class Room:
         return self.kind.shaped(self.flat, self._dtype, self._shape)
 
 
-class Part:
+class LocalPart:
     """This engine's part of a sequence that is spread over the engines."""
 
-    def __init__(self, meeting: Meeting) -> None:
+    def __init__(self, meeting: Rendezvous) -> None:
         self.meeting = meeting
         self.value: Any = None
         self.kind: kinds.Kind | None = None  # the value's, where it moves by buffer,
         self.flat: Any = None  # and its bytes
 
-    def describe(self, sliced: bool = False) -> Offer:
+    def describe(self, sliced: bool = False) -> Proposal:
         """What this engine offers; `sliced`: it must be something that can be cut."""
         self.value = value = self.meeting.value()
         kind, form = kinds.of(value), kinds.form_of(value)
@@ -183,24 +183,24 @@ class Part:
             self.kind, self.flat = kind, kind.flat(value)
             text, shape = kind.dtype(value), [*value.shape] or [1]
             match = f"{kind.name}{text}{shape[1:]}"
-            return Offer(form=form, must_match=match, kind=kind.name, dtype=text, shape=shape)
+            return Proposal(form=form, must_match=match, kind=kind.name, dtype=text, shape=shape)
         length = _length(value) if sliced else 1
-        return Offer(form=form, must_match="object", shape=[length])
+        return Proposal(form=form, must_match="object", shape=[length])
 
-    def room(self, offers: list[Offer], rows: int | None = None) -> Room:
+    def room(self, offers: list[Proposal], rows: int | None = None) -> ReceiveBuffer:
         """A new array for so many rows of all, or for all of these offers."""
         like = next(offer for offer in offers if offer.dtype)
         if rows is None:
             rows = sum(offer.shape[0] for offer in offers)
         with interrupts.admitted():  # the library may have to be imported
-            return Room(like, rows, None if self.kind is None else self.value)
+            return ReceiveBuffer(like, rows, None if self.kind is None else self.value)
 
     def cut(self, start: int, stop: int) -> Any:
         """Some rows of it."""
         return getattr(self.value, "iloc", self.value)[start:stop]  # pandas cuts by position with iloc
 
     def deal(
-        self, offers: list[Offer], outgoing: Mapping[int, tuple[int, int] | None], incoming: dict[int, int]
+        self, offers: list[Proposal], outgoing: Mapping[int, tuple[int, int] | None], incoming: dict[int, int]
     ) -> Any:
         """Give pieces to engines and put together what comes, in the order of `incoming`.
 
@@ -268,9 +268,9 @@ def _joined(parts: Any) -> Any:
     return join(parts) if isinstance(parts, list) else parts
 
 
-def gather_to(meeting: Meeting) -> None:
+def gather_to(meeting: Rendezvous) -> None:
     """Everyone's part on the root, joined."""
-    part, root = Part(meeting), meeting.root
+    part, root = LocalPart(meeting), meeting.root
     offers = meeting.agree(part.describe)
     incoming = {k: offer.shape[0] for k, offer in enumerate(offers)} if meeting.position == root else {}
     parts = part.deal(offers, {root: None}, incoming)
@@ -279,10 +279,10 @@ def gather_to(meeting: Meeting) -> None:
         meeting.assign(_joined(parts))
 
 
-def scatter_from(meeting: Meeting) -> None:
+def scatter_from(meeting: Rendezvous) -> None:
     """A part of the root's sequence on each engine."""
-    part, root = Part(meeting), meeting.root
-    offers = meeting.agree(lambda: part.describe(sliced=True) if meeting.position == root else Offer())
+    part, root = LocalPart(meeting), meeting.root
+    offers = meeting.agree(lambda: part.describe(sliced=True) if meeting.position == root else Proposal())
     edges = _edges(meeting, offers[root].shape[0])
     outgoing = dict(enumerate(edges)) if meeting.position == root else {}
     start, stop = edges[meeting.position]
@@ -291,9 +291,9 @@ def scatter_from(meeting: Meeting) -> None:
     meeting.assign(result[0] if isinstance(result, list) else result)
 
 
-def alltoall(meeting: Meeting) -> None:
+def alltoall(meeting: Rendezvous) -> None:
     """The k-th part of everyone's sequence on the k-th engine, joined."""
-    part = Part(meeting)
+    part = LocalPart(meeting)
     offers = meeting.agree(lambda: part.describe(sliced=True))
     me, n = meeting.position, meeting.size
     cuts = [bounds(offer.shape[0], n) for offer in offers]
@@ -304,9 +304,9 @@ def alltoall(meeting: Meeting) -> None:
     meeting.assign(_joined(parts))
 
 
-def redistribute(meeting: Meeting) -> None:
+def redistribute(meeting: Rendezvous) -> None:
     """The same sequence, in parts of other lengths: each row goes straight to where it belongs."""
-    part = Part(meeting)
+    part = LocalPart(meeting)
     offers = meeting.agree(lambda: part.describe(sliced=True))
     me = meeting.position
     lengths = [offer.shape[0] for offer in offers]
@@ -321,7 +321,7 @@ def redistribute(meeting: Meeting) -> None:
     meeting.assign(join(parts or [part.cut(0, 0)]) if isinstance(parts, list) else parts)
 
 
-def _edges(meeting: Meeting, length: int) -> list[tuple[int, int]]:
+def _edges(meeting: Rendezvous, length: int) -> list[tuple[int, int]]:
     """Where a sequence of this length is cut: as the counts of the call say, or evenly."""
     counts = meeting.ask.option
     if counts is None:
@@ -341,7 +341,7 @@ def _overlaps(mine: tuple[int, int], others: list[tuple[int, int]]) -> dict[int,
     return {k: (start, stop) for k, (start, stop) in common.items() if start < stop}
 
 
-MOVES: dict[str, Callable[[Meeting], None]] = {
+MOVES: dict[str, Callable[[Rendezvous], None]] = {
     "bcast": bcast,
     "allgather": allgather,
     "gather_to": gather_to,

@@ -14,13 +14,13 @@ from ...serialize import pickles
 from .. import interrupts
 from . import arrays, operators, staging
 from .data_movement import empty, receive_objects, send_object
-from .rendezvous import Meeting, Offer
+from .rendezvous import Proposal, Rendezvous
 
 
 class Reduction:
     """One engine's part in a reduction."""
 
-    def __init__(self, meeting: Meeting) -> None:
+    def __init__(self, meeting: Rendezvous) -> None:
         self.meeting = meeting
         self.kind = meeting.ask.kind
         self.value: Any = None
@@ -29,11 +29,11 @@ class Reduction:
         self.combine: operators.Combine = operators.combine("sum")
         self.mpi: MPI.Op | None = None
 
-    def describe(self) -> Offer:
+    def describe(self) -> Proposal:
         """What this engine offers."""
         meeting, op = self.meeting, self.meeting.ask.option
         self.value = value = meeting.value()
-        offer = Offer(form=kinds.form_of(value), must_match="object")
+        offer = Proposal(form=kinds.form_of(value), must_match="object")
         named = isinstance(op, str)
         self.combine = operators.combine(op) if named else pickles.loads(op)
         kind = self.array_kind = kinds.of(value)
@@ -133,7 +133,7 @@ class Reduction:
             meeting.assign(copy.deepcopy(result) if alias else result)
 
 
-def _share(meeting: Meeting, value: Any, root: int) -> Any:
+def _share(meeting: Rendezvous, value: Any, root: int) -> Any:
     """The root's object on every engine, when only the root knows how large it is."""
     is_root = meeting.position == root
     frames: list[Any] = []
@@ -155,7 +155,7 @@ def _share(meeting: Meeting, value: Any, root: int) -> Any:
 class _Operation:
     """One of MPI's reductions, of bytes that are elements of a type."""
 
-    def __init__(self, meeting: Meeting, kind: str, op: MPI.Op, datatype: MPI.Datatype) -> None:
+    def __init__(self, meeting: Rendezvous, kind: str, op: MPI.Op, datatype: MPI.Datatype) -> None:
         self._comm = meeting.comm
         self._root = meeting.root if kind == "reduce" else None
         self._at_root = self._root in (None, meeting.position)
@@ -164,7 +164,7 @@ class _Operation:
     def begin(self, kind: kinds.Kind, itemsize: int, source: Any, target: Any) -> list[arrays.Operation]:
         """Reduce `source`, flat bytes, to `target`, which may be the same; only a root needs it."""
         if staging.through_host(kind):
-            return [staging.Staged(kind, self._steps(itemsize, source, target))]
+            return [staging.StagedTransfer(kind, self._steps(itemsize, source, target))]
         kind.synchronize()
         step = arrays.PIECE * itemsize
         cuts = [slice(start, start + step) for start in range(0, len(source), step)]
@@ -173,12 +173,12 @@ class _Operation:
             self._one(None if same else source[cut], None if target is None else target[cut]) for cut in cuts
         ]
 
-    def _steps(self, itemsize: int, source: Any, target: Any) -> Iterator[staging.Step]:
+    def _steps(self, itemsize: int, source: Any, target: Any) -> Iterator[staging.TransferStep]:
         """Through the host: each piece is reduced in its place there."""
         for cut in staging.spans(len(source), itemsize):
             part = source[cut]
             put = None if target is None else target[cut]
-            yield staging.Step(len(part), self._in_its_place, part, put)
+            yield staging.TransferStep(len(part), self._in_its_place, part, put)
 
     def _in_its_place(self, piece: np.ndarray) -> MPI.Request:
         return self._one(None, piece) if self._at_root else self._one(piece, None)
@@ -195,7 +195,7 @@ class _Operation:
         return (comm.Iscan if self._kind == "scan" else comm.Iexscan)(send, receive, op)
 
 
-def reduction(meeting: Meeting) -> None:
+def reduction(meeting: Rendezvous) -> None:
     """Combine everyone's values."""
     Reduction(meeting).run()
 

@@ -29,11 +29,11 @@ from mpi4py import MPI
 from ...errors import CollectiveError, compact
 from ...protocol.collective import Collective
 from .. import interrupts
-from ..mpi.channel import LEFT, Call
+from ..mpi.channel import LEFT, CollectiveId
 from ..mpi.communicators import here
 from ..mpi.groups import Groups
 from .arrays import Operation
-from .staging import Staged
+from .staging import StagedTransfer
 
 COMMIT, MADE = 1000, 2000  # the first steps of the second and the third round of notes
 COMMIT_PATIENCE = 10.0  # seconds in which nobody can have left these but by dying
@@ -44,7 +44,7 @@ TESTS = 16  # whether data has moved, between two looks for those who leave
 AGAIN = "Collectives work again as soon as no engine runs a task."
 
 
-class Offer(msgspec.Struct, array_like=True, gc=False):
+class Proposal(msgspec.Struct, array_like=True, gc=False):
     """What an engine brings to a collective.
 
     Attributes
@@ -77,11 +77,11 @@ class Offer(msgspec.Struct, array_like=True, gc=False):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_offer = msgspec.msgpack.Decoder(Offer).decode
+_offer = msgspec.msgpack.Decoder(Proposal).decode
 _known = msgspec.msgpack.Decoder(list[tuple[bytes, list[int]]]).decode
 
 
-class Meeting:
+class Rendezvous:
     """One engine's part in one collective call; positions are ranks in the group.
 
     Parameters
@@ -103,10 +103,10 @@ class Meeting:
         self.comm: MPI.Intracomm  # once all have agreed
         self._groups = groups
         self._channel = groups.channel
-        self._call = Call(ask.client, ask.number)
+        self._call = CollectiveId(ask.client, ask.number)
         self._group = tuple(ask.group)
         self._requests: list[MPI.Request] = []
-        self._staged: list[Staged] = []
+        self._staged: list[StagedTransfer] = []
         self._buffers: list[Any] = []
         self._told = False  # whether the others know that this engine leaves
         self._clean = False  # whether nothing of this call can be pending, here or on its way to here
@@ -134,7 +134,7 @@ class Meeting:
 
     # -- coming together ----------------------------------------------------------------------------
 
-    def agree(self, describe: Callable[[], Offer], moves_data: bool = True) -> list[Offer]:
+    def agree(self, describe: Callable[[], Proposal], moves_data: bool = True) -> list[Proposal]:
         """Wait for all engines, learn their offers, and get ready to move data.
 
         Raises
@@ -149,7 +149,7 @@ class Meeting:
                 offer = describe()
         except Exception as e:
             error = e
-            offer = Offer(error=f"{type(e).__name__}: {e}"[:500])
+            offer = Proposal(error=f"{type(e).__name__}: {e}"[:500])
         offer.serial = self._groups.serial(self._group)
         offers = self._go_around(0, offer)
         self._heed_leavers()
@@ -161,7 +161,7 @@ class Meeting:
             self._get_communicator(offers)
         return offers
 
-    def _go_around(self, first: int, mine: Offer, interruptible: bool = True) -> list[Offer]:
+    def _go_around(self, first: int, mine: Proposal, interruptible: bool = True) -> list[Proposal]:
         """Everyone's offer: each round tells an engine twice as far away all that is known so far."""
         known = {_encode(mine): {self.position}}
         step, distance = first, 1
@@ -195,18 +195,18 @@ class Meeting:
         self.wait(came, interruptible=interruptible)
         return found[0]
 
-    def _get_communicator(self, offers: list[Offer]) -> None:
+    def _get_communicator(self, offers: list[Proposal]) -> None:
         serials = {offer.serial for offer in offers}
         if len(serials) == 1 and min(serials) > 0:
             self.comm = self._groups.get(self._group)
             return
-        self._go_around(COMMIT, Offer(), interruptible=False)
+        self._go_around(COMMIT, Proposal(), interruptible=False)
         self.comm = self._groups.make(self._group, serials)
-        self._go_around(MADE, Offer(), interruptible=False)
+        self._go_around(MADE, Proposal(), interruptible=False)
 
     # -- what can be wrong -----------------------------------------------------------------------------
 
-    def _check(self, offers: list[Offer]) -> None:
+    def _check(self, offers: list[Proposal]) -> None:
         failed: dict[str, list[int]] = {}
         for engine, offer in zip(self._group, offers, strict=True):
             if offer.error:
@@ -243,7 +243,7 @@ class Meeting:
         memory of point to point messages alive, but not that of all collectives.
         """
         for operation in operations:
-            if isinstance(operation, Staged):
+            if isinstance(operation, StagedTransfer):
                 self._staged.append(operation)
             else:
                 self._requests.append(operation)

@@ -20,7 +20,7 @@ _KEPT = 8  # pieces of memory that are kept for each kind
 _free: dict[str, list[np.ndarray]] = {}
 
 
-class Step(NamedTuple):
+class TransferStep(NamedTuple):
     """One piece of a transfer.
 
     Attributes
@@ -39,7 +39,7 @@ class Step(NamedTuple):
     target: Any = None
 
 
-class Staged:
+class StagedTransfer:
     """A transfer through the host.
 
     Collective operations must be steps of one transfer, as their order counts.
@@ -52,10 +52,10 @@ class Staged:
         In order.
     """
 
-    def __init__(self, kind: Kind, steps: Iterable[Step]) -> None:
+    def __init__(self, kind: Kind, steps: Iterable[TransferStep]) -> None:
         self._kind = kind
-        self._steps: Iterator[Step] = iter(steps)
-        self._under_way: deque[tuple[MPI.Request, np.ndarray, Step]] = deque()
+        self._steps: Iterator[TransferStep] = iter(steps)
+        self._under_way: deque[tuple[MPI.Request, np.ndarray, TransferStep]] = deque()
         self._begun = False  # whether all steps have
 
     def done(self) -> bool:

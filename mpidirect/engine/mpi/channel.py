@@ -20,7 +20,7 @@ TAG = 1
 CLIENTS = 1024  # whose latest call is remembered
 
 
-class Call(NamedTuple):
+class CollectiveId(NamedTuple):
     """Which collective call: of one client, the numbers grow in the order of the calls."""
 
     client: str
@@ -51,37 +51,37 @@ class Channel:
         self.comm = comm
         self.engines = list(engines)
         self._ranks = {engine: rank for rank, engine in enumerate(engines)}
-        self._sending: list[tuple[Call, MPI.Request]] = []
+        self._sending: list[tuple[CollectiveId, MPI.Request]] = []
         self._arriving: list[tuple[MPI.Request, int, np.ndarray]] = []
-        self._inbox: dict[Call, dict[tuple[int, int], bytes]] = {}
+        self._inbox: dict[CollectiveId, dict[tuple[int, int], bytes]] = {}
         self._ended: OrderedDict[str, int] = OrderedDict()
         self._status = MPI.Status()
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Note)
 
-    def send(self, engine: int, call: Call, step: int, content: bytes) -> None:
+    def send(self, engine: int, call: CollectiveId, step: int, content: bytes) -> None:
         """Send a note; does not wait."""
         data = self._encoder.encode(Note(call.client, call.number, step, content))
         request = self.comm.Isend([data, MPI.BYTE], self._ranks[engine], TAG)
         self._sending.append((call, request))
 
-    def sent(self, call: Call) -> bool:
+    def sent(self, call: CollectiveId) -> bool:
         """Whether all notes of this call are on their way."""
         self._sending = [(other, request) for other, request in self._sending if not request.Test()]
         return all(other != call for other, _ in self._sending)
 
-    def take(self, call: Call, step: int, engine: int) -> bytes | None:
+    def take(self, call: CollectiveId, step: int, engine: int) -> bytes | None:
         """The content of a note, if it has come."""
         self._collect()
         return self._inbox.get(call, {}).pop((step, engine), None)
 
-    def leavers(self, call: Call) -> dict[int, str]:
+    def leavers(self, call: CollectiveId) -> dict[int, str]:
         """The engines that have left this call, and why."""
         self._collect()
         notes = self._inbox.get(call, {})
         return {engine: content.decode() for (step, engine), content in notes.items() if step == LEFT}
 
-    def end(self, call: Call) -> None:
+    def end(self, call: CollectiveId) -> None:
         """The call has ended here: forget its notes, and drop those that are still to come."""
         self._ended[call.client] = call.number
         self._ended.move_to_end(call.client)
@@ -90,7 +90,7 @@ class Channel:
         for other in [other for other in self._inbox if self._is_over(other)]:
             del self._inbox[other]
 
-    def _is_over(self, call: Call) -> bool:
+    def _is_over(self, call: CollectiveId) -> bool:
         return call.number <= self._ended.get(call.client, -1)
 
     def _collect(self) -> None:
@@ -109,7 +109,7 @@ class Channel:
         if not request.Test():
             return False
         note = self._decoder.decode(buffer.data)
-        call = Call(note.client, note.number)
+        call = CollectiveId(note.client, note.number)
         if not self._is_over(call):
             self._inbox.setdefault(call, {})[note.step, engine] = note.content
         return True

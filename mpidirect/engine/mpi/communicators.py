@@ -58,12 +58,12 @@ class CommunicatorLost(MPI.Exception):
         return self.text
 
 
-class Here:
+class MPIState:
     """Where the main thread is, as far as MPI is concerned; the control thread reads it."""
 
     def __init__(self) -> None:
-        self.at: tuple[Watched, str] | None = None  # the blocking call that it is in
-        self.world: Watched
+        self.at: tuple[WatchedCommunicator, str] | None = None  # the blocking call that it is in
+        self.world: WatchedCommunicator
         self.engine = -1  # the id of this engine
         self.left = ""  # why the communicator of all engines can't be used; empty: it can
         self.lost = ""  # the same, if an engine died
@@ -73,10 +73,10 @@ class Here:
         self.pending = False  # an interrupt came during that call, and is raised at its end
         self.running: Callable[[], bool] = lambda: True  # whether user code runs
         self.interrupted: Callable[[], bool] = lambda: False  # whether one is due: then it is taken
-        self.known: WeakValueDictionary[int, Watched] = WeakValueDictionary()
+        self.known: WeakValueDictionary[int, WatchedCommunicator] = WeakValueDictionary()
 
 
-here = Here()
+here = MPIState()
 
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ else:
     _Mixin = object
 
 
-class Watched(_Mixin):
+class WatchedCommunicator(_Mixin):
     """What our communicators have beyond mpi4py's: a mixin."""
 
     left = ""  # why it can't be used any more
@@ -166,7 +166,7 @@ _ERRORS = ("ERR_REVOKED", "ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING")
 GONE = tuple(getattr(MPI, name) for name in _ERRORS if hasattr(MPI, name))  # mpi4py has them since version 4
 
 
-def _world() -> Watched:
+def _world() -> WatchedCommunicator:
     return here.world
 
 
@@ -206,7 +206,7 @@ def creating(method: Callable[..., Any]) -> Callable[..., Any]:
     return create
 
 
-class Revocable(Watched):
+class RevocableCommunicator(WatchedCommunicator):
     """With fault tolerance in MPI: blocking calls are MPI's own, and `Revoke` ends them."""
 
     wrap = staticmethod(marked)
@@ -224,7 +224,7 @@ class Revocable(Watched):
         if not self.untold:
             return
         self.untold = False
-        both = [MPI.Comm.Revoke, Revocable._revoke_hidden]
+        both = [MPI.Comm.Revoke, RevocableCommunicator._revoke_hidden]
         at = here.at
         if at is not None and at[0] is self and at[1].islower() and at[1] in COLLECTIVE:
             both.reverse()  # first the one that is in use: see `rouse`
@@ -237,15 +237,15 @@ class Revocable(Watched):
 
 
 for _name in (*POINT_TO_POINT, *COLLECTIVE):
-    setattr(Revocable, _name, marked(getattr(MPI.Intracomm, _name)))
+    setattr(RevocableCommunicator, _name, marked(getattr(MPI.Intracomm, _name)))
 for _name in CREATION:
-    setattr(Watched, _name, creating(getattr(MPI.Intracomm, _name)))
-setattr(Watched, "Sub", creating(MPI.Cartcomm.Sub))  # noqa: B010  (mypy knows no such method of Intracomm)
+    setattr(WatchedCommunicator, _name, creating(getattr(MPI.Intracomm, _name)))
+setattr(WatchedCommunicator, "Sub", creating(MPI.Cartcomm.Sub))  # noqa: B010  (mypy knows no such method of Intracomm)
 
 _kinds: dict[type[MPI.Comm], type[Any]] = {}
 
 
-def begin(engines: MPI.Intracomm, ids: list[int], mixin: type[Watched], epoch: int) -> Any:
+def begin(engines: MPI.Intracomm, ids: list[int], mixin: type[WatchedCommunicator], epoch: int) -> Any:
     """Make `engines` the communicator of all engines for user code, with what `mixin` can.
 
     ``MPI.COMM_WORLD`` becomes that object, and where mpi4py itself holds on to its own, that one's handle is
@@ -280,7 +280,7 @@ def install(engines: MPI.Intracomm, ids: list[int], epoch: int, hidden: MPI.Comm
     """Put a new communicator of all engines, with what `hide` made, into the same objects as the old one."""
     hidden = hidden or hide(engines)
     world = here.world
-    if isinstance(world, Revocable):  # only this thread makes communicators
+    if isinstance(world, RevocableCommunicator):  # only this thread makes communicators
         _alarms.extend(MPI.COMM_SELF.Dup() for _ in range(_ALARMS - len(_alarms)))
     with here.lock:
         for target in _handles:
@@ -313,7 +313,7 @@ def give_up_world() -> None:
 
     One engine that is free does it for all of them.  That world can't be used any more.
     """
-    if isinstance(here.world, Revocable):
+    if isinstance(here.world, RevocableCommunicator):
         log.warning("the world below Python is given up: engines are stuck in it")
         _real[0].Revoke()
 
@@ -328,13 +328,13 @@ def rouse() -> None:
         _alarms.pop().Revoke()
 
 
-def adopt(parent: Watched, made: Any) -> Any:
+def adopt(parent: WatchedCommunicator, made: Any) -> Any:
     """Watch a communicator that was made from `parent`; all its members come here together."""
     if not isinstance(made, MPI.Intracomm) or made == MPI.COMM_NULL:
         return made
-    if not isinstance(made, Watched):
+    if not isinstance(made, WatchedCommunicator):
         made = _kinds[type(made)](made)
-    if isinstance(made, Revocable):
+    if isinstance(made, RevocableCommunicator):
         made.hidden = MPI._commctx_intra(made)[0]
     mine, theirs = made.Get_group(), parent.Get_group()
     ranks = MPI.Group.Translate_ranks(mine, range(mine.size), theirs)  # also mpi4py 3.1's
@@ -362,7 +362,7 @@ def leave(why: str, epoch: int, dead: int = -1) -> None:
             here.world._leave(why)
 
 
-def leave_this(comm: Watched, epoch: int, why: str) -> None:
+def leave_this(comm: WatchedCommunicator, epoch: int, why: str) -> None:
     """Nobody can use this communicator any more."""
     if comm is here.world:
         leave(why, epoch)

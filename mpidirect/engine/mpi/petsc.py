@@ -13,7 +13,7 @@ from typing import Any
 PACKAGE = "petsc4py"
 
 
-class Begin(MetaPathFinder):
+class PETScImportHook(MetaPathFinder):
     """Has petsc4py begin as soon as it is imported: it would do so by itself, with a collective on the world.
 
     Parameters
@@ -48,4 +48,4 @@ class Begin(MetaPathFinder):
 
 def prepare(comm: Any) -> None:
     """Let it begin with this communicator when it is imported."""
-    sys.meta_path.insert(0, Begin(comm))
+    sys.meta_path.insert(0, PETScImportHook(comm))

@@ -17,7 +17,7 @@ from typing import Any
 from mpi4py import MPI
 
 from ...arrays.lazy_numpy import np
-from .communicators import CommunicatorLost, Watched, here, leave_this
+from .communicators import CommunicatorLost, WatchedCommunicator, here, leave_this
 
 _EAGER, _YIELDING = 100, 400  # tests in a row without a pause, and with a yield
 _SHORT, _LONG = 50e-6, 1e-3  # seconds of the pauses after them
@@ -27,7 +27,9 @@ _ROOM = 64
 _room = _ROOM  # when that is looked through next
 
 
-def until(comm: Polled, name: str, done: Callable[[], Any], requests: Sequence[MPI.Request] = ()) -> Any:
+def until(
+    comm: PolledCommunicator, name: str, done: Callable[[], Any], requests: Sequence[MPI.Request] = ()
+) -> Any:
     """Test until `done` returns something; leave on an interrupt, or when the communicator is lost.
 
     Whatever it ends with, `requests` that have not ended are kept.
@@ -91,7 +93,7 @@ def polled(method: Callable[..., Any]) -> Callable[..., Any]:
 class _At:
     """Shows where the main thread is; interrupts wait for `until` meanwhile."""
 
-    def __init__(self, comm: Polled, name: str) -> None:
+    def __init__(self, comm: PolledCommunicator, name: str) -> None:
         self.comm, self.name = comm, name
 
     def __enter__(self) -> None:
@@ -144,7 +146,7 @@ def neighbor_alltoall(self: Any, sendobj: Any) -> list[Any]:
 _OF_NEIGHBOURS = {each.__name__: each for each in (neighbor_allgather, neighbor_alltoall)}
 
 
-class Polled(Watched):
+class PolledCommunicator(WatchedCommunicator):
     """Without fault tolerance in MPI: blocking calls are made of non-blocking ones."""
 
     def _at(self, name: str) -> _At:
@@ -340,7 +342,7 @@ for _name in (
     *("Allgather", "Allgatherv", "Alltoall", "Alltoallv", "Alltoallw", "Reduce", "Allreduce"),
     *("Reduce_scatter_block", "Reduce_scatter", "Scan", "Exscan"),
 ):
-    setattr(Polled, _name, polled(getattr(MPI.Intracomm, _name)))
+    setattr(PolledCommunicator, _name, polled(getattr(MPI.Intracomm, _name)))
 
 
 def _items(sendobj: Any, size: int) -> list[Any]:

@@ -14,7 +14,7 @@ from ...protocol import messages
 from .. import bulk_data, environment
 from . import communicators, groups, requests
 from .communicators import here
-from .polling import Polled, keep
+from .polling import PolledCommunicator, keep
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +30,12 @@ class _Prepared(NamedTuple):
 
     world: World
     groups: groups.Groups
-    places: list[environment.Place]
+    places: list[environment.EnginePlace]
     base: MPI.Intracomm
     hidden: MPI.Comm
 
 
-class Recovery:
+class CommunicatorRepair:
     """Makes the communicator of all engines, again and again; only the main thread uses it.
 
     Parameters
@@ -59,9 +59,9 @@ class Recovery:
         # What new ones are made from: user code can neither free nor use it.  Not the private one, as MPICH
         # uses no shared memory in what is made from communicators of several worlds.
         self.base = world.engines.Dup()
-        self._joining: messages.Join
+        self._joining: messages.PrepareCommunicators
         self._prepared: _Prepared
-        mixin = communicators.Revocable if ulfm else Polled
+        mixin = communicators.RevocableCommunicator if ulfm else PolledCommunicator
         requests.begin()
         self.comm = communicators.begin(world.engines, self.living, mixin, epoch)
 
@@ -70,7 +70,7 @@ class Recovery:
         """Whether nothing has ever gone wrong with MPI here, so that it can be finalized."""
         return not here.epoch and not here.left
 
-    def repair(self, order: messages.Repair) -> messages.Repaired:
+    def repair(self, order: messages.RepairCommunicator) -> messages.CommunicatorsMade:
         """Make a new communicator of the engines that live; they all do it together."""
         with worlds.limited():
             try:
@@ -78,7 +78,7 @@ class Recovery:
                 communicators.tell()
                 fresh = self._fresh(order)
                 if fresh.size != len(order.engines):
-                    return messages.Repaired(order.epoch, f"MPI finds {fresh.size} engines alive")
+                    return messages.CommunicatorsMade(order.epoch, f"MPI finds {fresh.size} engines alive")
                 fresh.Set_errhandler(MPI.ERRORS_RETURN)
                 if order.engines != self.living:
                     groups.begin(fresh, order.engines)
@@ -87,21 +87,21 @@ class Recovery:
                 self.living = order.engines
             except (MPI.Exception, EngineDied) as e:
                 log.warning("the communicator could not be made: %s", e)
-                return messages.Repaired(order.epoch, str(e))
+                return messages.CommunicatorsMade(order.epoch, str(e))
         log.info("comm has %d engines, and this one is rank %d of it", fresh.size, fresh.rank)
-        return messages.Repaired(order.epoch)
+        return messages.CommunicatorsMade(order.epoch)
 
-    def join(self, order: messages.Join) -> messages.Ready | messages.Repaired:
+    def join(self, order: messages.PrepareCommunicators) -> messages.ReadyToJoin | messages.CommunicatorsMade:
         """Get ready to make all communicators with engines that arrive."""
         self._joining = order
         with worlds.limited():
             try:
                 self._meet(order.living, order.epoch)
             except (MPI.Exception, EngineDied) as e:
-                return messages.Repaired(order.epoch, str(e))
-        return messages.Ready(order.epoch)
+                return messages.CommunicatorsMade(order.epoch, str(e))
+        return messages.ReadyToJoin(order.epoch)
 
-    def grow(self) -> messages.Repaired:
+    def grow(self) -> messages.CommunicatorsMade:
         """Make them; they are used from `commit` on."""
         order = self._joining
         with worlds.limited():
@@ -117,8 +117,8 @@ class Recovery:
                 self._prepared = _Prepared(world, made, places, base, hidden)
             except MPI.Exception as e:
                 log.warning("the communicators could not be made: %s", e)
-                return messages.Repaired(order.epoch, str(e))
-        return messages.Repaired(order.epoch)
+                return messages.CommunicatorsMade(order.epoch, str(e))
+        return messages.CommunicatorsMade(order.epoch)
 
     def commit(self) -> World:
         """Use them; returns them."""
@@ -156,7 +156,7 @@ class Recovery:
                 raise EngineDied(f"engine {min(living & here.dead)} died meanwhile")
             step *= 2
 
-    def _fresh(self, order: messages.Repair) -> MPI.Intracomm:
+    def _fresh(self, order: messages.RepairCommunicator) -> MPI.Intracomm:
         ranks = [self._members.index(engine) for engine in order.engines]
         return worlds.living(self.base, ranks, self.ulfm, order.epoch)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from mpi4py import MPI
 
-from .communicators import Watched, marked
-from .polling import Polled, keep, until
+from .communicators import WatchedCommunicator, marked
+from .polling import PolledCommunicator, keep, until
 
 BEGIN = (
     *("Isend", "Ibsend", "Issend", "Irsend", "Irecv", "isend", "ibsend", "issend", "irecv"),
@@ -89,7 +89,7 @@ def _wait(name: str, requests: Any, wait: Callable[[], Any], done: Callable[[], 
     comm = next((comm for r in requests if r and (comm := getattr(r, "comm", None)) is not None), None)
     if comm is None:
         return wait()
-    if not isinstance(comm, Polled):
+    if not isinstance(comm, PolledCommunicator):
         return _MARKED[name](comm, wait)
     found = done()  # it may have ended before its communicator was lost
     if not found:
@@ -117,7 +117,7 @@ def begins(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(self, Polled):  # others are told by MPI
+        if isinstance(self, PolledCommunicator):  # others are told by MPI
             self._must_be_usable()
         self._tell()
         return Request(method(self, *args, **kwargs), self)
@@ -127,7 +127,7 @@ def begins(method: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name in BEGIN:
     if hasattr(MPI.Intracomm, _name):  # mpi4py before version 4 lacks some
-        setattr(Watched, _name, begins(getattr(MPI.Intracomm, _name)))
+        setattr(WatchedCommunicator, _name, begins(getattr(MPI.Intracomm, _name)))
 
 
 def begin() -> None:

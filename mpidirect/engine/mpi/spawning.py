@@ -60,7 +60,7 @@ def layout(slots: Sequence[tuple[str, int]], size: int) -> list[str]:
     return hosts
 
 
-class Welcome(NamedTuple):
+class EngineStart(NamedTuple):
     """What an engine is told at its start, by MPI."""
 
     invitation: Any
@@ -79,11 +79,11 @@ class Spawner:
         What the new ones are told.
     """
 
-    def __init__(self, command: list[str], welcome: Welcome) -> None:
+    def __init__(self, command: list[str], welcome: EngineStart) -> None:
         self._command = command
         self._welcome = welcome
 
-    def spawn(self, order: messages.Spawn) -> messages.Spawned:
+    def spawn(self, order: messages.SpawnEngines) -> messages.EnginesSpawned:
         """Start a process for each of these engines.
 
         MPI waits for ever for one that dies before it has begun with MPI.  Then it can't be used any more
@@ -93,11 +93,11 @@ class Spawner:
             children = start(self._command, order, self._welcome.hosts)
             greet(children, self._welcome)
         except MPI.Exception as e:
-            return messages.Spawned(f"MPI can't start it: {e}")
-        return messages.Spawned()
+            return messages.EnginesSpawned(f"MPI can't start it: {e}")
+        return messages.EnginesSpawned()
 
 
-def start(command: list[str], order: messages.Spawn, hosts: Hosts | None) -> MPI.Intercomm:
+def start(command: list[str], order: messages.SpawnEngines, hosts: Hosts | None) -> MPI.Intercomm:
     """Start them by `command`; they wait for their welcome then."""
     n = len(order.engines)
     info = MPI.Info.Create()
@@ -112,7 +112,7 @@ def start(command: list[str], order: messages.Spawn, hosts: Hosts | None) -> MPI
         info.Free()
 
 
-def greet(children: MPI.Intercomm, welcome: Welcome) -> None:
+def greet(children: MPI.Intercomm, welcome: EngineStart) -> None:
     """Tell them their welcome: each by itself, as a broadcast of objects would make a communicator first."""
     for k in range(children.remote_size):
         children.send(welcome, k)
@@ -129,20 +129,22 @@ def serve(tasks: Connection, spawner: Spawner) -> None:
             tasks.rest()
             if isinstance(message, messages.Stop):
                 return
-            if isinstance(message, messages.Spawn):
+            if isinstance(message, messages.SpawnEngines):
                 tasks.put([messages.encode(spawner.spawn(message))], wait=True)
-            elif isinstance(message, messages.Kill) and belongs(message.pid, os.environ.get(CLUSTER, "")):
+            elif isinstance(message, messages.KillProcess) and belongs(
+                message.pid, os.environ.get(CLUSTER, "")
+            ):
                 with contextlib.suppress(OSError):  # it is dead
                     os.kill(message.pid, signal.SIGKILL)
 
 
-def asked_in(tasks: Connection) -> messages.Join | None:
+def asked_in(tasks: Connection) -> messages.PrepareCommunicators | None:
     """Wait until a new engine may come in, and all are ready for it; None if it may not."""
     order = _next(tasks)
-    if not isinstance(order, messages.Join):
+    if not isinstance(order, messages.PrepareCommunicators):
         return None
-    tasks.put([messages.encode(messages.Ready(order.epoch))], wait=True)
-    return order if isinstance(_next(tasks), messages.Grow) else None
+    tasks.put([messages.encode(messages.ReadyToJoin(order.epoch))], wait=True)
+    return order if isinstance(_next(tasks), messages.MakeCommunicators) else None
 
 
 def _next(tasks: Connection) -> messages.Message | None:

@@ -28,7 +28,7 @@ _IN_MODIFY = 2
 _PUNCH = 1 | 2  # keep the size, and make a hole
 
 
-class Captured:
+class CapturedFile:
     """The file behind a descriptor, and how far it has been read.
 
     Parameters
@@ -103,7 +103,7 @@ class Captured:
         self._freed = end
 
 
-class Stream(io.TextIOBase):
+class EngineStream(io.TextIOBase):
     """``sys.stdout`` or ``sys.stderr`` of an engine: writes lines to its descriptor.
 
     Parameters
@@ -186,7 +186,7 @@ class Stream(io.TextIOBase):
 class _Bytes(io.RawIOBase):
     """The same for bytes: ``sys.stdout.buffer``."""
 
-    def __init__(self, stream: Stream, descriptor: int) -> None:
+    def __init__(self, stream: EngineStream, descriptor: int) -> None:
         self.raw = self
         self.name = descriptor
         self._stream = stream

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from ...protocol.messages import DISPLAY, Piece
+from ...protocol.messages import DISPLAY, OutputPiece
 
 MOST = 4 * 1024 * 1024  # bytes kept of what one task displays
 _INLINE = "matplotlib_inline.backend_inline"  # matplotlib's backend that displays figures
@@ -29,18 +29,18 @@ _dropped = 0
 _count = 0  # of all that the task has displayed
 
 
-class Listener:
+class DisplayListener:
     """Who is told of each display when it comes."""
 
     def place(self) -> list[int]:
         """How many characters the task has printed on each stream."""
         return [0, 0]
 
-    def displayed(self, piece: Piece) -> None:
+    def displayed(self, piece: OutputPiece) -> None:
         """Something is displayed."""
 
 
-listener = Listener()
+listener = DisplayListener()
 
 
 def show(data: dict[str, Any], metadata: dict[str, Any], id: str = "", update: bool = False) -> None:
@@ -65,7 +65,7 @@ def show(data: dict[str, Any], metadata: dict[str, Any], id: str = "", update: b
         _shown[place] = output
     if id and place is None:
         _ids[id] = len(_shown) - 1
-    listener.displayed(Piece(DISPLAY, _count, id, output))
+    listener.displayed(OutputPiece(DISPLAY, _count, id, output))
     _count += 1
 
 

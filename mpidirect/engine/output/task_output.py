@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from ...protocol import messages
-from ...protocol.messages import AFTERWARDS, Piece
+from ...protocol.messages import AFTERWARDS, OutputPiece
 from ...protocol.names import output_files
 from . import displays
-from .capture import Captured, CStream, Stream, watch
+from .capture import CapturedFile, CStream, EngineStream, watch
 
 WAITING = 256  # displays that wait to be sent: of more than that, the latest
 PIECE = 64 * 1024  # bytes of each stream that are sent at once
 
 
-class Output(displays.Listener):
+class TaskOutput(displays.DisplayListener):
     """The output of an engine's tasks.
 
     The reply to a task has the whole of its output.  What is sent before, by the control thread, is for who
@@ -42,15 +42,15 @@ class Output(displays.Listener):
         sys.stderr.flush()
         self._log = os.dup(2)
         _log_to(self._log)
-        self.streams = self._out, self._err = Stream(1), Stream(2)
+        self.streams = self._out, self._err = EngineStream(1), EngineStream(2)
         paths = output_files(directory, engine)
-        self._captured = [Captured(path, k + 1) for k, path in enumerate(paths)]
+        self._captured = [CapturedFile(path, k + 1) for k, path in enumerate(paths)]
         self._c = CStream()
         self._task = ""  # the one that runs, or the last one
         self._running = False
         self._lock = threading.RLock()  # a handler of a signal may display something
         self._late: deque[messages.Output] = deque()
-        self._displays: deque[tuple[list[int], Piece]] = deque(maxlen=WAITING)  # and where they are
+        self._displays: deque[tuple[list[int], OutputPiece]] = deque(maxlen=WAITING)  # and where they are
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
@@ -126,7 +126,7 @@ class Output(displays.Listener):
         self.flush()
         return [captured.length() for captured in self._captured]
 
-    def displayed(self, piece: Piece) -> None:
+    def displayed(self, piece: OutputPiece) -> None:
         """Something is displayed: it comes after what was printed before it."""
         with self._lock:
             if self._running:
@@ -172,7 +172,7 @@ class Output(displays.Listener):
             pieces = self._pieces() if self._running else []
             return messages.Output(self._task, pieces) if pieces else None
 
-    def _pieces(self) -> list[Piece]:
+    def _pieces(self) -> list[OutputPiece]:
         for captured in self._captured:
             captured.thin()
         if not self._displays:
@@ -184,12 +184,12 @@ class Output(displays.Listener):
             pieces = [piece]
         return pieces
 
-    def _texts(self, until: Any) -> list[Piece]:
+    def _texts(self, until: Any) -> list[OutputPiece]:
         pieces = []
         for kind, (captured, place) in enumerate(zip(self._captured, until, strict=True)):
             at, text = captured.following(PIECE, place)
             if text:
-                pieces.append(Piece(kind, at, text))
+                pieces.append(OutputPiece(kind, at, text))
         return pieces
 
     def _end_last(self) -> None:
@@ -202,12 +202,12 @@ class Output(displays.Listener):
                     text += _note(dropped)
                 with contextlib.suppress(OSError):
                     os.write(self._log, text.encode("utf-8", "replace"))
-                pieces.append(Piece(kind, AFTERWARDS, text))
+                pieces.append(OutputPiece(kind, AFTERWARDS, text))
         if pieces and self._task:
             self._late.append(messages.Output(self._task, pieces))
 
 
-def _noted(text: str, dropped: int, stream: Stream) -> str:
+def _noted(text: str, dropped: int, stream: EngineStream) -> str:
     """The text, with how much was left out."""
     dropped += stream.dropped
     return text + _note(dropped, stream.problem) if dropped else text
@@ -228,7 +228,7 @@ def _log_to(descriptor: int) -> None:
 
 
 def _usable(stream: Any) -> bool:
-    if type(stream) is Stream:
+    if type(stream) is EngineStream:
         return True
     try:
         return callable(stream.write) and not getattr(stream, "closed", False)
