@@ -9,11 +9,11 @@ import psutil
 import pytest
 import zmq
 from conftest import occupied
-from mpidirect.controller.clients.clients.retained_results import Held
-from mpidirect.controller.clients.clients.session import Session
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.controller.clients.clients import retention
+from mpidirect.controller.clients import retention
+from mpidirect.controller.clients.retained_results import RetainedResults
+from mpidirect.controller.clients.session import Session
 from mpidirect.files import connection_file
 from mpidirect.protocol import messages
 from mpidirect.serialize import pickles
@@ -138,7 +138,7 @@ def test_the_oldest_goes_first():
             id = f"{session.label}-{k}"
             session.reply(messages.Reply(id, 0, "ok", [1000], 0.0, 0.0), [bytes(1000)], (), True)
             session.flush()
-    watch = retention.Keeper(6500, Held(lambda id, engine: None))
+    watch = retention.Keeper(6500, RetainedResults(lambda id, engine: None))
     watch.enforce(sessions)
     kept = [[r.failure is None for r, _, _ in session.waiting()] for session in sessions]
     assert kept == [[False] * 5, [True] * 5] or kept == [[False, False, False, False, True], [True] * 5]

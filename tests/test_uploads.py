@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from mpidirect.controller.clients.clients.requests import Requests
-from mpidirect.controller.clients.clients.session import Session
 
 from mpidirect import Client, errors
-from mpidirect.controller.clients.clients import requests
+from mpidirect.controller.clients import requests
+from mpidirect.controller.clients.requests import Requests
+from mpidirect.controller.clients.session import Session
 from mpidirect.protocol import messages
 from tests.proxy import Proxy
 
