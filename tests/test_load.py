@@ -138,7 +138,7 @@ def test_the_oldest_goes_first():
             id = f"{session.label}-{k}"
             session.reply(messages.Reply(id, 0, "ok", [1000], 0.0, 0.0), [bytes(1000)], (), True)
             session.flush()
-    watch = retention.Keeper(6500, RetainedResults(lambda id, engine: None))
+    watch = retention.Retention(6500, RetainedResults(lambda id, engine: None))
     watch.enforce(sessions)
     kept = [[r.failure is None for r, _, _ in session.waiting()] for session in sessions]
     assert kept == [[False] * 5, [True] * 5] or kept == [[False, False, False, False, True], [True] * 5]
