@@ -132,7 +132,7 @@ class SimulatedClient(SimulatedListener):
         """The client reads what has come and acknowledges it; returns how many replies there were."""
         replies, going, self.going = 0, self.going, []
         for frames in going:
-            message = messages.from_controller(bytes(frames[0]))
+            message = messages.decode_from_controller(bytes(frames[0]))
             if isinstance(message, messages.Numbered):
                 self._seen = message.seq
             if isinstance(message, messages.Results):

@@ -214,7 +214,7 @@ class Controller:
     # -- engines ---------------------------------------------------------------------------------
 
     def _from_engine(self, listener: Listener, name: bytes) -> None:
-        message = messages.from_engine(listener.first())
+        message = messages.decode_from_engine(listener.first())
         if isinstance(message, messages.EngineHello):
             self._have_departed(listener)  # of them one may have had this number
             if self.link.joined(name, message.engine, listener, listener.number()):
@@ -314,7 +314,7 @@ class Controller:
         job = self.scheduler.job(engine, output.id)
         if isinstance(job, TaskBatch):  # each of its tasks has its own output, with its reply
             return
-        afterwards = all(piece.at == messages.AFTERWARDS for piece in output.pieces)
+        afterwards = all(piece.at == messages.AFTER_TASK for piece in output.pieces)
         for session in self._readers(output.id, job) if job or afterwards else ():
             session.pass_on(output.id, engine, output.pieces)
 

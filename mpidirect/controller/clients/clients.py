@@ -44,7 +44,7 @@ class Clients:
     def receive(self, listener: Listener, name: bytes) -> None:
         """Take in the rest of a message from the client `name`."""
         try:
-            message = messages.from_client(listener.first())
+            message = messages.decode_from_client(listener.first())
         except messages.MalformedMessage as e:
             log.warning("dropped a malformed message of client %r: %s", name, e)
             listener.rest()
