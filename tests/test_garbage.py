@@ -133,7 +133,7 @@ def test_the_controller_stands_whatever_clients_say(said, greets):
             controller.clients.receive(garbler, garbler.first())  # nothing is raised
             assert not garbler.rest()
             simulation.link.coming.clear()  # what it asked of engines, they never answer
-        assert len(controller.sessions.sessions) <= 2
+        assert len(controller.clients.sessions) <= 2
         for engine in controller.scheduler.engines.values():  # they answer now
             for task in list(engine.sent):
                 controller.fail(controller.scheduler.done(engine.id, task), engine.id, "E", "")
