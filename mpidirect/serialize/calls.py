@@ -12,12 +12,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..protocol.messages import PLAIN
 from . import pickles
 from .code_changes import parts_of, same_parts
 from .functions import is_by_reference
 from .pickler import Pickler
 from .pickles import Buffer
+from .plain_types import PLAIN_TYPES
 from .prompt_names import ReferencedNames
 
 _MAX_CACHED = 256  # functions whose pickles are kept
@@ -73,7 +73,9 @@ def dumps(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any])
     (<built-in function len>, ([1, 2],), {})
     """
     if type(f) is types.FunctionType:
-        simple = all(type(a) in PLAIN for a in args) and all(type(a) in PLAIN for a in kwargs.values())
+        simple = all(type(a) in PLAIN_TYPES for a in args) and all(
+            type(a) in PLAIN_TYPES for a in kwargs.values()
+        )
         cached = _cached_pickle(f) if simple else None
         if cached is not None:
             call = cached.call

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from cloudpickle import cloudpickle as _cloudpickle
 
-from ..protocol.messages import PLAIN
 from .functions import is_installed
+from .plain_types import PLAIN_TYPES
 
 _ENUM_MEMBER_ATTRIBUTES = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
 _MEMBERS_KEY = "members of mpidirect"  # no attribute has this name
@@ -158,7 +158,7 @@ def _comparison_key(value: Any) -> Any:
         return tuple(getattr(f, "__code__", None) for f in (value.fget, value.fset, value.fdel))
     if type(value) in (list, dict, set, tuple):
         return repr(value) if len(value) <= _MAX_COMPARED else (id(value), len(value))
-    return value if type(value) in PLAIN else id(value)
+    return value if type(value) in PLAIN_TYPES else id(value)
 
 
 def _is_same(one: Any, other: Any) -> bool:

@@ -8,9 +8,9 @@ import sys
 import types
 from typing import Any
 
-from ..protocol.messages import PLAIN
 from . import classes, functions
 from .functions import is_by_reference
+from .plain_types import PLAIN_TYPES
 
 _NAMES_AND_CODE = ("__name__", "__qualname__", "__module__", "__doc__", "__code__")
 # Where all of these are empty, the pickle of a function depends on nothing else.
@@ -38,7 +38,7 @@ def same_parts(one: list[Any], other: list[Any]) -> bool:
 def _add_parts(value: Any, parts: list[Any], seen: set[int]) -> bool:
     """Add the parts of `value` to `parts`; return False if identities can't tell a change."""
     kind = type(value)
-    if kind in PLAIN:
+    if kind in PLAIN_TYPES:
         parts.append(value)
         return True
     if id(value) in seen:

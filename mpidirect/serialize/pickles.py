@@ -19,9 +19,10 @@ from typing import Any
 
 from cloudpickle import cloudpickle as _cloudpickle
 
-from ..protocol.messages import BULK, PLAIN
+from ..protocol.messages import BULK
 from . import module_importer, received_names, source_lines
 from .pickler import Pickler
+from .plain_types import PLAIN_TYPES
 from .prompt_names import ReferencedNames
 from .reconstruction import refuse_mpi
 from .unpicklable import refusal
@@ -62,7 +63,7 @@ def dumps(obj: Any) -> list[Buffer]:
     >>> [memoryview(frame).nbytes for frame in dumps(np.zeros(100_000))[1:]]
     [800000]
     """
-    if type(obj) in PLAIN or _is_simple(obj):
+    if type(obj) in PLAIN_TYPES or _is_simple(obj):
         return [pickle.dumps(obj, 5)]  # a fifth of the cost
     frames: list[Buffer] = [b""]
 
@@ -186,12 +187,12 @@ def _is_simple(obj: Any) -> bool:
     kind = type(obj)
     if kind is dict:
         return len(obj) <= _MAX_SIMPLE_DICT and all(
-            type(k) is str and type(v) in PLAIN for k, v in obj.items()
+            type(k) is str and type(v) in PLAIN_TYPES for k, v in obj.items()
         )
     return (
         (kind is tuple or kind is list)
         and len(obj) <= _MAX_SIMPLE_SEQUENCE
-        and PLAIN.issuperset(map(type, obj))
+        and PLAIN_TYPES.issuperset(map(type, obj))
     )
 
 
