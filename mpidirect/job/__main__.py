@@ -256,7 +256,7 @@ def _work(engine: int, world: Any, recovery: Any, welcome: Any, tasks: Any, cont
     from ..protocol import messages
     from ..serialize import module_importer
 
-    module_importer.begin()
+    module_importer.enable()
     around = environment.enter(recovery.places, recovery.comm.rank)
     near, invitation = (around["local_rank"], around["local_size"]), welcome.invitation
     core_binding.bind(invitation.bind, invitation.cpus_per_task, *near)
