@@ -54,7 +54,7 @@ corpus:  ## Run the programs of tests/corpus with another Python (PYTHON=python3
 	@version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
 	$(MAKE) --no-print-directory .venv-$$version/.for-tests && \
 	echo "The programs of tests/corpus, with Python $$version ($(PYTHON))" && \
-	{ .venv-$$version/bin/python -m pytest tests/test_corpus.py $(ARGS) || [ $$? -eq 5 ]; }  # 5: ARGS chose none
+	{ .venv-$$version/bin/python -m pytest tests/proofs/test_corpus.py $(ARGS) || [ $$? -eq 5 ]; }  # 5: ARGS chose none
 
 bench: $(BENCH)/.for-bench  ## Measure beside ipyparallel and bare MPI, half an hour (ARGS='--engines 4')
 	$(BENCH)/bin/python -m benchmarks --json benchmarks.json --plot benchmarks.png $(ARGS)

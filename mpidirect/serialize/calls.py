@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from cloudpickle import cloudpickle
 
-from ..protocol.messages import PLAIN
 from . import pickles, prompt_names
 from .code_changes import comparable, same
 from .pickler import Pickler
 from .pickles import Buffer
+from .plain_types import PLAIN_TYPES
 
 _LATEST = 256  # functions whose pickles are kept
 
@@ -56,7 +56,9 @@ def dumps(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any])
         When they cannot be pickled.
     """
     if type(f) is types.FunctionType:
-        simple = all(type(a) in PLAIN for a in args) and all(type(a) in PLAIN for a in kwargs.values())
+        simple = all(type(a) in PLAIN_TYPES for a in args) and all(
+            type(a) in PLAIN_TYPES for a in kwargs.values()
+        )
         known = _pickled(f) if simple else None
         if known is not None:
             call = pickle.dumps((_Made(known.alone), args, kwargs), 5) if args or kwargs else known.call

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from cloudpickle import cloudpickle as _cloudpickle
 
-from ..protocol.messages import PLAIN
 from .functions import is_installed
+from .plain_types import PLAIN_TYPES
 
 
 def reduce_class(cls: Any) -> Any:
@@ -149,7 +149,7 @@ def _part(value: Any) -> Any:
         return tuple(getattr(f, "__code__", None) for f in (value.fget, value.fset, value.fdel))
     if type(value) in (list, dict, set, tuple):
         return repr(value) if len(value) <= _FEW else (id(value), len(value))
-    return value if type(value) in PLAIN else id(value)
+    return value if type(value) in PLAIN_TYPES else id(value)
 
 
 _FEW = 100  # items that are compared

@@ -10,8 +10,8 @@ from typing import Any
 
 from cloudpickle import cloudpickle
 
-from ..protocol.messages import PLAIN
 from . import classes, functions
+from .plain_types import PLAIN_TYPES
 
 # What a function has besides its code; without any of the last five its pickle depends on nothing else.
 _ATTRIBUTES = ("__name__", "__qualname__", "__module__", "__doc__", "__code__")
@@ -33,7 +33,7 @@ def comparable(value: Any) -> list[Any] | None:
 
 def _compare(value: Any, parts: list[Any], seen: set[int]) -> bool:
     kind = type(value)
-    if kind in PLAIN:
+    if kind in PLAIN_TYPES:
         parts.append(value)
         return True
     if id(value) in seen:

@@ -18,10 +18,11 @@ from typing import Any
 
 from cloudpickle import cloudpickle as _cloudpickle
 
-from ..protocol.messages import BULK, PLAIN
+from ..protocol.messages import BULK
 from . import module_importer, prompt_names, received_names, source_lines
 from .functions import namespace, refuse_mpi
 from .pickler import Pickler
+from .plain_types import PLAIN_TYPES
 from .unpicklable import refusal
 
 Buffer = Any  # bytes, bytearray, memoryview: whatever has the buffer protocol
@@ -53,7 +54,7 @@ def dumps(obj: Any) -> list[Buffer]:
     SerializationError
         When `obj` cannot be pickled; the message names its type.
     """
-    if type(obj) in PLAIN or _is_simple(obj):
+    if type(obj) in PLAIN_TYPES or _is_simple(obj):
         return [pickle.dumps(obj, 5)]  # at a fifth of the cost
     frames: list[Buffer] = [b""]
 
@@ -165,8 +166,8 @@ def _is_simple(obj: Any) -> bool:
     """Whether it is a few things that every pickler pickles in the same way."""
     kind = type(obj)
     if kind is dict:
-        return len(obj) <= _FEW and all(type(k) is str and type(v) in PLAIN for k, v in obj.items())
-    return (kind is tuple or kind is list) and len(obj) <= _SOME and PLAIN.issuperset(map(type, obj))
+        return len(obj) <= _FEW and all(type(k) is str and type(v) in PLAIN_TYPES for k, v in obj.items())
+    return (kind is tuple or kind is list) and len(obj) <= _SOME and PLAIN_TYPES.issuperset(map(type, obj))
 
 
 def _attempt(obj: Any) -> None:

@@ -187,7 +187,7 @@ class Dialer:
 
     def _read(self, header: bytes, address: str) -> messages.Message:
         try:
-            message = messages.from_controller(header)
+            message = messages.decode_from_controller(header)
         except messages.MalformedMessage as e:
             raise errors.VersionMismatch(
                 f"What answers at {address} is no controller that this client understands: {e}"

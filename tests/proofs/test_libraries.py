@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from components import absent
-from conftest import PROGRAMS
+from conftest import PROGRAMS, ROOT
 
 import mpidirect
 
@@ -18,7 +18,7 @@ PYTHON = "/usr/bin/python3"
 PACKAGES = (
     "python3-dolfinx-real python3-petsc4py-real python3-h5py-mpi python3-mpi4py openmpi-bin libfftw3-dev"
 )
-PAGES = Path(__file__).parent.parent / "docs"
+PAGES = ROOT / "docs"
 
 
 @pytest.fixture(scope="module")

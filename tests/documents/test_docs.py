@@ -7,15 +7,14 @@ import importlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from mpidirect import Client, Cluster
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
-ROOT = Path(__file__).parent.parent
 FLAGS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 
 

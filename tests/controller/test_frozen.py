@@ -89,9 +89,9 @@ def test_engines_wait_for_one_that_is_frozen(controller):
 
 def test_one_that_thaws_still_notices_engines_that_are_frozen(controller):
     engine = f"""
-from mpidirect.controller.server import Invitation
+from mpidirect.controller.server import EngineEndpoint
 from mpidirect.engine.connection import connect
-with connect(Invitation([{controller.address!r}], "", None, "", "", 0), 0) as (tasks, control):
+with connect(EngineEndpoint([{controller.address!r}], "", None, "", "", 0), 0) as (tasks, control):
     control.poll()
 """
     with subprocess.Popen([sys.executable, "-c", engine]) as frozen:
