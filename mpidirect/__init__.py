@@ -47,7 +47,8 @@ if TYPE_CHECKING:
         TimeoutError,
         UnmetDependency,
     )
-    from .serialize.dependency import Dependency, depend, dependent
+    from .serialize.dependency import Dependency
+    from .serialize.requirements import depend, dependent
 
 _HOMES = {
     **dict.fromkeys(["AsyncMapResult", "AsyncResult", "Client", "DirectView"], "client"),
@@ -56,8 +57,9 @@ _HOMES = {
     "View": "client.views.base",
     "ViewExecutor": "client.executor",
     "AsyncHubResult": "client.hub",
-    **dict.fromkeys(["Dependency", "Reference", "depend", "dependent"], "serialize.dependency"),
-    **dict.fromkeys(["interactive", "require"], "serialize.dependency"),
+    "Dependency": "serialize.dependency",
+    "Reference": "serialize.reference",
+    **dict.fromkeys(["depend", "dependent", "interactive", "require"], "serialize.requirements"),
     **dict.fromkeys(["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"], "client.results.asyncresult"),
     **dict.fromkeys(
         ["ParallelFunction", "RemoteFunction", "parallel", "remote"], "client.views.remotefunction"

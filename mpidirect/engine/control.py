@@ -72,7 +72,7 @@ class ControlThread(threading.Thread):
             # Messages first: while C code holds Python's lock, each system call before may cost a whole turn.
             if self.socket in ready:
                 try:
-                    self._obey(messages.for_engine(self.socket.recv()))
+                    self._obey(messages.decode_to_engine(self.socket.recv()))
                 except Exception:  # MPI tells of a death wherever it likes, and interrupts must work after it
                     log.exception("a message of the controller could not be handled")
             if self._monitor in ready:

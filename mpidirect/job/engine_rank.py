@@ -100,7 +100,7 @@ def _run(
     log_directory: Path,
 ) -> bool:
     """Serve tasks until the cluster ends; return whether MPI can be finalized."""
-    module_importer.begin()
+    module_importer.enable()
     place = environment.enter(repair.places, repair.comm.rank)
     local_rank, local_size = place["local_rank"], place["local_size"]
     invitation = start.invitation

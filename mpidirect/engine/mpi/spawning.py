@@ -127,7 +127,7 @@ def serve(tasks: Connection, spawner: Spawner) -> None:
         while not parent.gone():
             if not tasks.poll(1000):
                 continue
-            message = messages.for_engine(tasks.first(wait=True))
+            message = messages.decode_to_engine(tasks.first(wait=True))
             tasks.rest()
             if isinstance(message, messages.Stop):
                 return
@@ -152,6 +152,6 @@ def asked_in(tasks: Connection) -> messages.PrepareCommunicators | None:
 def _next(tasks: Connection) -> messages.Message | None:
     if not tasks.poll(int(1000 * ARRIVING)):
         return None
-    message = messages.for_engine(tasks.first(wait=True))
+    message = messages.decode_to_engine(tasks.first(wait=True))
     tasks.rest()
     return message

@@ -205,7 +205,7 @@ def test_a_client_stands_whatever_comes(said, in_order):
 
 def _numbered(header, number):
     try:
-        message = messages.from_controller(header)
+        message = messages.decode_from_controller(header)
     except messages.MalformedMessage:
         return header
     if isinstance(message, messages.Numbered):

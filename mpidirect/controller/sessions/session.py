@@ -144,7 +144,7 @@ class Session:
         batch: list[tuple[messages.Reply, list[Any], list[Any]]] = []
         due: list[tuple[list[Any], int]] = []
         for header, *frames in self.outbox:
-            message = messages.from_controller(header)
+            message = messages.decode_from_controller(header)
             if isinstance(message, messages.Results):
                 yield from batch
                 batch, due = _sorted_out(message.replies, frames)
@@ -162,7 +162,7 @@ class Session:
         """
         while (frames := self.outbox.oldest) is not None:
             header = frames[0]
-            message = messages.from_controller(header)
+            message = messages.decode_from_controller(header)
             if isinstance(message, messages.Results):
                 before = message.replies
                 # what is in an engine's memory takes no room here
@@ -182,7 +182,7 @@ class Session:
     def forget_printed(self) -> None:
         """Nobody will see what tasks print on their way, up to the first result that waits."""
         while (frames := self.outbox.oldest) is not None:
-            message = messages.from_controller(frames[0])
+            message = messages.decode_from_controller(frames[0])
             if not isinstance(message, messages.RelayedOutput):
                 return
             message.pieces = []
