@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "launchers": "config errors files job mpi",
         "controller": "_version arrays errors files job memory mpi protocol transport",
         "engine": "arrays errors files job memory mpi protocol serialize transport",
-        "job.__main__": "controller engine errors files job launchers mpi protocol serialize",
+        "job.roles": "controller engine files job launchers mpi protocol serialize transport",
+        "job.__main__": "errors files job job.roles mpi",
         "client": "_prompt _tracebacks _version arrays config errors files job launchers memory mpi protocol "
         "serialize transport",
         "cluster": "client config errors files job launchers mpi",
@@ -123,8 +124,10 @@ def _imported(name: str, file: Path, known: Mapping[str, Path]) -> Iterator[str]
 
 
 def layer_of(module: str) -> str:
-    """Return the layer that a module belongs to."""
-    return module if module in MAY_IMPORT else module.partition(".")[0]
+    """Return the layer that a module belongs to: the longest part of its name that is a layer."""
+    while module not in MAY_IMPORT and "." in module:
+        module = module.rpartition(".")[0]
+    return module
 
 
 def upward(importer: str, imported: str) -> bool:

@@ -1,7 +1,7 @@
 """One rank of a cluster's job: ``python -m mpidirect.job JOBFILE``, started by a launcher or an anchor.
 
 A rank is the controller, an anchor (which spawns engines) or an engine. Each of the three has a module
-``*_rank.py``, which is imported after MPI is initialized.
+in `roles`, which is imported after MPI is initialized.
 """
 
 from __future__ import annotations
@@ -72,17 +72,17 @@ def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[s
     tolerance = Tolerance.of(MPI)
     if rank > 0 and spec.spawns:
         joined = anchored()
-        from .anchor_rank import run_anchor
+        from .roles.anchor import run_anchor
 
         run_anchor(spec, joined, tolerance, hosts)
         return False
     forget_launcher()  # Not in an anchor: engines are spawned in its environment.
     if rank > 0:
-        from .engine_rank import run_launched_engine
+        from .roles.engine import run_launched_engine
 
         return run_launched_engine(spec, split(), tolerance)
     joined = anchored() if spec.spawns else split()
-    from .controller_rank import run_controller  # A slow import: meanwhile the anchor spawns.
+    from .roles.controller import run_controller  # A slow import: meanwhile the anchor spawns.
 
     return run_controller(spec, path, joined, tolerance)
 
@@ -91,7 +91,7 @@ def _run_spawned(rank: int, path: Path) -> NoReturn:
     """Run an engine that an anchor or another engine has spawned."""
     MPI = begin_mpi(spawned=True)  # First: the spawning rank waits for ever for a process that fails before.
     finalize: Callable[[], None] = MPI.Finalize
-    from .engine_rank import receive_start, run_spawned_engine
+    from .roles.engine import receive_start, run_spawned_engine
 
     start = receive_start()
     spec = job_file.read(path)

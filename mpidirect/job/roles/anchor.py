@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..engine.connection import connect_anchor
-from ..engine.mpi import spawning
-from ..files.job_file import JobSpec
-from ..mpi.fault_tolerance import Tolerance
-from ..mpi.world import World, nameless
-from ..protocol import messages
-from .parent import Parent
+from ...engine.connection import connect_anchor
+from ...engine.mpi import spawning
+from ...files.job_file import JobSpec
+from ...mpi.fault_tolerance import Tolerance
+from ...mpi.world import World, nameless
+from ...protocol import messages
+from ..parent import Parent
 
 
 def run_anchor(spec: JobSpec, world: World, tolerance: Tolerance, hosts: list[tuple[str, int]]) -> None:

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from ..controller.server import Server
-from ..files import job_file
-from ..mpi import world as worlds
-from ..mpi.fault_tolerance import Tolerance
-from .process_identity import is_gone
+from ...controller.server import Server
+from ...files import job_file
+from ...mpi import world as worlds
+from ...mpi.fault_tolerance import Tolerance
+from ..process_identity import is_gone
 
 log = logging.getLogger("mpidirect.job")
 
@@ -57,8 +57,8 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
         server.orphaned = controller.orphaned
         log.info("leaving")
     if is_gone(spec.owner):  # The owner would have removed the records of the job.
-        from ..files import profiles
-        from ..launchers import jobs
+        from ...files import profiles
+        from ...launchers import jobs
 
         jobs.sweep(profiles.Profile(spec.profile), spec.cluster)
     return bool(controller.recovery.untouched)

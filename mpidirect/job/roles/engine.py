@@ -8,21 +8,21 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from ..engine import core_binding, environment
-from ..engine.connection import connect
-from ..engine.control import ControlThread
-from ..engine.engine import Engine
-from ..engine.mpi import groups, petsc, spawning
-from ..engine.mpi.recovery import CommunicatorRepair
-from ..engine.output.task_output import TaskOutput
-from ..files.job_file import JobSpec
-from ..mpi.fault_tolerance import Tolerance
-from ..mpi.world import World, grown, limited, nameless
-from ..protocol import messages
-from ..serialize import module_importer
-from ..transport.base import Connection
-from ..transport.zeromq import Dealer
-from .parent import Parent
+from ...engine import core_binding, environment
+from ...engine.connection import connect
+from ...engine.control import ControlThread
+from ...engine.engine import Engine
+from ...engine.mpi import groups, petsc, spawning
+from ...engine.mpi.recovery import CommunicatorRepair
+from ...engine.output.task_output import TaskOutput
+from ...files.job_file import JobSpec
+from ...mpi.fault_tolerance import Tolerance
+from ...mpi.world import World, grown, limited, nameless
+from ...protocol import messages
+from ...serialize import module_importer
+from ...transport.base import Connection
+from ...transport.zeromq import Dealer
+from ..parent import Parent
 
 log = logging.getLogger("mpidirect.job")
 
