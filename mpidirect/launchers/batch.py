@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from ..errors import ConfigError, LaunchError
 from ..job.allocation import ENDS, HOSTS
-from ..job.parent import CLUSTER
+from ..job.variables import CLUSTER
 from . import mpi
 from .base import JobState, JobStatus, Launcher
 from .mpi_environment import without_enclosing_job

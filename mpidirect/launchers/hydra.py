@@ -14,7 +14,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from ..job import allocation
-from ..job.parent import SPAWNS
+from ..job.variables import SPAWNS
 
 # Hydra sends SIGUSR1 to all processes of the job when one of them has died.  The signal would end a process
 # that starts just then, before its rank wrapper can ignore the signal, and with the process the job.  So the

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..job.allocation import ENDS, HOSTS
-from ..job.parent import CLUSTER, SPAWNS
+from ..job.variables import CLUSTER, SPAWNS
 from .base import Job
 from .clocks import parse_duration
 from .mpi_environment import EXCLUDED_BY

@@ -33,15 +33,15 @@ class Downloads:
 
     Parameters
     ----------
-    bridge : Bridge
+    transfer : Bridge
         Receives.
-    keeper : Keeper
+    retention : Keeper
         Knows who does not read.
     """
 
-    def __init__(self, bridge: MPITransfer, keeper: Retention) -> None:
-        self.bridge = bridge
-        self.keeper = keeper
+    def __init__(self, transfer: MPITransfer, retention: Retention) -> None:
+        self.transfer = transfer
+        self.retention = retention
         self._waiting: dict[int, deque[_Result]] = {}  # by engine, whose results come in order
         self._discarding: set[int] = set()  # engines with more to come of what is not kept
 
@@ -73,11 +73,11 @@ class Downloads:
         return self._is_idle(session) or session.outbox.kept + session.coming < ROOM
 
     def _is_idle(self, session: Session) -> bool:
-        return session.listener is None or session in self.keeper.stalled
+        return session.listener is None or session in self.retention.stalled
 
     def _begin(self, engine: int, result: _Result) -> None:
         session, size = result.session, sum(result.sizes)
-        if self._is_idle(session) and size > self.keeper.budget:
+        if self._is_idle(session) and size > self.retention.budget:
             self._discard(engine, result, DROPPED)
             return
         session.coming += size
@@ -87,7 +87,7 @@ class Downloads:
             result.then(pieces)
 
         try:
-            self.bridge.receive(engine, result.sizes, arrived)
+            self.transfer.receive(engine, result.sizes, arrived)
         except MemoryError:
             session.coming -= size
             self._discard(engine, result, NO_ROOM)
@@ -98,7 +98,7 @@ class Downloads:
 
         def following(got: Any) -> None:
             if got and left:
-                self.bridge.receive(engine, [left.popleft()], following)
+                self.transfer.receive(engine, [left.popleft()], following)
             else:
                 self._discarding.discard(engine)
                 result.then(why)

@@ -13,7 +13,7 @@ import pytest
 from mpidirect import Client, errors
 from mpidirect.controller.clients import requests
 from mpidirect.controller.clients.requests import Requests
-from mpidirect.controller.clients.session import Session
+from mpidirect.controller.sessions.session import Session
 from mpidirect.protocol import messages
 from tests.proxy import Proxy
 
@@ -32,7 +32,7 @@ class Half:
     def __init__(self, budget=1 << 30):
         self.failed = []
         controller = SimpleNamespace(
-            keeper=SimpleNamespace(budget=budget),
+            retention=SimpleNamespace(budget=budget),
             clients=SimpleNamespace(sessions={}),
             scheduler=SimpleNamespace(takes=lambda job: False),
             fail=lambda job, engine, ename, evalue: self.failed.append((engine, ename, evalue)),

@@ -29,7 +29,7 @@ class Retention:
 
     def __init__(self, budget: int, held: RetainedResults) -> None:
         self.budget = budget
-        self.held = held
+        self.retained = held
         self.dropped = 0
         self.stalled: set[Session] = set()  # clients that are there and take nothing
         # of each client that has not got all: how much it had acknowledged, and since when
@@ -61,7 +61,7 @@ class Retention:
     def enforce(self, sessions: Iterable[Session]) -> None:
         """Drop what is over the budget."""
         waiting = [session for session in self.idle(sessions) if len(session.outbox)]
-        orphans = list(self.held.orphans())
+        orphans = list(self.retained.orphans())
         if not waiting and not orphans:
             return
         total = sum(s.outbox.kept for s in waiting) + sum(entry.size for _, entry in orphans)
@@ -73,7 +73,7 @@ class Retention:
             if total <= self.budget:
                 break
             total -= entry.size
-            self.held.release(task, engine)
+            self.retained.release(task, engine)
             self.dropped += 1
         for session in waiting:
             while total > self.budget:

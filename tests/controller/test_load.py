@@ -11,9 +11,9 @@ import zmq
 from conftest import occupied
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.controller.clients import retention
-from mpidirect.controller.clients.retained_results import RetainedResults
-from mpidirect.controller.clients.session import Session
+from mpidirect.controller.sessions import retention
+from mpidirect.controller.sessions.retained_results import RetainedResults
+from mpidirect.controller.sessions.session import Session
 from mpidirect.files import connection_file
 from mpidirect.protocol import messages
 from mpidirect.serialize import pickles
