@@ -119,8 +119,8 @@ class Client(ResultQueries, HubQueries, EngineControl):
         given = contents.get("cluster")  # a connection file has the cluster's id under that name
         self._cluster: Cluster | None = None if isinstance(given, str) else contents.pop("cluster", None)
         named = contents.pop("profile_dir", None), contents.pop("cluster_id", "")
-        profile = ipyparallel_keywords.profile_of(profile or "", *named) if any(named) else profile
-        ipyparallel_keywords.ignored("Client", contents)
+        profile = ipyparallel_keywords.profile_name(profile or "", *named) if any(named) else profile
+        ipyparallel_keywords.drop_ignored("Client", contents)
         find = partial(discovery.find, connection_info, profile or "", contents, sshserver)
         self._tunnel: Tunnel | None = None
         waits = timeout is not None and timeout >= 0 and not sshserver
@@ -429,7 +429,7 @@ class Client(ResultQueries, HubQueries, EngineControl):
         if engine not in self._engines:
             if engine in self._lost:
                 raise errors.EngineError("EngineError", self._lost[engine], "", {"engine_id": engine})
-            raise IndexError(f"No such engine: {engine}. The engines are {errors.compact(ids)}")
+            raise IndexError(f"No such engine: {engine}. The engines are {errors.format_ids(ids)}")
         return engine
 
     def wait_for_engines(

@@ -76,14 +76,14 @@ class Incoming:
 
     def lost(self, error: Exception) -> None:
         """The controller is gone."""
-        from ..launchers.jobs import epitaph
+        from ..launchers.scheduled_jobs import failure_reason
 
         client = self._client
         info = client._info
         if "_deadline" in client.__dict__:
             client._deadline.close()
         if isinstance(error, errors.ControllerLost):
-            why = epitaph(info.profile, info.cluster, LAST_WORDS)
+            why = failure_reason(info.profile, info.cluster, LAST_WORDS)
             if why:
                 error.args = (f"The cluster {info.cluster} on {info.host} is gone, by the end {why}",)
         client._engines = {}

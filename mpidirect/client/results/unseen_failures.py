@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from ... import _prompt
-from ...errors import CompositeError, EngineFailure, MPIDirectError, compact
+from ...errors import CompositeError, EngineFailure, MPIDirectError, format_ids
 from ..display.source_lines import completed
 from .hints import hint_for
 
@@ -62,7 +62,7 @@ class UnseenFailure:
         """For IPython, of this call and others of the same cell that failed alike."""
         where = f"In [{self._cell}]" if calls == 1 else f"In [{self._cell}]: {calls} calls"
         return (
-            f"{where} failed on engine{'s' if len(engines) > 1 else ''} {compact(sorted(engines))}: "
+            f"{where} failed on engine{'s' if len(engines) > 1 else ''} {format_ids(sorted(engines))}: "
             f"{self.said} — {self._handle()} shows the traceback"
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ... import errors
-from ...errors import compact
+from ...errors import format_ids
 from ..display.source_lines import placed
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def interrupt(client: Client, targets: list[int], ids: list[str] | None, timeout
 
 def named(ids: list[int]) -> str:
     """Engines, in words."""
-    return f"engine {ids[0]}" if len(ids) == 1 else f"engines {compact(ids)}"
+    return f"engine {ids[0]}" if len(ids) == 1 else f"engines {format_ids(ids)}"
 
 
 def _places(where: dict[int, Any]) -> str:
