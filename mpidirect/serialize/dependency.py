@@ -261,7 +261,9 @@ class depend:
 class dependent:
     """A function with the condition under which it runs, made by `depend`."""
 
-    def __init__(self, f: Callable[..., Any], condition: Callable[..., Any], /, *args: Any, **kwargs: Any):
+    def __init__(
+        self, f: Callable[..., Any], condition: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> None:
         functools.update_wrapper(self, f)
         self.f = f
         self.condition = condition
