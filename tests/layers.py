@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "launchers": "config errors files job mpi",
         "controller": "_version arrays errors files job memory mpi protocol transport",
         "engine": "arrays errors files job memory mpi protocol serialize transport",
-        "job.__main__": "controller engine errors files job launchers mpi protocol serialize",
+        "job.roles": "controller engine files job launchers mpi protocol serialize transport",
+        "job.__main__": "errors files job job.roles mpi",
         "client": "_prompt _tracebacks _version arrays config errors files job launchers memory mpi protocol "
         "serialize transport",
         "cluster": "client config errors files job launchers mpi",
@@ -58,7 +59,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "client.client": (
             _BELOW_THE_CLIENT,
             "client.control client.display.html client.display.progress client.hub client.incoming "
-            "client.integrations.dask client.magics.magics client.magics.parallel_magics "
+            "client.integrations.dask   "
             "client.results.asyncresult client.results.balanced_tasks client.results.lookup "
             "client.results.metadata client.results.unseen_failures client.results.waiting client.saving "
             "client.views.balancedview client.views.base client.views.collective_call "
@@ -67,7 +68,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "client.hub": (_ONE_ANOTHER, "client.results.lookup"),
         "client.executor": (_ONE_ANOTHER, "client.views.base"),
         "client.integrations.joblib": (_ONE_ANOTHER, "client.views.balancedview"),
-        "client.magics.magics": (_ONE_ANOTHER, "client.views.directview"),
         "client.results.asyncresult": (_ONE_ANOTHER, "client.display.html client.results.waiting"),
         "client.results.call": (_ONE_ANOTHER, "client.results.unseen_failures"),
         "client.views.base": (_ONE_ANOTHER, "client.views.remotefunction"),
@@ -123,8 +123,10 @@ def _imported(name: str, file: Path, known: Mapping[str, Path]) -> Iterator[str]
 
 
 def layer_of(module: str) -> str:
-    """Return the layer that a module belongs to."""
-    return module if module in MAY_IMPORT else module.partition(".")[0]
+    """Return the layer that a module belongs to: the longest part of its name that is a layer."""
+    while module not in MAY_IMPORT and "." in module:
+        module = module.rpartition(".")[0]
+    return module
 
 
 def upward(importer: str, imported: str) -> bool:
