@@ -19,7 +19,8 @@ DRAWN = {
     "cli": (0.5, "client", "the command line"),
     "cluster": (0.5, "client", "start, state and end of a cluster"),
     "client": (1.5, "client", "views, results, connection, magics"),
-    "job.__main__": (3.8, "job", "one rank of the job"),
+    "job.__main__": (3.8, "job", "python -m mpidirect.job"),
+    "job.roles": (3.8, "job", "controller, anchor or engine"),
     "launchers": (0.0, "client", "mpiexec, Slurm, PBS, Grid Engine"),
     "controller": (3.2, "job", "rank 0: routes, opens nothing"),
     "engine": (4.4, "job", "ranks 1 to n: run what users send"),
@@ -136,7 +137,7 @@ def _legend() -> list[str]:
 def _box(layer: str, x: float, y: float) -> str:
     _, group, purpose = DRAWN[layer]
     middle = x + WIDTH / 2
-    lines = textwrap.wrap(purpose, 24)
+    lines = textwrap.wrap(purpose, 22)
     top = y + (24 if len(lines) > 1 else 27)
     texts = [f'<text class="name" x="{middle:g}" y="{top - 3:g}" text-anchor="middle">{layer}</text>']
     for number, line in enumerate(lines):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import occupied
 from proxy import Proxy, at_random
+from waiting import until, until_running
 
 import mpidirect
 from mpidirect import Client, errors
