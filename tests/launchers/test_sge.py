@@ -73,7 +73,7 @@ def test_a_kill_is_a_plain_qdel(sge):
 
 def test_a_cancel_that_fails_is_told_besides_what_led_to_it(sge, login_node, monkeypatch):
     monkeypatch.setenv("FAKE_SGE_FULL", "1")
-    monkeypatch.setattr(batch, "CANCELLING", 0.5)
+    monkeypatch.setattr(batch, "_FORCED_END", 0.5)
     command(login_node, "qdel", "echo denied: the master sleeps >&2; exit 1")
     cluster = Cluster(1, launcher="sge", queue_timeout=0.5)
     with pytest.raises(errors.TimeoutError, match="offers 0 slots") as raised, cluster:

@@ -11,7 +11,7 @@ from mpidirect.files.profiles import ClusterRecord, Profile
 from mpidirect.job import allocation
 from mpidirect.launchers import jobs, launcher_class
 from mpidirect.launchers.base import JobState
-from mpidirect.launchers.slurm import _understood
+from mpidirect.launchers.slurm import parse_job
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -33,7 +33,7 @@ def test_a_node_for_the_controller_is_one_more():
     assert "srun --distribution=arbitrary --mpi=pmi2 -n 4" in script and "export SLURM_HOSTFILE=/" in script
     with pytest.raises(errors.ConfigError, match="say how many"):
         Cluster(3, controller="node", launcher="slurm").job_script()
-    with pytest.raises(errors.ConfigError, match="Nobody knows how"):
+    with pytest.raises(errors.ConfigError, match="does not know how to tell"):
         Cluster(3, controller="node", **SLURM, mpiexec="true").job_script()
     with pytest.raises(errors.ConfigError, match="Grid Engine can't be asked for a node"):
         Cluster(3, controller="node", launcher="sge").job_script()
@@ -173,8 +173,8 @@ def test_an_answer_without_an_id_is_quoted(login_node, launcher, submits):
         ("JobState=COMPLETED Reason=None ExitCode=0:0", JobState.ENDED, False, "by itself"),
     ],
 )
-def test_what_slurm_says_is_understood(text, state, hopeless, words):
-    status = _understood(text)
+def test_what_slurm_says_isparse_job(text, state, hopeless, words):
+    status = parse_job(text)
     assert (status.state, status.hopeless) == (state, hopeless) and words in status.reason
 
 
