@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from mpidirect.protocol.messages import client, engine, shared
 from tests.layers import MAY_IMPORT, ROOT
 
 PAGES = ["README.md", "docs/architecture.md", "docs/reliability.md", "docs/security.md"]
@@ -18,6 +19,32 @@ def test_the_map_of_packages_is_the_contract():
     told = {package: set(re.findall(r"[\w.]+", allowed)) for package, allowed in rows}
     packages = {layer for layer in MAY_IMPORT if (ROOT / "mpidirect" / layer).is_dir()}
     assert told == {layer: MAY_IMPORT[layer] - ANYWHERE for layer in packages | {"job.roles", "job.__main__"}}
+
+
+def test_the_table_of_messages_is_complete():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    table = (
+        page.partition("\n## Messages\n")[2].partition("\n\nA **request**")[0].partition("| from, to |")[2]
+    )
+    defined = {
+        kind for module in (client, engine) for kind in vars(module).values() if isinstance(kind, type)
+    }
+    messages = {kind.__name__ for kind in defined if issubclass(kind, shared.Message) and tag(kind)}
+    assert set(re.findall(r"`(\w+)`", table)) == messages
+
+
+def tag(kind):
+    return kind.__struct_config__.tag
+
+
+def test_the_names_in_the_answers_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    table = page.partition("\n## Where is …?\n")[2].partition("\n![")[0]
+    source = "".join(file.read_text() for file in (ROOT / "mpidirect").rglob("*.py"))
+    named = {
+        name for code in re.findall(r"`([A-Za-z_.]+)`", table) if "/" not in code for name in code.split(".")
+    }
+    assert [name for name in named if not re.search(rf"\b{name}\b", source)] == []
 
 
 @pytest.mark.parametrize("name", PAGES)
