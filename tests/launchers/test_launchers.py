@@ -332,7 +332,7 @@ def test_the_mpiexec_beside_python_comes_first(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text, kind",
+    ("text", "kind"),
     [
         ("mpiexec (Open MPI) 5.0.11\n\nReport bugs to …", ("openmpi", "5.0.11")),
         ("mpirun (Open MPI) 4.1.4\n", ("openmpi", "4.1.4")),
@@ -415,7 +415,7 @@ def test_a_birth_is_the_same_each_time_and_ends_with_the_process():
 
 
 @pytest.mark.parametrize(
-    "arguments, nodes",
+    ("arguments", "nodes"),
     [
         (["-hosts", "a:2,b:2"], [("a", 2), ("b", 2)]),
         (["--host", "a,a,b"], [("a", 2), ("b", 1)]),

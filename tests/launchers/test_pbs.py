@@ -119,7 +119,7 @@ def test_the_script_says_all_that_was_asked_for(login_node):
 
 
 @pytest.mark.parametrize(
-    "job, found, words",
+    ("job", "found", "words"),
     [
         ({"job_state": "R", "exec_host": "a/0*8+a/1+b/0*8"}, JobState.RUNNING, ""),
         ({"job_state": "Q", "comment": "Not Running: Queue full"}, JobState.PENDING, "Queue full"),

@@ -137,7 +137,7 @@ job-ID  prior   name       user   state submit/start at     queue               
 
 
 @pytest.mark.parametrize(
-    "state, queue, found, hopeless, words",
+    ("state", "queue", "found", "hopeless", "words"),
     [
         ("qw", "", JobState.PENDING, False, "offers 2 slots"),
         ("hqw", "", JobState.PENDING, False, "after 'qrls 7'"),
@@ -173,7 +173,7 @@ def test_the_hosts_that_grid_engine_gave_are_counted(login_node):
 
 
 @pytest.mark.parametrize(
-    "kept, failed, words",
+    ("kept", "failed", "words"),
     [
         ("failed       0\nexit_status  0", False, "by itself"),
         ("failed       0\nexit_status  3", True, "exit code 3"),

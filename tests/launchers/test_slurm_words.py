@@ -75,7 +75,7 @@ def test_the_script_says_all_that_was_asked_for(login_node):
 
 
 @pytest.mark.parametrize(
-    "launcher, line", [("slurm", "--gpus-per-task=2"), ("pbs", ":ngpus=6"), ("sge", "-l gpu=2")]
+    ("launcher", "line"), [("slurm", "--gpus-per-task=2"), ("pbs", ":ngpus=6"), ("sge", "-l gpu=2")]
 )
 def test_gpus_of_each_engine(login_node, launcher, line):
     script = Cluster(3, launcher=launcher, gpus_per_task=2).job_script()
@@ -120,12 +120,12 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize("launcher, printed, id", ANSWERS)
+@pytest.mark.parametrize(("launcher", "printed", "id"), ANSWERS)
 def test_the_id_is_the_line_that_is_one(launcher, printed, id):
     assert launcher_class(launcher).of("").read_id(printed) == id
 
 
-@pytest.mark.parametrize("launcher, submits", [("slurm", "sbatch"), ("pbs", "qsub"), ("sge", "qsub")])
+@pytest.mark.parametrize(("launcher", "submits"), [("slurm", "sbatch"), ("pbs", "qsub"), ("sge", "qsub")])
 def test_an_answer_without_an_id_is_quoted(login_node, launcher, submits):
     command(login_node, submits, "echo Welcome to BigCluster. 126")
     with pytest.raises(errors.LaunchError, match="may have been submitted") as raised:
@@ -138,7 +138,7 @@ def test_an_answer_without_an_id_is_quoted(login_node, launcher, submits):
 
 
 @pytest.mark.parametrize(
-    "text, state, hopeless, words",
+    ("text", "state", "hopeless", "words"),
     [
         ("JobState=PENDING Reason=Resources StartTime=Unknown", JobState.PENDING, False, "no free nodes"),
         ("JobId=7 JobState=PENDING Reason=JobHeldUser", JobState.PENDING, False, "'scontrol release 7'"),
