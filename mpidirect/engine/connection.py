@@ -48,7 +48,7 @@ def _tasks(invitation: Any, engine: int, context: zmq.Context[Any], address: str
 
 def _join(engine: int, *connections: Connection) -> None:
     """Say who is there."""
-    place, node = process_memory.place(), process_memory.node()
+    place, node = process_memory.domain(), process_memory.node()
     joined = messages.encode(messages.EngineHello(engine, socket.gethostname(), os.getpid(), place, node))
     for connection in connections:
         connection.put([joined, b""])  # the empty one tells the connection

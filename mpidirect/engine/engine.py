@@ -281,7 +281,7 @@ class Engine:
         if max(sizes, default=0) < messages.BULK and not task.client and not task.sealed:
             count = len(task.frames)
             return frames[:count], frames[count:] if task.own else None
-        room = self.shares.room if task.op == "share" else bulk_data.private.room
+        room = self.shares.room if task.op == "share" else bulk_data.private.buffer
         try:
             received = bulk_data.rooms(sizes, iter(frames), room)
         except (MemoryError, OSError) as e:
@@ -310,7 +310,7 @@ class Engine:
             self._tell(messages.Resend(task.id))
             for k, frame in enumerate(frames[:together]):  # the collective may still write into the old ones
                 if len(frame) >= messages.BULK and not isinstance(frame, bulk_data.DiscardedFrame):
-                    frames[k] = bulk_data.private.room(sizes[k])
+                    frames[k] = bulk_data.private.buffer(sizes[k])
             together = 0
         bulk_data.receive(self.pieces, frames[together:])
         if task.sealed:
