@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import warnings
 
 import pytest
+from waiting import until
 
 from mpidirect import AsyncResult, Client, CompositeError, Reference
 
@@ -371,8 +371,7 @@ def pressing(cluster):
 
     def press():
         with Client(str(cluster.connection_file)) as rc:
-            while not all("time.sleep" in stack for stack in rc.stacks().values()):
-                time.sleep(0.01)
+            until(lambda: all("time.sleep" in stack for stack in rc.stacks().values()))
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=press)

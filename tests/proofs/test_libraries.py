@@ -97,7 +97,7 @@ TRAINED = (
 
 
 @pytest.mark.parametrize(
-    "page, check, world",
+    ("page", "check", "world"),
     [("petsc.md", SOLVED, "world"), ("h5py.md", WRITTEN, "world"), ("h5py.md", WRITTEN, "")],
 )
 def test_page(python, tmp_path, page, check, world):
