@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from . import errors as errors
     from .client import AsyncMapResult, AsyncResult, Client, DirectView, Reference, interactive, require
     from .client.executor import ViewExecutor
-    from .client.hub import AsyncHubResult
     from .client.results.asyncresult import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
+    from .client.results.hubresult import AsyncHubResult
     from .client.views.balancedview import LoadBalancedView
     from .client.views.base import View
     from .client.views.directview import BroadcastView
@@ -55,7 +55,7 @@ _HOMES = {
     **dict.fromkeys(["BroadcastView"], "client.views.directview"),
     "View": "client.views.base",
     "ViewExecutor": "client.executor",
-    "AsyncHubResult": "client.hub",
+    "AsyncHubResult": "client.results.hubresult",
     **dict.fromkeys(["Dependency", "Reference", "depend", "dependent"], "serialize.dependency"),
     **dict.fromkeys(["interactive", "require"], "serialize.dependency"),
     **dict.fromkeys(["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"], "client.results.asyncresult"),

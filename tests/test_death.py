@@ -75,7 +75,7 @@ def test_while_data_moves_and_work_is_done(start):
 
     def kill(victim: int, after: float) -> None:
         time.sleep(after)
-        os.kill(rc._engines[victim].pid, signal.SIGKILL)
+        os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
         lost.add(victim)
 
     view = rc[:]
@@ -133,7 +133,7 @@ def test_busy_survivors_are_not_disturbed(start):
     _, rc = start(n)
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
     busy = rc[0].execute("time.sleep(1.5); done = 1")
-    os.kill(rc._engines[2].pid, signal.SIGKILL)
+    os.kill(rc.engines_info[2]["pid"], signal.SIGKILL)
     while 2 in rc.ids:
         time.sleep(0.01)
     assert rc[[1, 3]].apply(int).get(0.8) == [0, 0]
@@ -148,7 +148,7 @@ def test_one_that_is_frozen_is_ended(start):
     n = 3
     _, rc = start(n)
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
-    os.kill(rc._engines[1].pid, signal.SIGSTOP)
+    os.kill(rc.engines_info[1]["pid"], signal.SIGSTOP)
     deadline = time.monotonic() + 60
     while 1 in rc.ids and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -193,7 +193,7 @@ def test_two_at_once(start, gap):
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
     for pair in ((1, 4), (0, 5)):
         for victim in pair:
-            os.kill(rc._engines[victim].pid, signal.SIGKILL)
+            os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
             time.sleep(gap)
         while set(pair) & set(rc.ids):
             time.sleep(0.01)

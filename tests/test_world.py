@@ -67,11 +67,11 @@ def stuck_in_c(rc, lock: bool) -> None:
 
 
 def frozen(rc) -> None:
-    os.kill(rc._engines[2].pid, signal.SIGSTOP)
+    os.kill(rc.engines_info[2]["pid"], signal.SIGSTOP)
 
 
 def killed(rc) -> None:
-    for engine in rc._engines.values():
+    for engine in rc._session.engines.live.values():
         os.kill(engine.pid, signal.SIGKILL)
 
 
@@ -82,7 +82,7 @@ def all_dead(rc) -> None:
 
 
 def one_dead(rc) -> None:
-    os.kill(rc._engines[1].pid, signal.SIGKILL)
+    os.kill(rc.engines_info[1]["pid"], signal.SIGKILL)
     while 1 in rc.ids:
         time.sleep(0.01)
 
@@ -142,7 +142,7 @@ def test_single_ones_are_replaced_in_a_generation(start):
 
     def kill(*victims):
         for victim in victims:
-            os.kill(rc._engines[victim].pid, signal.SIGKILL)
+            os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
         while set(victims) & set(rc.ids):
             time.sleep(0.01)
         n = len(rc.ids)

@@ -149,7 +149,7 @@ def _values(result: AsyncResult, until: float | None) -> Iterator[Any]:
 
 
 def _of_map(result: Any, until: float | None) -> Iterator[Any]:
-    client, work = result._client, result._calls[0]
+    session, work = result._session, result._calls[0]
     if not hasattr(work, "pop"):  # of a direct view
         for value in result.get(None if until is None else max(0.0, until - time.monotonic())):
             yield _opened(value)
@@ -157,7 +157,7 @@ def _of_map(result: Any, until: float | None) -> Iterator[Any]:
     for key in work.targets:
         if key not in work.replies:
             left = None if until is None else max(0.0, until - time.monotonic())
-            if not client._wait(lambda k=key: k in work.replies, left):
+            if not session.wait(lambda k=key: k in work.replies, left):
                 raise errors.TimeoutError("Result not ready.")
         yield _opened(work.pop(key))
 

@@ -7,18 +7,17 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..client import Client
     from ..views.directview import DirectView
 
 
-def offer(client: Client) -> None:
-    """In IPython, have ``%px`` work on all engines of `client`, unless it does so for another client."""
+def are_available() -> bool:
+    """Return whether this is IPython, and ``%px`` works for no other client."""
     shell = _shell_here()
-    if shell is not None and client._engines:
-        from .parallel_magics import is_free
+    if shell is None:
+        return False
+    from .parallel_magics import is_free
 
-        if is_free(shell):
-            client.activate()
+    return is_free(shell)
 
 
 def load(shell: Any) -> None:

@@ -16,7 +16,8 @@ from ...errors import ClusterNotFound
 from ..display.live import LiveDisplay
 from ..results.asyncresult import AsyncResult
 from ..results.outputs import ExecuteReply
-from ..results.waiting import end, given_up, named, pending, wait_and_look, wait_and_tell
+from ..results.waiting import end, given_up, pending, wait_and_look, wait_and_tell
+from ..session.queries import engines_in_words
 
 if TYPE_CHECKING:
     from ..views.directview import DirectView
@@ -138,8 +139,7 @@ class ParallelMagics(Magics):
         """Whether there is no view, or nothing can be run on it any more."""
         if self._view is None:
             return True
-        connection = self._view.client._connection
-        return connection.closed or connection.error is not None
+        return self._view._session.is_over
 
     # -- the magics ---------------------------------------------------------------------------------
 
@@ -326,12 +326,12 @@ class ParallelMagics(Magics):
             raise KeyboardInterrupt
         else:
             running = pending(result)
-            print(f"Sending {signal} to {named(running)} …", file=sys.stderr)
-            result._client.send_signal(int(signal) if signal.isdigit() else signal, running)
+            print(f"Sending {signal} to {engines_in_words(running)} …", file=sys.stderr)
+            self.view.client.send_signal(int(signal) if signal.isdigit() else signal, running)
             wait_and_tell(result)
 
     def _where(self) -> str:
-        engines = self.view.client._targets(self.view.targets)
+        engines = self.view._session.engines.resolve(self.view.targets)
         if len(engines) <= MOST_SHOWN:
             return str(engines)
         first, last = (", ".join(map(str, part)) for part in (engines[:4], engines[-4:]))
@@ -349,7 +349,7 @@ class ParallelMagics(Magics):
         except (SyntaxError, ValueError):
             raise UsageError(f"--targets takes all, 0, 0,2 or a slice like ::2, not {text!r}") from None
         try:
-            self.view.client._targets(targets)  # complains of engines that are not there
+            self.view._session.engines.resolve(targets)  # complains of engines that are not there
         except (ValueError, TypeError, IndexError) as e:
             raise UsageError(f"--targets {text}: {e}") from None
         return list(targets) if isinstance(targets, tuple) else targets
