@@ -11,6 +11,7 @@ from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
 from datetime import datetime
 
 import pytest
+from waiting import until
 
 from mpidirect import AsyncMapResult, AsyncResult, CompositeError, RemoteError
 from mpidirect.errors import TaskAborted, TimeoutError
@@ -59,7 +60,7 @@ def test_it_is_a_future(dview, gate):
     assert ar.result() == [1] * 4
     assert ar.exception() is None
     assert ar.result(0) == [1] * 4
-    assert called == [ar]
+    until(lambda: called == [ar])  # callbacks run in a thread of their own
     ar.add_done_callback(called.append)  # at once, now that it is done
     assert called == [ar, ar]
     assert list(concurrent.futures.as_completed([ar])) == [ar]
