@@ -1,6 +1,6 @@
 """A controller without a cluster: the real code, and in the place of sockets and MPI a simulated transport.
 
-What is simulated are `SimulatedLink` (the sockets to the engines), `SimulatedBridge` (MPI) and
+What is simulated are `SimulatedLink` (the sockets to the engines), `SimulatedTransfer` (MPI) and
 `SimulatedClient` (the socket to a client).  Their engines answer at once.  All else is what runs in a
 cluster: the controller's loop, its queues, sessions and uploads, and the encoding and decoding of every
 message.
@@ -90,7 +90,7 @@ class SimulatedLink(SimulatedListener):
         return engine_of(name)
 
 
-class SimulatedBridge:
+class SimulatedTransfer:
     """MPI: sends are complete at once, and what an engine sends is there."""
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ class SimulatedClient(SimulatedListener):
         """The client reads what has come and acknowledges it; returns how many replies there were."""
         replies, going, self.going = 0, self.going, []
         for frames in going:
-            message = messages.from_controller(bytes(frames[0]))
+            message = messages.decode_from_controller(bytes(frames[0]))
             if isinstance(message, messages.Numbered):
                 self._seen = message.seq
             if isinstance(message, messages.Results):
@@ -173,7 +173,7 @@ class Simulation:
 
     def __init__(self, n: int) -> None:
         self.n = n
-        self.link, self.bridge, self.client = SimulatedLink(), SimulatedBridge(), SimulatedClient()
+        self.link, self.transfer, self.client = SimulatedLink(), SimulatedTransfer(), SimulatedClient()
         facts = {
             "cluster": "simulated",
             "python": "3",
@@ -181,7 +181,7 @@ class Simulation:
             "fault_tolerance": {"deaths": False},
             "spawns": False,
         }
-        parts: list[Any] = [[self.client], self.link, self.bridge, SimulatedAuthenticator()]
+        parts: list[Any] = [[self.client], self.link, self.transfer, SimulatedAuthenticator()]
         self.controller = Controller(*parts, facts, n)
         self._ids = itertools.count(1)
         for engine in range(n):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from . import _cluster_lookup
 from ._version import __version__
 
 version_info = tuple(int(part) for part in __version__.split(".")[:3] if part.isdigit())
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
         TimeoutError,
         UnmetDependency,
     )
-    from .serialize.dependency import Dependency, depend, dependent
+    from .serialize.dependency import Dependency
+    from .serialize.requirements import depend, dependent
 
 _HOMES = {
     **dict.fromkeys(["AsyncMapResult", "AsyncResult", "Client", "DirectView"], "client"),
@@ -56,8 +58,9 @@ _HOMES = {
     "View": "client.views.base",
     "ViewExecutor": "client.executor",
     "AsyncHubResult": "client.results.hubresult",
-    **dict.fromkeys(["Dependency", "Reference", "depend", "dependent"], "serialize.dependency"),
-    **dict.fromkeys(["interactive", "require"], "serialize.dependency"),
+    "Dependency": "serialize.dependency",
+    "Reference": "serialize.reference",
+    **dict.fromkeys(["depend", "dependent", "interactive", "require"], "serialize.requirements"),
     **dict.fromkeys(["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"], "client.results.asyncresult"),
     **dict.fromkeys(
         ["ParallelFunction", "RemoteFunction", "parallel", "remote"], "client.views.remotefunction"
@@ -95,6 +98,15 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def _cluster_of_profile(profile: str) -> Any:
+    from .cluster.cluster import Cluster
+
+    return Cluster.from_profile(profile)
+
+
+_cluster_lookup.cluster_of_profile = _cluster_of_profile
+
+
 def register_joblib_backend(name: str = "mpidirect", make_default: bool = False) -> None:
     """Make joblib run on the default profile's cluster: ``with joblib.parallel_backend("mpidirect"): …``."""
     from .client.integrations.joblib import register
@@ -116,9 +128,10 @@ def use_pickle() -> None:
 
 def load_ipython_extension(shell: Any) -> None:
     """``%load_ext mpidirect``: the magics ``%px``, ``%%px``, ``%autopx``, … without ``activate()``."""
-    from .client.magics.magics import load
+    from .client import Client
+    from .client.magics.activation import load
 
-    load(shell)
+    load(shell, lambda: Client().direct_view(block=True))
 
 
 def __dir__() -> list[str]:

@@ -9,9 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import mpidirect
-
-from .. import errors
+from .. import _cluster_lookup, errors
 from ..config import ipyparallel_keywords
 from ..files.connection_file import ConnectionInfo
 from .connection import discovery
@@ -19,7 +17,7 @@ from .connection.connection import PATIENCE
 from .display import html
 from .display.tracebacks import quiet, quietly
 from .lifecycle import EngineLifecycle
-from .magics import magics
+from .magics.activation import offer
 from .session.opening import await_session, open_session
 
 _ENGINE_FACTS = ("host", "pid", "local_rank", "device")
@@ -84,9 +82,7 @@ class Client(EngineLifecycle):
     ) -> None:
         connection_info = contents.pop("url_file", None) or connection_info
         given = contents.get("cluster")  # in a connection file, the cluster's id has this name
-        self._cluster: mpidirect.Cluster | None = (
-            None if isinstance(given, str) else contents.pop("cluster", None)
-        )
+        self._cluster = None if isinstance(given, str) else contents.pop("cluster", None)
         named = contents.pop("profile_dir", None), contents.pop("cluster_id", "")
         profile = ipyparallel_keywords.profile_of(profile or "", *named) if any(named) else profile
         ipyparallel_keywords.ignored("Client", contents)
@@ -111,14 +107,13 @@ class Client(EngineLifecycle):
             except BaseException:
                 self.close()
                 raise
-        if session.engines.live and magics.are_available():
-            self.activate()
+        offer(self)
 
     # -- the cluster -------------------------------------------------------------------------------------
 
     @property
-    def cluster(self) -> mpidirect.Cluster:
-        """The cluster, to stop it or to look at it.
+    def cluster(self) -> Any:
+        """The `Cluster`, to stop it or to look at it.
 
         Raises
         ------
@@ -130,7 +125,7 @@ class Client(EngineLifecycle):
         >>> rc.cluster.stop_cluster_sync()
         """
         if self._cluster is None:
-            self._cluster = mpidirect.Cluster.from_profile(self.profile)
+            self._cluster = _cluster_lookup.cluster_of_profile(self.profile)
         return self._cluster
 
     @property

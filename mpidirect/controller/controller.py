@@ -20,12 +20,7 @@ from ..protocol.names import is_anchor
 from ..transport.base import Empty, Listener
 from ..transport.curve import ZapAuthenticator
 from .clients.clients import Clients
-from .clients.downloads import DROPPED, NO_ROOM, Downloads
 from .clients.pending_queries import PendingQueries
-from .clients.retained_results import RetainedResults
-from .clients.retention import Retention
-from .clients.session import TOO_LARGE, expired
-from .clients.uploads import Upload
 from .engines import exit_status
 from .engines.generations import Generations
 from .engines.links import EngineLink
@@ -34,10 +29,15 @@ from .engines.replacement import Replacement
 from .scheduling.balanced_work import TaskBatch
 from .scheduling.balancer import Balancer
 from .scheduling.scheduler import ActiveRequest, Scheduler
+from .sessions.downloads import DROPPED, NO_ROOM, Downloads
+from .sessions.retained_results import RetainedResults
+from .sessions.retention import Retention
+from .sessions.session import TOO_LARGE, expired
+from .sessions.uploads import Upload
 
 if TYPE_CHECKING:
-    from .clients.session import Session
     from .engines.mpi_transfer import MPITransfer
+    from .sessions.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Controller:
         Where clients connect.
     engines : EngineLink
         The connections of the engines.
-    bridge : Bridge
+    transfer : Bridge
         The way of bulk data.
     authenticator : ZapAuthenticator
         Decides about the keys of clients, and of engines where they have keys.
@@ -72,21 +72,21 @@ class Controller:
         self,
         clients: Sequence[Listener],
         engines: EngineLink,
-        bridge: MPITransfer,
+        transfer: MPITransfer,
         authenticator: ZapAuthenticator,
         facts: dict[str, Any],
         size: int,
         budget: int = 1 << 30,
     ) -> None:
         self.link = engines
-        self.bridge = bridge
+        self.transfer = transfer
         self.facts = facts
         self.logs = Path(facts["logs"])
         self.size = size
         self.clients = Clients(self)
-        self.held = RetainedResults(self._forget)
-        self.keeper = Retention(budget, self.held)
-        self.downloads = Downloads(bridge, self.keeper)
+        self.retained = RetainedResults(self._forget)
+        self.retention = Retention(budget, self.retained)
+        self.downloads = Downloads(transfer, self.retention)
         self.scheduler = Scheduler(self)
         self.engines: dict[int, messages.EngineInfo] = {}
         self.lost: dict[int, str] = {}
@@ -104,7 +104,7 @@ class Controller:
         self.recovery = CommunicatorRecovery(self)
         self.replacement = Replacement(self)
         self.generations = Generations(self)
-        self.inquiries = PendingQueries(self)
+        self.pending_queries = PendingQueries(self)
         self.balancer = Balancer(self)
         self.scheduler.admits = self._admits
         self.scheduler.balance = self.balancer
@@ -153,14 +153,14 @@ class Controller:
             if listener.waiting:
                 look()
         clients.stage()
-        if self.bridge.busy:
-            while self.bridge.progress():
+        if self.transfer.busy:
+            while self.transfer.progress():
                 pass
         self.downloads.look()
         self.recovery.look()
         self.generations.look()
         self.replacement.look()
-        self.inquiries.look()
+        self.pending_queries.look()
         self.balancer.look()
         clients.flush()
         if self._joined:
@@ -183,13 +183,13 @@ class Controller:
 
     def _patience(self) -> int:
         """How long the loop may sleep, in milliseconds."""
-        if self.bridge.lively or self.clients.staging or any(each.waiting for each in self._listeners):
+        if self.transfer.lively or self.clients.staging or any(each.waiting for each in self._listeners):
             return 0
-        if self.bridge.busy or self.clients.holds:
+        if self.transfer.busy or self.clients.holds:
             return 1
         if self.recovery.busy or self.replacement.busy or self.generations.busy:
             return 2
-        return 100 if self.stopping else min(IDLE, self.inquiries.patience(), self.balancer.patience())
+        return 100 if self.stopping else min(IDLE, self.pending_queries.patience(), self.balancer.patience())
 
     def _finished(self) -> bool:
         return self.stopping is not None and (not self.engines or time.monotonic() > self.stopping)
@@ -214,7 +214,7 @@ class Controller:
     # -- engines ---------------------------------------------------------------------------------
 
     def _from_engine(self, listener: Listener, name: bytes) -> None:
-        message = messages.from_engine(listener.first())
+        message = messages.decode_from_engine(listener.first())
         if isinstance(message, messages.EngineHello):
             self._have_departed(listener)  # of them one may have had this number
             if self.link.joined(name, message.engine, listener, listener.number()):
@@ -233,13 +233,13 @@ class Controller:
         elif isinstance(message, messages.Output):
             self._engine_printed(engine, message)
         elif isinstance(message, messages.Moved):
-            for reader in self.held.moved(message.id, engine, message.addresses):
+            for reader in self.retained.moved(message.id, engine, message.addresses):
                 reader.tell(messages.ResultMoved, message.id, engine, message.addresses)
         elif isinstance(message, messages.Resend):
             job = self.scheduler.job(engine, message.id)
             if job is not None:
                 job.payload.again.add(engine)
-                self.bridge.send(engine, job.payload.bulk_for_all())
+                self.transfer.send(engine, job.payload.bulk_for_all())
         elif isinstance(message, messages.DataFetched):
             self._engine_fetched(engine, message.id)
         elif isinstance(message, messages.TasksAborted):
@@ -263,7 +263,7 @@ class Controller:
             if engine in self.engines:
                 self._joined = self._place_engine(engine) or self._joined
         elif isinstance(message, messages.Inspection):
-            self.inquiries.located(engine, message)
+            self.pending_queries.located(engine, message)
 
     def _admits(self, job: ActiveRequest) -> bool:
         """Whether a task may begin now."""
@@ -314,7 +314,7 @@ class Controller:
         job = self.scheduler.job(engine, output.id)
         if isinstance(job, TaskBatch):  # each of its tasks has its own output, with its reply
             return
-        afterwards = all(piece.at == messages.AFTERWARDS for piece in output.pieces)
+        afterwards = all(piece.at == messages.AFTER_TASK for piece in output.pieces)
         for session in self._readers(output.id, job) if job or afterwards else ():
             session.pass_on(output.id, engine, output.pieces)
 
@@ -332,7 +332,7 @@ class Controller:
         self._ends[engine] = done.ends
         pass_on = partial(self._pass_on, job, engine, done, inline)
         if done.addresses:
-            self.held.add(done.id, engine, job.client, done.addresses, sum(done.frames))
+            self.retained.add(done.id, engine, job.client, done.addresses, sum(done.frames))
             pass_on(())
         elif bulk := [size for size in done.frames if size >= messages.BULK]:
             self.downloads.receive(engine, job.client, bulk, pass_on)
@@ -406,9 +406,9 @@ class Controller:
 
     def _give_up(self, engine: int, died: bool = True) -> None:
         """End the tasks of an engine that is `lost`."""
-        self.held.engine_lost(engine)
+        self.retained.engine_lost(engine)
         jobs = self.scheduler.remove(engine)
-        self.bridge.forget(engine)
+        self.transfer.forget(engine)
         self.downloads.forget(engine)
         printed = exit_status.printed(self.logs, engine, self._ends.pop(engine, (0, 0)))
         log = self.logs / f"engine-{engine}.log"
@@ -477,7 +477,7 @@ class Controller:
         if not job.balanced:
             self.balancer.direct_ended(job, reply)
         for other in job.followers:
-            other.reply(self.held.shown_to(other, reply), inline, bulk, not job.open)
+            other.reply(self.retained.shown_to(other, reply), inline, bulk, not job.open)
 
     def stop(self) -> None:
         """Tell the engines to leave; the loop ends when they have, or in a few seconds."""
@@ -497,7 +497,7 @@ class Controller:
         if job.bulk and not payload.direct:
             pieces = payload.bulk_for(engine)
             if pieces:
-                self.bridge.send(engine, pieces)
+                self.transfer.send(engine, pieces)
 
     def send_control(self, engine: int, message: messages.Message) -> None:
         """Send a message to the engine's control thread."""

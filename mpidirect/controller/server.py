@@ -131,10 +131,10 @@ class Server:
             "started": time.time(),
             "ends": allocation.ends(),
         }
-        bridge = MPITransfer(world, self.tolerance.revokes)
+        transfer = MPITransfer(world, self.tolerance.revokes)
         clients = [self.local, self.remote]
         return Controller(
-            clients, self.engines, bridge, self.authenticator, facts, self.spec.engines, self.spec.budget
+            clients, self.engines, transfer, self.authenticator, facts, self.spec.engines, self.spec.budget
         )
 
     def publish(self) -> None:

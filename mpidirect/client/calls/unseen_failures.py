@@ -129,7 +129,7 @@ def watch(source: FailureSource) -> None:
         atexit.unregister(_report_at_exit)
         atexit.register(_report_at_exit)  # after the connection's function, and so called before that one
     _sources.add(source)
-    shell = _prompt.shell()
+    shell = _prompt.ipython_shell()
     if shell is not _watched_shell:
         _watched_shell = shell
         if shell is not None:

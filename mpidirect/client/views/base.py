@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..executor import ViewExecutor
 from ..interface import ClientInterface
 from ..results.asyncmapresult import AsyncMapResult
 from ..results.asyncresult import AsyncResult
@@ -14,7 +15,6 @@ from ..session.engines import is_single_target
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ..executor import ViewExecutor
     from .remotefunction import ParallelFunction
 
 ATTRIBUTES = frozenset({"client", "history", "_session"})
@@ -193,8 +193,6 @@ class View:
     @property
     def executor(self) -> ViewExecutor:
         """A `concurrent.futures.Executor` on this view."""
-        from ..executor import ViewExecutor
-
         return ViewExecutor(self)
 
     # -- results and queues -------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from ... import _version
 from ...memory import process_memory
 from ...protocol import messages
 from ...transport.base import Listener
+from ..sessions.session import Session, is_expired
 from .queries import ANSWERS, LATER, BadQuery
 from .requests import Requests
-from .session import Session, is_expired
 
 if TYPE_CHECKING:
     from ..controller import Controller
@@ -44,7 +44,7 @@ class Clients:
     def receive(self, listener: Listener, name: bytes) -> None:
         """Take in the rest of a message from the client `name`."""
         try:
-            message = messages.from_client(listener.first())
+            message = messages.decode_from_client(listener.first())
         except messages.MalformedMessage as e:
             log.warning("dropped a malformed message of client %r: %s", name, e)
             listener.rest()
@@ -102,9 +102,9 @@ class Clients:
     def forget_the_gone(self) -> None:
         """Drop what is kept for clients that are away, beyond the budget, and clients that need nothing."""
         self.requests.interrupted(list(self.sessions.values()))
-        keeper = self.controller.keeper
-        keeper.enforce(self.sessions.values())
-        for session in keeper.bygone(self.sessions.values()):
+        retention = self.controller.retention
+        retention.enforce(self.sessions.values())
+        for session in retention.bygone(self.sessions.values()):
             del self.sessions[session.name]
 
     def farewell(self, reason: str) -> None:
@@ -202,7 +202,7 @@ class Clients:
             if isinstance(message, messages.Query):
                 self._query(session, message)
             elif isinstance(message, messages.Release):
-                self.controller.held.release(message.id, message.engine, session)
+                self.controller.retained.release(message.id, message.engine, session)
             else:
                 self.requests.accepted(session, message, frames)
         if session.inbox.owes:

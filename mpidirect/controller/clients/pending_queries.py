@@ -13,7 +13,7 @@ from ...protocol import messages
 
 if TYPE_CHECKING:
     from ..controller import Controller
-    from .session import Session
+    from ..sessions.session import Session
 
 log = logging.getLogger(__name__)
 

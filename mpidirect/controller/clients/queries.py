@@ -11,7 +11,7 @@ from ..engines.replacement import ReplacementRefused
 
 if TYPE_CHECKING:
     from ..controller import Controller
-    from .session import Session
+    from ..sessions.session import Session
 
 
 _SIGNALS = valid_signals()
@@ -78,7 +78,7 @@ def interrupt(controller: Controller, session: Session, query: messages.Query) -
         if aborts and ids:
             _abort(controller, ids, query.targets)
 
-    controller.inquiries.interrupt(session, query, ids, within, delay, abort)
+    controller.pending_queries.interrupt(session, query, ids, within, delay, abort)
     return LATER
 
 
@@ -108,7 +108,7 @@ def resize(controller: Controller, session: Session, query: messages.Query) -> A
 
 def where(controller: Controller, session: Session, query: messages.Query) -> Any:
     """What the engines are doing; ``value`` is whether with their stacks."""
-    controller.inquiries.where(session, query, bool(query.value), [])
+    controller.pending_queries.where(session, query, bool(query.value), [])
     return LATER
 
 
@@ -116,7 +116,7 @@ def peek(controller: Controller, session: Session, query: messages.Query) -> Any
     """What names, the ``value``, mean on engines that may be busy."""
     if not (isinstance(query.value, list) and query.value and all(isinstance(n, str) for n in query.value)):
         raise BadQuery("peek takes names")
-    controller.inquiries.where(session, query, False, query.value)
+    controller.pending_queries.where(session, query, False, query.value)
     return LATER
 
 
@@ -148,7 +148,7 @@ def recall(controller: Controller, session: Session, query: messages.Query) -> A
     job = owner.open.get(id)
     waiting = [item for item in owner.waiting() if item[0].id == id]
     for k, (reply, inline, bulk) in enumerate(waiting):
-        reply = controller.held.shown_to(session, reply)
+        reply = controller.retained.shown_to(session, reply)
         session.reply(reply, inline, bulk, job is None and k == len(waiting) - 1)
         engines += [reply.engine] if reply.index < 0 else range(reply.index, reply.index + reply.count)
     if job is not None:

@@ -10,8 +10,8 @@ from ...arrays.lazy_numpy import np
 from ...protocol import messages
 from ..scheduling.balanced_work import BalancedRequest
 from ..scheduling.scheduler import ActiveRequest
-from .session import Session
-from .uploads import Upload
+from ..sessions.session import Session
+from ..sessions.uploads import Upload
 
 if TYPE_CHECKING:
     from ..controller import Controller
@@ -94,20 +94,20 @@ class Requests:
             self._submit(job)
 
     def _pass_on(self, job: ActiveRequest, group: int, piece: Any) -> None:
-        upload, bridge = job.payload, self.controller.bridge
+        upload, transfer = job.payload, self.controller.transfer
         together = upload.spread and group == 0
-        if together and bridge.spread is not None:
-            bridge.send_all([piece])
+        if together and transfer.spread is not None:
+            transfer.send_all([piece])
             return
         for engine in upload.targets_of(group):
             # where a collective broke, the engines that have noticed want everything again
             if engine in job.open and (not together or engine in upload.again):
-                bridge.send(engine, [piece])
+                transfer.send(engine, [piece])
 
     def _seal(self, job: ActiveRequest, complete: bool) -> None:
         for engine in job.targets:
             if engine in job.open:
-                self.controller.bridge.send(engine, [bytes([complete])])
+                self.controller.transfer.send(engine, [bytes([complete])])
 
     def _submit(self, job: Any) -> None:
         controller = self.controller
@@ -122,14 +122,14 @@ class Requests:
             upload.bulk
             and not upload.direct
             and upload.request.op != "share"
-            and controller.bridge.spread is not None
+            and controller.transfer.spread is not None
             and len(job.targets) == controller.size
             and controller.scheduler.takes(job)
         )
         upload.prepare(bool(session.process) and controller.near(job.targets))
         together = upload.bulk_for_all()
         if together:
-            controller.bridge.send_all(together)
+            controller.transfer.send_all(together)
         for engine in controller.scheduler.submit(job):
             why = controller.lost.get(engine, f"there is no engine {engine}")
             controller.fail(job, engine, "EngineError", why)
@@ -180,7 +180,7 @@ class Requests:
                     self.abandon(session)
                 continue
             kept += upload.arrived
-            if now - session.away > PARTIAL or kept > self.controller.keeper.budget:
+            if now - session.away > PARTIAL or kept > self.controller.retention.budget:
                 kept -= upload.arrived
                 self._drop(session, "EngineError", "its client was away before all its data had come")
 

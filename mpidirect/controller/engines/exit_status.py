@@ -8,8 +8,9 @@ import signal
 import socket
 from pathlib import Path
 
-from ...job.parent import CLUSTER, belongs
-from ...protocol.messages import OUTPUT, EngineInfo
+from ...job.process_identity import belongs
+from ...job.variables import CLUSTER
+from ...protocol.messages import OUTPUT_LIMIT, EngineInfo
 from ...protocol.names import output_files
 
 TAIL = 20  # lines of a log that are shown
@@ -65,7 +66,7 @@ def printed(directory: Path, engine: int, told: tuple[int, int]) -> tuple[str, s
         with contextlib.suppress(OSError):  # it had none, or this host does not see it
             with path.open("rb") as file:
                 file.seek(start)
-                text = file.read(OUTPUT).decode(errors="replace")
+                text = file.read(OUTPUT_LIMIT).decode(errors="replace")
             path.unlink()  # unless the engine, which leaves, has
         texts.append(text)
     out, err = texts

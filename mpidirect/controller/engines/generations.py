@@ -13,8 +13,8 @@ from . import exit_status
 from .replacement import ReplacementRefused
 
 if TYPE_CHECKING:
-    from ..clients.session import Session
     from ..controller import Controller
+    from ..sessions.session import Session
 
 log = logging.getLogger(__name__)
 

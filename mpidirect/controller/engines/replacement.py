@@ -14,9 +14,9 @@ from ...protocol.names import ANCHOR
 from . import exit_status
 
 if TYPE_CHECKING:
-    from ..clients.session import Session
     from ..controller import Controller
     from ..scheduling.scheduler import ActiveRequest
+    from ..sessions.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ class Replacement:
         return not (
             controller.engines.keys() & self._ending
             or controller.recovery.busy
-            or controller.bridge.busy
+            or controller.transfer.busy
             or controller.downloads.busy
             or self._occupied()
         )
@@ -253,7 +253,7 @@ class Replacement:
         """All are there: have them get ready."""
         controller = self.controller
         try:
-            port = controller.bridge.open()
+            port = controller.transfer.open()
         except Exception as e:  # MPI's, of which nothing is known here
             self._give_up(f"MPI can't let them in: {e}")
             return
@@ -269,7 +269,7 @@ class Replacement:
             return  # if one is gone, `died` gives up in a moment
         self._send(self._order.engines, messages.MakeCommunicators(self._order.epoch))
         try:
-            self._begin_to_use = self.controller.bridge.grow(self._order)
+            self._begin_to_use = self.controller.transfer.grow(self._order)
         except Exception as e:  # MPI's, of which nothing is known here
             self._give_up(f"MPI can't let them in: {e}")
         else:

@@ -10,8 +10,8 @@ from itertools import accumulate
 from typing import Any
 
 from ...protocol import messages
-from ..clients.session import Session
-from ..clients.uploads import Upload
+from ..sessions.session import Session
+from ..sessions.uploads import Upload
 from .scheduler import ActiveRequest
 
 SLICE = 0.002  # seconds of short tasks that go together

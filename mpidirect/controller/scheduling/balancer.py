@@ -17,8 +17,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ...protocol import messages
-from ..clients.downloads import DROPPED, NO_ROOM
-from ..clients.session import TOO_LARGE, Session
+from ..sessions.downloads import DROPPED, NO_ROOM
+from ..sessions.session import TOO_LARGE, Session
 from .balanced_work import SLICE, BalancedRequest, TaskBatch
 from .scheduler import LATER, ActiveRequest, EngineQueue
 from .task_outcomes import RequestOutcomes

@@ -1,0 +1,1 @@
+"""What the controller keeps for each client: its messages, its requests' data, its results."""

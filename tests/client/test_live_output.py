@@ -1,0 +1,435 @@
+"""What engines print while their task runs: it arrives as it is written, in order, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+
+import pytest
+from conftest import N, occupied
+from proxy import Proxy, at_random
+from waiting import until
+
+from mpidirect import Client
+from mpidirect.client.display.folding import WINDOW, OutputFolder
+from mpidirect.protocol.messages import DISPLAY, OUTPUT_LIMIT, STDERR, STDOUT
+
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
+WITHIN = 20  # seconds, on a machine that does other things as well
+
+
+def by_python():
+    print("said")
+
+
+def by_stderr():
+    import sys
+
+    sys.stderr.write("said\n")
+
+
+def by_bytes():
+    import sys
+
+    sys.stdout.buffer.write(b"said\n")
+
+
+def by_c():
+    import ctypes
+
+    ctypes.CDLL(None).puts(b"said")
+
+
+def by_a_descriptor():
+    import os
+
+    os.write(1, b"said\n")
+
+
+def by_a_process():
+    import subprocess
+
+    subprocess.run(["echo", "said"])
+
+
+def by_a_thread():
+    import threading
+
+    threading.Thread(target=print, args=["said"]).start()
+
+
+def without_a_newline():
+    print("said", end="", flush=True)
+
+
+WAYS = [by_python, by_stderr, by_bytes, by_c, by_a_descriptor, by_a_process, by_a_thread, without_a_newline]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_it_arrives_while_the_task_runs(rc, tmp_path, way):
+    wait = occupied(tmp_path)
+
+    def says(way, wait):
+        way()
+        wait()
+        print("done")
+
+    result = rc[0].apply_async(says, way, wait)
+    stream = "stderr" if way is by_stderr else "stdout"
+    until(lambda: "said" in result[stream])
+    assert not result.ready()
+    (tmp_path / "go on").touch()
+    result.get(WITHIN)
+    whole = result.stdout if stream == "stdout" else result.stderr + result.stdout
+    assert whole == ("saiddone\n" if way is without_a_newline else "said\ndone\n")
+
+
+def mixed(count):
+    """Numbers on one stream, by all ways in turns."""
+    import ctypes
+    import os
+
+    libc = ctypes.CDLL(None)
+    for k in range(0, count, 3):
+        print(k)
+        libc.printf(b"%d\n", k + 1)
+        os.write(1, b"%d\n" % (k + 2))
+
+
+def test_in_order_whoever_writes(dview):
+    result = dview.apply_async(mixed, 3000)
+    result.get(WITHIN)
+    assert result.stdout == ["".join(f"{k}\n" for k in range(3000))] * N
+
+
+def test_it_is_shown_while_the_task_runs(dview, tmp_path, capsys):
+    wait = occupied(tmp_path)
+
+    def says(wait):
+        print("begun")
+        wait()
+        print("rank", rank)  # noqa: F821
+
+    result = dview.apply_async(says, wait)
+    shown = ""
+
+    def has_begun():
+        nonlocal shown
+        shown += capsys.readouterr().out
+        return shown.count("begun") and re.sub(r"\D", "", "".join(re.findall(r"\[.*?\]", shown)))
+
+    with result.stream_output():
+        until(has_begun)
+        assert not result.ready()
+        (tmp_path / "go on").touch()
+        result.get(WITHIN)
+    rest = capsys.readouterr().out
+    assert "begun" not in rest.replace("[stdout:", "") or "rank" in rest
+    assert sorted(re.findall(r"rank \d", shown + rest)) == [f"rank {k}" for k in range(N)]
+
+
+def test_what_came_before_is_shown_too_and_nothing_twice(rc, capsys):
+    result = rc[0].apply_async(mixed, 3000)
+    result.get(WITHIN)
+    for _ in range(2):
+        with result.stream_output():
+            pass
+        assert capsys.readouterr().out == "[stdout:0]\n" + "".join(f"{k}\n" for k in range(3000))
+
+
+def test_displays_come_between_what_is_printed(rc, capsys):
+    pytest.importorskip("IPython")
+
+    def shows(seconds):
+        import time
+
+        for k in range(3):
+            print("before", k)
+            display(k)  # noqa: F821
+            time.sleep(seconds)
+        print("after")
+
+    lines = [line for k in range(3) for line in (f"[stdout:0] before {k}", f"[output:0] {k}")]
+    for seconds in (0.0, 0.05):
+        result = rc[0].apply_async(shows, seconds)
+        with result.stream_output():
+            result.get(WITHIN)
+        assert capsys.readouterr().out.splitlines() == [*lines, "[stdout:0] after"]
+        assert len(result.outputs) == 3
+
+
+def test_an_interrupt_loses_nothing(rc, tmp_path):
+    wait = occupied(tmp_path)
+
+    def says(wait):
+        print("one")
+        try:
+            wait()
+        finally:
+            print("two")
+
+    result = rc[0].apply_async(says, wait)
+    until(lambda: result.stdout == "one\n")
+    result.interrupt()
+    assert result.stdout == "one\ntwo\n"
+
+
+def slowly(count):
+    import time
+
+    for k in range(count):
+        print(k)
+        if k % 50 == 0:
+            time.sleep(0.02)
+
+
+def test_a_connection_that_breaks_loses_nothing(cluster, capsys):
+    with (
+        Proxy(cluster.connection_file, at_random(3, 2_000, 20_000)) as proxy,
+        Client(proxy.info, timeout=20) as rc,
+    ):
+        result = rc[0].apply_async(slowly, 3000)
+        with result.stream_output():
+            result.get(60)
+        assert proxy.cuts > 0
+    lines = "".join(f"{k}\n" for k in range(3000))
+    assert result.stdout == lines
+    assert re.sub(r"\[stdout:0\]\s", "", capsys.readouterr().out) == lines
+
+
+def test_another_client_gets_all_of_it(cluster, rc, tmp_path):
+    wait = occupied(tmp_path)
+
+    def says(wait):
+        print("one")
+        wait()
+        print("two")
+
+    with Client(str(cluster.connection_file)) as first:
+        result = first[0].apply_async(says, wait)
+        until(lambda: result.stdout == "one\n")
+        id = result.msg_ids[0]
+    again = rc.get_result(id)
+    (tmp_path / "go on").touch()
+    again.get(WITHIN)
+    assert again.stdout == "one\ntwo\n"
+
+
+def test_what_a_thread_prints_after_its_task_belongs_to_it(rc, tmp_path):
+    wait = occupied(tmp_path)
+
+    def begins(wait):
+        import threading
+
+        def late():
+            wait()
+            print("late")
+
+        print("in time")
+        threading.Thread(target=late).start()
+
+    result = rc[0].apply_async(begins, wait)
+    result.get(WITHIN)
+    assert result.stdout == "in time\n"
+    (tmp_path / "go on").touch()
+    until(lambda: result.stdout == "in time\nlate\n")
+    assert rc[0].apply_async(by_python).stdout in ("", "said\n")
+
+
+@pytest.mark.parametrize("way", ["print(line)", "os.write(1, line.encode())"])
+def test_who_prints_without_end_is_bounded_and_counted(rc, way):
+    result = rc[0].execute(f"import os\nline = 'x' * 65536\nwhile True:\n    {way}")
+    until(lambda: len(result.stdout) > OUTPUT_LIMIT // 2)
+    result.interrupt()
+    text = result.stdout
+    assert len(text) < OUTPUT_LIMIT + 200
+    assert int(re.search(r"… (\d+) more characters were dropped", text)[1]) > 0
+    assert rc[0].execute("print('as before')", block=True).stdout == "as before\n"
+
+
+def test_an_open_c_stream_is_no_problem_for_its_engine(rc):
+    """C code that holds Python's lock may print as much as it likes."""
+
+    def much():
+        import ctypes
+
+        libc = ctypes.PyDLL(None)
+        for _ in range(3):
+            libc.write(1, b"y" * 1_000_000, 1_000_000)
+
+    result = rc[0].apply_async(much)
+    result.get(WITHIN)
+    assert result.stdout == "y" * 3_000_000
+
+
+def test_many_lines_cost_little(dview):
+    def prints():
+        for k in range(16_000):
+            print("line", k)
+
+    began = time.monotonic()
+    result = dview.apply_async(prints)
+    with result.stream_output():
+        result.get(WITHIN)
+    assert time.monotonic() - began < 5  # less than a second, where nothing else runs
+    assert len(set(result.stdout)) == 1
+
+
+def test_an_engine_leaves_no_files_of_output(start):
+    cluster, rc = start(1)
+    rc[0].execute("print('said')", block=True)
+    logs = cluster.log_directory
+    rc.close()
+    cluster.stop()
+    assert not [path for path in logs.iterdir() if path.suffix in (".out", ".err")]
+
+
+def test_at_the_prompt_of_ipython_on_a_terminal(cluster, tmp_path):
+    pytest.importorskip("IPython")
+    import pexpect
+
+    ipython = pexpect.spawn(
+        sys.executable,
+        ["-m", "IPython", "--simple-prompt", "--no-banner", "--no-confirm-exit", "--colors=NoColor"],
+        env={**os.environ, "IPYTHONDIR": str(tmp_path), "TERM": "dumb"},
+        encoding="utf-8",
+        timeout=60,
+    )
+    go_on = tmp_path / "go on"
+    ipython.expect(r"In \[1\]")
+    ipython.sendline(f"from mpidirect import Client; rc = Client({str(cluster.connection_file)!r})")
+    ipython.expect(r"In \[2\]")
+    ipython.sendline("%px import os, time")
+    ipython.expect(r"In \[3\]")
+    waits = f"[time.sleep(0.01) for _ in iter(lambda: os.path.exists({str(go_on)!r}), True)]"
+    ipython.sendline(f"%px print('be' 'gun'); {waits}; print('en' 'ded')")
+    ipython.expect("begun")
+    assert not go_on.exists()
+    go_on.touch()
+    ipython.expect("ended")
+    ipython.expect(r"In \[4\]")
+    ipython.sendline("exit")
+    ipython.expect(pexpect.EOF)
+
+
+def test_in_a_notebook(cluster, tmp_path):
+    """What is printed, displayed and updated comes while the cell runs: it goes on when it has been seen."""
+    pytest.importorskip("ipykernel")
+    manager = pytest.importorskip("jupyter_client.manager")
+    kernel, client = manager.start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
+    update, go_on = tmp_path / "update", tmp_path / "go on"
+    cell = f"""%%px -t 0
+import os, sys, time
+print("begun")
+handle = display({{"text/plain": "first", "text/html": "<b>first</b>"}}, raw=True, display_id=True)
+while not os.path.exists({str(update)!r}):
+    time.sleep(0.01)
+handle.update({{"text/plain": "second", "text/html": "<b>second</b>"}}, raw=True)
+for k in range(3):
+    print(f"\\r{{k}}0%", end="", file=sys.stderr, flush=True)
+    time.sleep(0.1)
+while not os.path.exists({str(go_on)!r}):
+    time.sleep(0.01)
+print("\\r100%", file=sys.stderr)
+"""
+    seen: list[str] = []
+
+    def see(message):
+        content = message["content"]
+        if message["msg_type"] == "stream":
+            seen.append(content["text"])
+        elif "data" in content:
+            data = content["data"]
+            seen.append(f"{message['msg_type']}: {data.get('text/html', data['text/plain'])}")
+        for parts, file in ((("begun", "first"), update), (("second", "[stderr:0] 20%"), go_on)):
+            if all(any(part in text for text in seen) for part in parts):
+                file.touch()
+
+    try:
+        connect = f"from mpidirect import Client; rc = Client({str(cluster.connection_file)!r})"
+        client.execute_interactive(connect, timeout=60, output_hook=see)
+        reply = client.execute_interactive(cell, timeout=60, output_hook=see)
+        assert reply["content"]["status"] == "ok", seen
+    finally:
+        client.stop_channels()
+        kernel.shutdown_kernel(now=True)
+    told = "\n".join(seen)
+    assert "[stdout:0] begun\n" in told
+    assert "display_data: <b>second</b>" in told  # in the place of the first, or together with it
+    assert "[stderr:0] 100%\n" in told
+
+
+def test_an_update_takes_the_place_of_what_was_displayed(rc):
+    pytest.importorskip("IPython")
+    code = "handle = display(1, display_id=True)\nfor k in range(50):\n    handle.update(k)\ndisplay('other')"
+    result = rc[0].execute(code)
+    result.get(WITHIN)
+    assert [output["data"]["text/plain"] for output in result.outputs] == ["49", "'other'"]
+
+
+# -- what is folded -----------------------------------------------------------------------------------
+
+
+def fold(*steps, engines=range(4), final=True):
+    """What is shown of (engine, kind, text)s, as label and lines."""
+    folding = OutputFolder(engines)
+    for engine, kind, text in steps:
+        folding.add(engine, kind, text, 0.0)
+    blocks = folding.due(0.0 if final else WINDOW / 2, final)
+    return [(block.engines, block.kind, [line.content for line in block.lines]) for block in blocks]
+
+
+ALL = (0, 1, 2, 3)
+
+
+def test_equal_lines_are_folded():
+    steps = [(k, STDOUT, "a\nb\n") for k in range(4)]
+    assert fold(*steps) == [(ALL, STDOUT, ["a\n", "b\n"])]
+
+
+def test_what_all_have_need_not_wait():
+    steps = [(k, STDOUT, "a\n") for k in range(4)]
+    assert fold(*steps, final=False) == [(ALL, STDOUT, ["a\n"])]
+    assert fold(*steps[:3], final=False) == []
+
+
+def test_lines_that_differ_stay_with_their_engine():
+    steps = [(k, STDOUT, f"{k}\n{k}{k}\n") for k in range(4)]
+    assert fold(*steps) == [((k,), STDOUT, [f"{k}\n", f"{k}{k}\n"]) for k in range(4)]
+
+
+def test_equal_lines_behind_others_are_folded_too():
+    steps = [(k, STDOUT, f"{k}\nsame\n") for k in range(4)]
+    assert fold(*steps) == [*(((k,), STDOUT, [f"{k}\n"]) for k in range(4)), (ALL, STDOUT, ["same\n"])]
+
+
+def test_no_order_changes_where_lines_cross():
+    shown = fold((0, STDOUT, "a\nb\n"), (1, STDOUT, "b\na\n"))
+    for engine, lines in ((0, ["a\n", "b\n"]), (1, ["b\n", "a\n"])):
+        assert [line for block in shown if engine in block[0] for line in block[2]] == lines
+
+
+def test_kinds_are_not_mixed():
+    assert fold((0, STDOUT, "a\n"), (1, STDERR, "a\n"), (2, DISPLAY, b"a\n")) == [
+        ((0,), STDOUT, ["a\n"]),
+        ((1,), STDERR, ["a\n"]),
+        ((2,), DISPLAY, [b"a\n"]),
+    ]
+
+
+def test_pieces_of_a_line_are_one():
+    assert fold((0, STDOUT, "a"), (1, STDOUT, "ab\n"), (0, STDOUT, "b\n")) == [((0, 1), STDOUT, ["ab\n"])]
+
+
+def test_folding_many_lines_is_quick():
+    for same in (True, False):
+        folding = OutputFolder(range(64))
+        began = time.process_time()
+        for engine in range(64):
+            folding.add(engine, STDOUT, "".join(f"{0 if same else engine} {k}\n" for k in range(1000)), 0.0)
+        lines = sum(len(block.lines) for block in folding.due(0.0, final=True))
+        assert lines == (1000 if same else 64_000)
+        assert time.process_time() - began < 2

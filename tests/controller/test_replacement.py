@@ -1,0 +1,173 @@
+"""New engines in the place of dead ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from waiting import until, until_assigned, until_running
+
+from mpidirect.errors import CompositeError, EngineError, MPIDirectError
+from mpidirect.launchers import mpi
+
+WITHIN = 10.0  # seconds: far more than anything here takes
+N = 4
+
+
+def kill(rc, *victims):
+    for victim in victims:
+        os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
+    until(lambda: not set(victims) & set(rc.ids))
+
+
+def all_work_together(rc, n=N):
+    """They meet on `comm` in every way, get bulk data, and can be got out of a stuck call."""
+    assert rc.ids == list(range(n))
+    dv = rc[:]
+    found = dv.pull("rank, size, comm.allgather(rank), comm.allreduce(rank), MPI.COMM_WORLD is comm")
+    everyone = list(range(n)), sum(range(n))
+    assert found.get(WITHIN) == [(k, n, *everyone, True) for k in range(n)]
+    data = np.arange(200_000.0)
+    dv.scatter("part", data).get(WITHIN)
+    assert (dv.gather("part").get(WITHIN) == data).all()
+    dv.push({"x": data}).get(WITHIN)
+    dv.allreduce("x", out="y").get(WITHIN)
+    assert dv.pull("float(y[-1])").get(WITHIN) == [n * data[-1]] * n
+    stuck = rc[1:].execute("comm.Barrier()")
+    until_running(rc, rc.ids[1:])
+    rc.interrupt()
+    with pytest.raises(CompositeError, match="KeyboardInterrupt"):
+        stuck.get(WITHIN)
+    assert dv.apply(lambda: comm.allreduce(1)).get(WITHIN) == [n] * n  # noqa: F821
+
+
+def test_they_come_and_may_die_as_well(start):
+    cluster, rc = start(N)
+    rc[:].scatter("mine", range(N), flatten=True).get(WITHIN)
+    with cluster.connect_client() as other:
+        for victims in ([2], [0], [2, 3], [1]):
+            kill(rc, *victims)
+            assert rc.restart("dead") == victims
+            known = [k for k in range(N) if k not in victims]
+            assert rc[known]["mine"] == known  # the others keep what they know, the new ones know nothing
+            with pytest.raises(CompositeError, match="NameError"):
+                rc[victims].pull("mine").get(WITHIN)
+            rc[victims].scatter("mine", victims, flatten=True).get(WITHIN)
+            all_work_together(rc)
+            assert other.ids == rc.ids
+            assert other[:].apply(int).get(WITHIN) == [0] * N
+    assert rc.restart("dead") == []
+
+
+def test_an_engine_that_does_not_listen_is_replaced(start):
+    _, rc = start(2)
+    stuck = rc[1].execute("ctypes.PyDLL(None).sleep(60)")
+    until_assigned(rc, [1])
+    assert rc.restart(1) == [1]
+    with pytest.raises(EngineError, match="SIGKILL"):
+        stuck.get(WITHIN)
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
+
+
+def test_it_has_its_place_among_what_is_asked(start):
+    """What was asked before is done before, together if need be, and what is asked then is done after."""
+    _, rc = start(3)
+    kill(rc, 2)
+    rc[0].apply(time.sleep, 0.3)
+    before = rc[:].apply(lambda: comm.allreduce(1))  # noqa: F821
+    assert rc.restart("dead") == [2]
+    assert before.get(0.1) == [2, 2]
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [3, 3, 3]  # noqa: F821
+
+
+def test_who_is_busy_is_told(start):
+    _, rc = start(3)
+    kill(rc, 1)
+    busy = rc[2].apply(time.sleep, 60)
+    with pytest.raises(TimeoutError, match=r"engine 2 did not end .* within 0.2 s"):
+        rc.restart("dead", timeout=0.2)
+    assert rc[0].apply(int).get(WITHIN) == 0
+    rc.interrupt()
+    assert busy.wait(WITHIN)
+    assert rc.restart("dead") == [1]
+
+
+def test_what_can_not_be_is_told(start):
+    _, rc = start(2)
+    with pytest.raises(IndexError, match="engines 0 to 1"):
+        rc.restart(2)
+    with pytest.raises(IndexError, match="'all'"):
+        rc.restart(["all"])
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
+
+
+@pytest.mark.openmpi_only
+def test_where_mpi_can_not_do_it_that_is_told(start):
+    _, rc = start(2, mpiexec=f"{mpi.find_mpiexec()[0]} --with-ft no")
+    with pytest.raises(MPIDirectError, match=r"can't be replaced with this MPI.*mpidirect stop"):
+        rc.restart(1)
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
+
+
+def test_one_that_fails_on_its_way_in_changes_nothing(start):
+    cluster, rc = start(3)
+    kill(rc, 1)
+    file = cluster._launcher.job.file
+    elsewhere = file.rename(file.with_suffix(".away"))
+    with pytest.raises(MPIDirectError, match=r"engine 1 died: it exited with code 1[^$]*not a job file"):
+        rc.restart("dead")
+    assert rc.ids == [0, 2]
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
+    elsewhere.rename(file)
+    assert rc.restart("dead") == [1]
+    all_work_together(rc, 3)
+
+
+def test_one_that_dies_before_mpi_has_begun_costs_the_anchor(start, tmp_path):
+    """Which waits for it in MPI for ever.  From then on an engine starts others, and waits likewise."""
+    python = tmp_path / "python"
+    broken = tmp_path / "broken"
+    python.write_text(f'#!/bin/sh\n[ -e {broken} ] && exit 7\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    _, rc = start(4, python=str(python))
+    kill(rc, 1)
+    broken.touch()
+    with pytest.raises(MPIDirectError, match="code 7; the process, which was to start it"):
+        rc.restart("dead")
+    assert rc.ids == [0, 2, 3]
+    with pytest.raises(MPIDirectError, match="can't all be started anew"):
+        rc.restart()
+    with pytest.raises(MPIDirectError, match="code 7; engine 0, which was to start it"):
+        rc.restart("dead")
+    until(lambda: 0 not in rc.ids)
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
+    broken.unlink()
+    assert rc.restart("dead") == [0, 1]
+    all_work_together(rc)
+
+
+def test_another_dies_meanwhile(start, tmp_path):
+    python, wait = tmp_path / "python", tmp_path / "wait"
+    python.write_text(f'#!/bin/sh\nwhile [ -e {wait} ]; do sleep 0.1; done\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    _, rc = start(N, python=str(python))
+    kill(rc, 3)
+    wait.touch()
+    came = []
+    asking = threading.Thread(target=lambda: came.append(rc.restart("dead")))
+    asking.start()
+    log = Path(rc.facts["logs"]) / "controller.log"
+    until(lambda: "is to start engines [3]" in log.read_text())
+    kill(rc, 2)
+    wait.unlink()
+    asking.join(WITHIN)
+    assert came == [[3]]
+    assert rc.ids == [0, 1, 3]
+    assert rc.restart("dead") == [2]
+    all_work_together(rc)

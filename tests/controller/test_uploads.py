@@ -1,0 +1,106 @@
+"""Requests that come in part: their data is let go of, and nobody waits for it for long."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mpidirect import Client, errors
+from mpidirect.controller.clients import requests
+from mpidirect.controller.clients.requests import Requests
+from mpidirect.controller.sessions.session import Session
+from mpidirect.protocol import messages
+from tests.proxy import Proxy
+
+pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
+
+PIECE = messages.chunks(1 << 30)[0][1]  # bytes of a chunk
+
+
+class Payload(np.ndarray):
+    """Bytes that can be watched."""
+
+
+class Half:
+    """A client that was killed when it had sent one of the two chunks of a request."""
+
+    def __init__(self, budget=1 << 30):
+        self.failed = []
+        controller = SimpleNamespace(
+            retention=SimpleNamespace(budget=budget),
+            clients=SimpleNamespace(sessions={}),
+            scheduler=SimpleNamespace(takes=lambda job: False),
+            fail=lambda job, engine, ename, evalue: self.failed.append((engine, ename, evalue)),
+        )
+        self.requests = Requests(controller)
+        self.session = Session(b"killed")
+        self.session.socket = object()
+        request = messages.Request(1, 0, "killed-1", [0, 1], "push", "push", [2 * PIECE])
+        self.requests.accepted(self.session, request, [])
+        piece = np.zeros(PIECE, np.uint8).view(Payload)
+        self.data = weakref.ref(piece)
+        self.requests.accepted(self.session, messages.Chunk(2, 0), [piece])
+        del piece
+        assert self.data() is not None
+        self.session.socket = None
+        self.session.away = time.monotonic()
+
+    def look(self):
+        self.requests.interrupted([self.session])
+
+
+def test_half_a_request_is_kept_for_a_client_that_may_come_back():
+    half = Half()
+    half.look()
+    assert half.data() is not None and not half.failed
+
+
+def test_in_the_end_it_is_dropped_and_its_client_told(monkeypatch):
+    half = Half()
+    monkeypatch.setattr(requests, "PARTIAL", -1.0)
+    half.look()
+    assert half.data() is None
+    assert [(engine, ename) for engine, ename, _ in half.failed] == [(0, "EngineError"), (1, "EngineError")]
+    # should the client come back, it sends the rest, which is for nobody
+    half.requests.accepted(half.session, messages.Chunk(3, 0), [np.zeros(PIECE, np.uint8)])
+    with pytest.raises(ValueError, match="belongs to no request"):
+        half.requests.accepted(half.session, messages.Chunk(4, 0), [np.zeros(PIECE, np.uint8)])
+
+
+def test_it_is_dropped_at_once_where_there_is_no_room_for_it():
+    half = Half(budget=PIECE - 1)
+    half.look()
+    assert half.data() is None and half.failed
+
+
+def test_a_call_on_all_does_not_wait_for_a_client_that_was_cut_off(cluster, rc, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")
+    passed = threading.Event()
+
+    def count(data):
+        nonlocal left
+        left -= len(data)
+        if left < 0:
+            passed.set()
+        return data
+
+    data = np.ones(100_000_000, np.uint8)
+    left = 90_000_000  # so late that the engines may be waiting for the rest
+    with Proxy(cluster.connection_file) as proxy, Client(proxy.info) as cut_off:
+        proxy.mutate(count)
+        push = cut_off[:].push({"half": data}, block=False)
+        assert passed.wait(30)
+        proxy.down()
+        began = time.monotonic()
+        assert rc[:].apply_async(lambda: 7).get(20) == [7] * 4
+        assert time.monotonic() - began < 10  # 5 are promised; the machine may be busy
+        proxy.up()
+        try:
+            push.get(30)
+        except errors.CompositeError as e:
+            assert "vanished" in str(e)

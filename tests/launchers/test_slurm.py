@@ -1,0 +1,196 @@
+"""Clusters that a real Slurm runs: their lives, on one host and on several, and the job scripts."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import textwrap
+
+import pytest
+from conftest import PROGRAMS
+from schedulers.login import JOBSCRIPTS, SCRIPT, run
+from schedulers.slurm import SLURM, gone
+from waiting import LIMIT, until
+
+from mpidirect import Client, Cluster, errors
+from mpidirect.files.profiles import Profile
+from mpidirect.launchers import mpi
+
+pytestmark = pytest.mark.slurm
+either_mpi = pytest.mark.openmpi_only  # what does not depend on the MPI is run with one of them
+
+
+# A cluster's life
+
+
+def test_start_use_and_stop_from_the_command_line(slurm):
+    flags = ["--launcher", "slurm", "--nodes", "2", "--ntasks-per-node", "2", "--walltime", "10m"]
+    started = run("start", *flags)
+    assert started.returncode == 0, started.stderr
+    assert "4 engines ready" in started.stdout
+    assert "on 1 of the 2 hosts that were asked for" in started.stderr  # its nodes share this one
+    cluster = Cluster.from_profile()
+    [row] = json.loads(run("status", "--json").stdout)
+    assert (row["state"], row["ready"], row["job"]) == ("running", 4, cluster.job_id)
+    assert row["nodes"] == "n[1-2]" and 500 < row["left"] <= 600
+    assert re.search(r"ssh -N -L (\d+):[\d.]+:\1 ", row["tunnel"])
+    with Client() as rc:
+        assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
+        assert 500 < rc.time_left <= 600
+    stopped = run("stop")
+    assert (stopped.returncode, stopped.stderr) == (0, ""), stopped.stderr
+    assert gone(slurm, cluster)
+    assert run("stop").returncode == 3
+
+
+@either_mpi
+def test_two_clusters_at_once_one_started_inside_the_job_of_the_other(slurm, login_node):
+    with Cluster(profile="outer", controller="slot", **SLURM) as outer:
+        code = """
+            import os
+            from mpidirect import Cluster
+            inner = Cluster(profile="inner", launcher="slurm", n=1)
+            inner.start().wait()
+            answer = os.environ["SLURM_JOB_ID"], inner.job_id
+        """
+        outer[0].execute(textwrap.dedent(code), block=True)
+        job, own = outer[0]["answer"]
+        assert job != own
+        with Client(profile="inner") as rc:
+            assert rc[:].apply_sync(lambda: size) == [1]  # noqa: F821
+        inner = Cluster.from_profile("inner")
+        assert run("status").stdout.count(" running ") == 2
+        inner.stop()
+        assert gone(slurm, inner)
+        assert len(outer) == 3  # and a task of its own for the controller
+
+
+# Job scripts, and a run without a person
+
+
+def submitted(slurm, script):
+    done = subprocess.run(
+        ["sbatch", "--parsable", str(script)], capture_output=True, text=True, timeout=LIMIT
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_batch_script(slurm, login_node):
+    (login_node / "script.py").write_text(SCRIPT)
+    job = submitted(slurm, JOBSCRIPTS / "slurm-batch.sh")
+    until(lambda: "JobState=FAILED" in slurm.ask("scontrol", "show", "job", job))
+    assert "ExitCode=7:0" in slurm.ask("scontrol", "show", "job", job)  # the script's own
+    assert "ids [0, 1, 2, 3] [4, 4, 4, 4] []" in (login_node / f"mpidirect-{job}.out").read_text()
+
+
+@either_mpi
+def test_a_run_ends_its_script_before_the_walltime(slurm, login_node):
+    (login_node / "script.py").write_text(SCRIPT)
+    script = login_node / "job.sh"
+    script.write_text(
+        "#!/bin/bash\n#SBATCH -n2 -t1 -o out\nexec mpidirect run --end-before 40s script.py wait\n"
+    )
+    job = submitted(slurm, script)
+    until(lambda: "JobState=FAILED" in slurm.ask("scontrol", "show", "job", job))
+    output = (login_node / "out").read_text()
+    assert "ids [0, 1] [2, 2] ['wait']" in output and "the walltime ends in" in output
+    assert "ExitCode=143:0" in slurm.ask("scontrol", "show", "job", job)  # 128 + SIGTERM
+
+
+@either_mpi
+def test_the_cluster_script_is_stopped_from_the_login_node(hosts, login_node):
+    job = submitted(hosts, JOBSCRIPTS / "slurm-cluster.sh")
+    until(lambda: Profile("batch").exists() and Profile("batch").record())
+    cluster = Cluster.from_profile("batch")
+    assert cluster.job_id == job  # the job it runs in: its processes are another host's
+    with cluster.connect_client() as rc:
+        assert len(rc) == 4 and 0 < rc.time_left <= 1800
+    assert f" {job} " in run("status", "--profile", "batch").stdout
+    assert run("stop", "--profile", "batch").returncode == 0
+    until(lambda: "JobState=COMPLETED" in hosts.ask("scontrol", "show", "job", job))
+    assert cluster.profile.clusters() == set()
+
+
+# Several hosts
+
+
+def where(view):
+    return view.apply_sync(lambda: __import__("socket").gethostname())
+
+
+def check_surroundings(rc):
+    """What programs find of their place, on two hosts with two engines each."""
+    nodes = where(rc[:])
+    local = [nodes[:k].count(node) for k, node in enumerate(nodes)]
+    assert rc[:].pull(["local_rank", "local_size", "node"]).get() == [
+        [k, 2, node] for k, node in zip(local, nodes, strict=True)
+    ]
+    assert [(info["host"], info["local_rank"]) for info in rc.engines_info.values()] == [
+        *zip(nodes, local, strict=True)
+    ]
+    for k, environment in enumerate(rc[:].apply_sync(lambda: dict(__import__("os").environ))):
+        found = environment
+        assert found.get("SLURM_PROCID", str(k)) == environment["RANK"] == str(k)
+        assert found.get("SLURM_LOCALID", str(local[k])) == environment["LOCAL_RANK"] == str(local[k])
+        assert environment["MASTER_ADDR"] == nodes[0]
+
+
+def test_nodes_with_addresses_of_their_own(hosts, capfd):
+    cluster = Cluster(**SLURM).start().wait()
+    assert "hosts that were asked for" not in capfd.readouterr().err
+    with cluster.connect_client() as rc:
+        assert set(where(rc[:])) == {"n1", "n2"}
+        assert rc.facts["host"] == "n1"  # beside the engines of the first node
+        assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
+        check_surroundings(rc)
+        data = bytes(1 << 20)
+        rc[:].push({"data": data}, block=True)
+        assert rc[:].apply_sync(lambda: len(data)) == [1 << 20] * 4
+    cluster.stop()
+    assert gone(hosts, cluster)
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
+    """On one host with each MPI, on several with MPICH, those included that hang in C."""
+    with Cluster(launcher="slurm", nodes=nodes, ntasks_per_node=4 // nodes) as rc:
+        dv, was = rc[:], where(rc[:])
+        if nodes > 1 and "Open MPI" in rc.facts["mpi"]:
+            assert "its rank 0 is the controller" in rc.facts["world"]
+            return
+        for _ in range(3):
+            assert where(dv) == was and len(set(was)) == nodes
+            dv.run(str(PROGRAMS / "cworld.py"), block=True)
+            assert dv.pull("world.facts()").get(LIMIT) == [(k, 4, 6) for k in range(4)]
+            rc[1:].execute("world.barrier(True)").wait(0.5)
+            assert rc.restart() == [0, 1, 2, 3]
+        os.kill(
+            rc.engines_info[1]["pid"], signal.SIGKILL
+        )  # the processes of namespaces are this host's as well
+        until(lambda: rc.ids == [0, 2, 3])
+        assert rc.restart("dead") == [1] and where(dv) == was
+        assert rc.resize(3) == [0, 1, 2] and where(rc[:]) == was[:3]
+        assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [3, 3, 3]  # noqa: F821
+
+
+def test_a_node_for_the_controller_alone(hosts):
+    with Cluster(controller="node", **SLURM) as rc:
+        assert rc.facts["host"] == "n1"
+        assert sorted(where(rc[:])) == ["n2", "n2", "n3", "n3"]
+        assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
+
+
+def test_ranks_that_srun_starts(hosts):
+    """MPICH's ranks find each other by PMI2; Open MPI 5 knows no PMI2, and each of its ranks is alone."""
+    cluster = Cluster(**SLURM, mpiexec="srun --mpi=pmi2", controller="node")
+    if mpi.implementation(mpi.find_mpiexec()[0]).name != "mpich":
+        with pytest.raises(errors.LaunchError, match="should have 5 ranks"):
+            cluster.start().wait()
+        cluster.stop()
+        return
+    with cluster as rc:
+        assert rc.facts["host"] == "n1" and set(where(rc[:])) == {"n2", "n3"}
+        assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
+        check_surroundings(rc)

@@ -1,0 +1,113 @@
+"""Libraries of Debian with its Open MPI and mpi4py: petsc4py, dolfinx, h5py, PyTorch, and others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from components import absent
+from conftest import PROGRAMS, ROOT
+
+import mpidirect
+
+pytestmark = [pytest.mark.openmpi_only, pytest.mark.timeout(600)]  # Debian's Open MPI, whatever is ours
+
+PYTHON = "/usr/bin/python3"
+PACKAGES = (
+    "python3-dolfinx-real python3-petsc4py-real python3-h5py-mpi python3-mpi4py openmpi-bin libfftw3-dev"
+)
+PAGES = ROOT / "docs"
+
+
+@pytest.fixture(scope="module")
+def python(request):
+    """A Python that sees Debian's packages, and mpidirect with what it needs beside them."""
+    found = subprocess.run(
+        [PYTHON, "-c", "import dolfinx, petsc4py, h5py._debian_h5py_mpi"], capture_output=True, check=False
+    )
+    if found.returncode != 0:
+        absent(f"no dolfinx or no h5py here: apt-get install {PACKAGES}")
+    home = Path(request.config.cache.mkdir("debian"))
+    python = home / "bin" / "python"
+    if not python.exists():
+        subprocess.run([PYTHON, "-m", "venv", "--system-site-packages", str(home)], check=True)
+        source = str(Path(mpidirect.__file__).parent.parent)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "-e", f"{source}[ipython]"], check=True, timeout=500)
+    return str(python)
+
+
+def run(python, tmp_path, program, *arguments):
+    return subprocess.run(
+        [python, str(PROGRAMS / program), *arguments],
+        env={"PATH": os.defpath, "HOME": str(tmp_path), "MPIDIRECT_DIR": str(tmp_path / "home")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def fft(python):
+    """Whether mpi4py-fft is there; it is built if it can be."""
+    if subprocess.run([python, "-c", "import mpi4py_fft"], capture_output=True).returncode == 0:
+        return True
+    install = [python, "-m", "pip", "install", "--quiet", "mpi4py-fft==2.0.6"]  # needs Debian's libfftw3-dev
+    return subprocess.run(install, capture_output=True, timeout=300).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """The libraries that use the world in C and in Fortran."""
+    made = []
+    for compiler, source in (("mpicc", "total.c"), ("mpif90", "total.f90")):
+        library = tmp_path_factory.mktemp("compiled") / "libtotal.so"
+        command = [f"/usr/bin/{compiler}.openmpi", "-shared", "-fPIC", str(PROGRAMS / source), "-o", library]
+        if Path(command[0]).exists():
+            subprocess.run(command, check=True, env={"PATH": os.defpath})
+            made.append(str(library))
+    return made
+
+
+def test_the_world_of_c_and_fortran_is_theirs(python, tmp_path, compiled, fft):
+    """For petsc4py, dolfinx, compiled libraries and mpi4py-fft."""
+    more = ["fft"] if fft else []
+    done = run(python, tmp_path, "libraries.py", "world", *compiled, *more)
+    assert done.returncode == 0 and "solved" in done.stdout, done.stdout + done.stderr
+
+
+def test_where_it_is_not_theirs_petsc4py_is_given_comm(python, tmp_path):
+    """And what is built on it."""
+    done = run(python, tmp_path, "libraries.py")
+    assert done.returncode == 0 and "solved" in done.stdout, done.stdout + done.stderr
+
+
+SOLVED = "0 < error < 1e-2 and sum(map(len, values)) == 81"
+WRITTEN = "means == [1.5, 2.5, 3.5, 0.5] and all(dv.pull('h5py.get_config().mpi'))"
+
+
+# The processes have different data and, after a step, the same weights.
+TRAINED = (
+    "len(set(dv.pull('loss.item()'))) == 4 "
+    "and len(set(map(str, dv.pull('[p.tolist() for p in model.parameters()]')))) == 1"
+)
+
+
+@pytest.mark.parametrize(
+    ("page", "check", "world"),
+    [("petsc.md", SOLVED, "world"), ("h5py.md", WRITTEN, "world"), ("h5py.md", WRITTEN, "")],
+)
+def test_page(python, tmp_path, page, check, world):
+    """What it shows runs as it stands there, and does what it says."""
+    done = run(python, tmp_path, "page.py", str(PAGES / page), check, *([world] if world else []))
+    assert done.returncode == 0 and "right" in done.stdout, done.stdout + done.stderr
+
+
+def test_pytorch_page(python, tmp_path):
+    """With gloo, as there is no GPU where the tests run."""
+    if subprocess.run([python, "-c", "import torch.distributed"], capture_output=True).returncode != 0:
+        absent("no PyTorch here: apt-get install python3-torch")
+    test_page(python, tmp_path, "pytorch.md", TRAINED, "world")

@@ -1,0 +1,153 @@
+"""Start, use and stop, twenty times in a row: no hang, and nothing left over, whoever stops it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+from waiting import until
+
+from mpidirect import Client, Cluster
+from mpidirect.files.private_directories import socket_directory
+from mpidirect.files.profiles import Profile
+
+pytestmark = pytest.mark.openmpi_only  # with one MPI: it takes a minute
+
+
+def processes_of(cluster: str) -> list[psutil.Process]:
+    """The processes that belong to a cluster, by its id in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("MPIDIRECT_CLUSTER") == cluster:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def segments() -> set[Path]:
+    """Open MPI's shared memory on this host that no process uses (others may run clusters here)."""
+    found = set(Path("/dev/shm").glob("sm_segment.*"))
+    for process in psutil.process_iter():
+        try:
+            found -= {Path(mapped.path) for mapped in process.memory_maps()}
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.mark.timeout(300)
+def test_twenty_clusters_in_a_row(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
+    before = segments()
+    for round in range(20):
+        cluster = Cluster(n=2)
+        cluster.start()
+        cluster.wait()
+        id, file = cluster.cluster, Path(cluster.connection_file)
+        assert processes_of(id) and file.exists() and socket_directory(id).exists()
+        with Client() as rc:
+            view = rc[:]
+            view["x"] = round
+            assert view.apply_sync(lambda: comm.allreduce(x)) == [2 * round] * 2  # noqa: F821
+        cluster.stop()
+        assert processes_of(id) == []
+        assert not file.exists() and not socket_directory(id).exists()
+    left = {path.name for path in (tmp_path / "home" / "default").iterdir()} - {"logs", ".lock"}
+    assert left == set()
+    assert segments() - before == set()
+
+
+SCRIPT = """
+import os, sys
+from mpidirect import Cluster
+
+rc = Cluster(n=2).start().connect_client()
+view = rc[:]
+assert view.apply_sync(lambda: comm.allreduce(rank)) == [1, 1]
+print(rc.facts["cluster"], flush=True)
+"""
+ENDINGS = {
+    "itself": ("", {0}),
+    "an exception": ("view['a']", {1}),
+    "an exit in the middle of a call": ("view.execute('import time; time.sleep(60)'); sys.exit(3)", {3}),
+    "an interrupt": (
+        "import signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)",
+        {-signal.SIGINT, 1},  # Python forgets the former where an extension module runs code at the exit
+    ),
+    "a kill": ("import signal; os.kill(os.getpid(), signal.SIGKILL)", {-signal.SIGKILL}),
+}
+
+
+def run(tail: str) -> tuple[str, int]:
+    """Run a script that starts a cluster and ends in some way; the cluster's id, and the exit code."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT + tail],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
+    )
+    assert done.stdout, done.stderr
+    return done.stdout.strip(), done.returncode
+
+
+@pytest.mark.timeout(600)
+def test_twenty_scripts_in_a_row_that_end_in_all_ways(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
+    before = segments()
+    for tail, codes in [*ENDINGS.values()] * 4:
+        id, ended = run(tail)
+        assert ended in codes
+        if ended != -signal.SIGKILL:  # then nothing can be done at once, and the next start finds it
+            assert processes_of(id) == [] and not socket_directory(id).exists(), tail
+    until(lambda: not processes_of(id), 10)  # nobody starts after the last one
+    assert not socket_directory(id).exists()
+    left = {path.name for path in (tmp_path / "home" / "default").iterdir()} - {"logs", ".lock"}
+    assert left == set()
+    assert segments() - before == set()
+
+
+@pytest.mark.parametrize(
+    "keep", ["Cluster(n=2, shutdown_atexit=False).start()", "Cluster(n=2).start().detach()"]
+)
+def test_a_cluster_may_live_on(tmp_path, monkeypatch, keep):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
+    subprocess.run(
+        [sys.executable, "-c", f"from mpidirect import Cluster\n{keep}.wait()"], check=True, timeout=60
+    )
+    time.sleep(2.5)  # in less its controller would notice
+    cluster = Cluster.from_profile()
+    with cluster.connect_client() as rc:
+        assert rc[:].apply_sync(abs, -1) == [1, 1]
+    cluster.stop()
+
+
+def test_a_forked_child_ends_without_its_parents_cluster(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
+    tail = """
+if not os.fork():
+    sys.exit()
+os.wait()
+assert view.apply_sync(abs, -1) == [1, 1]
+"""
+    assert run(tail)[1] == 0
+
+
+def test_a_second_script_is_told_whose_cluster_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
+    with Cluster(n=1):
+        second = "from mpidirect import Cluster; Cluster(n=1).start()"
+        done = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, timeout=60)
+        assert f"Process {os.getpid()} on " in done.stderr and "profile=" in done.stderr
+        own = "from mpidirect import Cluster\nwith Cluster(n=1, profile='default-2') as rc: print(len(rc))"
+        assert subprocess.run([sys.executable, "-c", own], capture_output=True, timeout=60).stdout == b"1\n"
+    assert Profile().record() is None

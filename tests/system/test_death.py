@@ -1,0 +1,196 @@
+"""Deaths: of engines, in every way and at every moment; of the controller; of the job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+import psutil
+import pytest
+from waiting import until, until_assigned
+
+from mpidirect import Client, Cluster
+from mpidirect.errors import CompositeError, ControllerLost, EngineError
+from mpidirect.job import processes
+
+WITHIN = 10.0  # seconds: far more than anything here takes
+WAYS = {  # of dying, and what is told of them
+    "os._exit(3)": "it exited with code 3",
+    "os._exit(0)": "it exited with code 0",
+    "os.kill(os.getpid(), 9)": "it was ended by SIGKILL",
+    "ctypes.string_at(0)": "it was ended by SIGSEGV",
+    "comm.Abort(7)": "it exited with code 7",
+    "os.abort()": "it was ended by SIGABRT",
+}
+
+
+def survivors_work(rc: Client, lost: set[int], n: int) -> None:
+    """They meet on `comm`, and know themselves and what they knew."""
+    living = [k for k in range(n) if k not in lost]
+    assert rc.ids == living
+    found = rc[:].pull("(comm.allgather(mine), comm is same, MPI.COMM_WORLD is comm, size, comm.size, rank)")
+    for k, (others, *same, size, in_comm, rank) in enumerate(found.get(WITHIN)):
+        assert others == living
+        assert same == [True, True]
+        assert size == in_comm == len(living)
+        assert rank == k
+
+
+def test_one_after_the_other_in_every_way(start):
+    n = len(WAYS) + 2
+    _, rc = start(n)
+    rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
+    lost = set()
+    for victim, (way, told) in enumerate(WAYS.items(), 1):
+        others = [k for k in rc.ids if k != victim]
+        waiting = rc[others].execute("comm.allreduce(1)")  # for the one that dies
+        began = time.monotonic()
+        dying = rc[victim].execute(
+            f"print('said', rank); print('last words', file=__import__('sys').__stderr__); {way}"
+        )
+        with pytest.raises(EngineError) as e:
+            dying.get(WITHIN)
+        assert dying.stdout.startswith("said ")
+        assert time.monotonic() - began < 3
+        assert f"engine {victim} " in e.value.evalue and told in e.value.evalue, way
+        assert str(rc[others[0]].apply_sync(lambda: __import__("socket").gethostname())) in e.value.evalue
+        assert f"engine-{victim}.log" in e.value.traceback
+        assert "last words" in e.value.traceback or way in ("os.abort()", "ctypes.string_at(0)")
+        with pytest.raises(CompositeError) as stuck:
+            waiting.get(WITHIN)
+        assert {f.ename for f in stuck.value.elist} == {"CommunicatorLost"}
+        lost.add(victim)
+        survivors_work(rc, lost, n)
+    with pytest.raises(EngineError, match="SIGABRT"):
+        rc[len(WAYS)].apply(int)
+
+
+def test_while_data_moves_and_work_is_done(start):
+    n = 7
+    _, rc = start(n)
+    rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
+    data = np.arange(2_000_000.0)
+    lost = set()
+
+    def kill(victim: int, after: float) -> None:
+        time.sleep(after)
+        os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
+        lost.add(victim)
+
+    view = rc[:]
+    calls = [view.push({"data": data}), view.scatter("part", data), view.gather("part")]
+    kill(1, 0.002)
+    check(calls, {1})
+    survivors_work(rc, lost, n)
+
+    mapped = rc[:].map(lambda i: time.sleep(0.01) or i, range(200))
+    kill(3, 0.1)
+    check([mapped], {3})
+    survivors_work(rc, lost, n)
+
+    pulled = rc[:].pull("np.ones(5_000_000)")
+    kill(0, 0.01)
+    check([pulled], {0})
+    survivors_work(rc, lost, n)
+
+    view = rc[:]
+    reduced = [view.execute("comm.Allreduce(np.ones(500_000), np.empty(500_000))") for _ in range(20)]
+    kill(5, 0.02)
+    check(reduced, {5})
+    survivors_work(rc, lost, n)
+
+
+def check(calls, dead: set[int]) -> None:
+    """They end, and the dead have no other error than that."""
+    for call in calls:
+        assert call.wait(WITHIN), f"{call} hangs"
+        for engine in call.failures.keys() & dead:
+            assert call.failures[engine].ename == "EngineError"
+        assert {f.ename for f in call.failures.values()} <= {"EngineError", "CommunicatorLost", "NameError"}
+
+
+def test_collectives_of_a_view(start):
+    n = 5
+    _, rc = start(n)
+    rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
+    rc[:].execute("x = np.ones(1000)", block=True)
+    view = rc[:]
+    view.allreduce("x", block=True)
+    busy = rc[2].execute("time.sleep(0.3); os._exit(1)")
+    waiting = view.allreduce("x", block=False)
+    with pytest.raises(EngineError):
+        busy.get(WITHIN)
+    assert waiting.wait(WITHIN), "the survivors hang"
+    survivors_work(rc, {2}, n)
+    rc[:].execute("x = np.ones(1000)", block=True)
+    rc[:].allreduce("x", block=True)
+    assert rc[:].pull("x[0]").get(WITHIN) == [n - 1.0] * (n - 1)
+
+
+def test_busy_survivors_are_not_disturbed(start):
+    n = 4
+    _, rc = start(n)
+    rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
+    busy = rc[0].execute("time.sleep(1.5); done = 1")
+    os.kill(rc.engines_info[2]["pid"], signal.SIGKILL)
+    until(lambda: 2 not in rc.ids)
+    assert rc[[1, 3]].apply(int).get(0.8) == [0, 0]
+    assert not busy.ready()
+    survivors_work(rc, {2}, n)  # waits for the busy one, as it must
+    assert rc[0]["done"] == 1
+
+
+@pytest.mark.openmpi_only
+def test_one_that_is_frozen_is_ended(start):
+    """Its connection is lost as if it were dead, but MPI would wait for it."""
+    n = 3
+    _, rc = start(n)
+    rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
+    os.kill(rc.engines_info[1]["pid"], signal.SIGSTOP)
+    until(lambda: 1 not in rc.ids)
+    survivors_work(rc, {1}, n)
+
+
+def test_a_kill_reaches_who_does_not_listen(start):
+    _, rc = start(2)
+    deaf = rc[1].execute("ctypes.PyDLL(None).sleep(60)")
+    until_assigned(rc, [1])
+    rc.send_signal("KILL", 1)
+    with pytest.raises(EngineError, match="SIGKILL"):
+        deaf.get(WITHIN)
+
+
+@pytest.mark.parametrize("who", ["controller", "launcher"])
+def test_the_controller_or_the_job(start, who):
+    cluster, rc = start(3)
+    waiting = rc[:].apply(time.sleep, 60)
+    stuck = rc[[0]].execute("comm.Barrier()")
+    pid = rc.facts["pid"] if who == "controller" else cluster._launcher.handle["pid"]
+    os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    for call in (waiting, stuck):
+        assert call.wait(WITHIN)
+        with pytest.raises(ControllerLost, match="gone"):
+            call.get()
+    while processes.members(cluster.cluster) and time.monotonic() - began < 4:
+        time.sleep(0.05)
+    left = processes.members(cluster.cluster)
+    assert not left, [p.cmdline() for p in left if psutil.pid_exists(p.pid)]
+    with Cluster(n=1) as again:  # of the same profile
+        assert again[:].apply_sync(int) == [0]
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.003, 0.01, 0.05, 0.1])
+def test_two_at_once(start, gap):
+    """As when a node dies; the second perhaps while `comm` is made anew."""
+    n = 6
+    _, rc = start(n)
+    rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
+    for pair in ((1, 4), (0, 5)):
+        for victim in pair:
+            os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
+            time.sleep(gap)
+        until(lambda: not {1, 4, *pair} & set(rc.ids))
+        survivors_work(rc, {1, 4, *pair}, n)

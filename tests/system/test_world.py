@@ -1,0 +1,309 @@
+"""The engines' world: theirs alone also in C; and all engines started anew, however they hang."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PROGRAMS
+from waiting import until, until_assigned
+
+from mpidirect import Cluster
+from mpidirect.errors import CompositeError, MPIDirectError
+from mpidirect.job import processes
+from mpidirect.launchers import mpi
+from mpidirect.launchers.mpiexec import MpiexecLauncher
+
+N = 4
+WITHIN = 20.0  # seconds: far more than anything here takes
+
+
+def world_is_theirs(rc, n: int = N) -> None:
+    """In C as in Python, it has the engines alone."""
+    rc[:].run(str(PROGRAMS / "cworld.py"), block=True)
+    everyone = sum(range(n))
+    assert rc[:].pull("world.facts()").get(WITHIN) == [(k, n, everyone) for k in range(n)]
+    found = rc[:].pull("rank, size, MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size, comm.allreduce(rank)")
+    assert found.get(WITHIN) == [(k, n, k, n, everyone) for k in range(n)]
+
+
+def is_new(rc, n: int = N) -> None:
+    """All engines are there, know nothing, and work together."""
+    assert rc.ids == list(range(n))
+    assert not any(rc[:].pull("'known' in globals()").get(WITHIN))
+    world_is_theirs(rc, n)
+    data = np.arange(300_000.0)
+    rc[:].scatter("part", data).get(WITHIN)
+    assert (rc[:].gather("part").get(WITHIN) == data).all()
+    rc[:].execute("known = 1", block=True)
+
+
+def test_it_is_theirs_and_stays_so(start):
+    cluster, rc = start(N)
+    assert "in C and Fortran as in Python" in rc.facts["world"]
+    with cluster.connect_client() as other:
+        is_new(rc)
+        assert rc.restart() == list(range(N))
+        is_new(rc)
+        assert other.ids == rc.ids
+        assert other[:].apply(int).get(WITHIN) == [0] * N
+
+
+def stuck_in_c(rc, lock: bool) -> None:
+    rc[1:].execute(f"world.barrier({lock})")
+    until_assigned(rc, rc.ids[1:])
+
+
+def frozen(rc) -> None:
+    os.kill(rc.engines_info[2]["pid"], signal.SIGSTOP)
+
+
+def killed(rc) -> None:
+    for engine in rc.engines_info.values():
+        os.kill(engine["pid"], signal.SIGKILL)
+
+
+def all_dead(rc) -> None:
+    killed(rc)
+    until(lambda: not rc.ids)
+
+
+def one_dead(rc) -> None:
+    os.kill(rc.engines_info[1]["pid"], signal.SIGKILL)
+    until(lambda: 1 not in rc.ids)
+
+
+def in_a_push(rc) -> None:
+    rc[:].push({"large": np.ones(30_000_000)}, block=False)
+
+
+def deaf(rc) -> None:
+    rc[0].execute("import signal, time\nwhile True:\n try: time.sleep(60)\n except BaseException: pass")
+
+
+TROUBLES = {
+    "barrier": lambda rc: stuck_in_c(rc, lock=False),
+    "barrier-locked": lambda rc: stuck_in_c(rc, lock=True),
+    "frozen": frozen,
+    "killed": killed,
+    "all-dead": all_dead,
+    "one-dead": one_dead,
+    "push": in_a_push,
+    "deaf": deaf,
+}
+
+
+@pytest.mark.timeout(600)
+def test_all_are_started_anew_whatever_they_do(start):
+    _, rc = start(N)
+    is_new(rc)
+    for name, trouble in TROUBLES.items():
+        trouble(rc)
+        assert rc.restart() == list(range(N)), name
+        is_new(rc)
+
+
+def test_what_was_asked_ends_with_an_error_that_names_the_restart(start):
+    _, rc = start(2)
+    runs = rc[:].apply(time.sleep, 60)
+    until_assigned(rc)
+    waits = rc[:].apply(int)
+    rc.restart()
+    for asked in (runs, waits):
+        with pytest.raises(CompositeError, match=r"EngineError: engine 0 .*rc.restart\(\)"):
+            asked.get(WITHIN)
+    assert rc[:].apply(int).get(WITHIN) == [0, 0]
+
+
+def test_all_may_die_and_the_cluster_lives(start):
+    _, rc = start(2)
+    all_dead(rc)
+    assert rc.restart() == [0, 1]
+    is_new(rc, 2)
+
+
+def test_single_ones_are_replaced_in_a_generation(start):
+    """Deaths one after the other of engines that came together, some of them in the place of others."""
+    _, rc = start(N)
+
+    def kill(*victims):
+        for victim in victims:
+            os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
+        until(lambda: not set(victims) & set(rc.ids))
+        n = len(rc.ids)
+        assert rc[:].pull("comm.allreduce(1)").get(WITHIN) == [n] * n
+
+    kill(0)
+    kill(1, 2)
+    assert rc.restart("dead") == [0, 1, 2]
+    kill(3)
+    kill(0)
+    assert rc.restart("dead") == [0, 3]
+    assert rc[:].pull("comm.allreduce(1)").get(WITHIN) == [N] * N
+    rc.restart()
+    is_new(rc)
+
+
+@pytest.mark.timeout(600)
+def test_twenty_times_and_nothing_is_left(start):
+    cluster, rc = start(2)
+    controller = rc.facts["pid"]
+    descriptors, there, shared = [], [], set()
+    for _ in range(20):
+        assert rc.restart() == [0, 1]
+        texts = rc[:].apply(lambda: __import__("pathlib").Path("/proc/self/maps").read_text()).get(WITHIN)
+        last = set(re.findall(r"/dev/shm/(?:sm_segment|mpich_shm)\S+", " ".join(texts)))
+        shared |= last
+        descriptors.append(len(list(Path(f"/proc/{controller}/fd").iterdir())))
+        there.append(len(processes.members(cluster.cluster)))
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
+    assert not [file for file in shared - last if Path(file).exists()]
+    assert descriptors[-1] <= descriptors[4] + 4, descriptors
+    assert there[-1] <= there[0], there
+
+
+def test_data_that_a_restart_interrupts_is_let_go_of(start, monkeypatch):
+    """Also where MPI carries it, as between hosts; and nothing is read out of engines that are dead."""
+    monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")
+    _, rc = start(2)
+    data, used = np.ones(12_500_000), []
+    for _ in range(5):
+        rc[:].push({"data": data}, block=False)
+        rc[:].pull("np.ones(12_500_000)", block=False)
+        assert rc.restart() == [0, 1]
+        rc[:].execute("import numpy as np", block=True)
+        pages = Path(f"/proc/{rc.facts['pid']}/statm").read_text().split()[1]
+        used.append(int(pages) * os.sysconf("SC_PAGE_SIZE"))
+    assert used[-1] < used[0] + 2.5 * data.nbytes, used
+
+
+@pytest.mark.openmpi_only  # with fault tolerance
+@pytest.mark.parametrize("lock", [False, True])
+def test_an_interrupt_gets_engines_out_of_c(start, lock):
+    """Whoever is free gives up the world that they wait in; they keep what they know."""
+    _, rc = start(3)
+    is_new(rc, 3)
+    stuck_in_c(rc, lock)
+    rc.interrupt(timeout=8)
+    assert rc[:].pull("known").get(WITHIN) == [1, 1, 1]
+    assert rc[:].pull("comm.allreduce(rank)").get(WITHIN) == [3, 3, 3]
+    rc.restart()
+    is_new(rc, 3)
+
+
+def test_an_interrupt_that_can_not_offers_what_can(start):
+    _, rc = start(2)
+    is_new(rc, 2)
+    asked = rc[:].execute("ctypes.PyDLL(None).sleep(600)")
+    until_assigned(rc)
+    with pytest.raises(TimeoutError, match=r"rc.restart\(\) ends all engines"):
+        rc.interrupt(timeout=1)
+    rc.restart()
+    assert set(map(str, asked.failures)) == {"0", "1"}
+    is_new(rc, 2)
+
+
+def test_another_number_of_engines(start):
+    cluster, rc = start(2)
+    is_new(rc, 2)
+    dv = rc[:]
+    with cluster.connect_client() as other:
+        waits = dv.apply(time.sleep, 60)
+        assert rc.resize(3) == [0, 1, 2]
+        is_new(rc, 3)
+        with pytest.raises(CompositeError, match=r"EngineError: engine 0 .*rc.resize\(3\)"):
+            waits.get(WITHIN)
+        assert rc.resize(1) == [0]
+        is_new(rc, 1)
+        assert rc.restart() == [0]
+        with pytest.raises(IndexError, match="No such engine: 1"):
+            dv.apply_sync(int)
+        until(lambda: other.ids == [0])
+        other.wait_for_engines(timeout=WITHIN)
+    with pytest.raises(ValueError, match="at least one engine"):
+        rc.resize(0)
+
+
+def test_two_who_ask_at_once(start):
+    cluster, rc = start(2)
+    errors = []
+    with cluster.connect_client() as other:
+
+        def ask(client):
+            try:
+                client.restart()
+            except MPIDirectError as e:
+                errors.append(str(e))
+
+        both = [threading.Thread(target=ask, args=(client,)) for client in (rc, other)]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join(WITHIN)
+        assert all("just now" in text for text in errors)
+        assert len(errors) <= 1
+        until(lambda: len(rc.ids) == 2)
+        is_new(rc, 2)
+
+
+def test_where_nothing_can_be_spawned_that_is_told(start, monkeypatch):
+    monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
+    _, rc = start(2)
+    assert "its rank 0 is the controller" in rc.facts["world"]
+    with pytest.raises(MPIDirectError, match=r"can't all be started anew.*mpidirect stop"):
+        rc.restart()
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
+
+
+def test_petsc_begins_with_their_communicator(start, monkeypatch, tmp_path):
+    """Where the world in C is not theirs. A package with the same way to begin stands in for PETSc."""
+    (tmp_path / "petsc4py").mkdir()
+    (tmp_path / "petsc4py" / "__init__.py").write_text(
+        "def init(args=None, arch=None, comm=None):\n    from . import PETSc\n    PETSc._initialize(comm)\n"
+    )
+    (tmp_path / "petsc4py" / "PETSc.py").write_text(
+        "begun = []\ndef _initialize(comm=None):\n    begun.append(comm)\n"
+    )
+    monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
+    _, rc = start(2)
+    rc[:].execute(f"import sys; sys.path.insert(0, {str(tmp_path)!r})", block=True)
+    rc[:].execute("from petsc4py import PETSc", block=True)
+    assert rc[:].pull("[each is comm for each in PETSc.begun]").get(WITHIN) == [[True]] * 2
+    assert rc[:].pull("type(comm).__module__").get(WITHIN) == ["mpi4py.MPI"] * 2
+
+
+@pytest.mark.openmpi_only
+def test_without_fault_tolerance_it_is_theirs_as_well(start):
+    _, rc = start(2, mpiexec=f"{mpi.find_mpiexec()[0]} --with-ft no")
+    world_is_theirs(rc, 2)
+    with pytest.raises(MPIDirectError, match="can't all be started anew"):
+        rc.restart()
+    assert rc[:].apply(int).get(WITHIN) == [0, 0]
+
+
+@pytest.mark.openmpi_only
+def test_networks_that_the_user_excludes(start, monkeypatch):
+    """Open MPI would start nothing if it were told of others as well."""
+    monkeypatch.setenv("OMPI_MCA_btl_tcp_if_exclude", "docker0")
+    _, rc = start(2)
+    world_is_theirs(rc, 2)
+
+
+def test_an_engine_that_can_not_start_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\n[ -n "$MPIDIRECT_PLACE" ] && exit 7\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    cluster = Cluster(n=2, python=str(python)).start()
+    try:
+        with pytest.raises(MPIDirectError, match="of its ranks died before all engines answered"):
+            cluster.wait()
+    finally:
+        cluster.stop()
