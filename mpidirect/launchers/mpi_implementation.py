@@ -29,6 +29,9 @@ _OPEN_MPI_4 = {
 }
 # UCX, by which MPICH reaches spawned processes, ends a process that reads the memory of a dead one.
 _MPICH = {"UCX_TLS": "^cma"}
+# On one host. Only the loopback: no port is open to other hosts, and a network interface that comes up later
+# does not keep new engines from reaching the controller.
+_MPICH_ONE_HOST = {"UCX_NET_DEVICES": "lo"}
 
 
 class Implementation(NamedTuple):
@@ -85,7 +88,7 @@ class Implementation(NamedTuple):
             Whether all ranks share a host.
         """
         if self.name == "mpich":
-            return dict(_MPICH)
+            return _MPICH | (_MPICH_ONE_HOST if one_host else {})
         if self.name != "openmpi":
             return dict(_OPEN_MPI)  # in case this is Open MPI: other implementations ignore them
         if self.major < 5:
