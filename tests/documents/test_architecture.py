@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from conftest import ROOT
 
 from mpidirect.protocol.messages import client, engine, shared
-from tests.layers import ROOT
 
-pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+pytestmark = pytest.mark.openmpi_only  # the same with any MPI
 
 PAGES = ["README.md", "docs/architecture.md", "docs/reliability.md", "docs/security.md"]
 

@@ -12,7 +12,7 @@ from conftest import PROGRAMS, ROOT
 
 import mpidirect
 
-pytestmark = [pytest.mark.openmpi_only, pytest.mark.timeout(600)]  # Debian's Open MPI, whatever is ours
+pytestmark = [pytest.mark.proof, pytest.mark.openmpi_only, pytest.mark.timeout(600)]  # Debian's Open MPI
 
 PYTHON = "/usr/bin/python3"
 PACKAGES = (
