@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 from ..errors import ConfigError
 
 LONGEST = 100  # bytes of a local socket's address that every system takes
 ELSEWHERE = "/tmp"  # for sockets, where the temporary directory has too long a name
+RESTARTING = 200.0  # seconds after which no controller follows any more
 _ID, _SOCKET = 18, 16  # how long a cluster's id and a socket's name are at most
 
 
@@ -21,6 +23,19 @@ def socket_directory(cluster: str) -> Path:
     if len(os.fsencode(f"{parent}/{name}/")) + _ID + _SOCKET > LONGEST:
         parent = ELSEWHERE
     return Path(parent) / f"{name}{cluster}"
+
+
+def restarts(sockets: Path) -> Path:
+    """Return the file that is in a socket directory while another controller follows the one that ended."""
+    return sockets / "restarts"
+
+
+def restarting(cluster: str) -> bool:
+    """Return whether another controller of `cluster` is about to follow on this host."""
+    try:
+        return time.time() - restarts(socket_directory(cluster)).stat().st_mtime < RESTARTING
+    except OSError:
+        return False
 
 
 def private_directory(path: Path) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import MPIDirectError
 from ..files import job_file
 from ..files.logs import FAILS
+from .handover import SUPERVISED
 from .parent import PLACE, SPAWNS, Parent, anchors, is_gone, leave_in_order
 
 log = logging.getLogger("mpidirect.job")
@@ -39,6 +40,9 @@ def main(argv: list[str]) -> int:
     MPI = _mpi(place)
     world, finalize = MPI.COMM_WORLD, MPI.Finalize
     ranks = 1 + (len(hosts) or spec.engines)
+    supervised = os.environ.pop(SUPERVISED, "") == spec.cluster and not spec.spawns
+    if not (place or spec.spawns):
+        ranks = _told_by_first(world, ranks)
     if not place and world.size != ranks:
         if world.rank == 0:
             print(_wrong_world(world.size, ranks, MPI), file=sys.stderr, flush=True)
@@ -60,7 +64,7 @@ def main(argv: list[str]) -> int:
         if rank and not anchor:
             _load_engine()
         if rank == 0:
-            clean = _controller(spec, Path(argv[1]), tolerance)
+            clean = _controller(spec, Path(argv[1]), tolerance, supervised)
         elif place:
             clean = _new_engine(place - 1, welcome, Path(spec.log_directory))
         elif anchor:
@@ -76,6 +80,13 @@ def main(argv: list[str]) -> int:
         world.Abort(1)
     _leave(finalize if clean else None)
     return 0
+
+
+def _told_by_first(world: Any, ranks: int) -> int:
+    """Return the number of ranks as rank 0 knows it: other hosts may still see the former job file."""
+    number = bytearray(ranks.to_bytes(8, "little"))
+    world.Bcast(number)
+    return int.from_bytes(number, "little")
 
 
 def _mpi(place: int) -> Any:
@@ -143,16 +154,21 @@ def _log_to(path: Path) -> None:
     ours.addHandler(handler)
 
 
-def _controller(spec: job_file.JobSpec, file: Path, tolerance: Any) -> bool:
+def _controller(spec: job_file.JobSpec, file: Path, tolerance: Any, supervised: bool) -> bool:
     from ..mpi import world as worlds
+    from . import handover
 
     world = worlds.anchored() if spec.spawns else worlds.split()
+    from ..controller.handover import resume
     from ..controller.server import Server  # while the anchor spawns
+
+    successor = handover.path(file) if supervised else None
+    former = handover.take(successor) if successor else None
 
     signal.signal(signal.SIGTERM, _terminated)
     signal.signal(signal.SIGINT, _terminated)
     signal.signal(signal.SIGHUP, _terminated)
-    with Server(spec, world, tolerance) as listener:
+    with Server(spec, world, tolerance, former[0] if former else None, successor) as listener:
         if spec.spawns:
             for anchor in range(1, world.private.size):
                 world.private.send(listener.invitation(), anchor)
@@ -161,6 +177,8 @@ def _controller(spec: job_file.JobSpec, file: Path, tolerance: Any) -> bool:
             world.private.bcast(listener.invitation())
         controller = listener.controller(worlds.alone() if spec.spawns else world)
         controller.abandoned = partial(_abandoned, spec, file)
+        if former:
+            resume(controller, *former)
         listener.publish()
         with contextlib.suppress(_Terminated):
             controller.run()
@@ -172,7 +190,7 @@ def _controller(spec: job_file.JobSpec, file: Path, tolerance: Any) -> bool:
         from ..launchers import jobs
 
         jobs.sweep(profiles.Profile(spec.profile), spec.cluster)
-    return bool(controller.recovery.untouched)
+    return bool(controller.recovery.untouched) and not listener.handed_over
 
 
 def _engine(world: Any, tolerance: Any, logs: Path) -> bool:

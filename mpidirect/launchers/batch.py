@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from ..errors import ConfigError, LaunchError
 from ..job.allocation import ENDS, HOSTS
 from ..job.parent import CLUSTER, SPAWNS
+from ..job.supervisor import supervised
 from . import mpi
 from .base import JobState, JobStatus, Launcher
 
@@ -273,7 +274,9 @@ class BatchLauncher(Launcher):
             python = self.settings["python"] or sys.executable
             starts = [python, "-m", "mpidirect.launchers.hydra", self._directory, str(self.job.spec.engines)]
             text = shlex.join([*starts, *command])
-        elif self.one_host is None and self._can_spawn(kind):
+        elif not self.job.spec.spawns:
+            text = shlex.join(supervised(command, self.job.file, self.settings["python"]))
+        if self.one_host is None and kind.name != "mpich" and self._can_spawn(kind):
             more = {k: v for k, v in kind.environment(alone=True).items() if k not in needed}
             lines += [
                 f"{_RANKS}={self.job.ranks}",

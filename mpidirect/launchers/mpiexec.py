@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import LaunchError
 from ..job import allocation, processes
 from ..job.parent import CLUSTER, SPAWNS
+from ..job.supervisor import supervised
 from . import hydra, mpi
 from .base import JobState, JobStatus, Launcher
 
@@ -48,6 +49,8 @@ class MpiexecLauncher(Launcher):
             directory = Path(self.job.spec.log_directory)
             command, more = hydra.begin(command, self.job.spec.engines, directory, self.settings["python"])
             environment |= more
+        if not self.job.spec.spawns:
+            command = supervised(command, self.job.file)
         self.job.log.touch(0o600)
         with self.job.log.open("ab") as log:
             try:

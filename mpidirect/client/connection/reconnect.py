@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 
 from ... import errors
 from ...files.connection_file import ConnectionInfo
+from ...files.private_directories import restarting, socket_directory
 from ...memory import process_memory
 from .dialer import Dialer, ForeignListener, Link
 
 QUIET = 3.0  # seconds until the user is told
 PAUSES = 0.02, 5.0  # seconds between two attempts: the first, and the longest
+SOON = 0.2  # the longest where another controller is about to follow
 ATTEMPT = 15.0  # seconds that one takes at most
 PROBE = 1.5  # seconds to find out whether anything listens
 REFUSED = 10.0  # seconds after which a host that refuses connections has no controller any more
@@ -63,10 +65,10 @@ def redial(dialer: Dialer, lifeline: ControllerWatch, received: int, patience: f
         waited = time.monotonic() - began
         if waited > patience:
             raise dialer.gone(f"nothing was heard of it for {waited:.0f} s")
-        if waited > QUIET and not told:
+        if waited > QUIET and not (told or lifeline.awaits_successor):
             told = True
             _tell_user(dialer.info)
-        pause = min(2 * pause, longest)
+        pause = min(2 * pause, SOON if lifeline.awaits_successor else longest)
     return None
 
 
@@ -99,12 +101,26 @@ class ControllerWatch:
         self.near = bool(node) and node == process_memory.node()
         self._process: int | None = None
         self._refused = 0.0
+        self._successor_due = 0.0  # until when another controller may come in the place of this one
         if self.near and hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):
                 self._process = os.pidfd_open(info.pid)
 
+    def await_successor(self, within: float) -> None:
+        """Note that another controller continues the work of this one, in so many seconds."""
+        self._successor_due = time.monotonic() + within
+
+    @property
+    def awaits_successor(self) -> bool:
+        """Whether another controller is about to continue."""
+        if self.near and not socket_directory(self.info.cluster).is_dir():
+            return False  # the supervisor has given up
+        return time.monotonic() < self._successor_due or restarting(self.info.cluster)
+
     def gone(self, candidates: list[str]) -> bool:
         """Whether the controller won't come back; call it after an attempt that failed."""
+        if self.awaits_successor:
+            return False
         if self.near:
             return self._is_dead()
         now = time.monotonic()
