@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from ..job.parent import Parent, leave_in_order
+from ..job.exit import exit_cleanly
+from ..job.parent import Parent
 from ..protocol import messages
 from ..transport.zeromq import event_of
 from .bulk_data import CONTROLLER, private
@@ -183,4 +184,4 @@ class ControlThread(threading.Thread):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         time.sleep(GRACE)
         log.info("the main thread did not come back: leaving without it")
-        leave_in_order()
+        exit_cleanly()

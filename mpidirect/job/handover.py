@@ -17,7 +17,6 @@ from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
-SUPERVISED = "MPIDIRECT_SUPERVISED"  # in the environment of a rank with a supervisor: its cluster's id
 STARTING = 100.0  # seconds that the processes of a new generation may take to start
 
 _LENGTH = struct.Struct("<Q")

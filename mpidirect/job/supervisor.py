@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import handover
-from .handover import STARTING, SUPERVISED
+from .handover import STARTING
+from .variables import CLUSTER, SUPERVISED
 
 LOOK = 1.0  # seconds between looks for a handover file; the end of the launcher is noticed at once
 HASTE = 0.1  # the same while the launcher is to end
@@ -50,6 +51,7 @@ class Supervisor:
     def __init__(self, job_file: Path, command: list[str]) -> None:
         self.job_file = job_file
         self.command = command
+        self.cluster = os.environ.get(CLUSTER, "")
         self.handover = handover.path(job_file)
         self.generation = 1
         self.stopping = False
@@ -84,10 +86,10 @@ class Supervisor:
         from ..files.private_directories import socket_directory
 
         self.handover.unlink(missing_ok=True)
-        shutil.rmtree(socket_directory(_cluster()), ignore_errors=True)
+        shutil.rmtree(socket_directory(self.cluster), ignore_errors=True)
 
     def _run_launcher(self) -> int:
-        environment = {**os.environ, SUPERVISED: _cluster()}
+        environment = {**os.environ, SUPERVISED: self.cluster}
         launcher = subprocess.Popen(self.command, env=environment, preexec_fn=self._begin_child)
         began, self._overdue = time.monotonic(), 0.0
         while launcher.poll() is None:
@@ -149,12 +151,6 @@ class Supervisor:
         self.command[self.command.index("-n") + 1] = str(engines + 1)
         if Path(self.command[0]).name == "srun" and "--overcommit" not in self.command:
             self.command.insert(1, "--overcommit")
-
-
-def _cluster() -> str:
-    from .parent import CLUSTER
-
-    return os.environ.get(CLUSTER, "")
 
 
 def main(argv: list[str]) -> int:

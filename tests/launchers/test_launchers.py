@@ -22,7 +22,7 @@ from mpidirect.errors import LaunchError
 from mpidirect.files import job_file
 from mpidirect.files.job_file import JobSpec
 from mpidirect.job import processes
-from mpidirect.job.parent import CLUSTER
+from mpidirect.job.variables import CLUSTER
 from mpidirect.launchers import hydra, launcher_class, launcher_names, mpi
 from mpidirect.launchers.base import Job, JobState
 from mpidirect.launchers.batch import BatchLauncher
@@ -73,7 +73,10 @@ class Workshop:
         self.order("")
         (path / "rank.py").write_text(textwrap.dedent(RANK))
         python = path / "python"
-        python.write_text(f'#!/bin/sh\nexec {sys.executable} {path}/rank.py "$@"\n')
+        python.write_text(
+            f'#!/bin/sh\n[ "$2" = mpidirect.job.supervisor ] && exec {sys.executable} "$@"\n'
+            f'exec {sys.executable} {path}/rank.py "$@"\n'
+        )
         python.chmod(0o755)
         self.given = {"launcher": name, "python": str(python)}
 

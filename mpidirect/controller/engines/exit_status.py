@@ -8,7 +8,8 @@ import signal
 import socket
 from pathlib import Path
 
-from ...job.parent import CLUSTER, belongs
+from ...job.process_identity import belongs
+from ...job.variables import CLUSTER
 from ...protocol.messages import OUTPUT_LIMIT, EngineInfo
 from ...protocol.names import output_files
 
