@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from ..errors import ConfigError
 from ..files import connection_file
 from ..files.job_file import JobSpec
-from ..files.private_directories import private_directory, restarts, socket_directory
+from ..files.private_directories import private_directory, socket_directory, successor_file
 from ..job import allocation
 from ..job.handover import Handover, write
 from ..memory import process_memory
@@ -179,7 +179,7 @@ class Server:
             step=allocation.step(),
         )
         write(file, left, kept_sessions(controller))
-        restarts(self.directory).touch(0o600)  # clients of this host see a process end
+        successor_file(self.spec.cluster).write_text("")  # clients of this host see a process end
         self.handed_over = True
 
     def publish(self) -> None:
@@ -200,7 +200,8 @@ class Server:
             warning=self.spec.walltime_warning,
         )
         connection_file.write(info, Path(self.spec.connection_file))
-        restarts(self.directory).unlink(missing_ok=True)
+        if self.generation > 1:
+            successor_file(self.spec.cluster).write_text(str(os.getpid()))
 
     def __enter__(self) -> Server:
         return self

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ... import errors
 from ...files.connection_file import ConnectionInfo
-from ...files.private_directories import restarting, socket_directory
+from ...files.private_directories import successor
 from ...memory import process_memory
 from .dialer import Dialer, ForeignListener, Link
 
@@ -102,9 +102,17 @@ class ControllerWatch:
         self._process: int | None = None
         self._refused = 0.0
         self._successor_due = 0.0  # until when another controller may come in the place of this one
-        if self.near and hasattr(os, "pidfd_open"):
+        self._pid = info.pid
+        if self.near:
+            self._watch(info.pid)
+
+    def _watch(self, pid: int) -> None:
+        """Watch this process of this host."""
+        self.close()
+        self._pid = pid
+        if hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):
-                self._process = os.pidfd_open(info.pid)
+                self._process = os.pidfd_open(pid)
 
     def await_successor(self, within: float) -> None:
         """Note that another controller continues the work of this one, in so many seconds."""
@@ -113,16 +121,16 @@ class ControllerWatch:
     @property
     def awaits_successor(self) -> bool:
         """Whether another controller is about to continue."""
-        if self.near and not socket_directory(self.info.cluster).is_dir():
-            return False  # the supervisor has given up
-        return time.monotonic() < self._successor_due or restarting(self.info.cluster)
+        if self.near:
+            return successor(self.info.cluster) == 0
+        return time.monotonic() < self._successor_due
 
     def gone(self, candidates: list[str]) -> bool:
         """Whether the controller won't come back; call it after an attempt that failed."""
         if self.awaits_successor:
             return False
         if self.near:
-            return self._is_dead()
+            return self._is_dead() and not self._has_successor()
         now = time.monotonic()
         if not candidates or not all(_refuses(address) for address in candidates):
             self._refused = 0.0
@@ -130,13 +138,22 @@ class ControllerWatch:
         self._refused = self._refused or now
         return now - self._refused >= REFUSED
 
+    def _has_successor(self) -> bool:
+        """Return whether another controller has followed, and lives."""
+        pid = successor(self.info.cluster)
+        if pid is None or pid == self._pid:
+            return False
+        if pid:
+            self._watch(pid)
+        return not (pid and self._is_dead())
+
     def _is_dead(self) -> bool:
         if self._process is not None:
             poll = select.poll()
             poll.register(self._process, select.POLLIN)
             return bool(poll.poll(0))
         try:
-            os.kill(self.info.pid, 0)
+            os.kill(self._pid, 0)
         except ProcessLookupError:
             return True
         except OSError:

@@ -65,6 +65,12 @@ class Generations:
         return self._due
 
     @property
+    def advice(self) -> str:
+        """Return what a user can do to have all engines started anew."""
+        can = self.anchored or self.controller.hand_over is not None
+        return "rc.restart() of all engines" if can else "'mpidirect stop' and 'mpidirect start'"
+
+    @property
     def awaits_all(self) -> bool:
         """Whether the engines of this job are to come, after those of a former controller."""
         return self._awaited is not None
