@@ -67,7 +67,8 @@ class Generations:
     @property
     def advice(self) -> str:
         """Return what a user can do to have all engines started anew."""
-        can = self.anchored or self.controller.hand_over is not None
+        spawning = self.anchored and self.controller.facts["fault_tolerance"]["restarts"]
+        can = spawning or self.controller.hand_over is not None
         return "rc.restart() of all engines" if can else "'mpidirect stop' and 'mpidirect start'"
 
     @property
