@@ -142,7 +142,8 @@ def head(file: Path) -> Handover | None:
     """Return the first part of a handover file; None if there is no such file."""
     try:
         with file.open("rb") as source:
-            return _get(source, Handover)
+            found: Handover = _get(source, Handover)
+            return found
     except FileNotFoundError:
         return None
 
