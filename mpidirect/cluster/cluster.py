@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import config, ipyparallel_keywords
 from ..errors import ClusterNotFound, LaunchError, MPIDirectError
+from ..files.job_file import Owner
 from ..files.profiles import ClusterRecord, Profile, appeared
 from ..job.process_identity import this_process
 from ..launchers import jobs
@@ -195,10 +196,15 @@ class Cluster(IPyParallelMethods):
 
     # Start and stop
 
-    def start(self) -> Self:
+    def start(self, owner: Owner | None = None) -> Self:
         """Start the job and return; `wait` waits for its engines.
 
         When this process ends, the cluster is stopped, unless `shutdown_atexit` is False.
+
+        Parameters
+        ----------
+        owner : Owner, optional
+            Another process whose end stops the cluster.
 
         Raises
         ------
@@ -211,11 +217,12 @@ class Cluster(IPyParallelMethods):
         profile = self.profile.create()
         with profile.locked():
             make_way(self.profile)
-            owner = this_process() if self.shutdown_atexit else None
+            if self.shutdown_atexit:
+                owner = this_process()
             launcher = jobs.new_launcher(profile, settings, owner)
             jobs.launch(profile, launcher)
         self._launcher, self._detached = launcher, False
-        if owner is not None:
+        if self.shutdown_atexit:
             owned.own(self)
         profile.prune_logs(settings["keep_logs"])
         return self
