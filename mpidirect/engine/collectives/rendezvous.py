@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 from mpi4py import MPI
 
-from ...errors import CollectiveError, compact
+from ...errors import CollectiveError, format_ids
 from ...protocol.collective import Collective
 from .. import interrupts
 from ..mpi.channel import LEFT, CollectiveId
@@ -324,4 +324,4 @@ class Rendezvous:
 
 
 def _engines(who: list[int]) -> str:
-    return f"engine {who[0]}" if len(who) == 1 else f"engines {compact(who)}"
+    return f"engine {who[0]}" if len(who) == 1 else f"engines {format_ids(who)}"
