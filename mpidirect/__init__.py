@@ -118,9 +118,10 @@ def use_pickle() -> None:
 
 def load_ipython_extension(shell: Any) -> None:
     """``%load_ext mpidirect``: the magics ``%px``, ``%%px``, ``%autopx``, … without ``activate()``."""
-    from .client.magics.magics import load
+    from .client import Client
+    from .client.magics.activation import load
 
-    load(shell)
+    load(shell, lambda: Client().direct_view(block=True))
 
 
 def __dir__() -> list[str]:
