@@ -10,7 +10,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .mpi.communicators import here
+from .mpi.watched_communicator import mpi_state
 
 _INTERRUPT = {signal.SIGINT}
 
@@ -44,5 +44,5 @@ def admit() -> None:
     if signal.SIGINT in signal.sigpending():
         with admitted():
             pass
-    if here.interrupted():
+    if mpi_state.take_interrupt():
         raise KeyboardInterrupt

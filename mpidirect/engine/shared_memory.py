@@ -23,10 +23,10 @@ class SharedMemory:
     """Memory that this engine has received for its node, until all engines there have mapped it."""
 
     def __init__(self) -> None:
-        self._rooms: list[tuple[int, np.ndarray]] = []
+        self._receiving: list[tuple[int, np.ndarray]] = []
         self._open: dict[str, tuple[float, list[int]]] = {}
 
-    def room(self, size: int) -> np.ndarray:
+    def allocate(self, size: int) -> np.ndarray:
         """Memory to receive a bulk frame into."""
         descriptor = os.memfd_create("mpidirect", os.MFD_CLOEXEC)
         try:
@@ -35,13 +35,13 @@ class SharedMemory:
         except BaseException:  # there is no room
             os.close(descriptor)
             raise
-        self._rooms.append((descriptor, array))
+        self._receiving.append((descriptor, array))
         return array
 
     def keep(self, key: str) -> tuple[int, list[int]]:
         """What was received last, as this process and its file descriptors."""
-        descriptors = [descriptor for descriptor, _ in self._rooms]
-        self._rooms.clear()
+        descriptors = [descriptor for descriptor, _ in self._receiving]
+        self._receiving.clear()
         self._open[key] = time.monotonic(), descriptors
         return os.getpid(), descriptors
 
@@ -53,9 +53,9 @@ class SharedMemory:
 
     def abandon(self) -> None:
         """Nothing came of what was being received."""
-        for descriptor, _ in self._rooms:
+        for descriptor, _ in self._receiving:
             os.close(descriptor)
-        self._rooms.clear()
+        self._receiving.clear()
 
     def expire(self) -> None:
         """Give up what a client that vanished has left."""

@@ -154,7 +154,7 @@ def use(groups: Groups) -> None:
     _here = groups
 
 
-def here() -> Groups:
+def current() -> Groups:
     """The communicators of this engine."""
     if _here is None:
         raise RuntimeError("this process has not begun as an engine, so it has no collectives")

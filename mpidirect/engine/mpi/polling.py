@@ -17,7 +17,8 @@ from typing import Any
 from mpi4py import MPI
 
 from ...arrays.lazy_numpy import np
-from .communicators import CommunicatorLost, WatchedCommunicator, here, leave_this
+from .communicators import abandon
+from .watched_communicator import CommunicatorLost, WatchedCommunicator, mpi_state
 
 _EAGER, _YIELDING = 100, 400  # tests in a row without a pause, and with a yield
 _SHORT, _LONG = 50e-6, 1e-3  # seconds of the pauses after them
@@ -37,10 +38,10 @@ def until(
     tests = 0
     try:
         while not (found := done()):
-            if here.pending or comm.left:
-                if not here.pending:
+            if mpi_state.interrupt_pending or comm.unusable_reason:
+                if not mpi_state.interrupt_pending:
                     raise CommunicatorLost(MPI.ERR_COMM, comm._explanation())
-                leave_this(comm, here.epoch, f"engine {here.engine} was interrupted in its {name}")
+                abandon(comm, mpi_state.epoch, f"engine {mpi_state.engine} was interrupted in its {name}")
                 raise KeyboardInterrupt
             tests += 1
             if tests > _EAGER:
@@ -52,7 +53,7 @@ def until(
         keep(requests)
         raise
     finally:
-        here.pending = False
+        mpi_state.interrupt_pending = False
     return found
 
 
@@ -98,16 +99,16 @@ class _At:
 
     def __enter__(self) -> None:
         self.comm._must_be_usable()
-        self.outer = here.at
+        self.outer = mpi_state.blocking_call
         if self.outer is None:
-            here.at = self.comm, self.name
+            mpi_state.blocking_call = self.comm, self.name
 
     def __exit__(self, *_: object) -> None:
         if self.outer is not None:
             return
-        here.at = None
-        if here.pending:  # it came too late for the wait
-            here.pending = False
+        mpi_state.blocking_call = None
+        if mpi_state.interrupt_pending:  # it came too late for the wait
+            mpi_state.interrupt_pending = False
             raise KeyboardInterrupt
 
 
@@ -152,16 +153,16 @@ class PolledCommunicator(WatchedCommunicator):
     def _at(self, name: str) -> _At:
         return _At(self, name)
 
-    def _leave(self, why: str) -> None:
-        self.left = self.left or why
-        if self is here.world and not here.left:
-            here.left = why
+    def _abandon(self, reason: str) -> None:
+        self.unusable_reason = self.unusable_reason or reason
+        if self is mpi_state.world and not mpi_state.unusable_reason:
+            mpi_state.unusable_reason = reason
 
     def _must_be_usable(self) -> None:
-        if self.left:
+        if self.unusable_reason:
             raise CommunicatorLost(MPI.ERR_COMM, self._explanation())
 
-    wrap = staticmethod(polled)
+    make_interruptible = staticmethod(polled)
 
     # -- point to point ---------------------------------------------------------------------------------
 

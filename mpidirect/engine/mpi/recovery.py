@@ -13,8 +13,8 @@ from ...mpi.world import World
 from ...protocol import messages
 from .. import bulk_data, environment
 from . import communicators, groups, requests
-from .communicators import here
 from .polling import PolledCommunicator, keep
+from .watched_communicator import mpi_state
 
 log = logging.getLogger(__name__)
 
@@ -63,26 +63,26 @@ class CommunicatorRepair:
         self._prepared: _Prepared
         mixin = communicators.RevocableCommunicator if ulfm else PolledCommunicator
         requests.begin()
-        self.comm = communicators.begin(world.engines, self.living, mixin, epoch)
+        self.comm = communicators.create_world(world.engines, self.living, mixin, epoch)
 
     @property
     def untouched(self) -> bool:
         """Whether nothing has ever gone wrong with MPI here, so that it can be finalized."""
-        return not here.epoch and not here.left
+        return not mpi_state.epoch and not mpi_state.unusable_reason
 
     def repair(self, order: messages.RepairCommunicator) -> messages.CommunicatorsMade:
         """Make a new communicator of the engines that live; they all do it together."""
         with worlds.limited():
             try:
                 self._meet(order.engines, order.epoch)
-                communicators.tell()
+                communicators.revoke_abandoned()
                 fresh = self._fresh(order)
                 if fresh.size != len(order.engines):
                     return messages.CommunicatorsMade(order.epoch, f"MPI finds {fresh.size} engines alive")
                 fresh.Set_errhandler(MPI.ERRORS_RETURN)
                 if order.engines != self.living:
                     groups.begin(fresh, order.engines)
-                communicators.install(fresh, order.engines, order.epoch)
+                communicators.replace_world(fresh, order.engines, order.epoch)
                 self.places = [self.places[self.living.index(engine)] for engine in order.engines]
                 self.living = order.engines
             except (MPI.Exception, EngineDied) as e:
@@ -106,14 +106,14 @@ class CommunicatorRepair:
         order = self._joining
         with worlds.limited():
             try:
-                communicators.tell()
+                communicators.revoke_abandoned()
                 ranks = [0, *self._ranks(order.living)]
                 members = worlds.living(self.private, ranks, self.ulfm, order.epoch)
                 me = self._members[self.private.rank - 1] + 1
                 world = worlds.grown(members, order.port, me)
                 made = groups.make(world.engines, order.engines)
                 places = environment.gather(world.engines)
-                base, hidden = world.engines.Dup(), communicators.hide(world.engines)
+                base, hidden = world.engines.Dup(), communicators.make_object_comm(world.engines)
                 self._prepared = _Prepared(world, made, places, base, hidden)
             except MPI.Exception as e:
                 log.warning("the communicators could not be made: %s", e)
@@ -127,7 +127,7 @@ class CommunicatorRepair:
         self.living, self._members = order.engines, order.engines
         self.places = made.places
         groups.use(made.groups)
-        communicators.install(made.world.engines, order.engines, order.epoch, made.hidden)
+        communicators.replace_world(made.world.engines, order.engines, order.epoch, made.hidden)
         log.info("engines came: comm has %d, and this one is rank %d of it", self.comm.size, self.comm.rank)
         return made.world
 
@@ -151,9 +151,9 @@ class CommunicatorRepair:
                 self.private.Irecv(bytearray(1), ranks[(me - step) % n], tag),
                 self.private.Isend(b"1", ranks[(me + step) % n], tag),
             ]
-            if not bulk_data.wait(requests, lambda: not living.isdisjoint(here.dead)):
+            if not bulk_data.wait(requests, lambda: not living.isdisjoint(mpi_state.dead_engines)):
                 keep(requests)
-                raise EngineDied(f"engine {min(living & here.dead)} died meanwhile")
+                raise EngineDied(f"engine {min(living & mpi_state.dead_engines)} died meanwhile")
             step *= 2
 
     def _fresh(self, order: messages.RepairCommunicator) -> MPI.Intracomm:

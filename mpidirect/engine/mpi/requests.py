@@ -12,8 +12,8 @@ from typing import Any
 
 from mpi4py import MPI
 
-from .communicators import WatchedCommunicator, marked
 from .polling import PolledCommunicator, keep, until
+from .watched_communicator import WatchedCommunicator, watched_call
 
 BEGIN = (
     *("Isend", "Ibsend", "Issend", "Irsend", "Irecv", "isend", "ibsend", "issend", "irecv"),
@@ -103,7 +103,7 @@ def _marked(name: str) -> Callable[..., Any]:
         return wait()
 
     call.__name__ = f"Request.{name}"
-    return marked(call)
+    return watched_call(call)
 
 
 _MARKED = {
@@ -119,7 +119,7 @@ def begins(method: Callable[..., Any]) -> Callable[..., Any]:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(self, PolledCommunicator):  # others are told by MPI
             self._must_be_usable()
-        self._tell()
+        self._revoke_if_abandoned()
         return Request(method(self, *args, **kwargs), self)
 
     return call

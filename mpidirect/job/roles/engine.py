@@ -112,6 +112,7 @@ def _run(
     spawner = spawning.Spawner(Parent().command(), start)
     output = TaskOutput(log_directory, engine)
     served = Engine(engine, world, repair, spawner, tasks, names, output)
-    served.run(ControlThread(served, control).start)
+    control_thread = ControlThread(engine, served.parts, served.batches, served.namespace, control)
+    served.run(control_thread.start)
     output.release()
     return bool(repair.untouched)
