@@ -59,7 +59,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "client.client": (
             _BELOW_THE_CLIENT,
             "client.control client.display.html client.display.progress client.hub client.incoming "
-            "client.integrations.dask client.magics.magics client.magics.parallel_magics "
+            "client.integrations.dask   "
             "client.results.asyncresult client.results.balanced_tasks client.results.lookup "
             "client.results.metadata client.results.unseen_failures client.results.waiting client.saving "
             "client.views.balancedview client.views.base client.views.collective_call "
@@ -68,7 +68,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "client.hub": (_ONE_ANOTHER, "client.results.lookup"),
         "client.executor": (_ONE_ANOTHER, "client.views.base"),
         "client.integrations.joblib": (_ONE_ANOTHER, "client.views.balancedview"),
-        "client.magics.magics": (_ONE_ANOTHER, "client.views.directview"),
         "client.results.asyncresult": (_ONE_ANOTHER, "client.display.html client.results.waiting"),
         "client.results.call": (_ONE_ANOTHER, "client.results.unseen_failures"),
         "client.views.base": (_ONE_ANOTHER, "client.views.remotefunction"),

@@ -26,6 +26,7 @@ import zmq
 from mpidirect import Client, Cluster, errors
 from mpidirect.transport.zeromq import Dealer
 from tests.proxy import Proxy
+from tests.waiting import until_running
 
 PATIENCE = 30.0  # seconds after which what has not come counts as hanging
 FEWEST = 2  # engines: with fewer, the cluster is started anew
@@ -213,7 +214,7 @@ class Driver:
         self.drain()
         targets = self.some()
         running = self.near[targets].apply_async(time.sleep, 60)
-        time.sleep(0.1)  # or it may come before the tasks have begun
+        until_running(self.near, targets)
         self.near.interrupt(targets)
         self.interrupted("interrupt", running)
 
@@ -226,7 +227,7 @@ class Driver:
             ["comm.Barrier()", "comm.allreduce(1)", f"comm.recv(source={ids.index(without)})"]
         )
         running = self.near[targets].execute(code, block=False)
-        time.sleep(0.2)
+        until_running(self.near, targets)
         self.near.interrupt(targets)
         self.interrupted("stuck", running)
         self.collective()

@@ -41,7 +41,7 @@ class Deadline:
         launcher = scheduled_launcher(self._info.profile, self._info.cluster)
         if launcher is None:
             return told
-        launcher.patience = ANSWERING
+        launcher.command_timeout = ANSWERING
         return launcher.left(told)
 
     def close(self) -> None:

@@ -160,7 +160,7 @@ class Cluster(IPyParallelMethods):
 
     def hurry(self, patience: float) -> Self:
         """Give the commands that ask for the job only so many seconds."""
-        self._started.patience = patience
+        self._started.command_timeout = patience
         return self
 
     @property

@@ -121,6 +121,6 @@ def ends_now(known: float) -> float:
     from ..launchers import launcher_class
 
     here = launcher_class(launcher).of(job)
-    here.patience = 5.0
+    here.command_timeout = 5.0
     left = here.state().left
     return known if left is None else time.time() + left

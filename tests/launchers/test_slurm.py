@@ -183,7 +183,7 @@ def test_a_node_for_the_controller_alone(hosts):
 def test_ranks_that_srun_starts(hosts):
     """MPICH's ranks find each other by PMI2; Open MPI 5 knows no PMI2, and each of its ranks is alone."""
     cluster = Cluster(**SLURM, mpiexec="srun --mpi=pmi2", controller="node")
-    if mpi.flavour(mpi.find_mpiexec()[0]).name != "mpich":
+    if mpi.implementation(mpi.find_mpiexec()[0]).name != "mpich":
         with pytest.raises(errors.LaunchError, match="should have 5 ranks"):
             cluster.start().wait()
         cluster.stop()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from waiting import until
 
 from mpidirect import Client, Cluster
 from mpidirect.files.private_directories import socket_directory
@@ -108,10 +109,8 @@ def test_twenty_scripts_in_a_row_that_end_in_all_ways(tmp_path, monkeypatch):
         assert ended in codes
         if ended != -signal.SIGKILL:  # then nothing can be done at once, and the next start finds it
             assert processes_of(id) == [] and not socket_directory(id).exists(), tail
-    deadline = time.monotonic() + 10
-    while processes_of(id) and time.monotonic() < deadline:  # nobody starts after the last one
-        time.sleep(0.05)
-    assert processes_of(id) == [] and not socket_directory(id).exists()
+    until(lambda: not processes_of(id), 10)  # nobody starts after the last one
+    assert not socket_directory(id).exists()
     left = {path.name for path in (tmp_path / "home" / "default").iterdir()} - {"logs", ".lock"}
     assert left == set()
     assert segments() - before == set()

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+from waiting import until, until_assigned
 
 from mpidirect import Client, Cluster
 from mpidirect.errors import CompositeError, ControllerLost, EngineError
@@ -134,8 +135,7 @@ def test_busy_survivors_are_not_disturbed(start):
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
     busy = rc[0].execute("time.sleep(1.5); done = 1")
     os.kill(rc._engines[2].pid, signal.SIGKILL)
-    while 2 in rc.ids:
-        time.sleep(0.01)
+    until(lambda: 2 not in rc.ids)
     assert rc[[1, 3]].apply(int).get(0.8) == [0, 0]
     assert not busy.ready()
     survivors_work(rc, {2}, n)  # waits for the busy one, as it must
@@ -149,17 +149,14 @@ def test_one_that_is_frozen_is_ended(start):
     _, rc = start(n)
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
     os.kill(rc._engines[1].pid, signal.SIGSTOP)
-    deadline = time.monotonic() + 60
-    while 1 in rc.ids and time.monotonic() < deadline:
-        time.sleep(0.1)
+    until(lambda: 1 not in rc.ids)
     survivors_work(rc, {1}, n)
 
 
 def test_a_kill_reaches_who_does_not_listen(start):
     _, rc = start(2)
     deaf = rc[1].execute("ctypes.PyDLL(None).sleep(60)")
-    while not rc.queue_status(1)["tasks"]:
-        time.sleep(0.01)
+    until_assigned(rc, [1])
     rc.send_signal("KILL", 1)
     with pytest.raises(EngineError, match="SIGKILL"):
         deaf.get(WITHIN)
@@ -195,6 +192,5 @@ def test_two_at_once(start, gap):
         for victim in pair:
             os.kill(rc._engines[victim].pid, signal.SIGKILL)
             time.sleep(gap)
-        while set(pair) & set(rc.ids):
-            time.sleep(0.01)
+        until(lambda: not {1, 4, *pair} & set(rc.ids))
         survivors_work(rc, {1, 4, *pair}, n)
