@@ -96,7 +96,7 @@ class Engine:
         self.batches = BatchRunner(self.parts)
         self._runner = TaskRunner(self.parts, self.namespace)
         displays.begin(partial(shell, self.namespace))
-        terminal.refuse()
+        terminal.refuse_input()
 
     def run(self, start_control: Callable[[], None] = lambda: None) -> None:
         """Serve until told to stop.

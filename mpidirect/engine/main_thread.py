@@ -45,7 +45,7 @@ class MainThread:
         """
         signal.signal(signal.SIGINT, self._on_interrupt)
         signal.signal(WAKE, _ignore)
-        signal_handlers.begin(user_code, (self._on_interrupt, _ignore))
+        signal_handlers.enable(user_code, (self._on_interrupt, _ignore))
         sys.unraisablehook = self._on_unraisable
 
     def restore_interrupt_handler(self) -> None:

@@ -142,7 +142,7 @@ class Rendezvous:
         CollectiveError
             On all engines, when one can't take part or the offers don't match.
         """
-        self._groups.tidy()
+        self._groups.free_buffers()
         error = None
         try:
             with interrupts.admitted():
