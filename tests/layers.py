@@ -42,7 +42,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "client": "_prompt _tracebacks _version arrays config errors files job launchers memory mpi protocol "
         "serialize transport",
         "cluster": "client config errors files job launchers mpi",
-        "cli": "_version client cluster config errors files job launchers",
+        "kernel": "_version client cluster errors job",
+        "cli": "_version client cluster config errors files job kernel launchers",
         "__main__": "cli",
         "__init__": "_version client cluster error errors serialize",
     }.items()
