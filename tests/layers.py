@@ -67,7 +67,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
             "controller.clients.requests controller.engines.generations controller.engines.recovery "
             "controller.engines.replacement controller.scheduling.balancer",
         ),
-        "engine.engine": ("The parts of a batch use the engine that runs it.", "engine.batches"),
         "launchers": ("A job asks its scheduler's launcher for the time that is left.", "job.allocation"),
     }.items()
     for importer in importers.split()
