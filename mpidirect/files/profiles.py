@@ -18,7 +18,6 @@ import fcntl
 import os
 import re
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ import msgspec
 
 from ..errors import ClusterNotFound, ConfigError
 from .connection_file import START_ONE, write_private
+from .hosts import is_this_host
 from .job_file import Owner
 from .ownership import read_trusted, trusted_directory
 from .private_directories import is_private, private_directory
@@ -277,7 +277,7 @@ def appeared(path: Path) -> bool:
 
 
 def _host(record: ClusterRecord) -> str:
-    return "on this host" if record.host == socket.gethostname() else f"from host {record.host}"
+    return "on this host" if is_this_host(record.host) else f"from host {record.host}"
 
 
 def _directories(parent: Path) -> list[Path]:
