@@ -314,9 +314,9 @@ class Driver:
 
     def run(self, seconds: float) -> None:
         """Run operations, with a fault after every few of them."""
-        end = time.monotonic() + seconds
         try:
             self.start()
+            end = time.monotonic() + seconds
             while time.monotonic() < end and not self.hangs and len(self.lost) < MAX_PROBLEMS:
                 if self.source.random() < 0.25:
                     name = self.source.choices(self.FAULTS, self.WEIGHTS)[0]

@@ -88,15 +88,14 @@ ENDINGS = {
 
 
 def run(tail: str) -> tuple[str, int]:
-    """Run a script that starts a cluster and ends as `tail` says; return the id of the cluster and the exit code."""
+    """Run a script that starts a cluster and ends with `tail`; return the cluster's id and the exit code."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT + tail],
         capture_output=True,
         text=True,
         timeout=60,
-        preexec_fn=partial(
-            signal.signal, signal.SIGINT, signal.SIG_DFL
-        ),  # a shell lets background jobs ignore SIGINT
+        # A shell lets background jobs ignore SIGINT.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert done.stdout, done.stderr
     return done.stdout.strip(), done.returncode
