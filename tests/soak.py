@@ -24,6 +24,7 @@ import psutil
 import zmq
 
 from mpidirect import Client, Cluster, errors
+from mpidirect.files import connection_file
 from mpidirect.transport.zeromq import Dealer
 from tests.proxy import Proxy
 from tests.waiting import until_running
@@ -296,7 +297,7 @@ class Driver:
         here = urlsplit(info.addresses[0])
         with contextlib.suppress(OSError), socket.create_connection((here.hostname, here.port), 5) as plain:
             plain.sendall(self.source.randbytes(self.source.randint(1, 2000)))
-        near = self.near._info.addresses[0]
+        near = connection_file.read(self.cluster.connection_file).addresses[0]
         with zmq.Context() as context:
             dealer = Dealer.of_client(context, near, b"n" + self.source.randbytes(8), None)
             for _ in range(10):
