@@ -290,8 +290,8 @@ def test_the_end_of_a_connection_is_told_at_once(listener, dial):
 
 @by_zeromq
 def test_a_peer_that_is_frozen_is_given_up(ends, dial, monkeypatch):
-    monkeypatch.setattr(zeromq, "_HEARTBEAT", 0.1)
-    monkeypatch.setattr(zeromq, "_SILENCE", 0.3)
+    monkeypatch.setattr(zeromq, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(zeromq, "SILENCE", 0.3)
     with Between(ends.address) as between:
         peer = Dealer.of_client(ends.context, between.address, b"peer", ends.credentials)
         try:
