@@ -61,7 +61,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "client.views.base": (_ONE_ANOTHER, "client.views.remotefunction"),
         "client.views.directview": (_ONE_ANOTHER, "client.views.imports client.views.remotefunction"),
         "client.views.namespaces": (_ONE_ANOTHER, "client.views.shared_push"),
-        "cluster.cluster": (_ONE_ANOTHER, "cluster.ipyparallel_methods"),
         "controller.controller": (
             "Parts of the controller hold it whole.",
             "controller.clients.clients controller.clients.pending_queries controller.clients.queries "

@@ -27,7 +27,7 @@ from typing import Any
 import msgspec
 from mpi4py import MPI
 
-from ...errors import CollectiveError, compact
+from ...errors import CollectiveError, format_ids
 from ...protocol.collective import Collective
 from .. import interrupts
 from ..mpi.channel import LEFT, CollectiveId
@@ -347,4 +347,4 @@ class Rendezvous:
 
 
 def _names(engines: list[int]) -> str:
-    return f"engine {engines[0]}" if len(engines) == 1 else f"engines {compact(engines)}"
+    return f"engine {engines[0]}" if len(engines) == 1 else f"engines {format_ids(engines)}"
