@@ -82,7 +82,7 @@ class Driver:
         """Which processes there are."""
         self.pids = {
             "controller": self.near.facts["pid"],
-            **{k: e.pid for k, e in self.near._engines.items()},
+            **{k: e["pid"] for k, e in self.near.engines_info.items()},
         }
 
     def stop(self) -> None:
@@ -248,7 +248,7 @@ class Driver:
         if not self.tolerant:
             return
         engine = self.source.choice(self.near.ids)
-        pid = self.near._engines[engine].pid
+        pid = self.near.engines_info[engine]["pid"]
         self.many()
         self.dead.add(engine)
         how = self.source.choice(["kill", "exit"])

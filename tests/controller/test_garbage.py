@@ -185,7 +185,7 @@ def test_a_client_stands_whatever_comes(said, in_order):
             patch.setattr(_connection.Connection, "_background", lambda self: None)
             patch.setattr(_connection.Connection, "_reconnect", lambda self: None)
             client = Client(info)
-        connection = client._connection
+        connection = client._session.connection
         result = client[:].apply_async(int)
         link = connection._link
         for number, (header, frames) in enumerate(said, 1):

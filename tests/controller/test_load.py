@@ -52,7 +52,7 @@ def test_50_clients_at_once(cluster):
 
 
 def test_an_engine_that_prints_100_MB(rc):
-    engine = psutil.Process(rc._engines[0].pid)
+    engine = psutil.Process(rc.engines_info[0]["pid"])
     before = engine.memory_info().rss
     printing = rc[0].apply_async(lambda: [print("x" * 1000) for _ in range(100_000)] and None)
     assert rc[1].apply_async(int).get(10) == 0

@@ -22,7 +22,7 @@ N = 4
 
 def kill(rc, *victims):
     for victim in victims:
-        os.kill(rc._engines[victim].pid, signal.SIGKILL)
+        os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
     until(lambda: not set(victims) & set(rc.ids))
 
 

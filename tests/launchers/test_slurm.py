@@ -166,7 +166,9 @@ def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
             assert dv.pull("world.facts()").get(LIMIT) == [(k, 4, 6) for k in range(4)]
             rc[1:].execute("world.barrier(True)").wait(0.5)
             assert rc.restart() == [0, 1, 2, 3]
-        os.kill(rc._engines[1].pid, signal.SIGKILL)  # the processes of namespaces are this host's as well
+        os.kill(
+            rc.engines_info[1]["pid"], signal.SIGKILL
+        )  # the processes of namespaces are this host's as well
         until(lambda: rc.ids == [0, 2, 3])
         assert rc.restart("dead") == [1] and where(dv) == was
         assert rc.resize(3) == [0, 1, 2] and where(rc[:]) == was[:3]

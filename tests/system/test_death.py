@@ -76,7 +76,7 @@ def test_while_data_moves_and_work_is_done(start):
 
     def kill(victim: int, after: float) -> None:
         time.sleep(after)
-        os.kill(rc._engines[victim].pid, signal.SIGKILL)
+        os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
         lost.add(victim)
 
     view = rc[:]
@@ -134,7 +134,7 @@ def test_busy_survivors_are_not_disturbed(start):
     _, rc = start(n)
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
     busy = rc[0].execute("time.sleep(1.5); done = 1")
-    os.kill(rc._engines[2].pid, signal.SIGKILL)
+    os.kill(rc.engines_info[2]["pid"], signal.SIGKILL)
     until(lambda: 2 not in rc.ids)
     assert rc[[1, 3]].apply(int).get(0.8) == [0, 0]
     assert not busy.ready()
@@ -148,7 +148,7 @@ def test_one_that_is_frozen_is_ended(start):
     n = 3
     _, rc = start(n)
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
-    os.kill(rc._engines[1].pid, signal.SIGSTOP)
+    os.kill(rc.engines_info[1]["pid"], signal.SIGSTOP)
     until(lambda: 1 not in rc.ids)
     survivors_work(rc, {1}, n)
 
@@ -190,7 +190,7 @@ def test_two_at_once(start, gap):
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
     for pair in ((1, 4), (0, 5)):
         for victim in pair:
-            os.kill(rc._engines[victim].pid, signal.SIGKILL)
+            os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
             time.sleep(gap)
         until(lambda: not {1, 4, *pair} & set(rc.ids))
         survivors_work(rc, {1, 4, *pair}, n)

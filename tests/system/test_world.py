@@ -62,12 +62,12 @@ def stuck_in_c(rc, lock: bool) -> None:
 
 
 def frozen(rc) -> None:
-    os.kill(rc._engines[2].pid, signal.SIGSTOP)
+    os.kill(rc.engines_info[2]["pid"], signal.SIGSTOP)
 
 
 def killed(rc) -> None:
-    for engine in rc._engines.values():
-        os.kill(engine.pid, signal.SIGKILL)
+    for engine in rc.engines_info.values():
+        os.kill(engine["pid"], signal.SIGKILL)
 
 
 def all_dead(rc) -> None:
@@ -76,7 +76,7 @@ def all_dead(rc) -> None:
 
 
 def one_dead(rc) -> None:
-    os.kill(rc._engines[1].pid, signal.SIGKILL)
+    os.kill(rc.engines_info[1]["pid"], signal.SIGKILL)
     until(lambda: 1 not in rc.ids)
 
 
@@ -135,7 +135,7 @@ def test_single_ones_are_replaced_in_a_generation(start):
 
     def kill(*victims):
         for victim in victims:
-            os.kill(rc._engines[victim].pid, signal.SIGKILL)
+            os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
         until(lambda: not set(victims) & set(rc.ids))
         n = len(rc.ids)
         assert rc[:].pull("comm.allreduce(1)").get(WITHIN) == [n] * n

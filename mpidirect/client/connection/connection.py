@@ -26,7 +26,7 @@ from ...memory import process_memory
 from ...protocol import messages
 from ...protocol.reliable_stream import Inbox, Outbox
 from ...transport.base import Closed
-from ..results.bulk_frames import FrameAssembly, rooms
+from .bulk_frames import FrameAssembly, rooms
 from .dialer import Dialer, Link
 from .interruptible import Interruptible
 from .receiver import Receiver
