@@ -43,7 +43,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "client": "_cluster_lookup _prompt _tracebacks _version arrays config errors files job launchers "
         "memory mpi protocol serialize transport",
         "cluster": "client config errors files job launchers mpi",
-        "cli": "_version client cluster config errors files job launchers",
+        "kernel": "_version client cluster errors job",
+        "cli": "_version client cluster config errors files job kernel launchers",
         "__main__": "cli",
         "__init__": "_cluster_lookup _version client cluster error errors serialize",
     }.items()

@@ -10,6 +10,8 @@ from waiting import until
 
 from mpidirect import AsyncHubResult, Client, errors
 
+pytestmark = pytest.mark.openmpi_only  # the same with any MPI
+
 
 def test_results_and_metadata_by_id(rc, dview):
     ar = dview.apply_async(abs, -3)

@@ -5,20 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
+from conftest import ROOT
 
 from mpidirect.protocol.messages import client, engine, shared
-from tests.layers import MAY_IMPORT, ROOT
+
+pytestmark = pytest.mark.openmpi_only  # the same with any MPI
 
 PAGES = ["README.md", "docs/architecture.md", "docs/reliability.md", "docs/security.md"]
-ANYWHERE = {"errors", "_version", "_prompt", "_tracebacks"}  # what the page allows every package to import
-
-
-def test_the_map_of_packages_is_the_contract():
-    page = (ROOT / "docs" / "architecture.md").read_text()
-    rows = re.findall(r"^\| `([\w.]+)` \| .* \| (?:–|((?:`[\w.]+` ?)+)) \|$", page, re.M)
-    told = {package: set(re.findall(r"[\w.]+", allowed)) for package, allowed in rows}
-    packages = {layer for layer in MAY_IMPORT if (ROOT / "mpidirect" / layer).is_dir()}
-    assert told == {layer: MAY_IMPORT[layer] - ANYWHERE for layer in packages | {"job.roles", "job.__main__"}}
 
 
 def test_the_table_of_messages_is_complete():

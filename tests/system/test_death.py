@@ -182,7 +182,7 @@ def test_the_controller_or_the_job(start, who):
         assert again[:].apply_sync(int) == [0]
 
 
-@pytest.mark.parametrize("gap", [0.0, 0.003, 0.01, 0.05, 0.1])
+@pytest.mark.parametrize("gap", [0.0, 0.01, 0.1])
 def test_two_at_once(start, gap):
     """As when a node dies; the second perhaps while `comm` is made anew."""
     n = 6
