@@ -16,8 +16,7 @@ Tell = Callable[[str], None]
 
 def is_over(client: Client) -> bool:
     """Return whether a client is closed, or its controller is gone."""
-    connection = client._connection
-    return connection.closed or connection.error is not None
+    return client._session.is_over
 
 
 class KernelCluster:
