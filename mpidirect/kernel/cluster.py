@@ -14,11 +14,6 @@ from ..job.process_identity import parent_process
 Tell = Callable[[str], None]
 
 
-def is_over(client: Client) -> bool:
-    """Return whether a client is closed, or its controller is gone."""
-    return client._session.is_over
-
-
 class KernelCluster:
     """Connects to the cluster of a profile, and starts one if none runs.
 
@@ -51,7 +46,7 @@ class KernelCluster:
         tell : callable
             Told in words what is waited for.
         """
-        if self.client is not None and not is_over(self.client):
+        if self.client is not None and not self.client._session.is_over:
             return self.client
         try:
             cluster = Cluster.from_profile(self._profile)

@@ -13,6 +13,7 @@ def complete(code: str, position: int) -> dict[str, Any] | None:
     shell = get_ipython()
     if shell is None:
         return None
+    shell.Completer.use_jedi = False  # Jedi takes seconds, and guesses where the namespace knows.
     with provisionalcompleter():
         found = list(rectify_completions(code, shell.Completer.completions(code, position)))
     if not found:

@@ -21,7 +21,7 @@ from .cluster import KernelCluster
 from .completion import complete, inspect
 
 PROFILE, ENGINES = "MPIDIRECT_KERNEL_PROFILE", "MPIDIRECT_KERNEL_ENGINES"  # environment of the kernel
-_COMPLETION = 0.5  # seconds that an engine may take to complete a name
+_COMPLETION = 2.0  # seconds that an engine may take to complete a name
 
 
 class EnginesKernel(IPythonKernel):  # type: ignore[misc]
