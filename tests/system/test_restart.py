@@ -51,12 +51,12 @@ def stuck_in_c(rc):
 
 
 def frozen(rc):
-    os.kill(rc._engines[2].pid, signal.SIGSTOP)
+    os.kill(rc.engines_info[2]["pid"], signal.SIGSTOP)
 
 
 def all_dead(rc):
-    for engine in list(rc._engines.values()):
-        os.kill(engine.pid, signal.SIGKILL)
+    for engine in rc.engines_info.values():
+        os.kill(engine["pid"], signal.SIGKILL)
     until(lambda: not rc.ids)
 
 
