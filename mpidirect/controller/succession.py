@@ -130,7 +130,7 @@ class Succession:
     def resume(self, former: Handover, kept: Iterable[KeptSession]) -> None:
         """Continue with the clients of the former controller."""
         controller, self._former = self.controller, former
-        same_place = former.place == process_memory.place()
+        same_place = former.place == process_memory.domain()
         for state, frames in kept:
             # A client with a process sends addresses in its memory: a controller elsewhere can't read there.
             if same_place or not state.process:
