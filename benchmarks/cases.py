@@ -19,6 +19,8 @@ from .ways import System, Way
 kB, MB = 1000, 1000 * 1000
 ITEMS = 10_000  # of the map
 COLUMNS = {name: name for name in ("mpidirect", "direct", "broadcast", "floor")}
+POOLS = {name: name for name in ("futures", "dask")}  # what else a user would take
+BESIDE_POOLS = {**COLUMNS, **POOLS}
 BY_SOCKET = {**COLUMNS, "mpidirect": "mpidirect-socket"}
 BY_TCP = {**COLUMNS, "mpidirect": "mpidirect-tcp", "floor": "floor-tcp"}
 
@@ -69,8 +71,8 @@ def cases(quick: bool = False, minute: bool = False) -> list[Case]:
     pushed = [kB, MB] if quick else [kB, MB, 50 * MB, 400 * MB]
     found = [
         Case("open", "opening a client", _opening),
-        Case("one", "empty call on one engine", _hot(lambda way: way.call_one())),
-        Case("all", "empty call on all engines", _hot(lambda way: way.call_all())),
+        Case("one", "empty call on one engine", _hot(lambda way: way.call_one()), ways=BESIDE_POOLS),
+        Case("all", "empty call on all engines", _hot(lambda way: way.call_all()), ways=BESIDE_POOLS),
     ]
     for idle in idles:
         found += [
@@ -99,7 +101,8 @@ def cases(quick: bool = False, minute: bool = False) -> list[Case]:
         ]
     for times in (30,) if quick else (300, 1000):
         title = f"{times} asynchronous calls on one engine"
-        found.append(Case(f"often-{times}", title, _timed(lambda way, times=times: way.call_often(times))))
+        measure = _timed(lambda way, times=times: way.call_often(times))
+        found.append(Case(f"often-{times}", title, measure, ways=BESIDE_POOLS))
     found.append(Case("execute", "execute a line on all engines", _hot(lambda way: way.execute())))
     found += [_push(size) for size in pushed]
     found += [_shared(bulk), _scatter(bulk), _gather(bulk), _pull(bulk), _map(), _allreduce(8 * MB)]
@@ -133,12 +136,12 @@ def cases(quick: bool = False, minute: bool = False) -> list[Case]:
 
 
 def _timed(action: Callable[[Way], Any]) -> Callable[[Subject], float]:
-    """The time of one call."""
+    """The time of one call; what it returns where it measures the time itself."""
 
     def measure(subject: Subject) -> float:
         begun = time.perf_counter()
-        action(subject.way)
-        return time.perf_counter() - begun
+        seconds = action(subject.way)
+        return seconds if isinstance(seconds, float) else time.perf_counter() - begun
 
     return measure
 
@@ -226,8 +229,15 @@ def _push(size: int) -> Case:
 
     check = _nothing if size > 100 * MB else partial(_each_has_all, array=array)
     repeat = 3 if size > 100 * MB else 100
+    ways = BESIDE_POOLS if size == 50 * MB else COLUMNS
     return Case(
-        _key("push", size), f"push {_size(size)}", measure, check=check, repeat=repeat, warm=repeat == 100
+        _key("push", size),
+        f"push {_size(size)}",
+        measure,
+        check=check,
+        ways=ways,
+        repeat=repeat,
+        warm=repeat == 100,
     )
 
 
@@ -284,10 +294,7 @@ def _map() -> Case:
 def _allreduce(size: int) -> Case:
     items = size // content.ITEM
 
-    def measure(subject: Subject) -> float:
-        begun = time.perf_counter()
-        seconds = subject.way.allreduce()
-        return time.perf_counter() - begun if seconds is None else seconds
+    measure = _timed(lambda way: way.allreduce())
 
     def check(subject: Subject) -> None:
         sums = subject.way.reduced()

@@ -34,10 +34,9 @@ def mpiexec(ranks: int, arguments: Sequence[str], **options: Any) -> subprocess.
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         [*command, "-n", str(ranks), sys.executable, *arguments],
-        stdin=subprocess.DEVNULL,
         env=environment,
         start_new_session=True,
-        **options,
+        **{"stdin": subprocess.DEVNULL, **options},
     )
 
 

@@ -16,12 +16,20 @@ from .cases import Case, Subject
 from .floor import BareStart, Floor
 from .results import Results, Row, Tell, machine
 from .ways import System, Unsupported
+from .with_dask import Dask
+from .with_futures import Futures
 from .with_ipyparallel import Ipyparallel
 from .with_mpidirect import Mpidirect
 
 START = "start"
-SYSTEMS: tuple[type[System], ...] = (Mpidirect, Ipyparallel, Floor)
-STARTED = {"mpidirect": Mpidirect, "direct": Ipyparallel, "floor": BareStart}
+SYSTEMS: tuple[type[System], ...] = (Mpidirect, Ipyparallel, Floor, Futures, Dask)
+STARTED = {
+    "mpidirect": Mpidirect,
+    "direct": Ipyparallel,
+    "floor": BareStart,
+    "dask": Dask,
+    "futures": Futures,
+}
 STEP = 180.0  # seconds for one measurement
 
 

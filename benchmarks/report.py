@@ -16,6 +16,7 @@ COLUMNS = {
     "broadcast": "BroadcastView",
     "floor": "floor",
 }
+POOLS = {"futures": "mpi4py.futures", "dask": "dask.distributed"}
 RATIOS = {"direct": "× faster than Direct", "broadcast": "× faster than Broadcast", "floor": "× floor"}
 MET, MISSED = "✓", "✗"
 
@@ -32,6 +33,13 @@ def show(rows: Iterable[Row], console: Console) -> None:
         cells = [_coloured(cell) for cell in _cells(row)]
         table.add_row(row.title, str(row.engines), *cells)
     console.print(table)
+    beside = Table(title="beside pools of tasks", header_style="bold")
+    for name in _pools_head():
+        beside.add_column(name)
+    for cells in _pools(rows):
+        beside.add_row(*(_coloured(cell) for cell in cells))
+    if beside.row_count:
+        console.print(beside)
     for note in missing(rows):
         console.print(note, style="dim", markup=False, highlight=False)
 
@@ -41,7 +49,7 @@ def missing(rows: Iterable[Row]) -> list[str]:
     found: dict[str, dict[str, None]] = {}
     for row in rows:
         for column, note in row.notes.items():
-            found.setdefault(f"{COLUMNS[column]}: {note}", {})[row.title] = None
+            found.setdefault(f"{({**COLUMNS, **POOLS})[column]}: {note}", {})[row.title] = None
     return [f"{reason} ({'; '.join(titles)})" for reason, titles in found.items()]
 
 
@@ -53,9 +61,34 @@ def markdown(rows: Iterable[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def pools_markdown(rows: Iterable[Row]) -> str:
+    """The table beside mpi4py.futures and dask for a page; empty if neither was measured."""
+    cells = _pools(rows)
+    head = _pools_head()
+    lines = [head, ["---", "--:", *["--:"] * (len(head) - 2)], *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) if cells else ""
+
+
+def _pools_head() -> list[str]:
+    return ["case", "n", "mpidirect", *POOLS.values(), *(f"× faster than {name}" for name in POOLS.values())]
+
+
+def _pools(rows: Iterable[Row]) -> list[list[str]]:
+    """Rows of the table beside pools."""
+    found = []
+    for row in rows:
+        if any(row.value(column) is not None for column in POOLS):
+            values = [row.value(column) for column in ("mpidirect", *POOLS)]
+            times = ["–" if value is None else written(value, row.unit) for value in values]
+            found.append([row.title, str(row.engines), *times, *(_ratio(row, column) for column in POOLS)])
+    return found
+
+
 def summary(rows: Iterable[Row]) -> tuple[int, int]:
     """How many targets are met, and of how many."""
-    marks = [cell[-1] for row in rows for cell in _cells(row) if cell[-1] in (MET, MISSED)]
+    rows = list(rows)
+    cells = [cell for row in [*map(_cells, rows), *_pools(rows)] for cell in row]
+    marks = [cell[-1] for cell in cells if cell[-1] in (MET, MISSED)]
     return marks.count(MET), len(marks)
 
 

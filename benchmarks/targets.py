@@ -23,11 +23,14 @@ class Target(NamedTuple):
 
 TARGETS = {
     "start": Target(direct={0: 4}, floor={0: 1.5}),
-    "all": Target(direct={4: 12, 16: 18}, floor={0: 1.3}),
-    "all-idle-1.5s": Target(direct={4: 6, 16: 10}, floor={0: 1.3}),
-    "one": Target(direct={0: 8}, floor={0: 1.5}),
-    "often-300": Target(direct={0: 8}),
+    "all": Target(direct={4: 14, 16: 20}),
+    "all-idle-1.5s": Target(direct={4: 6, 16: 9}),
+    "one": Target(direct={0: 7}),
+    "often-300": Target(direct={0: 12}),
     "push-50MB": Target(direct={4: 8, 16: 12}, broadcast={4: 3, 16: 4}, floor={0: 1.3}),
+    "push-50MB-tcp": Target(floor={0: 1.2}),
+    "scatter-50MB-tcp": Target(floor={0: 1.2}),
+    "gather-50MB-tcp": Target(floor={0: 1.2}),
     "shared-50MB": Target(direct={4: 15, 16: 50}),
     "scatter-50MB": Target(direct={0: 4}, floor={0: 1.3}),
     "gather-50MB": Target(direct={0: 5}, floor={0: 1.3}),
@@ -39,8 +42,8 @@ TARGETS = {
 
 
 def wanted(case: str, column: str, engines: int) -> float | None:
-    """The target of a case's ``direct``, ``broadcast``, ``floor`` or ``most``; None if it has none."""
-    target: dict[int, float] = getattr(TARGETS.get(case, Target()), column)
+    """Return the target of a case in a column, or in ``most``; None if there is no target."""
+    target: dict[int, float] = getattr(TARGETS.get(case, Target()), column, {})
     return target.get(engines, target.get(0))
 
 

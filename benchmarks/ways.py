@@ -45,7 +45,8 @@ class System:
 class Way:
     """A client of a system, and what the cases do with it.
 
-    The array that a client sends, and that engines get, is always called ``x``.
+    The array that a client sends, and that engines get, is always called ``x``.  A method that measures the
+    time itself returns seconds.
     """
 
     def close(self) -> None:
@@ -55,15 +56,15 @@ class Way:
         """The engines' processes."""
         raise Unsupported("not known")
 
-    def call_all(self) -> None:
+    def call_all(self) -> float | None:
         """An empty call on all engines."""
         raise Unsupported("no such call")
 
-    def call_one(self) -> None:
+    def call_one(self) -> float | None:
         """An empty call on the first engine."""
         raise Unsupported("no such call")
 
-    def call_often(self, times: int) -> None:
+    def call_often(self, times: int) -> float | None:
         """So many empty calls on the first engine, none of which waits for the one before it."""
         raise Unsupported("no such call")
 
@@ -71,7 +72,7 @@ class Way:
         """Run a line of code on all engines."""
         raise Unsupported("runs no code")
 
-    def push(self, array: np.ndarray) -> None:
+    def push(self, array: np.ndarray) -> float | None:
         """Give an array to all engines."""
         raise Unsupported("no such call")
 
@@ -100,7 +101,7 @@ class Way:
         raise Unsupported("engines know no MPI")
 
     def allreduce(self) -> float | None:
-        """Sum them over the engines; returns seconds where it takes the time itself."""
+        """Sum them over the engines."""
         raise Unsupported("engines know no MPI")
 
     def reduced(self) -> list[Any]:

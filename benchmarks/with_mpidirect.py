@@ -46,7 +46,7 @@ class Mpidirect(System):
             return MpidirectWay(mpidirect.Client(info))
         contents = msgspec.to_builtins(info)
         if way == "mpidirect-tcp":
-            contents["addresses"] = [a for a in info.addresses if not a.startswith("unix:")]
+            contents["addresses"] = [a for a in info.addresses if a.startswith("tcp:")]
         before = os.environ.get(DIRECT_MEMORY)
         os.environ[DIRECT_MEMORY] = "0"
         try:

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
         TimeoutError,
         UnmetDependency,
     )
-    from .serialize.dependency import Dependency, depend, dependent
+    from .serialize.dependency import Dependency
+    from .serialize.requirements import depend, dependent
 
 _HOMES = {
     **dict.fromkeys(["AsyncMapResult", "AsyncResult", "Client", "DirectView"], "client"),
@@ -56,8 +57,9 @@ _HOMES = {
     "View": "client.views.base",
     "ViewExecutor": "client.executor",
     "AsyncHubResult": "client.hub",
-    **dict.fromkeys(["Dependency", "Reference", "depend", "dependent"], "serialize.dependency"),
-    **dict.fromkeys(["interactive", "require"], "serialize.dependency"),
+    "Dependency": "serialize.dependency",
+    "Reference": "serialize.reference",
+    **dict.fromkeys(["depend", "dependent", "interactive", "require"], "serialize.requirements"),
     **dict.fromkeys(["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"], "client.results.asyncresult"),
     **dict.fromkeys(
         ["ParallelFunction", "RemoteFunction", "parallel", "remote"], "client.views.remotefunction"
@@ -116,9 +118,10 @@ def use_pickle() -> None:
 
 def load_ipython_extension(shell: Any) -> None:
     """``%load_ext mpidirect``: the magics ``%px``, ``%%px``, ``%autopx``, … without ``activate()``."""
-    from .client.magics.magics import load
+    from .client import Client
+    from .client.magics.activation import load
 
-    load(shell)
+    load(shell, lambda: Client().direct_view(block=True))
 
 
 def __dir__() -> list[str]:

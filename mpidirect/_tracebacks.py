@@ -1,4 +1,4 @@
-"""What tracebacks consist of, and which of it is this package's."""
+"""Entries of tracebacks, and the files that they belong to."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-_OURS = str(Path(__file__).parent) + os.sep
-_STANDARD = str(Path(os.__file__).parent) + os.sep
+_PACKAGE = str(Path(__file__).parent) + os.sep
+_STANDARD_LIBRARY = str(Path(os.__file__).parent) + os.sep
 _INSTALLED = f"{os.sep}site-packages{os.sep}"
 
 
 def entries(trace: TracebackType | None) -> list[TracebackType]:
-    """The entries of a traceback, the outermost first."""
+    """Return the entries of a traceback, the outermost first."""
     found = []
     while trace is not None:
         found.append(trace)
@@ -21,24 +21,24 @@ def entries(trace: TracebackType | None) -> list[TracebackType]:
 
 
 def file_of(entry: TracebackType) -> str:
-    """The name of the file whose code an entry is in."""
+    """Return the name of the file that contains the code of an entry."""
     return entry.tb_frame.f_code.co_filename
 
 
-def is_ours(filename: str) -> bool:
-    """Whether a file belongs to this package."""
-    return filename.startswith(_OURS)
+def is_internal(filename: str) -> bool:
+    """Return whether a file belongs to this package."""
+    return filename.startswith(_PACKAGE)
 
 
 def is_standard(filename: str) -> bool:
-    """Whether a file belongs to Python's standard library."""
-    return filename.startswith((_STANDARD, "<frozen ")) and _INSTALLED not in filename
+    """Return whether a file belongs to Python's standard library."""
+    return filename.startswith((_STANDARD_LIBRARY, "<frozen ")) and _INSTALLED not in filename
 
 
-def users(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames of this package; None if there are no others."""
+def user_traceback(trace: TracebackType | None) -> TracebackType | None:
+    """Return the traceback without the frames of this package; None if there are no others."""
     kept: TracebackType | None = None
     for entry in reversed(entries(trace)):
-        if not is_ours(file_of(entry)):
+        if not is_internal(file_of(entry)):
             kept = TracebackType(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return kept

@@ -55,7 +55,7 @@ class MPIDirectError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows of it: the user's code without ours, and what engines raised."""
-        return _prompt.shown(self)
+        return _prompt.format_error(self)
 
 
 IPythonError = KernelError = MPIDirectError  # ipyparallel's names
@@ -299,7 +299,7 @@ class CompositeError(RemoteError):
         return self._notes
 
     def _render_traceback_(self) -> list[str]:
-        return _prompt.shown(self, self._tracebacks())
+        return _prompt.format_error(self, self._tracebacks())
 
     def _tracebacks(self) -> list[str]:
         """The tracebacks as lines, of equal ones the first; of an interrupt the user's line alone."""

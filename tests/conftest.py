@@ -206,4 +206,5 @@ def prompt(main, capsys, tmp_path, monkeypatch):
         vars(sys).pop(name, None)
 
 
-PROGRAMS = Path(__file__).parent / "programs"
+ROOT = Path(__file__).parents[1]
+PROGRAMS = ROOT / "tests" / "programs"

@@ -1,6 +1,7 @@
 """The user's side: the client, its views and its results."""
 
-from ..serialize.dependency import Reference, interactive, require
+from ..serialize.reference import Reference
+from ..serialize.requirements import interactive, require
 from .client import Client
 from .results.asyncmapresult import AsyncMapResult
 from .results.asyncresult import AsyncResult

@@ -29,7 +29,7 @@ from .display.progress import wait_with_bar
 from .display.tracebacks import quiet, quietly
 from .hub import HubQueries
 from .incoming import Incoming
-from .magics.magics import offer
+from .magics.activation import offer
 from .results import unseen_failures, waiting
 from .results.call import Call
 from .results.future import in_thread

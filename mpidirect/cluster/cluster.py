@@ -18,7 +18,7 @@ from ..config import config, ipyparallel_keywords
 from ..errors import ClusterNotFound, ClusterRunning, LaunchError, MPIDirectError
 from ..files import connection_file
 from ..files.profiles import ClusterRecord, Profile, appeared
-from ..job.parent import belongs, is_gone, this_process
+from ..job.process_identity import belongs, is_gone, this_process
 from ..launchers import jobs
 from ..launchers.base import JobState, JobStatus, Launcher
 from .ipyparallel_methods import IPyParallelMethods, launcher_of

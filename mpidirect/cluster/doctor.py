@@ -23,7 +23,7 @@ from ..config import config
 from ..config.options import Options
 from ..errors import LaunchError, MPIDirectError, Untrusted
 from ..files.profiles import Profile, home_path, profile_names
-from ..job.parent import CLUSTER
+from ..job.variables import CLUSTER
 from ..launchers import jobs, mpi, mpi_info
 from ..mpi.fault_tolerance import Tolerance
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from ..job.parent import Parent, leave_in_order
+from ..job.exit import exit_cleanly
+from ..job.parent import Parent
 from ..protocol import messages
 from ..transport.zeromq import event_of
 from .bulk_data import CONTROLLER, private
@@ -71,7 +72,7 @@ class ControlThread(threading.Thread):
             # Messages first: while C code holds Python's lock, each system call before may cost a whole turn.
             if self.socket in ready:
                 try:
-                    self._obey(messages.for_engine(self.socket.recv()))
+                    self._obey(messages.decode_to_engine(self.socket.recv()))
                 except Exception:  # MPI tells of a death wherever it likes, and interrupts must work after it
                     log.exception("a message of the controller could not be handled")
             if self._monitor in ready:
@@ -183,4 +184,4 @@ class ControlThread(threading.Thread):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         time.sleep(GRACE)
         log.info("the main thread did not come back: leaving without it")
-        leave_in_order()
+        exit_cleanly()

@@ -126,7 +126,7 @@ class Engine:
                 warm = self._warm()
                 idle = CROWDED + 97 * self.id % CROWDED  # not all at the same moment again
             try:
-                message = messages.for_engine(self.tasks.first(wait=True))
+                message = messages.decode_to_engine(self.tasks.first(wait=True))
             except MemoryError:  # threads of user code may take what a task has left
                 if not self.reserve.release():
                     raise
@@ -276,7 +276,7 @@ class Engine:
 
     def _receive(self, task: messages.Task, frames: list[bytes]) -> tuple[list[Any], list[Any] | None]:
         """The task's shared frames, and its own, wherever their bulk is."""
-        part = messages.own_part(frames.pop(0)) if task.own else messages.EngineFrames([])
+        part = messages.decode_engine_frames(frames.pop(0)) if task.own else messages.EngineFrames([])
         sizes = [*task.frames, *part.frames]
         if max(sizes, default=0) < messages.BULK and not task.client and not task.sealed:
             count = len(task.frames)

@@ -20,7 +20,7 @@ from traitlets.config import Config
 
 from ..protocol.names import INITIAL_NAMES
 from ..serialize import received_names
-from ..serialize.failures import has_source, users
+from ..serialize.failures import has_source, user_traceback
 from .output import displays
 
 # No history is written: engines have no prompt, and many of them share a home directory.
@@ -131,7 +131,7 @@ class _Shell(InteractiveShell):
         if kind is KeyboardInterrupt or _depth(trace) >= DEEP or not has_source(trace):
             return
         if trace is not None:
-            args = ((kind, error, users(trace)),)
+            args = ((kind, error, user_traceback(trace)),)
         super().showtraceback(*args, **kwargs)
 
     def _showtraceback(self, etype: Any, evalue: BaseException | None, stb: list[str]) -> None:
@@ -170,8 +170,8 @@ class Shell:
         shell.displayhook.formats = None
         shell.displayhook.muted = _ends_with_semicolon(code)
         shell.last_traceback = None
-        if received_names.borrower is not None:
-            shell.user_ns_hidden.update(received_names.borrower.values())
+        if received_names.engine_names is not None:
+            shell.user_ns_hidden.update(received_names.engine_names.values())
         result = shell.run_cell(code, store_history=not silent, silent=silent)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:

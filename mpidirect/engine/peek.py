@@ -7,7 +7,7 @@ from typing import Any
 
 from ..serialize import prompt_names
 from ..serialize.pickler import Pickler
-from ..serialize.pickles import in_front
+from ..serialize.pickles import with_preamble
 from .tasks import lookup
 
 MOST = 1024 * 1024  # bytes
@@ -22,7 +22,7 @@ def peek(namespace: dict[str, Any], names: list[str]) -> tuple[bytes, str]:
         room = _Room()
         pickler = Pickler(room, lambda buffer: True)
         pickler.dump(values)
-        return in_front(prompt_names.ReferencedNames(pickler.references), room.getvalue()), ""
+        return with_preamble(prompt_names.ReferencedNames(pickler.references), room.getvalue()), ""
     except _TooLarge as e:
         return b"", f"ValueError: {e}"
     except Exception as e:  # whatever an object of the user's says

@@ -69,14 +69,14 @@ def load(namespace: Namespace, shared: Any, own: Any) -> list[str]:
 
 def _owns(names: Iterable[str]) -> None:
     """These names are the engine's own from now on, and not those of a prompt."""
-    if received_names.borrower is not None:
-        received_names.borrower.own(names)
+    if received_names.engine_names is not None:
+        received_names.engine_names.mark_as_own(names)
 
 
 def _owns_imports(source: str) -> None:
     """The same of what a program has imported."""
-    if received_names.borrower is not None:
-        received_names.borrower.own_imports(source)
+    if received_names.engine_names is not None:
+        received_names.engine_names.mark_imports_as_own(source)
 
 
 def pull(namespace: Namespace, shared: Any, own: Any) -> Any:
@@ -128,7 +128,7 @@ def _is_users(name: str, value: Any) -> bool:
 
 def _is_borrowed(name: str) -> bool:
     """Whether a name came from a prompt with the code that uses it."""
-    return received_names.borrower is not None and name in received_names.borrower
+    return received_names.engine_names is not None and name in received_names.engine_names
 
 
 def execute(namespace: Namespace, shared: Any, own: Any) -> Any:
@@ -246,5 +246,5 @@ def new_namespace(names: dict[str, Any]) -> Namespace:
     sys.modules["__main__"] = module
     namespace = module.__dict__
     namespace.update(names)
-    received_names.begin(namespace)
+    received_names.enable(namespace)
     return namespace

@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
-from ..serialize.failures import users_part
+from ..serialize.failures import user_stack
 from .mpi.communicators import here
 
 _PACKAGE = str(Path(__file__).parents[1])
@@ -50,7 +50,7 @@ def stack() -> str:
     place = (users or known)[0]
     call = call or _called(known[0])
     lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(theirs))
-    text = "".join(users_part(lines).format())
+    text = "".join(user_stack(lines).format())
     return f"{call} at {place.f_code.co_filename}:{place.f_lineno}\n{text}"
 
 

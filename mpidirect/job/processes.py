@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psutil
 
-from .parent import CLUSTER
-from .parent import belongs as belongs
-from .parent import birth as birth
+from .process_identity import belongs as belongs
+from .process_identity import birth as birth
+from .variables import CLUSTER
 
 
 def alive(pid: int, born: str) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from ..errors import ConfigError, LaunchError
 from ..job.allocation import ENDS, HOSTS
-from ..job.parent import CLUSTER, SPAWNS
+from ..job.variables import CLUSTER, SPAWNS
 from . import mpi
 from .base import JobState, JobStatus, Launcher
 

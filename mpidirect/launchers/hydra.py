@@ -14,7 +14,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from ..job import allocation
-from ..job.parent import SPAWNS
+from ..job.variables import SPAWNS
 
 # Hydra tells all processes of the job by SIGUSR1 that one of them has died.  That would end a process which
 # starts just then, before its guard can ignore it, and with it the job.  So the proxies that start processes,

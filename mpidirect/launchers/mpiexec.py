@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import LaunchError
 from ..job import allocation, processes
-from ..job.parent import CLUSTER, SPAWNS
+from ..job.variables import CLUSTER, SPAWNS
 from . import hydra, mpi
 from .base import JobState, JobStatus, Launcher
 

@@ -10,19 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..job.parent import GUARD, LEFT_IN_ORDER, PLACE, SPAWNS
+from ..job.exit import CLEAN_EXIT
+from ..job.variables import SPAWNED_RANK, SPAWNS, WRAPPER_PID
 
 # Where engines are spawned, each has a place, and of the ranks that the launcher starts none is an engine.
 _RANK = f'r=${{OMPI_COMM_WORLD_RANK:-${{PMI_RANK:-x}}}}; [ $r = 0 ] || [ -z "${SPAWNS}" ] || r=anchor-$r; '
-_NOTE = f'umask 077; echo $s > "$d/rank-${{{PLACE}:-$r}}.exit"'
+_NOTE = f'umask 077; echo $s > "$d/rank-${{{SPAWNED_RANK}:-$r}}.exit"'
 _RUN = (
-    f'd=$1; shift; {_RANK}{GUARD}=$$; export {GUARD}; "$@"; s=$?; [ $s -eq {LEFT_IN_ORDER} ] || {{ {_NOTE}; '
+    f"d=$1; shift; {_RANK}{WRAPPER_PID}=$$; export {WRAPPER_PID}; "
+    f'"$@"; s=$?; [ $s -eq {CLEAN_EXIT} ] || {{ {_NOTE}; '
 )
 # Hydra tells all its proxies of each death, and fails if one has just ended, as it does with its last
 # process. So when all engines of several hosts end together, one guard of each host stays for a while.
 _STAY = (
     f'case "${SPAWNS}" in *:*) [ "${{MPI_LOCALRANKID:-0}}" != 0 ] || '
-    f"sleep 1.$(printf %02d $((${{{PLACE}:-0}} * 37 % 100)));; esac; "
+    f"sleep 1.$(printf %02d $((${{{SPAWNED_RANK}:-0}} * 37 % 100)));; esac; "
 )
 _SCRIPTS = {
     "openmpi": _RUN + "kill -9 $$; }; exit 0",

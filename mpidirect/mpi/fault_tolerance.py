@@ -39,14 +39,14 @@ class Tolerance(NamedTuple):
     def of(cls, MPI: Any) -> Tolerance:
         """What holds here: ask before the launcher's variables are taken out of the environment."""
         vendor, _ = MPI.get_vendor()
-        guarded = Parent().guarded
+        wrapped = Parent().wrapped
         if vendor == "Open MPI":
             enabled = os.environ.get(_ULFM, "").lower() in ("1", "true", "yes")
             # An engine's second thread revokes; rank 0 has none, and MPI there knows of one thread only.
             threads = MPI.COMM_WORLD.rank == 0 or MPI.Query_thread() == MPI.THREAD_MULTIPLE
             revokes = enabled and threads
-            return cls(revokes and guarded, revokes, vendor)
-        return cls(guarded, False, vendor)
+            return cls(revokes and wrapped, revokes, vendor)
+        return cls(wrapped, False, vendor)
 
     @property
     def text(self) -> str:

@@ -1,6 +1,6 @@
 """Calls as pickles: a function that has not changed since the last call is not pickled again.
 
-That is most of what a small call costs at the prompt.
+Pickling the function is most of the cost of a small call at the prompt.
 """
 
 from __future__ import annotations
@@ -12,78 +12,99 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cloudpickle import cloudpickle
-
-from ..protocol.messages import PLAIN
-from . import pickles, prompt_names
-from .code_changes import comparable, same
+from . import pickles
+from .code_changes import parts_of, same_parts
+from .functions import is_by_reference
 from .pickler import Pickler
 from .pickles import Buffer
+from .plain_types import PLAIN_TYPES
+from .prompt_names import ReferencedNames
 
-_LATEST = 256  # functions whose pickles are kept
+_MAX_CACHED = 256  # functions whose pickles are kept
 
 
-class _Pickled(NamedTuple):
-    """A function's pickle, and what it was made of."""
+class _PickledFunction(NamedTuple):
+    """The pickles of a function, and the objects that these pickles depend on."""
 
     parts: list[Any]
-    alone: bytes
-    call: bytes  # that of the function without arguments
-    needs: prompt_names.ReferencedNames
+    function: bytes
+    call: bytes  # the call without arguments
+    names: ReferencedNames
 
 
-class _Made:
-    """A function in a pickle of others: made of its own."""
+class _Embedded:
+    """A function inside the pickle of a call: made of its own pickle."""
 
-    def __init__(self, alone: bytes) -> None:
-        self._alone = alone
+    def __init__(self, function: bytes) -> None:
+        self._function = function
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return pickle.loads, (self._alone,)
+        return pickle.loads, (self._function,)
 
 
-_known: OrderedDict[int, _Pickled] = (
-    OrderedDict()
-)  # by the identity of the function, which `parts` keeps alive
+_cache: OrderedDict[int, _PickledFunction] = OrderedDict()  # by id of the function; `parts` keeps it alive
 
 
 def dumps(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Buffer]:
-    """`pickles.dumps` of ``(f, args, kwargs)``.
+    """Pickle the call ``(f, args, kwargs)``: `pickles.dumps` with a cache of functions.
+
+    Parameters
+    ----------
+    f : callable
+        The function to call.
+    args : sequence
+        Its positional arguments.
+    kwargs : mapping
+        Its keyword arguments.
+
+    Returns
+    -------
+    list of buffers
+        As `pickles.dumps` returns them.
 
     Raises
     ------
     SerializationError
-        When they cannot be pickled.
+        When the function or an argument can't be pickled.
+
+    Examples
+    --------
+    >>> pickles.loads(calls.dumps(len, ([1, 2],), {}))
+    (<built-in function len>, ([1, 2],), {})
     """
     if type(f) is types.FunctionType:
-        simple = all(type(a) in PLAIN for a in args) and all(type(a) in PLAIN for a in kwargs.values())
-        known = _pickled(f) if simple else None
-        if known is not None:
-            call = pickle.dumps((_Made(known.alone), args, kwargs), 5) if args or kwargs else known.call
-            return [pickles.in_front(known.needs, call)]
+        simple = all(type(a) in PLAIN_TYPES for a in args) and all(
+            type(a) in PLAIN_TYPES for a in kwargs.values()
+        )
+        cached = _cached_pickle(f) if simple else None
+        if cached is not None:
+            call = cached.call
+            if args or kwargs:
+                call = pickle.dumps((_Embedded(cached.function), args, kwargs), 5)
+            return [pickles.with_preamble(cached.names, call)]
     return pickles.dumps((f, args, kwargs))
 
 
-def _pickled(f: types.FunctionType) -> _Pickled | None:
-    """The function's pickle, if it goes by value and all that this depends on can be compared."""
-    known = _known.get(id(f))
-    parts = None if known is None and cloudpickle._should_pickle_by_reference(f) else comparable(f)
+def _cached_pickle(f: types.FunctionType) -> _PickledFunction | None:
+    """Return the pickles of `f` if it goes by value and identities can tell a change; else None."""
+    cached = _cache.get(id(f))
+    parts = None if cached is None and is_by_reference(f) else parts_of(f)
     if parts is None:
         return None
-    if known is None or not same(known.parts, parts):
+    if cached is None or not same_parts(cached.parts, parts):
         try:
-            alone, needs = _dump(f)
+            function, names = _dump(f)
             call, _ = _dump((f, (), {}))
-        except Exception:  # told where the whole call is pickled
+        except Exception:  # pickling the whole call raises the error
             return None
-        known = _known[id(f)] = _Pickled(parts, alone, call, needs)
-        if len(_known) > _LATEST:
-            _known.popitem(last=False)
-    return known
+        cached = _cache[id(f)] = _PickledFunction(parts, function, call, names)
+        if len(_cache) > _MAX_CACHED:
+            _cache.popitem(last=False)
+    return cached
 
 
-def _dump(obj: Any) -> tuple[bytes, prompt_names.ReferencedNames]:
+def _dump(obj: Any) -> tuple[bytes, ReferencedNames]:
     file = io.BytesIO()
     pickler = Pickler(file)
     pickler.dump(obj)
-    return file.getvalue(), prompt_names.ReferencedNames(pickler.references)
+    return file.getvalue(), ReferencedNames(pickler.references)

@@ -1,4 +1,4 @@
-"""Exceptions of user code as text, whatever they are: the frames of this package are left out."""
+"""Exceptions of user code as text, without the frames of this package."""
 
 from __future__ import annotations
 
@@ -9,27 +9,35 @@ import traceback
 from types import TracebackType
 
 from .. import _tracebacks
-from .._tracebacks import entries, file_of, is_ours
+from .._tracebacks import entries, file_of, is_internal
 from ..protocol.messages import Failure
 from . import received_names, source_lines
 
-LONGEST = 20_000  # characters of an exception's text
-DEEPEST = 60  # frames that are told, the innermost ones
+_MAX_TEXT = 20_000  # characters
+_MAX_FRAMES = 60  # the innermost ones
 _CELL = re.compile(r"<ipython-input-\d+-[0-9a-f]+>")
-_SHELL = os.path.join("IPython", "core", "interactiveshell.py")  # noqa: PTH118  # the end of a path
+_IPYTHON_SHELL = os.path.join("IPython", "core", "interactiveshell.py")  # noqa: PTH118  # the end of a path
 
 
 def describe(error: BaseException, method: str) -> Failure:
-    """What is told to the client of `error`; never fails itself."""
+    """Return the description of `error` for the client; never raises.
+
+    Parameters
+    ----------
+    error : Exception
+        The error that user code has raised.
+    method : str
+        The operation of the task, as ``"apply"``.
+    """
     ename = type(error).__name__
     try:
-        evalue = str(error)[:LONGEST]
+        evalue = str(error)[:_MAX_TEXT]
     except BaseException:
         evalue = f"<the text of this {ename} can't be had: its __str__ failed>"
-    if isinstance(error, SyntaxError):  # its text names the file; engines have different names for a cell
+    if isinstance(error, SyntaxError):  # the text names the file; engines name the same cell differently
         evalue = _CELL.sub("executed code", evalue)
-    if isinstance(error, NameError) and received_names.borrower is not None:
-        reason = received_names.borrower.missing.get(error.name or "")
+    if isinstance(error, NameError) and received_names.engine_names is not None:
+        reason = received_names.engine_names.failures.get(error.name or "")
         if reason:
             evalue += f" (the prompt has it, but it cannot be made on this engine: {reason})"
     text = getattr(error, "_mpidirect_traceback", None)
@@ -38,33 +46,35 @@ def describe(error: BaseException, method: str) -> Failure:
     return Failure(ename, evalue, text, method)
 
 
-def users(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames of this package, if any others are left."""
-    return _tracebacks.users(trace) or trace
+def user_traceback(trace: TracebackType | None) -> TracebackType | None:
+    """Return the traceback without the frames of this package; the whole one if there are no others."""
+    return _tracebacks.user_traceback(trace) or trace
 
 
 def has_source(trace: TracebackType | None) -> bool:
-    """Whether the source of all frames is here; what was typed at a prompt has its name there."""
+    """Return whether this host has the source of all frames; cells of a prompt do not count."""
     frames = [(file_of(entry), entry.tb_lineno) for entry in entries(trace)]
-    theirs = [frame for frame in frames if not is_ours(frame[0])]
-    return all(file not in source_lines.installed and linecache.getline(file, line) for file, line in theirs)
+    user_frames = [frame for frame in frames if not is_internal(frame[0])]
+    return all(
+        file not in source_lines.installed and linecache.getline(file, line) for file, line in user_frames
+    )
 
 
 def _format(error: BaseException, ename: str, evalue: str) -> str:
     try:
-        shown = traceback.TracebackException(type(error), error, error.__traceback__, limit=-DEEPEST)
-        part: traceback.TracebackException | None = shown
+        formatted = traceback.TracebackException(type(error), error, error.__traceback__, limit=-_MAX_FRAMES)
+        part: traceback.TracebackException | None = formatted
         while part is not None:
-            part.stack = users_part(part.stack)
+            part.stack = user_stack(part.stack)
             part = part.__cause__ or part.__context__
-        return "".join(shown.format()).rstrip()
+        return "".join(formatted.format()).rstrip()
     except BaseException:
         return f"{ename}: {evalue}\n<the traceback can't be had>"
 
 
-def users_part(stack: traceback.StackSummary) -> traceback.StackSummary:
-    """Without what stands in front of user code, or is called by it, and tells the user nothing."""
-    frames = [frame for frame in stack if not is_ours(frame.filename)]
-    while frames and frames[0].filename.endswith(_SHELL):
+def user_stack(stack: traceback.StackSummary) -> traceback.StackSummary:
+    """Return a stack without the frames of this package, and without IPython's frames at the start."""
+    frames = [frame for frame in stack if not is_internal(frame.filename)]
+    while frames and frames[0].filename.endswith(_IPYTHON_SHELL):
         del frames[0]
     return traceback.StackSummary.from_list(frames)

@@ -1,4 +1,4 @@
-"""What a function came to, as something that travels: its value, or the exception itself."""
+"""The outcome of a function as an object that can be pickled: a value, or the exception itself."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from . import pickles
 
 
 class CatchingFunction:
-    """A function that returns `Outcome` instead of raising: for callers that expect the exception itself.
+    """A function that returns an `Outcome` instead of raising.
 
     Parameters
     ----------
     f : callable
         The function.
+
+    Examples
+    --------
+    >>> CatchingFunction(int)("7").value
+    7
     """
 
     def __init__(self, f: Callable[..., Any]) -> None:
@@ -28,25 +33,35 @@ class CatchingFunction:
         except KeyboardInterrupt:
             raise
         except Exception as e:
-            return Outcome(None, Raised.of(e))
+            return Outcome(None, CaughtException.of(e))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return CatchingFunction, (self.f,)
 
 
-class Raised:
-    """An exception: as a pickle, where it can be pickled, and as text."""
+class CaughtException:
+    """An exception as text, and as a pickle if the exception can be pickled.
 
-    def __init__(self, pickled: Any, ename: str, evalue: str, text: str) -> None:
+    Parameters
+    ----------
+    pickled : list of bytes or None
+        The frames of its pickle.
+    ename, evalue : str
+        The name of its class, and its message.
+    text : str
+        Its traceback.
+    """
+
+    def __init__(self, pickled: list[bytes] | None, ename: str, evalue: str, text: str) -> None:
         self.pickled = pickled
         self.ename = ename
         self.evalue = evalue
         self.text = text
 
     @classmethod
-    def of(cls, error: Exception) -> Raised:
-        """What is told of an exception."""
-        from .failures import describe  # on an engine
+    def of(cls, error: Exception) -> CaughtException:
+        """Return the record of an exception."""
+        from .failures import describe  # engines alone need the module
 
         failure = describe(error, "apply")
         error.__traceback__ = None
@@ -57,26 +72,34 @@ class Raised:
         return cls(pickled, failure.ename, failure.evalue, failure.traceback)
 
     def exception(self) -> BaseException:
-        """The exception, with the engine's traceback as its cause."""
-        told = RemoteError(self.ename, self.evalue, self.text)
+        """Return the exception, with the engine's traceback as its cause."""
+        remote = RemoteError(self.ename, self.evalue, self.text)
         if self.pickled is None:
-            return told
+            return remote
         try:
             error = pickles.loads_without_mpi(self.pickled)
         except Exception:
-            return told
+            return remote
         if not isinstance(error, BaseException):
-            return told
-        error.__cause__ = told
+            return remote
+        error.__cause__ = remote
         return error
 
 
 class Outcome:
-    """What a function returned, or raised."""
+    """The value that a function returned, or the exception that the function raised.
+
+    Parameters
+    ----------
+    value : object
+        The value; None after an exception.
+    raised : CaughtException, optional
+        The exception.
+    """
 
     __slots__ = ("raised", "value")
 
-    def __init__(self, value: Any, raised: Raised | None = None) -> None:
+    def __init__(self, value: Any, raised: CaughtException | None = None) -> None:
         self.value = value
         self.raised = raised
 

@@ -1,8 +1,9 @@
 """Pickles whose large buffers stay where they are.
 
-An object becomes a head (a pickle, protocol 5) and the buffers that it refers to, which travel
-as frames of their own without a copy.  In front of the pickle, in the head, stands what it needs
-where it arrives: names of the prompt that its functions refer to (`lending`).
+An object becomes a head and buffers.  The head is a pickle of protocol 5.  The buffers travel as frames of
+their own, without a copy.  A preamble stands before the pickle in the head: the names of the prompt that
+functions in the pickle refer to (`prompt_names`), the source lines of these functions, and the sources of the
+user's modules.
 """
 
 from __future__ import annotations
@@ -18,21 +19,23 @@ from typing import Any
 
 from cloudpickle import cloudpickle as _cloudpickle
 
-from ..protocol.messages import BULK, PLAIN
-from . import module_importer, prompt_names, received_names, source_lines
-from .functions import namespace, refuse_mpi
+from ..protocol.messages import BULK
+from . import module_importer, received_names, source_lines
 from .pickler import Pickler
+from .plain_types import PLAIN_TYPES
+from .prompt_names import ReferencedNames
+from .reconstruction import refuse_mpi
 from .unpicklable import refusal
 
-Buffer = Any  # bytes, bytearray, memoryview: whatever has the buffer protocol
+Buffer = Any  # bytes, bytearray, memoryview: any object with the buffer protocol
 
-DEEPEST = 32_000  # levels of the pickler, of 160 bytes each, for which a stack of 8 MiB is large enough
+_MAX_DEPTH = 32_000  # levels of the pickler; each takes 160 bytes of a stack of 8 MiB
 _MPI = re.compile(rb"mpi4py|mpidirect\.engine")
-_SHORT = 10  # bytes in which no module can be named
-_FEW = 16  # items of a dict that is looked through
-_SOME = 1024  # the same of a list or a tuple
-_PREAMBLE = b"need"  # a pickle begins otherwise
-_PREFIX = struct.Struct(">4sI")  # that, and how many bytes follow before the pickle
+_SHORTEST_NAME = 10  # bytes; a shorter pickle names no module
+_MAX_SIMPLE_DICT = 16  # items
+_MAX_SIMPLE_SEQUENCE = 1024  # items
+_MARK = b"need"  # no pickle starts with these bytes
+_PREFIX = struct.Struct(">4sI")  # the mark, and the length of the preamble
 
 
 def dumps(obj: Any) -> list[Buffer]:
@@ -51,131 +54,149 @@ def dumps(obj: Any) -> list[Buffer]:
     Raises
     ------
     SerializationError
-        When `obj` cannot be pickled; the message names its type.
+        When `obj` can't be pickled; the message names its type.
+
+    Examples
+    --------
+    >>> loads(dumps({"a": 1}))
+    {'a': 1}
+    >>> [memoryview(frame).nbytes for frame in dumps(np.zeros(100_000))[1:]]
+    [800000]
     """
-    if type(obj) in PLAIN or _is_simple(obj):
-        return [pickle.dumps(obj, 5)]  # at a fifth of the cost
+    if type(obj) in PLAIN_TYPES or _is_simple(obj):
+        return [pickle.dumps(obj, 5)]  # a fifth of the cost
     frames: list[Buffer] = [b""]
 
-    def keep(buffer: pickle.PickleBuffer) -> bool:
+    def keep_inside(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes < BULK:
-            return True  # a small one is cheaper inside the head
+            return True  # copying a small buffer costs less than a frame
         frames.append(raw)
         return False
 
     file = io.BytesIO()
-    pickler = Pickler(file, keep)
+    pickler = Pickler(file, keep_inside)
     try:
-        with _within_the_stack():
+        with _limited_recursion():
             pickler.dump(obj)
     except MemoryError:
         raise
     except Exception as e:
-        raise refusal(obj, e, _attempt)  # noqa: B904 (it has its cause, where that tells the user something)
-    frames[0] = in_front(prompt_names.ReferencedNames(pickler.references), file.getvalue())
+        raise refusal(obj, e, _try_to_pickle)  # noqa: B904 (`refusal` sets the cause where it helps)
+    frames[0] = with_preamble(ReferencedNames(pickler.references), file.getvalue())
     return frames
 
 
-class _within_the_stack:
-    """Have what is nested too deeply raise an error, and not end the process, if user code has allowed more.
+class _limited_recursion:
+    """Context manager: deep nesting raises RecursionError instead of overflowing the stack.
 
-    Before Python 3.12 the pickler, which is C code, heeds the limit that user code may have raised.
+    Before Python 3.12 the pickler, which is C code, obeys a recursion limit that user code may have raised.
     """
 
-    before = 0
+    former_limit = 0
 
     def __enter__(self) -> None:
         limit = sys.getrecursionlimit()
-        if sys.version_info < (3, 12) and limit > DEEPEST:
+        if sys.version_info < (3, 12) and limit > _MAX_DEPTH:
             try:
-                sys.setrecursionlimit(DEEPEST)
-            except RecursionError:  # Python code, which needs no stack, is deeper already
+                sys.setrecursionlimit(_MAX_DEPTH)
+            except RecursionError:  # Python frames, which need no C stack, are deeper already
                 return
-            self.before = limit
+            self.former_limit = limit
 
     def __exit__(self, *_: object) -> None:
-        if self.before:
-            sys.setrecursionlimit(self.before)
+        if self.former_limit:
+            sys.setrecursionlimit(self.former_limit)
 
 
-def in_front(needs: prompt_names.ReferencedNames, head: bytes) -> bytes:
-    """A head with what it needs in front of it."""
-    encoded = needs.encode()
-    return _PREFIX.pack(_PREAMBLE, len(encoded)) + encoded + head if encoded else head
+def with_preamble(names: ReferencedNames, head: bytes) -> bytes:
+    """Return a head with the preamble that its names need, if any."""
+    preamble = names.encode()
+    return _PREFIX.pack(_MARK, len(preamble)) + preamble + head if preamble else head
 
 
 def loads(frames: Sequence[Buffer]) -> Any:
-    """Make the object again from what `dumps` returned.
+    """Return the object whose frames `dumps` returned.
 
-    Arrays use the memory of `frames`, so they are writable if that is.
+    Arrays use the memory of `frames`: an array is writable if its frame is.
+
+    Parameters
+    ----------
+    frames : sequence of buffers
+        The head and the buffers.
+
+    Examples
+    --------
+    >>> loads(dumps([1, "two"]))
+    [1, 'two']
     """
     head = frames[0]
-    if bytes(head[: len(_PREAMBLE)]) != _PREAMBLE:
+    if bytes(head[: len(_MARK)]) != _MARK:
         return pickle.loads(head, buffers=frames[1:])
-    table, head = _opened(head)
-    with received_names.opening(table):
+    table, head = _load_preamble(head)
+    with received_names.unpickling_with(table):
         return pickle.loads(head, buffers=frames[1:])
 
 
-def _opened(head: Buffer) -> tuple[received_names.Table, memoryview]:
-    """The names that stand in front of a pickle, and the pickle; what else stands there is taken."""
+def _load_preamble(head: Buffer) -> tuple[received_names.NameTable, memoryview]:
+    """Install the sources of a preamble; return its table of names, and the pickle after the preamble."""
     view = memoryview(head)
     start = _PREFIX.size
     end = start + _PREFIX.unpack_from(view)[1]
-    table, texts, modules = pickle.loads(view[start:end])
-    source_lines.install(texts)
+    table, cells, modules = pickle.loads(view[start:end])
+    source_lines.install(cells)
     module_importer.install(modules)
     return table, view[end:]
 
 
 def loads_without_mpi(frames: Sequence[Buffer]) -> Any:
-    """The same where MPI must not be loaded: on some login nodes that ends a client's process.
+    """Do as `loads` where MPI must not be loaded: on some login nodes its import ends the process.
 
     Raises
     ------
     SerializationError
-        When the object needs MPI, and the user has not imported it here himself.
+        When the object needs MPI, and this process has not imported MPI.
     """
-    if len(frames[0]) < _SHORT or _MPI.search(frames[0]) is None:
+    if len(frames[0]) < _SHORTEST_NAME or _MPI.search(frames[0]) is None:
         return loads(frames)  # without a copy, and at a third of the cost
     head = frames[0]
-    table: received_names.Table = {}
-    if bytes(head[: len(_PREAMBLE)]) == _PREAMBLE:
-        table, head = _opened(head)
-    with received_names.opening(
+    table: received_names.NameTable = {}
+    if bytes(head[: len(_MARK)]) == _MARK:
+        table, head = _load_preamble(head)
+    with received_names.unpickling_with(
         {name: blob for name, blob in table.items() if not (blob and _MPI.search(blob))}
     ):
-        return _Unpickler(io.BytesIO(head), buffers=frames[1:]).load()
+        return _UnpicklerWithoutMPI(io.BytesIO(head), buffers=frames[1:]).load()
 
 
-class _Unpickler(pickle.Unpickler):
+class _UnpicklerWithoutMPI(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         refuse_mpi(module)
         found = super().find_class(module, name)
-        return _subimport if found is _cloudpickle.subimport else found
+        return _subimport_without_mpi if found is _cloudpickle.subimport else found
 
 
-def _subimport(name: str) -> types.ModuleType:
+def _subimport_without_mpi(name: str) -> types.ModuleType:
     refuse_mpi(name)
-    return _cloudpickle.subimport(name)
+    module: types.ModuleType = _cloudpickle.subimport(name)
+    return module
 
 
 def _is_simple(obj: Any) -> bool:
-    """Whether it is a few things that every pickler pickles in the same way."""
+    """Return whether every pickler makes the same pickle of `obj`: a short container of plain values."""
     kind = type(obj)
     if kind is dict:
-        return len(obj) <= _FEW and all(type(k) is str and type(v) in PLAIN for k, v in obj.items())
-    return (kind is tuple or kind is list) and len(obj) <= _SOME and PLAIN.issuperset(map(type, obj))
+        return len(obj) <= _MAX_SIMPLE_DICT and all(
+            type(k) is str and type(v) in PLAIN_TYPES for k, v in obj.items()
+        )
+    return (
+        (kind is tuple or kind is list)
+        and len(obj) <= _MAX_SIMPLE_SEQUENCE
+        and PLAIN_TYPES.issuperset(map(type, obj))
+    )
 
 
-def _attempt(obj: Any) -> None:
-    """Pickle it, for nothing but the errors."""
-    with _within_the_stack():
+def _try_to_pickle(obj: Any) -> None:
+    """Pickle `obj` for the errors alone."""
+    with _limited_recursion():
         Pickler(io.BytesIO(), lambda buffer: False).dump(obj)
-
-
-def evaluate(expression: str) -> Any:
-    """The value of `expression` in this process's `namespace`: how a reference arrives."""
-    scope = namespace()
-    return scope[expression] if expression in scope else eval(expression, scope)

@@ -1,4 +1,4 @@
-"""Names that came with a pickle: an engine takes those that it lacks, a prompt looks at them only."""
+"""Names that came with a pickle: an engine defines those that it lacks; a prompt only looks them up."""
 
 from __future__ import annotations
 
@@ -8,107 +8,118 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from . import functions
+from .reconstruction import unpickling
 
-Table = dict[str, "bytes | None"]  # the pickle of each name; None for what is not sent
+NameTable = dict[str, "bytes | None"]  # names and the pickles of their values; None where no pickle is sent
 
 _MISSING = object()
 
 # -- on an engine -----------------------------------------------------------------------------------------
 
 
-class _Borrowed(NamedTuple):
+class _Received(NamedTuple):
+    """A value from a prompt, and its pickle."""
+
     blob: bytes
     value: Any
 
 
 class ReceivedNames:
-    """The names that an engine has from prompts; they lie in its namespace until it has its own.
+    """The names in an engine's namespace that came from prompts, and that the engine has not set itself.
 
     Parameters
     ----------
     namespace : dict
         The engine's ``__main__``.
+
+    Attributes
+    ----------
+    failures : dict of str
+        Names whose values could not be unpickled, and the reasons.
     """
 
     def __init__(self, namespace: dict[str, Any]) -> None:
         self._namespace = namespace
-        self._borrowed: dict[str, _Borrowed] = {}
-        self.missing: dict[str, str] = {}  # why a name could not be had
+        self._received: dict[str, _Received] = {}
+        self.failures: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[str]:
-        return iter([name for name in self._borrowed if self._has(name)])
+        return iter([name for name in self._received if self._is_unchanged(name)])
 
     def values(self) -> dict[str, Any]:
-        """The names that are borrowed now, with their values."""
-        return {name: self._borrowed[name].value for name in self}
+        """Return the received names with their values."""
+        return {name: self._received[name].value for name in self}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._borrowed and self._has(name)
+        return name in self._received and self._is_unchanged(name)
 
-    def _has(self, name: str) -> bool:
-        return self._namespace.get(name, _MISSING) is self._borrowed[name].value
+    def _is_unchanged(self, name: str) -> bool:
+        return self._namespace.get(name, _MISSING) is self._received[name].value
 
-    def take(self, table: Table) -> None:
-        """Take what the engine lacks; give back what the prompt has no more, or has as data now."""
+    def update(self, table: NameTable) -> None:
+        """Define the names that the engine lacks; remove received names that the prompt has no more."""
         namespace = self._namespace
         for name, blob in table.items():
-            before = self._borrowed.get(name)
+            former = self._received.get(name)
             present = namespace.get(name, _MISSING)
-            if present is not _MISSING and (before is None or present is not before.value):
-                continue  # the engine has its own
+            if present is not _MISSING and (former is None or present is not former.value):
+                continue  # the engine set the name itself
             if blob is None:
                 if present is not _MISSING:
                     del namespace[name]
-                self._borrowed.pop(name, None)
-            elif before is None or before.blob != blob:
-                self._open(name, blob)
+                self._received.pop(name, None)
+            elif former is None or former.blob != blob:
+                self._define(name, blob)
             elif present is _MISSING:
-                namespace[name] = before.value
+                namespace[name] = former.value
 
-    def _open(self, name: str, blob: bytes) -> None:
+    def _define(self, name: str, blob: bytes) -> None:
         try:
             value = pickle.loads(blob)
-        except Exception as e:  # it may not be needed; if it is, the NameError tells why
-            self.missing[name] = f"{type(e).__name__}: {e}"
+        except Exception as e:  # user code may not use the name; a NameError tells the reason
+            self.failures[name] = f"{type(e).__name__}: {e}"
             self._namespace.pop(name, None)
-            self._borrowed.pop(name, None)
+            self._received.pop(name, None)
             return
-        self.missing.pop(name, None)
-        self._borrowed[name] = _Borrowed(blob, value)
+        self.failures.pop(name, None)
+        self._received[name] = _Received(blob, value)
         self._namespace[name] = value
 
-    def own(self, names: Iterable[str]) -> None:
-        """These names were set on the engine: they are its own from now on, whatever they refer to."""
-        if self._borrowed:
+    def mark_as_own(self, names: Iterable[str]) -> None:
+        """Note that the engine has set these names itself, whatever their values are."""
+        if self._received:
             for name in names:
-                self._borrowed.pop(name, None)
+                self._received.pop(name, None)
 
-    def own_imports(self, source: str) -> None:
-        """The engine has run `source`: what it imports by name is its own, although it may be the same."""
-        if not self._borrowed:
+    def mark_imports_as_own(self, source: str) -> None:
+        """Note that the engine has run `source`: the names of its imports are the engine's own."""
+        if not self._received:
             return
         try:
             tree = ast.parse(source)
-        except (SyntaxError, ValueError):  # lines that are IPython's
+        except (SyntaxError, ValueError):  # IPython's own syntax
             return
         for node in ast.walk(tree):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
-                self.own(alias.asname or alias.name.partition(".")[0] for alias in node.names)
+                self.mark_as_own(alias.asname or alias.name.partition(".")[0] for alias in node.names)
 
 
-borrower: ReceivedNames | None = None  # of an engine
+engine_names: ReceivedNames | None = None  # None in a process that is no engine
 
 
-def begin(namespace: dict[str, Any]) -> None:
-    """This process is an engine: it borrows names from now on."""
-    global borrower
-    borrower = ReceivedNames(namespace)
+def enable(namespace: dict[str, Any]) -> None:
+    """Define received names in `namespace` from now on: this process is an engine."""
+    global engine_names
+    engine_names = ReceivedNames(namespace)
 
 
-class SentNames:
-    """The names that came with a pickle to a prompt: opened when they are used, and not put anywhere."""
+# -- at a prompt ------------------------------------------------------------------------------------------
 
-    def __init__(self, table: Table) -> None:
+
+class AttachedNames:
+    """The names that came with a pickle to a prompt: unpickled on first use, and defined nowhere."""
+
+    def __init__(self, table: NameTable) -> None:
         self._table = table
         self._values: dict[str, Any] = {}
 
@@ -117,27 +128,27 @@ class SentNames:
             blob = self._table.get(name)
             if blob is None:
                 raise KeyError(name)
-            with opening(self._table, self):
+            with unpickling_with(self._table, self):
                 self._values[name] = pickle.loads(blob)
         return self._values[name]
 
 
-class opening:
-    """Context manager: a pickle is opened with which the names of `table` came."""
+class unpickling_with:
+    """Context manager: a pickle is loaded that came with the names of `table`."""
 
-    def __init__(self, table: Table, sent: SentNames | None = None) -> None:
+    def __init__(self, table: NameTable, attached: AttachedNames | None = None) -> None:
         self._table = table
-        self._sent = sent
+        self._attached = attached
 
     def __enter__(self) -> None:
-        arrival = functions.arrival
-        self._before = arrival.sent, arrival.lacks
-        if borrower is not None:
-            borrower.take(self._table)
+        self._former = unpickling.attached, unpickling.absent
+        if engine_names is not None:
+            engine_names.update(self._table)
             return
         main = functions.namespace()
-        arrival.lacks = frozenset(name for name, blob in self._table.items() if blob and name not in main)
-        arrival.sent = (self._sent or SentNames(self._table)) if arrival.lacks else None
+        absent = frozenset(name for name, blob in self._table.items() if blob and name not in main)
+        unpickling.absent = absent
+        unpickling.attached = (self._attached or AttachedNames(self._table)) if absent else None
 
     def __exit__(self, *_: object) -> None:
-        functions.arrival.sent, functions.arrival.lacks = self._before
+        unpickling.attached, unpickling.absent = self._former

@@ -114,7 +114,7 @@ class Connection:
             self.check()
             header = messages.encode(kind(self._outbox.next(), self._inbox.acknowledged(), *fields))
             size = len(header) + sum(map(len, inline))
-            if size > messages.INLINE or len(header) > messages.CHUNK:
+            if size > messages.INLINE_LIMIT or len(header) > messages.CHUNK:
                 raise errors.SerializationError(
                     f"This call has {size} bytes in small pieces, more than one message may have: "
                     "make several calls of it, or larger pieces (arrays)."
@@ -285,7 +285,7 @@ class Connection:
 
     def _decoded(self, header: bytes) -> messages.Message:
         try:
-            return messages.from_controller(header)
+            return messages.decode_from_controller(header)
         except messages.MalformedMessage as e:
             raise errors.VersionMismatch(f"The controller sent what this client can't read: {e}") from None
 

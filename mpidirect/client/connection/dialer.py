@@ -16,7 +16,7 @@ from ... import _version, errors
 from ...files.connection_file import ConnectionInfo
 from ...memory import process_memory
 from ...protocol import messages
-from ...serialize import user_modules
+from ...serialize import module_sources, user_modules
 from ...transport.base import Closed
 from ...transport.curve import Credentials, KeyPair
 from ...transport.zeromq import SCHEME, Context, Dealer
@@ -62,8 +62,8 @@ class Dialer:
         self.name = name
         self.context = Context()
         self.cookie = os.urandom(process_memory.COOKIE)
-        user_modules.look()  # as they are before their files are edited
-        self._directory = user_modules.prompt_directory()
+        user_modules.scan()  # as they are before their files are edited
+        self._directory = module_sources.prompt_directory()
 
     def gone(self, why: str) -> errors.ControllerLost:
         """The error that says that the controller is gone."""
@@ -187,7 +187,7 @@ class Dialer:
 
     def _read(self, header: bytes, address: str) -> messages.Message:
         try:
-            message = messages.from_controller(header)
+            message = messages.decode_from_controller(header)
         except messages.MalformedMessage as e:
             raise errors.VersionMismatch(
                 f"What answers at {address} is no controller that this client understands: {e}"

@@ -91,4 +91,4 @@ class Bars:
 
 def in_kernel() -> bool:
     """Whether this is a notebook's process."""
-    return getattr(_prompt.shell(), "kernel", None) is not None
+    return getattr(_prompt.ipython_shell(), "kernel", None) is not None

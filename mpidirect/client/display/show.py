@@ -122,7 +122,7 @@ def _show_displays(entries: Sequence[Any], in_turns: bool) -> None:
 def publish(label: str, output: dict[str, Any], place: str = "", update: bool = False) -> None:
     """Show something in the best of its formats; at a place where it can be updated, or be an update."""
     data = output["data"]
-    if (len(data) > 1 or place) and _prompt.shell() is not None:
+    if (len(data) > 1 or place) and _prompt.ipython_shell() is not None:
         from IPython.display import publish_display_data
 
         if not update:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import re
 
-from ..._prompt import cell_of
+from ..._prompt import cell_name
 
 _FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d+)(?P<rest>, in .+)?')
 _PLACE = re.compile(r"\(([^()]+)\)")
@@ -38,4 +38,4 @@ def completed(traceback: str) -> str:
 
 def named(file: str) -> str:
     """What to call a cell, here or on an engine, of the name of its code's file; empty for other files."""
-    return cell_of(file) or ("Executed code" if _EXECUTED.fullmatch(file) else "")
+    return cell_name(file) or ("Executed code" if _EXECUTED.fullmatch(file) else "")

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ... import _prompt
-from ..._tracebacks import entries, file_of, is_ours, is_standard
+from ..._tracebacks import entries, file_of, is_internal, is_standard
 from ...errors import CompositeError, Interrupted, RemoteError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -41,8 +41,12 @@ def quietly(function: _F) -> _F:
         except (Exception, Interrupted) as error:
             __tracebackhide__ = True  # for IPython, and pytest
             theirs = _users(error)
-            if theirs is None and _prompt.shell() is not None and not hasattr(error, "_render_traceback_"):
-                vars(error)["_render_traceback_"] = _prompt.shown_last
+            if (
+                theirs is None
+                and _prompt.ipython_shell() is not None
+                and not hasattr(error, "_render_traceback_")
+            ):
+                vars(error)["_render_traceback_"] = _prompt.format_last_error
             raise error.with_traceback(theirs)  # noqa: B904 (the same error)
 
     call._is_quiet = True  # type: ignore[attr-defined]
@@ -56,10 +60,10 @@ def _users(error: BaseException) -> TracebackType | None:
     raises what engines have raised stays.
     """
     frames = entries(error.__traceback__)
-    theirs = [entry for entry in frames if not is_ours(file_of(entry))]
+    theirs = [entry for entry in frames if not is_internal(file_of(entry))]
     if all(is_standard(file_of(entry)) for entry in theirs):
         theirs = []
-    debugged = isinstance(error, (CompositeError, RemoteError)) and _prompt.shell() is not None
+    debugged = isinstance(error, (CompositeError, RemoteError)) and _prompt.ipython_shell() is not None
     last = frames[-1] if frames and debugged else None
     kept: TracebackType | None = None
     for entry in reversed(frames):

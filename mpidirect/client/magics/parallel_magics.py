@@ -1,117 +1,70 @@
-"""The magics themselves; imported where IPython is at hand."""
+"""The magics ``%px``, ``%%px``, ``%autopx``, ``%pxresult``, ``%pxconfig`` and ``%result``."""
 
 from __future__ import annotations
 
-import ast
-import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, no_var_expand
-from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
 from ...errors import ClusterNotFound
 from ..display.live import LiveDisplay
 from ..results.asyncresult import AsyncResult
 from ..results.outputs import ExecuteReply
 from ..results.waiting import end, given_up, named, pending, wait_and_look, wait_and_tell
+from .autopx import AutoParallel
+from .options import execution_options, output_options, parse_targets
+from .typed_ipython import Magics, argument, magic_arguments, no_var_expand, parse_argstring
+from .view import MagicView
 
-if TYPE_CHECKING:
-    from ..views.directview import DirectView
-
-Magic = Callable[..., Any]
-
-PROGRESS_AFTER = 2.0  # seconds after which an execution is looked into
-MOST_SHOWN = 10  # engines, in what is said about an execution
+_PROGRESS_AFTER = 2.0  # seconds from which on a running execution reports its state
+_MAX_LISTED = 10  # engines that are listed before an execution
 
 
 def is_free(shell: Any) -> bool:
-    """Whether ``%px`` is nobody's, or that of a client whose cluster or connection is gone."""
-    ours = shell.__dict__.get("_mpidirect_magics", {}).get("")
-    if ours is None:
+    """Return whether ``%px`` is undefined, or belongs to a client whose connection is closed."""
+    registered = shell.__dict__.get("_mpidirect_magics", {}).get("")
+    if registered is None:
         return "px" not in shell.magics_manager.magics["line"]
-    return ours.is_over
+    return bool(registered.is_closed)
 
 
-def register(shell: Any, view: DirectView | None, suffix: str) -> None:
-    """Give `shell` the magics of `view`; those of the same suffix before them end."""
-    known = shell.__dict__.setdefault("_mpidirect_magics", {})
-    if suffix in known:
-        known[suffix].stop_auto()
-    known[suffix] = ParallelMagics(shell, view, suffix)
-    shell.magics_manager.register(known[suffix])
-
-
-def _how_to_run(f: Magic) -> Magic:
-    """The options of ``%%px`` and ``%pxconfig``."""
-    for option in (
-        argument("-b", "--block", action="store_const", const=True, help="wait for the engines"),
-        argument("-a", "--noblock", action="store_const", const=False, dest="block", help="don't wait"),
-        argument("--stream", action="store_const", const=True, help="show what is printed as it comes"),
-        argument("--no-stream", action="store_const", const=False, dest="stream", help="show it at the end"),
-        argument("-t", "--targets", help="on these engines: all, 0, 0,2 or a slice like ::2"),
-        argument("--verbose", action="store_const", const=True, help="say where it runs"),
-        argument("--no-verbose", action="store_const", const=False, dest="verbose", help="say nothing"),
-        argument(
-            "--progress-after",
-            type=float,
-            metavar="SECONDS",
-            help="from when on to show where the engines are; -1: never",
-        ),
-        argument(
-            "--signal-on-interrupt",
-            metavar="SIGNAL",
-            help="what Ctrl-C sends to the engines, SIGINT by default; 0: nothing",
-        ),
-    ):
-        f = option(f)
-    return f
-
-
-def _how_to_show(f: Magic) -> Magic:
-    """The options of ``%%px`` and ``%pxresult``."""
-    for option in (
-        argument("-e", action="store_const", const="engine", dest="groupby", help="--group-outputs engine"),
-        argument("-r", action="store_const", const="order", dest="groupby", help="--group-outputs order"),
-        argument(
-            "--group-outputs",
-            choices=["engine", "order", "type"],
-            dest="groupby",
-            help="at the end, show outputs engine by engine, or (type, order) first all that was printed",
-        ),
-        argument("-o", "--out", metavar="NAME", dest="name", help="store the AsyncResult under this name"),
-    ):
-        f = option(f)
-    return f
+def register(shell: Any, view: MagicView | Callable[[], MagicView], suffix: str) -> None:
+    """Give `shell` the magics of `view`, or of the view that a call returns; replace those of the suffix."""
+    registered = shell.__dict__.setdefault("_mpidirect_magics", {})
+    if suffix in registered:
+        registered[suffix].auto.stop()
+    registered[suffix] = ParallelMagics(shell, view, suffix)
+    shell.magics_manager.register(registered[suffix])
 
 
 class ParallelMagics(Magics):
-    """Magics that run what is typed on the engines of a view.
+    """Magics that run code on the engines of a view.
 
     Parameters
     ----------
     shell : InteractiveShell
-        Where it is typed.
-    view : DirectView, optional
-        Where it runs; its ``block`` says whether to wait. Without one, all engines of the cluster that
-        `Client` finds.
+        The session in which the code is typed.
+    view : DirectView or callable
+        The view, whose ``block`` says whether to wait; or a function that returns one, called when a magic
+        is first used.
     suffix : str
         The end of the magics' names.
     """
 
-    registered = True  # what IPython asks of a class whose magics are named per instance
+    registered = True  # IPython requires this of a class whose magics are named per instance
 
-    def __init__(self, shell: Any, view: DirectView | None, suffix: str = "") -> None:
-        self._view = view
+    def __init__(self, shell: Any, view: MagicView | Callable[[], MagicView], suffix: str = "") -> None:
+        self._connect = view if callable(view) else None
+        self._view = None if callable(view) else view
         self.suffix = suffix
         self.verbose = True
         self.stream = True
-        self.progress_after = PROGRESS_AFTER
+        self.progress_after = _PROGRESS_AFTER
         self.signal_on_interrupt = "SIGINT"
-        self.latest: AsyncResult | None = None  # of what the magics ran
-        lines: dict[str, Magic] = {
+        self.latest: AsyncResult | None = None  # of the latest execution by a magic
+        lines: dict[str, Callable[..., Any]] = {
             "px" + suffix: self.px,
             "autopx" + suffix: self.autopx,
             "pxresult" + suffix: self.pxresult,
@@ -119,23 +72,23 @@ class ParallelMagics(Magics):
             "result" + suffix: self.result,
         }
         self.magics = {"line": lines, "cell": {"px" + suffix: self.cell_px}}
+        self.auto = AutoParallel(shell, suffix, lines)
         super().__init__(shell=shell)
 
     @property
-    def view(self) -> DirectView:
-        """Where it runs."""
+    def view(self) -> MagicView:
+        """The view that runs the code."""
         if self._view is None:
-            from ..client import Client  # not before: it imports this
-
+            assert self._connect is not None
             try:
-                self._view = Client().direct_view(block=True)
+                self._view = self._connect()
             except ClusterNotFound as e:
                 raise UsageError(str(e)) from None
         return self._view
 
     @property
-    def is_over(self) -> bool:
-        """Whether there is no view, or nothing can be run on it any more."""
+    def is_closed(self) -> bool:
+        """Whether there is no view, or its connection is closed."""
         if self._view is None:
             return True
         connection = self._view.client._connection
@@ -164,8 +117,8 @@ class ParallelMagics(Magics):
         return self._run(line)
 
     @magic_arguments("%px")
-    @_how_to_run
-    @_how_to_show
+    @execution_options
+    @output_options
     @argument(
         "--timeout", type=float, metavar="SECONDS", help="after so long, interrupt it and say where it was"
     )
@@ -187,7 +140,7 @@ class ParallelMagics(Magics):
         view = self.view
         flags: dict[str, Any] = {}
         if options.targets is not None:
-            flags["targets"] = self._targets(options.targets)
+            flags["targets"] = parse_targets(options.targets, view.client)
         if options.block is not None:
             flags["block"] = options.block
         with view.temp_flags(**flags):
@@ -205,13 +158,10 @@ class ParallelMagics(Magics):
 
     def autopx(self, line: str = "") -> None:
         """Run all that is typed on the engines, until the next ``%autopx``."""
-        if self._redirect in self._transforms:
-            self.stop_auto()
-        else:
-            self.start_auto()
+        self.auto.toggle()
 
     @magic_arguments()
-    @_how_to_show
+    @output_options
     def pxresult(self, line: str = "") -> None:
         """Wait for what ``%px`` ran last, and show its outputs."""
         options = parse_argstring(self.pxresult, line)
@@ -223,7 +173,7 @@ class ParallelMagics(Magics):
         self._finish(self.latest, options.groupby, stream=False)
 
     @magic_arguments()
-    @_how_to_show
+    @output_options
     @argument(
         "index", nargs="?", type=int, default=-1, help="which one of the view's history; the last if none"
     )
@@ -249,27 +199,31 @@ class ParallelMagics(Magics):
         return value
 
     @magic_arguments()
-    @_how_to_run
+    @execution_options
     def pxconfig(self, line: str = "") -> None:
         """Set what ``%px`` and ``%%px`` do without options."""
         options = parse_argstring(self.pxconfig, line)
         if options.targets is not None:
-            self.view.targets = self._targets(options.targets)
+            self.view.targets = parse_targets(options.targets, self.view.client)
         if options.block is not None:
             self.view.block = options.block
-        if options.verbose is not None:
-            self.verbose = options.verbose
-        if options.stream is not None:
-            self.stream = options.stream
-        if options.progress_after is not None:
-            self.progress_after = options.progress_after
-        if options.signal_on_interrupt is not None:
-            self.signal_on_interrupt = options.signal_on_interrupt
+        for name in ("verbose", "stream", "progress_after", "signal_on_interrupt"):
+            value = getattr(options, name)
+            if value is not None:
+                setattr(self, name, value)
 
-    # -- running ------------------------------------------------------------------------------------
+    def run_auto(self, cell: str) -> None:
+        """Run a cell that was typed while ``%autopx`` is on."""
+        if self.view.block:
+            self._run(cell)
+        else:
+            self.latest = self.view.execute(cell, silent=False, block=False)
+            print(repr(self.latest))
+
+    # -- execution ----------------------------------------------------------------------------------
 
     def _run(self, code: str) -> AsyncResult | None:
-        """Run `code` as the view says; None where it was waited for, as its outputs are shown."""
+        """Run code; show its outputs where the view blocks, else return the result."""
         result = self._submit(code)
         if not self.view.block:
             return result
@@ -277,10 +231,11 @@ class ParallelMagics(Magics):
         return None
 
     def _submit(self, code: str, name: str | None = None, verbose: bool | None = None) -> AsyncResult:
-        result = self.view.execute(code, silent=False, block=False)  # first: it may be refused
+        """Send code to the engines; store the result under a name, if one is given."""
+        result = self.view.execute(code, silent=False, block=False)  # may raise, so before the message
         if self.verbose if verbose is None else verbose:
             how = "Parallel" if self.view.block else "Async parallel"
-            print(f"{how} execution on engines: {self._where()}")
+            print(f"{how} execution on engines: {self._listed_engines()}")
         self.latest = result
         if name:
             self.shell.user_ns[name] = result
@@ -291,35 +246,35 @@ class ParallelMagics(Magics):
         result: AsyncResult,
         groupby: str | None = None,
         stream: bool = True,
-        after: float = -1.0,
+        progress_after: float = -1.0,
         signal: str = "SIGINT",
         timeout: float | None = None,
     ) -> None:
-        """Wait, show the outputs, and raise what the engines raised."""
+        """Wait, show the outputs, and raise the engines' errors."""
         with LiveDisplay(result._slots if stream else ()) as live:
-            self._wait(result, after, signal, timeout, live.status)
+            self._wait(result, progress_after, signal, timeout, live.status)
         result.display_outputs(groupby or "type", result_only=stream)
         result.get()
 
     def _wait(
         self,
         result: AsyncResult,
-        after: float = -1.0,
+        progress_after: float = -1.0,
         signal: str = "SIGINT",
         timeout: float | None = None,
-        tell: Callable[[str], None] = print,
+        show_status: Callable[[str], None] = print,
     ) -> None:
-        """Wait; a Ctrl-C interrupts the engines too, whose KeyboardInterrupt is then the result."""
+        """Wait; Ctrl-C sends a signal to the engines, so that KeyboardInterrupt is their result."""
         try:
-            if timeout is not None or after >= 0:
-                in_time = wait_and_look(result, timeout, after, tell)
+            if timeout is not None or progress_after >= 0:
+                in_time = wait_and_look(result, timeout, progress_after, show_status)
                 if not in_time:
                     raise given_up(result, timeout)
             wait_and_tell(result)
         except KeyboardInterrupt:
-            self._interrupted(result, signal)
+            self._interrupt(result, signal)
 
-    def _interrupted(self, result: AsyncResult, signal: str) -> None:
+    def _interrupt(self, result: AsyncResult, signal: str) -> None:
         if signal in ("SIGINT", "INT", "2"):
             end(result)
         elif signal == "0":
@@ -330,74 +285,9 @@ class ParallelMagics(Magics):
             result._client.send_signal(int(signal) if signal.isdigit() else signal, running)
             wait_and_tell(result)
 
-    def _where(self) -> str:
+    def _listed_engines(self) -> str:
         engines = self.view.client._targets(self.view.targets)
-        if len(engines) <= MOST_SHOWN:
+        if len(engines) <= _MAX_LISTED:
             return str(engines)
         first, last = (", ".join(map(str, part)) for part in (engines[:4], engines[-4:]))
         return f"[{first}, ..., {last}]"
-
-    def _targets(self, text: str) -> Any:
-        """Engines as they are typed: ``all``, ``0``, ``0,2``, ``[0, 2]``, ``1:3``, ``::2``."""
-        text = text.strip("'\" ")
-        if text == "all":
-            return text
-        if re.fullmatch(r"-?\d*:-?\d*(:-?\d*)?", text):
-            return self.view.client.ids[slice(*(int(edge) if edge else None for edge in text.split(":")))]
-        try:
-            targets = ast.literal_eval(text)
-        except (SyntaxError, ValueError):
-            raise UsageError(f"--targets takes all, 0, 0,2 or a slice like ::2, not {text!r}") from None
-        try:
-            self.view.client._targets(targets)  # complains of engines that are not there
-        except (ValueError, TypeError, IndexError) as e:
-            raise UsageError(f"--targets {text}: {e}") from None
-        return list(targets) if isinstance(targets, tuple) else targets
-
-    # -- autopx -------------------------------------------------------------------------------------
-
-    @property
-    def _transforms(self) -> list[Any]:
-        return self.shell.input_transformer_manager.cleanup_transforms
-
-    def start_auto(self) -> None:
-        """From now on, cells run on the engines."""
-        # Before IPython's own magics are recognised: the engines' IPython is to see them.
-        names = [getattr(transform, "__name__", "") for transform in self._transforms]
-        place = names.index("cell_magic") if "cell_magic" in names else len(names)
-        self._transforms.insert(place, self._redirect)
-        print(f"Auto Parallel Enabled\nType %autopx{self.suffix} to disable")
-
-    def stop_auto(self) -> None:
-        """From now on, cells run here again."""
-        if self._redirect in self._transforms:
-            self._transforms.remove(self._redirect)
-            print("Auto Parallel Disabled")
-
-    def _redirect(self, lines: list[str]) -> list[str]:
-        """A cell as a call that runs it on the engines; our own magics stay what they are."""
-        cell = "".join(lines)
-        if not cell.strip() or self._is_ours(cell):
-            return lines
-        name = f"get_ipython()._mpidirect_magics[{self.suffix!r}]"
-        return [f"{name}.run_auto({cell!r})\n"]
-
-    # With this IPython leaves it out when it only looks whether a cell is complete.
-    _redirect.has_side_effects = True  # type: ignore[attr-defined]
-
-    def _is_ours(self, cell: str) -> bool:
-        word = re.match(r"\s*(%{0,2})(\w+)\s*(\S?)", cell)
-        if word is None:
-            return False
-        percent, name, following = word.groups()
-        if name not in self.magics["line"]:
-            return False
-        return bool(percent) or (name.startswith(("px", "autopx")) and following not in ("=", ".", "(", ","))
-
-    def run_auto(self, cell: str) -> None:
-        """Run a cell of auto-parallel mode."""
-        if self.view.block:
-            self._run(cell)
-        else:
-            self.latest = self.view.execute(cell, silent=False, block=False)
-            print(repr(self.latest))

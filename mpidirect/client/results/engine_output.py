@@ -9,7 +9,7 @@ import msgspec
 
 from ...errors import said
 from ...protocol import messages
-from ...protocol.messages import AFTERWARDS, DISPLAY, STDERR, STDOUT
+from ...protocol.messages import AFTER_TASK, DISPLAY, STDERR, STDOUT
 from ...serialize import pickles
 
 Item = tuple[int, "str | bytes"]  # of which kind, and text or the pickle of a display
@@ -35,7 +35,7 @@ class EngineOutput:
     def take(self, piece: messages.OutputPiece) -> None:
         """Another piece; it may repeat what has come, and there may be a gap before it."""
         kind, at = piece.kind, piece.at
-        if at == AFTERWARDS:
+        if at == AFTER_TASK:
             self.late.append((kind, piece.text))
         elif kind == DISPLAY:
             if at >= self._ends[kind]:

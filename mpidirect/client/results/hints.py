@@ -58,7 +58,7 @@ def _of_name(name: str) -> str:
             f"{name!r} is a module at the prompt, no name on the engines: dv.execute({line!r}) makes it one."
         )
     defined = f"{name!r} is defined at the prompt and not on the engines"
-    reason = prompt_names.why_not(name)
+    reason = prompt_names.reason_not_sent(name)
     if reason.startswith("it cannot"):
         return f"{defined}: {reason}"
     if not prompt_names.is_code(value):

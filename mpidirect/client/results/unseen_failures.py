@@ -106,7 +106,7 @@ def begin(client: Client) -> None:
         atexit.unregister(_at_the_end)
         atexit.register(_at_the_end)  # after the connection's, so that it comes before that
     _clients.add(client)
-    shell = _prompt.shell()
+    shell = _prompt.ipython_shell()
     if shell is not _watched:
         _watched = shell
         if shell is not None:

@@ -310,7 +310,7 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
 
     def activate(self, suffix: str = "") -> None:
         """Make IPython's magics ``%px``, ``%%px``, ``%autopx``, ``%result`` work on this view."""
-        from ..magics.magics import activate
+        from ..magics.activation import activate
 
         activate(self, suffix)
 

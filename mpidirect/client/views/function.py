@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...serialize.dependency import Reference
+from ...serialize.reference import Reference
 
 
 def check(f: Any) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ...serialize.dependency import Reference
+from ...serialize.reference import Reference
 from ..results import waiting
 
 if TYPE_CHECKING:

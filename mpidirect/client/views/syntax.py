@@ -14,7 +14,7 @@ _OTHER = re.compile(r"^\s*(%|!|\?|.*[?]\s*$|.*=\s*[%!])", re.MULTILINE)  # what 
 
 def check(code: str) -> None:
     """Raise the SyntaxError of source code, if it has one for Python and IPython."""
-    shell = _prompt.shell()
+    shell = _prompt.ipython_shell()
     source = code
     if shell is not None:
         try:

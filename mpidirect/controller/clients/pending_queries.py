@@ -164,9 +164,7 @@ class PendingQueries:
         self._open.append(PendingInterrupt(session, query, ids, begins, begins + within, abort))
         self.look()
 
-    def inspect(
-        self, session: Session, query: messages.Query, with_stacks: bool, names: list[str]
-    ) -> None:
+    def inspect(self, session: Session, query: messages.Query, with_stacks: bool, names: list[str]) -> None:
         """Ask engines where they are, or for the values of names."""
         tasks: dict[int, set[str]] = {
             engine: set() for engine in query.targets if engine in self._registry.alive

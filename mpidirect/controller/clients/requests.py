@@ -146,9 +146,10 @@ class Requests:
         elif not upload.missing:
             incoming.receiving = None
             self._submit(request)
-        elif isinstance(request, ActiveRequest) and upload.keeps_up:
-            if self._scheduler.begins_at_once(request):
-                self._submit(request)
+        elif (
+            isinstance(request, ActiveRequest) and upload.keeps_up and self._scheduler.begins_at_once(request)
+        ):
+            self._submit(request)
 
     def _submit(self, request: AnyRequest) -> None:
         """Hand a request to the scheduler or the balancer."""

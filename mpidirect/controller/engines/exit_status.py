@@ -8,8 +8,9 @@ import signal
 import socket
 from pathlib import Path
 
-from ...job.parent import CLUSTER, belongs
-from ...protocol.messages import OUTPUT, EngineInfo
+from ...job.process_identity import belongs
+from ...job.variables import CLUSTER
+from ...protocol.messages import OUTPUT_LIMIT, EngineInfo
 from ...protocol.names import output_files
 
 TAIL_LINES = 20  # lines of a log that are shown
@@ -74,7 +75,7 @@ def take_output(directory: Path, engine: int, reported: tuple[int, int]) -> tupl
         with contextlib.suppress(OSError):  # there was no file, or this host does not see it
             with path.open("rb") as file:
                 file.seek(start)
-                text = file.read(OUTPUT).decode(errors="replace")
+                text = file.read(OUTPUT_LIMIT).decode(errors="replace")
             path.unlink()  # unless the engine has removed it
         texts.append(text)
     stdout, stderr = texts

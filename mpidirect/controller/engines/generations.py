@@ -138,7 +138,9 @@ class Generations:
             return
         now = time.monotonic()
         if not self._anchors.can_spawn:
-            self._fail("the process that starts engines died meanwhile: 'mpidirect stop' and 'mpidirect start'")
+            self._fail(
+                "the process that starts engines died meanwhile: 'mpidirect stop' and 'mpidirect start'"
+            )
         elif self._leaving:
             self._kill_remaining(now)
         elif self._notes_complete(now):

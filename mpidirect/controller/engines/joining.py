@@ -26,8 +26,8 @@ class JoinFailed(Exception):
 class Joining:
     """The steps in which new engines join.
 
-    All are told to prepare. When all are ready, all make the communicators. When all have succeeded, all begin
-    to use them. Until then nothing has changed, so a failure does no harm.
+    All are told to prepare. When all are ready, all make the communicators. When all have succeeded, all
+    begin to use them. Until then nothing has changed, so a failure does no harm.
 
     Parameters
     ----------

@@ -47,9 +47,9 @@ class AskedBy(NamedTuple):
 class Replacement:
     """Replaces engines.
 
-    Tasks that were asked for before are done first, and later ones wait until the new engines have joined: MPI
-    makes communicators of all engines only where all take part. The anchor, or where there is none an engine,
-    has MPI start the new processes. They connect as engines do at the start of a job, and join.
+    Tasks that were asked for before are done first, and later ones wait until the new engines have joined:
+    MPI makes communicators of all engines only where all take part. The anchor, or where there is none an
+    engine, has MPI start the new processes. They connect as engines do at the start of a job, and join.
 
     Parameters
     ----------

@@ -180,7 +180,8 @@ class BalancedRequest:
 
     def take_impossible(self, engines: Sequence[int]) -> list[TaskRange]:
         """Take out the tasks that none of these engines may have."""
-        possible, impossible = [], []
+        possible: list[TaskRange] = []
+        impossible: list[TaskRange] = []
         for tasks in self._restricted:
             excluded = self._excluded[tasks.first]
             (impossible if all(engine in excluded for engine in engines) else possible).append(tasks)

@@ -1,8 +1,8 @@
 """The distribution of balanced requests: which free engine gets which tasks.
 
 Tasks go to an engine that is free. Short tasks go ahead of time, and many together, so that engines need not
-wait for the round trip. The controller learns from ended tasks how long a task takes. Tasks that an engine has
-not begun when it dies, or when others would wait too long for them, come back and go to another engine.
+wait for the round trip. The balancer learns from ended tasks how long a task takes. Tasks that an engine has
+not begun when the engine dies, or after some time, come back and go to another engine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..sessions.undelivered import TOO_LARGE
 from .balanced_request import BATCH_TIME, BalancedRequest, TaskRange
 from .client_queues import ClientQueues
 from .dependency_tracker import DependencyTracker
-from .scheduler import ActiveRequest, EngineQueue, Scheduler, WhenIdle
+from .scheduler import EngineQueue, Scheduler, WhenIdle
 from .task_batch import TaskBatch
 
 log = logging.getLogger(__name__)
@@ -275,9 +275,7 @@ class Balancer:
         self._replies.send(request, reply, inline, bulk)
         if request.complete:
             self._close(request)
-        self.dependencies.note(
-            request.id, reply.index, reply.count, reply.engine, reply.status == "ok"
-        )
+        self.dependencies.note(request.id, reply.index, reply.count, reply.engine, reply.status == "ok")
 
     def _close(self, request: BalancedRequest) -> None:
         """Forget a request of which all tasks have ended."""

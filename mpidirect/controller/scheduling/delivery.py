@@ -1,6 +1,6 @@
 """How the data of a request reaches its engines: inline, from the client's memory, or by MPI.
 
-`planner.DeliveryPlanner` chooses one, when a request is handed to the scheduler. All else asks the `Delivery`.
+The `DeliveryPlanner` chooses one when a request is handed to the scheduler. All else asks the delivery.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The task queues of the engines.
 
-Each engine has a queue. A request enters the queues of all its targets at once, so all engines see requests in
-one order, and collectives cannot cross. A few small tasks are handed out ahead, which hides the round trip. A
-task with bulk data is handed only to an idle engine, so a busy engine never delays another.
+Each engine has a queue. A request enters the queues of all its targets at once, so all engines see requests
+in one order, and collectives cannot cross. A few small tasks go ahead of time, which hides the round trip.
+A task with bulk data is handed only to an idle engine, so a busy engine never delays another.
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ class ActiveRequest:
         "upload",
     )
 
-    def __init__(
-        self, id: str, client: Session, method: str, targets: list[int], upload: Upload
-    ) -> None:
+    def __init__(self, id: str, client: Session, method: str, targets: list[int], upload: Upload) -> None:
         self.id = id
         self.request_id = id  # the id that the client knows
         self.client = client
@@ -154,7 +152,7 @@ class Scheduler:
         return missing
 
     def done(self, engine_id: int, task: str) -> ActiveRequest | None:
-        """Note that an engine has ended a task; return its request, or None if the engine has no such task."""
+        """Note that an engine has ended a task; return its request, or None if the engine did not have it."""
         engine = self.engines.get(engine_id)
         request = engine.sent.pop(task, None) if engine else None
         if engine is None or request is None:
@@ -198,11 +196,12 @@ class Scheduler:
         """
         queue, sent, balancer = engine.queue, engine.sent, self.balancer
         while len(sent) < PREFETCH:
-            request: ActiveRequest | WhenIdle | None = None
+            request = None
             if balancer is not None and (engine.balanced_turn or not queue):
-                request = balancer.take(engine)
-                if request is WhenIdle.WHEN_IDLE:
+                taken = balancer.take(engine)
+                if isinstance(taken, WhenIdle):
                     return
+                request = taken
                 engine.balanced_turn = False
             if request is None:
                 if not queue:
@@ -216,9 +215,7 @@ class Scheduler:
             sent[request.id] = request
             self.transport.send_task(engine.id, request)
 
-    def abort(
-        self, wanted: Iterable[str] | None, targets: Iterable[int]
-    ) -> list[tuple[ActiveRequest, int]]:
+    def abort(self, wanted: Iterable[str] | None, targets: Iterable[int]) -> list[tuple[ActiveRequest, int]]:
         """Remove tasks from the queues: of the requests `wanted`, or of all.
 
         Tasks that an engine has are aborted there, if they have not begun; the engine answers them.

@@ -80,7 +80,8 @@ class RequestOutcomes:
         places: list[set[int]] = []
         for id in needs.ids:
             outcome, task = self._find(id) or (RequestOutcome(0), None)
-            for tasks in (outcome.succeeded if needs.success else {}, outcome.failed if needs.failure else {}):
+            ways = [outcome.succeeded] * needs.success + [outcome.failed] * needs.failure
+            for tasks in ways:
                 if task is None:
                     places += [{engine} for engine in tasks.values()]
                 elif task in tasks:

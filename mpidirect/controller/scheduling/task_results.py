@@ -160,9 +160,7 @@ class TaskResults:
         bulk: Sequence[Any] = (),
     ) -> None:
         self._replies.send(request, reply, inline, bulk)
-        self._balancer.dependencies.note(
-            request.id, reply.engine, 1, reply.engine, reply.status == "ok"
-        )
+        self._balancer.dependencies.note(request.id, reply.engine, 1, reply.engine, reply.status == "ok")
 
     # -- tasks that run ---------------------------------------------------------------------------
 
@@ -174,7 +172,7 @@ class TaskResults:
         readers: list[Session] = []
         if request is not None:
             readers = [request.client, *request.followers]
-        elif all(piece.at == messages.AFTERWARDS for piece in output.pieces):
+        elif all(piece.at == messages.AFTER_TASK for piece in output.pieces):
             owner = self._sessions.owner_of(output.id)
             readers = [] if owner is None else [owner]
         for session in readers:

@@ -26,9 +26,7 @@ Arrival = Callable[["Sequence[Any] | Loss"], None]  # gets the pieces of a resul
 class BulkReceiver(Protocol):
     """What receives bulk data from engines."""
 
-    def receive(
-        self, engine: int, sizes: Sequence[int], then: Callable[[list[Any] | None], None], /
-    ) -> None:
+    def receive(self, engine: int, sizes: Sequence[int], then: Callable[[list[Any] | None], None], /) -> None:
         """Receive frames of these sizes in pieces, and call `then`; with None if the engine died."""
 
 
@@ -82,9 +80,7 @@ class Downloads:
             result.then(Loss.ENGINE_DIED)
 
     def _has_room(self, session: Session) -> bool:
-        return (
-            self._retention.is_idle(session) or session.outbox.kept + session.downloading < CONNECTED_ROOM
-        )
+        return self._retention.is_idle(session) or session.outbox.kept + session.downloading < CONNECTED_ROOM
 
     def _begin(self, engine: int, result: _Result) -> None:
         session, size = result.session, sum(result.sizes)

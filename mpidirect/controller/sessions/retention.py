@@ -89,9 +89,7 @@ class Retention:
                 self.budget,
             )
 
-    def _release_orphans(
-        self, orphans: Iterable[tuple[tuple[str, int], RetainedResult]], excess: int
-    ) -> int:
+    def _release_orphans(self, orphans: Iterable[tuple[tuple[str, int], RetainedResult]], excess: int) -> int:
         """Release results in engines' memory; return the excess that remains."""
         for (task, engine), result in orphans:
             if excess <= 0:

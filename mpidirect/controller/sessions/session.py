@@ -165,7 +165,7 @@ class Session:
             The number of dropped results; None if no message is left to shrink.
         """
         while (frames := self.outbox.oldest) is not None:
-            message = messages.from_controller(frames[0])
+            message = messages.decode_from_controller(frames[0])
             if isinstance(message, messages.Results):
                 dropped = sum(not reply.addresses for reply in message.replies)
                 # A result in an engine's memory takes no room here.
@@ -183,7 +183,7 @@ class Session:
     def drop_output(self) -> None:
         """Drop the relayed output before the first undelivered result: no client will show it."""
         while (frames := self.outbox.oldest) is not None:
-            message = messages.from_controller(frames[0])
+            message = messages.decode_from_controller(frames[0])
             if not isinstance(message, messages.RelayedOutput):
                 return
             message.pieces = []

@@ -24,7 +24,7 @@ def undelivered_results(outbox: Iterable[Sequence[Any]]) -> Iterator[Undelivered
     batch: list[UndeliveredResult] = []
     expected: list[tuple[list[Any], int]] = []
     for header, *frames in outbox:
-        message = messages.from_controller(header)
+        message = messages.decode_from_controller(header)
         if isinstance(message, messages.Results):
             yield from batch
             batch = _with_inline_frames(message.replies, frames)

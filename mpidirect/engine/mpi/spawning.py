@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 from mpi4py import MPI
 
-from ...job.parent import CLUSTER, PLACE, Parent, belongs
+from ...job.parent import Parent
+from ...job.process_identity import belongs
+from ...job.variables import CLUSTER, SPAWNED_RANK
 from ...mpi.fault_tolerance import Tolerance
 from ...protocol import messages
 from ...transport.base import Closed, Connection
@@ -105,7 +107,7 @@ def start(command: list[str], order: messages.SpawnEngines, hosts: Hosts | None)
     if hosts is not None:
         hosts.write(order.engines, order.size)
         info.Set("hostfile", hosts.file)
-    arguments = [[f"{PLACE}={engine + 1}", *command] for engine in order.engines]
+    arguments = [[f"{SPAWNED_RANK}={engine + 1}", *command] for engine in order.engines]
     try:
         return MPI.COMM_SELF.Spawn_multiple(["env"] * n, arguments, [1] * n, [info] * n)
     finally:
@@ -125,7 +127,7 @@ def serve(tasks: Connection, spawner: Spawner) -> None:
         while not parent.gone():
             if not tasks.poll(1000):
                 continue
-            message = messages.for_engine(tasks.first(wait=True))
+            message = messages.decode_to_engine(tasks.first(wait=True))
             tasks.rest()
             if isinstance(message, messages.Stop):
                 return
@@ -150,6 +152,6 @@ def asked_in(tasks: Connection) -> messages.PrepareCommunicators | None:
 def _next(tasks: Connection) -> messages.Message | None:
     if not tasks.poll(int(1000 * ARRIVING)):
         return None
-    message = messages.for_engine(tasks.first(wait=True))
+    message = messages.decode_to_engine(tasks.first(wait=True))
     tasks.rest()
     return message

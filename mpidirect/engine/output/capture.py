@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...protocol.messages import OUTPUT as MOST
+from ...protocol.messages import OUTPUT_LIMIT as MOST
 
 BUFFERED = 8 * 1024  # characters of a line that is not complete
 FREED = 16 * 1024 * 1024  # bytes of a file after which those that were told are given back

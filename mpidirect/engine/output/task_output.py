@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...protocol import messages
-from ...protocol.messages import AFTERWARDS, OutputPiece
+from ...protocol.messages import AFTER_TASK, OutputPiece
 from ...protocol.names import output_files
 from . import displays
 from .capture import CapturedFile, CStream, EngineStream, watch
@@ -202,7 +202,7 @@ class TaskOutput(displays.DisplayListener):
                     text += _note(dropped)
                 with contextlib.suppress(OSError):
                     os.write(self._log, text.encode("utf-8", "replace"))
-                pieces.append(OutputPiece(kind, AFTERWARDS, text))
+                pieces.append(OutputPiece(kind, AFTER_TASK, text))
         if pieces and self._task:
             self._late.append(messages.Output(self._task, pieces))
 

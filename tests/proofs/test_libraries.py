@@ -1,4 +1,4 @@
-"""Libraries that use MPI in C, with Debian's Open MPI and mpi4py: petsc4py, dolfinx, h5py, and others."""
+"""Libraries of Debian with its Open MPI and mpi4py: petsc4py, dolfinx, h5py, PyTorch, and others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from components import absent
-from conftest import PROGRAMS
+from conftest import PROGRAMS, ROOT
 
 import mpidirect
 
@@ -18,7 +18,7 @@ PYTHON = "/usr/bin/python3"
 PACKAGES = (
     "python3-dolfinx-real python3-petsc4py-real python3-h5py-mpi python3-mpi4py openmpi-bin libfftw3-dev"
 )
-PAGES = Path(__file__).parent.parent / "docs"
+PAGES = ROOT / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,13 @@ SOLVED = "0 < error < 1e-2 and sum(map(len, values)) == 81"
 WRITTEN = "means == [1.5, 2.5, 3.5, 0.5] and all(dv.pull('h5py.get_config().mpi'))"
 
 
+# The processes have different data and, after a step, the same weights.
+TRAINED = (
+    "len(set(dv.pull('loss.item()'))) == 4 "
+    "and len(set(map(str, dv.pull('[p.tolist() for p in model.parameters()]')))) == 1"
+)
+
+
 @pytest.mark.parametrize(
     "page, check, world",
     [("petsc.md", SOLVED, "world"), ("h5py.md", WRITTEN, "world"), ("h5py.md", WRITTEN, "")],
@@ -97,3 +104,10 @@ def test_page(python, tmp_path, page, check, world):
     """What it shows runs as it stands there, and does what it says."""
     done = run(python, tmp_path, "page.py", str(PAGES / page), check, *([world] if world else []))
     assert done.returncode == 0 and "right" in done.stdout, done.stdout + done.stderr
+
+
+def test_pytorch_page(python, tmp_path):
+    """With gloo, as there is no GPU where the tests run."""
+    if subprocess.run([python, "-c", "import torch.distributed"], capture_output=True).returncode != 0:
+        absent("no PyTorch here: apt-get install python3-torch")
+    test_page(python, tmp_path, "pytorch.md", TRAINED, "world")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from mpidirect.errors import SerializationError
 from mpidirect.protocol.messages import BULK
-from mpidirect.serialize.pickles import dumps, evaluate, loads
+from mpidirect.serialize.pickles import dumps, loads
+from mpidirect.serialize.reference import evaluate
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 

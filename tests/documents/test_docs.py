@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import importlib.util
 import os
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from mpidirect import Client, Cluster
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
-ROOT = Path(__file__).parent.parent
 FLAGS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 
 
@@ -65,25 +62,6 @@ def test_gpus(four_engines, main, monkeypatch):
     with Client() as rc:
         rc[:].execute(f"import importlib, sys; sys.path.insert(0, {fakes!r}); {instead}", block=True)
     test_examples(four_engines, "docs/gpus.md", main, monkeypatch)
-
-
-def pytorch_s_page(four_engines, main):
-    code = "\n".join(
-        re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / "pytorch.md").read_text(), re.S | re.M)
-    )
-    with Client() as first:
-        first[:].clear(block=True)
-    exec(compile(code, "pytorch.md", "exec"), main.__dict__)
-    losses = main.dv.pull("loss.item()")
-    assert len(set(losses)) == 4
-    weights = main.dv.pull("[p.tolist() for p in model.parameters()]")
-    assert weights == [weights[0]] * 4
-    main.dv.execute("dist.destroy_process_group()")
-    main.rc.close()
-
-
-if importlib.util.find_spec("torch"):  # too large to be installed for each test run
-    test_pytorch = pytorch_s_page
 
 
 def test_tour(four_engines):

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "fakes"))  # the stand-in is a package of its own, as CuPy is
+# Import the stand-in as a package of its own, as CuPy is.
+sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 import gpu_arrays
 
 from mpidirect import CompositeError

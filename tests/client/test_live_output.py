@@ -14,7 +14,7 @@ from waiting import until
 
 from mpidirect import Client
 from mpidirect.client.display.folding import WINDOW, OutputFolder
-from mpidirect.protocol.messages import DISPLAY, OUTPUT, STDERR, STDOUT
+from mpidirect.protocol.messages import DISPLAY, OUTPUT_LIMIT, STDERR, STDOUT
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -242,10 +242,10 @@ def test_what_a_thread_prints_after_its_task_belongs_to_it(rc, tmp_path):
 @pytest.mark.parametrize("way", ["print(line)", "os.write(1, line.encode())"])
 def test_who_prints_without_end_is_bounded_and_counted(rc, way):
     result = rc[0].execute(f"import os\nline = 'x' * 65536\nwhile True:\n    {way}")
-    until(lambda: len(result.stdout) > OUTPUT // 2)
+    until(lambda: len(result.stdout) > OUTPUT_LIMIT // 2)
     result.interrupt()
     text = result.stdout
-    assert len(text) < OUTPUT + 200
+    assert len(text) < OUTPUT_LIMIT + 200
     assert int(re.search(r"… (\d+) more characters were dropped", text)[1]) > 0
     assert rc[0].execute("print('as before')", block=True).stdout == "as before\n"
 

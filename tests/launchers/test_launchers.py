@@ -22,7 +22,7 @@ from mpidirect.errors import LaunchError
 from mpidirect.files import job_file
 from mpidirect.files.job_file import JobSpec
 from mpidirect.job import processes
-from mpidirect.job.parent import CLUSTER
+from mpidirect.job.variables import CLUSTER
 from mpidirect.launchers import hydra, launcher_class, launcher_names, mpi
 from mpidirect.launchers.base import Job, JobState
 from mpidirect.launchers.batch import BatchLauncher

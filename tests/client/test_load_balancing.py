@@ -15,7 +15,8 @@ from proxy import Proxy, at_random
 
 import mpidirect
 from mpidirect import Client, errors
-from mpidirect.serialize.dependency import Dependency, depend, require
+from mpidirect.serialize.dependency import Dependency
+from mpidirect.serialize.requirements import depend, require
 
 
 @pytest.fixture

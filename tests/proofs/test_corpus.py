@@ -1,8 +1,8 @@
 """What works at the prompt works on the engines: many small programs, in a script and in IPython.
 
 The programs are those of ``tests/corpus``; ``corpus_runner.py`` says how they are written.
-For one topic: ``pytest tests/test_corpus.py -k closures``; for one program: ``PROGRAM='part of its title'``
-before that.
+For one topic: ``pytest tests/proofs/test_corpus.py -k closures``.
+For one program: set ``PROGRAM='part of its title'`` before that command.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def test_the_controller_stands_whatever_clients_say(said, greets):
         assert len(controller.clients.sessions) <= 2
         for engine in controller.scheduler.engines.values():  # they answer now
             for task in list(engine.sent):
-                controller.fail(controller.scheduler.done(engine.id, task), engine.id, "E", "")
+                controller.results.fail(controller.scheduler.done(engine.id, task), engine.id, "E", "")
             engine.queue.clear()
         simulation.request("apply", [10], [10])
         replies = 0
@@ -205,7 +205,7 @@ def test_a_client_stands_whatever_comes(said, in_order):
 
 def _numbered(header, number):
     try:
-        message = messages.from_controller(header)
+        message = messages.decode_from_controller(header)
     except messages.MalformedMessage:
         return header
     if isinstance(message, messages.Numbered):

@@ -1,0 +1,91 @@
+"""Options that several magics have, and targets as a user types them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from IPython.core.error import UsageError
+
+from .typed_ipython import argument
+
+_M = TypeVar("_M", bound=Callable[..., Any])
+_SLICE = re.compile(r"-?\d*:-?\d*(:-?\d*)?")
+
+
+def execution_options(magic: _M) -> _M:
+    """Add the options of ``%%px`` and ``%pxconfig``: where and how code runs."""
+    for option in (
+        argument("-b", "--block", action="store_const", const=True, help="wait for the engines"),
+        argument("-a", "--noblock", action="store_const", const=False, dest="block", help="don't wait"),
+        argument("--stream", action="store_const", const=True, help="show what is printed as it comes"),
+        argument("--no-stream", action="store_const", const=False, dest="stream", help="show it at the end"),
+        argument("-t", "--targets", help="on these engines: all, 0, 0,2 or a slice like ::2"),
+        argument("--verbose", action="store_const", const=True, help="say where it runs"),
+        argument("--no-verbose", action="store_const", const=False, dest="verbose", help="say nothing"),
+        argument(
+            "--progress-after",
+            type=float,
+            metavar="SECONDS",
+            help="from when on to show where the engines are; -1: never",
+        ),
+        argument(
+            "--signal-on-interrupt",
+            metavar="SIGNAL",
+            help="what Ctrl-C sends to the engines, SIGINT by default; 0: nothing",
+        ),
+    ):
+        magic = option(magic)
+    return magic
+
+
+def output_options(magic: _M) -> _M:
+    """Add the options of ``%%px``, ``%pxresult`` and ``%result``: how outputs are shown."""
+    for option in (
+        argument("-e", action="store_const", const="engine", dest="groupby", help="--group-outputs engine"),
+        argument("-r", action="store_const", const="order", dest="groupby", help="--group-outputs order"),
+        argument(
+            "--group-outputs",
+            choices=["engine", "order", "type"],
+            dest="groupby",
+            help="at the end, show outputs engine by engine, or (type, order) first all that was printed",
+        ),
+        argument("-o", "--out", metavar="NAME", dest="name", help="store the AsyncResult under this name"),
+    ):
+        magic = option(magic)
+    return magic
+
+
+class _Engines(Protocol):
+    """The engines of a client."""
+
+    @property
+    def ids(self) -> list[int]: ...
+
+    def _targets(self, targets: Any) -> list[int]: ...
+
+
+def parse_targets(text: str, engines: _Engines) -> Any:
+    """Return the targets that a user has typed: ``all``, ``0``, ``0,2``, ``[0, 2]``, ``1:3`` or ``::2``.
+
+    Raises
+    ------
+    UsageError
+        When the text names no targets, or engines that do not live.
+    """
+    text = text.strip("'\" ")
+    if text == "all":
+        return text
+    if _SLICE.fullmatch(text):
+        return engines.ids[slice(*(int(edge) if edge else None for edge in text.split(":")))]
+    try:
+        targets = ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        raise UsageError(f"--targets takes all, 0, 0,2 or a slice like ::2, not {text!r}") from None
+    try:
+        engines._targets(targets)  # raises where an engine does not live
+    except (ValueError, TypeError, IndexError) as e:
+        raise UsageError(f"--targets {text}: {e}") from None
+    return list(targets) if isinstance(targets, tuple) else targets

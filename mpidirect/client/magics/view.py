@@ -1,0 +1,26 @@
+"""The part of a direct view that the magics use."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from ..results.asyncresult import AsyncResult
+
+
+class MagicView(Protocol):
+    """A view that runs code on engines: see `DirectView`."""
+
+    client: Any
+    targets: Any
+    block: bool
+    history: list[str]
+
+    def execute(self, code: str, silent: bool = True, *, block: bool | None = None) -> AsyncResult:
+        """Run code on the engines."""
+
+    def get_result(self, indices_or_msg_ids: Any = None, block: bool | None = None) -> AsyncResult:
+        """Return a result by its index in the history."""
+
+    def temp_flags(self, **flags: Any) -> AbstractContextManager[Any]:
+        """Set flags for the length of a ``with`` block."""

@@ -1,0 +1,87 @@
+"""Identity of processes: their birth, the job that they belong to, and the owner of a job."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from ..files.job_file import Owner
+from .variables import CLUSTER
+
+
+def birth(pid: int) -> str | None:
+    """Return a text that tells process `pid` from a later process of the same number.
+
+    On Linux the text holds the kernel's count since boot, which no correction of the clock changes.
+
+    Returns
+    -------
+    str or None
+        None if there is no such process, or if the process is a zombie.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return _birth_by_psutil(pid) if not Path("/proc/self/stat").exists() else None
+    except ProcessLookupError:
+        return None
+    state, *fields = stat.rpartition(")")[2].split()
+    return None if state in "ZX" else f"{_boot_id()}:{fields[18]}"
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _birth_by_psutil(pid: int) -> str | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
+    except psutil.Error:
+        return None
+
+
+def belongs(pid: int, cluster: str) -> bool:
+    """Return whether process `pid` is one of this user's in the job of `cluster`.
+
+    A process that does not let its environment be read does not belong.
+    """
+    try:
+        with Path(f"/proc/{pid}/environ").open("rb") as file:
+            is_own = os.fstat(file.fileno()).st_uid == os.getuid()
+            return is_own and f"{CLUSTER}={cluster}".encode() in file.read().split(b"\0")
+    except FileNotFoundError:
+        return not Path("/proc/self/stat").exists() and _belongs_by_psutil(pid, cluster)
+    except OSError:
+        return False
+
+
+def _belongs_by_psutil(pid: int, cluster: str) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return bool(process.uids().real == os.getuid() and process.environ().get(CLUSTER) == cluster)
+    except psutil.Error:
+        return False
+
+
+def this_process() -> Owner:
+    """Return this process as the owner of a job: the job ends with the process."""
+    return Owner(pid=os.getpid(), born=birth(os.getpid()) or "", host=socket.gethostname())
+
+
+def is_gone(owner: Owner | None) -> bool:
+    """Return whether a job's owner has ended, as far as this host can see."""
+    if owner is None or owner.host != socket.gethostname():
+        return False
+    try:
+        return birth(owner.pid) != owner.born
+    except OSError:  # This process has no file descriptor left.
+        return False

@@ -1,0 +1,41 @@
+"""A rank that is an anchor: it spawns engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...engine.connection import connect_anchor
+from ...engine.mpi import spawning
+from ...files.job_file import JobSpec
+from ...mpi.fault_tolerance import Tolerance
+from ...mpi.world import World, nameless
+from ...protocol import messages
+from ..parent import Parent
+
+
+def run_anchor(spec: JobSpec, world: World, tolerance: Tolerance, hosts: list[tuple[str, int]]) -> None:
+    """Run an anchor until the cluster ends.
+
+    The first anchor spawns the engines at once, while the controller prepares its sockets.
+
+    Parameters
+    ----------
+    spec : JobSpec
+        The job.
+    world : World
+        The communicators with the controller and the other anchors.
+    tolerance : Tolerance
+        The failures that this MPI can survive.
+    hosts : list of (str, int)
+        The hosts with an anchor, and how many engines have room on each.
+    """
+    command = Parent().command()
+    number, n = world.private.rank - 1, spec.engines
+    placement = spawning.Hosts(hosts, f"{spec.log_directory}/engines.hosts") if len(hosts) > 1 else None
+    order = messages.SpawnEngines(list(range(n)), str(Path.cwd()), n)
+    children = None if number else spawning.start(command, order, placement)
+    start = spawning.EngineStart(world.private.recv(source=0), tolerance, placement)
+    nameless(launched=True)
+    if children is not None:
+        spawning.greet(children, start)
+    spawning.serve(connect_anchor(start.invitation, number), spawning.Spawner(command, start))

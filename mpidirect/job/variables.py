@@ -1,0 +1,35 @@
+"""Environment variables of a job's processes: launchers and rank wrappers set them, ranks read them."""
+
+from __future__ import annotations
+
+CLUSTER = "MPIDIRECT_CLUSTER"  # The cluster's id, in every process of the job.
+WRAPPER_PID = "MPIDIRECT_GUARD"  # The process number of the rank wrapper, in a rank that has one.
+SPAWNED_RANK = "MPIDIRECT_PLACE"  # In a spawned engine: its rank in the private communicator.
+SPAWNS = "MPIDIRECT_SPAWNS"  # The hosts with an anchor, see `anchor_hosts`. Empty if nothing is spawned.
+
+
+def anchor_hosts(value: str) -> list[tuple[str, int]]:
+    """Parse the value of `SPAWNS`.
+
+    Parameters
+    ----------
+    value : str
+        Empty if nothing is spawned. ``1`` if the job has one host. Else ``host:slots,…``.
+
+    Returns
+    -------
+    list of (str, int)
+        Each host with an anchor, and how many engines have room there.
+
+    Examples
+    --------
+    >>> anchor_hosts(""), anchor_hosts("1"), anchor_hosts("n1:4,n2:4")
+    ([], [('', 0)], [('n1', 4), ('n2', 4)])
+    """
+    if value in ("", "1"):
+        return [("", 0)] if value else []
+    hosts = []
+    for item in value.split(","):
+        host, _, slots = item.rpartition(":")
+        hosts.append((host, int(slots)))
+    return hosts

@@ -1,0 +1,237 @@
+"""The messages between client and controller."""
+
+from __future__ import annotations
+
+from typing import Any, Union
+
+from .shared import EngineInfo, Failure, Message, Numbered, OutputPiece
+
+# Both directions
+
+
+class Chunk(Numbered, tag="chunk"):
+    """The next bytes of the bulk frames of the previous request or reply.
+
+    A chunk without a frame says that the controller had no room for these bytes: the result is lost.
+    """
+
+
+class Ack(Message, tag="ack"):
+    """Everything up to the number ``ack`` has arrived."""
+
+    ack: int
+
+
+# Client to controller
+
+
+class ReadableMemory(Message):
+    """The place of a cookie in the client's memory: a controller that reads it there can read the memory."""
+
+    place: str
+    pid: int
+    address: int
+    cookie: bytes
+
+
+class Hello(Message, tag="hello"):
+    """The first message of a client.
+
+    ``received`` is the number of the last message that the client has. ``directory`` is the directory of
+    the client's script, from which the script imports modules.
+    """
+
+    protocol: int
+    version: str
+    python: str
+    received: int = 0
+    resumes: bool = False
+    memory: Union[ReadableMemory, None] = None
+    directory: str = ""
+
+
+class Request(Numbered, tag="request"):
+    """A task for some engines.
+
+    ``frames`` are the sizes of the frames that all targets get. ``parts`` are, for each target, the sizes of
+    the frames that this target alone gets, if there are any. The small frames follow the header in this
+    order. The bulk frames come as `Chunk`, or stay in the client's memory at ``addresses``.
+    """
+
+    id: str
+    targets: list[int]
+    op: str
+    method: str
+    frames: list[int]
+    parts: list[list[int]] = []
+    addresses: list[int] = []
+
+
+class Prerequisites(Message):
+    """Requests, or single tasks of a request (``id:number``), that must end before a task begins.
+
+    With ``all`` every one of them must have ended, else one is enough. ``success`` and ``failure`` say which
+    ends count.
+    """
+
+    ids: list[str]
+    all: bool = True
+    success: bool = True
+    failure: bool = False
+
+
+class BalancedTasks(Numbered, tag="work"):
+    """Tasks for whichever engines are free: a function, and the items to call it with.
+
+    ``frames`` are the sizes of the frames of the function. ``parts`` are the sizes of the frames of each
+    block of items, and ``counts`` the number of items in each block. Without blocks there is one task.
+    ``targets`` are the engines that may run the tasks; an empty list means all engines. ``chunk`` items are
+    one task; with 0 each item is a task, and the controller groups items as it likes. ``timeout`` is the
+    time in seconds that the prerequisites may take; 0 means no limit.
+    """
+
+    id: str
+    targets: list[int]
+    op: str
+    method: str
+    frames: list[int]
+    parts: list[list[int]]
+    counts: list[int]
+    chunk: int = 0
+    retries: int = 0
+    after: Prerequisites | None = None
+    follow: Prerequisites | None = None
+    timeout: float = 0.0
+    addresses: list[int] = []
+
+
+class Query(Numbered, tag="query"):
+    """A question to the controller itself, which answers at once, whatever the engines do."""
+
+    id: str
+    what: str
+    targets: list[int]
+    value: Any = None
+
+
+class Release(Numbered, tag="release"):
+    """The client has read a result in an engine's memory: the engine may drop it."""
+
+    id: str
+    engine: int
+
+
+class Goodbye(Message, tag="goodbye"):
+    """The client leaves for good. Everything up to the number ``ack`` has arrived."""
+
+    ack: int
+
+
+# Controller to client
+
+
+class Welcome(Message, tag="welcome"):
+    """The answer to `Hello` when the controller accepts the client.
+
+    ``received`` is the number of the last message that the controller has of this client. ``direct`` says
+    whether the controller can read the client's memory. ``node`` is a text that only processes of the
+    controller's node know. ``lost`` says why an engine is gone.
+    """
+
+    protocol: int
+    version: str
+    python: str
+    cluster: str
+    size: int
+    engines: list[EngineInfo]
+    received: int
+    resumes: bool
+    facts: dict[str, Any] = {}
+    direct: bool = False
+    node: str = ""
+    lost: dict[int, str] = {}
+
+
+class Refused(Message, tag="refused"):
+    """The answer to `Hello` when the controller refuses the client, with the reason."""
+
+    reason: str
+
+
+class Farewell(Message, tag="farewell"):
+    """The controller ends for good."""
+
+    reason: str
+
+
+class Reply(Message):
+    """How a task ended on one engine.
+
+    ``status`` is ``ok``, ``error`` or ``aborted``. ``frames`` are the sizes of the frames of the result. The
+    bulk frames follow as `Chunk`, or wait at ``addresses`` in the memory of process ``pid``. The first
+    address is the address of a word that is zero as long as the frames are unchanged. ``outputs`` is a list
+    of pickles of the objects that the task displayed. A reply for tasks of `BalancedTasks` has the ``index``
+    of the first task and the ``count`` of tasks; the result is then a list of their results.
+    """
+
+    id: str
+    engine: int
+    status: str
+    frames: list[int]
+    started: float
+    completed: float
+    stdout: str = ""
+    stderr: str = ""
+    failure: Failure | None = None
+    addresses: list[int] = []
+    pid: int = 0
+    outputs: bytes = b""
+    index: int = -1
+    count: int = 1
+
+
+class Results(Numbered, tag="results"):
+    """Replies that the controller sends together; their frames follow in order."""
+
+    replies: list[Reply]
+
+
+class RelayedOutput(Numbered, tag="printed"):
+    """Output of a task that still runs, passed on from an engine (`engine.Output`)."""
+
+    id: str
+    engine: int
+    pieces: list[OutputPiece]
+
+
+class Answer(Numbered, tag="answer"):
+    """The answer to a `Query`. ``error`` is empty if the controller could answer."""
+
+    id: str
+    value: Any = None
+    error: str = ""
+
+
+class DataRead(Numbered, tag="taken"):
+    """The data of a request has been read: the client may change or free it."""
+
+    id: str
+
+
+class ResultMoved(Numbered, tag="elsewhere"):
+    """A result in an engine's memory has new addresses; passed on from the engine (`engine.Moved`)."""
+
+    id: str
+    engine: int
+    addresses: list[int]
+
+
+class EnginesChanged(Numbered, tag="engines"):
+    """The engines that live now.
+
+    ``size`` is the number of engines when all live; ``lost`` says why one is gone.
+    """
+
+    engines: list[EngineInfo]
+    size: int
+    lost: dict[int, str] = {}

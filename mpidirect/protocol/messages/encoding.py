@@ -1,0 +1,76 @@
+"""The encoder of headers, and one decoder for each direction."""
+
+from __future__ import annotations
+
+from typing import Union
+
+import msgspec
+
+from . import client, engine
+
+_FromClient = Union[
+    client.Hello,
+    client.Request,
+    client.BalancedTasks,
+    client.Chunk,
+    client.Query,
+    client.Release,
+    client.Ack,
+    client.Goodbye,
+]
+_FromController = Union[
+    client.Welcome,
+    client.Refused,
+    client.Farewell,
+    client.Results,
+    client.RelayedOutput,
+    client.Chunk,
+    client.DataRead,
+    client.ResultMoved,
+    client.Answer,
+    client.EnginesChanged,
+    client.Ack,
+]
+_ToEngine = Union[
+    engine.Task,
+    engine.AbortTasks,
+    engine.Signal,
+    engine.CollectiveBroken,
+    engine.DropResults,
+    engine.Stop,
+    engine.LeaveCommunicator,
+    engine.RepairCommunicator,
+    engine.SpawnEngines,
+    engine.PrepareCommunicators,
+    engine.MakeCommunicators,
+    engine.UseCommunicators,
+    engine.Inspect,
+    engine.ProgressMPI,
+    engine.RevokeWorld,
+    engine.KillProcess,
+]
+_FromEngine = Union[
+    engine.EngineHello,
+    engine.EnginePlaced,
+    engine.Resend,
+    engine.DataFetched,
+    engine.Moved,
+    engine.Output,
+    engine.TaskDone,
+    engine.BatchDone,
+    engine.CommunicatorsMade,
+    engine.EnginesSpawned,
+    engine.ReadyToJoin,
+    engine.Inspection,
+    engine.TasksAborted,
+    engine.CommunicatorRevoked,
+]
+
+encode = msgspec.msgpack.Encoder().encode
+decode_from_client = msgspec.msgpack.Decoder(_FromClient).decode
+decode_from_controller = msgspec.msgpack.Decoder(_FromController).decode
+decode_to_engine = msgspec.msgpack.Decoder(_ToEngine).decode
+decode_from_engine = msgspec.msgpack.Decoder(_FromEngine).decode
+decode_engine_frames = msgspec.msgpack.Decoder(engine.EngineFrames).decode
+
+MalformedMessage = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # raised by the decoders

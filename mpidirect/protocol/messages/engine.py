@@ -1,0 +1,313 @@
+"""The messages between controller and engines.
+
+Tasks and the orders to make communicators travel on the task connection, and the engine's main thread acts on
+them. All other orders travel on the control connection, for the engine's control thread.
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+from .shared import Failure, Message, OutputPiece
+
+# Controller to engine: tasks
+
+
+class ItemRange(Message):
+    """A range of the items of `BalancedTasks`: from ``start`` to ``stop`` in the block that follows.
+
+    ``work`` is the id of the `BalancedTasks`, ``first`` the number of the item at ``start``. With ``keep``
+    the engine keeps the function, and later ranges of the same ``work`` come without it.
+    """
+
+    work: str
+    first: int
+    start: int
+    stop: int
+    chunk: int
+    keep: bool
+
+
+class Task(Message, tag="task"):
+    """A request as an engine gets it; the same bytes go to all targets.
+
+    ``frames`` are the sizes of the shared frames. The small frames follow the header. The bulk frames come
+    over MPI, or, where ``client`` is a process number, are read from that process's memory at ``addresses``.
+    With ``own`` a packed `EngineFrames` comes next, and then this engine's own frames in the same way. With
+    ``hold`` bulk results stay in this engine's memory until the client has read them there. With ``spread``
+    the shared bulk frames come by a collective. With ``sealed`` one byte follows the bulk frames: 0 if the
+    client vanished before they were complete. ``directory`` is the directory of the client's script.
+    """
+
+    id: str
+    op: str
+    method: str
+    frames: list[int]
+    own: bool
+    client: int = 0
+    addresses: list[int] = []
+    hold: bool = False
+    spread: bool = False
+    sealed: bool = False
+    directory: str = ""
+    batch: Union[ItemRange, None] = None
+
+
+class EngineFrames(Message):
+    """The sizes of an engine's own frames, and the addresses of the bulk ones in the client's memory."""
+
+    frames: list[int]
+    addresses: list[int] = []
+
+
+class AbortTasks(Message, tag="abort"):
+    """Do not start these tasks."""
+
+    ids: list[str]
+
+
+class Signal(Message, tag="signal"):
+    """Send a signal to the engine's main thread; with ``id`` only while that task runs."""
+
+    signum: int
+    id: str = ""
+
+
+class DropResults(Message, tag="forget"):
+    """Drop these held results."""
+
+    ids: list[str]
+
+
+class Inspect(Message, tag="locate"):
+    """Tell where user code is: with ``deep`` all its frames, with ``names`` the values of these names."""
+
+    number: int
+    deep: bool = False
+    names: list[str] = []
+
+
+class Stop(Message, tag="stop"):
+    """Leave now."""
+
+
+# Controller to engine: communicators
+
+
+class CollectiveBroken(Message, tag="broken"):
+    """A rank has died: a collective that is under way will not end."""
+
+
+class LeaveCommunicator(Message, tag="leave"):
+    """The communicator of all engines that repair ``epoch`` made can't be used any more.
+
+    ``why`` is the reason, ``dead`` the engine that died, if one did.
+    """
+
+    epoch: int
+    why: str
+    dead: int = -1
+
+
+class ProgressMPI(Message, tag="nudge"):
+    """Let MPI make progress for a moment: other engines wait until this one notices a revocation."""
+
+
+class RevokeWorld(Message, tag="giveup"):
+    """Revoke MPI's own world, so that calls on it end in engines that are stuck in C code."""
+
+
+class RepairCommunicator(Message, tag="repair"):
+    """Make a new communicator of all ``engines``. Sent when no engine has a task."""
+
+    epoch: int
+    engines: list[int]
+
+
+class SpawnEngines(Message, tag="spawn"):
+    """Start new processes for the dead ``engines`` of ``size``, in ``directory``.
+
+    Sent to an anchor or an engine.
+    """
+
+    engines: list[int]
+    directory: str
+    size: int
+
+
+class KillProcess(Message, tag="kill"):
+    """Kill process ``pid`` of this host; sent to the anchor of the host."""
+
+    pid: int
+
+
+class PrepareCommunicators(Message, tag="join"):
+    """Prepare to make all communicators anew with ``arriving`` engines, which wait at the MPI port ``port``.
+
+    Sent to all engines when no engine has a task.
+    """
+
+    epoch: int
+    living: list[int]
+    arriving: list[int]
+    port: str
+
+    @property
+    def engines(self) -> list[int]:
+        """The ids of all engines of the new communicators, in order."""
+        return sorted([*self.living, *self.arriving])
+
+
+class MakeCommunicators(Message, tag="grow"):
+    """All have prepared ``epoch``: make the communicators and answer with `CommunicatorsMade`."""
+
+    epoch: int
+
+
+class UseCommunicators(Message, tag="commit"):
+    """All have made the communicators of ``epoch``: use them from now on.
+
+    Sent to engines that had older ones.
+    """
+
+    epoch: int
+
+
+# Engine to controller
+
+
+class EngineHello(Message, tag="joined"):
+    """The first message of an engine on each of its connections."""
+
+    engine: int
+    host: str
+    pid: int
+    place: str = ""
+    node: str = ""
+
+
+class EnginePlaced(Message, tag="placed"):
+    """The engine's rank and GPUs on its host; sent when they are known, and when they change."""
+
+    local_rank: int
+    device: str
+
+
+class Moved(Message, tag="moved"):
+    """A held result has new ``addresses``: its original may change now that the engine runs other tasks."""
+
+    id: str
+    addresses: list[int]
+
+
+class Resend(Message, tag="again"):
+    """The collective that brought the data of a task broke: send the data point to point."""
+
+    id: str
+
+
+class DataFetched(Message, tag="fetched"):
+    """The engine has read the data of a task in the client's memory."""
+
+    id: str
+
+
+class TaskDone(Message, tag="done"):
+    """How a task ended.
+
+    ``frames`` are the sizes of the frames of the result. ``left`` says why the communicator of all engines
+    can't be used any more; empty if it can. ``outputs`` is a list of pickles of the objects that the task
+    displayed. ``ends`` are the positions in the engine's two output files up to which this message reports
+    output: what follows belongs to a later task.
+    """
+
+    id: str
+    status: str
+    frames: list[int]
+    started: float
+    completed: float
+    stdout: str = ""
+    stderr: str = ""
+    failure: Failure | None = None
+    addresses: list[int] = []
+    left: str = ""
+    outputs: bytes = b""
+    ends: tuple[int, int] = (0, 0)
+
+
+class Output(Message, tag="output"):
+    """Output of a task that still runs; `TaskDone` reports all of it again."""
+
+    id: str
+    pieces: list[OutputPiece]
+
+
+class ItemsDone(Message):
+    """How tasks of an `ItemRange` ended: ``count`` items from ``first`` on."""
+
+    first: int
+    count: int
+    status: str
+    frames: list[int]
+    started: float
+    completed: float
+    stdout: str = ""
+    stderr: str = ""
+    failure: Failure | None = None
+    outputs: bytes = b""
+
+
+class BatchDone(Message, tag="ended"):
+    """How the tasks of a batch ended; items that are missing have not begun.
+
+    The small frames of all results follow. The bulk frames come over MPI, in the same order.
+    """
+
+    id: str
+    ends: list[ItemsDone]
+    left: str = ""
+
+
+class TasksAborted(Message, tag="aborted"):
+    """These tasks will not begin."""
+
+    ids: list[str]
+
+
+class CommunicatorRevoked(Message, tag="revoked"):
+    """The engine has revoked a communicator; repeated until the engine's main thread is back."""
+
+
+class EnginesSpawned(Message, tag="spawned"):
+    """The result of a `SpawnEngines`; ``problem`` is empty if it succeeded."""
+
+    problem: str = ""
+
+
+class ReadyToJoin(Message, tag="ready"):
+    """This engine is ready for a `PrepareCommunicators`."""
+
+    epoch: int
+
+
+class CommunicatorsMade(Message, tag="repaired"):
+    """The end of a `RepairCommunicator`, `PrepareCommunicators` or `MakeCommunicators`.
+
+    ``problem`` is empty if it succeeded. `PrepareCommunicators` is answered by this only if it failed.
+    """
+
+    epoch: int
+    problem: str = ""
+
+
+class Inspection(Message, tag="located"):
+    """Where user code is; empty if none runs.
+
+    If `Inspect` asked for names, ``value`` is a pickle of their values, or ``problem`` says
+    why there is none.
+    """
+
+    number: int
+    where: str
+    value: bytes = b""
+    problem: str = ""

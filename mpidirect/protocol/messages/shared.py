@@ -1,0 +1,58 @@
+"""The base classes of all messages, and the parts that several conversations use."""
+
+from __future__ import annotations
+
+import msgspec
+
+PROTOCOL = 4  # version of the protocol between client and controller
+STDOUT, STDERR, DISPLAY = range(3)  # kinds of output
+OUTPUT_LIMIT = 4 * 1024 * 1024  # bytes that are kept of what a task prints on each stream
+AFTER_TASK = -1  # the position of output that was written after the end of its task
+
+
+class Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """The base of all headers."""
+
+
+class Numbered(Message):
+    """A message that its sender keeps until the other side acknowledges it.
+
+    Both directions between client and controller carry a sequence number ``seq`` and an acknowledgement
+    ``ack``, so that either side can send again what a broken connection lost.
+    """
+
+    seq: int
+    ack: int
+
+
+class EngineInfo(Message):
+    """An engine as the controller presents it to clients."""
+
+    id: int
+    host: str
+    pid: int
+    node: int = 0  # equal for engines that share memory
+    local_rank: int = 0  # among the engines of its host
+    device: str = ""  # the GPUs that the engine sees
+
+
+class Failure(Message):
+    """An exception of an engine, as text: the encoded form of `errors.EngineFailure`."""
+
+    ename: str
+    evalue: str
+    traceback: str
+    method: str = "apply"
+
+
+class OutputPiece(Message):
+    """Output of one kind.
+
+    ``text`` was printed; or ``display`` is a pickle of a displayed object and its id. ``at`` is the
+    position of the piece: the number of characters, or of displays, before it.
+    """
+
+    kind: int
+    at: int
+    text: str = ""
+    display: bytes = b""
