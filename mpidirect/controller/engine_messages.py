@@ -32,23 +32,7 @@ class EngineConnections(EngineMessenger, Protocol):
 
 
 class EngineMessages:
-    """Receives the messages of the engines.
-
-    Parameters
-    ----------
-    link : EngineConnections
-        The connections of the engines.
-    registry : EngineRegistry
-        The engines that are alive.
-    scheduler : Scheduler
-        The queues of the engines.
-    results : TaskResults
-        Takes what engines report about tasks.
-    lifecycle : EngineLifecycle
-        Takes what engines report about themselves and their communicators.
-    pending_queries : PendingQueries
-        Takes the answers to queries.
-    """
+    """Receives the messages of the engines."""
 
     def __init__(
         self,

@@ -48,31 +48,7 @@ class BulkTransport(BulkSender, BulkReceiver, CommunicatorMaker, Protocol):
 
 
 class EngineLifecycle:
-    """Keeps the engines that are alive, and everything that depends on them, in step.
-
-    Parameters
-    ----------
-    facts : mapping
-        What is known about the cluster: ``logs``, ``spawns``, ``fault_tolerance``.
-    registry : EngineRegistry
-        The engines that are alive.
-    link : EngineMessenger
-        The connections of the engines.
-    transfer : BulkTransport
-        The connection to the engines for bulk data.
-    scheduler : Scheduler
-        The queues of the engines.
-    balancer : Balancer
-        The tasks for any engine.
-    results : TaskResults
-        Ends the tasks of dead engines.
-    downloads : Downloads
-        The bulk results on their way.
-    sessions : Sessions
-        The clients that are told of changes.
-    shutdown : Shutdown
-        Whether the cluster ends.
-    """
+    """Keeps the engines that are alive, and everything that depends on them, in step."""
 
     def __init__(
         self,
@@ -156,7 +132,7 @@ class EngineLifecycle:
     def look(self) -> None:
         """Do what is due."""
         self.departures.look()
-        if not (
+        if self.recovery.due and not (
             self._shutdown.begun
             or self.departures.pending
             or self.replacement.exclusive

@@ -25,25 +25,7 @@ REPLY_DELAY = 0.002  # seconds that replies wait for others, to go in one messag
 
 
 class Clients:
-    """Receives the messages of clients.
-
-    Parameters
-    ----------
-    facts : mapping
-        What clients are told about the cluster; ``cluster`` is its id, ``ends`` when its allocation ends.
-    sessions : Sessions
-        The sessions of all clients.
-    requests : Requests
-        Takes requests and their data.
-    queries : Queries
-        Answers queries.
-    registry : EngineRegistry
-        The engines that are alive.
-    retention : Retention
-        Limits what is kept for clients that are away.
-    retained : RetainedResults
-        The results in engines' memory.
-    """
+    """Receives the messages of clients."""
 
     def __init__(
         self,

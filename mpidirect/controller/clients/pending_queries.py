@@ -106,21 +106,7 @@ class PendingInterrupt(PendingQuery):
 
 
 class PendingQueries:
-    """All queries under way.
-
-    Parameters
-    ----------
-    scheduler : Scheduler
-        The queues of the engines.
-    registry : EngineRegistry
-        The engines that are alive.
-    link : EngineMessenger
-        The connections of the engines.
-    recovery : CommunicatorRecovery
-        The state of the engines' communicator: an interrupt ends when it is repaired.
-    revokes : bool
-        Whether MPI can revoke a communicator.
-    """
+    """All queries under way."""
 
     def __init__(
         self,

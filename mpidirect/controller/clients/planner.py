@@ -14,17 +14,7 @@ from ..scheduling.scheduler import ActiveRequest, Scheduler
 
 
 class DeliveryPlanner:
-    """Chooses how the data of each request reaches its engines.
-
-    Parameters
-    ----------
-    scheduler : Scheduler
-        The queues of the engines.
-    registry : EngineRegistry
-        The engines that are alive, and their hosts.
-    sender : BulkSender
-        The connection to the engines for bulk data.
-    """
+    """Chooses how the data of each request reaches its engines."""
 
     def __init__(self, scheduler: Scheduler, registry: EngineRegistry, sender: BulkSender) -> None:
         self._scheduler = scheduler

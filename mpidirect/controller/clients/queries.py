@@ -40,33 +40,7 @@ class BadQuery(Exception):
 
 
 class Queries:
-    """Answers the queries of clients.
-
-    Parameters
-    ----------
-    registry : EngineRegistry
-        The engines that are alive.
-    scheduler : Scheduler
-        The queues of the engines.
-    balancer : Balancer
-        The tasks for any engine.
-    link : EngineMessenger
-        The connections of the engines.
-    generations : Generations
-        Replaces engines.
-    pending : PendingQueries
-        The queries whose answer takes time.
-    sessions : Sessions
-        The sessions of all clients.
-    retained : RetainedResults
-        The results in engines' memory.
-    fail : callable
-        Ends a task of a request on an engine: gets the name and the text of the error.
-    kill : callable
-        Kills an engine.
-    stop : callable
-        Ends the cluster.
-    """
+    """Answers the queries of clients."""
 
     def __init__(
         self,
@@ -78,7 +52,7 @@ class Queries:
         pending: PendingQueries,
         sessions: Sessions,
         retained: RetainedResults,
-        fail: Callable[[ActiveRequest, int, str, str], None],
+        fail: Callable[[ActiveRequest, int, str, str], None],  # ends a task: error name and text
         kill: Callable[[int], None],
         stop: Callable[[], None],
     ) -> None:

@@ -40,23 +40,7 @@ class _Incoming:
 
 
 class Requests:
-    """Hands requests on to the scheduler and the balancer, in order, as their data comes.
-
-    Parameters
-    ----------
-    scheduler : Scheduler
-        The queues of the engines.
-    balancer : Balancer
-        The tasks for any engine.
-    registry : EngineRegistry
-        The engines that are alive.
-    planner : DeliveryPlanner
-        Chooses how data reaches the engines.
-    budget : int
-        Bytes of incomplete requests that are kept for clients that are away.
-    fail : callable
-        Ends a task of a request on an engine: gets the name and the text of the error.
-    """
+    """Hands requests on to the scheduler and the balancer, in order, as their data comes."""
 
     def __init__(
         self,
@@ -65,7 +49,7 @@ class Requests:
         registry: EngineRegistry,
         planner: DeliveryPlanner,
         budget: int,
-        fail: Callable[[ActiveRequest, int, str, str], None],
+        fail: Callable[[ActiveRequest, int, str, str], None],  # ends a task: error name and text
     ) -> None:
         self._scheduler = scheduler
         self._balancer = balancer

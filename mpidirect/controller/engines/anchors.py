@@ -19,13 +19,6 @@ class Anchors:
 
     An anchor is a rank that does nothing else. So no other process waits while MPI starts engines, and if
     MPI never returns from a spawn, only the anchor is lost.
-
-    Parameters
-    ----------
-    link : EngineMessenger
-        The connections of the engines and the anchors.
-    shutdown : Shutdown
-        Whether the cluster ends.
     """
 
     def __init__(self, link: EngineMessenger, shutdown: Shutdown) -> None:

@@ -13,19 +13,7 @@ NOTE_TIMEOUT = 0.5  # seconds that the guard of a dead engine has to note how th
 
 
 class Departures:
-    """Waits for the guards' notes on engines that are gone.
-
-    Parameters
-    ----------
-    logs : Path
-        The directory of the notes.
-    guarded : bool
-        Whether engines have guards.
-    shutdown : Shutdown
-        Whether the cluster ends: then notes do not matter.
-    lost : callable
-        Gets each engine that is gone, and how it ended.
-    """
+    """Waits for the guards' notes on engines that are gone."""
 
     def __init__(
         self, logs: Path, guarded: bool, shutdown: Shutdown, lost: Callable[[int, str], None]

@@ -27,27 +27,6 @@ class Generations:
     """Has the anchor spawn engines: all of them, as an MPI world of their own.
 
     So all engines can end, however they hang, and others can follow.
-
-    Parameters
-    ----------
-    link : EngineMessenger
-        The connections of the engines.
-    registry : EngineRegistry
-        The engines that are alive.
-    anchors : Anchors
-        The processes that start engines.
-    replacement : Replacement
-        Starts the engines of a generation and lets them join.
-    shutdown : Shutdown
-        Whether the cluster ends.
-    logs : Path
-        The directory of the engines' logs.
-    spawns : bool
-        Whether the anchor spawns the engines of this cluster.
-    restarts : bool
-        Whether MPI allows to spawn another generation.
-    retire : callable
-        Ends the tasks of all engines, which are to end; gets the reason.
     """
 
     def __init__(

@@ -28,13 +28,6 @@ class Joining:
 
     All are told to prepare. When all are ready, all make the communicators. When all have succeeded, all
     begin to use them. Until then nothing has changed, so a failure does no harm.
-
-    Parameters
-    ----------
-    link : EngineMessenger
-        The connections of the engines.
-    maker : CommunicatorMaker
-        The controller's side of the communicators.
     """
 
     def __init__(self, link: EngineMessenger, maker: CommunicatorMaker) -> None:

@@ -24,15 +24,6 @@ class CommunicatorRecovery:
     All engines must take part in a repair, and none should wait for a busy one. So the repair begins when no
     engine has a task. Until then tasks for some of the engines go on; tasks for all engines, which are likely
     to be collective, wait.
-
-    Parameters
-    ----------
-    scheduler : Scheduler
-        The queues of the engines.
-    registry : EngineRegistry
-        The engines that are alive.
-    link : EngineMessenger
-        The connections of the engines.
     """
 
     def __init__(self, scheduler: Scheduler, registry: EngineRegistry, link: EngineMessenger) -> None:
@@ -48,14 +39,14 @@ class CommunicatorRecovery:
         self._earliest = 0.0  # when the next repair may begin
 
     @property
-    def _due(self) -> bool:
+    def due(self) -> bool:
         """Return whether a repair is needed, and worth another attempt."""
         return bool(self._broken_by) and self._attempts < MAX_ATTEMPTS
 
     @property
     def repairing(self) -> bool:
         """Return whether a repair is under way, or could begin at any moment."""
-        return bool(self._repairing) or (self._due and not self._occupied())
+        return bool(self._repairing) or (self.due and not self._occupied())
 
     def _occupied(self) -> bool:
         """Return whether an engine has a task, or one waits for it that others have begun."""
@@ -72,7 +63,7 @@ class CommunicatorRecovery:
         A task that has begun on one engine must not begin on another with another communicator: the engines
         would meet in different calls.
         """
-        if not self._due:
+        if not self.due:
             return True
         return not self._repairing and (begun or not self._registry.alive.keys() <= set(targets))
 
@@ -102,8 +93,8 @@ class CommunicatorRecovery:
     # -- repair -----------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Have the engines make a new communicator, if that is needed and all are free."""
-        if not self._due or self._repairing or self._occupied() or time.monotonic() < self._earliest:
+        """Have the engines make a new communicator, which is due, if all are free."""
+        if self._repairing or self._occupied() or time.monotonic() < self._earliest:
             return
         engines = sorted(self._registry.alive)
         self._repairing, self._problem = set(engines), ""

@@ -50,33 +50,6 @@ class Replacement:
     Tasks that were asked for before are done first, and later ones wait until the new engines have joined:
     MPI makes communicators of all engines only where all take part. The anchor, or where there is none an
     engine, has MPI start the new processes. They connect as engines do at the start of a job, and join.
-
-    Parameters
-    ----------
-    link : EngineMessenger
-        The connections of the engines.
-    registry : EngineRegistry
-        The engines that are alive.
-    scheduler : Scheduler
-        The queues of the engines.
-    anchors : Anchors
-        The processes that start engines.
-    departures : Departures
-        The engines that are gone, but not given up.
-    recovery : CommunicatorRecovery
-        The state of the engines' communicator.
-    joining : Joining
-        The steps in which new engines join.
-    shutdown : Shutdown
-        Whether the cluster ends.
-    logs : Path
-        The directory of the engines' logs.
-    possible : bool
-        Whether MPI allows to replace engines.
-    transfers_idle : callable
-        Tells whether no bulk data is on its way.
-    joined : callable
-        Gets the first messages of the engines that have joined.
     """
 
     def __init__(

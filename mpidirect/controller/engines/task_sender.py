@@ -9,15 +9,7 @@ from .links import EngineMessenger
 
 
 class TaskSender:
-    """The scheduler's transport.
-
-    Parameters
-    ----------
-    link : EngineMessenger
-        The connections of the engines.
-    transfer : BulkSender
-        The connection to the engines for bulk data.
-    """
+    """The scheduler's transport."""
 
     def __init__(self, link: EngineMessenger, transfer: BulkSender) -> None:
         self._link = link

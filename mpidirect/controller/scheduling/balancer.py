@@ -32,19 +32,7 @@ MAX_PACES = 1024  # functions whose pace is remembered
 
 
 class Balancer:
-    """The tasks that run on any engine that is free.
-
-    Parameters
-    ----------
-    scheduler : Scheduler
-        The queues of the engines. The balancer becomes its source of tasks for any engine.
-    registry : EngineRegistry
-        The engines that are alive.
-    downloads : Downloads
-        Receives bulk results.
-    replies : Replies
-        Sends replies to clients.
-    """
+    """The tasks that run on any engine that is free."""
 
     def __init__(
         self, scheduler: Scheduler, registry: EngineRegistry, downloads: Downloads, replies: Replies
@@ -118,7 +106,7 @@ class Balancer:
 
     def take(self, engine: EngineQueue) -> TaskBatch | WhenIdle | None:
         """Return the next tasks for an engine, if any; `WHEN_IDLE` if the engine must be idle first."""
-        if not self._queues or not self.admits_on(engine.id) or not self._may_have_more(engine):
+        if not self._queues.turns or not self.admits_on(engine.id) or not self._may_have_more(engine):
             return None
         for request in self._queues.candidates(engine.id):
             if engine.sent and (request.bulk or (request.pace or 1.0) > PREFETCH_TIME) and not engine.queue:

@@ -42,17 +42,14 @@ class ClientQueues:
 
     def __init__(self) -> None:
         self._queues: dict[Session, _ClientQueue] = {}
-        self._turns: deque[Session] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._turns)
+        self.turns: deque[Session] = deque()  # the clients with requests, by their turns
 
     def add(self, request: BalancedRequest) -> None:
         """Add a request whose tasks wait for an engine."""
         queue = self._queues.get(request.client)
         if queue is None:
             queue = self._queues[request.client] = _ClientQueue()
-            self._turns.append(request.client)
+            self.turns.append(request.client)
         queue.add(request)
 
     def discard(self, request: BalancedRequest) -> None:
@@ -62,10 +59,10 @@ class ClientQueues:
             queue.discard(request)
             if not queue.groups:
                 del self._queues[request.client]
-                self._turns.remove(request.client)
+                self.turns.remove(request.client)
 
     def candidates(self, engine: int) -> Iterator[BalancedRequest]:
         """Yield the requests that an engine may take tasks of. Each client that is asked ends its turn."""
-        for client in list(self._turns):
-            self._turns.rotate(-1)
+        for client in list(self.turns):
+            self.turns.rotate(-1)
             yield from self._queues[client].candidates(engine)

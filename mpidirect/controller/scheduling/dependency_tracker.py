@@ -12,12 +12,8 @@ from .task_outcomes import RequestOutcomes
 class DependencyTracker:
     """Knows how tasks have ended, and which requests wait for that.
 
-    Parameters
-    ----------
-    begin : callable
-        Gets a request whose dependencies are met.
-    refuse : callable
-        Gets a request that can never begin, the name of the error, and its text.
+    A request whose dependencies are met is begun. One that can never begin is refused, with an error name
+    and its text.
     """
 
     def __init__(

@@ -119,11 +119,6 @@ class EngineQueue:
 class Scheduler:
     """The queues of all engines that are alive.
 
-    Parameters
-    ----------
-    transport : TaskTransport
-        The connection to the engines.
-
     Attributes
     ----------
     admits : callable

@@ -13,17 +13,7 @@ from .scheduler import ActiveRequest
 
 
 class TaskBatch(ActiveRequest):
-    """A range of tasks on one engine.
-
-    Parameters
-    ----------
-    request : BalancedRequest
-        The request.
-    engine : int
-        The engine.
-    tasks : TaskRange
-        The range.
-    """
+    """A range of tasks on one engine."""
 
     __slots__ = ("balanced_request", "seconds", "tasks")
 
@@ -39,19 +29,7 @@ class TaskBatch(ActiveRequest):
 
 
 class BatchDelivery(Delivery):
-    """The delivery of a batch: the function, unless the engine has it, and the block of its items.
-
-    Parameters
-    ----------
-    task : str
-        The id of the batch.
-    request : BalancedRequest
-        The request.
-    tasks : TaskRange
-        The tasks of the batch.
-    has_function : bool
-        Whether the engine has the function.
-    """
+    """The delivery of a batch: the function, unless the engine has it, and the block of its items."""
 
     def __init__(self, task: str, request: BalancedRequest, tasks: TaskRange, has_function: bool) -> None:
         self.upload = request.upload

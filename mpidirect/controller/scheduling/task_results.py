@@ -24,25 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class TaskResults:
-    """Forwards what engines report about tasks.
-
-    Parameters
-    ----------
-    scheduler : Scheduler
-        The queues of the engines.
-    balancer : Balancer
-        The tasks for any engine.
-    registry : EngineRegistry
-        The engines that are alive.
-    sessions : Sessions
-        The sessions of all clients.
-    downloads : Downloads
-        Receives bulk results.
-    retained : RetainedResults
-        The results in engines' memory.
-    replies : Replies
-        Sends replies to clients.
-    """
+    """Forwards what engines report about tasks."""
 
     def __init__(
         self,

@@ -41,13 +41,6 @@ class Downloads:
 
     An engine keeps its result while its client has much to read. For a client that is away or does not
     read, results are received within the budget; a result larger than the budget is received and dropped.
-
-    Parameters
-    ----------
-    transfer : BulkReceiver
-        The connection to the engines for bulk data.
-    retention : Retention
-        Knows which clients do not read, and the budget.
     """
 
     def __init__(self, transfer: BulkReceiver, retention: Retention) -> None:

@@ -11,13 +11,7 @@ from .session import OpenRequest
 
 
 class Replies:
-    """Sends replies to the client that made the request, and to the clients that recalled it.
-
-    Parameters
-    ----------
-    retained : RetainedResults
-        The results that are in their engines' memory.
-    """
+    """Sends replies to the client that made the request, and to the clients that recalled it."""
 
     def __init__(self, retained: RetainedResults) -> None:
         self._retained = retained

@@ -24,13 +24,7 @@ class RetainedResult:
 
 
 class RetainedResults:
-    """All retained results, by task and engine.
-
-    Parameters
-    ----------
-    release_on_engine : callable
-        Tells an engine to release the result of a task.
-    """
+    """All retained results, by task and engine."""
 
     def __init__(self, release_on_engine: Callable[[str, int], None]) -> None:
         self._release_on_engine = release_on_engine

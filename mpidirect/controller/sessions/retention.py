@@ -17,15 +17,7 @@ MAX_EMPTY_SESSIONS = 1000  # absent clients without results whose sessions are r
 
 
 class Retention:
-    """Keeps what waits for clients within a budget.
-
-    Parameters
-    ----------
-    budget : int
-        Bytes that may wait, in this process and in engines' memory together.
-    retained : RetainedResults
-        The results in engines' memory.
-    """
+    """Keeps what waits for clients within a budget."""
 
     def __init__(self, budget: int, retained: RetainedResults) -> None:
         self.budget = budget
