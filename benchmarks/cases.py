@@ -16,7 +16,7 @@ import psutil
 from . import content, processes
 from .ways import System, Way
 
-kB, MB = 1000, 1000 * 1000
+KB, MB = 1000, 1000 * 1000
 ITEMS = 10_000  # of the map
 COLUMNS = {name: name for name in ("mpidirect", "direct", "broadcast", "floor")}
 POOLS = {name: name for name in ("futures", "dask")}  # what else a user would take
@@ -68,7 +68,7 @@ def cases(quick: bool = False, minute: bool = False) -> list[Case]:
     """All cases; in a quick run with little data and short waits; the one that takes a minute if wanted."""
     idles = (0.05,) if quick else (1.0, 1.5)
     bulk = MB if quick else 50 * MB
-    pushed = [kB, MB] if quick else [kB, MB, 50 * MB, 400 * MB]
+    pushed = [KB, MB] if quick else [KB, MB, 50 * MB, 400 * MB]
     found = [
         Case("open", "opening a client", _opening),
         Case("one", "empty call on one engine", _hot(lambda way: way.call_one()), ways=BESIDE_POOLS),
@@ -210,7 +210,7 @@ def _memory(subject: Subject, role: str, what: str, size: int) -> float:
 
 
 def _size(size: int) -> str:
-    return f"{size // MB} MB" if size >= MB else f"{size // kB} kB"
+    return f"{size // MB} MB" if size >= MB else f"{size // KB} kB"
 
 
 def _key(name: str, size: int) -> str:

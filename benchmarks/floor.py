@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import zmq
 
-from mpidirect.launchers import mpi
+from mpidirect.launchers import mpi, mpi_environment
 
 from .ways import Held, System, Way
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def mpiexec(ranks: int, arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     """Start `ranks` times this Python by the mpiexec that belongs to mpi4py, in a session of their own."""
     command = mpi.find_mpiexec(python=sys.executable)
-    environment = mpi.environment(mpi.flavour(command[0]))
+    environment = mpi_environment.launch_environment(mpi.implementation(command[0]))
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         [*command, "-n", str(ranks), sys.executable, *arguments],

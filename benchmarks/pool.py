@@ -64,7 +64,7 @@ def measured(pool: Pool, repeat: int) -> dict[str, float]:
 
 @contextlib.contextmanager
 def mpidirect_pool(n: int) -> Iterator[Pool]:
-    """mpidirect's load-balanced view."""
+    """Start a cluster; yield a pool on the load-balanced view of mpidirect."""
     import mpidirect
 
     with tempfile.TemporaryDirectory() as directory:
@@ -76,7 +76,7 @@ def mpidirect_pool(n: int) -> Iterator[Pool]:
 
 @contextlib.contextmanager
 def ipyparallel_pool(n: int) -> Iterator[Pool]:
-    """ipyparallel's load-balanced view."""
+    """Start a cluster; yield a pool on the load-balanced view of ipyparallel."""
     import ipyparallel
 
     with tempfile.TemporaryDirectory() as directory:

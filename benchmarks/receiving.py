@@ -7,8 +7,8 @@ from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
+from mpidirect.client.calls.call import Call
 from mpidirect.client.results.asyncresult import AsyncResult
-from mpidirect.client.results.call import Call
 from mpidirect.protocol import messages
 from mpidirect.serialize import pickles
 

@@ -11,7 +11,7 @@ Held = tuple[float, int, bool]  # what `content.held` says of an engine's array
 
 
 class Unsupported(Exception):
-    """This system has nothing like it, or this machine has no room for it; the text says why."""
+    """The system cannot do what a case asks, or the machine has no room for the case; the text says why."""
 
 
 class System:

@@ -129,7 +129,7 @@ class MpidirectWay(Way):
 
 
 def _expire() -> None:
-    from mpidirect.client.results.bulk_frames import rooms
+    from mpidirect.client.connection.bulk_frames import rooms
 
     rooms.expire(0.0)
 

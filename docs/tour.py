@@ -1,6 +1,6 @@
-"""A tour of mpidirect on a running cluster: each statement of `tour`, and what comes back.
+"""A tour of mpidirect on a running cluster: run each statement of `tour`, and print its value.
 
-Start a cluster first (mpidirect start -n 4), or let `make demo` do all of it.
+Start a cluster first (mpidirect start -n 4), or run `make demo`.
 """
 
 import ast
@@ -15,7 +15,7 @@ from mpidirect import Client, CompositeError
 
 
 def tour():
-    # Connect to the cluster, and take all of its engines as one.
+    # Connect to the cluster, and make a view of all engines.
     rc = Client()
     rc.ids
     dv = rc[:]
@@ -23,7 +23,7 @@ def tour():
     # Each engine is a process of one MPI job.
     dv.apply_sync(lambda: f"engine {rank} of {size}")
 
-    # Map a function over a sequence: each engine takes a part, the results come back in order.
+    # Map a function over a sequence: each engine gets a part, and the results keep their order.
     dv.map_sync(lambda x: x**2, range(16))
 
     # Scatter an array: now each engine has a part of it, under the name x.
@@ -31,19 +31,19 @@ def tour():
     dv.scatter("x", data, block=True)
     dv.apply_sync(lambda: f"{x.size} numbers from {x[0]:.2f} to {x[-1]:.2f}")
 
-    # Work on the parts where they are, and gather the whole.
+    # Compute with the parts on the engines, and gather the result.
     dv.execute("y = 4 / (1 + x**2)", block=True)
     y = dv.gather("y", block=True)
     np.array_equal(y, 4 / (1 + data**2))
 
-    # The engines talk to each other by MPI: comm is their communicator. The mean of y is close to pi.
+    # The engines communicate by MPI: comm is their communicator. The mean of y is close to pi.
     def mean():
         total = comm.allreduce(y.sum())
         return float(total / comm.allreduce(y.size))
 
     dv.apply_sync(mean)
 
-    # What goes wrong on an engine comes back as an error, with the engine's own traceback ...
+    # An exception on an engine is raised here, with the engine's own traceback ...
     def inverse():
         return 1 / (rank - 2)
 
@@ -53,13 +53,13 @@ def tour():
         print(error)
         error.print_tracebacks()
 
-    # ... and the engine lives on, with all that it had.
+    # ... and the engine continues, with all its data.
     rc[2].apply_sync(lambda: y.size)
     rc.close()
 
 
 def play(script):
-    """Run the statements of a function one by one, as a prompt would: show each and what it gives."""
+    """Run the statements of a function one by one, as at a prompt: print each statement and its value."""
     began = time.perf_counter()
     lines = Path(__file__).read_text().splitlines()
     function = next(f for f in ast.parse("\n".join(lines)).body if getattr(f, "name", "") == script.__name__)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from . import _cluster_lookup
 from ._version import __version__
 
 version_info = tuple(int(part) for part in __version__.split(".")[:3] if part.isdigit())
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from . import errors as errors
     from .client import AsyncMapResult, AsyncResult, Client, DirectView, Reference, interactive, require
     from .client.executor import ViewExecutor
-    from .client.hub import AsyncHubResult
     from .client.results.asyncresult import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
+    from .client.results.hubresult import AsyncHubResult
     from .client.views.balancedview import LoadBalancedView
     from .client.views.base import View
     from .client.views.directview import BroadcastView
@@ -56,7 +57,7 @@ _HOMES = {
     **dict.fromkeys(["BroadcastView"], "client.views.directview"),
     "View": "client.views.base",
     "ViewExecutor": "client.executor",
-    "AsyncHubResult": "client.hub",
+    "AsyncHubResult": "client.results.hubresult",
     "Dependency": "serialize.dependency",
     "Reference": "serialize.reference",
     **dict.fromkeys(["depend", "dependent", "interactive", "require"], "serialize.requirements"),
@@ -95,6 +96,15 @@ def __getattr__(name: str) -> Any:
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _cluster_of_profile(profile: str) -> Any:
+    from .cluster.cluster import Cluster
+
+    return Cluster.from_profile(profile)
+
+
+_cluster_lookup.cluster_of_profile = _cluster_of_profile
 
 
 def register_joblib_backend(name: str = "mpidirect", make_default: bool = False) -> None:

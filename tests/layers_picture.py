@@ -1,20 +1,27 @@
-"""The picture of the layers, made from the imports of the code: ``python -m tests.layers_picture``."""
+"""The picture of the layers, made from the imports of the code, and the map in ``docs/architecture.md``.
+
+``python -m tests.layers_picture`` writes both.
+"""
 
 from __future__ import annotations
 
+import re
 import textwrap
 from xml.sax.saxutils import escape
 
 from tests.layers import MAY_IMPORT, ROOT, imports, layer_of
 
 PICTURE = ROOT / "docs" / "layers.svg"
+PAGE = ROOT / "docs" / "architecture.md"
 
 # The place of each layer from left to right, in widths of a box, its group, and what it is for.
 DRAWN = {
     "cli": (0.5, "client", "the command line"),
+    "kernel": (1.5, "client", "the Jupyter kernel that is the job"),
     "cluster": (0.5, "client", "start, state and end of a cluster"),
     "client": (1.5, "client", "views, results, connection, magics"),
-    "job.__main__": (3.8, "job", "one rank of the job"),
+    "job.__main__": (3.8, "job", "python -m mpidirect.job"),
+    "job.roles": (3.8, "job", "controller, anchor or engine"),
     "launchers": (0.0, "client", "mpiexec, Slurm, PBS, Grid Engine"),
     "controller": (3.2, "job", "rank 0: routes, opens nothing"),
     "engine": (4.4, "job", "ranks 1 to n: run what users send"),
@@ -42,6 +49,19 @@ STYLE = """
     .small  { font-size: 11px; fill: #57606a }
     text    { fill: #1f2328 }
 """
+
+
+def page(text: str) -> str:
+    """Return the architecture page with the last column of its map as the contract has it."""
+    return re.sub(r"^\| `([\w.]+)` \| (.*) \| [^|]* \|$", _row, text, flags=re.MULTILINE)
+
+
+def _row(match: re.Match[str]) -> str:
+    layer, purpose = match.groups()
+    if layer not in MAY_IMPORT:
+        return match[0]
+    packages = [f"`{name}`" for name in MAY_IMPORT if name in MAY_IMPORT[layer] & DRAWN.keys() - {"errors"}]
+    return f"| `{layer}` | {purpose} | {', '.join(packages) or '–'} |"
 
 
 def layer_imports() -> dict[str, set[str]]:
@@ -118,7 +138,7 @@ def _legend() -> list[str]:
 def _box(layer: str, x: float, y: float) -> str:
     _, group, purpose = DRAWN[layer]
     middle = x + WIDTH / 2
-    lines = textwrap.wrap(purpose, 24)
+    lines = textwrap.wrap(purpose, 22)
     top = y + (24 if len(lines) > 1 else 27)
     texts = [f'<text class="name" x="{middle:g}" y="{top - 3:g}" text-anchor="middle">{layer}</text>']
     for number, line in enumerate(lines):
@@ -142,4 +162,5 @@ def _arrow(above: tuple[float, float], below: tuple[float, float]) -> str:
 
 if __name__ == "__main__":
     PICTURE.write_text(picture())
-    print(f"written: {PICTURE}")
+    PAGE.write_text(page(PAGE.read_text()))
+    print(f"written: {PICTURE} and the map in {PAGE}")

@@ -26,6 +26,7 @@ import zmq
 from mpidirect import Client, Cluster, errors
 from mpidirect.transport.zeromq import Dealer
 from tests.proxy import Proxy
+from tests.waiting import until_running
 
 PATIENCE = 30.0  # seconds after which what has not come counts as hanging
 FEWEST = 2  # engines: with fewer, the cluster is started anew
@@ -81,7 +82,7 @@ class Driver:
         """Which processes there are."""
         self.pids = {
             "controller": self.near.facts["pid"],
-            **{k: e.pid for k, e in self.near._engines.items()},
+            **{k: e["pid"] for k, e in self.near.engines_info.items()},
         }
 
     def stop(self) -> None:
@@ -213,7 +214,7 @@ class Driver:
         self.drain()
         targets = self.some()
         running = self.near[targets].apply_async(time.sleep, 60)
-        time.sleep(0.1)  # or it may come before the tasks have begun
+        until_running(self.near, targets)
         self.near.interrupt(targets)
         self.interrupted("interrupt", running)
 
@@ -226,7 +227,7 @@ class Driver:
             ["comm.Barrier()", "comm.allreduce(1)", f"comm.recv(source={ids.index(without)})"]
         )
         running = self.near[targets].execute(code, block=False)
-        time.sleep(0.2)
+        until_running(self.near, targets)
         self.near.interrupt(targets)
         self.interrupted("stuck", running)
         self.collective()
@@ -247,7 +248,7 @@ class Driver:
         if not self.tolerant:
             return
         engine = self.source.choice(self.near.ids)
-        pid = self.near._engines[engine].pid
+        pid = self.near.engines_info[engine]["pid"]
         self.many()
         self.dead.add(engine)
         how = self.source.choice(["kill", "exit"])

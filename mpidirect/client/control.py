@@ -1,56 +1,26 @@
-"""The queues and the engines themselves: abort, interrupt, signal, shut down."""
+"""The part of `Client` that observes engines, and aborts or interrupts what they do."""
 
 from __future__ import annotations
 
-import operator
-import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from signal import Signals
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from .. import errors
 from ..serialize import pickles
+from .base import BaseClient
 from .display.roll_call import Stacks
-from .display.source_lines import placed
-from .results import waiting
+from .result_queries import request_id
 from .results.asyncresult import AsyncResult
-from .results.lookup import request_id
-from .views.targets import is_one
+from .session import queries
+from .session.engines import is_single_target
 
-if TYPE_CHECKING:
-    from .client import Client
-    from .connection.connection import Connection
-    from .results.call import Call
-    from .saving import Saved
-    from .views.directview import DirectView
+SHUTDOWN_TIMEOUT = 10.0  # seconds to wait for the end of the controller
 
 
-STARTING = 60.0  # seconds that new engines may take, beyond the time for what the others do
-
-
-class EngineControl:
-    """What a `Client` does with its engines besides giving them work."""
-
-    block: bool
-    size: int
-    _calls: dict[str, Call]
-    _connection: Connection
-
-    if TYPE_CHECKING:
-
-        @property
-        def ids(self) -> list[int]: ...
-
-        def direct_view(self, targets: Any = "all", **flags: Any) -> DirectView: ...
-
-        def _targets(self, targets: Any) -> list[int]: ...
-
-        def _query(self, what: str, targets: list[int], value: Any = None, timeout: float = 10.0) -> Any: ...
-
-    def clear(self, targets: Any = None, block: bool | None = None) -> Any:
-        """Clear the namespaces of engines; the names that an engine begins with stay."""
-        return self.direct_view("all" if targets is None else targets).clear(block=block)
+class EngineControl(BaseClient):
+    """The methods of `Client` on what engines do."""
 
     def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
         """Take tasks that have not begun out of the engines' queues: their results raise `TaskAborted`.
@@ -65,7 +35,7 @@ class EngineControl:
             Only on these engines.
         """
         if jobs is None:
-            jobs = list(self._calls)
+            jobs = list(self._session.calls.under_way)
         if isinstance(jobs, (str, AsyncResult)) or not isinstance(jobs, Iterable):
             jobs = [jobs]
         ids: set[str] = set()
@@ -77,11 +47,7 @@ class EngineControl:
             else:
                 raise TypeError(f"Invalid msg_id type {job!r}, expected str or AsyncResult")
         if ids:
-            self._query("abort", self._targets(targets), sorted(ids))
-        for call in [call for id in ids if (call := self._calls.get(id)) is not None and call.together]:
-            # a collective without one of its engines can't be completed: those that are in it leave too
-            self._query("abort", call.targets, [call.id])
-            self._signal(Signals.SIGINT, [e for e in call.targets if e not in call.replies], call.id)
+            queries.abort(self._session, ids, self._session.engines.resolve(targets))
 
     def queue_status(self, targets: Any = None, verbose: bool = False) -> dict[Any, Any]:
         """How many tasks wait (``queue``), are handed out (``tasks``) and were done (``completed``).
@@ -89,8 +55,9 @@ class EngineControl:
         ``unassigned`` are tasks of load-balanced views that wait for an engine.
         """
         single = isinstance(targets, int)
-        status = self._query("queue_status", self._targets(targets))
-        return status[self._targets(targets)[0]] if single else status
+        engines = self._session.engines.resolve(targets)
+        lengths = queries.queue_lengths(self._session, engines)
+        return lengths[engines[0]] if single else lengths
 
     def interrupt(self, targets: Any = None, timeout: float = 10.0) -> None:
         """Raise KeyboardInterrupt in what the engines are running, and wait until they are back.
@@ -111,12 +78,11 @@ class EngineControl:
         TimeoutError
             When some are not back by then: it tells which, where they are, and what can be done.
         """
-        waiting.interrupt(cast("Client", self), self._targets(targets), None, timeout)
+        queries.interrupt(self._session, self._session.engines.resolve(targets), None, timeout)
 
     def where(self, targets: Any = None) -> dict[int, str]:
         """What each engine is doing: the call of ``comm`` that it is in, and the line; empty when idle."""
-        found: dict[int, str] = self._query("where", self._targets(targets))
-        return {engine: placed(text) for engine, text in found.items()}
+        return queries.places(self._session, self._session.engines.resolve(targets))
 
     def stacks(self, targets: Any = None) -> Stacks:
         """The stacks of what engines run, from outside and at once, whatever they do.
@@ -145,7 +111,7 @@ class EngineControl:
           File "solve.py", line 41, in main
             total = comm.allreduce(part)
         """
-        return Stacks(self._query("where", self._targets(targets), True))
+        return Stacks(queries.stacks(self._session, self._session.engines.resolve(targets)))
 
     def peek(self, names: str | list[str], targets: Any = None, every: float | None = None) -> Any:
         """The values of names on engines that may be busy: read while their code runs.
@@ -198,7 +164,7 @@ class EngineControl:
 
     def _peek(self, names: Any, wanted: list[str], targets: Any) -> tuple[Any, bool]:
         """The values, and whether an engine is busy."""
-        found: dict[int, Any] = self._query("peek", self._targets(targets), wanted)
+        found: dict[int, Any] = self._session.query("peek", self._session.engines.resolve(targets), wanted)
         values = []
         for engine, (_, value, problem) in found.items():
             if problem:
@@ -208,152 +174,7 @@ class EngineControl:
             read = pickles.loads_without_mpi([value])
             values.append(read[0] if isinstance(names, str) else read)
         busy = any(busy for busy, _, _ in found.values())
-        return (values[0] if is_one(targets) else values), busy
-
-    def save(self, path: str | os.PathLike[str], names: Sequence[str] | None = None) -> Saved:
-        """Save what the engines have, for a later job: `load` brings it back.
-
-        Each engine writes a file of its own, at the same time; arrays are written as they are. An earlier
-        save at the same place counts until this one is whole.
-
-        Parameters
-        ----------
-        path : str or path
-            A directory, as the engines see it; on a shared file system if engines are on several hosts.
-        names : sequence of str, optional
-            Which names; by default all that the user has set.
-
-        Returns
-        -------
-        Saved
-            What was saved, and what was not because it can't be pickled. That is also told in a warning. How
-            objects of a type are pickled can be registered on the engines with `copyreg.pickle`.
-
-        Examples
-        --------
-        >>> rc.save("~/run-17").names
-        ['a', 'model']
-        """
-        from .saving import save
-
-        return save(cast("Client", self), path, names)
-
-    def load(self, path: str | os.PathLike[str]) -> list[str]:
-        """Bring back what `save` has saved; returns the names.
-
-        If there are as many engines as then, each gets what the one with its id had. Another number of
-        engines shares out anew what was scattered, and all get what all had; a warning names the rest.
-
-        Parameters
-        ----------
-        path : str or path
-            The directory, as the engines see it.
-
-        Examples
-        --------
-        >>> rc.load("~/run-17")
-        ['a', 'model']
-        """
-        from .saving import load
-
-        return load(cast("Client", self), path)
-
-    def restart(self, targets: Any = None, timeout: float = 60.0) -> list[int]:
-        """Start engines anew, with empty namespaces, and wait until they are there.
-
-        By default all: they are ended, however they hang, and new ones take their ids, in about a second.
-        What was asked of them before fails with `EngineError`.
-
-        If only some of them are to be new, the others keep their namespaces: what was asked before is done
-        first, what is asked meanwhile waits, and then ``comm`` is made anew. In C, ``MPI_COMM_WORLD`` can't
-        be mended: for that, all must be started anew.
-
-        Parameters
-        ----------
-        targets : int, sequence of int or 'dead', optional
-            Which; 'dead' stands for all that have died. By default all.
-        timeout : float
-            If only some are to be new, the seconds that the others have to end what they do.
-
-        Returns
-        -------
-        list of int
-            The engines that are new.
-
-        Raises
-        ------
-        TimeoutError
-            When they have not: it tells which.
-        MPIDirectError
-            When it can't be done, and why. All is as it was then, but that engines that were to be ended are.
-
-        Examples
-        --------
-        >>> rc[2].apply(os._exit, 1).wait()
-        >>> rc.ids
-        [0, 1, 3]
-        >>> rc.restart("dead")
-        [2]
-        >>> rc.restart()
-        [0, 1, 2, 3]
-        """
-        wanted = self._replaceable(targets)
-        if not wanted:
-            return []
-        answer = self._query("restart", wanted, timeout, timeout + STARTING)
-        if "busy" in answer:
-            busy = waiting.named(answer["busy"])
-            raise errors.TimeoutError(
-                f"Nothing was replaced: {busy} did not end what was asked before within {timeout:g} s. "
-                "rc.interrupt() ends it."
-            )
-        return answer["replaced"]
-
-    def resize(self, n: int) -> list[int]:
-        """End all engines and start `n` others, in the same job.
-
-        All that the engines have in their namespaces is lost: save it before. What was asked of them before
-        fails with `EngineError`, as after `restart`. Clients stay connected.
-
-        Parameters
-        ----------
-        n : int
-            How many engines there are then; on one host, any number.
-
-        Returns
-        -------
-        list of int
-            Their ids.
-
-        Raises
-        ------
-        MPIDirectError
-            When it can't be done, and why.
-
-        Examples
-        --------
-        >>> rc.resize(2)
-        [0, 1]
-        >>> rc.resize(4)
-        [0, 1, 2, 3]
-        """
-        n = operator.index(n)
-        if n < 1:
-            raise ValueError(f"a cluster has at least one engine, not {n}")
-        answer: dict[str, list[int]] = self._query("resize", [], n, STARTING + STARTING)
-        return answer["replaced"]
-
-    def _replaceable(self, targets: Any) -> list[int]:
-        if targets is None:
-            return list(range(self.size))
-        if targets == "dead":
-            ids = self.ids
-            return [engine for engine in range(self.size) if engine not in ids]
-        chosen = [targets] if is_one(targets) else list(targets)
-        for engine in chosen:
-            if not hasattr(engine, "__index__") or not 0 <= engine.__index__() < self.size:
-                raise IndexError(f"No such engine: {engine!r}. This cluster has engines 0 to {self.size - 1}")
-        return [engine.__index__() for engine in chosen]
+        return (values[0] if is_single_target(targets) else values), busy
 
     def send_signal(self, sig: int | str, targets: Any = None, block: bool | None = None) -> None:
         """Send a signal, by number or name, to engines."""
@@ -362,10 +183,7 @@ class EngineControl:
             if name not in Signals.__members__:
                 raise ValueError(f"there is no signal {sig!r}")
             sig = Signals[name]
-        self._signal(int(sig), self._targets(targets), "")
-
-    def _signal(self, number: int, targets: list[int], task: str) -> None:
-        self._query("signal", targets, [int(number), task])
+        queries.send_signal(self._session, int(sig), self._session.engines.resolve(targets))
 
     def shutdown(
         self, targets: Any = "all", restart: bool = False, hub: bool = False, block: bool | None = None
@@ -383,8 +201,8 @@ class EngineControl:
         """
         if restart:
             raise NotImplementedError("rc.restart() starts the engines anew; the controller goes on")
-        if targets not in ("all", None) and set(self._targets(targets)) != set(self.ids):
+        if targets not in ("all", None) and set(self._session.engines.resolve(targets)) != set(self.ids):
             raise NotImplementedError("the engines are ranks of one MPI job, which ends as a whole")
-        self._query("shutdown", [])
+        self._session.query("shutdown", [])
         if block or (block is None and self.block):
-            self._connection.wait(bool, 10)  # never true: until it is gone
+            self._session.connection.wait(bool, SHUTDOWN_TIMEOUT)  # never true: until the controller is gone

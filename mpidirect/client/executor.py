@@ -6,16 +6,28 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor, Future
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .. import errors
 from ..serialize.outcome import CatchingFunction, Outcome
 from .results.asyncresult import AsyncResult
 
-if TYPE_CHECKING:
-    from .views.base import View
-
 CANCELLING = 0.1  # seconds that an engine has to say that it had not begun a task
+
+
+class ExecutorView(Protocol):
+    """A view of engines, as an executor uses it: see `LoadBalancedView` and `DirectView`."""
+
+    client: Any
+
+    def __len__(self) -> int:
+        """Return the number of engines."""
+
+    def apply_async(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AsyncResult:
+        """Call a function on the engines."""
+
+    def map_async(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> AsyncResult:
+        """Map a function over sequences."""
 
 
 class ViewExecutor(Executor):
@@ -36,7 +48,7 @@ class ViewExecutor(Executor):
     [0, 1, 4, 9]
     """
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: ExecutorView) -> None:
         self.view = view
         self._max_workers = len(view)
         self._open: dict[Future[Any], None] = {}
@@ -149,7 +161,7 @@ def _values(result: AsyncResult, until: float | None) -> Iterator[Any]:
 
 
 def _of_map(result: Any, until: float | None) -> Iterator[Any]:
-    client, work = result._client, result._calls[0]
+    session, work = result._session, result._calls[0]
     if not hasattr(work, "pop"):  # of a direct view
         for value in result.get(None if until is None else max(0.0, until - time.monotonic())):
             yield _opened(value)
@@ -157,7 +169,7 @@ def _of_map(result: Any, until: float | None) -> Iterator[Any]:
     for key in work.targets:
         if key not in work.replies:
             left = None if until is None else max(0.0, until - time.monotonic())
-            if not client._wait(lambda k=key: k in work.replies, left):
+            if not session.wait(lambda k=key: k in work.replies, left):
                 raise errors.TimeoutError("Result not ready.")
         yield _opened(work.pop(key))
 

@@ -8,15 +8,14 @@ import warnings
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from .. import errors
 from ..arrays import partition
-
-if TYPE_CHECKING:
-    from .client import Client
+from .interface import ClientInterface
+from .views.directview import DirectView
 
 VERSION = 1
 MOST = 5  # names that a message lists
@@ -61,12 +60,12 @@ class Saved(NamedTuple):
     nbytes: int
 
 
-def save(client: Client, path: str | os.PathLike[str], names: Sequence[str] | None) -> Saved:
+def save(client: ClientInterface, path: str | os.PathLike[str], names: Sequence[str] | None) -> Saved:
     """Have each engine write its names; the manifest comes last, so that an earlier one counts until then."""
     from .._version import __version__
 
     directory = str(Path(path).expanduser().absolute())
-    view = client[:]
+    view = _view_of_all(client)
     generation = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
     files = [f"{generation}-engine-{engine}.data" for engine in client.ids]
     places = [f"{directory}/{file}" for file in files]
@@ -86,7 +85,7 @@ def save(client: Client, path: str | os.PathLike[str], names: Sequence[str] | No
     ]
     manifest = Manifest(VERSION, __version__, time.time(), engines)
     encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    first = client[client.ids[0]]
+    first = DirectView(client, client.ids[0])
     first._call("saved", "save", (directory, encoded), block=False).get()
     view._call("sweep", "save", (directory, generation), block=False, single=False).get()
     left = {name: why for each in reversed(written) for name, why in each["left"].items()}
@@ -96,7 +95,12 @@ def save(client: Client, path: str | os.PathLike[str], names: Sequence[str] | No
     return Saved(directory, list(found), left, sum(each["bytes"] for each in written))
 
 
-def _earlier(client: Client, directory: str) -> str:
+def _view_of_all(client: ClientInterface) -> DirectView:
+    """Return a view of the engines that live now."""
+    return DirectView(client, client._session.engines.resolve("all"))
+
+
+def _earlier(client: ClientInterface, directory: str) -> str:
     """The generation that counts still; a text that is none if there is none."""
     try:
         return _manifest(client, directory).engines[0].file.rpartition("-engine-")[0]
@@ -110,7 +114,7 @@ def _not_saved(left: dict[str, str]) -> str:
     return f"all is saved but {listed}{more}. `copyreg.pickle`, on the engines, tells how to pickle a type."
 
 
-def load(client: Client, path: str | os.PathLike[str]) -> list[str]:
+def load(client: ClientInterface, path: str | os.PathLike[str]) -> list[str]:
     """Have each engine read its names; or, if they are another number, share out what was scattered."""
     directory = str(Path(path).expanduser().absolute())
     manifest = _manifest(client, directory)
@@ -119,13 +123,14 @@ def load(client: Client, path: str | os.PathLike[str]) -> list[str]:
         plans = [_same(directory, each) for each in manifest.engines]
     else:
         plans = _shared_out(directory, manifest, n)
-    loaded = client[:]._call("load", "load", None, own=lambda _: plans, block=False, single=False).get()
+    view = _view_of_all(client)
+    loaded = view._call("load", "load", None, own=lambda _: plans, block=False, single=False).get()
     return list(dict.fromkeys(name for names in loaded for name in names))
 
 
-def _manifest(client: Client, directory: str) -> Manifest:
+def _manifest(client: ClientInterface, directory: str) -> Manifest:
     try:
-        data = client[client.ids[0]]._call("manifest", "load", directory, block=False).get()
+        data = DirectView(client, client.ids[0])._call("manifest", "load", directory, block=False).get()
     except errors.RemoteError as e:
         raise errors.MPIDirectError(
             f"Nothing was saved at {directory}, as engines see it: {e.evalue}"

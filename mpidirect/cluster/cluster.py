@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import config, ipyparallel_keywords
 from ..errors import ClusterNotFound, ClusterRunning, LaunchError, MPIDirectError
 from ..files import connection_file
+from ..files.job_file import Owner
 from ..files.profiles import ClusterRecord, Profile, appeared
 from ..job.process_identity import belongs, is_gone, this_process
 from ..launchers import jobs
@@ -160,7 +161,7 @@ class Cluster(IPyParallelMethods):
 
     def hurry(self, patience: float) -> Self:
         """Give the commands that ask for the job only so many seconds."""
-        self._started.patience = patience
+        self._started.command_timeout = patience
         return self
 
     @property
@@ -210,10 +211,15 @@ class Cluster(IPyParallelMethods):
 
     # From start to stop
 
-    def start(self) -> Self:
+    def start(self, owner: Owner | None = None) -> Self:
         """Start the job and return; `wait` waits for its engines.
 
         When this process ends, the cluster is stopped, unless `shutdown_atexit` is False.
+
+        Parameters
+        ----------
+        owner : Owner, optional
+            Another process whose end stops the cluster.
 
         Raises
         ------
@@ -226,12 +232,13 @@ class Cluster(IPyParallelMethods):
         profile = self.profile.create()
         with profile.locked():
             self._refuse_second()
-            owner = this_process() if self.shutdown_atexit else None
+            if self.shutdown_atexit:
+                owner = this_process()
             launcher = jobs.new_launcher(profile, settings, owner)
             jobs.launch(profile, launcher)
         self._launcher, self._detached = launcher, False
-        if owner is not None:
-            _owned[self] = owner.pid
+        if self.shutdown_atexit:
+            _owned[self] = os.getpid()
         profile.prune_logs(settings["keep_logs"])
         return self
 

@@ -25,6 +25,8 @@ from ..errors import LaunchError, MPIDirectError, Untrusted
 from ..files.profiles import Profile, home_path, profile_names
 from ..job.variables import CLUSTER
 from ..launchers import jobs, mpi, mpi_info
+from ..launchers.mpi_environment import launch_environment
+from ..launchers.mpi_implementation import Implementation
 from ..mpi.fault_tolerance import Tolerance
 
 PROBE_TIMEOUT = 60.0
@@ -133,14 +135,16 @@ def _mpi(command: str, python: str) -> Iterator[Finding]:
         found, _, remedy = str(e).partition("\n")
         yield bad("mpiexec", found, remedy)
         return
-    kind = mpi.flavour(mpiexec)
+    kind = mpi.implementation(mpiexec)
     if kind.name:
         yield good("mpiexec", f"{mpiexec}, {kind}")
     else:
         yield doubt(
             "mpiexec", f"{mpiexec} does not say which MPI it is", "It may do, if two ranks start below."
         )
-    answers, output = _probe([mpiexec, *kind.flags(arguments), *arguments], python, mpi.environment(kind))
+    answers, output = _probe(
+        [mpiexec, *kind.arguments(arguments), *arguments], python, launch_environment(kind)
+    )
     if not answers:
         remedy = (
             "Does the plain command work?  mpiexec -n 2 python -m mpi4py.bench helloworld\n"
@@ -152,9 +156,9 @@ def _mpi(command: str, python: str) -> Iterator[Finding]:
     yield _world(kind)
 
 
-def _world(kind: mpi.Flavour) -> Finding:
+def _world(kind: Implementation) -> Finding:
     """Whose MPI_COMM_WORLD is, below Python."""
-    if kind.spawns:
+    if kind.can_spawn:
         where = "on one host and on several" if kind.name == "mpich" else "on one host"
         return good("world", f"{where} MPI_COMM_WORLD is the engines alone, in C and Fortran as in Python")
     return doubt(

@@ -125,7 +125,7 @@ class Readiness:
     def _look_where(self, client: Client) -> None:
         """Say so if the engines are on fewer hosts than were asked for."""
         asked = min(self._launcher.hosts_asked(), self._n)
-        found = sorted({engine.host for engine in client._engines.values()})
+        found = sorted({engine.host for engine in client._session.engines.live.values()})
         if len(found) < asked:
             print(
                 f"mpidirect: the engines are on {len(found)} of the {asked} hosts that were asked for: "

@@ -21,6 +21,7 @@ from .engine_registry import EngineRegistry
 from .engines.shutdown import Shutdown
 from .engines.task_sender import TaskSender
 from .event_loop import MAX_SLEEP, EventLoop
+from .handover import Succession
 from .lifecycle import BulkTransport, EngineLifecycle
 from .scheduling.balancer import Balancer
 from .scheduling.scheduler import Scheduler
@@ -61,6 +62,8 @@ class Controller:
         The number of engines.
     budget : int
         Bytes of results that are kept for clients that are away.
+    supervised : bool
+        Whether a supervisor starts a successor of this controller when that is asked for.
 
     Attributes
     ----------
@@ -68,6 +71,10 @@ class Controller:
         Whether the process that started this job is gone.
     abandoned : callable
         Tells whether the cluster is to end with a process that has ended.
+    write_handover : callable
+        Writes the handover file for the successor.
+    succession : Succession
+        Hands clients over to the successor, and takes them from a former controller.
     """
 
     def __init__(
@@ -79,9 +86,11 @@ class Controller:
         facts: dict[str, Any],
         size: int,
         budget: int = 1 << 30,
+        supervised: bool = False,
     ) -> None:
         self.orphaned = False
         self.abandoned: Callable[[], bool] = lambda: False
+        self.write_handover: Callable[[], None] = lambda: None
         self._link = engines
         self._transfer = transfer
         self._shutdown = Shutdown()
@@ -93,7 +102,7 @@ class Controller:
         self._retention = Retention(budget, self._retained)
         self._downloads = Downloads(transfer, self._retention)
         self._compose_scheduling()
-        self._compose_engines(facts)
+        self._compose_engines(facts, supervised)
         self._compose_clients(facts, budget)
         self._loop = EventLoop()
         for listener in engines.listeners:
@@ -116,7 +125,7 @@ class Controller:
             replies,
         )
 
-    def _compose_engines(self, facts: dict[str, Any]) -> None:
+    def _compose_engines(self, facts: dict[str, Any], supervised: bool) -> None:
         self._lifecycle = EngineLifecycle(
             facts,
             self._registry,
@@ -128,6 +137,7 @@ class Controller:
             self._downloads,
             self.sessions,
             self._shutdown,
+            supervised,
         )
         self._pending_queries = PendingQueries(
             self.scheduler,
@@ -173,6 +183,15 @@ class Controller:
             self._retained,
         )
 
+        self.succession = Succession(
+            self.sessions,
+            self._requests,
+            self._balancer,
+            self._pending_queries,
+            self._registry,
+            self._lifecycle,
+        )
+
     def _release_on_engine(self, task: str, engine: int) -> None:
         """Tell an engine to release a result, or shared memory."""
         if engine in self._registry.alive:
@@ -189,8 +208,13 @@ class Controller:
         """Serve until told to stop."""
         try:
             self._loop.run(self.turn, self._max_sleep, self._finished)
+            while self.succession.due and not self.succession.complete:
+                self.succession.hand_over(self.write_handover)
+                if not self.succession.complete:
+                    self._loop.run(self.turn, self._max_sleep, self._finished)
         finally:  # clients are told, whatever ends the loop
-            self.clients.farewell("it has been stopped" if self._shutdown.begun else "its job has ended")
+            if not self.succession.complete:
+                self.clients.farewell("it has been stopped" if self._shutdown.begun else "its job has ended")
 
     def turn(self, ready: Sequence[Any]) -> None:
         """Take one turn of the loop: take what has come, and do what is due."""
@@ -237,6 +261,8 @@ class Controller:
         return min(MAX_SLEEP, *limits)
 
     def _finished(self) -> bool:
+        if self.succession.due:
+            return True
         return self._shutdown.begun and (not self._registry.alive or self._shutdown.overdue)
 
     def stop(self) -> None:

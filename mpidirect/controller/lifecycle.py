@@ -62,6 +62,7 @@ class EngineLifecycle:
         downloads: Downloads,
         sessions: Sessions,
         shutdown: Shutdown,
+        supervised: bool,  # whether a supervisor starts all processes anew when this controller has ended
     ) -> None:
         self._registry = registry
         self._link = link
@@ -101,6 +102,7 @@ class EngineLifecycle:
             logs,
             facts["spawns"],
             tolerance["restarts"],
+            supervised,
             self._retire,
         )
         scheduler.admits = self._admits
@@ -144,10 +146,10 @@ class EngineLifecycle:
 
     def announce_changes(self) -> None:
         """Tell the clients which engines are alive, if that has changed."""
-        if self._unannounced:
-            self._announce({})
+        if self._unannounced and not self.generations.awaits_first:
+            self.announce({})
 
-    def _announce(self, lost: dict[int, str]) -> None:
+    def announce(self, lost: dict[int, str]) -> None:
         """Tell the clients which engines are alive, and why some no longer are."""
         self._unannounced = False
         alive = self._registry.in_order()
@@ -166,10 +168,12 @@ class EngineLifecycle:
         if is_anchor(hello.engine):
             self.anchors.joined(hello)
             self.replacement.spawned(hello.engine, messages.EnginesSpawned())  # the first engines
-        elif self.generations.spawns or hello.engine in self._registry.lost:
-            self.replacement.arrived(hello)
-        else:
+        elif self.generations.awaits_first or not (
+            self.generations.spawns or hello.engine in self._registry.lost
+        ):
             self._add(hello)
+        else:
+            self.replacement.arrived(hello)
 
     def _add(self, hello: messages.EngineHello) -> None:
         """Let an engine get tasks. Clients are told once a turn: many engines come at once."""
@@ -181,7 +185,7 @@ class EngineLifecycle:
     def _replaced(self, hellos: list[messages.EngineHello]) -> None:
         for hello in hellos:
             self._add(hello)
-        self._announce({})
+        self.announce({})
 
     def placed(self, engine: int, placement: messages.EnginePlaced) -> None:
         """Note the local rank and the device of an engine."""
@@ -217,7 +221,7 @@ class EngineLifecycle:
         reason = f"engine {engine} (process {info.pid} on {info.host}) died: {how}"
         log.error("%s", reason)
         self._registry.lost[engine] = reason
-        self._announce({engine: reason})  # before the errors: a client may then ask which engines are alive
+        self.announce({engine: reason})  # before the errors: a client may then ask which engines are alive
         self._end_tasks(engine, died=True)
         self.recovery.engine_lost(engine, reason)
         self.replacement.engine_lost(engine)
@@ -230,7 +234,7 @@ class EngineLifecycle:
         for info in retired:
             reasons[info.id] = self._registry.lost[info.id] = f"engine {info.id} {why}"
         log.info("%d engines are ended", len(retired))
-        self._announce(reasons)  # before the errors, as above
+        self.announce(reasons)  # before the errors, as above
         for info in retired:
             self._end_tasks(info.id, died=False)
         self.recovery.reset()

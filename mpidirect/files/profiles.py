@@ -121,6 +121,10 @@ class Profile:
         """What the ranks of `cluster` are told."""
         return self.directory / f"job-{cluster}.json"
 
+    def handover_file(self, cluster: str) -> Path:
+        """What a controller of `cluster` leaves to its successor."""
+        return self.directory / f"handover-{cluster}"
+
     def log_directory(self, cluster: str) -> Path:
         """The logs of `cluster`."""
         return self.logs / cluster
@@ -190,7 +194,7 @@ class Profile:
     def forget(self, cluster: str) -> list[Path]:
         """Remove the files of a cluster that is gone, logs apart; returns what was there."""
         record = self.record()
-        files = [self.connection_file(cluster), self.job_file(cluster)]
+        files = [self.connection_file(cluster), self.job_file(cluster), self.handover_file(cluster)]
         if record is not None and record.cluster == cluster:
             files.append(self.record_file)
         removed = [path for path in files if path.exists()]

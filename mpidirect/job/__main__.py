@@ -18,7 +18,7 @@ from ..errors import MPIDirectError
 from ..files import job_file
 from ..files.logs import FAILS
 from .exit import leave
-from .mpi_start import begin_mpi, wrong_world_size
+from .mpi_start import begin_mpi, expected_size, wrong_world_size
 from .rank_log import redirect_output
 from .variables import SPAWNED_RANK, SPAWNS, anchor_hosts
 
@@ -47,6 +47,8 @@ def _run_launched(path: Path) -> NoReturn:
     MPI = begin_mpi()
     world, finalize = MPI.COMM_WORLD, MPI.Finalize
     wanted = 1 + (len(hosts) or spec.engines)
+    if not spec.spawns:
+        wanted = expected_size(world, wanted)
     if world.size != wanted:
         if world.rank == 0:
             text = wrong_world_size(world.size, wanted, MPI.Get_library_version())
@@ -67,21 +69,25 @@ def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[s
     from mpi4py import MPI
 
     from ..mpi.fault_tolerance import Tolerance
+    from ..mpi.listening_ports import close_to_other_hosts
     from ..mpi.world import anchored, forget_launcher, split
 
     tolerance = Tolerance.of(MPI)
-    if rank > 0 and spec.spawns:
-        joined = anchored()
+    is_anchor = rank > 0 and spec.spawns
+    if not is_anchor:
+        forget_launcher()  # Not in an anchor: engines are spawned in its environment.
+    joined = anchored() if spec.spawns else split()
+    if joined.one_host:
+        close_to_other_hosts()
+    if is_anchor:
         from .roles.anchor import run_anchor
 
         run_anchor(spec, joined, tolerance, hosts)
         return False
-    forget_launcher()  # Not in an anchor: engines are spawned in its environment.
     if rank > 0:
         from .roles.engine import run_launched_engine
 
-        return run_launched_engine(spec, split(), tolerance)
-    joined = anchored() if spec.spawns else split()
+        return run_launched_engine(spec, joined, tolerance)
     from .roles.controller import run_controller  # A slow import: meanwhile the anchor spawns.
 
     return run_controller(spec, path, joined, tolerance)

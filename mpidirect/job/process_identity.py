@@ -74,7 +74,16 @@ def _belongs_by_psutil(pid: int, cluster: str) -> bool:
 
 def this_process() -> Owner:
     """Return this process as the owner of a job: the job ends with the process."""
-    return Owner(pid=os.getpid(), born=birth(os.getpid()) or "", host=socket.gethostname())
+    return _owner(os.getpid())
+
+
+def parent_process() -> Owner:
+    """Return the process that has started this one as the owner of a job."""
+    return _owner(os.getppid())
+
+
+def _owner(pid: int) -> Owner:
+    return Owner(pid=pid, born=birth(pid) or "", host=socket.gethostname())
 
 
 def is_gone(owner: Owner | None) -> bool:

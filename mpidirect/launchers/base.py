@@ -102,7 +102,7 @@ class Launcher(ABC):
     local: ClassVar[bool] = True  # whether its jobs can be seen only from the host that started them
     scheduled: ClassVar[bool] = False  # whether a scheduler runs its jobs, and heeds `options.BATCH`
     keeps_time: ClassVar[bool] = False  # whether time left is known without comparing clocks of two hosts
-    patience: float = 20.0  # seconds that a command which asks for the job may take
+    command_timeout: float = 20.0  # seconds that a command of the scheduler may take
     ip: ClassVar[str] = ""  # what the controller listens on if nobody says
 
     def __init__(self, job: Job, settings: Mapping[str, Any], handle: dict[str, Any] | None = None) -> None:

@@ -12,17 +12,17 @@ from ..errors import ConfigError, LaunchError
 from .base import JobState, JobStatus
 from .batch import BatchLauncher
 
-_WHERE = "It goes into the profile's config.toml:  mpidirect profile create NAME --set launcher=command"
+_ADVICE = "It goes into the profile's config.toml:  mpidirect profile create NAME --set launcher=command"
 
 
 class CommandLauncher(BatchLauncher):
-    """Submits the job by commands of the user's."""
+    """Submits the job by commands that the user sets."""
 
     name = "command"
     summary = "any other scheduler, by its commands"
     scheduler = "The scheduler"
-    prefix = ""
-    inside = ""
+    directive_prefix = ""
+    job_variable = ""
     options = (
         Option("submit", text, "", "Submits {script}, and prints the job's id.", "CMD", '"bsub {script}"'),
         Option("poll", text, "", "Prints how job {id} fares.", "CMD", '"bjobs -noheader -o stat {id}"'),
@@ -34,36 +34,38 @@ class CommandLauncher(BatchLauncher):
     )
 
     def resources(self) -> Iterator[str]:
-        """None: the setting ``directives`` has whole lines, or ``template`` the whole script."""
+        """Yield nothing: the setting ``directives`` has whole lines, or ``template`` the whole script."""
         return iter(())
 
     def submission(self, script: Path) -> list[str]:
-        """The setting ``submit``."""
-        self._filled("poll"), self._filled("cancel")  # a job that can't be watched is not submitted
-        return self._filled("submit", script=str(script))
+        """Return the setting ``submit``."""
+        for needed in ("poll", "cancel"):  # without them nothing could watch or end the job
+            self._command(needed)
+        return self._command("submit", script=str(script))
 
     def read_id(self, output: str) -> str:
-        """What the setting ``id`` finds."""
+        """Return what the setting ``id`` finds."""
         found = re.search(self.settings["id"], output)
         return (found[1] if found.re.groups else found[0]) if found else ""
 
-    def look(self) -> JobStatus:
-        """What the setting ``poll`` prints, understood by the others."""
-        shown = self.ask(*self._filled("poll", id=self.id))
-        said = f"{shown.stdout}\n{shown.stderr}".strip()
+    def query(self) -> JobStatus:
+        """Match the output of the setting ``poll`` with the setting of each state."""
+        shown = self.run(*self._command("poll", id=self.id))
+        output = f"{shown.stdout}\n{shown.stderr}".strip()
         for state in (JobState.PENDING, JobState.RUNNING, JobState.ENDED):
-            if re.search(self.settings[state.value], said):
-                return JobStatus(state, said.splitlines()[0])
-        if shown.returncode == 0 and not said:
+            if re.search(self.settings[state.value], output):
+                return JobStatus(state, output.splitlines()[0])
+        if shown.returncode == 0 and not output:
             return JobStatus(JobState.ENDED, "it is not there any more")
-        raise LaunchError(f"{shlex.join(shown.args)} says what no setting explains: {said}")
+        raise LaunchError(f"{shlex.join(shown.args)} says what no setting explains: {output}")
 
     def cancel(self, force: bool) -> None:
-        """The setting ``cancel``."""
-        self.order(*self._filled("cancel", id=self.id))
+        """Run the setting ``cancel``."""
+        self.run_change(*self._command("cancel", id=self.id))
 
-    def _filled(self, name: str, **values: str) -> list[str]:
+    def _command(self, name: str, **values: str) -> list[str]:
+        """Return the words of a setting, with `values` in place of ``{name}``."""
         if not self.settings[name]:
-            raise ConfigError(f"The launcher 'command' needs the setting '{name}'. {_WHERE}")
+            raise ConfigError(f"The launcher 'command' needs the setting '{name}'. {_ADVICE}")
         words = shlex.split(self.settings[name])
         return [re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], m[0]), word) for word in words]

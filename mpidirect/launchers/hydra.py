@@ -1,6 +1,6 @@
-"""Starts ranks by MPICH's mpiexec (hydra): ``python -m mpidirect.launchers.hydra DIRECTORY N MPIEXEC …``.
+"""Start ranks by MPICH's mpiexec (hydra): ``python -m mpidirect.launchers.hydra DIRECTORY N MPIEXEC …``.
 
-Job scripts do it so, as what must be prepared depends on the hosts that the job has got.
+Job scripts run this module, since the preparations depend on the hosts that the job has got.
 """
 
 from __future__ import annotations
@@ -16,56 +16,57 @@ from pathlib import Path
 from ..job import allocation
 from ..job.variables import SPAWNS
 
-# Hydra tells all processes of the job by SIGUSR1 that one of them has died.  That would end a process which
-# starts just then, before its guard can ignore it, and with it the job.  So the proxies that start processes,
-# one on each host, have the signal blocked: what they start inherits that, and the ranks unblock it.
+# Hydra sends SIGUSR1 to all processes of the job when one of them has died.  The signal would end a process
+# that starts just then, before its rank wrapper can ignore the signal, and with the process the job.  So the
+# proxies that start processes, one on each host, block the signal: their children inherit that, and the ranks
+# unblock the signal.
 _BLOCKED = (
     "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1}); "
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
 _PROXY = "hydra_pmi_proxy"
 
-# The proxy that lies beside the link: `env` can block signals from GNU's coreutils 8.31 on, else Python does.
-_SHELTER = """\
+# The script in place of the proxy: `env` of GNU coreutils 8.31 can block signals, else Python does it.
+_PROXY_SCRIPT = """\
 #!/bin/sh
 env --block-signal=USR1 true 2> /dev/null && exec env --block-signal=USR1 {real} "$@"
 exec {run} {real} "$@"
 """
 
-_FILES, _HOSTS = {"-f", "-hostfile", "-machinefile"}, {"-hosts", "-host"}  # what tells mpiexec of hosts
+# Arguments of mpiexec that name hosts.
+_FILE_ARGUMENTS, _HOST_ARGUMENTS = {"-f", "-hostfile", "-machinefile"}, {"-hosts", "-host"}
 
-# What tells mpiexec how to spread ranks over hosts, in ways that are not understood here.
-_SPREAD = {"-ppn", "-map-by", "-rankmap", "-configfile", "-order-nodes", "-skip-launch-node", ":"}
+# Arguments that spread ranks over hosts in ways that this module does not know.
+_UNSUPPORTED = {"-ppn", "-map-by", "-rankmap", "-configfile", "-order-nodes", "-skip-launch-node", ":"}
 
 
 def begin(
     command: Sequence[str], engines: int, directory: Path, python: str
 ) -> tuple[list[str], dict[str, str]]:
-    """What starts the ranks on the hosts that there are, and what it has in its environment.
+    """Return the command that starts the ranks on the job's hosts, and its additional environment.
 
-    Where that is possible the ranks are a controller and an anchor on each host, which have the engines
-    spawned.
+    Where possible the ranks are a controller, and an anchor on each host, which spawns the engines.
 
     Parameters
     ----------
     command : sequence of str
         The mpiexec, its arguments, ``-n`` and a number of ranks, and the command of a rank.
     engines : int
-        How many engines there are to be.
+        The number of engines.
     directory : Path
-        Which is the cluster's own, and seen by all hosts.
+        A directory of the cluster alone that all hosts see.
     python : str
-        A Python that all hosts have; where there is one host, ours.
+        A Python that all hosts have; on one host this process's Python is used.
     """
     words = list(command)
     n = words.index("-n")
-    nodes = found(words[1:n])
-    real = proxy(words[0])
-    if not (nodes and real):
+    nodes = find_hosts(words[1:n])
+    proxy = find_proxy(words[0])
+    if not (nodes and proxy):
         words[n + 1] = str(engines + 1)
         return words, {}
-    ours = len(nodes) == 1 or not python
-    words[0] = _sheltered(Path(words[0]), real, directory / "hydra", sys.executable if ours else python)
+    chosen = sys.executable if len(nodes) == 1 or not python else python
+    words[0] = _with_blocking_proxy(Path(words[0]), proxy, directory / "hydra", chosen)
     if len(nodes) == 1:
         words[n + 1] = "2"
         return words, {SPAWNS: "1"}
@@ -76,37 +77,37 @@ def begin(
     file.write_text("".join(f"{host}:{1 + (host is hosts[0])}\n" for host in hosts))
     words[n : n + 2] = ["-f", str(file), "-n", str(1 + len(hosts))]
     slots = slots_for(engines, nodes)
-    # Slurm else lets the daemons of engines wait until those of the anchors have ended.
+    # Without SLURM_OVERLAP the daemons of engines wait until the daemons of anchors have ended.
     return words, {SPAWNS: ",".join(f"{host}:{count}" for host, count in slots), "SLURM_OVERLAP": "1"}
 
 
-def found(arguments: Sequence[str]) -> list[tuple[str, int]]:
-    """The hosts that mpiexec would use, and how many ranks each has room for; empty if that is not known."""
-    if _SPREAD & {_single(word) for word in arguments}:
+def find_hosts(arguments: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the hosts that mpiexec would use and the ranks that each has room for; empty if unknown."""
+    if _UNSUPPORTED & {_with_one_dash(word) for word in arguments}:
         return []
     for word, value in pairwise(arguments):
-        if _single(word) in _FILES:
+        if _with_one_dash(word) in _FILE_ARGUMENTS:
             try:
                 text = Path(value).read_text()
             except OSError:
                 return []
-            return _counted(re.sub(r"#.*", "", text).split())
-        if _single(word) in _HOSTS:
-            return _counted(value.split(","))
+            return _with_slots(re.sub(r"#.*", "", text).split())
+        if _with_one_dash(word) in _HOST_ARGUMENTS:
+            return _with_slots(value.split(","))
     if "HYDRA_HOST_FILE" in os.environ:
         return []
     return allocation.nodes() if allocation.enclosing()[0] else [("localhost", allocation.cores())]
 
 
 def slots_for(engines: int, nodes: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    """How many engines each host has room for: the one slot that is more than those is the controller's."""
+    """Return the engines that each host has room for: a slot more than engines is the controller's."""
     (first, count), *others = nodes
     own = sum(count for _, count in nodes) == engines + 1
     return [(first, count - own), *others]
 
 
-def _counted(words: Sequence[str]) -> list[tuple[str, int]]:
-    """Hosts, each with the sum of its slots: ``host``, or ``host:slots``; adjacent ones are one."""
+def _with_slots(words: Sequence[str]) -> list[tuple[str, int]]:
+    """Return hosts and their slots from words ``host`` or ``host:slots``; slots of a host are added."""
     pairs = [word.partition(":") for word in words]
     if not all(count.isdecimal() or not count for _, _, count in pairs):
         return []
@@ -116,36 +117,37 @@ def _counted(words: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def _without_hosts(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments that name no hosts."""
     left, skipped = [], False
     for word in arguments:
         if skipped:
             skipped = False
-        elif _single(word) in _FILES | _HOSTS:
+        elif _with_one_dash(word) in _FILE_ARGUMENTS | _HOST_ARGUMENTS:
             skipped = True
         else:
             left.append(word)
     return left
 
 
-def _single(word: str) -> str:
-    """Hydra takes options with one dash or with two."""
+def _with_one_dash(word: str) -> str:
+    """Return an option with one dash: hydra takes options with one dash or with two."""
     return word[1:] if word.startswith("--") else word
 
 
-def proxy(mpiexec: str) -> Path | None:
-    """The proxy of an mpiexec, which lies beside it; None if it is not there."""
+def find_proxy(mpiexec: str) -> Path | None:
+    """Return the proxy of an mpiexec, which lies beside it; None if it is not there."""
     places = [Path(mpiexec).parent, Path(mpiexec).resolve().parent]
     return next((place / _PROXY for place in places if (place / _PROXY).exists()), None)
 
 
-def _sheltered(mpiexec: Path, real: Path, directory: Path, python: str) -> str:
-    """The same mpiexec with proxies that have the signal blocked: a link that lies beside another proxy."""
+def _with_blocking_proxy(mpiexec: Path, proxy: Path, directory: Path, python: str) -> str:
+    """Return the same mpiexec with proxies that block the signal: a link that lies beside another proxy."""
     directory.mkdir(mode=0o700, exist_ok=True)
     link, own = directory / "mpiexec", directory / _PROXY
     link.unlink(missing_ok=True)
     link.symlink_to(mpiexec)
     run = shlex.join([python, "-I", "-S", "-c", _BLOCKED])
-    own.write_text(_SHELTER.format(run=run, real=shlex.quote(str(real))))
+    own.write_text(_PROXY_SCRIPT.format(run=run, real=shlex.quote(str(proxy))))
     own.chmod(0o700)
     return str(link)
 

@@ -211,7 +211,7 @@ def epitaph(profile: str, cluster: str, patience: float) -> str:
     launcher = scheduled_launcher(profile, cluster)
     if launcher is None:
         return ""
-    launcher.patience = patience
+    launcher.command_timeout = patience
     status = JobStatus(JobState.UNKNOWN)
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:

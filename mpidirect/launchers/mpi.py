@@ -1,117 +1,30 @@
-"""The mpiexec that belongs to an MPI: which one, of which kind, and what it needs to be told."""
+"""The mpiexec that belongs to mpi4py's MPI: its path, its implementation, and the command for the ranks."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-import pwd
 import re
 import shlex
 import shutil
 import site
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from ..errors import LaunchError
-from .rank_wrapper import guarded
-
-if TYPE_CHECKING:
-    from .base import Job
-
-# What an enclosing MPI job leaves in the environment: who inherits it takes itself for a part of that job.
-_MARKERS = ("PMIX_RANK", "PMI_RANK", "PMI_FD", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID", "HYDI_CONTROL_FD")
-_INHERITED = ("OMPI_", "OPAL_", "PMIX_", "PRTE_", "PMI_", "PMI2_", "HYDI_", "MPI_LOCAL", "I_MPI_INFO_")
-_USERS = re.compile(
-    r"(OMPI|PRTE|PMIX|OPAL)_MCA_(?!(PREFIXES|cpu_type|initial_wdir|num_procs)$)|OMPI_ALLOW_RUN_AS"
-)
-
-# Open MPI refuses root, and more ranks than cores, unless told; other MPIs don't look at these.
-_OPEN_MPI = {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    # By slot: a node gets its share before the next does, and the rank too many goes to the first.
-    "PRTE_MCA_rmaps_default_mapping_policy": "slot:oversubscribe",
-    "PRTE_MCA_hwloc_default_binding_policy": "none",
-    # Else processes that were spawned are no fault-tolerant job: all that came together end together, and
-    # nobody is told when one of them dies, so that those who wait for it wait for ever.
-    "PRTE_MCA_state_base_recoverable": "1",
-    "PRTE_MCA_state_base_notify_errors": "1",
-    # By TCP, without "put": with it, and two networks between the same processes, large messages get lost.
-    "OMPI_MCA_btl_tcp_flags": "send,inplace,need-ack,need-csum,hetero-rdma",
-}
-# On one host: a BTL that looks for a fabric sleeps a second in libfabric when it finds none.  One network is
-# enough: spawned processes and those that spawned them talk by TCP.
-_OPEN_MPI_ALONE = {"OMPI_MCA_btl": "^ofi", "OMPI_MCA_btl_tcp_if_include": "127.0.0.0/8"}
-# Who says the one must not be told the other: Open MPI starts nothing then.
-INSTEAD = {"OMPI_MCA_btl_tcp_if_include": "OMPI_MCA_btl_tcp_if_exclude"}
-# UCX, by which MPICH reaches spawned processes, ends a process that reads out of one that has died.
-_MPICH = {"UCX_TLS": "^cma"}
-_OPEN_MPI_4 = {
-    "OMPI_MCA_rmaps_base_oversubscribe": "1",
-    "OMPI_MCA_hwloc_base_binding_policy": "none",
-    "OMPI_MCA_orte_allowed_exit_without_sync": "1",  # spawned ranks leave without MPI_Finalize
-}
+from .base import Job
+from .mpi_environment import launch_environment
+from .mpi_implementation import Implementation
+from .rank_wrapper import wrapped
 
 
-class Flavour(NamedTuple):
-    """A kind of MPI, as its mpiexec tells."""
-
-    name: str  # openmpi, mpich, intel, or empty
-    version: str
-
-    @property
-    def spawns(self) -> bool:
-        """Whether engines can be spawned, as a world of their own, and after them others."""
-        return self.name in ("openmpi", "mpich") and self.major >= 4
-
-    @property
-    def major(self) -> int:
-        """The first number of the version; 0 when unknown."""
-        return int(self.version.partition(".")[0] or 0)
-
-    def flags(self, given: Sequence[str] = ()) -> list[str]:
-        """What this mpiexec is told beyond the number of ranks and the user's own arguments.
-
-        Here go the flags that let a job survive a dead rank.
-        """
-        wanted: list[tuple[str, ...]] = []
-        if self.name in ("mpich", "intel"):
-            wanted.append(("-disable-auto-cleanup",))  # with the guard of each rank
-        if self.name == "openmpi":
-            wanted.append(("--stdin", "none"))  # else rank 0 would never see the end of its input
-            if self.major >= 5:
-                wanted.append(("--with-ft", "ulfm"))
-        return [word for flag in wanted if flag[0] not in given for word in flag]
-
-    def placed_by(self, file: str) -> list[str]:
-        """What tells this mpiexec to take its hosts from a file, one line for each rank; empty if unknown."""
-        if self.name == "openmpi":  # else it counts a node's slots as the scheduler does
-            return ["--map-by", "seq:oversubscribe", "--hostfile", file]
-        flag = {"mpich": "-f", "intel": "-machinefile"}.get(self.name)
-        return [flag, file] if flag else []
-
-    def environment(self, alone: bool = False) -> dict[str, str]:
-        """What this mpiexec needs in its environment, unless the user set it otherwise.
-
-        `alone` says that all ranks are on this host.
-        """
-        if self.name == "mpich":
-            return _MPICH
-        old = self.name == "openmpi" and self.major < 5
-        quick = alone and self.name == "openmpi" and not old
-        return {**_OPEN_MPI, **(_OPEN_MPI_4 if old else {}), **(_OPEN_MPI_ALONE if quick else {})}
-
-    def __str__(self) -> str:
-        names = {"openmpi": "Open MPI", "mpich": "MPICH", "intel": "Intel MPI"}
-        return f"{names.get(self.name, 'an unknown MPI')} {self.version}".strip()
-
-
-def ranks(job: Job, settings: Mapping[str, Any], elsewhere: bool = False) -> tuple[list[str], Flavour]:
-    """The command that starts the ranks of a job, and the MPI that it belongs to.
+def rank_command(
+    job: Job, settings: Mapping[str, Any], elsewhere: bool = False
+) -> tuple[list[str], Implementation]:
+    """Return the command that starts the ranks of a job, and the MPI of that command.
 
     Parameters
     ----------
@@ -120,34 +33,33 @@ def ranks(job: Job, settings: Mapping[str, Any], elsewhere: bool = False) -> tup
     settings : mapping
         The value of every option.
     elsewhere : bool
-        Whether it will run on another host, which may have a command that this one hasn't.
+        Whether the command will run on another host, which may have commands that this host has not.
 
     Raises
     ------
     LaunchError
         When there is no such command.
     """
-    python, said = settings["python"], settings["mpiexec"]
+    python, choice = settings["python"], settings["mpiexec"]
     if python and not elsewhere and shutil.which(python) is None:
         raise LaunchError(f"{python!r} is not a Python here: correct the setting 'python', or leave it out.")
     try:
-        starter, *arguments = find_mpiexec(said, python)
-        kind = flavour(starter)
+        starter, *arguments = find_mpiexec(choice, python)
+        found = implementation(starter)
     except LaunchError:
-        starter, *arguments = shlex.split(said) or ["mpiexec"]
+        starter, *arguments = shlex.split(choice) or ["mpiexec"]
         if not elsewhere or "/" in starter:
             raise
-        kind = Flavour("", "")
-    rank = guarded(job.command(python), kind.name, job.spec.log_directory)
-    command = [starter, *kind.flags(arguments), *arguments, "-n", str(job.ranks), *rank]
-    return command, kind
+        found = Implementation()
+    rank = wrapped(job.command(python), found.name, job.spec.log_directory)
+    return [starter, *found.arguments(arguments), *arguments, "-n", str(job.ranks), *rank], found
 
 
 def find_mpiexec(command: str = "", python: str = "") -> list[str]:
-    """The mpiexec to use, with its arguments.
+    """Return the mpiexec to use, with its arguments.
 
-    mpi4py looks for its MPI in its own environment first, then in the user's, then where the system has it;
-    so the mpiexec is looked for in the same order.
+    mpi4py looks for its MPI in its own environment first, then in the user's, then in the system's. This
+    function looks for the mpiexec in the same order.
 
     Parameters
     ----------
@@ -184,8 +96,8 @@ def find_mpiexec(command: str = "", python: str = "") -> list[str]:
 
 
 @functools.cache
-def flavour(mpiexec: str) -> Flavour:
-    """Ask an mpiexec what it is: some 10 ms."""
+def implementation(mpiexec: str) -> Implementation:
+    """Ask an mpiexec for its implementation and version; takes some 10 ms."""
     try:
         answer = subprocess.run(
             [mpiexec, "--version"],
@@ -193,16 +105,16 @@ def flavour(mpiexec: str) -> Flavour:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=20,
-            env=environment(Flavour("", "")),
+            env=launch_environment(Implementation()),
             check=False,
         ).stdout.decode(errors="replace")
     except (OSError, subprocess.TimeoutExpired):
-        return Flavour("", "")
+        return Implementation()
     return parse_version(answer)
 
 
-def parse_version(text: str) -> Flavour:
-    """What ``mpiexec --version`` printed, understood."""
+def parse_version(text: str) -> Implementation:
+    """Return the implementation that the output of ``mpiexec --version`` tells."""
     patterns = (
         ("openmpi", r"\(?(?:Open ?MPI|OpenRTE)\)?[^0-9]*([0-9][0-9.]*)"),
         ("intel", r"Intel\(R\) MPI Library.*?Version ([0-9][0-9.]*)"),
@@ -211,45 +123,5 @@ def parse_version(text: str) -> Flavour:
     for name, pattern in patterns:
         found = re.search(pattern, text, re.DOTALL)
         if found:
-            return Flavour(name, found[1].rstrip("."))
-    return Flavour("", "")
-
-
-def environment(kind: Flavour, base: Mapping[str, str] | None = None, alone: bool = False) -> dict[str, str]:
-    """The environment to start an mpiexec in: no trace of an enclosing job, and what `kind` needs."""
-    result = outside(os.environ if base is None else base)
-    result.update(unsaid(kind, result, alone))
-    result.setdefault("HOME", _home())  # Open MPI doesn't start without
-    return result
-
-
-def unsaid(kind: Flavour, said: Mapping[str, str], alone: bool = False) -> dict[str, str]:
-    """What `kind` needs in its environment, but for what is said otherwise there."""
-    needed = kind.environment(alone).items()
-    return {name: value for name, value in needed if name not in said and INSTEAD.get(name, "") not in said}
-
-
-def parameters(mpiexec: str) -> set[str]:
-    """What the user's or the site's files tell Open MPI: the environment would overrule them."""
-    site_files = Path(mpiexec).parent.parent / "etc"
-    files = [Path(_home(), f".{name}", "mca-params.conf") for name in ("openmpi", "prte")]
-    files += [site_files / f"{name}-mca-params.conf" for name in ("openmpi", "prte")]
-    found: set[str] = set()
-    for file in files:
-        with contextlib.suppress(OSError):
-            found.update(re.findall(r"^\s*(\w+)\s*=", file.read_text(errors="replace"), re.MULTILINE))
-    return found
-
-
-def outside(base: Mapping[str, str]) -> dict[str, str]:
-    """An environment without what an enclosing MPI job left in it."""
-    if not base.keys() & set(_MARKERS):
-        return dict(base)
-    return {k: v for k, v in base.items() if not k.startswith(_INHERITED) or _USERS.match(k)}
-
-
-def _home() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:
-        return "/"
+            return Implementation(name, found[1].rstrip("."))
+    return Implementation()

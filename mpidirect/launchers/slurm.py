@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ConfigError, LaunchError
-from . import mpi
 from .base import JobState, JobStatus
-from .batch import BatchLauncher, held, quoted
+from .batch import BatchLauncher, held_reason, quoted
+from .clocks import parse_duration, parse_local_time
+from .mpi_implementation import Implementation
 
-_PENDING = {
+_PENDING = {  # states
     "PENDING",
     "CONFIGURING",
     "REQUEUED",
@@ -21,7 +22,7 @@ _PENDING = {
     "RESV_DEL_HOLD",
     "SPECIAL_EXIT",
 }
-_ENDED = {
+_ENDED = {  # states, and the reason of a job's end
     "COMPLETED": "it ended by itself",
     "FAILED": "it failed",
     "CANCELLED": "it was cancelled",
@@ -33,7 +34,7 @@ _ENDED = {
     "DEADLINE": "its deadline was over",
 }
 
-# Reasons of a job that pends which no patience resolves.
+# Reasons of a pending job that will never start.
 _HOPELESS = {
     "PartitionTimeLimit": "its walltime is longer than the partition allows (--walltime, --partition)",
     "PartitionNodeLimit": "it asks for more nodes than the partition has or allows (--nodes, --partition)",
@@ -47,7 +48,7 @@ _HOPELESS = {
     "QOSNotAllowed": "its quality of service may not use the partition (--qos, --partition)",
     "QOSTimeLimit": "its walltime is longer than its quality of service allows (--walltime, --qos)",
 }
-# Reasons of a job that somebody must release, and what they add to that.
+# Reasons of a held job, and the words that they add.
 _HELD = {
     "JobHeldUser": "",
     "JobHeldAdmin": " by an administrator",
@@ -56,7 +57,7 @@ _HELD = {
     "JobHoldMaxRequeue": ", as it was requeued too often",
 }
 _NO_OUTPUT = "53"  # what Slurm calls a signal when a node can't write the job's output
-_LIMIT = re.compile(r"(QOS|Assoc)\w*(PerJob|PerNode|WallDuration|MinCpu|MinGRES|MinMemory)\w*")
+_JOB_LIMIT = re.compile(r"(QOS|Assoc)\w*(PerJob|PerNode|WallDuration|MinCpu|MinGRES|MinMemory)\w*")
 
 
 class SlurmLauncher(BatchLauncher):
@@ -67,26 +68,26 @@ class SlurmLauncher(BatchLauncher):
     keeps_time = True
     names_have_blanks = True
     scheduler = "Slurm"
-    prefix = "#SBATCH "
-    inside = "SLURM_JOB_ID"
+    directive_prefix = "#SBATCH "
+    job_variable = "SLURM_JOB_ID"
     # The cluster's name follows in a federation; wrappers may leave out --parsable.
-    answer = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S*| on cluster \S+)?")
-    inherited = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "PMIX_", "PMI_", "PMI2_")
-    kept = ("SLURM_CONF", "SLURM_CLUSTERS")
+    id_pattern = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S*| on cluster \S+)?")
+    variable_prefixes = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "PMIX_", "PMI_", "PMI2_")
+    kept_variables = ("SLURM_CONF", "SLURM_CLUSTERS")
 
     def resources(self) -> Iterator[str]:
-        """The job's directives."""
-        said = self.settings
-        nodes, each = self.shape
-        self.gpus(1)
+        """Yield the directives."""
+        settings = self.settings
+        nodes, each = self.request.nodes_and_tasks
+        self.request.gpus(1)  # refuses what contradicts itself
         yield f"--job-name={self.job_name}"
         yield f"--output={quoted(self.output)}"
         yield "--no-requeue"  # started again it would be another cluster, with empty namespaces
         if nodes:
-            yield f"--nodes={nodes + self.alone}"
+            yield f"--nodes={nodes + self.request.controller_node}"
             yield f"--ntasks-per-node={each}"
         else:
-            yield f"--ntasks={self.tasks}"
+            yield f"--ntasks={self.request.tasks}"
         for option, flag in (
             ("cpus_per_task", "cpus-per-task"),
             ("mem", "mem"),
@@ -98,20 +99,20 @@ class SlurmLauncher(BatchLauncher):
             ("qos", "qos"),
             ("constraint", "constraint"),
         ):
-            if said[option]:
-                yield f"--{flag}={said[option]}"
+            if settings[option]:
+                yield f"--{flag}={settings[option]}"
 
     def submission(self, script: Path) -> list[str]:
-        """``sbatch``."""
+        """Return the ``sbatch`` command."""
         return ["sbatch", "--parsable", str(script)]
 
-    def apart(self, starter: str, kind: mpi.Flavour) -> tuple[list[str], list[str]]:
-        """By a file with a host for each rank, the first node's name in the first line alone."""
-        each = self.shape[1]
+    def place_controller(self, starter: str, implementation: Implementation) -> tuple[list[str], list[str]]:
+        """Put rank 0 on a node of its own, by a file with a host for each rank."""
+        each = self.request.nodes_and_tasks[1]
         if each is None:
             raise ConfigError(
-                "A node of the controller's own (controller = 'node') is one more than the engines have: say "
-                "how many those are, by --nodes or --ntasks-per-node."
+                "A node of the controller's own (controller = 'node') is one node more than the engines "
+                "have: say how many nodes the engines have, by --nodes or --ntasks-per-node."
             )
         file = str(self.job.log.with_name("hosts"))
         lines = [
@@ -121,48 +122,48 @@ class SlurmLauncher(BatchLauncher):
         ]
         if Path(starter).name == "srun":
             return ["--distribution=arbitrary"], [*lines, f"export SLURM_HOSTFILE={shlex.quote(file)}"]
-        words = kind.placed_by(file)
-        if not words:
+        arguments = implementation.hostfile_arguments(file)
+        if not arguments:
             raise ConfigError(
-                f"Nobody knows how {starter} is told where ranks go, so the controller can't have a node of "
-                "its own: controller = 'slot' gives it a task on the first node."
+                f"mpidirect does not know how to tell {starter} where ranks go, so the controller can't have "
+                "a node of its own: controller = 'slot' gives it a task on the first node."
             )
-        return words, lines
+        return arguments, lines
 
     def environment(self) -> dict[str, str]:
-        """No filter or format of the user's changes what the commands say."""
-        dropped = ("SQUEUE_", "SLURM_TIME_FORMAT", "SACCT_")
-        return {k: v for k, v in super().environment().items() if not k.startswith(dropped)}
+        """Return the environment for Slurm's commands, without the user's filters and formats."""
+        formats = ("SQUEUE_", "SLURM_TIME_FORMAT", "SACCT_")
+        return {k: v for k, v in super().environment().items() if not k.startswith(formats)}
 
-    def look(self) -> JobStatus:
-        """Ask ``scontrol``, and of a job that it has forgotten, ``sacct``."""
-        shown = self.ask("scontrol", "--oneliner", "show", "job", self.id)
+    def query(self) -> JobStatus:
+        """Ask ``scontrol``, and ``sacct`` if ``scontrol`` has forgotten the job."""
+        shown = self.run("scontrol", "--oneliner", "show", "job", self.id)
         if shown.returncode == 0 and "JobState=" in shown.stdout:
-            return _understood(shown.stdout)
+            return parse_job(shown.stdout)
         if "Invalid job id" not in shown.stderr + shown.stdout:
             raise LaunchError(f"Slurm does not answer: {(shown.stderr or shown.stdout).strip()}")
-        kept = self.ask("sacct", "-n", "-X", "-P", "-j", self.id, "-o", "State,ExitCode")
-        state, _, code = kept.stdout.strip().partition("|")
-        if kept.returncode == 0 and state:
-            return _ended(state.split()[0], code)
+        record = self.run("sacct", "-n", "-X", "-P", "-j", self.id, "-o", "State,ExitCode")
+        state, _, code = record.stdout.strip().partition("|")
+        if record.returncode == 0 and state:
+            return _ended_status(state.split()[0], code)
         return JobStatus(JobState.ENDED, f"Slurm does not know job {self.id} (any more)")
 
     def cancel(self, force: bool) -> None:
-        """``scancel``; by force with a SIGKILL to all of it first."""
+        """Run ``scancel``; with `force` send a SIGKILL to all processes of the job first."""
         if force:
-            self.ask("scancel", "--quiet", "--full", "--signal=KILL", self.id)
-        self.order("scancel", "--quiet", self.id)
+            self.run("scancel", "--quiet", "--full", "--signal=KILL", self.id)
+        self.run_change("scancel", "--quiet", self.id)
 
 
-def _understood(text: str) -> JobStatus:
-    """How a job fares, by what ``scontrol --oneliner show job`` prints."""
+def parse_job(text: str) -> JobStatus:
+    """Return the status of the job that ``scontrol --oneliner show job`` prints."""
     fields = dict(re.findall(r"(\w+)=(\S*)", text))
     state, reason = fields["JobState"], fields.get("Reason", "None")
     hosts = "" if fields.get("NodeList") in (None, "", "(null)") else fields["NodeList"]
     if state in _ENDED:
-        return _ended(state, fields.get("ExitCode", ""), hosts)
+        return _ended_status(state, fields.get("ExitCode", ""), hosts)
     if state in _PENDING:
-        status = _pending(reason, fields.get("StartTime", ""), fields.get("JobId", ""))
+        status = _pending_status(reason, fields.get("StartTime", ""), fields.get("JobId", ""))
         if fields.get("Restarts", "0") != "0":
             status = status._replace(reason=f"it was requeued and will begin anew: {status.reason}")
         return status
@@ -171,15 +172,16 @@ def _understood(text: str) -> JobStatus:
         return JobStatus(JobState.RUNNING, why, hosts=hosts, ending=True)
     if state in ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"):
         why = "" if state == "RUNNING" else f"Slurm says {state}"
-        return JobStatus(JobState.RUNNING, why, hosts=hosts, left=_left(fields))
-    return _ended(state, fields.get("ExitCode", ""), hosts)
+        return JobStatus(JobState.RUNNING, why, hosts=hosts, left=_seconds_left(fields))
+    return _ended_status(state, fields.get("ExitCode", ""), hosts)
 
 
-def _pending(reason: str, start: str, id: str) -> JobStatus:
+def _pending_status(reason: str, start: str, id: str) -> JobStatus:
+    """Return the status of a pending job; `start` is its expected start."""
     if reason in _HELD:
-        return JobStatus(JobState.PENDING, held(f"scontrol release {id}", _HELD[reason]))
+        return JobStatus(JobState.PENDING, held_reason(f"scontrol release {id}", _HELD[reason]))
     never = _HOPELESS.get(reason)
-    if never is None and _LIMIT.fullmatch(reason):
+    if never is None and _JOB_LIMIT.fullmatch(reason):
         never = "it asks for more than a limit on one job allows (--qos, --account, --walltime, --nodes)"
     if never:
         return JobStatus(JobState.PENDING, f"{never}; Slurm says {reason}", hopeless=True)
@@ -190,15 +192,15 @@ def _pending(reason: str, start: str, id: str) -> JobStatus:
         "BeginTime": "its time to begin has not come",
         "Dependency": "it waits for another job",
     }
-    said = words.get(reason, reason.replace("_", " "))  # on one line Slurm writes them so
-    began = _moment(start)
-    if began is not None and began - time.time() > 60:
-        said += f", expected to start at {start.replace('T', ' ')}"
-    return JobStatus(JobState.PENDING, said, hopeless=None if reason == "None" else False)
+    described = words.get(reason, reason.replace("_", " "))  # Slurm writes blanks as underscores
+    begins = _parse_time(start)
+    if begins is not None and begins - time.time() > 60:
+        described += f", expected to start at {start.replace('T', ' ')}"
+    return JobStatus(JobState.PENDING, described, hopeless=None if reason == "None" else False)
 
 
-def _ended(state: str, code: str, hosts: str = "") -> JobStatus:
-    """A job that has ended; `code` is ``EXIT:SIGNAL``."""
+def _ended_status(state: str, code: str, hosts: str = "") -> JobStatus:
+    """Return the status of a job that has ended; `code` is ``EXIT:SIGNAL``."""
     reason = _ENDED.get(state, "it ended")
     exit_code, _, signum = code.partition(":")
     if state == "FAILED" and signum == _NO_OUTPUT:
@@ -210,19 +212,15 @@ def _ended(state: str, code: str, hosts: str = "") -> JobStatus:
     return JobStatus(JobState.ENDED, reason, failed=state != "COMPLETED", hosts=hosts)
 
 
-def _left(fields: dict[str, str]) -> float | None:
-    """Seconds until the walltime ends a job, by Slurm's own clock: this host's may be another."""
-    ends, began = _moment(fields.get("EndTime", "")), _moment(fields.get("StartTime", ""))
-    passed = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", fields.get("RunTime", ""))
+def _seconds_left(fields: dict[str, str]) -> float | None:
+    """Return the seconds until the walltime ends a job, by Slurm's clock: this host's may differ."""
+    ends, began = _parse_time(fields.get("EndTime", "")), _parse_time(fields.get("StartTime", ""))
+    passed = parse_duration(fields.get("RunTime", ""))
     if ends is None or began is None or passed is None:
         return None
-    days, hours, minutes, seconds = (int(part or 0) for part in passed.groups())
-    return max(0.0, ends - began - (((days * 24 + hours) * 60 + minutes) * 60 + seconds))
+    return max(0.0, ends - began - passed)
 
 
-def _moment(text: str) -> float | None:
-    """A moment as Slurm writes it, in seconds since the epoch."""
-    try:
-        return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
-    except (ValueError, OverflowError):  # Unknown, N/A, NONE
-        return None
+def _parse_time(text: str) -> float | None:
+    """Return a time as Slurm writes it in seconds since the epoch; None for Unknown, N/A and NONE."""
+    return parse_local_time(text, "%Y-%m-%dT%H:%M:%S")

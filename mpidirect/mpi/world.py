@@ -89,14 +89,14 @@ def split() -> World:
 
 def alone() -> World:
     """What the controller has before any engine is there; no other rank takes part."""
-    return World(MPI.COMM_SELF, cast(MPI.Intracomm, MPI.COMM_NULL), None, True, [])
+    return World(MPI.COMM_SELF, cast("MPI.Intracomm", MPI.COMM_NULL), None, True, [])
 
 
 def anchored() -> World:
     """What the controller and the anchors have together; they all call it together."""
     world = MPI.COMM_WORLD
     one_host, _ = bulk_transfer.neighbours(world)
-    return World(world, cast(MPI.Intracomm, MPI.COMM_NULL), None, one_host, [])
+    return World(world, cast("MPI.Intracomm", MPI.COMM_NULL), None, one_host, [])
 
 
 def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False, whole: bool = False) -> World:
@@ -118,7 +118,7 @@ def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False, 
     meeting = members.Connect(port) if arriving else members.Accept(port)
     private = meeting.Merge(arriving)
     if not whole:
-        private = cast(MPI.Intracomm, private.Split(0, rank))
+        private = cast("MPI.Intracomm", private.Split(0, rank))
         engines = private.Split(int(rank > 0), rank)
     elif arriving:  # of their own world: MPICH uses no shared memory in what is made from others
         engines = members.Dup()
@@ -142,7 +142,7 @@ def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI
         Tells one call from the others.
     """
     if ulfm:
-        return cast(MPI.Intracomm, comm.Shrink())
+        return cast("MPI.Intracomm", comm.Shrink())
     everyone = comm.Get_group()
     chosen = everyone.Incl(ranks)
     try:
@@ -158,7 +158,7 @@ def _complete(private: MPI.Intracomm, engines: MPI.Comm, one_host: bool, process
         # nothing else uses MPI
         engines.barrier()
     spread = None if one_host or not _collectives_are_safe() else private.Dup()
-    return World(private, cast(MPI.Intracomm, engines), spread, one_host, processes)
+    return World(private, cast("MPI.Intracomm", engines), spread, one_host, processes)
 
 
 def _collectives_are_safe() -> bool:

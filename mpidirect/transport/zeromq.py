@@ -268,7 +268,7 @@ class Router(Socket):
             raise ValueError("the frame that tells the connection is missing")
         told = Bare.recv(self, 0, False)
         self.rest()
-        return cast("int", told.get(zmq.SRCFD))
+        return told.get(zmq.SRCFD)
 
     def send_to(self, name: bytes, frames: Sequence[Any]) -> None:
         """Send one message to the connection with this name; else `Unreachable`."""

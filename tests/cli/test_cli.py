@@ -552,12 +552,12 @@ def test_progress_is_shown_on_a_terminal():
 def test_logs_are_followed_until_the_end():
     cluster = Cluster(n=1).start().wait()
     process = subprocess.Popen([*COMMAND, "logs", "-f", "--engine", "0"], stdout=subprocess.PIPE, text=True)
-    time.sleep(0.5)
-    with (cluster.log_directory / "engine-0.log").open("a") as log:
-        log.write("a line of its own\n")
-    time.sleep(0.5)
+    for line in ("one line\n", "another line\n"):
+        with (cluster.log_directory / "engine-0.log").open("a") as log:
+            log.write(line)
+        until(lambda line=line: process.stdout.readline() == line)
     cluster.stop()
-    assert "a line of its own\n" in process.communicate(timeout=LIMIT)[0]
+    process.communicate(timeout=LIMIT)
     assert process.returncode == 0
 
 

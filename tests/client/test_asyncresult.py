@@ -11,6 +11,7 @@ from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
 from datetime import datetime
 
 import pytest
+from waiting import until, until_running
 
 from mpidirect import AsyncMapResult, AsyncResult, CompositeError, RemoteError
 from mpidirect.errors import TaskAborted, TimeoutError
@@ -59,7 +60,7 @@ def test_it_is_a_future(dview, gate):
     assert ar.result() == [1] * 4
     assert ar.exception() is None
     assert ar.result(0) == [1] * 4
-    assert called == [ar]
+    until(lambda: called == [ar])
     ar.add_done_callback(called.append)  # at once, now that it is done
     assert called == [ar, ar]
     assert list(concurrent.futures.as_completed([ar])) == [ar]
@@ -251,7 +252,7 @@ def test_abort(rc, gate):
     running = view.apply_async(gate.wait, "done")
     waiting = [view.apply_async(lambda: "never") for _ in range(3)]
     waiting[1].abort()
-    time.sleep(0.2)  # until the engine has learned of it
+    until(waiting[1].ready)
     gate.open()
     assert running.get(10) == "done"
     with pytest.raises(TaskAborted):
@@ -264,23 +265,11 @@ def test_abort(rc, gate):
 def test_interrupt(dview, gate):
     ar = dview.apply_async(gate.wait)
     other = dview.apply_async(lambda: "unharmed")
-    started = rc_started(dview, ar)
-    assert started
+    until_running(dview.client)
     ar.interrupt()
     with pytest.raises(CompositeError, match="KeyboardInterrupt"):
         ar.get(10)
     assert other.get(10) == ["unharmed"] * 4
-
-
-def rc_started(dview, ar, limit=10):
-    """Wait until every engine has been handed something."""
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        status = dview.queue_status()
-        if all(status[k]["tasks"] for k in range(4)):
-            time.sleep(0.05)  # from handed out to begun
-            return True
-    return False
 
 
 def test_split_and_join(dview):

@@ -12,6 +12,8 @@ import pytest
 
 from mpidirect import errors
 
+pytestmark = pytest.mark.openmpi_only  # the same with any MPI
+
 
 @pytest.fixture
 def pool(rc):

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from mpidirect import CompositeError, RemoteError
-from mpidirect.client.results.hints import hint_for
+from mpidirect.client.calls.hints import hint_for
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 

@@ -6,8 +6,11 @@ import time
 
 import numpy as np
 import pytest
+from waiting import until
 
 from mpidirect import AsyncHubResult, Client, errors
+
+pytestmark = pytest.mark.openmpi_only  # the same with any MPI
 
 
 def test_results_and_metadata_by_id(rc, dview):
@@ -77,8 +80,7 @@ def test_what_was_purged_is_forgotten(rc, dview, cluster):
     with Client(str(cluster.connection_file)) as gone:
         left = gone[0].apply_async(time.sleep, 0.1)
         id = left._calls[0].id
-    while id not in rc.hub_history():  # the controller may hear this before the other's goodbye
-        pass
+    until(lambda: id in rc.hub_history())  # the controller may hear this before the other's goodbye
     rc.purge_hub_results("all")
     assert id not in rc.hub_history()
     rc.purge_everything()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import occupied
 from proxy import Proxy, at_random
+from waiting import until, until_running
 
 import mpidirect
 from mpidirect import Client, errors
@@ -263,17 +264,14 @@ def test_tasks_that_fail_begin_again_elsewhere(lview):
 def test_abort_and_interrupt(lview, rc):
     result = lview.map_async(time.sleep, [0.2] * 100)
     lview.apply_async(abs, 1)
-    deadline = time.monotonic() + 10
-    while not any(where for where in rc.where().values()) and time.monotonic() < deadline:
-        pass
+    until(lambda: any(rc.where().values()))
     result.abort()
     assert result.wait(5)
     with pytest.raises(errors.CompositeError, match="TaskAborted"):
         result.get()
     assert 1 <= sum(status == "ok" for status in result.status) <= 12
     result = lview.map_async(time.sleep, [30] * 12)
-    while not any(where for where in rc.where().values()):
-        pass
+    until(lambda: any(rc.where().values()))
     result.interrupt()
     assert sorted({r.ename for r in result.failures.values()}) == ["KeyboardInterrupt"]
     assert lview.map_sync(abs, range(4)) == [0, 1, 2, 3]
@@ -283,8 +281,7 @@ def test_results_of_a_client_that_left_wait(cluster, rc):
     with Client(str(cluster.connection_file)) as gone:
         result = gone.load_balanced_view().map_async(lambda x: (time.sleep(0.01), x)[1], range(100))
         [id] = dict.fromkeys(id.partition(":")[0] for id in result.msg_ids)
-    while id not in rc.hub_history():  # the controller may hear this before the other's goodbye
-        pass
+    until(lambda: id in rc.hub_history())  # the controller may hear this before the other's goodbye
     assert rc.get_result(id).get(20) == list(range(100))
 
 
@@ -345,20 +342,17 @@ def test_deaths_cost_no_result(start):
     _, rc = start(4)
     lview = rc.load_balanced_view(retries=2)
     result = lview.map_async(lambda x: (time.sleep(0.0002), x)[1], range(5000))
-    while result.progress < 1000:
-        pass
+    until(lambda: result.progress >= 1000)
     rc.send_signal(signal.SIGKILL, 3)
     assert result.get(60) == list(range(5000))
     lview.retries = 0
     result = lview.map_async(time.sleep, [0.5] * 9)
-    while not all(where for where in rc.where().values()):
-        pass
+    until_running(rc)
     rc.send_signal(signal.SIGKILL, 2)
     result.wait(30)
     assert [e.ename for e in result.failures.values()] == ["EngineError"]  # the one that ran there
     result = rc.load_balanced_view([1]).map_async(time.sleep, [30] * 3)
-    while not rc.where()[1]:
-        pass
+    until_running(rc, 1)
     rc.send_signal(signal.SIGKILL, 1)
     assert result.wait(30)  # nobody is left for them
     assert len(result.failures) == 3

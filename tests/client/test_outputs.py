@@ -15,7 +15,7 @@ pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 @pytest.fixture
 def typed(monkeypatch):
-    """This is a prompt."""
+    """Make this process a prompt."""
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
 
 import numpy as np
 import pytest
 from conftest import occupied
+from waiting import until, until_assigned
 
 from mpidirect import CompositeError, RemoteError
 from mpidirect.errors import TaskAborted
-
-TOLD = 0.2  # seconds in which engines learn of an abort; nobody says when they have
 
 
 def test_queue_status(rc, tmp_path):
@@ -55,7 +53,7 @@ def test_abort_of_all(rc, tmp_path):
     running = view.apply_async(occupied(tmp_path))
     waiting = [view.apply_async(abs, k) for k in range(30)]
     rc.abort(waiting)
-    time.sleep(TOLD)
+    until(lambda: all(ar.ready() for ar in waiting))
     (tmp_path / "go on").touch()
     assert running.get(10) == [None] * 4
     for ar in waiting:
@@ -71,7 +69,7 @@ def test_abort_on_one_engine(rc, tmp_path):
     running = view.apply_async(occupied(tmp_path))
     ar = view.apply_async(abs, 1)
     view.abort()
-    time.sleep(TOLD)
+    until(ar.ready)
     (tmp_path / "go on").touch()
     running.wait(10)
     with pytest.raises(TaskAborted):
@@ -80,8 +78,7 @@ def test_abort_on_one_engine(rc, tmp_path):
 
 def test_interrupt(rc):
     ar = rc[:].apply_async(lambda: __import__("time").sleep(60))
-    while not all(status["tasks"] for engine, status in rc.queue_status().items() if engine != "unassigned"):
-        pass
+    until_assigned(rc)
     while not ar.ready():
         rc.interrupt()
         ar.wait(0.1)

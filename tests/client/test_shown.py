@@ -8,6 +8,7 @@ import textwrap
 
 import pytest
 from conftest import N
+from waiting import until
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -96,9 +97,7 @@ def test_an_engine_that_runs_code_is_told_where(apart):
     running = "import time\nwhile True:\n    time.sleep(0.01)"
     apart(f"ar = dv.execute({running!r}, block=False)")
     client = apart.names["rc"]
-    while not all("of <module>" in place for place in client.where().values()):  # they begin
-        pass
-    assert all("of <module> (Executed code)" in place for place in client.where().values())
+    until(lambda: all("of <module> (Executed code)" in place for place in client.where().values()))
     client.interrupt()
     apart.fails("ar.get()")
 

@@ -29,7 +29,7 @@ with Client(sshserver=f"{getpass.getuser()}@login") as rc:
     def size():
         return rc[:].apply_async(lambda: comm.size).get(timeout=30)
     [ssh] = [p for p in psutil.Process().children() if p.name() == "ssh"]
-    print(size(), rc._connection._dialer.candidates()[0].rpartition(":")[0], flush=True)
+    print(size(), rc._session.connection._dialer.candidates()[0].rpartition(":")[0], flush=True)
     ssh.send_signal(signal.SIGINT)  # a Ctrl-C is sent to all that was started at the prompt
     time.sleep(0.3)
     print(ssh.is_running() and size())

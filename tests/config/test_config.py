@@ -39,7 +39,7 @@ def write(path, text):
 
 
 @pytest.mark.parametrize(
-    "check, given, meant",
+    ("check", "given", "meant"),
     [
         (positive, 4, 4),
         (positive, "4", 4),
@@ -62,7 +62,7 @@ def test_a_value_is_understood(check, given, meant):
 
 
 @pytest.mark.parametrize(
-    "check, given",
+    ("check", "given"),
     [
         (positive, 0),
         (positive, "x"),
@@ -106,7 +106,7 @@ def test_later_places_win(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text, line, says",
+    ("text", "line", "says"),
     [
         ("n = 4\nlanucher = 'mpiexec'\n", 2, "did you mean 'launcher'"),
         ("\n\nstart-timeout = 3\n", 3, "did you mean 'start_timeout'"),

@@ -185,7 +185,7 @@ def test_a_client_stands_whatever_comes(said, in_order):
             patch.setattr(_connection.Connection, "_background", lambda self: None)
             patch.setattr(_connection.Connection, "_reconnect", lambda self: None)
             client = Client(info)
-        connection = client._connection
+        connection = client._session.connection
         result = client[:].apply_async(int)
         link = connection._link
         for number, (header, frames) in enumerate(said, 1):
@@ -355,7 +355,7 @@ def test_a_home_that_can_not_be_written_to(tmp_path, options, says):
     try:
         if options != "ro":
             (place / "profile").mkdir(mode=0o700)
-            with pytest.raises(OSError):
+            with pytest.raises(OSError, match="No space left"):
                 (place / "full").write_bytes(bytes(1 << 20))
         done = subprocess.run(
             [sys.executable, "-m", "mpidirect", "start", "-n", "1"],

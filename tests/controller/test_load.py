@@ -9,6 +9,7 @@ import psutil
 import pytest
 import zmq
 from conftest import occupied
+from waiting import until
 
 from mpidirect import Client, Cluster, errors
 from mpidirect.controller.sessions import retention
@@ -52,7 +53,7 @@ def test_50_clients_at_once(cluster):
 
 
 def test_an_engine_that_prints_100_MB(rc):
-    engine = psutil.Process(rc._engines[0].pid)
+    engine = psutil.Process(rc.engines_info[0]["pid"])
     before = engine.memory_info().rss
     printing = rc[0].apply_async(lambda: [print("x" * 1000) for _ in range(100_000)] and None)
     assert rc[1].apply_async(int).get(10) == 0
@@ -115,8 +116,7 @@ def test_results_beyond_the_budget_of_a_client_that_is_away(tmp_path, monkeypatc
             (tmp_path / "go on").touch()
             assert near[0].apply_async(int).get(30) == 0  # when all the others have ended
             assert rss(near) - before < 100 * MB
-            while results[1].msg_ids[0].partition(":")[0] in near.hub_history():
-                pass  # looked at every few milliseconds
+            until(lambda: results[1].msg_ids[0].partition(":")[0] not in near.hub_history())
             with pytest.raises(errors.ResultExpired):
                 near.get_result(results[1].msg_ids[0]).get()
             assert len(near.get_result(results[-2].msg_ids[0]).get()) == 10 * MB

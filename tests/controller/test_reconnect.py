@@ -18,8 +18,7 @@ import pytest
 import zmq
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.client.connection import reconnect
-from mpidirect.client.results import bulk_frames
+from mpidirect.client.connection import bulk_frames, reconnect
 from mpidirect.files import connection_file
 from mpidirect.protocol import messages
 from mpidirect.transport import zeromq
@@ -143,7 +142,7 @@ def test_bulk_data_in_both_directions_over_cuts(cluster, monkeypatch):
 
 def test_results_in_an_engines_memory_survive_a_reconnect(cluster, proxy):
     with Client(proxy.info) as client:
-        if not client._connection.direct:
+        if not client._session.connection.direct:
             pytest.skip("no direct memory here")
         result = client[0].apply_async(lambda: (time.sleep(0.3), np.arange(1_000_000))[1])
         client[0].queue_status()
@@ -230,7 +229,9 @@ def test_a_client_that_the_controller_has_forgotten_begins_anew(far, proxy, rc):
     proxy.down()
     late = far[0].apply_async(lambda: "never sent")
     with zmq.Context() as context:
-        impostor = Dealer.of_client(context, rc._info.addresses[0], far._connection.name.encode(), None)
+        impostor = Dealer.of_client(
+            context, rc._session.info.addresses[0], far._session.connection.name.encode(), None
+        )
         impostor.put([messages.encode(messages.Goodbye(10**6))])  # in its name
         impostor.close(1000)
     rc.queue_status()
@@ -259,11 +260,11 @@ def test_a_connection_over_which_nothing_comes_any_more_is_replaced(proxy, rc, i
 
 def test_a_controller_that_is_frozen_is_noticed_and_nothing_is_lost(cluster, rc, impatient):
     with Client(cluster.connection_file) as client:
-        link = client._connection._link
+        link = client._session.connection._link
         os.kill(client.facts["pid"], signal.SIGSTOP)
         try:
             later = client[:].apply_async(lambda: 7)
-            while client._connection._link is link:
+            while client._session.connection._link is link:
                 assert not later.wait(0.05)
         finally:
             os.kill(client.facts["pid"], signal.SIGCONT)
@@ -272,9 +273,9 @@ def test_a_controller_that_is_frozen_is_noticed_and_nothing_is_lost(cluster, rc,
 
 def test_a_long_silence_is_no_end(proxy, impatient):
     with Client(proxy.info) as far:
-        link = far._connection._link
+        link = far._session.connection._link
         far[:].apply_async(lambda: __import__("time").sleep(2)).get(20)
-        assert far._connection._link is link
+        assert far._session.connection._link is link
 
 
 def test_another_cluster_in_the_place_of_the_network_is_no_end_at_once(far, proxy, monkeypatch):
@@ -306,13 +307,13 @@ def another_cluster():
 
 @pytest.mark.parametrize("when", ["putting", "dialing"])
 def test_an_interrupt_at_a_bad_moment_costs_no_more_than_its_call(far, proxy, monkeypatch, when):
-    connection = far._connection
+    connection = far._session.connection
     with monkeypatch.context() as patch:
         if when == "putting":
             patch.setattr(connection, "_put_bulk", interrupted)
         else:
             patch.setattr(connection, "_dial_again", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
             if when == "putting":
                 far[0].push({"a": np.zeros(1_000_000)}, block=True)
             else:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import until, until_assigned, until_running
 
 from mpidirect.errors import CompositeError, EngineError, MPIDirectError
 from mpidirect.launchers import mpi
@@ -21,9 +22,8 @@ N = 4
 
 def kill(rc, *victims):
     for victim in victims:
-        os.kill(rc._engines[victim].pid, signal.SIGKILL)
-    while set(victims) & set(rc.ids):
-        time.sleep(0.01)
+        os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
+    until(lambda: not set(victims) & set(rc.ids))
 
 
 def all_work_together(rc, n=N):
@@ -40,8 +40,7 @@ def all_work_together(rc, n=N):
     dv.allreduce("x", out="y").get(WITHIN)
     assert dv.pull("float(y[-1])").get(WITHIN) == [n * data[-1]] * n
     stuck = rc[1:].execute("comm.Barrier()")
-    while not all(rc.where(rc.ids[1:]).values()):
-        time.sleep(0.01)
+    until_running(rc, rc.ids[1:])
     rc.interrupt()
     with pytest.raises(CompositeError, match="KeyboardInterrupt"):
         stuck.get(WITHIN)
@@ -69,8 +68,7 @@ def test_they_come_and_may_die_as_well(start):
 def test_an_engine_that_does_not_listen_is_replaced(start):
     _, rc = start(2)
     stuck = rc[1].execute("ctypes.PyDLL(None).sleep(60)")
-    while not rc.queue_status(1)["tasks"]:
-        time.sleep(0.01)
+    until_assigned(rc, [1])
     assert rc.restart(1) == [1]
     with pytest.raises(EngineError, match="SIGKILL"):
         stuck.get(WITHIN)
@@ -147,8 +145,7 @@ def test_one_that_dies_before_mpi_has_begun_costs_the_anchor(start, tmp_path):
         rc.restart()
     with pytest.raises(MPIDirectError, match="code 7; engine 0, which was to start it"):
         rc.restart("dead")
-    while 0 in rc.ids:
-        time.sleep(0.01)
+    until(lambda: 0 not in rc.ids)
     assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
     broken.unlink()
     assert rc.restart("dead") == [0, 1]
@@ -166,8 +163,7 @@ def test_another_dies_meanwhile(start, tmp_path):
     asking = threading.Thread(target=lambda: came.append(rc.restart("dead")))
     asking.start()
     log = Path(rc.facts["logs"]) / "controller.log"
-    while "is to start engines [3]" not in log.read_text():
-        time.sleep(0.01)
+    until(lambda: "is to start engines [3]" in log.read_text())
     kill(rc, 2)
     wait.unlink()
     asking.join(WITHIN)

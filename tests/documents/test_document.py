@@ -17,6 +17,8 @@ import pytest
 
 from mpidirect import Client, Cluster, CompositeError, RemoteError, TimeoutError, UnmetDependency
 
+pytestmark = pytest.mark.openmpi_only  # the same with any MPI
+
 RUNNING = "Parallel execution on engines: [0, 1, 2, 3]\n"
 PENDING = re.compile(r"<.*AsyncResult.*>\n")
 # The page says apply of what was executed.

@@ -64,6 +64,14 @@ def test_the_picture_is_made_of_this_code():
     assert drawn == layers_picture.picture(), "python -m tests.layers_picture"
 
 
-def test_every_package_is_drawn():
-    packages = {layer for layer in layers.MAY_IMPORT if (layers.ROOT / layers.PACKAGE / layer).is_dir()}
-    assert packages <= layers_picture.DRAWN.keys()
+def test_every_layer_is_drawn_and_on_the_map():
+    small = {"_version", "_tracebacks", "_prompt", "error", "errors", "__main__", "__init__"}
+    packages = layers.MAY_IMPORT.keys() - small
+    assert packages == layers_picture.DRAWN.keys() - small
+    text = layers_picture.PAGE.read_text()
+    assert [layer for layer in sorted(packages) if f"\n| `{layer}` | " not in text] == []
+
+
+def test_the_map_shows_the_contract():
+    text = layers_picture.PAGE.read_text()
+    assert text == layers_picture.page(text), "python -m tests.layers_picture"

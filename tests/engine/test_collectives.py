@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from waiting import until, until_running
 
 from mpidirect import CompositeError, Reference
 from mpidirect.arrays.partition import bounds
@@ -409,7 +410,7 @@ def test_interrupted_while_waiting_for_a_busy_engine(view):
     check_that_all_is_well(view)
     busy = view.client[0].apply_async(time.sleep, 0.5)
     result = view.allreduce("rank", out="y", block=False)
-    time.sleep(0.1)
+    until_running(view.client)
     result.interrupt()
     names = [getattr(value, "ename", "") for value in result.get(SOON, return_exceptions=True)]
     busy.get(SOON)
@@ -422,7 +423,7 @@ def test_one_interrupted_engine_takes_the_others_along(view):
     view.execute("x = np.ones(10)")
     busy = view.client[0].apply_async(time.sleep, 0.5)
     result = view.allreduce("x", block=False)
-    time.sleep(0.1)
+    until_running(view.client)
     view.client.interrupt([2])
     values = result.get(SOON, return_exceptions=True)
     busy.get(SOON)
@@ -443,7 +444,7 @@ def test_interrupted_in_a_callable(view):
         return a + b
 
     result = view.allreduce("rank", slow, block=False)
-    time.sleep(0.2)
+    until(lambda: "in slow" in view.client.stacks(2)[2])
     view.client.interrupt([2])
     values = result.get(SOON, return_exceptions=True)
     assert values[2].ename == "KeyboardInterrupt"
@@ -468,7 +469,7 @@ def test_interrupts_at_any_time(view):
 def test_an_aborted_part_takes_the_others_along(view):
     busy = view.client[0].apply_async(time.sleep, 0.5)
     result = view.allreduce("rank", out="y", block=False)
-    time.sleep(0.1)
+    until_running(view.client)
     view.client.abort(result)
     values = result.get(SOON, return_exceptions=True)
     assert values[0].ename == "TaskAborted"

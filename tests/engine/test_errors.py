@@ -61,9 +61,8 @@ def test_composite_errors_are_remote_errors(dview):
 def test_ipyparallels_name_of_the_module():
     import mpidirect
     from mpidirect import error
-    from mpidirect.error import CompositeError as theirs
 
-    assert theirs is CompositeError is mpidirect.error.CompositeError
+    assert CompositeError is mpidirect.error.CompositeError is error.CompositeError
     assert mpidirect.error is error
     assert [name for name in dir(error) if not name.startswith("_")] == sorted(errors.__all__)
 

@@ -35,7 +35,7 @@ def become_idle(rc: Client) -> None:
     time.sleep(1)  # this is what is tested: after a second numpy is imported
 
 
-@pytest.mark.parametrize("first, step", [(0.002, 0.004), (0.02, 0.02)])
+@pytest.mark.parametrize(("first", "step"), [(0.002, 0.004), (0.02, 0.02)])
 def test_a_task_may_import_a_part_of_numpy_at_any_moment(start, first, step):
     def import_a_part():
         import numpy.linalg

@@ -7,10 +7,12 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from conftest import N
-from waiting import until
+from waiting import until, until_running
 
 from mpidirect.errors import CompositeError, RemoteError, TaskAborted, TimeoutError
 
@@ -36,7 +38,7 @@ while (left := end - time.monotonic()) > 0:
     try:
         time.sleep(left)
     except KeyboardInterrupt:
-        pass
+        open({caught!r}, "w").close()
 """
 MADE = {
     "comm": "comm",
@@ -45,6 +47,7 @@ MADE = {
     "Split": "comm.Split(0, comm.rank)",
     "Create_cart": "comm.Create_cart([comm.size])",
 }
+ON_OTHERS = ("Barrier", "allreduce", "Recv", "Wait")  # of STUCK: one of each kind of wait
 
 
 def enames(result) -> set[str]:
@@ -71,15 +74,20 @@ def engines(dview):
     return dview
 
 
-def press(*after: float) -> None:
-    """Press Ctrl-C, later."""
+def press_when(*conditions: Callable[[], Any]) -> None:
+    """Press Ctrl-C when each of the conditions has become true."""
 
     def later() -> None:
-        for seconds in after:
-            time.sleep(seconds)
+        for condition in conditions:
+            until(condition)
             os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=later, daemon=True).start()
+
+
+def busy(engines, targets=None) -> Callable[[], bool]:
+    """Return a condition: all engines, or the given ones, run a task."""
+    return lambda: all(engines.client.where(targets).values())
 
 
 # -- Python, and what blocks outside MPI
@@ -97,7 +105,7 @@ def press(*after: float) -> None:
 )
 def test_python_and_system_calls(engines, code):
     running = engines.execute(code)
-    time.sleep(0.2)
+    until_running(engines.client)
     began = time.monotonic()
     engines.client.interrupt()
     assert running.ready()  # it returns when the engines are back
@@ -115,8 +123,8 @@ def test_none_is_lost_however_early_it_comes(engines):
 
 
 def test_only_what_is_meant(engines):
-    first, second = engines.client[0].apply(time.sleep, 0.3), engines.client[1].apply(time.sleep, 60)
-    time.sleep(0.1)
+    first, second = engines.client[0].apply(time.sleep, 0.5), engines.client[1].apply(time.sleep, 60)
+    until_running(engines.client, [0, 1])
     second.interrupt()
     assert first.get(WITHIN) is None
     assert second.exception().ename == "KeyboardInterrupt"
@@ -133,7 +141,7 @@ def test_an_interrupt_of_idle_engines_does_nothing(engines):
 def test_who_catches_it_goes_on(engines):
     code = "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    caught = comm.allreduce(1)"
     running = engines.execute(code)
-    time.sleep(0.2)
+    until_running(engines.client)
     running.interrupt()
     running.get(WITHIN)
     assert engines.pull("caught").get(WITHIN) == [N] * N
@@ -143,7 +151,7 @@ def test_what_can_not_be_interrupted_is_told(engines):
     # each time that another thread wants Python's lock back, it waits for one of these calls
     code = "import ctypes\nfor _ in range(20): ctypes.PyDLL(None).usleep(1_200_000)"
     running = engines.client[0].execute(code)
-    time.sleep(0.3)
+    until_running(engines.client, 0)
     with pytest.raises(TimeoutError, match=r"engine 0 did not come back within 0.6 s.*let go of"):
         engines.client.interrupt(0, timeout=0.6)
     with pytest.raises(RemoteError, match="KeyboardInterrupt"):
@@ -152,7 +160,7 @@ def test_what_can_not_be_interrupted_is_told(engines):
 
 def test_a_long_c_call_ends_first(engines):
     running = engines.client[0].execute("for _ in range(10**6): np.linalg.eig(np.ones((100, 100)))")
-    time.sleep(0.3)
+    until_running(engines.client, 0)
     running.interrupt()
     assert running.exception().ename == "KeyboardInterrupt"
     comm_works(engines)
@@ -171,7 +179,7 @@ def test_signals(engines):
 
 def test_where(engines):
     running = engines.client[[0, 1]].execute("comm.Barrier()")
-    time.sleep(0.2)
+    until(lambda: all("comm.Barrier" in place for place in engines.client.where([0, 1]).values()))
     where = engines.client.where()
     assert "comm.Barrier, line 1" in where[0] and where[2] == ""
     running.interrupt()
@@ -198,7 +206,7 @@ def test_queued_tasks_are_aborted_at_once(engines):
 def test_an_interrupt_aborts_what_of_the_call_has_not_begun(engines):
     running = engines.client[0].apply(time.sleep, 60)
     call = engines.execute("time.sleep(60)")
-    time.sleep(0.2)
+    until_running(engines.client)
     call.interrupt()
     assert {e: f.ename for e, f in call.failures.items()} == dict.fromkeys((1, 2, 3), "KeyboardInterrupt")
     assert call.metadata[0]["status"] == "aborted"
@@ -209,13 +217,23 @@ def test_an_interrupt_aborts_what_of_the_call_has_not_begun(engines):
 # -- MPI
 
 
-@pytest.mark.parametrize("made", MADE)
-@pytest.mark.parametrize("kind", STUCK)
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        *((kind, "comm") for kind in STUCK),
+        *(
+            (kind, made)
+            for made in MADE
+            if made != "comm"
+            for kind in ("Barrier", "allreduce", "Recv", "Wait")
+        ),
+    ],
+)
 def test_stuck_in_mpi(engines, kind, made):
-    for _ in range(4):
+    for _ in range(3):
         engines.execute(f"c = {MADE[made]}").get(WITHIN)
         stuck = engines.client[[0, 1, 2]].execute(STUCK[kind].format(c="c"))
-        until(lambda: all(engines.client.where([0, 1, 2]).values()))
+        until_running(engines.client, [0, 1, 2])
         engines.client.interrupt(timeout=WITHIN)
         assert enames(stuck) == {"KeyboardInterrupt"}, stuck.failures
         comm_works(engines)
@@ -236,7 +254,7 @@ def test_what_was_left_in_the_middle_keeps_its_memory(engines, how):
     for _ in range(3):
         engines.execute("c = comm.Dup()").get(WITHIN)
         stuck = zero.apply(receive, how)
-        time.sleep(0.1)
+        until(lambda: {"Recv": "Recv", "Irecv": "Wait"}[how] in engines.client.where(0)[0])
         engines.client.interrupt(0, timeout=WITHIN)
         assert enames(stuck) == {"KeyboardInterrupt"}
         zero.execute("others = [np.zeros(9_000_000) for _ in range(3)]").get(WITHIN)
@@ -249,7 +267,7 @@ def test_what_was_left_in_the_middle_keeps_its_memory(engines, how):
 
 def test_one_engine_is_interrupted_and_all_come_back(engines):
     stuck = engines.client[[0, 1, 2]].execute("comm.Barrier()")
-    time.sleep(0.2)
+    until_running(engines.client, [0, 1, 2])
     engines.client.interrupt(1)
     errors = stuck.exception(WITHIN).elist
     assert {e.ename for e in errors} == {"KeyboardInterrupt", "CommunicatorLost"}
@@ -261,7 +279,7 @@ def test_busy_engines_delay_the_repair_and_nothing_else(engines):
     rc = engines.client
     busy = rc[3].apply(time.sleep, 1.0)
     stuck = rc[[0, 1]].execute("comm.Barrier()")
-    time.sleep(0.2)
+    until_running(rc, [0, 1])
     rc.interrupt([0, 1])
     assert rc[[0, 2]].apply(int).get(0.5) == [0, 0]  # others are not kept waiting
     everyone = engines.apply(int)
@@ -274,12 +292,12 @@ def test_busy_engines_delay_the_repair_and_nothing_else(engines):
 def test_other_communicators_stay(engines):
     engines.execute("other = comm.Dup(); pair = comm.Split(rank // 2)").get(WITHIN)
     stuck = engines.client[[0, 1, 2]].execute("comm.Barrier()")
-    time.sleep(0.2)
+    until_running(engines.client, [0, 1, 2])
     engines.client.interrupt()
     assert enames(stuck) == {"KeyboardInterrupt"}, stuck.failures
     assert engines.pull("other.allreduce(1), pair.allreduce(1)").get(WITHIN) == [(N, 2)] * N
     stuck = engines.client[[0]].execute("pair.Barrier()")
-    time.sleep(0.2)
+    until_running(engines.client, 0)
     engines.client.interrupt()
     assert enames(stuck) == {"KeyboardInterrupt"}, stuck.failures
     with pytest.raises(
@@ -293,7 +311,7 @@ def test_other_communicators_stay(engines):
 
 
 def test_who_failed_and_who_waits_is_told(engines, capsys):
-    press(1.5)
+    press_when(lambda: "still running" in sys.stderr.getvalue())
     with pytest.raises(KeyboardInterrupt, match="engines 0-2: interrupted; engine 3: ZeroDivisionError"):
         engines.execute("1 / 0 if rank == 3 else comm.allreduce(1)", block=True)
     told = capsys.readouterr().err
@@ -304,9 +322,7 @@ def test_who_failed_and_who_waits_is_told(engines, capsys):
 
 def test_the_first_error_while_others_run(engines):
     call = engines.execute("1 / 0 if rank == 3 else comm.allreduce(1)")
-    deadline = time.monotonic() + WITHIN
-    while not call.failures and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: call.failures)
     assert call.failures[3].ename == "ZeroDivisionError"
     assert "engine 3 failed: ZeroDivisionError" in repr(call)
     call.interrupt()
@@ -325,7 +341,7 @@ def test_the_others_can_be_interrupted_by_themselves(engines):
 
 
 def test_ctrl_c_interrupts_the_engines(engines, capsys):
-    press(0.3)
+    press_when(busy(engines))
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt, match="engines 0-3: interrupted"):
         engines.apply_sync(time.sleep, 60)
@@ -335,14 +351,14 @@ def test_ctrl_c_interrupts_the_engines(engines, capsys):
 
 
 def test_ctrl_c_in_mpi(engines):
-    press(0.3)
+    press_when(busy(engines, [0, 1, 2]))
     with pytest.raises(KeyboardInterrupt):
         engines.client[[0, 1, 2]].execute("comm.allreduce(1)", block=True)
     comm_works(engines)
 
 
 def test_ctrl_c_in_a_collective_of_the_view(engines):
-    press(0.3)
+    press_when(lambda: "sleep" in str(engines.client.stacks()))
     with pytest.raises(KeyboardInterrupt, match=": interrupted"):
         engines.allreduce("rank", lambda a, b: __import__("time").sleep(60), out="none", block=True)
     comm_works(engines)
@@ -354,7 +370,7 @@ def test_ctrl_c_during_imports(engines, tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     engines.apply(lambda path: __import__("sys").path.insert(0, path), str(tmp_path)).get(WITHIN)
-    press(1.0)
+    press_when(busy(engines))
     with pytest.raises(KeyboardInterrupt, match="engines 0-3: interrupted"), engines.sync_imports(quiet=True):
         import slow_there  # noqa: F401
     engines.apply(lambda path: __import__("sys").path.remove(path), str(tmp_path)).get(WITHIN)
@@ -381,11 +397,12 @@ def test_ipython_works_after_an_interrupt_of_its_import(engines):
         assert engines.execute("%pwd").get(WITHIN)  # a SyntaxError in plain Python
 
 
-def test_a_second_ctrl_c_leaves_them_running(engines):
+def test_a_second_ctrl_c_leaves_them_running(engines, tmp_path):
     rc = engines.client
-    press(0.3, 0.3)
+    caught = tmp_path / "caught"
+    press_when(busy(engines, 0), caught.exists)
     with pytest.raises(KeyboardInterrupt, match=r"left running: engine 0; rc.get_result\('"):
-        rc[0].execute(STUBBORN, block=True)
+        rc[0].execute(STUBBORN.format(caught=str(caught)), block=True)
     result = rc.get_result(rc.history[-1])
     assert not result.ready()
     assert result.wait(WITHIN)
@@ -393,7 +410,7 @@ def test_a_second_ctrl_c_leaves_them_running(engines):
 
 def test_ctrl_c_while_waiting_for_an_asynchronous_call_leaves_it_alone(engines):
     call = engines.apply(time.sleep, 1)
-    press(0.2)
+    press_when(busy(engines))
     with pytest.raises(KeyboardInterrupt, match="still running: engines 0-3; its interrupt"):
         call.get()
     assert call.get(WITHIN) == [None] * N
@@ -406,7 +423,7 @@ def test_repairs_leak_no_threads_or_descriptors(engines):
 
     def once():
         stuck = engines.client[[0, 1, 2]].execute("comm.barrier()")
-        time.sleep(0.05)
+        until_running(engines.client, [0, 1, 2])
         engines.client.interrupt()
         with pytest.raises(CompositeError):
             stuck.get(WITHIN)

@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from waiting import until
 
 from mpidirect import errors
 
@@ -53,10 +54,7 @@ def test_an_alarm_after_its_task_ends_nothing(alarms):
 
 
 def until_alarms(engine, count):
-    deadline = time.monotonic() + 20
-    while engine.pull("alarms", block=True) < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: engine.pull("alarms", block=True) >= count)
 
 
 def test_an_alarm_again_and_again_ends_tasks_and_nothing_else(alarms):

@@ -50,7 +50,7 @@ def narrow(client, rc):
     """An engine that can't have much."""
     client[:].push({"kept": 7}, block=True)
     client[:].execute("import numpy", block=True)
-    pid = client._engines[0].pid
+    pid = client._session.engines.live[0].pid
     before = limited(pid)
     try:
         yield client[0]

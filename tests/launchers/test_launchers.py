@@ -23,9 +23,10 @@ from mpidirect.files import job_file
 from mpidirect.files.job_file import JobSpec
 from mpidirect.job import processes
 from mpidirect.job.variables import CLUSTER
-from mpidirect.launchers import hydra, launcher_class, launcher_names, mpi
+from mpidirect.launchers import hydra, launcher_class, launcher_names, mpi, mpi_environment
 from mpidirect.launchers.base import Job, JobState
-from mpidirect.launchers.batch import BatchLauncher
+from mpidirect.launchers.mpi_environment import configured_parameters, launch_environment
+from mpidirect.launchers.mpi_implementation import Implementation
 
 LAUNCHERS = [
     "mpiexec",
@@ -73,7 +74,10 @@ class Workshop:
         self.order("")
         (path / "rank.py").write_text(textwrap.dedent(RANK))
         python = path / "python"
-        python.write_text(f'#!/bin/sh\nexec {sys.executable} {path}/rank.py "$@"\n')
+        python.write_text(
+            f'#!/bin/sh\n[ "$2" = mpidirect.job.supervisor ] && exec {sys.executable} "$@"\n'
+            f'exec {sys.executable} {path}/rank.py "$@"\n'
+        )
         python.chmod(0o755)
         self.given = {"launcher": name, "python": str(python)}
 
@@ -118,7 +122,7 @@ def workshop(request, tmp_path, monkeypatch):
             monkeypatch.setenv(name, value)
     if request.param in ("pbs", "sge"):
         Scheduler(request.param, tmp_path).enter(monkeypatch)
-    monkeypatch.setattr(BatchLauncher, "_can_spawn", lambda self, kind: False)  # ranks that are none
+    monkeypatch.setattr(Implementation, "can_spawn", False)  # ranks that are none
     shop = Workshop(tmp_path, request.param)
     yield shop
     if shop.running is not None:
@@ -331,7 +335,7 @@ def test_the_mpiexec_beside_python_comes_first(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text, kind",
+    ("text", "kind"),
     [
         ("mpiexec (Open MPI) 5.0.11\n\nReport bugs to …", ("openmpi", "5.0.11")),
         ("mpirun (Open MPI) 4.1.4\n", ("openmpi", "4.1.4")),
@@ -346,37 +350,37 @@ def test_an_mpiexec_is_known_by_its_version(text, kind):
 
 
 def test_the_installed_mpiexec_is_known():
-    assert mpi.flavour(mpi.find_mpiexec()[0]).name
+    assert mpi.implementation(mpi.find_mpiexec()[0]).name
 
 
-def test_flags_are_those_of_the_mpi_and_not_doubled():
-    five, four = mpi.Flavour("openmpi", "5.0.1"), mpi.Flavour("openmpi", "4.1.4")
-    assert five.flags() == ["--stdin", "none", "--with-ft", "ulfm"]
-    assert five.flags(["--with-ft", "mpi"]) == ["--stdin", "none"]
-    assert four.flags() == ["--stdin", "none"]
-    assert mpi.Flavour("mpich", "5.0").flags() == ["-disable-auto-cleanup"]
-    assert mpi.Flavour("", "").flags() == []
+def test_arguments_are_those_of_the_mpi_and_not_doubled():
+    five, four = Implementation("openmpi", "5.0.1"), Implementation("openmpi", "4.1.4")
+    assert five.arguments() == ["--stdin", "none", "--with-ft", "ulfm"]
+    assert five.arguments(["--with-ft", "mpi"]) == ["--stdin", "none"]
+    assert four.arguments() == ["--stdin", "none"]
+    assert Implementation("mpich", "5.0").arguments() == ["-disable-auto-cleanup"]
+    assert Implementation("", "").arguments() == []
 
 
 def test_files_of_parameters_are_looked_at(tmp_path, monkeypatch):
-    monkeypatch.setattr(mpi, "_home", lambda: str(tmp_path))
+    monkeypatch.setattr(mpi_environment, "_home", lambda: str(tmp_path))
     (tmp_path / ".openmpi").mkdir()
     (tmp_path / "etc").mkdir()
     (tmp_path / ".openmpi/mca-params.conf").write_text("# btl = tcp\n  pml = ob1\n")
-    assert mpi.parameters(str(tmp_path / "bin/mpiexec")) == {"pml"}
+    assert configured_parameters(str(tmp_path / "bin/mpiexec")) == {"pml"}
     (tmp_path / "etc/openmpi-mca-params.conf").write_text("btl = self,tcp\n")
-    assert mpi.parameters(str(tmp_path / "bin/mpiexec")) == {"pml", "btl"}
+    assert configured_parameters(str(tmp_path / "bin/mpiexec")) == {"pml", "btl"}
 
 
-def test_the_environment_keeps_what_the_user_set():
-    kind = mpi.Flavour("openmpi", "5.0.1")
-    fresh = mpi.environment(kind, {"HOME": "/h", "PMIX_MINE": "1"})
+def test_the_environment_keeps_the_variables_of_the_user():
+    kind = Implementation("openmpi", "5.0.1")
+    fresh = launch_environment(kind, {"HOME": "/h", "PMIX_MINE": "1"})
     assert fresh["PMIX_MINE"] == "1"  # not in a job: nothing is another job's
     assert fresh["OMPI_ALLOW_RUN_AS_ROOT"] == "1"
     assert "OMPI_MCA_btl" not in fresh
-    assert mpi.environment(kind, {"HOME": "/h"}, alone=True)["OMPI_MCA_btl"] == "^ofi"
-    assert mpi.environment(kind, {"OMPI_MCA_btl": "self,sm"}, alone=True)["OMPI_MCA_btl"] == "self,sm"
-    inside = mpi.environment(
+    assert launch_environment(kind, {"HOME": "/h"}, one_host=True)["OMPI_MCA_btl"] == "^ofi"
+    assert launch_environment(kind, {"OMPI_MCA_btl": "self,sm"}, one_host=True)["OMPI_MCA_btl"] == "self,sm"
+    inside = launch_environment(
         kind,
         {
             "PMIX_RANK": "0",
@@ -414,7 +418,7 @@ def test_a_birth_is_the_same_each_time_and_ends_with_the_process():
 
 
 @pytest.mark.parametrize(
-    "arguments, nodes",
+    ("arguments", "nodes"),
     [
         (["-hosts", "a:2,b:2"], [("a", 2), ("b", 2)]),
         (["--host", "a,a,b"], [("a", 2), ("b", 1)]),
@@ -424,7 +428,7 @@ def test_a_birth_is_the_same_each_time_and_ends_with_the_process():
     ],
 )
 def test_hosts_that_mpich_is_told(arguments, nodes):
-    assert hydra.found(arguments) == nodes
+    assert hydra.find_hosts(arguments) == nodes
 
 
 def test_anchors_that_mpich_starts(tmp_path):

@@ -15,7 +15,7 @@ from mpidirect.cluster.cluster import ClusterState
 from mpidirect.files.profiles import Profile
 from mpidirect.job import processes
 from mpidirect.launchers.base import JobState
-from mpidirect.launchers.pbs import PBSLauncher, _understood
+from mpidirect.launchers.pbs import PBSLauncher, parse_job
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -119,7 +119,7 @@ def test_the_script_says_all_that_was_asked_for(login_node):
 
 
 @pytest.mark.parametrize(
-    "job, found, words",
+    ("job", "found", "words"),
     [
         ({"job_state": "R", "exec_host": "a/0*8+a/1+b/0*8"}, JobState.RUNNING, ""),
         ({"job_state": "Q", "comment": "Not Running: Queue full"}, JobState.PENDING, "Queue full"),
@@ -137,8 +137,8 @@ def test_the_script_says_all_that_was_asked_for(login_node):
         ({"job_state": "C", "exit_status": "1"}, JobState.ENDED, "exit status 1"),
     ],
 )
-def test_what_pbs_says_is_understood(job, found, words):
-    status = _understood(job, "7.a")
+def test_what_pbs_says_isparse_job(job, found, words):
+    status = parse_job(job, "7.a")
     assert status.state is found and words in status.reason
     assert status.hosts in ("", "a,b")
 
@@ -148,12 +148,12 @@ def test_time_left_where_the_server_s_clock_is_another(login_node):
     job["resources_used"] = {"walltime": "00:10:00"}
     for behind in (-3600, 3600):
         job["stime"] = time.ctime(time.time() - 660 + behind)
-        assert _understood(job, "7").left == 6600
+        assert parse_job(job, "7").left == 6600
     job["stime"] = time.ctime(time.time() - 660)
-    assert 6530 < _understood(job, "7").left <= 6540
+    assert 6530 < parse_job(job, "7").left <= 6540
 
 
-def test_text_is_understood_where_there_is_no_json(pbs, login_node):
+def test_text_isparse_job_where_there_is_no_json(pbs, login_node):
     cluster = Cluster(1, launcher="pbs", job_name="a-name-that-is-so-long-that-its-line-" * 3).start()
     real = (login_node / "bin" / "qstat").read_text()
     command(login_node, "qstat", 'case "$*" in *json*) echo no such option >&2; exit 2;; esac\n' + real)

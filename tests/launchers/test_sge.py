@@ -73,7 +73,7 @@ def test_a_kill_is_a_plain_qdel(sge):
 
 def test_a_cancel_that_fails_is_told_besides_what_led_to_it(sge, login_node, monkeypatch):
     monkeypatch.setenv("FAKE_SGE_FULL", "1")
-    monkeypatch.setattr(batch, "CANCELLING", 0.5)
+    monkeypatch.setattr(batch, "_FORCED_END", 0.5)
     command(login_node, "qdel", "echo denied: the master sleeps >&2; exit 1")
     cluster = Cluster(1, launcher="sge", queue_timeout=0.5)
     with pytest.raises(errors.TimeoutError, match="offers 0 slots") as raised, cluster:
@@ -137,7 +137,7 @@ job-ID  prior   name       user   state submit/start at     queue               
 
 
 @pytest.mark.parametrize(
-    "state, queue, found, hopeless, words",
+    ("state", "queue", "found", "hopeless", "words"),
     [
         ("qw", "", JobState.PENDING, False, "offers 2 slots"),
         ("hqw", "", JobState.PENDING, False, "after 'qrls 7'"),
@@ -173,7 +173,7 @@ def test_the_hosts_that_grid_engine_gave_are_counted(login_node):
 
 
 @pytest.mark.parametrize(
-    "kept, failed, words",
+    ("kept", "failed", "words"),
     [
         ("failed       0\nexit_status  0", False, "by itself"),
         ("failed       0\nexit_status  3", True, "exit code 3"),

@@ -11,7 +11,7 @@ from mpidirect.files.profiles import ClusterRecord, Profile
 from mpidirect.job import allocation
 from mpidirect.launchers import jobs, launcher_class
 from mpidirect.launchers.base import JobState
-from mpidirect.launchers.slurm import _understood
+from mpidirect.launchers.slurm import parse_job
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -33,7 +33,7 @@ def test_a_node_for_the_controller_is_one_more():
     assert "srun --distribution=arbitrary --mpi=pmi2 -n 4" in script and "export SLURM_HOSTFILE=/" in script
     with pytest.raises(errors.ConfigError, match="say how many"):
         Cluster(3, controller="node", launcher="slurm").job_script()
-    with pytest.raises(errors.ConfigError, match="Nobody knows how"):
+    with pytest.raises(errors.ConfigError, match="does not know how to tell"):
         Cluster(3, controller="node", **SLURM, mpiexec="true").job_script()
     with pytest.raises(errors.ConfigError, match="Grid Engine can't be asked for a node"):
         Cluster(3, controller="node", launcher="sge").job_script()
@@ -75,7 +75,7 @@ def test_the_script_says_all_that_was_asked_for(login_node):
 
 
 @pytest.mark.parametrize(
-    "launcher, line", [("slurm", "--gpus-per-task=2"), ("pbs", ":ngpus=6"), ("sge", "-l gpu=2")]
+    ("launcher", "line"), [("slurm", "--gpus-per-task=2"), ("pbs", ":ngpus=6"), ("sge", "-l gpu=2")]
 )
 def test_gpus_of_each_engine(login_node, launcher, line):
     script = Cluster(3, launcher=launcher, gpus_per_task=2).job_script()
@@ -120,12 +120,12 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize("launcher, printed, id", ANSWERS)
+@pytest.mark.parametrize(("launcher", "printed", "id"), ANSWERS)
 def test_the_id_is_the_line_that_is_one(launcher, printed, id):
     assert launcher_class(launcher).of("").read_id(printed) == id
 
 
-@pytest.mark.parametrize("launcher, submits", [("slurm", "sbatch"), ("pbs", "qsub"), ("sge", "qsub")])
+@pytest.mark.parametrize(("launcher", "submits"), [("slurm", "sbatch"), ("pbs", "qsub"), ("sge", "qsub")])
 def test_an_answer_without_an_id_is_quoted(login_node, launcher, submits):
     command(login_node, submits, "echo Welcome to BigCluster. 126")
     with pytest.raises(errors.LaunchError, match="may have been submitted") as raised:
@@ -138,7 +138,7 @@ def test_an_answer_without_an_id_is_quoted(login_node, launcher, submits):
 
 
 @pytest.mark.parametrize(
-    "text, state, hopeless, words",
+    ("text", "state", "hopeless", "words"),
     [
         ("JobState=PENDING Reason=Resources StartTime=Unknown", JobState.PENDING, False, "no free nodes"),
         ("JobId=7 JobState=PENDING Reason=JobHeldUser", JobState.PENDING, False, "'scontrol release 7'"),
@@ -173,8 +173,8 @@ def test_an_answer_without_an_id_is_quoted(login_node, launcher, submits):
         ("JobState=COMPLETED Reason=None ExitCode=0:0", JobState.ENDED, False, "by itself"),
     ],
 )
-def test_what_slurm_says_is_understood(text, state, hopeless, words):
-    status = _understood(text)
+def test_what_slurm_says_isparse_job(text, state, hopeless, words):
+    status = parse_job(text)
     assert (status.state, status.hopeless) == (state, hopeless) and words in status.reason
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pickles_as_cloudpickle
 import pytest
 
-pytestmark = [pytest.mark.openmpi_only, pytest.mark.timeout(600)]  # nothing here depends on the MPI
+pytestmark = [pytest.mark.proof, pytest.mark.openmpi_only, pytest.mark.timeout(600)]  # the same with any MPI
 
 ARCHIVE = "cloudpickle==2.2.1 --hash=sha256:d89684b8de9e34a2a43b3460fbca07d09d6e25ce858df4d5a44240403b6178f5"
 

@@ -17,7 +17,7 @@ import corpus_runner
 import pytest
 from corpus_runner import CORPUS
 
-pytestmark = [pytest.mark.openmpi_only, pytest.mark.timeout(300)]  # nothing here depends on the MPI
+pytestmark = [pytest.mark.proof, pytest.mark.openmpi_only, pytest.mark.timeout(300)]  # the same with any MPI
 
 LACKING = {path.stem: corpus_runner.missing(path) for path in sorted(CORPUS.glob("*.py"))}
 TOPICS = [topic for topic, lacking in LACKING.items() if not lacking]

@@ -12,7 +12,7 @@ from conftest import PROGRAMS, ROOT
 
 import mpidirect
 
-pytestmark = [pytest.mark.openmpi_only, pytest.mark.timeout(600)]  # Debian's Open MPI, whatever is ours
+pytestmark = [pytest.mark.proof, pytest.mark.openmpi_only, pytest.mark.timeout(600)]  # Debian's Open MPI
 
 PYTHON = "/usr/bin/python3"
 PACKAGES = (
@@ -97,7 +97,7 @@ TRAINED = (
 
 
 @pytest.mark.parametrize(
-    "page, check, world",
+    ("page", "check", "world"),
     [("petsc.md", SOLVED, "world"), ("h5py.md", WRITTEN, "world"), ("h5py.md", WRITTEN, "")],
 )
 def test_page(python, tmp_path, page, check, world):

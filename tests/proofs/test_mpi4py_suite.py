@@ -20,6 +20,7 @@ PROGRAM = str(PROGRAMS / "mpi4py_suite.py")
 WITHIN = 60.0  # seconds for the tests of a class, of which most take some milliseconds
 
 pytestmark = [
+    pytest.mark.proof,
     pytest.mark.openmpi_only,  # MPICH's own failures differ from version to version
     pytest.mark.timeout(600),
     pytest.mark.skipif(version("mpi4py") < "4", reason="the tests of mpi4py 3 have another form"),

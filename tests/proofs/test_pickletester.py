@@ -7,7 +7,7 @@ import unittest
 import pickles_as_cloudpickle as ours
 import pytest
 
-pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+pytestmark = [pytest.mark.proof, pytest.mark.openmpi_only]  # the same with any MPI
 
 OTHERS = "is about the other protocols"
 BUFFERS = "large buffers are frames of ours, and no callback is asked for them"

@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from waiting import until
 
 FAKES = Path(__file__).parents[1] / "fakes"
 COMMANDS = {"pbs": ("qsub", "qstat", "qdel"), "sge": ("qsub", "qstat", "qacct", "qdel", "qconf")}
@@ -67,6 +68,4 @@ class Scheduler:
         running = [id for id in ids if self.state(id) in ("R", "r")]
         for id in running:
             subprocess.run(["qdel", *FORCE[self.name], id], capture_output=True, timeout=limit, check=False)
-        deadline = time.monotonic() + limit
-        while any(self.state(id) in ("R", "r") for id in running) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: not any(self.state(id) in ("R", "r") for id in running), limit)

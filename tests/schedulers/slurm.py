@@ -191,9 +191,7 @@ class Slurm:
         jobs = self.ask("squeue", "-h", "-o", "%A").split()
         if jobs:
             self.ask("scancel", *jobs)
-            deadline = time.monotonic() + 10
-            while self.ask("squeue", "-h", "-o", "%A") and time.monotonic() < deadline:
-                time.sleep(0.1)
+            until(lambda: not self.ask("squeue", "-h", "-o", "%A"))
         files = [
             self.directory / "slurmctld.pid",
             *(self.directory / f"slurmd.n{k}.pid" for k in self.numbers),

@@ -16,6 +16,8 @@ from mpidirect.errors import SerializationError
 from mpidirect.serialize import calls
 from mpidirect.serialize.pickles import dumps, loads
 
+pytestmark = pytest.mark.openmpi_only  # the same with any MPI
+
 
 def refused(obj) -> str:
     with pytest.raises(SerializationError) as caught:

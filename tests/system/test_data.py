@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from mpidirect import Client, interactive
-from mpidirect.client.results.bulk_frames import RemoteFrame
+from mpidirect.client.connection.bulk_frames import RemoteFrame
 from mpidirect.errors import CompositeError
 from mpidirect.files import connection_file
 from mpidirect.memory import process_memory
@@ -33,7 +33,7 @@ def connect(cluster, way: str) -> Client:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")
         client = Client(info)
-    assert not client._connection.direct
+    assert not client._session.connection.direct
     return client
 
 
@@ -204,7 +204,7 @@ def test_sent_tells_when_a_buffer_can_be_changed(view):
     busy = view.client[0].apply_async(clock.sleep, 30)
     pushed = view.client[0].push({"z": array}, block=False)
     small = view.client[0].apply_async(abs, 1)
-    if not view.client._connection.direct:  # else the controller may have read it already
+    if not view.client._session.connection.direct:  # else the controller may have read it already
         assert not pushed.sent
     assert small.sent
     busy.interrupt()

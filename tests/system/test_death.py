@@ -9,6 +9,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+from waiting import until, until_assigned
 
 from mpidirect import Client, Cluster
 from mpidirect.errors import CompositeError, ControllerLost, EngineError
@@ -75,7 +76,7 @@ def test_while_data_moves_and_work_is_done(start):
 
     def kill(victim: int, after: float) -> None:
         time.sleep(after)
-        os.kill(rc._engines[victim].pid, signal.SIGKILL)
+        os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
         lost.add(victim)
 
     view = rc[:]
@@ -133,9 +134,8 @@ def test_busy_survivors_are_not_disturbed(start):
     _, rc = start(n)
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
     busy = rc[0].execute("time.sleep(1.5); done = 1")
-    os.kill(rc._engines[2].pid, signal.SIGKILL)
-    while 2 in rc.ids:
-        time.sleep(0.01)
+    os.kill(rc.engines_info[2]["pid"], signal.SIGKILL)
+    until(lambda: 2 not in rc.ids)
     assert rc[[1, 3]].apply(int).get(0.8) == [0, 0]
     assert not busy.ready()
     survivors_work(rc, {2}, n)  # waits for the busy one, as it must
@@ -148,18 +148,15 @@ def test_one_that_is_frozen_is_ended(start):
     n = 3
     _, rc = start(n)
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
-    os.kill(rc._engines[1].pid, signal.SIGSTOP)
-    deadline = time.monotonic() + 60
-    while 1 in rc.ids and time.monotonic() < deadline:
-        time.sleep(0.1)
+    os.kill(rc.engines_info[1]["pid"], signal.SIGSTOP)
+    until(lambda: 1 not in rc.ids)
     survivors_work(rc, {1}, n)
 
 
 def test_a_kill_reaches_who_does_not_listen(start):
     _, rc = start(2)
     deaf = rc[1].execute("ctypes.PyDLL(None).sleep(60)")
-    while not rc.queue_status(1)["tasks"]:
-        time.sleep(0.01)
+    until_assigned(rc, [1])
     rc.send_signal("KILL", 1)
     with pytest.raises(EngineError, match="SIGKILL"):
         deaf.get(WITHIN)
@@ -185,7 +182,7 @@ def test_the_controller_or_the_job(start, who):
         assert again[:].apply_sync(int) == [0]
 
 
-@pytest.mark.parametrize("gap", [0.0, 0.003, 0.01, 0.05, 0.1])
+@pytest.mark.parametrize("gap", [0.0, 0.01, 0.1])
 def test_two_at_once(start, gap):
     """As when a node dies; the second perhaps while `comm` is made anew."""
     n = 6
@@ -193,8 +190,7 @@ def test_two_at_once(start, gap):
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
     for pair in ((1, 4), (0, 5)):
         for victim in pair:
-            os.kill(rc._engines[victim].pid, signal.SIGKILL)
+            os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
             time.sleep(gap)
-        while set(pair) & set(rc.ids):
-            time.sleep(0.01)
+        until(lambda: not {1, 4, *pair} & set(rc.ids))
         survivors_work(rc, {1, 4, *pair}, n)

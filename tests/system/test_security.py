@@ -12,13 +12,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 import zmq
+from waiting import until
 
 from mpidirect import Client, Cluster, errors
 from mpidirect.client.connection.dialer import Dialer
@@ -267,8 +267,7 @@ def test_each_port_takes_its_own_key_alone(info):
                 if whose == domain:
                     assert router.poll(5000)
                 else:
-                    while not dealer.ended():
-                        time.sleep(0.01)
+                    until(dealer.ended)
                     assert dealer.why() == zmq.EVENT_HANDSHAKE_FAILED_AUTH
                 got[domain, whose] = router.readable()
                 router.recv_multipart() if got[domain, whose] else None

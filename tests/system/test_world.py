@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import PROGRAMS
+from waiting import until, until_assigned
 
 from mpidirect import Cluster
 from mpidirect.errors import CompositeError, MPIDirectError
@@ -44,11 +45,6 @@ def is_new(rc, n: int = N) -> None:
     rc[:].execute("known = 1", block=True)
 
 
-def running(rc) -> None:
-    while not all(rc.queue_status(engine)["tasks"] for engine in rc.ids):
-        time.sleep(0.01)
-
-
 def test_it_is_theirs_and_stays_so(start):
     cluster, rc = start(N)
     assert "in C and Fortran as in Python" in rc.facts["world"]
@@ -62,29 +58,26 @@ def test_it_is_theirs_and_stays_so(start):
 
 def stuck_in_c(rc, lock: bool) -> None:
     rc[1:].execute(f"world.barrier({lock})")
-    while not all(rc.queue_status(k)["tasks"] for k in rc.ids[1:]):
-        time.sleep(0.01)
+    until_assigned(rc, rc.ids[1:])
 
 
 def frozen(rc) -> None:
-    os.kill(rc._engines[2].pid, signal.SIGSTOP)
+    os.kill(rc.engines_info[2]["pid"], signal.SIGSTOP)
 
 
 def killed(rc) -> None:
-    for engine in rc._engines.values():
-        os.kill(engine.pid, signal.SIGKILL)
+    for engine in rc.engines_info.values():
+        os.kill(engine["pid"], signal.SIGKILL)
 
 
 def all_dead(rc) -> None:
     killed(rc)
-    while rc.ids:
-        time.sleep(0.01)
+    until(lambda: not rc.ids)
 
 
 def one_dead(rc) -> None:
-    os.kill(rc._engines[1].pid, signal.SIGKILL)
-    while 1 in rc.ids:
-        time.sleep(0.01)
+    os.kill(rc.engines_info[1]["pid"], signal.SIGKILL)
+    until(lambda: 1 not in rc.ids)
 
 
 def in_a_push(rc) -> None:
@@ -120,7 +113,7 @@ def test_all_are_started_anew_whatever_they_do(start):
 def test_what_was_asked_ends_with_an_error_that_names_the_restart(start):
     _, rc = start(2)
     runs = rc[:].apply(time.sleep, 60)
-    running(rc)
+    until_assigned(rc)
     waits = rc[:].apply(int)
     rc.restart()
     for asked in (runs, waits):
@@ -142,9 +135,8 @@ def test_single_ones_are_replaced_in_a_generation(start):
 
     def kill(*victims):
         for victim in victims:
-            os.kill(rc._engines[victim].pid, signal.SIGKILL)
-        while set(victims) & set(rc.ids):
-            time.sleep(0.01)
+            os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
+        until(lambda: not set(victims) & set(rc.ids))
         n = len(rc.ids)
         assert rc[:].pull("comm.allreduce(1)").get(WITHIN) == [n] * n
 
@@ -160,11 +152,11 @@ def test_single_ones_are_replaced_in_a_generation(start):
 
 
 @pytest.mark.timeout(600)
-def test_twenty_times_and_nothing_is_left(start):
+def test_ten_restarts_leave_nothing(start):
     cluster, rc = start(2)
     controller = rc.facts["pid"]
     descriptors, there, shared = [], [], set()
-    for _ in range(20):
+    for _ in range(10):
         assert rc.restart() == [0, 1]
         texts = rc[:].apply(lambda: __import__("pathlib").Path("/proc/self/maps").read_text()).get(WITHIN)
         last = set(re.findall(r"/dev/shm/(?:sm_segment|mpich_shm)\S+", " ".join(texts)))
@@ -210,7 +202,7 @@ def test_an_interrupt_that_can_not_offers_what_can(start):
     _, rc = start(2)
     is_new(rc, 2)
     asked = rc[:].execute("ctypes.PyDLL(None).sleep(600)")
-    running(rc)
+    until_assigned(rc)
     with pytest.raises(TimeoutError, match=r"rc.restart\(\) ends all engines"):
         rc.interrupt(timeout=1)
     rc.restart()
@@ -233,8 +225,7 @@ def test_another_number_of_engines(start):
         assert rc.restart() == [0]
         with pytest.raises(IndexError, match="No such engine: 1"):
             dv.apply_sync(int)
-        while other.ids != [0]:  # it is told a moment later
-            time.sleep(0.01)
+        until(lambda: other.ids == [0])
         other.wait_for_engines(timeout=WITHIN)
     with pytest.raises(ValueError, match="at least one engine"):
         rc.resize(0)
@@ -258,18 +249,8 @@ def test_two_who_ask_at_once(start):
             thread.join(WITHIN)
         assert all("just now" in text for text in errors)
         assert len(errors) <= 1
-        while len(rc.ids) < 2:
-            time.sleep(0.01)
+        until(lambda: len(rc.ids) == 2)
         is_new(rc, 2)
-
-
-def test_where_nothing_can_be_spawned_that_is_told(start, monkeypatch):
-    monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
-    _, rc = start(2)
-    assert "its rank 0 is the controller" in rc.facts["world"]
-    with pytest.raises(MPIDirectError, match=r"can't all be started anew.*mpidirect stop"):
-        rc.restart()
-    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
 
 
 def test_petsc_begins_with_their_communicator(start, monkeypatch, tmp_path):

@@ -6,27 +6,26 @@ import socket
 import time
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ... import errors
-
-if TYPE_CHECKING:
-    from ..client import Client
-    from ..results.asyncresult import AsyncResult
+from ..calls.call import Call
+from ..session import queries
+from ..session.session import Session
 
 MOST = 40  # rows
 _COLOURS = {"done": "#4c9f70", "failed": "#c8553d", "aborted": "#999999", "pending": "#6b9ac4"}
 
 
-def engines(client: Client, ids: Sequence[int], title: str) -> str:
+def engines(session: Session, ids: Sequence[int], title: str) -> str:
     """A table of engines: where they are, and what they do."""
     try:
-        status = client.queue_status(list(ids)) if ids else {}
+        status = queries.queue_lengths(session, list(ids)) if ids else {}
     except errors.MPIDirectError as e:  # the cluster is gone
         return f"<p>{escape(title)}: {escape(str(e))}</p>"
     rows = []
     for id in ids[:MOST]:
-        info, queue = client._engines.get(id), status.get(id)
+        info, queue = session.engines.live.get(id), status.get(id)
         if info is None or queue is None:
             continue
         waiting = queue["queue"] + queue["tasks"]
@@ -53,10 +52,9 @@ def _memory(host: str, pid: int) -> str:
         return ""
 
 
-def timeline(result: AsyncResult) -> str:
+def timeline(title: str, slots: Sequence[tuple[Call, int]]) -> str:
     """A table of the engines' parts of a call: their states, and a bar for the time that each took."""
     now = time.time()
-    slots = result._slots
     begin = min((call.submitted for call, _ in slots), default=now)
     end = max((call.replies[e].completed if e in call.replies else now for call, e in slots), default=now)
     whole = max(end - begin, 1e-9)
@@ -78,7 +76,7 @@ def timeline(result: AsyncResult) -> str:
         rows.append(
             ["" if ran is None else ran, said, seconds, _Html(f'<div style="width:20em">{bar}</div>')]
         )
-    return _table(repr(result), ["engine", "state", "time", ""], rows, len(slots) - MOST)
+    return _table(title, ["engine", "state", "time", ""], rows, len(slots) - MOST)
 
 
 class _Html(str):

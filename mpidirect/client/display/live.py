@@ -17,7 +17,7 @@ from .show import Printer
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ..results.call import Call
+    from ..calls.call import Call
 
 LONGEST = 3600.0
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..client import Client
+from ..session.session import Session
 
 
 def wait_with_bar(
-    client: Client,
+    session: Session,
     settled: Callable[[], bool],
     timeout: float | None,
     interval: float,
@@ -35,7 +33,7 @@ def wait_with_bar(
         task = bar.add_task(text, total=total)
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            came = client._wait(settled, interval if left is None else min(interval, left))
+            came = session.wait(settled, interval if left is None else min(interval, left))
             bar.update(task, completed=done())
             if came or left == 0.0:
                 return came

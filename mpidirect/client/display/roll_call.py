@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ...errors import compact
-from .source_lines import completed, named
+from ..calls.source_lines import completed, named
 
 _HEAD = re.compile(r"(.+) at (.+):(\d+)")
 

@@ -11,7 +11,7 @@ from ... import _prompt
 from ...errors import compact
 from ...protocol.messages import DISPLAY, STDERR, STDOUT
 from ...protocol.names import PUBLISHED
-from ..results.engine_output import opened
+from ..calls.engine_output import opened
 from .bars import Bars, in_kernel
 from .folding import Block, OutputFolder
 

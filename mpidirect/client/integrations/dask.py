@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ..client import Client
+from ..interface import ClientInterface
+from ..views.directview import DirectView
 
 _servers: list[tuple[Any, Any]] = []  # on an engine: what runs there, with its loop
 
 
 def become(
-    client: Client,
+    client: ClientInterface,
     targets: Any,
     port: int,
     nanny: bool,
@@ -21,11 +21,11 @@ def become(
     """Start dask on engines; returns a client of dask's."""
     import distributed
 
-    engines = client._targets(targets)
+    engines = client._session.engines.resolve(targets)
     arguments = {"port": port, "dashboard": False, **scheduler_args}
-    address = client[engines[0]].apply_sync(start_scheduler, arguments)
+    address = DirectView(client, engines[0]).apply_sync(start_scheduler, arguments)
     options.setdefault("nthreads", 1)
-    client[engines].apply_sync(start_worker, address, nanny, options)
+    DirectView(client, engines).apply_sync(start_worker, address, nanny, options)
     return distributed.Client(address)
 
 

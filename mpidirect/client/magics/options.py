@@ -64,7 +64,7 @@ class _Engines(Protocol):
     @property
     def ids(self) -> list[int]: ...
 
-    def _targets(self, targets: Any) -> list[int]: ...
+    def resolve(self, targets: Any) -> list[int]: ...
 
 
 def parse_targets(text: str, engines: _Engines) -> Any:
@@ -85,7 +85,7 @@ def parse_targets(text: str, engines: _Engines) -> Any:
     except (SyntaxError, ValueError):
         raise UsageError(f"--targets takes all, 0, 0,2 or a slice like ::2, not {text!r}") from None
     try:
-        engines._targets(targets)  # raises where an engine does not live
+        engines.resolve(targets)  # raises where an engine does not live
     except (ValueError, TypeError, IndexError) as e:
         raise UsageError(f"--targets {text}: {e}") from None
     return list(targets) if isinstance(targets, tuple) else targets

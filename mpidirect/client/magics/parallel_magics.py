@@ -12,7 +12,8 @@ from ...errors import ClusterNotFound
 from ..display.live import LiveDisplay
 from ..results.asyncresult import AsyncResult
 from ..results.outputs import ExecuteReply
-from ..results.waiting import end, given_up, named, pending, wait_and_look, wait_and_tell
+from ..results.waiting import end, given_up, pending, wait_and_look, wait_and_tell
+from ..session.queries import engines_in_words
 from .autopx import AutoParallel
 from .options import execution_options, output_options, parse_targets
 from .typed_ipython import Magics, argument, magic_arguments, no_var_expand, parse_argstring
@@ -91,8 +92,7 @@ class ParallelMagics(Magics):
         """Whether there is no view, or its connection is closed."""
         if self._view is None:
             return True
-        connection = self._view.client._connection
-        return connection.closed or connection.error is not None
+        return self._view.client._session.is_over
 
     # -- the magics ---------------------------------------------------------------------------------
 
@@ -140,7 +140,7 @@ class ParallelMagics(Magics):
         view = self.view
         flags: dict[str, Any] = {}
         if options.targets is not None:
-            flags["targets"] = parse_targets(options.targets, view.client)
+            flags["targets"] = parse_targets(options.targets, view.client._session.engines)
         if options.block is not None:
             flags["block"] = options.block
         with view.temp_flags(**flags):
@@ -204,7 +204,7 @@ class ParallelMagics(Magics):
         """Set what ``%px`` and ``%%px`` do without options."""
         options = parse_argstring(self.pxconfig, line)
         if options.targets is not None:
-            self.view.targets = parse_targets(options.targets, self.view.client)
+            self.view.targets = parse_targets(options.targets, self.view.client._session.engines)
         if options.block is not None:
             self.view.block = options.block
         for name in ("verbose", "stream", "progress_after", "signal_on_interrupt"):
@@ -281,12 +281,12 @@ class ParallelMagics(Magics):
             raise KeyboardInterrupt
         else:
             running = pending(result)
-            print(f"Sending {signal} to {named(running)} …", file=sys.stderr)
-            result._client.send_signal(int(signal) if signal.isdigit() else signal, running)
+            print(f"Sending {signal} to {engines_in_words(running)} …", file=sys.stderr)
+            self.view.client.send_signal(int(signal) if signal.isdigit() else signal, running)
             wait_and_tell(result)
 
     def _listed_engines(self) -> str:
-        engines = self.view.client._targets(self.view.targets)
+        engines = self.view.client._session.engines.resolve(self.view.targets)
         if len(engines) <= _MAX_LISTED:
             return str(engines)
         first, last = (", ".join(map(str, part)) for part in (engines[:4], engines[-4:]))

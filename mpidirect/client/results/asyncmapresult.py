@@ -69,7 +69,7 @@ class AsyncMapResult(AsyncResult):
             return
         pending = list(self.split())
         while pending:
-            self._client._wait(lambda: any(p.ready() for p in pending), None)
+            self._session.wait(lambda: any(p.ready() for p in pending), None)
             for part in [p for p in pending if p.ready()]:
                 pending.remove(part)
                 yield part.get(return_exceptions=self._return_exceptions)

@@ -7,19 +7,18 @@ from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, 
 from concurrent.futures._base import RUNNING
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import CompositeError, ControllerLost, Interrupted, MPIDirectError, RemoteError, TimeoutError
+from ..calls.call import Call
 from ..display import html
 from ..display.progress import wait_with_bar
 from ..display.show import display_outputs
 from ..display.tracebacks import quiet
-from . import callbacks, unseen_failures, waiting
-from .call import Call
+from ..session import queries
+from ..session.session import Session
+from . import callbacks, waiting
 from .metadata import METADATA, CallMetadata
-
-if TYPE_CHECKING:
-    from ..client import Client
 
 
 @quiet
@@ -42,7 +41,7 @@ class AsyncResult(CallMetadata, Future):
 
     def __init__(
         self,
-        client: Client,
+        session: Session,
         calls: Sequence[Call],
         *,
         method: str = "unknown",
@@ -52,7 +51,7 @@ class AsyncResult(CallMetadata, Future):
         label: str | None = None,
     ) -> None:
         super().__init__()
-        self._client = client
+        self._session = session
         self._calls = list(calls)
         self._method = method
         whole = [(c, e) for c in self._calls for e in c.targets]
@@ -72,9 +71,7 @@ class AsyncResult(CallMetadata, Future):
 
     def __del__(self) -> None:
         for call in self.__dict__.get("_calls", ()):
-            call.holders -= 1
-            if not call.holders and call.failed:
-                unseen_failures.let_go(call)
+            call.let_go()
 
     def _progressed(self, call: Call | None = None) -> None:
         if self._whole:  # no look at each engine: there may be thousands, and this comes with each reply
@@ -123,11 +120,11 @@ class AsyncResult(CallMetadata, Future):
         --------
         >>> done, pending = ar.wait(return_when=FIRST_EXCEPTION)
         """
-        limit = _limit(timeout)
+        limit = limit_of(timeout)
         if return_when is None:
-            return self.ready() or self._client._wait(self.ready, limit)
+            return self.ready() or self._session.wait(self.ready, limit)
         _check(return_when, ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION)
-        self._client._wait(partial(self._settled, return_when), limit)
+        self._session.wait(partial(self._settled, return_when), limit)
         parts = self.split()
         done = {part for part in parts if part.ready()}
         return done, set(parts) - done
@@ -181,7 +178,7 @@ class AsyncResult(CallMetadata, Future):
             for part in done:
                 part.get()
         try:
-            if not self._ready and _limit(timeout) is None:
+            if not self._ready and limit_of(timeout) is None:
                 self._wait_in_line()
             ready = self.wait(timeout)
         except KeyboardInterrupt:
@@ -271,7 +268,7 @@ class AsyncResult(CallMetadata, Future):
         if not self.ready():
             raise ValueError(f"{self!r} not ready")
         for call in self._calls:
-            unseen_failures.looked_at(call)
+            call.mark_seen()
         return self._succeeded()
 
     def _succeeded(self) -> bool:
@@ -298,7 +295,7 @@ class AsyncResult(CallMetadata, Future):
     def __iter__(self) -> Iterator[Any]:
         """Each engine's result, in order, as soon as it is there."""
         for call, engine in self._slots:
-            self._client._wait(lambda c=call, e=engine: e in c.replies, None)  # type: ignore[misc]
+            self._session.wait(lambda c=call, e=engine: e in c.replies, None)  # type: ignore[misc]
             value = call.value(engine)
             if not self._return_exceptions:
                 self._raise([value])
@@ -325,7 +322,7 @@ class AsyncResult(CallMetadata, Future):
         if self._single:
             return (self,)
         return tuple(
-            AsyncResult(self._client, [slot[0]], method=self._method, slots=[slot], single=True)
+            AsyncResult(self._session, [slot[0]], method=self._method, slots=[slot], single=True)
             for slot in self._slots
         )
 
@@ -336,7 +333,11 @@ class AsyncResult(CallMetadata, Future):
             raise ValueError("Must be given at least one AsyncResult to join")
         slots = list(dict.fromkeys(slot for result in results for slot in result._slots))
         calls = list(dict.fromkeys(call for call, _ in slots))
-        return cls(results[0]._client, calls, method=results[0]._method, slots=slots)
+        return cls(results[0]._session, calls, method=results[0]._method, slots=slots)
+
+    def _retrieval(self, call_id: str) -> str:
+        """Return what to append to this object's name to get a call's result; empty if it is not here."""
+        return ".get()" if any(call.id == call_id for call in self._calls) else ""
 
     # -- what is known of it ---------------------------------------------------------------------------
 
@@ -349,7 +350,8 @@ class AsyncResult(CallMetadata, Future):
 
     def abort(self) -> None:
         """Take what has not begun out of the queues; what runs goes on (see `Client.interrupt`)."""
-        self._client.abort(self)
+        targets = self._session.engines.resolve(None)
+        queries.abort(self._session, {call.id for call in self._calls}, targets)
 
     def cancel(self) -> bool:
         """Abort it; whether nothing of it runs or has run."""
@@ -371,7 +373,7 @@ class AsyncResult(CallMetadata, Future):
         TimeoutError
             When engines are not back by then: see `Client.interrupt`.
         """
-        waiting.interrupt(self._client, waiting.pending(self), [call.id for call in self._calls], timeout)
+        queries.interrupt(self._session, waiting.pending(self), [call.id for call in self._calls], timeout)
 
     @property
     def failures(self) -> dict[int, RemoteError]:
@@ -392,7 +394,7 @@ class AsyncResult(CallMetadata, Future):
         TimeoutError
             When that takes longer.
         """
-        if not self._client._wait(lambda: self.sent, _limit(timeout)):
+        if not self._session.wait(lambda: self.sent, limit_of(timeout)):
             raise TimeoutError("Still waiting to be sent")
 
     def wait_for_output(self, timeout: float | None = None) -> bool:
@@ -439,8 +441,8 @@ class AsyncResult(CallMetadata, Future):
         """
         _check(return_when, ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION)
         settled = partial(self._settled, return_when)
-        limit = _limit(timeout)
-        return wait_with_bar(self._client, settled, limit, interval, self._method, self._done, len(self))
+        limit = limit_of(timeout)
+        return wait_with_bar(self._session, settled, limit, interval, self._method, self._done, len(self))
 
     def __repr__(self) -> str:
         state = "pending" if not self.ready() else "finished" if self._succeeded() else "failed"
@@ -449,7 +451,7 @@ class AsyncResult(CallMetadata, Future):
         return f"<{type(self).__name__}({self._method}): {state}>"
 
     def _repr_html_(self) -> str:
-        return html.timeline(self)
+        return html.timeline(repr(self), self._slots)
 
     def __await__(self) -> Iterator[Any]:
         import asyncio
@@ -462,5 +464,5 @@ def _check(return_when: Any, *known: str) -> None:
         raise ValueError(f"Unrecognized return_when={return_when!r}, must be one of {', '.join(known)}")
 
 
-def _limit(timeout: float | None) -> float | None:
+def limit_of(timeout: float | None) -> float | None:
     return None if timeout is None or timeout < 0 else timeout

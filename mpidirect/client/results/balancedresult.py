@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ... import errors
+from ..calls.balanced_call import BalancedCall
+from ..session import queries
 from . import waiting
 from .asyncmapresult import AsyncMapResult
 from .asyncresult import AsyncResult
-from .balanced_tasks import BalancedCall
 
 
 class BalancedResult(AsyncResult):
@@ -58,8 +59,10 @@ class BalancedResult(AsyncResult):
         TimeoutError
             When engines are not back by then: see `Client.interrupt`.
         """
-        client = self._client
-        waiting.interrupt(client, client.ids, [call.id for call in self._calls if not call.ready], timeout)
+        session = self._session
+        session.poll()
+        open_calls = [call.id for call in self._calls if not call.ready]
+        queries.interrupt(session, session.engines.ids, open_calls, timeout)
         self.wait(timeout)
 
     def get_dict(self, timeout: float | None = None) -> dict[int, Any]:
@@ -84,7 +87,7 @@ class BalancedResult(AsyncResult):
         if self._single:
             return (self,)
         return tuple(
-            BalancedResult(self._client, [slot[0]], method=self._method, slots=[slot], single=True)
+            BalancedResult(self._session, [slot[0]], method=self._method, slots=[slot], single=True)
             for slot in self._slots
         )
 
@@ -115,13 +118,13 @@ class BalancedMapResult(BalancedResult, AsyncMapResult):
         if self.ordered:
             for key in work.targets:
                 if key not in work.replies:
-                    self._client._wait(lambda k=key: k in work.replies, None)  # type: ignore[misc]
+                    self._session.wait(lambda k=key: k in work.replies, None)  # type: ignore[misc]
                 yield key
             return
         at = 0
         while at < len(work.order) or not work.ready:
             if at == len(work.order):
-                self._client._wait(lambda n=at: n < len(work.order), None)  # type: ignore[misc]
+                self._session.wait(lambda n=at: n < len(work.order), None)  # type: ignore[misc]
             first = work.order[at]
             yield from range(first, first + work.replies[first].count)
             at += 1

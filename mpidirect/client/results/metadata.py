@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ...errors import RemoteError, TimeoutError
 from ...protocol.names import PUBLISHED
 from ...serialize import pickles
+from ..calls.call import Call
+from ..calls.engine_output import output_of
 from ..display.live import LiveDisplay
-from .call import Call
-from .engine_output import output_of
+from ..session.session import Session
 from .outputs import ExecuteReply
-
-if TYPE_CHECKING:
-    from ..client import Client
 
 METADATA = (
     "msg_id",
@@ -50,7 +48,7 @@ class Metadata(dict):
 class CallMetadata:
     """What an `AsyncResult` tells of its call, as attributes."""
 
-    _client: Client
+    _session: Session
     _calls: list[Call]
     _slots: list[tuple[Call, int]]  # each engine's part
     _single: bool
@@ -88,7 +86,7 @@ class CallMetadata:
     @property
     def progress(self) -> int:
         """How many engines have answered; of a map, how many items are done."""
-        self._client._poll()
+        self._session.poll()
         return self._done()
 
     def _done(self) -> int:

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from ...protocol import messages
-from .engine_output import output_of, shown
+from ..calls.engine_output import output_of, shown
 
 
 class ExecuteReply:

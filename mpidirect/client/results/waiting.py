@@ -7,24 +7,23 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ... import errors
-from ...errors import compact
-from ..display.source_lines import placed
+from ..calls.call import Call
+from ..display.roll_call import Stacks
+from ..session import queries
+from ..session.queries import engines_in_words as named
+from ..session.queries import places_in_words
 
 if TYPE_CHECKING:
-    from ..client import Client
     from .asyncresult import AsyncResult
-    from .call import Call
 
 PATIENCE = 0.5  # seconds between the first failure of a call and the report that others still run
-DELAY = 0.25  # the same before the others are interrupted, where that is wanted
 LONG = 2.0  # seconds after which a call that waits for others says so
 SHORT = 0.5  # seconds that a push waits for engines that seem to be idle
 AGAIN = 3.0  # seconds between two looks at what a call waits for
 FEW = 16  # calls that are looked through for one that keeps them busy
-ANSWERING = 3.0  # seconds beyond the time for the engines that the controller has to answer
 
 
 def wait(result: AsyncResult, progress: bool = False, tell: Callable[[str], None] | None = None) -> None:
@@ -66,19 +65,19 @@ def wait_and_tell(result: AsyncResult) -> None:
     calls = result._calls
     wait_in_line(result, lambda: result._ready or any(call.failed for call in calls))
     if not result.wait(PATIENCE):
-        client = result._client
-        where = client.where(pending(result))
+        session = result._session
+        where = queries.places(session, pending(result))
         print(f"{state(result, where)}. Ctrl-C interrupts them.", file=sys.stderr)
         result.wait()
 
 
 def given_up(result: AsyncResult, timeout: float | None) -> errors.TimeoutError:
     """The time of a call is over: interrupt it; the error that says where the engines were."""
-    where = result._client.stacks(pending(result)).summary
+    where = Stacks(queries.stacks(result._session, pending(result))).summary
     said = f"Result not ready after {timeout or 0.0:g} s: {where}."
     try:
         result.interrupt()
-        result.wait(ANSWERING)
+        result.wait(queries.ANSWER_TIMEOUT)
     except errors.TimeoutError as e:
         return errors.TimeoutError(f"{said} {e}")
     return errors.TimeoutError(f"{said} It was interrupted ({outcome(result)}).")
@@ -91,7 +90,7 @@ def wait_and_look(
 
     From `after` seconds on, unless that is negative, tell what it waits for.
     """
-    client, calls = result._client, result._calls
+    session, calls = result._session, result._calls
     ends = math.inf if timeout is None else time.monotonic() + timeout
     looks = math.inf if after < 0 else time.monotonic() + after
 
@@ -102,7 +101,7 @@ def wait_and_look(
         first = min(ends, looks)
         return None if first == math.inf else max(0.0, first - time.monotonic())
 
-    while not client._wait(done, left()):
+    while not session.wait(done, left()):
         now = time.monotonic()
         if now >= ends:
             return False
@@ -116,30 +115,30 @@ def wait_and_look(
 def roll_call(result: AsyncResult) -> str:
     """How much of it is done, since when it runs, and where the engines are that are not done."""
     waiting = pending(result)
-    where = result._client.stacks(waiting).summary if waiting else ""
+    where = Stacks(queries.stacks(result._session, waiting)).summary if waiting else ""
     total = len({engine for _, engine in result._slots})
     return f"{total - len(waiting)} of {total} engines done after {result.elapsed:.0f} s; {where}"
 
 
 def wait_in_line(result: AsyncResult, done: Callable[[], bool] | None = None) -> None:
     """Wait; if that takes long, and calls that were made before are why, say which."""
-    client, done = result._client, done or result.ready
+    session, done = result._session, done or result.ready
     until = time.monotonic() + LONG
-    client._wait(lambda: done() or time.monotonic() > until, None)
+    session.wait(lambda: done() or time.monotonic() > until, None)
     if not done():
         line = _line(result)
         if line:
             print(line, file=sys.stderr)
-        client._wait(done, None)
+        session.wait(done, None)
 
 
 def _line(result: AsyncResult) -> str:
     """What the result waits for, where that is other calls."""
-    client, waiting = result._client, pending(result)
+    session, waiting = result._session, pending(result)
     first = min(call.submitted for call in result._calls)
     ahead = [
         (call, engines)
-        for call in list(client._calls.values())
+        for call in list(session.calls.under_way.values())
         if call not in result._calls and call.submitted <= first and (engines := _common(call, waiting))
     ]
     if ahead:
@@ -151,13 +150,15 @@ def _line(result: AsyncResult) -> str:
             f"since {since:.0f} s (rc.interrupt() ends it)"
         )
     try:
-        status = client.queue_status(waiting)
-        mine = [sum(bool(_common(call, [e])) for call in list(client._calls.values())) for e in waiting]
+        status = queries.queue_lengths(session, waiting)
+        mine = [
+            sum(bool(_common(call, [e])) for call in list(session.calls.under_way.values())) for e in waiting
+        ]
         theirs = {
             e: status[e]["queue"] + status[e]["tasks"] for e in waiting if e in status
         }  # others have died
         others = [e for e, n in zip(waiting, mine, strict=True) if theirs.get(e, 0) > n]
-        where = _places(client.where(others)) if others else ""
+        where = places_in_words(queries.places(session, others)) if others else ""
     except errors.MPIDirectError:
         return ""
     return f"waiting for {named(others)}, where other clients have calls as well{where}" if others else ""
@@ -170,12 +171,12 @@ def _common(call: Call, engines: list[int]) -> list[int]:
 
 def at_once(result: AsyncResult) -> AsyncResult:
     """The result of a call that takes no time: if its engines are idle, it is waited for, and it raises."""
-    client, calls = result._client, result._calls
-    outstanding = list(client._calls.values())
+    session, calls = result._session, result._calls
+    outstanding = list(session.calls.under_way.values())
     if len(outstanding) <= FEW and not any(
         call not in calls and _common(call, calls[0].targets) for call in outstanding
     ):
-        client._wait(result.ready, SHORT)
+        session.wait(result.ready, SHORT)
         if calls[0].failed and result.ready():
             result.get()
     return result
@@ -191,7 +192,7 @@ def state(result: AsyncResult, where: dict[int, str] | None = None) -> str:
     parts = [f"engine {engine} failed: {e.ename}: {e.evalue}" for engine, e in result.failures.items()]
     running = pending(result)
     if running:
-        parts.append(f"still running: {named(running)}{_places(where or {})}")
+        parts.append(f"still running: {named(running)}{places_in_words(where or {})}")
     return "; ".join(parts)
 
 
@@ -211,47 +212,3 @@ def outcome(result: AsyncResult) -> str:
             how = "interrupted" if failure.ename == "KeyboardInterrupt" else failure.ename
         groups.setdefault(how, []).append(engine)
     return "; ".join(f"{named(engines)}: {how}" for how, engines in groups.items())
-
-
-def interrupt(client: Client, targets: list[int], ids: list[str] | None, timeout: float) -> None:
-    """Interrupt engines and wait until they are back.
-
-    Raises
-    ------
-    TimeoutError
-        When some are not; it says where they are, and what can be done.
-    """
-    if not targets:
-        return
-    value = [ids, timeout, 0.0, ids is not None]
-    found: dict[int, str] = client._query("interrupt", targets, value, timeout + ANSWERING)
-    stuck = {engine: placed(text) for engine, text in found.items()}
-    if stuck:
-        holds = client.facts.get("fault_tolerance", {})
-        if holds.get("restarts"):
-            remedy = "rc.restart() ends all engines and starts new ones, with empty namespaces"
-        elif holds.get("replaces") and len(stuck) < len(client.ids):
-            remedy = f"rc.restart({sorted(stuck)}) puts new engines in their place, and the others go on"
-        elif holds.get("deaths"):
-            remedy = f"rc.send_signal('SIGKILL', {sorted(stuck)}) ends them, and the others go on"
-        else:
-            remedy = "stop the cluster and start it again"
-        raise errors.TimeoutError(
-            f"{named(sorted(stuck))} did not come back within {timeout:g} s{_places(stuck)}. "
-            f"An interrupt is seen when such a call ends. If it never does: {remedy}."
-        )
-
-
-def named(ids: list[int]) -> str:
-    """Engines, in words."""
-    return f"engine {ids[0]}" if len(ids) == 1 else f"engines {compact(ids)}"
-
-
-def _places(where: dict[int, Any]) -> str:
-    groups: dict[str, list[int]] = {}
-    for engine, place in where.items():
-        if place:
-            groups.setdefault(place, []).append(engine)
-    if not groups:
-        return ""
-    return f" ({'; '.join(f'{named(engines)}: {place}' for place, engines in groups.items())})"

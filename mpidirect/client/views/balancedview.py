@@ -15,14 +15,14 @@ from ...arrays import partition
 from ...serialize import calls
 from ...serialize.dependency import Dependency
 from ..display.tracebacks import quiet
-from ..results.balanced_tasks import submit
+from ..interface import ClientInterface
 from ..results.balancedresult import BalancedMapResult, BalancedResult
 from ..results.outputs import at_prompt
+from ..session.balanced_tasks import submit
 from .base import View
 from .function import check, name_of
 
 if TYPE_CHECKING:
-    from ..client import Client
     from .remotefunction import ParallelFunction
 
 GROUP = 256  # of them are submitted together at most
@@ -62,7 +62,7 @@ class LoadBalancedView(View):
 
     FLAGS = ("targets", "block", "track", "follow", "after", "timeout", "retries", "label")
 
-    def __init__(self, client: Client, targets: Any = None, **flags: Any) -> None:
+    def __init__(self, client: ClientInterface, targets: Any = None, **flags: Any) -> None:
         self.after: Any = None
         self.follow: Any = None
         self.timeout: float | None = None
@@ -107,11 +107,11 @@ class LoadBalancedView(View):
         label: str | None = None,
         **options: Any,
     ) -> BalancedResult:
-        client = self.client
-        client._targets("all")  # says what is wrong when there is no engine
-        targets = [] if self.targets is None else client._targets(self.targets)
+        session = self._session
+        session.engines.resolve("all")  # says what is wrong when there is no engine
+        targets = [] if self.targets is None else session.engines.resolve(self.targets)
         work = submit(
-            client,
+            session,
             name_of(f),
             targets,
             calls.dumps(f, args, kwargs or {}),
@@ -125,7 +125,7 @@ class LoadBalancedView(View):
         self.history.append(work.id)
         kind = BalancedResult if items is None else BalancedMapResult
         label = self.label if label is None else label
-        result = kind(client, [work], method=name_of(f), single=items is None, label=label, **options)
+        result = kind(session, [work], method=name_of(f), single=items is None, label=label, **options)
         work.holders -= 1
         if self.block if block is None else block:
             with result.stream_output() if at_prompt() else nullcontext():
@@ -186,7 +186,7 @@ class LoadBalancedView(View):
         check(f)
         items, length = partition.to_map(sequences)
         if not length:
-            nothing = BalancedMapResult(self.client, [], method=name_of(f), length=0)
+            nothing = BalancedMapResult(self._session, [], method=name_of(f), length=0)
             return self._result(nothing, block)
         result = self._submit(
             f,
@@ -284,7 +284,7 @@ class LoadBalancedView(View):
     # -- what else a pool is ---------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return len(self.client._targets(self.targets))
+        return len(self._session.engines.resolve(self.targets))
 
 
 class LazyMap(Iterator[Any]):
@@ -340,7 +340,7 @@ class LazyMap(Iterator[Any]):
             if not pending:
                 return
             if not ordered and not any(result.ready() for result in pending):
-                self._view.client._wait(lambda: any(result.ready() for result in pending), None)
+                self._view._session.wait(lambda: any(result.ready() for result in pending), None)
             chosen = pending[0] if ordered else next(result for result in pending if result.ready())
             yield from chosen
             pending.remove(chosen)

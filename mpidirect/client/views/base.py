@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..executor import ViewExecutor
+from ..interface import ClientInterface
 from ..results.asyncmapresult import AsyncMapResult
 from ..results.asyncresult import AsyncResult
-from .targets import is_one
+from ..session.engines import is_single_target
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ..client import Client
-    from ..executor import ViewExecutor
     from .remotefunction import ParallelFunction
 
-ATTRIBUTES = frozenset({"client", "history"})
+ATTRIBUTES = frozenset({"client", "history", "_session"})
 ALIKE = 0.75  # of two names, from where on one may be a slip for the other
 
 
@@ -29,8 +29,9 @@ class View:
 
     FLAGS: tuple[str, ...] = ("block", "track", "label", "targets")
 
-    def __init__(self, client: Client, targets: Any = None, **flags: Any) -> None:
+    def __init__(self, client: ClientInterface, targets: Any = None, **flags: Any) -> None:
         self.client = client
+        self._session = client._session
         self.targets = targets
         self.block = client.block
         self.track = False
@@ -61,8 +62,8 @@ class View:
     def __len__(self) -> int:
         targets = self.targets
         if targets is None or isinstance(targets, (str, slice)):
-            targets = self.client._targets(targets)
-        return 1 if is_one(targets) else len(targets)
+            targets = self._session.engines.resolve(targets)
+        return 1 if is_single_target(targets) else len(targets)
 
     def _there(self, name: str) -> str:
         """Where else to look for a name."""
@@ -192,8 +193,6 @@ class View:
     @property
     def executor(self) -> ViewExecutor:
         """A `concurrent.futures.Executor` on this view."""
-        from ..executor import ViewExecutor
-
         return ViewExecutor(self)
 
     # -- results and queues -------------------------------------------------------------------------------

@@ -6,17 +6,16 @@ import itertools
 import threading
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from ...errors import compact
 from ...protocol.collective import Collective
+from ..interface import ClientInterface
 from ..results import waiting
-from .targets import is_one
-
-if TYPE_CHECKING:
-    from ..client import Client
-    from ..results.asyncresult import AsyncResult
+from ..results.asyncresult import AsyncResult
+from ..session.engines import is_single_target
+from ..session.session import Session
 
 
 class _Caller:
@@ -28,13 +27,14 @@ class _Caller:
         self.order = threading.Lock()  # held while a call is numbered and sent
 
 
-_callers: WeakKeyDictionary[Client, _Caller] = WeakKeyDictionary()
+_callers: WeakKeyDictionary[Session, _Caller] = WeakKeyDictionary()
 
 
 class CollectiveCalls:
     """What all collectives of a view have in common."""
 
-    client: Client
+    client: ClientInterface
+    _session: Session
     targets: Any
     block: bool | None
     _call: Callable[..., AsyncResult]
@@ -52,13 +52,13 @@ class CollectiveCalls:
         block: bool | None,
     ) -> Any:
         chosen = self.targets if targets is None else targets
-        group = self.client._targets(chosen)
+        group = self._session.engines.resolve(chosen)
         for text in (name, out):
             if text is not None and kind != "barrier" and not (isinstance(text, str) and text.isidentifier()):
                 raise ValueError(f"{text!r} can't be a name on the engines: it is no Python identifier")
         root = _check_root(root, group)
-        single = is_one(chosen)
-        caller = _callers.setdefault(self.client, _Caller())
+        single = is_single_target(chosen)
+        caller = _callers.setdefault(self._session, _Caller())
         with caller.order:
             number = next(caller.numbers)
             ask = Collective(kind, caller.name, number, group, name, out or name, root, option)

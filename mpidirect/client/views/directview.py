@@ -18,12 +18,12 @@ from ..results import waiting
 from ..results.asyncmapresult import AsyncMapResult
 from ..results.asyncresult import AsyncResult
 from ..results.outputs import ExecuteReply, at_prompt
+from ..session.engines import is_single_target
 from . import syntax
 from .base import View
 from .collectives import Collectives
 from .function import check, name_of
 from .namespaces import Namespaces
-from .targets import is_one
 
 if TYPE_CHECKING:
     from .remotefunction import ParallelFunction
@@ -64,7 +64,7 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         return f"; for that name on its engines:  view[{name!r}]"
 
     def _repr_html_(self) -> str:
-        return html.engines(self.client, self.client._targets(self.targets), repr(self))
+        return html.engines(self._session, self._session.engines.resolve(self.targets), repr(self))
 
     # -- the one way to the engines ------------------------------------------------------------------------
 
@@ -89,16 +89,16 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
     ) -> AsyncResult:
         """Send one request: an object for all, or its frames; `own` gives those for each of a number."""
         chosen = self.targets if targets is None else targets
-        engines = self.client._targets(chosen)
+        engines = self._session.engines.resolve(chosen)
         frames = pickles.dumps(shared) if frames is None else frames
         parts = [] if own is None else [pickles.dumps(part) for part in own(len(engines))]
-        call = self.client._submit(op, method, engines, frames, parts, convert, gathers)
+        call = self._session.submit(op, method, engines, frames, parts, convert, gathers)
         call.source = shared[0] if op == "execute" else None
         self.history.append(call.id)
         if single is None:
-            single = is_one(chosen)
+            single = is_single_target(chosen)
         label = self.label if label is None else label
-        result = kind(self.client, [call], method=method, single=single, label=label, **options)
+        result = kind(self._session, [call], method=method, single=single, label=label, **options)
         call.holders -= 1
         if self.block if block is None else block:
             with result.stream_output() if at_prompt() else nullcontext() as live:
@@ -223,7 +223,7 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         """
         if not isinstance(code, str):
             raise TypeError(f"code must be a string, not {type(code).__name__}")
-        if not self.client._mismatch:  # else the engines' Python may know another syntax
+        if not self._session.python_mismatch:  # else the engines' Python may know another syntax
             syntax.check(code)
         result = self._call(
             "execute",

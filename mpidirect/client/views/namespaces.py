@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ...arrays import partition
 from ...errors import MPIDirectError
 from ...protocol.names import INITIAL_NAMES
+from ..interface import ClientInterface
 from ..results import waiting
 from ..results.asyncmapresult import AsyncMapResult
 from ..results.asyncresult import AsyncResult
-from .targets import is_one
-
-if TYPE_CHECKING:
-    from ..client import Client
+from ..session.engines import is_single_target
+from ..session.session import Session
 
 PATIENCE = 0.5  # seconds that a completion may take
 
@@ -23,7 +22,8 @@ PATIENCE = 0.5  # seconds that a completion may take
 class Namespaces:
     """What a `DirectView` does with names on its engines."""
 
-    client: Client
+    client: ClientInterface
+    _session: Session
     targets: Any
     block: bool
     history: list[str]
@@ -128,7 +128,11 @@ class Namespaces:
         names = self.keys()
         values = self.pull(names, block=True)
         return list(
-            zip(names, values if is_one(self.targets) else map(list, zip(*values, strict=True)), strict=True)
+            zip(
+                names,
+                values if is_single_target(self.targets) else map(list, zip(*values, strict=True)),
+                strict=True,
+            )
         )
 
     def __iter__(self) -> Iterator[str]:

@@ -168,9 +168,9 @@ class ParallelFunction(RemoteFunction):
 
     def _on(self, view: DirectView, items: list[Any], length: int) -> Any:
         """Give each engine of a direct view its part."""
-        targets = view.client._targets(view.targets)[:length]
+        targets = view._session.engines.resolve(view.targets)[:length]
         if not targets:
-            nothing = AsyncMapResult(view.client, [], method=self.__name__)
+            nothing = AsyncMapResult(view._session, [], method=self.__name__)
             return nothing.get() if view.block else nothing
 
         def own(n: int) -> list[tuple[Any, ...]]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...protocol import messages
 from ...serialize import pickles
+from ..connection.bulk_frames import in_parallel
 from ..results.asyncresult import AsyncResult
-from ..results.bulk_frames import in_parallel
+from ..session.session import Session
 
 if TYPE_CHECKING:
-    from ..client import Client
     from .namespaces import Namespaces
 
 Place = tuple[int, list[int]]  # a process and its file descriptors
@@ -21,12 +21,12 @@ Place = tuple[int, list[int]]  # a process and its file descriptors
 
 def push_shared(view: Namespaces, ns: dict[str, Any], targets: Any, block: bool | None) -> AsyncResult:
     """Push `ns`, its buffers in memory that the engines of a node share (see `DirectView.push`)."""
-    client = view.client
-    engines = client._targets(view.targets if targets is None else targets)
-    nodes = {engine: client._engines[engine].node for engine in engines}
+    session = view._session
+    engines = session.engines.resolve(view.targets if targets is None else targets)
+    nodes = {engine: session.engines.live[engine].node for engine in engines}
     head, *buffers = pickles.dumps(ns)  # the buffers are bulk, all of them: smaller ones are in the head
-    here = client._connection.direct and not any(nodes.values())  # node 0 is the controller's, and so ours
-    places, release = _keep_here(buffers) if here else _keep_there(client, nodes, buffers)
+    here = session.connection.direct and not any(nodes.values())  # node 0 is the controller's, and so ours
+    places, release = _keep_here(buffers) if here else _keep_there(session, nodes, buffers)
     try:
         result = view._call(
             "map_shared",
@@ -67,20 +67,19 @@ def _write(descriptor: int, buffer: memoryview, piece: tuple[int, int]) -> None:
 
 
 def _keep_there(
-    client: Client, nodes: dict[int, int], buffers: Sequence[Any]
+    session: Session, nodes: dict[int, int], buffers: Sequence[Any]
 ) -> tuple[dict[int, Place], Callable[[], None]]:
     """The memory is made by the first engine of each node: waits until these have the data."""
     receivers = {node: engine for engine, node in reversed(nodes.items())}
-    call = client._submit("share", "push", sorted(receivers.values()), [b"", *buffers])
+    call = session.submit("share", "push", sorted(receivers.values()), [b"", *buffers])
 
     def release() -> None:
-        connection = client._connection
         for engine in receivers.values():
-            if connection.error is None and not connection.closed:
-                connection.post(messages.Release, call.id, engine)
+            if not session.is_over:
+                session.release_result(call.id, engine)
 
     try:
-        kept = AsyncResult(client, [call], method="push").get_dict()
+        kept = AsyncResult(session, [call], method="push").get_dict()
     except BaseException:
         release()
         raise

@@ -5,16 +5,14 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import EngineError
 from ...mpi import group_functions
+from ..interface import ClientInterface
 from ..results.asyncresult import AsyncResult
 from .directview import DirectView
 from .function import check
-
-if TYPE_CHECKING:
-    from ..client import Client
 
 AHEAD = 2  # tasks that a group has, or has before it
 
@@ -33,7 +31,7 @@ class GroupView(DirectView):
 
     FLAGS = (*DirectView.FLAGS, "group")
 
-    def __init__(self, client: Client, targets: Any, group: str = "", **flags: Any) -> None:
+    def __init__(self, client: ClientInterface, targets: Any, group: str = "", **flags: Any) -> None:
         self.group = group
         super().__init__(client, targets, **flags)
 
@@ -59,11 +57,11 @@ class Groups(Sequence[GroupView]):
     [2, 4, 6]
     """
 
-    def __init__(self, client: Client, groups: list[list[int]]) -> None:
+    def __init__(self, client: ClientInterface, groups: list[list[int]]) -> None:
         self._client = client
-        self._name = f"{client._connection.name}/{next(_numbers)}"
-        self._everyone = client.direct_view()
-        processes = {info.pid: id for id, info in client._engines.items()}
+        self._name = f"{client._session.connection.name}/{next(_numbers)}"
+        self._everyone = DirectView(client, "all")
+        processes = {info.pid: id for id, info in client._session.engines.live.items()}
         self._everyone.apply_sync(group_functions.make, self._name, groups, processes)
         self._views = [GroupView(client, group, self._name) for group in groups]
 
@@ -120,7 +118,7 @@ class Groups(Sequence[GroupView]):
                     order.append(result)
                 if not order:
                     return
-                self._client._wait(lambda: any(result.ready() for result in running), None)
+                self._client._session.wait(lambda: any(result.ready() for result in running), None)
                 for result in [result for result in running if result.ready()]:
                     view = running.pop(result)
                     if any(isinstance(e, EngineError) for e in result.failures.values()):
@@ -145,13 +143,14 @@ class Groups(Sequence[GroupView]):
         self.close()
 
 
-def groups_of(client: Client, how: Any) -> list[list[int]]:
+def groups_of(client: ClientInterface, how: Any) -> list[list[int]]:
     """The engines of each group: so many each, these sizes, or those of each node."""
-    ids = sorted(client._targets("all"), key=lambda id: (client._engines[id].node, id))
+    engines = client._session.engines
+    ids = sorted(engines.resolve("all"), key=lambda id: (engines.live[id].node, id))
     if isinstance(how, str):
         if how != "node":
             raise ValueError(f"engines are split by a size, by sizes or by 'node', not by {how!r}")
-        by_node = itertools.groupby(ids, lambda id: client._engines[id].node)
+        by_node = itertools.groupby(ids, lambda id: engines.live[id].node)
         return [list(those) for _, those in by_node]
     if hasattr(how, "__index__"):
         size = how.__index__()

@@ -176,6 +176,12 @@ class PendingQueries:
                 self._open.remove(pending)
                 pending.answer()
 
+    def answer_all(self) -> None:
+        """Answer with what is known by now: the controller ends."""
+        for pending in self._open:
+            pending.answer()
+        self._open.clear()
+
     def _look_at_interrupt(self, pending: PendingInterrupt, now: float) -> None:
         find = self._scheduler.find
         pending.tasks = {

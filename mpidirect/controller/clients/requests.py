@@ -95,13 +95,7 @@ class Requests:
         """Begin the requests that need not wait for the data of an earlier one."""
         while incoming.backlog and incoming.staging is None:
             header, frames = incoming.backlog.popleft()
-            upload = Upload(header, frames, session.process, session.directory)
-            request: AnyRequest
-            if isinstance(header, messages.BalancedTasks):
-                request = BalancedRequest(header, session, upload)
-            else:
-                request = ActiveRequest(header.id, session, header.method, header.targets, upload)
-            self._begin(incoming, request)
+            self._begin(incoming, _request_of(session, header, frames))
 
     def _begin(self, incoming: _Incoming, request: AnyRequest) -> None:
         """Submit a request whose data is at hand, or wait for the data."""
@@ -231,8 +225,34 @@ class Requests:
         if isinstance(request, BalancedRequest):
             self._balancer.refuse(request, ename, why)
             return
-        for engine in request.targets:
+        for engine in [engine for engine in request.targets if engine in request.open]:
             self._fail(request, engine, ename, why)
+
+    # -- the end of the controller ----------------------------------------------------------------
+
+    def end_all(self, session: Session, why: str) -> None:
+        """End the requests of a client whose data is not complete."""
+        incoming = self._incoming.get(session)
+        if incoming is None:
+            return
+        if incoming.receiving is not None:
+            self._drop(incoming, "EngineError", why)
+        if incoming.staging is not None:
+            self._staging.discard(session)
+            request, incoming.staging = incoming.staging, None
+            self._refuse(request, "EngineError", why)
+        while incoming.backlog:
+            self._refuse(_request_of(session, *incoming.backlog.popleft()), "EngineError", why)
+
+    def superfluous_chunks(self, session: Session) -> int:
+        """Return how many chunks are still to come from a client for a request that was dropped."""
+        incoming = self._incoming.get(session)
+        return incoming.superfluous if incoming is not None else 0
+
+    def skip_chunks(self, session: Session, count: int) -> None:
+        """Skip chunks of a client, which belong to a request that an earlier controller has dropped."""
+        incoming = self._incoming[session] = _Incoming()
+        incoming.superfluous = count
 
     def _has_memory(self) -> bool:
         """Return whether all data that is announced would find memory, within a limit of this process."""
@@ -243,6 +263,13 @@ class Requests:
         except MemoryError:
             return False
         return True
+
+
+def _request_of(session: Session, header: RequestHeader, frames: list[Any]) -> AnyRequest:
+    upload = Upload(header, frames, session.process, session.directory)
+    if isinstance(header, messages.BalancedTasks):
+        return BalancedRequest(header, session, upload)
+    return ActiveRequest(header.id, session, header.method, header.targets, upload)
 
 
 def _no_memory(upload: Upload) -> str:

@@ -1,4 +1,4 @@
-"""Generations: all engines end together, and new ones are spawned in their place."""
+"""Generations: all engines end together, and new ones take their place."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ log = logging.getLogger(__name__)
 
 LEAVE_TIMEOUT = 0.5  # seconds that engines have to leave by themselves before they are killed
 KILL_TIMEOUT = 5.0  # seconds in which a killed engine must be gone
+SUPERVISED_KILL_TIMEOUT = 1.0  # the same, where the supervisor ends the engines that are left
 START_TIMEOUT = 100.0  # seconds that new engines may take
 NOTE_DELAY = 0.1  # seconds that the guard of an engine that left has to note an error, if there was one
 
 
 class Generations:
-    """Has the anchor spawn engines: all of them, as an MPI world of their own.
+    """Ends all engines, however they hang, and lets others follow.
 
-    So all engines can end, however they hang, and others can follow.
+    The anchor spawns the next generation as an MPI world of its own. Where MPI cannot do so, a supervisor
+    starts all processes of the job anew, the controller included: this controller hands over to the next.
     """
 
     def __init__(
@@ -38,7 +40,8 @@ class Generations:
         shutdown: Shutdown,
         logs: Path,
         spawns: bool,
-        restarts: bool,
+        can_respawn: bool,
+        supervised: bool,  # whether a supervisor starts all processes anew when this controller has ended
         retire: Callable[[str], None],
     ) -> None:
         self.spawns = spawns
@@ -48,11 +51,15 @@ class Generations:
         self._replacement = replacement
         self._shutdown = shutdown
         self._logs = logs
-        self._restarts = restarts
+        self._can_respawn = can_respawn
+        self._supervised = supervised
         self._retire = retire
         self._ending = False  # whether a generation ends, and the next is to begin
-        self._next_size = registry.size
-        self._asked_by: AskedBy | None = None
+        self.next_size = registry.size
+        self.asked_by: AskedBy | None = None
+        self.end_reason = ""  # why the engines of this generation were ended
+        self.handover_due = False  # whether the engines are gone, and the successor can begin
+        self._all_arrived: Callable[[], None] | None = None
         self._leaving: dict[int, messages.EngineInfo] = {}  # engines of the old generation that are not gone
         self._killed: set[int] = set()
         self._kill_time = 0.0  # when the engines that are left are killed
@@ -79,7 +86,9 @@ class Generations:
             return
         if self._ending:
             raise ReplacementRefused("all engines are being started anew: try again in a moment")
-        self._replacement.ask(asked_by, within)
+        respawn = self._supervised or (self._can_respawn and self._anchors.can_spawn)
+        alternative = "rc.restart() of all engines" if respawn else "'mpidirect stop' and 'mpidirect start'"
+        self._replacement.ask(asked_by, within, alternative)
 
     def renew(self, asked_by: AskedBy, size: int) -> None:
         """End all engines, and start `size` others.
@@ -89,22 +98,23 @@ class Generations:
         ReplacementRefused
             When that is not possible, or not now.
         """
-        if not self._restarts or not self._anchors.can_spawn:
+        if not self._supervised and not (self._can_respawn and self._anchors.can_spawn):
             raise ReplacementRefused(
                 "engines can't all be started anew with this MPI, or as it was started. Save what you need, "
                 "then 'mpidirect stop' and 'mpidirect start'"
             )
-        if self._ending or self._replacement.exclusive:
+        if self._ending or self.awaits_first or self._replacement.exclusive:
             raise ReplacementRefused("engines are being started just now: try again in a moment")
         call = "rc.restart()" if size == self._registry.size else f"rc.resize({size})"
         self._replacement.cancel(f"{call} ends all engines")
-        self._asked_by, self._ending, self._next_size = asked_by, True, size
+        self.asked_by, self._ending, self.next_size = asked_by, True, size
         self._leaving = {info.id: info for info in self._registry.in_order()}
         self._killed.clear()
         send_stop(self._link, self._leaving)
         now = time.monotonic()
         self._kill_time, self._note_deadline = now + LEAVE_TIMEOUT, now
-        self._retire(f"was ended by {call}, which replaces all engines")
+        self.end_reason = f"was ended by {call}, which replaces all engines"
+        self._retire(self.end_reason)
 
     def departed(self, engine: int) -> None:
         """Note that the connection of an engine has closed."""
@@ -113,27 +123,35 @@ class Generations:
 
     def look(self) -> None:
         """Do the next step, if it is possible now."""
+        if self._all_arrived is not None and len(self._registry.alive) == self._registry.size:
+            all_arrived, self._all_arrived = self._all_arrived, None
+            all_arrived()
         if not self._ending or self._shutdown.begun:
             return
         now = time.monotonic()
-        if not self._anchors.can_spawn:
-            self._fail(
+        if not self._supervised and not self._anchors.can_spawn:
+            self.fail(
                 "the process that starts engines died meanwhile: 'mpidirect stop' and 'mpidirect start'"
             )
         elif self._leaving:
             self._kill_remaining(now)
+        elif self._supervised:
+            self.handover_due = True
         elif self._notes_complete(now):
             self._begin()
 
     def _kill_remaining(self, now: float) -> None:
-        if self._killed and now > self._deadline:
+        if self._killed and now > self._deadline and self._supervised:
+            self._leaving.clear()  # the supervisor ends them by the MPI launcher
+        elif self._killed and now > self._deadline:
             where = ", ".join(f"process {e.pid} on {e.host}" for e in self._leaving.values())
-            self._fail(f"these could not be ended from here: {where}. Kill them, and try again")
+            self.fail(f"these could not be ended from here: {where}. Kill them, and try again")
         elif now > self._kill_time:
             for engine, info in self._leaving.items():
                 if engine not in self._killed:
                     self._killed.add(engine)
-                    self._deadline = now + KILL_TIMEOUT  # counted from now: this host may have been suspended
+                    # Counted from now: this host may have been suspended.
+                    self._deadline = now + (SUPERVISED_KILL_TIMEOUT if self._supervised else KILL_TIMEOUT)
                     self._anchors.kill_engine(info)
 
     def _notes_complete(self, now: float) -> bool:
@@ -144,13 +162,24 @@ class Generations:
 
     def _begin(self) -> None:
         self._ending = False
-        asked_by, self._asked_by = self._asked_by, None
-        if self._registry.size != self._next_size:
-            self._registry.resize(self._next_size)
-        self._replacement.start(list(range(self._next_size)), asked_by, START_TIMEOUT)
+        asked_by, self.asked_by = self.asked_by, None
+        if self._registry.size != self.next_size:
+            self._registry.resize(self.next_size)
+        self._replacement.start(list(range(self.next_size)), asked_by, START_TIMEOUT)
 
-    def _fail(self, why: str) -> None:
+    def await_first(self, all_arrived: Callable[[], None]) -> None:
+        """Expect the engines of this job, after those of an earlier controller; then call `all_arrived`."""
+        self._all_arrived = all_arrived
+
+    @property
+    def awaits_first(self) -> bool:
+        """Return whether engines of this job are to come, after those of an earlier controller."""
+        return self._all_arrived is not None
+
+    def fail(self, why: str) -> None:
+        """Give up: no generation follows."""
         log.error("engines are not started anew: %s", why)
+        self.handover_due = False
         self._ending, self._leaving = False, {}
-        if self._asked_by is not None:
-            self._asked_by.answer(None, why)
+        if self.asked_by is not None:
+            self.asked_by.answer(None, why)

@@ -106,26 +106,26 @@ class Replacement:
 
     # -- requests ---------------------------------------------------------------------------------
 
-    def ask(self, asked_by: AskedBy, within: float) -> None:
+    def ask(self, asked_by: AskedBy, within: float, alternative: str) -> None:
         """Replace the query's targets; kill those that are alive.
 
         The answer has ``replaced``, the new engines, or ``busy``, those that had no time within `within`
-        seconds.
+        seconds. A refusal names the `alternative`, which starts all engines anew.
         """
         registry, targets = self._registry, sorted(set(asked_by.query.targets))
         if self._wanted:
             raise ReplacementRefused(f"engines {self._wanted} are being replaced already")
         if not self._possible:
             raise ReplacementRefused(
-                "engines can't be replaced with this MPI, or as it was started. Save what you need, then "
-                "'mpidirect stop' and 'mpidirect start'"
+                "engines can't be replaced with this MPI, or as it was started. "
+                f"Save what you need, then {alternative}"
             )
         if not targets or not all(0 <= engine < registry.size for engine in targets):
             raise ReplacementRefused(f"the engines of this cluster are 0 to {registry.size - 1}")
         if registry.alive.keys() <= set(targets) and not self._anchors.can_spawn:
             raise ReplacementRefused(
-                "an engine that lives must start the new ones, and none would be left. For all of them: "
-                "'mpidirect stop' and 'mpidirect start'"
+                "an engine that lives must start the new ones, and none would be left. "
+                f"For all of them: {alternative}"
             )
         self._wanted, self._asked_by = targets, asked_by
         self._deadline = time.monotonic() + within

@@ -17,6 +17,7 @@ from ...engine.mpi.recovery import CommunicatorRepair
 from ...engine.output.task_output import TaskOutput
 from ...files.job_file import JobSpec
 from ...mpi.fault_tolerance import Tolerance
+from ...mpi.listening_ports import close_to_other_hosts
 from ...mpi.world import World, grown, limited, nameless
 from ...protocol import messages
 from ...serialize import module_importer
@@ -65,6 +66,8 @@ def run_spawned_engine(engine: int, spec: JobSpec, start: spawning.EngineStart) 
     bool
         Whether MPI can be finalized.
     """
+    if start.invitation.credentials is None:  # All ranks are on one host.
+        close_to_other_hosts()
     with connect(start.invitation, engine) as (tasks, control):
         order = spawning.asked_in(tasks)
         if order is None:

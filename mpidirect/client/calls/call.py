@@ -13,12 +13,12 @@ import numpy as np
 from ...errors import EngineFailure, RemoteError, remote_error, said
 from ...protocol import messages
 from ...serialize import pickles
+from ..connection.bulk_frames import BulkFrame, RemoteFrame, changed, materialised, read_together, rooms
 from ..connection.receiver import Answer
-from ..display.source_lines import completed
 from . import unseen_failures
-from .bulk_frames import BulkFrame, RemoteFrame, changed, materialised, read_together, rooms
 from .engine_output import EngineOutput, shown
 from .hints import hint_for
+from .source_lines import completed
 
 
 class Call:
@@ -68,10 +68,10 @@ class Call:
         self.again: Callable[[], Call] | None = None  # makes it once more, where its data is small
         self.mismatch = ""  # what differs between here and the engines, and may be why it failed
         self.together = False  # whether its engines wait for each other
-        self.cell = unseen_failures.cell()  # in which it was made
+        self.cell = unseen_failures.current_cell()  # in which it was made
         self.holders = 1  # AsyncResults of it, and whoever makes the first one
         self.seen = False  # whether anybody has looked at what has become of it
-        self.news: unseen_failures.UnseenFailure | None = None  # that it has failed, while this is not so
+        self.unseen: unseen_failures.UnseenFailure | None = None  # what is reported while `seen` is False
         self.expected = frozenset(targets)  # of a list, the search takes time with thousands of engines
         self._gathers = gathers
         self._moving: dict[int, Answer] = {}
@@ -248,17 +248,41 @@ class Call:
                 reply = messages.Reply(self.id, engine, "error", [], now, now, "", "", failure)
                 self._arrived([(reply, [])])
 
+    def report_failure(self) -> None:
+        """All engines have answered, and some with an error: have the user told, unless somebody looks."""
+        if self.seen:
+            return
+        failures = [
+            (self.info(key, failure.method), failure)
+            for key in self.targets
+            if (failure := self.replies[key].failure) is not None and self.replies[key].status == "error"
+        ]
+        self.unseen = unseen_failures.report(self.id, self.method, self.cell, failures, bool(self.holders))
+
+    def mark_seen(self) -> None:
+        """Somebody has looked at the result: its failure need not be reported."""
+        self.seen = True
+        if self.unseen is not None:
+            self.unseen.discard()
+            self.unseen = None
+
+    def let_go(self) -> None:
+        """One `AsyncResult` of this call is gone: with the last one, an unseen failure is reported."""
+        self.holders -= 1
+        if not self.holders and self.unseen is not None:
+            self.unseen.lose_holders()
+
     def value(self, engine: int) -> Any:
         """What the engine returned, or the `RemoteError` that it ended with."""
         if self.failed:
-            unseen_failures.looked_at(self)
+            self.mark_seen()
         with self._lock:
             return self._value(engine)
 
     def values(self, engines: list[int]) -> list[Any]:
         """The same of several."""
         if self.failed:
-            unseen_failures.looked_at(self)
+            self.mark_seen()
         with self._lock:
             return [self._value(engine) for engine in engines]
 
@@ -301,7 +325,7 @@ class Call:
     @property
     def title(self) -> str:
         """What to call it: the cell that made it, or the method."""
-        source = unseen_failures.source(self.cell)
+        source = unseen_failures.cell_source(self.cell)
         return f"In [{self.cell}] {source}" if source else repr(self.method)
 
     def info(self, engine: int, method: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 
-from ..files.connection_file import ConnectionInfo
+from ...files.connection_file import ConnectionInfo
 
 ANSWERING = 5.0  # seconds that a scheduler has to answer
 
@@ -35,13 +35,13 @@ class Deadline:
 
         A scheduler that can be asked from here is: the walltime may have been changed meanwhile.
         """
-        from ..launchers.jobs import scheduled_launcher
+        from ...launchers.jobs import scheduled_launcher
 
         told = None if self._ends is None else max(0.0, self._ends - time.time())
         launcher = scheduled_launcher(self._info.profile, self._info.cluster)
         if launcher is None:
             return told
-        launcher.patience = ANSWERING
+        launcher.command_timeout = ANSWERING
         return launcher.left(told)
 
     def close(self) -> None:

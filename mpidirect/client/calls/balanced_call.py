@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from ... import errors
-from ...arrays import partition
 from ...errors import EngineFailure, remote_error
-from ...memory import process_memory
 from ...protocol import messages
-from ...serialize import pickles
+from ..connection.bulk_frames import materialised
 from ..connection.receiver import Answer
-from ..display.source_lines import completed
-from . import unseen_failures
-from .bulk_frames import materialised
 from .call import Call
 from .hints import hint_for
+from .source_lines import completed
 
-if TYPE_CHECKING:
-    from ..client import Client
-
-BLOCK = 16 * 1024  # bytes of items that are pickled together, roughly
-MANY = 1024  # items that are pickled together at most
-LONGEST = 200  # characters of a function's name
-MARK = "t"  # in the ids of such requests
+ID_MARK = "t"  # in the ids of requests of load-balanced tasks
 
 
 class BalancedCall(Call):
@@ -97,7 +86,7 @@ class BalancedCall(Call):
         if engines is not self.targets:
             return super().values(engines)
         if self.failed:
-            unseen_failures.looked_at(self)
+            self.mark_seen()
         with self._lock:
             whole: list[Any] = []
             for first in sorted(self.order):
@@ -154,84 +143,6 @@ class BalancedCall(Call):
         return None if reply is None or reply.engine < 0 else reply.engine
 
 
-def is_work(id: str) -> bool:
-    """Whether an id is of tasks for any engine."""
-    return id.rpartition("-")[2].startswith(MARK)
-
-
-def submit(
-    client: Client,
-    method: str,
-    targets: Sequence[int],
-    shared: Sequence[Any],
-    items: Sequence[Any] | None,
-    chunk: int = 0,
-    retries: int = 0,
-    after: messages.Prerequisites | None = None,
-    follow: messages.Prerequisites | None = None,
-    timeout: float = 0.0,
-) -> BalancedCall:
-    """Send tasks: `shared` is the pickled call, `items` the sequences over which it is mapped."""
-    client._connection.check()
-    length = 1 if items is None else len(items[0])
-    method = method[:LONGEST]
-    counts, parts = ([], []) if items is None else blocks(items, chunk)
-    id = f"{client._connection.name}-{MARK}{next(client._numbers)}"
-    work = BalancedCall(id, method, length, client._engines, client._release)
-    work.mismatch = client._mismatch
-    frames = [*shared]
-    for part in parts:
-        frames += part
-    bulk = [frame for frame in frames if len(frame) >= messages.BULK]
-    inline = [frame for frame in frames if len(frame) < messages.BULK] if bulk else frames
-    work.buffers = bulk or None
-    addresses = [process_memory.address(frame) for frame in bulk] if client._connection.direct else []
-    client._calls[id] = client._known[id] = work
-    sizes, own = list(map(len, shared)), [list(map(len, part)) for part in parts]
-    try:
-        client._connection.post(
-            messages.BalancedTasks,
-            id,
-            list(targets),
-            "apply" if items is None else "map",
-            method,
-            sizes,
-            own,
-            counts,
-            chunk,
-            retries,
-            after,
-            follow,
-            timeout,
-            addresses,
-            inline=inline,
-            bulk=bulk,
-        )
-    except BaseException:
-        client._calls.pop(id, None)
-        raise
-    client.history.append(id)
-    if not bulk:
-        work.again = partial(submit, client, method, targets, shared, items, chunk, retries)
-    return work
-
-
-def blocks(items: Sequence[Any], chunk: int) -> tuple[list[int], list[list[Any]]]:
-    """The items in blocks that are pickled together: how many each has, and its frames."""
-    length, unit = len(items[0]), chunk or 1
-    counts: list[int] = []
-    parts: list[list[Any]] = []
-    at, size = 0, unit
-    while at < length:
-        size = min(size, length - at)
-        part = pickles.dumps([partition._slice(item, at, at + size) for item in items])
-        weight = sum(map(len, part))
-        if weight > 4 * BLOCK and size > unit:
-            size = max(1, size * BLOCK // weight // unit) * unit
-            continue
-        counts.append(size)
-        parts.append(part)
-        at += size
-        tasks = max(1, min(MANY, size * BLOCK // max(weight, 1), 8 * size) // unit)
-        size = tasks * unit
-    return counts, parts
+def is_balanced(id: str) -> bool:
+    """Return whether a request id is that of load-balanced tasks."""
+    return id.rpartition("-")[2].startswith(ID_MARK)

@@ -1,0 +1,1 @@
+"""Calls under way: what engines have answered, printed, and failed with."""

@@ -1,0 +1,64 @@
+"""What views need of the client that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from .results.asyncresult import AsyncResult
+from .session.session import Session
+
+
+class ClientInterface(Protocol):
+    """The part of `Client` that views, magics and integrations use.
+
+    Engines are resolved, and requests sent, by the session; the methods here are those that a view offers
+    as well.
+    """
+
+    block: bool
+    _session: Session
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of the live engines."""
+
+    @property
+    def history(self) -> list[str]:
+        """The ids of the calls that were sent."""
+
+    @property
+    def outstanding(self) -> set[str]:
+        """The ids of the calls under way."""
+
+    @property
+    def results(self) -> Mapping[str, Any]:
+        """The results that have arrived."""
+
+    def wait(self, jobs: Any = None, timeout: float | None = -1) -> bool:
+        """Wait for results."""
+
+    def get_result(
+        self, indices_or_msg_ids: Any = None, block: bool | None = None, owner: bool = True
+    ) -> AsyncResult:
+        """Return the results of earlier calls."""
+
+    def purge_results(self, jobs: Any = (), targets: Any = ()) -> None:
+        """Forget results."""
+
+    def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
+        """Take tasks that have not begun out of the queues."""
+
+    def queue_status(self, targets: Any = None, verbose: bool = False) -> dict[Any, Any]:
+        """Return the lengths of the engines' queues."""
+
+    def send_signal(self, sig: int | str, targets: Any = None, block: bool | None = None) -> None:
+        """Send a signal to engines."""
+
+    def shutdown(
+        self, targets: Any = "all", restart: bool = False, hub: bool = False, block: bool | None = None
+    ) -> None:
+        """End the cluster."""
+
+    def spin(self) -> None:
+        """Take in the messages that have arrived."""

@@ -1,0 +1,17 @@
+"""Results of calls that were made before, or by another client."""
+
+from __future__ import annotations
+
+from .asyncresult import AsyncResult
+
+
+class AsyncHubResult(AsyncResult):
+    """The result of a call that was repeated, or that another client made.
+
+    `Client.resubmit` and `Client.get_result` return it.
+
+    Examples
+    --------
+    >>> rc.resubmit(ar).get()
+    [1024, 1024, 1024, 1024]
+    """

@@ -1,0 +1,109 @@
+"""Queries on engines, which the controller answers while the engines are busy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from signal import SIGINT
+from typing import Any
+
+from ... import errors
+from ...errors import compact
+from ..calls.source_lines import placed
+from .session import Session
+
+ANSWER_TIMEOUT = 3.0  # seconds that the controller has to answer, beyond the time for the engines
+
+
+def queue_lengths(session: Session, targets: list[int]) -> dict[Any, Any]:
+    """Return the number of tasks that wait, are handed out and were done, by engine."""
+    lengths: dict[Any, Any] = session.query("queue_status", targets)
+    return lengths
+
+
+def places(session: Session, targets: list[int]) -> dict[int, str]:
+    """Return the MPI call and the line that each engine is in, by engine; empty for an idle engine."""
+    found: dict[int, str] = session.query("where", targets)
+    return {engine: placed(text) for engine, text in found.items()}
+
+
+def stacks(session: Session, targets: list[int]) -> dict[int, str]:
+    """Return the stack of each engine's user code, by engine, as the engine formats it."""
+    found: dict[int, str] = session.query("where", targets, True)
+    return found
+
+
+def send_signal(session: Session, number: int, targets: list[int], call_id: str = "") -> None:
+    """Send a signal to engines; with a `call_id`, only to those that run that call."""
+    session.query("signal", targets, [number, call_id])
+
+
+def abort(session: Session, ids: Collection[str], targets: list[int]) -> None:
+    """Take calls that have not begun out of the queues of engines."""
+    if ids:
+        session.query("abort", targets, sorted(ids))
+    under_way = session.calls.under_way
+    for call in [call for id in ids if (call := under_way.get(id)) is not None and call.together]:
+        # A collective can't be completed without one of its engines: the others leave it too.
+        session.query("abort", call.targets, [call.id])
+        remaining = [engine for engine in call.targets if engine not in call.replies]
+        send_signal(session, int(SIGINT), remaining, call.id)
+
+
+def interrupt(session: Session, targets: list[int], ids: list[str] | None, timeout: float) -> None:
+    """Interrupt engines, and wait until they are back.
+
+    Parameters
+    ----------
+    session : Session
+        The session.
+    targets : list of int
+        The engines.
+    ids : list of str, optional
+        Interrupt only these calls, and abort those of them that have not begun. None interrupts any call.
+    timeout : float
+        Seconds that the engines have.
+
+    Raises
+    ------
+    TimeoutError
+        When an engine is not back in time; the error names its place and a remedy.
+    """
+    if not targets:
+        return
+    value = [ids, timeout, 0.0, ids is not None]
+    found: dict[int, str] = session.query("interrupt", targets, value, timeout + ANSWER_TIMEOUT)
+    stuck = {engine: placed(text) for engine, text in found.items()}
+    if stuck:
+        raise errors.TimeoutError(
+            f"{engines_in_words(sorted(stuck))} did not come back within {timeout:g} s"
+            f"{places_in_words(stuck)}. An interrupt is seen when such a call ends. "
+            f"If it never does: {_remedy(session, sorted(stuck))}."
+        )
+
+
+def _remedy(session: Session, stuck: list[int]) -> str:
+    """Return what a user can do about stuck engines, which depends on the MPI."""
+    tolerance = session.facts.get("fault_tolerance", {})
+    if tolerance.get("restarts"):
+        return "rc.restart() ends all engines and starts new ones, with empty namespaces"
+    if tolerance.get("replaces") and len(stuck) < len(session.engines.live):
+        return f"rc.restart({stuck}) puts new engines in their place, and the others go on"
+    if tolerance.get("deaths"):
+        return f"rc.send_signal('SIGKILL', {stuck}) ends them, and the others go on"
+    return "stop the cluster and start it again"
+
+
+def engines_in_words(ids: list[int]) -> str:
+    """Return ``engine 3`` or ``engines 0-3``."""
+    return f"engine {ids[0]}" if len(ids) == 1 else f"engines {compact(ids)}"
+
+
+def places_in_words(places: dict[int, str]) -> str:
+    """Return the places of engines in parentheses, equal places together; empty if there are none."""
+    groups: dict[str, list[int]] = {}
+    for engine, place in places.items():
+        if place:
+            groups.setdefault(place, []).append(engine)
+    if not groups:
+        return ""
+    return f" ({'; '.join(f'{engines_in_words(ids)}: {place}' for place, ids in groups.items())})"

@@ -1,0 +1,80 @@
+"""MPI's own ports: on one host, ranks refuse connections from other hosts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+from waiting import until
+
+from mpidirect.job import processes
+
+HERE = {socket.AF_INET: "10.231.77.1", socket.AF_INET6: "fd57:77::1"}
+THERE = {socket.AF_INET: "10.231.77.2", socket.AF_INET6: "fd57:77::2"}
+LENGTH = {socket.AF_INET: 30, socket.AF_INET6: 64}
+KNOCK = """
+import socket, sys
+for port in map(int, sys.argv[2:]):
+    try:
+        socket.create_connection((sys.argv[1], port), 0.5).close()
+        print(port)
+    except OSError:
+        pass
+"""
+
+
+def ip(*arguments):
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def other_host():
+    """Return the name of a network namespace that reaches this host by a network of its own."""
+    name = f"mdports{os.getpid()}"
+    ip("netns", "add", name)
+    try:
+        ip("link", "add", "mdports0", "type", "veth", "peer", "name", "mdports1", "netns", name)
+        ip("link", "set", "mdports0", "up")
+        ip("-n", name, "link", "set", "mdports1", "up")
+        for family, length in LENGTH.items():
+            nodad = ["nodad"] if family == socket.AF_INET6 else []
+            ip("addr", "add", f"{HERE[family]}/{length}", "dev", "mdports0", *nodad)
+            ip("-n", name, "addr", "add", f"{THERE[family]}/{length}", "dev", "mdports1", *nodad)
+        yield name
+    finally:
+        ip("netns", "del", name)
+
+
+def reached_from(other_host, family, ports):
+    """Return those of this host's ports at which the other host gets a connection."""
+    knock = ["ip", "netns", "exec", other_host, sys.executable, "-c", KNOCK, HERE[family], *map(str, ports)]
+    done = subprocess.run(knock, check=True, capture_output=True, text=True, timeout=60)
+    return [int(port) for port in done.stdout.split()]
+
+
+def ranks(cluster):
+    """Return the processes of a cluster's ranks."""
+    found = processes.members(cluster.cluster)
+    return [process for process in found if "mpidirect.job" in process.cmdline()[1:3]]
+
+
+def listening(cluster, family):
+    """Return the TCP ports at which the ranks accept connections to an address of this host's network."""
+    connections = [c for process in ranks(cluster) for c in process.net_connections("inet")]
+    there = [c for c in connections if c.status == psutil.CONN_LISTEN and c.family == family]
+    return [c.laddr.port for c in there if not c.laddr.ip.startswith("127.")]
+
+
+@pytest.mark.parametrize("family", HERE)
+def test_no_rank_accepts_a_connection_from_another_host(cluster, rc, other_host, family):
+    with socket.create_server((HERE[family], 0), family=family) as control:  # the two hosts can connect
+        until(lambda: reached_from(other_host, family, [control.getsockname()[1]]))
+    for _ in range(2):
+        assert len(ranks(cluster)) > 4
+        assert reached_from(other_host, family, listening(cluster, family)) == []
+        rc.restart()
+        assert rc[:].apply_sync(lambda: comm.allreduce(1)) == [4] * 4  # noqa: F821
