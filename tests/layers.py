@@ -61,8 +61,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "client.views.base": (_ONE_ANOTHER, "client.views.remotefunction"),
         "client.views.directview": (_ONE_ANOTHER, "client.views.imports client.views.remotefunction"),
         "client.views.namespaces": (_ONE_ANOTHER, "client.views.shared_push"),
-        "cluster.cluster": (_ONE_ANOTHER, "cluster.ipyparallel_methods"),
-        "engine.engine": ("The parts of a batch use the engine that runs it.", "engine.batches"),
         "launchers": ("A job asks its scheduler's launcher for the time that is left.", "job.allocation"),
     }.items()
     for importer in importers.split()

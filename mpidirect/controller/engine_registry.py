@@ -30,7 +30,7 @@ class EngineRegistry:
         self.size = size
         self.alive: dict[int, messages.EngineInfo] = {}
         self.lost: dict[int, str] = {}
-        self._memory_domain = process_memory.place()
+        self._memory_domain = process_memory.domain()
         self._memory_domains: dict[int, str] = {}
         self._placements: dict[int, messages.EnginePlaced] = {}
         self._nodes = {process_memory.node(): 0}  # numbers of the nodes; the controller's node is 0

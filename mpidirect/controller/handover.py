@@ -120,7 +120,7 @@ class Succession:
             server=server_keys,
             clients=client_keys,
             port=port,
-            place=process_memory.place(),
+            place=process_memory.domain(),
             asker=asked_by.session.name if asked_by else b"",
             query=asked_by.query.id if asked_by else "",
             lost=self._registry.lost,
@@ -149,7 +149,7 @@ class Succession:
 
     def resume(self, handover: Handover, kept: Iterable[KeptSession]) -> None:
         """Continue with the clients of the former controller."""
-        same_memory = handover.place == process_memory.place()
+        same_memory = handover.place == process_memory.domain()
         for state, frames in kept:
             if state.process and not same_memory:
                 continue  # the client sends addresses in its memory, which this controller can't read

@@ -9,7 +9,7 @@ import socket
 
 from ..errors import ConfigError
 from ..transport.addresses import listening
-from ..transport.gate import spare
+from ..transport.gate import reserve
 
 
 def raise_descriptor_limit() -> None:
@@ -18,7 +18,7 @@ def raise_descriptor_limit() -> None:
     The last descriptors are for `gate.Gate`.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = most if most == resource.RLIM_INFINITY else most - spare(most)
+    limit = most if most == resource.RLIM_INFINITY else most - reserve(most)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
 

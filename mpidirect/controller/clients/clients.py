@@ -46,7 +46,7 @@ class Clients:
         self._retained = retained
         self._connections: dict[tuple[Listener, int], Session] = {}
         self._waiting_since = 0.0  # when the first of the replies came that wait for others; 0: none waits
-        self._memory_domain = process_memory.place()
+        self._memory_domain = process_memory.domain()
 
     # -- what the loop calls ----------------------------------------------------------------------
 
