@@ -61,12 +61,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "client.views.base": (_ONE_ANOTHER, "client.views.remotefunction"),
         "client.views.directview": (_ONE_ANOTHER, "client.views.imports client.views.remotefunction"),
         "client.views.namespaces": (_ONE_ANOTHER, "client.views.shared_push"),
-        "controller.controller": (
-            "Parts of the controller hold it whole.",
-            "controller.clients.clients controller.clients.pending_queries controller.clients.queries "
-            "controller.clients.requests controller.engines.generations controller.engines.recovery "
-            "controller.engines.replacement controller.handover controller.scheduling.balancer",
-        ),
         "launchers": ("A job asks its scheduler's launcher for the time that is left.", "job.allocation"),
     }.items()
     for importer in importers.split()

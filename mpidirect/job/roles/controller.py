@@ -69,7 +69,7 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
         from ...launchers import jobs
 
         jobs.remove_files(profiles.Profile(spec.profile), spec.cluster)
-    return bool(controller.recovery.untouched) and not server.handed_over
+    return controller.untouched and not server.handed_over
 
 
 def _is_abandoned(spec: job_file.JobSpec, path: Path) -> bool:
