@@ -123,7 +123,7 @@ class MPITransfer:
             with time_limit():
                 alone = not order.living
                 members = MPI.COMM_SELF if alone else living(self._comm, ranks, self._ulfm, order.epoch)
-                world = merged(members, order.port, 0, whole=alone)
+                world = merged(members, order.port, 0, all_new=alone)
         finally:
             MPI.Close_port(order.port)
         if alone:  # the abandoned transfers were with processes whose end MPI knows by now
