@@ -165,7 +165,8 @@ def _has(kind: type, member: str) -> bool:
         f"self.{member} =" in source or f"self.{member}:" in source
         for base in kind.__mro__
         if base.__module__.startswith("mpidirect")
-        for source in [inspect.getsource(base)]
+        for method in filter(inspect.isfunction, vars(base).values())
+        for source in [inspect.getsource(method)]
     )
 
 

@@ -52,7 +52,7 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
         if spec.spawns:
             for anchor in range(1, world.private.size):
                 world.private.send(server.invitation(), anchor)
-            worlds.nameless(launched=True)
+            worlds.unlink_shared_memory(launched=True)
         else:
             world.private.bcast(server.invitation())
         controller = server.controller(worlds.alone() if spec.spawns else world)
