@@ -68,7 +68,7 @@ class CuPyKind(Kind):
 
 
 class TorchKind(Kind):
-    """Tensors of PyTorch on one type of device: cpu, cuda, xpu, …"""
+    """Tensors of PyTorch on one type of device, as cpu, cuda or xpu."""
 
     def __init__(self, device: str) -> None:
         self.name = f"torch:{device}"

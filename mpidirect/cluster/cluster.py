@@ -141,7 +141,7 @@ class Cluster(IPyParallelMethods):
 
     @property
     def job(self) -> JobStatus:
-        """The status of the job by its launcher: hosts, time left, …"""
+        """Return the status of the job by its launcher: state, hosts, time left."""
         return self._started.state()
 
     def left(self, reported: float | None = None) -> float | None:

@@ -1,4 +1,4 @@
-"""The logs of a cluster: ``job.log`` (the launcher's), ``controller.log``, ``engine-0.log``, …"""
+"""The logs of a cluster: ``job.log`` (the launcher's), ``controller.log``, ``engine-0.log`` and so on."""
 
 from __future__ import annotations
 

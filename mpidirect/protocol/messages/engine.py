@@ -285,7 +285,7 @@ class EnginesSpawned(Message, tag="spawned"):
 
 
 class ReadyToJoin(Message, tag="ready"):
-    """This engine is ready for a `PrepareCommunicators`."""
+    """An engine is ready for a `PrepareCommunicators`."""
 
     epoch: int
 
