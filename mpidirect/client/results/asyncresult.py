@@ -14,14 +14,14 @@ from ..calls.call import Call
 from ..display import html
 from ..display.progress import wait_with_bar
 from ..display.show import display_outputs
-from ..display.tracebacks import quiet
+from ..display.tracebacks import trim_tracebacks
 from ..session import queries
 from ..session.session import Session
 from . import callbacks, waiting
 from .metadata import METADATA, CallMetadata
 
 
-@quiet
+@trim_tracebacks
 class AsyncResult(CallMetadata, Future):
     """The result of a call on engines, now or later.
 
