@@ -57,14 +57,12 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     (importer, imported): reason
     for imported, (reason, importers) in {
         "client.results.asyncresult": (_ONE_ANOTHER, "client.results.waiting"),
-        "cluster.cluster": (_ONE_ANOTHER, "cluster.ipyparallel_methods"),
         "controller.controller": (
             "Parts of the controller hold it whole.",
             "controller.clients.clients controller.clients.pending_queries controller.clients.queries "
             "controller.clients.requests controller.engines.generations controller.engines.recovery "
             "controller.engines.replacement controller.scheduling.balancer",
         ),
-        "engine.engine": ("The parts of a batch use the engine that runs it.", "engine.batches"),
         "launchers": ("A job asks its scheduler's launcher for the time that is left.", "job.allocation"),
     }.items()
     for importer in importers.split()

@@ -7,10 +7,11 @@ import sys
 
 import click
 
-from ..cluster.doctor import Finding, Verdict, examine
+from ..cluster.doctor import examine
+from ..cluster.findings import Finding, Verdict
 from .parameters import profile_option
 
-COLOURS = {Verdict.GOOD: "green", Verdict.DOUBT: "yellow", Verdict.BAD: "red"}
+_COLOURS = {Verdict.GOOD: "green", Verdict.DOUBT: "yellow", Verdict.BAD: "red"}
 
 
 @click.command(epilog="Exit codes: 0 if clusters can work here, 1 if something keeps them from it.")
@@ -33,7 +34,7 @@ def doctor_command(profile: str, as_json: bool) -> None:
 
 
 def _show(finding: Finding) -> None:
-    click.secho(f"{finding.verdict.value:<4}", fg=COLOURS[finding.verdict], bold=True, nl=False)
+    click.secho(f"{finding.verdict.value:<4}", fg=_COLOURS[finding.verdict], bold=True, nl=False)
     click.echo(f"  {finding.subject}: {_indented(finding.found)}")
     if finding.remedy:
         click.echo(f"      → {_indented(finding.remedy)}")

@@ -94,7 +94,7 @@ class Controller:
         self.stopping: float | None = None
         self._ticked = 0.0
         self._joined = False  # whether engines have come that clients have not been told of
-        self._place = process_memory.place()
+        self._place = process_memory.domain()
         self._places: dict[int, str] = {}
         self._placed: dict[int, messages.EnginePlaced] = {}
         self._nodes = {process_memory.node(): 0}  # this node, and those of the other engines

@@ -67,7 +67,7 @@ def announce(controller: Controller) -> None:
 
 def resume(controller: Controller, handover: Handover, kept: Iterable[KeptSession]) -> None:
     """Continue with the clients of the former controller."""
-    same_place = handover.place == process_memory.place()
+    same_place = handover.place == process_memory.domain()
     for state, frames in kept:
         if state.process and not same_place:
             continue  # such a client sends addresses in its memory, which this controller can't read

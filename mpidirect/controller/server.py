@@ -26,7 +26,7 @@ from ..protocol import messages
 from ..transport.addresses import interface_address, listening, only_ipv6, own_addresses, url
 from ..transport.base import Listener
 from ..transport.curve import CLIENTS, ENGINES, Credentials, KeyPair, ZapAuthenticator, new_keys
-from ..transport.gate import spare
+from ..transport.gate import reserve
 from ..transport.unix import UnixListener
 from ..transport.zeromq import LARGEST, SCHEME, Context, Router
 from .controller import Controller
@@ -172,7 +172,7 @@ class Server:
             server=(self.server.public, self.server.secret),
             clients=(self.clients.public, self.clients.secret),
             port=self.port,
-            place=process_memory.place(),
+            place=process_memory.domain(),
             asker=asker,
             query=query,
             lost=controller.lost,
@@ -226,7 +226,7 @@ def _take_descriptors() -> None:
     The last ones are for `gate.Gate`.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = most if most == resource.RLIM_INFINITY else most - spare(most)
+    limit = most if most == resource.RLIM_INFINITY else most - reserve(most)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
 

@@ -6,6 +6,7 @@ import os
 import socket
 from pathlib import Path
 
+from ..files.hosts import is_this_host
 from ..files.job_file import Owner
 from .variables import CLUSTER
 
@@ -88,7 +89,7 @@ def _owner(pid: int) -> Owner:
 
 def is_gone(owner: Owner | None) -> bool:
     """Return whether a job's owner has ended, as far as this host can see."""
-    if owner is None or owner.host != socket.gethostname():
+    if owner is None or not is_this_host(owner.host):
         return False
     try:
         return birth(owner.pid) != owner.born

@@ -61,7 +61,7 @@ def neighbours(world: MPI.Intracomm) -> tuple[bool, list[int]]:
     together = len({row.node for row in rows}) == 1
     others = rows[1:] if world.rank == 0 else rows[:1]
     fine = (
-        together and process_memory.place() and all(process_memory.can_read(*other[:3]) for other in others)
+        together and process_memory.domain() and all(process_memory.can_read(*other[:3]) for other in others)
     )
     agreed = bytearray([bool(fine)])
     world.Allreduce(MPI.IN_PLACE, [agreed, MPI.BYTE], MPI.BAND)

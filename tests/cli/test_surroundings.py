@@ -49,7 +49,7 @@ def test_a_temporary_directory_with_a_name_too_long_for_sockets(login_node):
 @either_mpi
 def test_a_terminal_without_arrows():
     done = run("doctor", PYTHONIOENCODING="latin-1", MPIDIRECT_FOO="1")
-    assert "      -> There are: MPIDIRECT_ACCOUNT" in done.stdout and "Traceback" not in done.stderr
+    assert "      -> The variables are: MPIDIRECT_ACCOUNT" in done.stdout and "Traceback" not in done.stderr
 
 
 @either_mpi

@@ -24,12 +24,12 @@ SILENCE = 0.5
 CONTROLLER = f"""
 import sys, zmq
 from mpidirect.transport import zeromq
-zeromq.HEARTBEAT, zeromq.SILENCE = 0.1, {SILENCE}
+zeromq._HEARTBEAT, zeromq._SILENCE = 0.1, {SILENCE}
 router = zeromq.Router.bound(zmq.Context(), sys.argv[1])
 print(router.last_endpoint.decode(), flush=True)
 poller = zmq.Poller()
 poller.register(router, zmq.POLLIN)
-poller.register(router.ends, zmq.POLLIN)
+poller.register(router.event_socket, zmq.POLLIN)
 while True:
     ready = dict(poller.poll())
     if router.departed():

@@ -22,9 +22,9 @@ def place(room):
 
 def test_what_nobody_uses_any_more_is_used_again():
     some = BufferPool()
-    first = place(some.room(SIZE))
-    assert place(some.room(SIZE)) == first
-    assert place(some.room(SIZE + 1)) != first  # of that size alone
+    first = place(some.buffer(SIZE))
+    assert place(some.buffer(SIZE)) == first
+    assert place(some.buffer(SIZE + 1)) != first  # of that size alone
 
 
 @pytest.mark.parametrize(
@@ -40,43 +40,43 @@ def test_what_nobody_uses_any_more_is_used_again():
 )
 def test_what_is_still_used_is_not(use):
     some = BufferPool()
-    room = some.room(SIZE)
+    room = some.buffer(SIZE)
     room[:] = 7
     used = use(room)
     first = place(room)
     del room
-    assert place(some.room(SIZE)) != first
+    assert place(some.buffer(SIZE)) != first
     del used
     gc.collect()
-    assert first in (place(some.room(SIZE)), place(some.room(SIZE)))
+    assert first in (place(some.buffer(SIZE)), place(some.room(SIZE)))
 
 
 def test_two_at_once_are_two():
     some = BufferPool()
-    one, two = some.room(SIZE), some.room(SIZE)
+    one, two = some.buffer(SIZE), some.room(SIZE)
     assert place(one) != place(two)
 
 
 def test_what_is_small_is_not_worth_it():
     some = BufferPool()
-    some.room(1000)
+    some.buffer(1000)
     assert not some._rooms
 
 
 def test_little_is_kept(monkeypatch):
-    monkeypatch.setattr(buffer_pool, "MOST", 3 * SIZE)
+    monkeypatch.setattr(buffer_pool, "_CAPACITY", 3 * SIZE)
     some = BufferPool()
-    held = [some.room(SIZE) for _ in range(10)]
+    held = [some.buffer(SIZE) for _ in range(10)]
     assert len(some._rooms) == 3
     del held
-    large = some.room(4 * SIZE)
+    large = some.buffer(4 * SIZE)
     assert len(large) == 4 * SIZE
     assert not some._rooms
 
 
 def test_it_is_given_back_when_nobody_asks():
     some = BufferPool()
-    some.room(SIZE)
+    some.buffer(SIZE)
     some.expire()
     assert some._rooms
     some.expire(-1.0)

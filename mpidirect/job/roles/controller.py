@@ -69,7 +69,7 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
         from ...files import profiles
         from ...launchers import jobs
 
-        jobs.sweep(profiles.Profile(spec.profile), spec.cluster)
+        jobs.remove_files(profiles.Profile(spec.profile), spec.cluster)
     return bool(controller.recovery.untouched) and not server.handed_over
 
 
