@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mpidirect.controller.controller import AT_ONCE, Controller
+from mpidirect.controller.controller import Controller
+from mpidirect.controller.event_loop import MESSAGES_PER_LISTENER
 from mpidirect.protocol import messages
 from mpidirect.protocol.names import engine_of, task_name
 from mpidirect.transport.base import Empty
@@ -74,8 +75,11 @@ class SimulatedLink(SimulatedListener):
         """An engine has a task."""
         self.coming.append([task_name(engine), *self.answer])
 
-    def send_control(self, engine: int, data: bytes) -> None:
-        """Nothing that engines would answer."""
+    def send_order(self, engine: int, message: messages.Message) -> None:
+        """Send something that engines do not answer."""
+
+    def send_control(self, engine: int, message: messages.Message) -> None:
+        """Send something that engines do not answer."""
 
     def joined(self, name: bytes, engine: int, listener: Any, number: int) -> bool:
         """Each has one connection."""
@@ -94,13 +98,13 @@ class SimulatedTransfer:
     """MPI: sends are complete at once, and what an engine sends is there."""
 
     def __init__(self) -> None:
-        self.spread = object()  # as between hosts: what all get goes by a collective
-        self.busy = self.lively = False
+        self.can_broadcast = True  # as between hosts
+        self.busy = self.active = False
 
     def send(self, engine: int, pieces: Sequence[Any]) -> None:
         """Point to point."""
 
-    def send_all(self, pieces: Sequence[Any]) -> None:
+    def broadcast(self, pieces: Sequence[Any]) -> None:
         """A collective."""
 
     def receive(self, engine: int, sizes: Sequence[int], then: Callable[[Any], None]) -> None:
@@ -178,7 +182,8 @@ class Simulation:
             "cluster": "simulated",
             "python": "3",
             "logs": "/nonexistent",
-            "fault_tolerance": {"deaths": False},
+            "fault_tolerance": dict.fromkeys(("deaths", "replaces", "restarts", "revokes"), False),
+            "ends": None,
             "spawns": False,
         }
         parts: list[Any] = [[self.client], self.link, self.transfer, SimulatedAuthenticator()]
@@ -217,4 +222,4 @@ class Simulation:
     @property
     def turns(self) -> int:
         """More turns than a request can take."""
-        return 100 + 10 * self.n // AT_ONCE
+        return 100 + 10 * self.n // MESSAGES_PER_LISTENER

@@ -57,12 +57,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     (importer, imported): reason
     for imported, (reason, importers) in {
         "client.results.asyncresult": (_ONE_ANOTHER, "client.results.waiting"),
-        "controller.controller": (
-            "Parts of the controller hold it whole.",
-            "controller.clients.clients controller.clients.pending_queries controller.clients.queries "
-            "controller.clients.requests controller.engines.generations controller.engines.recovery "
-            "controller.engines.replacement controller.scheduling.balancer",
-        ),
         "launchers": ("A job asks its scheduler's launcher for the time that is left.", "job.allocation"),
     }.items()
     for importer in importers.split()

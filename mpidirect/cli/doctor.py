@@ -14,14 +14,14 @@ from .parameters import profile_option
 _COLOURS = {Verdict.GOOD: "green", Verdict.DOUBT: "yellow", Verdict.BAD: "red"}
 
 
-@click.command(epilog="Exit codes: 0 if clusters can work here, 1 if something keeps them from it.")
+@click.command(epilog="Exit codes: 0 if clusters can work here, 1 if something prevents them.")
 @profile_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def doctor_command(profile: str, as_json: bool) -> None:
-    """Check what clusters need here, with remedies.
+    """Check what clusters need on this host, with remedies.
 
-    The MPI that mpi4py loads and whether the mpiexec belongs to it, threads, fault tolerance, encryption,
-    the network, files and permissions. Takes a few seconds: two ranks are started.
+    Checks the MPI that mpi4py loads and its mpiexec, threads, fault tolerance, encryption, the network, files
+    and permissions. Takes a few seconds, as it starts two ranks.
     """
     findings = []
     for finding in examine(profile):

@@ -87,7 +87,7 @@ def _file_system(directory: Path) -> Finding:
                 return doubt(
                     "profiles",
                     f"{directory} has no locks",
-                    "Two starts of a profile in the same instant are not told apart. " + elsewhere,
+                    "Two starts of a profile at the same time may both succeed. " + elsewhere,
                 )
         finally:
             os.close(descriptor)

@@ -8,78 +8,179 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
 
 from ..job.handover import STARTING, Handover, KeptSession, SessionState
 from ..memory import process_memory
 from ..protocol import messages
+from .clients.pending_queries import PendingQueries
+from .clients.requests import Requests
+from .engine_registry import EngineRegistry
+from .lifecycle import EngineLifecycle
+from .scheduling.balancer import Balancer
 from .sessions.session import Session
-
-if TYPE_CHECKING:
-    from .controller import Controller
+from .sessions.sessions import Sessions
 
 log = logging.getLogger(__name__)
 
 
-def conclude(controller: Controller, why: str) -> None:
-    """End all that clients wait for, with an error that says `why`; nothing new is accepted after it."""
-    controller.balancer.retire(why)
-    for session in controller.clients.sessions.values():
-        controller.clients.requests.end_all(session, why)
-    controller.pending_queries.answer_all()
-    for session in controller.clients.sessions.values():
-        session.flush()
+class Succession:
+    """Hands the clients over to the next controller, and takes them from the last one.
 
+    Attributes
+    ----------
+    complete : bool
+        Whether this controller has handed over.
+    """
 
-def kept_sessions(controller: Controller) -> Iterator[KeptSession]:
-    """Return the state of each client, with the messages that the client may not have."""
-    now = time.monotonic()
-    for session in controller.clients.sessions.values():
-        state = SessionState(
-            name=session.name,
-            directory=session.directory,
-            process=session.process,
-            left=session.left,
-            away=0.0 if session.listener else now - session.away,
-            received=session.inbox.last,
-            last=session.outbox.last,
-            useless=session.useless,
-            fetched=sorted(session.fetched),
-            kept=len(session.outbox),
+    def __init__(
+        self,
+        sessions: Sessions,
+        requests: Requests,
+        balancer: Balancer,
+        pending_queries: PendingQueries,
+        registry: EngineRegistry,
+        lifecycle: EngineLifecycle,
+    ) -> None:
+        self.complete = False
+        self._sessions = sessions
+        self._requests = requests
+        self._balancer = balancer
+        self._pending_queries = pending_queries
+        self._registry = registry
+        self._lifecycle = lifecycle
+        self._generations = lifecycle.generations
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    @property
+    def due(self) -> bool:
+        """Return whether the engines are gone, and the successor can begin."""
+        return self._generations.handover_due
+
+    def hand_over(self, write: Callable[[], None]) -> None:
+        """Hand over to the successor; `write` writes the handover file. `complete` tells the outcome."""
+        self._end_requests(f"each engine {self._generations.end_reason}")
+        try:
+            try:
+                write()
+            except OSError as e:
+                log.warning("%s: results that wait for clients are dropped", e)
+                self._drop_results()
+                write()
+        except OSError as e:
+            why = f"what clients wait for can't be written: {e}. Make room, and try again"
+            self._generations.fail(why)
+            return
+        for session in self._sessions.values():
+            session.send([messages.encode(messages.ControllerRestarts(STARTING))])
+        self.complete = True
+
+    def _end_requests(self, why: str) -> None:
+        """End all requests with an error; no new request is accepted after it."""
+        self._balancer.retire(why)
+        for session in self._sessions.values():
+            self._requests.end_all(session, why)
+        self._pending_queries.answer_all()
+        for session in self._sessions.values():
+            session.flush()
+
+    def _drop_results(self) -> None:
+        for session in self._sessions.values():
+            session.outbox.rewind(0)
+            while session.drop_oldest() is not None:
+                pass
+
+    def describe(
+        self,
+        generation: int,
+        server_keys: tuple[bytes, bytes],
+        client_keys: tuple[bytes, bytes],
+        port: int,
+        step: str,
+    ) -> Handover:
+        """Return what the successor must know, apart from the sessions.
+
+        Parameters
+        ----------
+        generation : int
+            The number of the next generation.
+        server_keys, client_keys : (bytes, bytes)
+            The key pairs of the port for clients: public, secret.
+        port : int
+            The TCP port for clients.
+        step : str
+            Slurm's id of the step that started this controller; empty outside of a step.
+        """
+        asked_by = self._generations.asked_by
+        return Handover(
+            generation=generation,
+            engines=self._generations.next_size,
+            former=self._registry.size,
+            server=server_keys,
+            clients=client_keys,
+            port=port,
+            place=process_memory.domain(),
+            asker=asked_by.session.name if asked_by else b"",
+            query=asked_by.query.id if asked_by else "",
+            lost=self._registry.lost,
+            step=step,
         )
-        yield KeptSession(state, (list(frames) for frames in session.outbox))
 
+    def kept_sessions(self) -> Iterator[KeptSession]:
+        """Yield the state of each client, with the messages that the client may not have."""
+        now = time.monotonic()
+        for session in self._sessions.values():
+            state = SessionState(
+                name=session.name,
+                directory=session.directory,
+                process=session.process,
+                left=session.left,
+                away=0.0 if session.listener else now - session.away,
+                received=session.inbox.last,
+                last=session.outbox.last,
+                useless=self._requests.superfluous_chunks(session),
+                fetched=sorted(session.recalled),
+                kept=len(session.outbox),
+            )
+            yield KeptSession(state, (list(frames) for frames in session.outbox))
 
-def drop_results(controller: Controller) -> None:
-    """Drop all results that wait for clients: there is no room to hand them over."""
-    for session in controller.clients.sessions.values():
-        session.outbox.rewind(0)
-        while session.drop_oldest() is not None:
-            pass
+    # -- the beginning ----------------------------------------------------------------------------
 
+    def resume(self, handover: Handover, kept: Iterable[KeptSession]) -> None:
+        """Continue with the clients of the former controller."""
+        same_memory = handover.place == process_memory.domain()
+        for state, frames in kept:
+            if state.process and not same_memory:
+                continue  # the client sends addresses in its memory, which this controller can't read
+            self._sessions[state.name] = self._restored(state, frames)
+        size = self._registry.size
+        self._registry.lost = {engine: why for engine, why in handover.lost.items() if engine < size}
+        self._generations.await_first(lambda: self._answer_former(handover))
+        log.info("generation %d: %d clients are known", handover.generation, len(self._sessions))
 
-def announce(controller: Controller) -> None:
-    """Tell all connected clients that another controller continues."""
-    for session in controller.clients.sessions.values():
-        session.send([messages.encode(messages.ControllerRestarts(STARTING))])
-
-
-def resume(controller: Controller, handover: Handover, kept: Iterable[KeptSession]) -> None:
-    """Continue with the clients of the former controller."""
-    same_place = handover.place == process_memory.domain()
-    for state, frames in kept:
-        if state.process and not same_place:
-            continue  # such a client sends addresses in its memory, which this controller can't read
+    def _restored(self, state: SessionState, frames: Iterable[list[bytes]]) -> Session:
         session = Session(state.name)
         session.directory, session.process = state.directory, state.process
         session.left, session.away = state.left, time.monotonic() - state.away
-        session.useless, session.fetched = state.useless, set(state.fetched)
+        session.recalled = set(state.fetched)
         session.inbox.last = state.received
         session.outbox.last = state.last - state.kept
         for message in frames:
             session.outbox.put(message, sum(map(len, message)))
-        controller.clients.sessions[state.name] = session
-    controller.lost = {id: why for id, why in handover.lost.items() if id < controller.size}
-    controller.generations.await_all(handover)
-    log.info("generation %d: %d clients are known", handover.generation, len(controller.clients.sessions))
+        if state.useless:
+            self._requests.skip_chunks(session, state.useless)
+        return session
+
+    def _answer_former(self, handover: Handover) -> None:
+        """Answer the client that asked the former controller for a restart: all engines are here."""
+        self._lifecycle.announce({})
+        session = self._sessions.get(handover.asker)
+        if session is None:
+            return
+        size, wanted = self._registry.size, handover.engines
+        if size == wanted:
+            session.notify(messages.Answer, handover.query, {"replaced": list(range(size))}, "")
+        else:
+            why = f"{wanted} engines can't be started here: see job.log"
+            session.notify(messages.Answer, handover.query, None, why)

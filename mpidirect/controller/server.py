@@ -1,43 +1,40 @@
-"""Where the controller listens: its sockets, its keys, its connection file; made and unmade here."""
+"""The sockets, keys and files of the controller, from the start of the job to its end."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import logging
 import os
 import platform
-import resource
 import shutil
 import socket
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..errors import ConfigError
 from ..files import connection_file
 from ..files.job_file import JobSpec
 from ..files.private_directories import private_directory, socket_directory, successor_file
 from ..job import allocation
 from ..job.handover import Handover, write
-from ..memory import process_memory
+from ..mpi.fault_tolerance import Tolerance
+from ..mpi.world import World
 from ..protocol import messages
 from ..transport.addresses import interface_address, listening, only_ipv6, own_addresses, url
 from ..transport.base import Listener
 from ..transport.curve import CLIENTS, ENGINES, Credentials, KeyPair, ZapAuthenticator, new_keys
-from ..transport.gate import reserve
 from ..transport.unix import UnixListener
 from ..transport.zeromq import LARGEST, SCHEME, Context, Router
 from .controller import Controller
 from .engines.links import EngineLink
 from .engines.mpi_transfer import MPITransfer
-from .handover import kept_sessions
+from .handover import Succession
+from .ports import client_port, raise_descriptor_limit
 
 log = logging.getLogger(__name__)
 
-FRAME = messages.CHUNK + 1024  # bytes: clients send no larger frame, and encryption adds a little
-TASKS = "engines"  # the socket of the engines' task connections, in the socket directory
+MAX_CLIENT_FRAME = messages.CHUNK + 1024  # bytes: a chunk, and what encryption adds
+TASK_SOCKET = "engines"  # the socket of the engines' task connections, in the socket directory
 
 WORLDS = {
     True: "MPI_COMM_WORLD is the engines alone, in C and Fortran as in Python",
@@ -46,11 +43,23 @@ WORLDS = {
 
 
 class EngineEndpoint(NamedTuple):
-    """What an engine needs to connect; it travels by MPI."""
+    """What an engine needs to connect; sent to the engines by MPI.
+
+    Attributes
+    ----------
+    addresses : list of str
+        The addresses of the control connection; also of the task connection, unless `tasks` is given.
+    tasks : str
+        The address of the task connection on the controller's host; else empty.
+    credentials : Credentials or None
+        The keys; None on one host, where a private directory protects the connections.
+    gpu_bind, bind, cpus_per_task
+        How an engine binds itself to GPUs and cores.
+    """
 
     addresses: list[str]
-    tasks: str  # another address for the task connection, where there is one
-    credentials: Credentials | None  # none on one host, where a private directory protects
+    tasks: str
+    credentials: Credentials | None
     gpu_bind: str
     bind: str
     cpus_per_task: int
@@ -63,214 +72,170 @@ class Server:
     ----------
     spec : JobSpec
         What the launcher asks for.
-    world : world.World
+    world : World
         The communicators.
-    tolerance : tolerance.Tolerance
-        What this job can survive.
+    tolerance : Tolerance
+        The failures that this job can survive.
     former : Handover, optional
-        What the controller before this one has left.
+        What the former controller has handed over.
     successor : Path, optional
-        Where to leave the same for another one, if a supervisor would start it.
+        The handover file to write if all processes are to be started anew, where a supervisor can do so.
     """
 
     def __init__(
         self,
         spec: JobSpec,
-        world: Any,
-        tolerance: Any,
+        world: World,
+        tolerance: Tolerance,
         former: Handover | None = None,
         successor: Path | None = None,
     ) -> None:
-        self.spec = spec
-        self.world = world
-        self.tolerance = tolerance
-        self.generation = former.generation if former else 1
-        self.successor = successor
-        self.handed_over = False
         self.orphaned = False  # whether the process that started this job is gone
-        _take_descriptors()
-        self.context = Context()
-        self.server, self.clients, self.engine_server, self.engine_keys = (new_keys() for _ in range(4))
-        if former:
-            self.server, self.clients = KeyPair(*former.server), KeyPair(*former.clients)
-        self.authenticator = ZapAuthenticator(
-            self.context, {CLIENTS: self.clients.public, ENGINES: self.engine_keys.public}
+        self.handed_over = False  # whether another controller follows
+        self._spec = spec
+        self._one_host = world.one_host
+        self._tolerance = tolerance
+        self._generation = former.generation if former else 1
+        self._successor = successor
+        raise_descriptor_limit()
+        self._context = Context()
+        self._server_keys = KeyPair(*former.server) if former else new_keys()
+        self._client_keys = KeyPair(*former.clients) if former else new_keys()
+        self._engine_server_keys, self._engine_keys = new_keys(), new_keys()
+        self._authenticator = ZapAuthenticator(
+            self._context, {CLIENTS: self._client_keys.public, ENGINES: self._engine_keys.public}
         )
-        self.directory = private_directory(socket_directory(spec.cluster))
-        local = f"{SCHEME}{self.directory}/clients"
-        self.local = Router.bound(self.context, local, FRAME)
-        ip = spec.ip or "127.0.0.1"
-        listener = _bound_again(interface_address(ip), spec.port, former.port if former else 0)
-        port = self.port = listener.getsockname()[1]
-        self.remote = Router.listening(self.context, listener, self.server, CLIENTS, FRAME)
+        self._directory = private_directory(socket_directory(spec.cluster))
+        self._listen_for_clients(former.port if former else 0)
+        self._engines = EngineLink(*self._listen_for_engines())
+
+    def _listen_for_clients(self, former_port: int) -> None:
+        """Listen at a Unix socket and at a TCP port."""
+        local_address = f"{SCHEME}{self._directory}/clients"
+        self._local = Router.bound(self._context, local_address, MAX_CLIENT_FRAME)
+        ip = self._spec.ip or "127.0.0.1"
+        listener = client_port(interface_address(ip), self._spec.port, former_port)
+        self._port = listener.getsockname()[1]
+        self._remote = Router.listening(self._context, listener, self._server_keys, CLIENTS, MAX_CLIENT_FRAME)
         hosts = own_addresses() if ip == "*" else [interface_address(ip)]
-        self.addresses = [local, *(url(host, port) for host in hosts)]
-        self.engines = EngineLink(*self._for_engines())
+        self._addresses = [local_address, *(url(host, self._port) for host in hosts)]
 
-    def _for_engines(self) -> tuple[Listener, Listener]:
-        """On one host a private directory is the safest and the fastest; between hosts, CURVE.
+    def _listen_for_engines(self) -> tuple[Listener, Listener]:
+        """Return the listeners for the task connections and the control connections of the engines.
 
-        The control connection is ZeroMQ's also there: its heartbeats need no lock of Python's, and so tell
-        an engine that is frozen from one that is busy.
+        On one host, sockets in a private directory are the safest and the fastest; between hosts, TCP with
+        CURVE. Control connections always use ZeroMQ: its heartbeats need no lock of Python's, and so tell a
+        frozen engine from a busy one.
         """
-        self.engine_tasks = ""
-        if self.world.one_host:
-            self.engine_addresses = [f"{SCHEME}{self.directory}/control"]
-            tasks = UnixListener(self.directory / TASKS, LARGEST)
-            self.engine_tasks = tasks.address
-            return tasks, Router.bound(self.context, self.engine_addresses[0])
+        self._engine_tasks_address = ""
+        if self._one_host:
+            self._engine_addresses = [f"{SCHEME}{self._directory}/control"]
+            tasks = UnixListener(self._directory / TASK_SOCKET, LARGEST)
+            self._engine_tasks_address = tasks.address
+            return tasks, Router.bound(self._context, self._engine_addresses[0])
         listener = listening("*", 0)
         port = listener.getsockname()[1]
-        router = Router.listening(self.context, listener, self.engine_server, ENGINES)
-        chosen = interface_address(self.spec.ip)  # the others are tried after it
+        router = Router.listening(self._context, listener, self._engine_server_keys, ENGINES)
+        chosen = interface_address(self._spec.ip)  # engines try the other addresses after this one
         usable = [host for host in own_addresses() if only_ipv6() or ":" not in host]
         hosts = sorted(usable, key=lambda host: host != chosen)
-        self.engine_addresses = [url(host, port) for host in hosts]
+        self._engine_addresses = [url(host, port) for host in hosts]
         return router, router
 
     def invitation(self) -> EngineEndpoint:
-        """What the engines need to connect."""
-        spec, credentials = self.spec, None
-        if not self.world.one_host:
-            credentials = Credentials(self.engine_server.public, self.engine_keys)
+        """Return what the engines need to connect."""
+        spec, credentials = self._spec, None
+        if not self._one_host:
+            credentials = Credentials(self._engine_server_keys.public, self._engine_keys)
         binding = spec.gpu_bind, spec.bind, spec.cpus_per_task
-        return EngineEndpoint(self.engine_addresses, self.engine_tasks, credentials, *binding)
+        return EngineEndpoint(self._engine_addresses, self._engine_tasks_address, credentials, *binding)
 
-    def controller(self, world: Any) -> Controller:
-        """The controller on these sockets, with these communicators."""
+    def controller(self, world: World) -> Controller:
+        """Return the controller on these sockets, with these communicators."""
         facts = {
-            "cluster": self.spec.cluster,
-            "profile": self.spec.profile,
+            "cluster": self._spec.cluster,
+            "profile": self._spec.profile,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "python": platform.python_version(),
             "mpi": mpi_library(),
-            "logs": self.spec.log_directory,
-            "fault_tolerance": self.tolerance.facts(self.spec.spawns, self.successor is not None),
-            "spawns": self.spec.spawns,
-            "world": WORLDS[self.spec.spawns],
+            "logs": self._spec.log_directory,
+            "fault_tolerance": self._tolerance.facts(self._spec.spawns, self._successor is not None),
+            "spawns": self._spec.spawns,
+            "world": WORLDS[self._spec.spawns],
             "started": time.time(),
             "ends": allocation.ends(),
         }
-        transfer = MPITransfer(world, self.tolerance.revokes)
-        clients = [self.local, self.remote]
+        transfer = MPITransfer(world, self._tolerance.revokes)
+        clients = [self._local, self._remote]
         controller = Controller(
-            clients, self.engines, transfer, self.authenticator, facts, self.spec.engines, self.spec.budget
+            clients,
+            self._engines,
+            transfer,
+            self._authenticator,
+            facts,
+            self._spec.engines,
+            self._spec.budget,
+            supervised=self._successor is not None,
         )
-        if self.successor is not None:
-            controller.hand_over = partial(self._hand_over, controller, self.successor)
+        if self._successor is not None:
+            controller.write_handover = partial(self._hand_over, controller.succession, self._successor)
         return controller
 
-    def _hand_over(self, controller: Controller, file: Path) -> None:
-        """Write what the next controller needs: the supervisor starts it when this process has ended."""
-        generations = controller.generations
-        asker, query = generations.asked
-        left = Handover(
-            generation=self.generation + 1,
-            engines=generations.size,
-            former=controller.size,
-            server=(self.server.public, self.server.secret),
-            clients=(self.clients.public, self.clients.secret),
-            port=self.port,
-            place=process_memory.domain(),
-            asker=asker,
-            query=query,
-            lost=controller.lost,
-            step=allocation.step(),
+    def _hand_over(self, succession: Succession, file: Path) -> None:
+        """Write the handover file. The supervisor starts the next controller when this process has ended."""
+        handover = succession.describe(
+            self._generation + 1,
+            (self._server_keys.public, self._server_keys.secret),
+            (self._client_keys.public, self._client_keys.secret),
+            self._port,
+            allocation.step(),
         )
-        write(file, left, kept_sessions(controller))
-        successor_file(self.spec.cluster).write_text("")  # clients of this host see a process end
+        write(file, handover, succession.kept_sessions())
+        successor_file(self._spec.cluster).write_text("")  # clients of this host see a process end
         self.handed_over = True
 
     def publish(self) -> None:
-        """Write the connection file: from now on clients can come."""
+        """Write the connection file: from now on clients can connect."""
         info = connection_file.ConnectionInfo(
-            cluster=self.spec.cluster,
-            addresses=self.addresses,
-            server_key=self.server.public.decode(),
-            client_key=self.clients.public.decode(),
-            client_secret=self.clients.secret.decode(),
+            cluster=self._spec.cluster,
+            addresses=self._addresses,
+            server_key=self._server_keys.public.decode(),
+            client_key=self._client_keys.public.decode(),
+            client_secret=self._client_keys.secret.decode(),
             host=socket.gethostname(),
             pid=os.getpid(),
-            engines=self.spec.engines,
-            profile=self.spec.profile,
+            engines=self._spec.engines,
+            profile=self._spec.profile,
             mpi=mpi_library(),
             started=time.time(),
             ends=allocation.ends(),
-            warning=self.spec.walltime_warning,
+            warning=self._spec.walltime_warning,
         )
-        connection_file.write(info, Path(self.spec.connection_file))
-        if self.generation > 1:
-            successor_file(self.spec.cluster).write_text(str(os.getpid()))
+        connection_file.write(info, Path(self._spec.connection_file))
+        if self._generation > 1:
+            successor_file(self._spec.cluster).write_text(str(os.getpid()))
 
     def __enter__(self) -> Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Without its controller it tells that the cluster was not stopped, or that another one follows.
+        # A file that stays tells that the cluster was not stopped, or that another controller follows.
         if not (self.orphaned or self.handed_over):
-            Path(self.spec.connection_file).unlink(missing_ok=True)
-        self.engines.close()
-        self.local.close(500)
-        self.remote.close(500)
+            Path(self._spec.connection_file).unlink(missing_ok=True)
+        self._engines.close()
+        self._local.close(500)
+        self._remote.close(500)
         if self.handed_over:
-            (self.directory / TASKS).unlink(missing_ok=True)  # ZeroMQ removes its own
+            (self._directory / TASK_SOCKET).unlink(missing_ok=True)  # ZeroMQ removes its own sockets
         else:
-            shutil.rmtree(self.directory, ignore_errors=True)
-        self.context.destroy(linger=500)
-
-
-def _take_descriptors() -> None:
-    """Allow nearly as many descriptors as the system does: each connection takes one, a stranger's too.
-
-    The last ones are for `gate.Gate`.
-    """
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = most if most == resource.RLIM_INFINITY else most - reserve(most)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+            shutil.rmtree(self._directory, ignore_errors=True)
+        self._context.destroy(linger=500)
 
 
 def mpi_library() -> str:
-    """The MPI that is in use, in a line."""
+    """Return the name and version of the MPI library."""
     from mpi4py import MPI
 
     name = MPI.Get_library_version().splitlines()[0].partition(",")[0]
     return " ".join(name.replace(" Version:", "").split())
-
-
-def _bound_again(ip: str, port: str, former: int) -> socket.socket:
-    """Return a socket at the port that clients know, if there is one and it is free; else at `port`."""
-    with contextlib.suppress(OSError):
-        if former:
-            return listening(ip, former)
-    return _bound(ip, port)
-
-
-def _bound(ip: str, port: str) -> socket.socket:
-    """A socket at `port`: ``0`` for any, one, or a range ``first-last``."""
-    first, _, last = port.partition("-")
-    try:
-        low, high = int(first), int(last or first)
-    except ValueError:
-        raise ConfigError(f"port {port!r} is neither a port nor a range like 5000-5100") from None
-    for candidate in range(low, high + 1):
-        try:
-            return listening(ip, candidate)
-        except OSError as e:
-            if e.errno == errno.EADDRINUSE:
-                continue
-            raise _cannot_listen(ip, e) from None
-        except OverflowError:
-            break
-    raise ConfigError(f"no port of {port} is free on {ip}: choose others with --port")
-
-
-def _cannot_listen(ip: str, e: OSError) -> ConfigError:
-    import psutil
-
-    interfaces = ", ".join(psutil.net_if_addrs())
-    return ConfigError(
-        f"can't listen on {ip!r}: {e.strerror}. The interfaces of {socket.gethostname()}, where the "
-        f"controller runs, are {interfaces}: choose one with --interface, or leave it out."
-    )

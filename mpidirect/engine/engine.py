@@ -95,7 +95,7 @@ class Engine:
         self.namespace = new_namespace(names)
         self.batches = BatchRunner(self.parts)
         self._runner = TaskRunner(self.parts, self.namespace)
-        displays.begin(partial(shell, self.namespace))
+        displays.enable(partial(shell, self.namespace))
         terminal.refuse_input()
 
     def run(self, start_control: Callable[[], None] = lambda: None) -> None:

@@ -1,4 +1,4 @@
-"""What programs on an engine find: names that say where they are, the environment, their GPU."""
+"""The environment of programs on an engine: names and variables for rank and host, and its GPUs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from ..protocol import messages
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-# Slurm's, which are those of a daemon of MPI's where that has started the engines; only set where they are.
+# Slurm's variables with the same meaning. They are changed only if they are set: they may be those of MPI's
+# daemon that has started the engines.
 _SLURM = {
     "SLURM_PROCID": "RANK",
     "SLURM_LOCALID": "LOCAL_RANK",
@@ -25,14 +26,14 @@ Environment = MutableMapping[str, str]
 
 
 class EnginePlace(NamedTuple):
-    """Where an engine is.
+    """The host of an engine, and a port there.
 
     Attributes
     ----------
     host : str
-        The name of its host.
+        The name of the host.
     port : int
-        One that was free there.
+        A port that was free.
     """
 
     host: str
@@ -40,43 +41,53 @@ class EnginePlace(NamedTuple):
 
 
 def gather(comm: MPI.Intracomm) -> list[EnginePlace]:
-    """Where the engines of `comm` are, by rank; they all call it together."""
+    """Return the places of the engines of `comm`, by rank; all engines call this together."""
     with socket.socket() as free:
         free.bind(("", 0))
         place = EnginePlace(socket.gethostname(), free.getsockname()[1])
     return comm.allgather(place)
 
 
-_master: dict[str, str] = {}  # what was said of the first engine, where the user has said nothing
+_master: dict[str, str] = {}  # The variables of the first engine that this module has set.
 
 
 def enter(places: Sequence[EnginePlace], rank: int, environment: Environment = os.environ) -> dict[str, Any]:
-    """Set the environment of an engine that has this rank now.
+    """Set the environment variables of an engine.
+
+    Parameters
+    ----------
+    places : sequence of EnginePlace
+        The places of all engines, by rank.
+    rank : int
+        The rank of this engine.
+    environment : mapping
+        The environment.
 
     Returns
     -------
-    The names that tell the same in the namespace.
+    dict
+        The names that say the same in the namespace: ``rank``, ``size``, ``local_rank``, …
     """
     host = places[rank].host
-    near = [k for k, place in enumerate(places) if place.host == host]
+    on_host = [k for k, place in enumerate(places) if place.host == host]
     names = {
         "rank": rank,
         "size": len(places),
-        "local_rank": near.index(rank),
-        "local_size": len(near),
+        "local_rank": on_host.index(rank),
+        "local_size": len(on_host),
         "node": host,
     }
-    said = {
+    variables = {
         "RANK": str(rank),
         "WORLD_SIZE": str(len(places)),
         "LOCAL_RANK": str(names["local_rank"]),
-        "LOCAL_WORLD_SIZE": str(len(near)),
+        "LOCAL_WORLD_SIZE": str(len(on_host)),
     }
-    environment.update(said)
-    environment.update({name: said[same] for name, same in _SLURM.items() if name in environment})
+    environment.update(variables)
+    environment.update({name: variables[same] for name, same in _SLURM.items() if name in environment})
     first = places[0]
     master = {
-        "MASTER_ADDR": "127.0.0.1" if len(near) == len(places) else first.host,
+        "MASTER_ADDR": "127.0.0.1" if len(on_host) == len(places) else first.host,
         "MASTER_PORT": str(first.port),
     }
     for name, value in master.items():
@@ -88,37 +99,49 @@ def enter(places: Sequence[EnginePlace], rank: int, environment: Environment = o
 # -- GPUs -----------------------------------------------------------------------------------------------
 
 
-class _Maker(NamedTuple):
-    """Who made devices: their name, the variable that chooses some, others that do, the maker's PCI id."""
+class _Vendor(NamedTuple):
+    """A vendor of devices.
+
+    Attributes
+    ----------
+    name : str
+        The name of its programming interface.
+    variable : str
+        The environment variable that selects devices.
+    others : tuple of str
+        Other variables that do.
+    pci_id : str
+        The vendor's PCI id; empty if its devices have names of their own.
+    """
 
     name: str
     variable: str
     others: tuple[str, ...]
-    vendor: str
+    pci_id: str
 
 
-_MAKERS = (
-    _Maker("CUDA", "CUDA_VISIBLE_DEVICES", (), ""),
-    _Maker("ROCm", "ROCR_VISIBLE_DEVICES", ("HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"), "0x1002"),
-    _Maker("Level Zero", "ZE_AFFINITY_MASK", ("ONEAPI_DEVICE_SELECTOR",), "0x8086"),
+_VENDORS = (
+    _Vendor("CUDA", "CUDA_VISIBLE_DEVICES", (), ""),
+    _Vendor("ROCm", "ROCR_VISIBLE_DEVICES", ("HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"), "0x1002"),
+    _Vendor("Level Zero", "ZE_AFFINITY_MASK", ("ONEAPI_DEVICE_SELECTOR",), "0x8086"),
 )
 
 
 def bind(
     local_rank: int, local_size: int, environment: Environment = os.environ, root: Path = Path("/")
 ) -> None:
-    """Let this engine see its share of the host's devices, and no others, where nobody has chosen some.
+    """Let this engine see only its share of the host's devices, unless a variable selects devices already.
 
-    No library is loaded for that: those that are loaded later look into the environment.
+    No library is loaded: libraries read the variables when they are loaded.
     """
-    for maker in _MAKERS:
-        count = _count(maker, root)
-        if count and not _chosen(maker, environment):
-            environment[maker.variable] = ",".join(map(str, share(count, local_rank, local_size)))
+    for vendor in _VENDORS:
+        count = _count(vendor, root)
+        if count and not _selecting_variable(vendor, environment):
+            environment[vendor.variable] = ",".join(map(str, share(count, local_rank, local_size)))
 
 
 def share(count: int, local_rank: int, local_size: int) -> range:
-    """Which of so many devices are for this engine: some each, or one, in turn.
+    """Return the devices of an engine: several for each engine, or one for several engines.
 
     Examples
     --------
@@ -134,35 +157,36 @@ def share(count: int, local_rank: int, local_size: int) -> range:
 
 
 def device(environment: Environment = os.environ, root: Path = Path("/")) -> str:
-    """The devices that programs see here: ``CUDA 1``; empty where there are none."""
+    """Return the devices that programs see: ``CUDA 1``; empty if there are none."""
     seen = []
-    for maker in _MAKERS:
-        count = _count(maker, root)
-        chosen = _chosen(maker, environment)
-        if chosen or count:
-            seen.append(f"{maker.name} {environment[chosen] if chosen else ','.join(map(str, range(count)))}")
+    for vendor in _VENDORS:
+        count = _count(vendor, root)
+        selected_by = _selecting_variable(vendor, environment)
+        if selected_by or count:
+            devices = environment[selected_by] if selected_by else ",".join(map(str, range(count)))
+            seen.append(f"{vendor.name} {devices}")
     return "; ".join(seen)
 
 
-def _chosen(maker: _Maker, environment: Environment) -> str:
-    """The variable by which devices were chosen; empty if none was."""
-    return next((name for name in (maker.variable, *maker.others) if name in environment), "")
+def _selecting_variable(vendor: _Vendor, environment: Environment) -> str:
+    """Return the variable that selects devices; empty if none does."""
+    return next((name for name in (vendor.variable, *vendor.others) if name in environment), "")
 
 
-def _count(maker: _Maker, root: Path) -> int:
-    """How many devices of a maker this process can open, as their drivers number them."""
-    if not maker.vendor:
+def _count(vendor: _Vendor, root: Path) -> int:
+    """Return how many devices of a vendor this process can open, as their drivers number them."""
+    if not vendor.pci_id:
         return len(list((root / "dev").glob("nvidia[0-9]*")))
     found = 0
     for node in (root / "dev/dri").glob("renderD*"):
         try:
-            vendor = (root / "sys/class/drm" / node.name / "device/vendor").read_text().strip()
+            pci_id = (root / "sys/class/drm" / node.name / "device/vendor").read_text().strip()
         except OSError:
             continue
-        found += vendor == maker.vendor
+        found += pci_id == vendor.pci_id
     return found
 
 
 def placed(names: dict[str, Any]) -> messages.EnginePlaced:
-    """What the controller is told of this."""
+    """Return what the controller is told of this engine's place."""
     return messages.EnginePlaced(names["local_rank"], device())

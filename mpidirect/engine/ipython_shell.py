@@ -1,4 +1,4 @@
-"""IPython on an engine: magics, shell escapes and rich results, without a prompt and without files."""
+"""IPython on an engine: magics, shell escapes and rich results, but no prompt and no files."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from .output import displays
 # No history is written: engines have no prompt, and many of them share a home directory.
 _CONFIG = Config({"HistoryManager": {"enabled": False, "hist_file": ":memory:"}})
 
-DEEP = 100  # frames that IPython is asked to format
+FORMATTED_FRAMES = 100  # IPython formats no traceback with more frames.
 
 
 class _Result(DisplayHook):
     """Keeps the value of a cell's last line, as its formats, instead of printing it."""
 
     formats: dict[str, Any] | None = None
-    muted = False  # whether the cell ends with a semicolon
+    muted = False  # Whether the cell ends with a semicolon.
 
     def quiet(self) -> bool:
         return self.muted
@@ -63,7 +63,7 @@ class _Displays(DisplayPublisher):
 
 
 class _Compiler(CachingCompiler):
-    """Names code in tracebacks without the cell's number: engines count differently, and nobody sees it."""
+    """Names code in tracebacks without the number of the cell, which differs between engines."""
 
     def format_code_name(self, name: str) -> tuple[str, str] | None:
         return ("Executed", "code") if super().format_code_name(name) else None
@@ -73,21 +73,21 @@ class _Shell(InteractiveShell):
     compiler_class = _Compiler
     displayhook_class = _Result
     display_pub_class = _Displays
-    initial: dict[str, Any] = {}  # names that %reset leaves
+    initial: dict[str, Any] = {}  # Names that %reset keeps.
     last_traceback: str | None = None
     _remembered: dict[str, Any] = {}
 
     @property
     def db(self) -> dict[str, Any]:
-        """What IPython keeps in files between sessions: the directories of %cd, bookmarks."""
+        """What IPython else keeps in files between sessions: directories of %cd, bookmarks."""
         return self._remembered
 
     @db.setter
     def db(self, files: Any) -> None:
-        pass  # we keep it in memory
+        pass  # It is kept in memory.
 
     def system(self, cmd: str) -> None:
-        """Run a command line; what it prints is printed here."""
+        """Run a command line, and print its output."""
         command = self.var_expand(cmd, depth=1)
         with subprocess.Popen(
             command,
@@ -102,7 +102,7 @@ class _Shell(InteractiveShell):
             try:
                 for line in process.stdout:
                     print(line, end="")
-            except BaseException:  # an interrupt reaches this process alone
+            except BaseException:  # An interrupt reaches the engine alone.
                 process.kill()
                 raise
         self.user_ns["_exit_code"] = process.returncode
@@ -113,22 +113,22 @@ class _Shell(InteractiveShell):
     def init_user_ns(self) -> None:
         super().init_user_ns()
         self.user_ns.update(self.initial)
-        self.user_ns_hidden.update(self.initial)  # %whos shows what is the user's alone
+        self.user_ns_hidden.update(self.initial)  # %whos shows only the names of user code.
 
     def init_sys_modules(self) -> None:
-        pass  # the engine's namespace is __main__ already
+        pass  # The engine's namespace is __main__ already.
 
     def enable_gui(self, gui: Any = None) -> None:
         pass
 
     def showtraceback(self, *args: Any, **kwargs: Any) -> None:
-        if args and args[0]:  # what was to be displayed has failed to be formatted; the task goes on
+        if args and args[0]:  # A display could not be formatted; the task goes on.
             traceback.print_exception(*args[0])
             return
-        # Left to who shows it without IPython: an endless recursion, which takes IPython seconds; functions
-        # whose source the client adds; interrupts, of which a line is enough.
+        # Not formatted by IPython: endless recursions, which take IPython seconds; functions whose source the
+        # client adds; interrupts, for which a line is enough.
         kind, error, trace = sys.exc_info()
-        if kind is KeyboardInterrupt or _depth(trace) >= DEEP or not has_source(trace):
+        if kind is KeyboardInterrupt or _depth(trace) >= FORMATTED_FRAMES or not has_source(trace):
             return
         if trace is not None:
             args = ((kind, error, user_traceback(trace)),)
@@ -137,7 +137,7 @@ class _Shell(InteractiveShell):
     def _showtraceback(self, etype: Any, evalue: BaseException | None, stb: list[str]) -> None:
         self.last_traceback = "\n".join(stb)
         for name in ("last_type", "last_value", "last_traceback", "last_exc"):
-            vars(sys).pop(name, None)  # they would keep alive what the failed line has used
+            vars(sys).pop(name, None)  # They would keep alive what the failed line has used.
 
 
 class Shell:
@@ -146,26 +146,34 @@ class Shell:
     Parameters
     ----------
     namespace : dict
-        ``__main__``, with what an engine begins with.
+        The namespace of ``__main__``, with the names that an engine begins with.
     """
 
     def __init__(self, namespace: dict[str, Any]) -> None:
         _Shell.initial = {name: namespace[name] for name in INITIAL_NAMES if name in namespace}
-        warnings.filterwarnings("ignore", "To exit: use")  # said after a SystemExit, to who has a prompt
-        with tempfile.TemporaryDirectory(prefix="mpidirect-") as place:
-            # The instance that get_ipython() and display() look for, wherever they are called.
+        warnings.filterwarnings("ignore", "To exit: use")  # IPython warns so after a SystemExit, for prompts.
+        with tempfile.TemporaryDirectory(prefix="mpidirect-") as directory:
+            # The instance that get_ipython() and display() use.
             self.shell = _Shell.instance(
                 config=_CONFIG,
-                ipython_dir=place,
-                profile_dir=ProfileDir(location=place),
+                ipython_dir=directory,
+                profile_dir=ProfileDir(location=directory),
                 user_module=sys.modules["__main__"],
                 user_ns=namespace,
                 colors=_no_color(),
             )
-        self.own_names = dict(self.shell.user_ns_hidden)  # what IPython has put into the namespace
+        self.own_names = dict(self.shell.user_ns_hidden)  # The names that IPython has set.
 
     def execute(self, code: str, silent: bool) -> dict[str, Any]:
-        """Run a cell; returns its result, or raises what it raised."""
+        """Run a cell; return its result, or raise its error.
+
+        Parameters
+        ----------
+        code : str
+            The source of the cell.
+        silent : bool
+            Whether the cell is not counted, and its result is not kept.
+        """
         shell = self.shell
         shell.displayhook.formats = None
         shell.displayhook.muted = _ends_with_semicolon(code)
@@ -178,7 +186,7 @@ class Shell:
             if shell.last_traceback:
                 try:
                     error._mpidirect_traceback = shell.last_traceback
-                except Exception:  # an exception that takes no attributes
+                except Exception:  # The exception takes no attributes.
                     pass
             raise error
         return {
@@ -186,25 +194,25 @@ class Shell:
             "result": shell.displayhook.formats,
         }
 
-    def forget(self) -> None:
-        """The namespace was cleared: let go of former results, and put IPython's own names back."""
+    def clear(self) -> None:
+        """Drop former results after the namespace was cleared, and set IPython's own names again."""
         shell = self.shell
         shell.history_manager.output_hist.clear()
-        for name in ("_", "__", "___"):  # the latest results, which IPython holds as well
+        for name in ("_", "__", "___"):  # IPython keeps the latest results as well.
             setattr(shell.displayhook, name, "")
         shell.push(dict.fromkeys(["_", "__", "___"], ""), interactive=False)
         hidden = shell.user_ns_hidden
         for name in hidden.keys() - shell.user_ns.keys():
             del hidden[name]
         shell.init_user_ns()
-        self.own_names = {name: hidden[name] for name in self.own_names if name in hidden}  # made anew
+        self.own_names = {name: hidden[name] for name in self.own_names if name in hidden}  # Made again.
 
 
 def _ends_with_semicolon(code: str) -> bool:
-    """Whether the value of the cell is not wanted."""
+    """Return whether the value of the cell is not to be shown."""
     try:
         return ";" in code and DisplayHook.semicolon_at_end_of_expression(code)
-    except (SyntaxError, tokenize.TokenError):  # a cell of another language, or an incomplete one
+    except (SyntaxError, tokenize.TokenError):  # The cell is in another language, or incomplete.
         return False
 
 
@@ -216,7 +224,7 @@ def _depth(trace: TracebackType | None) -> int:
 
 
 def _no_color() -> str:
-    """The colour scheme without colours, which IPython 9 renamed."""
+    """Return the colour scheme without colours, which IPython 9 has renamed."""
     import IPython
 
     return "nocolor" if IPython.version_info[0] >= 9 else "NoColor"

@@ -1,9 +1,9 @@
-"""Namespaces in files: each engine writes and reads its own, at the rate of the disk.
+"""Namespaces in files: each engine writes and reads a file of its own.
 
-A file is a row of frames as `pickles` makes them.  What is where in it stands in the manifest, which the
-client writes when all engines have written theirs.  Parts of what was scattered are pickled one by one, so
-that another number of engines can share them out again; all else is one pickle, in which objects that two
-names have in common stay so.
+A file is a sequence of frames of pickles. The manifest says where each frame lies. The client has it written
+when all engines have written their files. Parts of scattered sequences are pickled one by one, so that
+another number of engines can divide them again. All other names are one pickle, so that names which share an
+object share the object again.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from ..files.ownership import is_trusted
 from ..serialize import pickles
 
 Namespace = dict[str, Any]
-Place = list[list[int]]  # of frames in a file: where each begins, and how many bytes it has
+Place = list[list[int]]  # The start and the size in bytes of each frame of a pickle in a file.
 
-_scattered: dict[str, str] = {}  # names that were scattered, and how
+_scattered: dict[str, str] = {}  # Scattered names, and how they were distributed.
 
 
 def note_scattered(name: str, dist: str) -> None:
-    """This engine has got its part of something."""
+    """Note that a name has this engine's part of a scattered sequence."""
     _scattered[name] = dist
 
 
 def forget_scattered(names: Sequence[str] | None = None) -> None:
-    """These names, or all, were set anew."""
+    """Note that names, or all names, were set again or deleted."""
     for name in list(_scattered) if names is None else names:
         _scattered.pop(name, None)
 
 
 def save(names: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """Write names and their values to a new file, readable by its owner alone.
+    """Write names and their values to a new file that only the owner can read.
 
     Returns
     -------
     dict
-        ``parts``: for each scattered name how it was scattered, its length, what it is made of and its
-        place; ``rest``: the place of all else; ``sums``: for each other name a check sum; ``left``: for each
-        name that can't be saved the reason; ``bytes``: the size of the file.
+        ``parts``: for each scattered name the distribution, the length, the type and the place.
+        ``rest``: the place of all other names. ``sums``: for each of them a checksum. ``left``: for each name
+        that can't be saved the reason. ``bytes``: the size of the file.
     """
     left: dict[str, str] = {}
     parts: dict[str, tuple[Any, list[Any]]] = {}
@@ -54,12 +54,12 @@ def save(names: Mapping[str, Any], path: str) -> dict[str, Any]:
     for name, value in names.items():
         dist = _scattered.get(name)
         if dist is not None and hasattr(value, "__len__") and not isinstance(value, (str, bytes, dict)):
-            frames = _pickled(name, value, left)
+            frames = _try_pickle(name, value, left)
             if frames:
-                parts[name] = ([dist, len(value), _made_of(value)], frames)
+                parts[name] = ([dist, len(value), _element_type(value)], frames)
         else:
             rest[name] = value
-    sums, whole = _together(rest, left)
+    sums, whole = _pickle_together(rest, left)
     target = Path(path)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -74,7 +74,7 @@ def save(names: Mapping[str, Any], path: str) -> dict[str, Any]:
         return {"parts": places, "rest": place, "sums": sums, "left": left, "bytes": file.tell()}
 
 
-def _pickled(name: str, value: Any, left: dict[str, str]) -> list[Any]:
+def _try_pickle(name: str, value: Any, left: dict[str, str]) -> list[Any]:
     try:
         return pickles.dumps(value)
     except SerializationError as e:
@@ -82,18 +82,18 @@ def _pickled(name: str, value: Any, left: dict[str, str]) -> list[Any]:
         return []
 
 
-def _together(rest: dict[str, Any], left: dict[str, str]) -> tuple[dict[str, int], list[Any]]:
-    """Check sums of values, and one pickle of all that can be pickled."""
+def _pickle_together(rest: dict[str, Any], left: dict[str, str]) -> tuple[dict[str, int], list[Any]]:
+    """Return checksums of the values, and one pickle of all that can be pickled."""
     sums: dict[str, int] = {}
     for name, value in rest.items():
-        frames = _pickled(name, value, left)
+        frames = _try_pickle(name, value, left)
         if frames:
-            sums[name] = _sum(frames)
+            sums[name] = _checksum(frames)
     return sums, pickles.dumps({name: value for name, value in rest.items() if name in sums})
 
 
-def _sum(frames: Sequence[Any]) -> int:
-    """A number that is the same for the same frames: equal values of all engines are told by it."""
+def _checksum(frames: Sequence[Any]) -> int:
+    """Return a checksum of frames, by which equal values on several engines are found."""
     total = zlib.crc32(frames[0])
     for frame in frames[1:]:
         words = np.frombuffer(frame, np.uint8)
@@ -104,7 +104,7 @@ def _sum(frames: Sequence[Any]) -> int:
     return total
 
 
-def _made_of(value: Any) -> str:
+def _element_type(value: Any) -> str:
     kind = kinds.of(value)
     if kind is None:
         return type(value).__name__
@@ -112,6 +112,7 @@ def _made_of(value: Any) -> str:
 
 
 def _write(file: Any, frames: Sequence[Any]) -> Place:
+    """Write frames at the end of a file; return their place."""
     place = []
     for frame in frames:
         view = memoryview(frame).cast("B")
@@ -122,32 +123,33 @@ def _write(file: Any, frames: Sequence[Any]) -> Place:
 
 
 def finish(path: str, manifest: bytes) -> None:
-    """Put the manifest in the place of an earlier one."""
+    """Write the manifest, which replaces an earlier one."""
     write_private(Path(path) / "manifest.json", manifest)
 
 
 def sweep(path: str, keep: str) -> None:
-    """Remove what earlier saves, and those that failed, have left; all but the files of `keep`."""
+    """Remove the files of earlier and failed saves: all but those of the save `keep`."""
     for file in Path(path).glob("*-engine-*.data"):
         if not file.name.startswith(f"{keep}-"):
             file.unlink(missing_ok=True)
 
 
 def read_manifest(path: str) -> bytes:
-    """What the manifest says."""
-    with _opened(Path(path) / "manifest.json") as file:
-        return file.read()
+    """Return the manifest."""
+    with _open_trusted(Path(path) / "manifest.json") as file:
+        content: bytes = file.read()
+        return content
 
 
 def load(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """The names and values that a plan gives this engine.
+    """Read the names and values that a plan gives this engine.
 
     Parameters
     ----------
     plan : mapping
-        ``rest``: a file, a place in it, and the names to take, or None for all. ``parts``: for each name how
-        it was scattered, what to cut out (of blocks the first item and the end; round robin the first item
-        and the step; None for all), and the files and places of the parts.
+        ``rest``: a file, a place in it, and the names to take, or None for all names. ``parts``: for each
+        name the distribution, the cut, and the files and places of the parts. The cut is the first item and
+        the end (blocks), the first item and the step (round robin), or None for all items.
     """
     file, place, wanted = plan["rest"]
     found: dict[str, Any] = _read(file, place) if place else {}
@@ -164,8 +166,8 @@ def load(plan: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _opened(path: Path) -> Any:
-    """Open a file that is to be unpickled, which could run any code: nobody else can have written it."""
+def _open_trusted(path: Path) -> Any:
+    """Open a file for unpickling, which can run any code: no other user can have written the file."""
     file = path.open("rb", buffering=0)
     if not is_trusted(os.fstat(file.fileno())):
         file.close()
@@ -175,15 +177,15 @@ def _opened(path: Path) -> Any:
 
 def _read(path: str, place: Place) -> Any:
     frames = []
-    with _opened(Path(path)) as file:
+    with _open_trusted(Path(path)) as file:
         for start, size in place:
-            room = np.empty(size, np.uint8)
-            view = memoryview(room)
+            buffer = np.empty(size, np.uint8)
+            view = memoryview(buffer)
             file.seek(start)
             while view:
                 count = file.readinto(view)
                 if not count:
                     raise EOFError(f"{path} is shorter than its manifest says: it is not whole")
                 view = view[count:]
-            frames.append(room)
+            frames.append(buffer)
     return pickles.loads([bytes(frames[0]), *frames[1:]])

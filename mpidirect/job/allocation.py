@@ -1,4 +1,4 @@
-"""What a scheduler tells the processes of its jobs: the job's id, its slots, its end."""
+"""The allocation of a scheduler's job, as its processes see it: the job's id, slots, hosts and end."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import time
 from collections import Counter
 from pathlib import Path
 
-ENDS = "MPIDIRECT_ENDS"  # when the walltime ends the job, in seconds since the epoch: set by job scripts
+ENDS = "MPIDIRECT_ENDS"  # When the walltime ends the job, in seconds since the epoch. Job scripts set this.
 
-# The variable that holds the job's id, by the launcher that can ask for it.
+# The variable that holds the job's id, by launcher.
 _IDS = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID", "sge": "JOB_ID"}
 
-# The variable that tells a job's processes how many hosts it has, by the launcher.
+# The variable that holds the number of the job's hosts, by launcher.
 HOSTS = {"slurm": "SLURM_JOB_NUM_NODES", "sge": "NHOSTS"}
 
 
 def enclosing() -> tuple[str, str]:
-    """The launcher's name and the id of the job that this process is part of; empty outside a job."""
+    """Return the launcher's name and the id of the job of this process; both are empty outside a job."""
     for launcher, variable in _IDS.items():
         job = os.environ.get(variable, "")
         if job and (launcher != "sge" or "SGE_ROOT" in os.environ or "PE_HOSTFILE" in os.environ):
@@ -27,10 +27,12 @@ def enclosing() -> tuple[str, str]:
 
 
 def slots() -> int:
-    """How many ranks this job has room for; outside a job, the cores of this host."""
+    """Return how many ranks have room in this job; outside a job, the number of cores of this host."""
     launcher, _ = enclosing()
     if launcher == "slurm":
-        return int(os.environ.get("SLURM_NTASKS") or 0) or _sum(os.environ.get("SLURM_TASKS_PER_NODE", ""))
+        return int(os.environ.get("SLURM_NTASKS") or 0) or _sum_counts(
+            os.environ.get("SLURM_TASKS_PER_NODE", "")
+        )
     if launcher == "pbs":
         try:
             return len(Path(os.environ["PBS_NODEFILE"]).read_text().split())
@@ -42,7 +44,7 @@ def slots() -> int:
 
 
 def hosts() -> int:
-    """How many hosts this job has; 0 outside a job, or where that is not known."""
+    """Return the number of hosts of this job; 0 outside a job, or if it is not known."""
     launcher, _ = enclosing()
     if launcher == "pbs":
         try:
@@ -53,12 +55,12 @@ def hosts() -> int:
 
 
 def nodes() -> list[tuple[str, int]]:
-    """The hosts of this job, and how many ranks each has room for; empty if that is not known."""
+    """Return the hosts of this job, and how many ranks have room on each; empty if it is not known."""
     launcher, _ = enclosing()
     try:
         if launcher == "slurm":
-            counts = _each(os.environ["SLURM_TASKS_PER_NODE"])
-            return list(zip(_names(os.environ["SLURM_JOB_NODELIST"]), counts, strict=True))
+            counts = _expand_counts(os.environ["SLURM_TASKS_PER_NODE"])
+            return list(zip(_expand_hosts(os.environ["SLURM_JOB_NODELIST"]), counts, strict=True))
         if launcher == "pbs":
             return list(Counter(Path(os.environ["PBS_NODEFILE"]).read_text().split()).items())
         if launcher == "sge":
@@ -75,8 +77,8 @@ def step() -> str:
     return f"{job}.{number}" if job and number else ""
 
 
-def _names(hosts: str) -> list[str]:
-    """What Slurm writes like ``n[1-3]``, one by one."""
+def _expand_hosts(hosts: str) -> list[str]:
+    """Expand Slurm's notation of hosts, like ``n[1-3]``."""
     import subprocess
 
     command = ["scontrol", "show", "hostnames", hosts]
@@ -84,29 +86,29 @@ def _names(hosts: str) -> list[str]:
 
 
 def cores() -> int:
-    """How many cores of this host this process may use."""
+    """Return how many cores of this host this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _sum(counts: str) -> int:
-    """The sum of counts that are written like ``2(x3),1``."""
-    return sum(_each(counts)) or 1
+def _sum_counts(counts: str) -> int:
+    """Return the sum of counts in Slurm's notation, like ``2(x3),1``."""
+    return sum(_expand_counts(counts)) or 1
 
 
-def _each(counts: str) -> list[int]:
-    """The counts, one by one."""
+def _expand_counts(counts: str) -> list[int]:
+    """Expand counts in Slurm's notation."""
     found = re.findall(r"(\d+)(?:\(x(\d+)\))?", counts)
     return [int(n) for n, times in found for _ in range(int(times or 1))]
 
 
 def ends() -> float:
-    """When the walltime ends this job, in seconds since the epoch; 0 if that is not known."""
-    # By the clock of the job's first host; else by Slurm's.
-    return _moment(ENDS) or ends_now(_moment("SLURM_JOB_END_TIME"))
+    """Return when the walltime ends this job, in seconds since the epoch; 0 if it is not known."""
+    # By the clock of the job's first host, else by Slurm's clock.
+    return _time_from(ENDS) or ends_now(_time_from("SLURM_JOB_END_TIME"))
 
 
-def _moment(variable: str) -> float:
-    """A moment that the environment tells; 0 if it does not."""
+def _time_from(variable: str) -> float:
+    """Return the time in an environment variable, in seconds since the epoch; 0 if it is not set."""
     try:
         return float(os.environ[variable])
     except (KeyError, ValueError):
@@ -114,12 +116,12 @@ def _moment(variable: str) -> float:
 
 
 def ends_now(known: float) -> float:
-    """The same, as the scheduler says it now: it may have been moved since the job began.
+    """Ask the scheduler when the walltime ends this job: the walltime may have been changed.
 
     Parameters
     ----------
     known : float
-        What is known already: returned if the scheduler does not answer.
+        The time that is known. It is returned if the scheduler does not answer.
     """
     launcher, job = enclosing()
     if not launcher:

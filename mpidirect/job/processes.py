@@ -1,4 +1,4 @@
-"""Processes of this host: told apart beyond doubt, found, ended."""
+"""The processes of jobs on this host: found by their environment, and ended."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .variables import CLUSTER
 
 
 def alive(pid: int, born: str) -> bool:
-    """Whether the process that had number `pid` when it was born still runs."""
+    """Return whether process `pid` with this birth (`birth`) still runs."""
     return birth(pid) == born
 
 
 def members(cluster: str) -> list[psutil.Process]:
-    """The processes of a cluster's job on this host, whoever their parents are now.
+    """Return the processes of a cluster's job on this host.
 
-    They are known by their environment: a launcher may give each rank a session of its own, and a rank whose
-    mpiexec was killed has another parent.
+    Processes are found by their environment: a launcher may give each rank a session of its own, and a rank
+    whose mpiexec was killed has another parent.
     """
     return members_of([cluster]).get(cluster, [])
 
 
 def members_of(clusters: Iterable[str] | None = None) -> dict[str, list[psutil.Process]]:
-    """The processes of some clusters' jobs, or of all, by cluster."""
+    """Return the processes of the jobs of some clusters, or of all clusters, by cluster."""
     import psutil
 
     wanted = None if clusters is None else set(clusters)
@@ -49,9 +49,10 @@ def members_of(clusters: Iterable[str] | None = None) -> dict[str, list[psutil.P
 
 
 def count(cluster: str, command: list[str]) -> int:
-    """How many processes of a cluster's job run a command that ends so, those that they forked apart.
+    """Count the processes of a cluster's job whose command ends with `command`, without forked children.
 
-    Two words may stand before it (a shell and a script for a Python); mpiexec's own command is longer.
+    Two words may stand before `command` (a shell and a script that run Python). The command of mpiexec itself
+    is longer.
     """
     import psutil
 
@@ -67,19 +68,29 @@ def count(cluster: str, command: list[str]) -> int:
 
 
 def end(cluster: str, grace: float) -> list[int]:
-    """End what is left of a cluster's job on this host; returns the processes that could not be ended.
+    """End the processes of a cluster's job on this host.
 
-    With SIGTERM first, and after `grace` seconds, or at once if that is 0, with SIGKILL.
+    Parameters
+    ----------
+    cluster : str
+        The cluster's id.
+    grace : float
+        Seconds between SIGTERM and SIGKILL. Without grace, only SIGKILL is sent.
+
+    Returns
+    -------
+    list of int
+        The processes that could not be ended.
     """
     left = members(cluster)
     if grace > 0:
         _send(left, signal.SIGTERM)
         left = _wait(left, grace)
-    deadline = time.monotonic() + 5  # a killed process in a system call takes a moment
+    deadline = time.monotonic() + 5  # A killed process in a system call ends a moment later.
     while left and time.monotonic() < deadline:
         _send(left, signal.SIGKILL)
         _wait(left, 1)
-        left = members(cluster)  # what they started meanwhile
+        left = members(cluster)  # Processes may have started others meanwhile.
     return [process.pid for process in left]
 
 
@@ -88,13 +99,13 @@ def _send(targets: list[psutil.Process], signum: int) -> None:
 
     for process in targets:
         try:
-            process.send_signal(signum)  # checks that it is still the same process
+            process.send_signal(signum)  # psutil checks that the number still belongs to the same process.
         except psutil.Error:
             pass
 
 
 def _wait(left: list[psutil.Process], limit: float) -> list[psutil.Process]:
-    """Wait until all have ended; returns those that have not. A zombie is dead, whoever should collect it."""
+    """Wait until all processes have ended; return those that have not. A zombie has ended."""
     deadline = time.monotonic() + limit
     while (left := [process for process in left if _lives(process)]) and time.monotonic() < deadline:
         time.sleep(0.01)

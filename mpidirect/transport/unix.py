@@ -267,7 +267,7 @@ class UnixListener:
                 self._turn_away()
 
     def _turn_away(self) -> None:
-        """No descriptor is left: who waits is to try again, instead of keeping the loop awake."""
+        """Refuse a connection when no descriptor is left: the peer tries again, and the loop can sleep."""
         if self._spare >= 0:
             os.close(self._spare)
             self._spare = -1

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 SCHEME = "ipc://"  # of addresses on this host, in a directory that only its owner can enter
 
-_HEARTBEAT = 5.0  # seconds between ZeroMQ's heartbeats, which its own thread sends and answers
-_SILENCE = 20.0  # seconds without a heartbeat after which a connection ends
-_HANDSHAKE = 10.0  # seconds that a peer has to show its key
+HEARTBEAT = 5.0  # seconds between ZeroMQ's heartbeats, which its own thread sends and answers
+SILENCE = 20.0  # seconds without a heartbeat after which a connection ends
+HANDSHAKE = 10.0  # seconds that a peer has to show its key
 _KEEPALIVE = 600  # seconds that an engine waits for a controller whose host is silent
 _PROBE = 30  # seconds between keep-alive probes of that host
 LARGEST = 128 * 1024 * 1024  # bytes of one frame; a header holds a task's output
@@ -72,14 +72,14 @@ class Socket(zmq.Socket):
         self.setsockopt(zmq.LINGER, linger)
         self.setsockopt(zmq.SNDHWM, 0)
         self.setsockopt(zmq.RCVHWM, 0)
-        self.setsockopt(zmq.HANDSHAKE_IVL, int(_HANDSHAKE * 1000))
+        self.setsockopt(zmq.HANDSHAKE_IVL, int(HANDSHAKE * 1000))
         self.setsockopt(zmq.MAXMSGSIZE, largest)
         return self
 
     def enable_heartbeats(self) -> None:
         """Send heartbeats, and end the connection if the peer answers none."""
-        self.setsockopt(zmq.HEARTBEAT_IVL, int(_HEARTBEAT * 1000))
-        self.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(_SILENCE * 1000))
+        self.setsockopt(zmq.HEARTBEAT_IVL, int(HEARTBEAT * 1000))
+        self.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(SILENCE * 1000))
 
     def watch(self, events: int) -> Self:
         """Let the monitor report these events."""

@@ -69,7 +69,7 @@ JOB = {"JOB_ID": "7", "SGE_ROOT": "/nowhere", "NSLOTS": "1"}  # what Grid Engine
 @either_mpi
 def test_more_engines_than_the_allocation_has_tasks():
     done = run("start", "-n", "2", **JOB)
-    assert done.returncode == 0 and "2 engines share what is meant for 1: job 7 has" in done.stderr
+    assert done.returncode == 0 and "2 engines share the 1 task(s) of job 7" in done.stderr
     assert run("stop").returncode == 0
 
 

@@ -24,7 +24,7 @@ SILENCE = 0.5
 CONTROLLER = f"""
 import sys, zmq
 from mpidirect.transport import zeromq
-zeromq._HEARTBEAT, zeromq._SILENCE = 0.1, {SILENCE}
+zeromq.HEARTBEAT, zeromq.SILENCE = 0.1, {SILENCE}
 router = zeromq.Router.bound(zmq.Context(), sys.argv[1])
 print(router.last_endpoint.decode(), flush=True)
 poller = zmq.Poller()

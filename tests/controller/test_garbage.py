@@ -136,7 +136,7 @@ def test_the_controller_stands_whatever_clients_say(said, greets):
         assert len(controller.clients.sessions) <= 2
         for engine in controller.scheduler.engines.values():  # they answer now
             for task in list(engine.sent):
-                controller.fail(controller.scheduler.done(engine.id, task), engine.id, "E", "")
+                controller.results.fail(controller.scheduler.done(engine.id, task), engine.id, "E", "")
             engine.queue.clear()
         simulation.request("apply", [10], [10])
         replies = 0

@@ -15,6 +15,7 @@ from mpidirect import Client, Cluster, errors
 from mpidirect.controller.sessions import retention
 from mpidirect.controller.sessions.retained_results import RetainedResults
 from mpidirect.controller.sessions.session import Session
+from mpidirect.controller.sessions.undelivered import undelivered_results
 from mpidirect.files import connection_file
 from mpidirect.protocol import messages
 from mpidirect.serialize import pickles
@@ -93,7 +94,7 @@ def test_a_client_that_never_reads(cluster, rc):
         for _ in range(10):
             assert rc[1:].apply_async(int).get(10) == [0] * 3
             assert rc.queue_status(1)["queue"] == 0
-        assert rss(rc) - before < retention.ROOM + 200 * MB
+        assert rss(rc) - before < retention.CONNECTED_ROOM + 200 * MB
     finally:
         mute.close()
         rc.abort([f"neverreads-{k + 1}" for k in range(40)])
@@ -140,7 +141,7 @@ def test_the_oldest_goes_first():
             session.flush()
     watch = retention.Retention(6500, RetainedResults(lambda id, engine: None))
     watch.enforce(sessions)
-    kept = [[r.failure is None for r, _, _ in session.waiting()] for session in sessions]
+    kept = [[r.failure is None for r, _, _ in undelivered_results(session.outbox)] for session in sessions]
     assert kept == [[False] * 5, [True] * 5] or kept == [[False, False, False, False, True], [True] * 5]
     assert sum(session.outbox.kept for session in sessions) <= 6500
     assert watch.dropped in (4, 5)

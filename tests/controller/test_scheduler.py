@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpidirect.controller.scheduling.scheduler import AHEAD, ActiveRequest, Scheduler
+from mpidirect.controller.scheduling.scheduler import PREFETCH, ActiveRequest, Scheduler
 from mpidirect.protocol import messages
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
@@ -63,14 +63,14 @@ def test_a_task_goes_to_its_targets(scheduler, transport):
 
 
 def test_some_small_tasks_are_handed_out_ahead(scheduler, transport):
-    for k in range(AHEAD + 5):
+    for k in range(PREFETCH + 5):
         scheduler.submit(job(k, [0]))
-    assert len(transport.of(0)) == AHEAD
-    assert scheduler.status([0]) == {0: {"queue": 5, "tasks": AHEAD, "completed": 0}}
+    assert len(transport.of(0)) == PREFETCH
+    assert scheduler.status([0]) == {0: {"queue": 5, "tasks": PREFETCH, "completed": 0}}
     scheduler.done(0, "0")
     scheduler.next(0)
-    assert transport.of(0)[-1] == str(AHEAD)
-    assert scheduler.status([0]) == {0: {"queue": 4, "tasks": AHEAD, "completed": 1}}
+    assert transport.of(0)[-1] == str(PREFETCH)
+    assert scheduler.status([0]) == {0: {"queue": 4, "tasks": PREFETCH, "completed": 1}}
 
 
 def test_a_task_with_bulk_waits_for_an_idle_engine(scheduler, transport):
@@ -108,10 +108,10 @@ def test_answers_that_nobody_waits_for(scheduler):
 
 
 def test_abort_takes_out_what_waits_here_and_tells_of_what_waits_there(scheduler, transport):
-    for k in range(AHEAD + 2):
+    for k in range(PREFETCH + 2):
         scheduler.submit(job(k, [0]))
-    aborted = scheduler.abort({"1", str(AHEAD)}, [0, 1])
-    assert [(task.id, engine) for task, engine in aborted] == [(str(AHEAD), 0)]
+    aborted = scheduler.abort({"1", str(PREFETCH)}, [0, 1])
+    assert [(task.id, engine) for task, engine in aborted] == [(str(PREFETCH), 0)]
     assert aborted[0][0].open == set()
     [(engine, message)] = transport.control
     assert engine == 0
@@ -121,16 +121,16 @@ def test_abort_takes_out_what_waits_here_and_tells_of_what_waits_there(scheduler
 
 
 def test_abort_of_everything(scheduler):
-    for k in range(AHEAD + 2):
+    for k in range(PREFETCH + 2):
         scheduler.submit(job(k, [0, 1]))
     aborted = scheduler.abort(None, [1])
-    assert sorted(task.id for task, _ in aborted) == sorted([str(AHEAD), str(AHEAD + 1)])
+    assert sorted(task.id for task, _ in aborted) == sorted([str(PREFETCH), str(PREFETCH + 1)])
     assert {engine for _, engine in aborted} == {1}
     assert scheduler.status([0, 1])[0]["queue"] == 2
 
 
 def test_an_engine_that_dies_leaves_its_tasks(scheduler):
-    tasks = [job(k, [0, 1]) for k in range(AHEAD + 2)]
+    tasks = [job(k, [0, 1]) for k in range(PREFETCH + 2)]
     for task in tasks:
         scheduler.submit(task)
     assert scheduler.remove(0) == tasks

@@ -31,27 +31,24 @@ class Half:
 
     def __init__(self, budget=1 << 30):
         self.failed = []
-        controller = SimpleNamespace(
-            retention=SimpleNamespace(budget=budget),
-            clients=SimpleNamespace(sessions={}),
-            scheduler=SimpleNamespace(takes=lambda job: False),
-            fail=lambda job, engine, ename, evalue: self.failed.append((engine, ename, evalue)),
-        )
-        self.requests = Requests(controller)
+        scheduler = SimpleNamespace(begins_at_once=lambda request: False)
+        self.requests = Requests(scheduler, None, None, None, budget, self.fail)
         self.session = Session(b"killed")
-        self.session.socket = object()
+        self.session.listener = object()
         request = messages.Request(1, 0, "killed-1", [0, 1], "push", "push", [2 * PIECE])
-        self.requests.accepted(self.session, request, [])
+        self.requests.receive(self.session, request, [])
         piece = np.zeros(PIECE, np.uint8).view(Payload)
         self.data = weakref.ref(piece)
-        self.requests.accepted(self.session, messages.Chunk(2, 0), [piece])
+        self.requests.receive(self.session, messages.Chunk(2, 0), [piece])
         del piece
         assert self.data() is not None
-        self.session.socket = None
-        self.session.away = time.monotonic()
+        self.session.disconnect()
+
+    def fail(self, request, engine, ename, evalue):
+        self.failed.append((engine, ename, evalue))
 
     def look(self):
-        self.requests.interrupted([self.session])
+        self.requests.give_up_partial()
 
 
 def test_half_a_request_is_kept_for_a_client_that_may_come_back():
@@ -62,14 +59,14 @@ def test_half_a_request_is_kept_for_a_client_that_may_come_back():
 
 def test_in_the_end_it_is_dropped_and_its_client_told(monkeypatch):
     half = Half()
-    monkeypatch.setattr(requests, "PARTIAL", -1.0)
+    monkeypatch.setattr(requests, "PARTIAL_UPLOAD_LIMIT", -1.0)
     half.look()
     assert half.data() is None
     assert [(engine, ename) for engine, ename, _ in half.failed] == [(0, "EngineError"), (1, "EngineError")]
     # should the client come back, it sends the rest, which is for nobody
-    half.requests.accepted(half.session, messages.Chunk(3, 0), [np.zeros(PIECE, np.uint8)])
+    half.requests.receive(half.session, messages.Chunk(3, 0), [np.zeros(PIECE, np.uint8)])
     with pytest.raises(ValueError, match="belongs to no request"):
-        half.requests.accepted(half.session, messages.Chunk(4, 0), [np.zeros(PIECE, np.uint8)])
+        half.requests.receive(half.session, messages.Chunk(4, 0), [np.zeros(PIECE, np.uint8)])
 
 
 def test_it_is_dropped_at_once_where_there_is_no_room_for_it():

@@ -384,7 +384,7 @@ def test_ipython_works_after_an_interrupt_of_its_import(engines):
 
         from mpidirect.engine import tasks
 
-        tasks._the_shell = tasks._MISSING
+        tasks._shell = tasks._MISSING
         for name in [n for n in sys.modules if n.partition(".")[0] in ("IPython", "prompt_toolkit")]:
             del sys.modules[name]
         sys.modules.pop("mpidirect.engine.ipython_shell", None)

@@ -14,9 +14,9 @@ pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 @pytest.fixture
 def namespace(main, monkeypatch):
     """An engine's namespace; the engine has no IPython."""
-    monkeypatch.setattr(tasks, "_the_shell", None)
+    monkeypatch.setattr(tasks, "_shell", None)
     names = {"comm": "comm", "rank": 0, "size": 1, "MPI": "MPI"}
-    monkeypatch.setattr(tasks, "_begun_with", names)
+    monkeypatch.setattr(tasks, "_initial_names", names)
     main.__dict__.update(names)
     return main.__dict__
 

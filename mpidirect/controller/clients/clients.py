@@ -1,48 +1,57 @@
-"""The clients: who is there, who is away, and what each has said."""
+"""The clients: which are connected, which are away, and what each has sent."""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from ... import _version
 from ...memory import process_memory
 from ...protocol import messages
 from ...transport.base import Listener
-from ..sessions.session import Session, is_expired
-from .queries import ANSWERS, LATER, BadQuery
+from ..engine_registry import EngineRegistry
+from ..sessions.retained_results import RetainedResults
+from ..sessions.retention import Retention
+from ..sessions.session import Session
+from ..sessions.sessions import Sessions
+from .queries import Queries
 from .requests import Requests
-
-if TYPE_CHECKING:
-    from ..controller import Controller
 
 log = logging.getLogger(__name__)
 
-TOGETHER = 0.002  # seconds that replies wait for their companions
+REPLY_DELAY = 0.002  # seconds that replies wait for others, to go in one message
 
 
 class Clients:
-    """The sessions of all clients.
+    """Receives the messages of clients."""
 
-    Parameters
-    ----------
-    controller : Controller
-        What they ask for.
-    """
-
-    def __init__(self, controller: Controller) -> None:
-        self.controller = controller
-        self.sessions: dict[bytes, Session] = {}
-        self.requests = Requests(controller)
+    def __init__(
+        self,
+        facts: Mapping[str, Any],
+        sessions: Sessions,
+        requests: Requests,
+        queries: Queries,
+        registry: EngineRegistry,
+        retention: Retention,
+        retained: RetainedResults,
+    ) -> None:
+        self.sessions = sessions
+        self._facts = facts
+        self._requests = requests
+        self._queries = queries
+        self._registry = registry
+        self._retention = retention
+        self._retained = retained
         self._connections: dict[tuple[Listener, int], Session] = {}
-        self._held_since = 0.0
-        self._place = process_memory.domain()
+        self._waiting_since = 0.0  # when the first of the replies came that wait for others; 0: none waits
+        self._memory_domain = process_memory.domain()
 
-    # -- what the loop calls ----------------------------------------------------------------------------
+    # -- what the loop calls ----------------------------------------------------------------------
 
     def receive(self, listener: Listener, name: bytes) -> None:
-        """Take in the rest of a message from the client `name`."""
+        """Take the rest of a message from the client `name`."""
         try:
             message = messages.decode_from_client(listener.first())
         except messages.MalformedMessage as e:
@@ -51,71 +60,62 @@ class Clients:
             return
         try:
             if isinstance(message, messages.Hello):
-                self.departed(listener)  # of them one may have had this number
-                self._hello(listener, name, message, listener.number())
+                self.departed(listener)  # an older connection may have had the same number
+                self._welcome(listener, name, message, listener.number())
                 return
             frames = listener.rest(copied=not isinstance(message, messages.Chunk))
             session = self.sessions.get(name)
             if session is None:
                 self._refuse(listener, name, "this controller does not know this client")
                 return
-            self._heard(session, message, frames)
+            self._dispatch(session, message, frames)
         except (LookupError, ValueError) as e:
             log.warning("client %r broke the protocol: %s", name, e)
             self._refuse(listener, name, f"protocol error: {e}")
 
     def departed(self, listener: Listener) -> None:
-        """Connections have closed: their clients are away."""
+        """Note that connections have closed: their clients are away."""
         for number in listener.departed():
             session = self._connections.pop((listener, number), None)
             if session is not None and session not in self._connections.values():
                 session.disconnect()
 
     @property
-    def staging(self) -> bool:
-        """Whether data is being read out of a client's memory."""
-        return bool(self.requests.staging)
-
-    @property
-    def holds(self) -> bool:
-        """Whether replies wait to go together."""
-        return bool(self._held_since)
-
-    def stage(self) -> None:
-        """Go on with reading clients' data."""
-        if self.staging:
-            self.requests.stage()
+    def replies_wait(self) -> bool:
+        """Return whether replies wait for others."""
+        return bool(self._waiting_since)
 
     def flush(self) -> None:
-        """Send the replies that are complete, or have waited for others long enough."""
-        since, self._held_since = self._held_since, 0.0
+        """Send the replies that complete a request, or have waited for others long enough."""
+        since, self._waiting_since = self._waiting_since, 0.0
         for session in self.sessions.values():
-            if session.holds:
-                if not session.ripe:
+            if session.has_replies:
+                if not session.urgent:
                     now = time.monotonic()
                     since = since or now
-                    if now - since < TOGETHER:
-                        self._held_since = since
+                    if now - since < REPLY_DELAY:
+                        self._waiting_since = since
                         continue
                 session.flush()
 
-    def forget_the_gone(self) -> None:
-        """Drop what is kept for clients that are away, beyond the budget, and clients that need nothing."""
-        self.requests.interrupted(list(self.sessions.values()))
-        retention = self.controller.retention
-        retention.enforce(self.sessions.values())
-        for session in retention.bygone(self.sessions.values()):
-            del self.sessions[session.name]
+    def enforce_limits(self) -> None:
+        """Drop what exceeds the limits: incomplete requests, results, and sessions without any."""
+        self._requests.give_up_partial()
+        self._retention.enforce(self.sessions.values())
+        for session in self._retention.forgettable(self.sessions.values()):
+            self._forget(session)
 
     def farewell(self, reason: str) -> None:
-        """The controller leaves: tell all who are there."""
+        """Tell the clients that the controller leaves."""
+        header = messages.encode(messages.Farewell(reason))
         for session in self.sessions.values():
             session.flush()
-            session.send([messages.encode(messages.Farewell(reason))])
+            session.send([header])
 
-    # -- coming and going -----------------------------------------------------------------------------------
+    # -- clients that come and go -----------------------------------------------------------------
 
-    def _hello(self, listener: Listener, name: bytes, hello: messages.Hello, number: int) -> None:
+    def _welcome(self, listener: Listener, name: bytes, hello: messages.Hello, number: int) -> None:
+        """Let a client in, for the first time or again."""
         if hello.protocol != messages.PROTOCOL:
             mine = f"mpidirect {_version.__version__}, protocol {messages.PROTOCOL}"
             theirs = f"mpidirect {hello.version}, protocol {hello.protocol}"
@@ -124,112 +124,77 @@ class Clients:
         session = self.sessions.get(name)
         resumes = session is not None and hello.resumes
         if session is None or not hello.resumes:
+            if session is not None:
+                self._requests.client_left(session)
             session = self.sessions[name] = Session(name)
-            session.process = self._process_of(hello.memory)
+            session.process = self._readable_process(hello.memory)
             session.directory = hello.directory
         self._connections[listener, number] = session
         session.listener = listener
-        controller = self.controller
         welcome = messages.Welcome(
             messages.PROTOCOL,
             _version.__version__,
-            controller.facts["python"],
-            controller.facts["cluster"],
-            controller.size,
-            controller.living(),
+            self._facts["python"],
+            self._facts["cluster"],
+            self._registry.size,
+            self._registry.in_order(),
             session.inbox.last,
             resumes,
-            _facts(controller.facts),
+            _with_time_left(self._facts),
             bool(session.process),
             process_memory.node(),
-            controller.lost,
+            self._registry.lost,
         )
         if session.send([messages.encode(welcome)]):
             session.connect(listener, hello.received)
-            session.pump()
+            session.send_due()
 
-    def _process_of(self, shown: messages.ReadableMemory | None) -> int:
-        """The client's process, where its memory can be read; else 0."""
-        near = shown is not None and shown.place == self._place != ""
-        if shown is not None and near and process_memory.can_read(shown.pid, shown.address, shown.cookie):
-            return shown.pid
-        return 0
-
-    def _left(self, session: Session) -> None:
-        """The client will not come back: what it has not got waits for another one."""
-        session.disconnect()
-        session.left = True
-        self.requests.abandon(session)
-        session.upload = None
-        session.forget_printed()
-        if not session.open and session.outbox.oldest is None:
-            del self.sessions[session.name]
-            self.requests.staging.discard(session)
+    def _readable_process(self, memory: messages.ReadableMemory | None) -> int:
+        """Return the client's process if its memory can be read, else 0."""
+        if memory is None or not self._memory_domain or memory.place != self._memory_domain:
+            return 0
+        readable = process_memory.can_read(memory.pid, memory.address, memory.cookie)
+        return memory.pid if readable else 0
 
     def _refuse(self, listener: Listener, name: bytes, reason: str) -> None:
         refused = Session(name)
         refused.listener = listener
         refused.send([messages.encode(messages.Refused(reason))])
 
-    def waiting(self, asker: Session) -> list[str]:
-        """The requests of clients that are away, with results that wait or are to come."""
-        found: dict[str, None] = {}
-        for session in sorted(self.sessions.values(), key=lambda s: s.away):
-            if session is not asker and session.listener is None:
-                found.update(dict.fromkeys(self.waiting_for(session)))
-        return list(found)
+    def _leave(self, session: Session) -> None:
+        """Take a client's goodbye. Its undelivered results wait for another client to recall them."""
+        session.disconnect()
+        session.left = True
+        self._requests.client_left(session)
+        session.drop_output()
+        if not session.open and session.outbox.oldest is None:
+            self._forget(session)
 
-    def waiting_for(self, session: Session) -> list[str]:
-        """The requests of a client whose results nobody has asked for."""
-        replies = [reply for reply, _, _ in session.waiting() if not is_expired(reply)]
-        ids = dict.fromkeys([*(reply.id for reply in replies), *session.open])
-        return [id for id in ids if id not in session.fetched]
+    def _forget(self, session: Session) -> None:
+        self._requests.forget(session)
+        del self.sessions[session.name]
 
-    def forget(self, session: Session) -> None:
-        """Nobody wants anything of a client that has left."""
-        if not session.open:
-            self.sessions.pop(session.name, None)
+    # -- messages ---------------------------------------------------------------------------------
 
-    # -- what a client says ---------------------------------------------------------------------------------
-
-    def _heard(self, session: Session, message: Any, frames: list[Any]) -> None:
+    def _dispatch(self, session: Session, message: Any, frames: list[Any]) -> None:
+        """Hand a message to the part that it concerns, unless it came before."""
         session.acknowledged(message.ack)
         if isinstance(message, messages.Goodbye):
-            self._left(session)
+            self._leave(session)
         elif not isinstance(message, messages.Ack) and session.inbox.accept(
             message.seq, sum(len(frame) for frame in frames)
         ):
             if isinstance(message, messages.Query):
-                self._query(session, message)
+                self._queries.answer(session, message)
             elif isinstance(message, messages.Release):
-                self.controller.retained.release(message.id, message.engine, session)
+                self._retained.release(message.id, message.engine, session)
             else:
-                self.requests.accepted(session, message, frames)
+                self._requests.receive(session, message, frames)
         if session.inbox.owes:
             session.send([messages.encode(messages.Ack(session.inbox.acknowledged()))])
 
-    def _query(self, session: Session, query: messages.Query) -> None:
-        value, error = None, f"this controller can't answer {query.what!r}"
-        find = ANSWERS.get(query.what)
-        if find is not None:
-            try:
-                value, error = find(self.controller, session, query), ""
-            except BadQuery as e:
-                error = str(e)
-            except Exception as e:  # whoever asks waits for an answer
-                log.warning(
-                    "client %s asked %s in a way that can't be answered: %s",
-                    session.label,
-                    query.what,
-                    e,
-                    exc_info=True,
-                )
-                error = f"{query.what!r} can't be asked like that: {e}"
-        if value is not LATER:
-            session.tell(messages.Answer, query.id, value, error)
 
-
-def _facts(facts: dict[str, Any]) -> dict[str, Any]:
-    """What is told of the cluster, with the seconds that it has left: a client's clock may be another."""
+def _with_time_left(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts, and the seconds that are left of the allocation: clients' clocks may differ."""
     ends = facts["ends"]
-    return {**facts, "time_left": max(0.0, ends - time.time())} if ends else facts
+    return {**facts, "time_left": max(0.0, ends - time.time())} if ends else {**facts}

@@ -1,204 +1,240 @@
-"""Questions whose answer takes a moment: interrupts, until the engines are back; and where engines are."""
+"""Queries whose answer takes time: interrupts, until the engines are back, and inspections of engines."""
 
 from __future__ import annotations
 
 import itertools
-import logging
 import signal
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...protocol import messages
+from ..engine_registry import EngineRegistry
+from ..engines.links import EngineMessenger
+from ..engines.recovery import CommunicatorRecovery
+from ..scheduling.scheduler import Scheduler
+from ..sessions.session import Session
 
-if TYPE_CHECKING:
-    from ..controller import Controller
-    from ..sessions.session import Session
-
-log = logging.getLogger(__name__)
-
-STUCK = 3.0  # seconds after which engines count as stuck in C, and before the end
-LOCATING = 0.5  # seconds that an engine has to tell where it is
-
-
-class PendingQuery:
-    """A question under way.
-
-    Parameters
-    ----------
-    session, query
-        Who asked what.
-    tasks : dict of int to str
-        Of each engine that is asked, the task that it is about.
-    begins, ends : float
-        When to begin, and when to answer whatever has been found out.
-    """
-
-    def __init__(
-        self, session: Session, query: messages.Query, tasks: dict[int, set[str]], begins: float, ends: float
-    ) -> None:
-        self.session = session
-        self.query = query
-        self.tasks = tasks
-        self.begins = begins
-        self.ends = ends
-        self.found: dict[int, Any] = {}
-        self.deep = False  # whether the stacks are asked for
-        self.names: list[str] = []  # whose values are asked for
-        self.number = next(_numbers)
-        self.begun = False
-        self.located = False  # whether the engines have been asked where they are
-        self.interrupts = True
-        self.gave_up = False  # whether the world below Python was given up
-        self.ids: set[str] | None = None  # of the tasks to interrupt; None: whatever runs
-        self.abort: Callable[[], None] = lambda: None
-
+STUCK_TIME = 3.0  # seconds after which interrupted engines count as stuck in C; also before the end
+INSPECTION_TIMEOUT = 0.5  # seconds that an engine has to answer
+NO_ANSWER = "in a call that does not let go of Python's lock"
 
 _numbers = itertools.count(1)
 
 
-class PendingQueries:
-    """All that are under way.
+class PendingQuery:
+    """A query under way.
 
     Parameters
     ----------
-    controller : Controller
-        Who answers.
+    session, query
+        The client, and its query.
+    tasks : dict of int to set of str
+        By engine: the tasks that must end before the answer; for an inspection, empty sets.
+    ends : float
+        When to answer with what is known by then.
     """
 
-    def __init__(self, controller: Controller) -> None:
-        self.controller = controller
+    def __init__(
+        self, session: Session, query: messages.Query, tasks: dict[int, set[str]], ends: float
+    ) -> None:
+        self.session = session
+        self.query = query
+        self.tasks = tasks
+        self.ends = ends
+        self.number = next(_numbers)  # tells the engines' answers apart
+        self.inspected = False  # whether the engines were asked where they are
+        self.with_stacks = False
+        self.names: list[str] = []  # names whose values are asked for
+        self.found: dict[int, Any] = {}  # by engine: its answer
+
+    def add_inspection(self, engine: int, message: messages.Inspection) -> None:
+        """Take the answer of an engine."""
+        if self.number == message.number and engine in self.tasks:
+            values = [bool(message.where), message.value, message.problem]
+            self.found[engine] = values if self.names else message.where
+
+    def next_event(self, now: float) -> float:
+        """Return when there is something to do."""
+        return self.ends if self.inspected else self.ends - INSPECTION_TIMEOUT
+
+    def answer(self) -> None:
+        """Answer with what is known."""
+        default: Any = [True, b"", f"TimeoutError: it is {NO_ANSWER}"] if self.names else NO_ANSWER
+        value = {engine: self.found.get(engine, default) for engine in sorted(self.tasks)}
+        self.session.notify(messages.Answer, self.query.id, value)
+
+
+class PendingInterrupt(PendingQuery):
+    """An interrupt under way.
+
+    Parameters
+    ----------
+    session, query
+        The client, and its query.
+    request_ids : set of str or None
+        The requests whose tasks are interrupted; None: whatever runs.
+    begins, ends : float
+        When to interrupt, and when to answer with what is known by then.
+    abort : callable
+        Aborts the tasks that have not begun.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        query: messages.Query,
+        request_ids: set[str] | None,
+        begins: float,
+        ends: float,
+        abort: Callable[[], None],
+    ) -> None:
+        super().__init__(session, query, {}, ends)
+        self.request_ids = request_ids
+        self.begins = begins
+        self.abort = abort
+        self.begun = False
+        self.world_revoked = False  # whether MPI's own world was revoked
+
+    def next_event(self, now: float) -> float:
+        """Return when there is something to do."""
+        if not self.begun:
+            return self.begins
+        if not self.world_revoked and self.ends - STUCK_TIME > now:
+            return self.ends - STUCK_TIME
+        return super().next_event(now)
+
+
+class PendingQueries:
+    """All queries under way."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        registry: EngineRegistry,
+        link: EngineMessenger,
+        recovery: CommunicatorRecovery,
+        revokes: bool,
+    ) -> None:
+        self._scheduler = scheduler
+        self._registry = registry
+        self._link = link
+        self._recovery = recovery
+        self._revokes = revokes
         self._open: list[PendingQuery] = []
 
-    def patience(self) -> int:
-        """Milliseconds until something is due."""
+    def wait_limit(self) -> int:
+        """Return the milliseconds until there is something to do, 1000 at most."""
         if not self._open:
             return 1000
         now = time.monotonic()
-        due = [self._due(inquiry) for inquiry in self._open]
-        return max(1, min(1000, int(1000 * (min(due) - now)) + 1))
-
-    @staticmethod
-    def _due(inquiry: PendingQuery) -> float:
-        if not inquiry.begun:
-            return inquiry.begins
-        if inquiry.interrupts and not inquiry.gave_up and inquiry.ends - STUCK > time.monotonic():
-            return inquiry.ends - STUCK
-        return inquiry.ends if inquiry.located else inquiry.ends - LOCATING
+        next_event = min(pending.next_event(now) for pending in self._open)
+        return max(1, min(1000, int(1000 * (next_event - now)) + 1))
 
     def interrupt(
         self,
         session: Session,
         query: messages.Query,
-        ids: list[str] | None,
+        request_ids: list[str] | None,
         within: float,
         delay: float,
         abort: Callable[[], None],
     ) -> None:
-        """Interrupt what runs, or tasks with these ids; answer when the engines are back.
+        """Interrupt what runs, or the tasks of these requests; answer when the engines are back.
 
-        The answer has the engines that are not back, and where they are.  What has not begun when the delay
-        is over, `abort` takes out.
+        The answer has the engines that are not back, and where they are. When the delay is over, `abort`
+        removes the tasks that have not begun.
         """
-        now = time.monotonic()
-        inquiry = PendingQuery(session, query, {}, now + delay, now + delay + within)
-        inquiry.ids, inquiry.abort = None if ids is None else set(ids), abort
-        self._open.append(inquiry)
+        ids = None if request_ids is None else set(request_ids)
+        begins = time.monotonic() + delay
+        self._open.append(PendingInterrupt(session, query, ids, begins, begins + within, abort))
         self.look()
 
-    def _meant(self, inquiry: PendingQuery) -> dict[int, set[str]]:
-        """The tasks that engines have now and that are to be interrupted."""
-        tasks: dict[int, set[str]] = {}
-        ids = inquiry.ids
-        for engine in inquiry.query.targets:
-            there = self.controller.scheduler.engines.get(engine)
-            if there is not None and there.sent:
-                first = next(iter(there.sent))
-                wanted = [
-                    id
-                    for id, job in there.sent.items()
-                    if (id == first if ids is None else job.request in ids)
-                ]
-                if wanted:
-                    tasks[engine] = set(wanted)
-        return tasks
-
-    def where(self, session: Session, query: messages.Query, deep: bool, names: list[str]) -> None:
-        """Ask engines where they are, or what names of theirs mean."""
-        now = time.monotonic()
+    def inspect(self, session: Session, query: messages.Query, with_stacks: bool, names: list[str]) -> None:
+        """Ask engines where they are, or for the values of names."""
         tasks: dict[int, set[str]] = {
-            engine: set() for engine in query.targets if engine in self.controller.engines
+            engine: set() for engine in query.targets if engine in self._registry.alive
         }
-        inquiry = PendingQuery(session, query, tasks, now, now + LOCATING)
-        inquiry.interrupts, inquiry.begun = False, True
-        inquiry.deep, inquiry.names = deep, names
-        self._open.append(inquiry)
-        self._locate(inquiry)
+        pending = PendingQuery(session, query, tasks, time.monotonic() + INSPECTION_TIMEOUT)
+        pending.with_stacks, pending.names = with_stacks, names
+        self._open.append(pending)
+        self._inspect_engines(pending)
+
+    def inspected(self, engine: int, message: messages.Inspection) -> None:
+        """Take the answer of an engine."""
+        for pending in self._open:
+            pending.add_inspection(engine, message)
+        self.look()
 
     def look(self) -> None:
         """Do what is due."""
         now = time.monotonic()
-        for inquiry in list(self._open):
-            if inquiry.interrupts:
-                self._look_at(inquiry, now)
-            if now >= inquiry.ends or not self._missing(inquiry):
-                self._answer(inquiry)
+        for pending in list(self._open):
+            if isinstance(pending, PendingInterrupt):
+                self._look_at_interrupt(pending, now)
+            if now >= pending.ends or self._is_complete(pending):
+                self._open.remove(pending)
+                pending.answer()
 
     def answer_all(self) -> None:
-        """Answer with what has been found out so far: the controller ends."""
-        for query in list(self._open):
-            self._answer(query)
+        """Answer with what is known by now: the controller ends."""
+        for pending in self._open:
+            pending.answer()
+        self._open.clear()
 
-    def _look_at(self, inquiry: PendingQuery, now: float) -> None:
-        job = self.controller.scheduler.job
-        inquiry.tasks = {
-            engine: left
-            for engine, tasks in inquiry.tasks.items()
-            if (left := {task for task in tasks if job(engine, task) is not None})
+    def _look_at_interrupt(self, pending: PendingInterrupt, now: float) -> None:
+        find = self._scheduler.find
+        pending.tasks = {
+            engine: running
+            for engine, tasks in pending.tasks.items()
+            if (running := {task for task in tasks if find(engine, task) is not None})
         }
-        if not inquiry.begun and now >= inquiry.begins:
-            inquiry.begun = True
-            inquiry.abort()
-            inquiry.tasks = self._meant(inquiry)
-            for engine, tasks in inquiry.tasks.items():
+        if not pending.begun and now >= pending.begins:
+            pending.begun = True
+            pending.abort()
+            pending.tasks = self._tasks_to_interrupt(pending)
+            for engine, tasks in pending.tasks.items():
                 for task in tasks:
-                    self.controller.send_control(engine, messages.Signal(signal.SIGINT, task))
-        if inquiry.tasks and not inquiry.gave_up and now >= inquiry.ends - STUCK >= inquiry.begins + STUCK:
-            self._give_up_world(inquiry)
-        if not inquiry.located and now >= inquiry.ends - LOCATING:
-            self._locate(inquiry)
+                    self._link.send_control(engine, messages.Signal(signal.SIGINT, task))
+        stuck = now >= pending.ends - STUCK_TIME >= pending.begins + STUCK_TIME
+        if pending.tasks and not pending.world_revoked and stuck:
+            self._revoke_world(pending)
+        if not pending.inspected and now >= pending.ends - INSPECTION_TIMEOUT:
+            self._inspect_engines(pending)
 
-    def _give_up_world(self, inquiry: PendingQuery) -> None:
-        """No signal has reached them: perhaps they are in C code that waits for others in MPI."""
-        inquiry.gave_up = True
-        if self.controller.facts["fault_tolerance"]["revokes"]:
-            for engine in self.controller.engines:
-                self.controller.send_control(engine, messages.RevokeWorld())
+    def _tasks_to_interrupt(self, pending: PendingInterrupt) -> dict[int, set[str]]:
+        """Return the tasks that engines have now and that are meant, by engine."""
+        tasks: dict[int, set[str]] = {}
+        ids = pending.request_ids
+        for target in pending.query.targets:
+            engine = self._scheduler.engines.get(target)
+            if engine is not None and engine.sent:
+                running = next(iter(engine.sent))
+                meant = {
+                    task
+                    for task, request in engine.sent.items()
+                    if (task == running if ids is None else request.request_id in ids)
+                }
+                if meant:
+                    tasks[target] = meant
+        return tasks
 
-    def _locate(self, inquiry: PendingQuery) -> None:
-        inquiry.located = True
-        for engine in inquiry.tasks:
-            order = messages.Inspect(inquiry.number, inquiry.deep, inquiry.names)
-            self.controller.send_control(engine, order)
+    def _revoke_world(self, pending: PendingInterrupt) -> None:
+        """Revoke MPI's own world: no signal has helped, so the engines may wait for others in C code."""
+        pending.world_revoked = True
+        if self._revokes:
+            for engine in self._registry.alive:
+                self._link.send_control(engine, messages.RevokeWorld())
 
-    def located(self, engine: int, message: messages.Inspection) -> None:
-        """An engine tells where it is."""
-        for inquiry in self._open:
-            if inquiry.number == message.number and engine in inquiry.tasks:
-                told = [bool(message.where), message.value, message.problem]
-                inquiry.found[engine] = told if inquiry.names else message.where
-        self.look()
+    def _inspect_engines(self, pending: PendingQuery) -> None:
+        pending.inspected = True
+        for engine in pending.tasks:
+            order = messages.Inspect(pending.number, pending.with_stacks, pending.names)
+            self._link.send_control(engine, order)
 
-    def _missing(self, inquiry: PendingQuery) -> bool:
-        """Whether something is still to come."""
-        if inquiry.interrupts:
-            return not inquiry.begun or bool(inquiry.tasks) or self.controller.recovery.repairing
-        return any(e in self.controller.engines and e not in inquiry.found for e in inquiry.tasks)
-
-    def _answer(self, inquiry: PendingQuery) -> None:
-        self._open.remove(inquiry)
-        silent: Any = "in a call that does not let go of Python's lock"
-        if inquiry.names:
-            silent = [True, b"", f"TimeoutError: it is {silent}"]
-        value = {engine: inquiry.found.get(engine, silent) for engine in sorted(inquiry.tasks)}
-        inquiry.session.tell(messages.Answer, inquiry.query.id, value)
+    def _is_complete(self, pending: PendingQuery) -> bool:
+        """Return whether nothing more is to come."""
+        if isinstance(pending, PendingInterrupt):
+            return pending.begun and not pending.tasks and not self._recovery.repairing
+        alive = self._registry.alive
+        return not any(engine in alive and engine not in pending.found for engine in pending.tasks)

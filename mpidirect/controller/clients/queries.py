@@ -1,186 +1,255 @@
-"""What the controller itself can be asked: at once, whatever the engines are doing."""
+"""Queries that the controller answers itself, whatever the engines are doing."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from enum import Enum
 from signal import SIGKILL, valid_signals
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...protocol import messages
-from ..engines.replacement import ReplacementRefused
+from ..engine_registry import EngineRegistry
+from ..engines.generations import Generations
+from ..engines.links import EngineMessenger
+from ..engines.replacement import AskedBy, ReplacementRefused
+from ..scheduling.balancer import Balancer
+from ..scheduling.scheduler import ActiveRequest, Scheduler
+from ..sessions.retained_results import RetainedResults
+from ..sessions.session import Session
+from ..sessions.sessions import Sessions, unclaimed_requests
+from ..sessions.undelivered import undelivered_results
+from .pending_queries import PendingQueries
 
-if TYPE_CHECKING:
-    from ..controller import Controller
-    from ..sessions.session import Session
+log = logging.getLogger(__name__)
 
-
+MAX_ENGINES = 100_000  # engines that may be asked for: more would be a mistake
+MAX_WAIT = 3600.0  # seconds
+MAX_REPLACEMENT_WAIT = 86400.0  # seconds
 _SIGNALS = valid_signals()
 
-LATER = object()  # instead of an answer: it will come
-MOST = 100_000  # engines that may be asked for: more would be a mistake
+
+class Later(Enum):
+    """In the place of an answer: it will come."""
+
+    LATER = 0
 
 
 class BadQuery(Exception):
-    """The question cannot be answered; the text says why."""
+    """The query cannot be answered; the text says why."""
 
 
-def queue_status(controller: Controller, session: Session, query: messages.Query) -> Any:
-    """How long the engines' queues are."""
-    return {**controller.scheduler.status(query.targets), "unassigned": controller.balancer.waiting}
+class Queries:
+    """Answers the queries of clients."""
 
+    def __init__(
+        self,
+        registry: EngineRegistry,
+        scheduler: Scheduler,
+        balancer: Balancer,
+        link: EngineMessenger,
+        generations: Generations,
+        pending: PendingQueries,
+        sessions: Sessions,
+        retained: RetainedResults,
+        fail: Callable[[ActiveRequest, int, str, str], None],  # ends a task: error name and text
+        kill: Callable[[int], None],
+        stop: Callable[[], None],
+    ) -> None:
+        self._registry = registry
+        self._scheduler = scheduler
+        self._balancer = balancer
+        self._link = link
+        self._generations = generations
+        self._pending = pending
+        self._sessions = sessions
+        self._retained = retained
+        self._fail = fail
+        self._kill = kill
+        self._stop = stop
 
-def abort(controller: Controller, session: Session, query: messages.Query) -> Any:
-    """Take tasks that have not begun out of the queues; ``value`` is a list of ids, or nil for all."""
-    wanted = query.value
-    if wanted is not None and not (isinstance(wanted, list) and all(isinstance(i, str) for i in wanted)):
-        raise BadQuery("abort takes a list of task ids")
-    return _abort(controller, wanted, query.targets)
+    def answer(self, session: Session, query: messages.Query) -> None:
+        """Answer a query, now or later."""
+        value, error = None, f"this controller can't answer {query.what!r}"
+        find = ANSWERS.get(query.what)
+        if find is not None:
+            try:
+                value, error = find(self, session, query), ""
+            except BadQuery as e:
+                error = str(e)
+            except Exception as e:  # the client waits for an answer
+                log.warning(
+                    "client %s asked %s in a way that can't be answered: %s",
+                    session.label,
+                    query.what,
+                    e,
+                    exc_info=True,
+                )
+                error = f"{query.what!r} can't be asked like that: {e}"
+        if value is not Later.LATER:
+            session.notify(messages.Answer, query.id, value, error)
 
+    # -- tasks ------------------------------------------------------------------------------------
 
-def _abort(controller: Controller, wanted: list[str] | None, targets: list[int]) -> int:
-    aborted = controller.scheduler.abort(wanted, targets)
-    for job, engine in aborted:
-        controller.fail(job, engine, "TaskAborted", "aborted before it began", "aborted")
-    return len(aborted) + controller.balancer.abort(wanted)
+    def _queue_status(self, session: Session, query: messages.Query) -> Any:
+        """Return the lengths of the engines' queues."""
+        return {**self._scheduler.status(query.targets), "unassigned": self._balancer.waiting}
 
+    def _abort(self, session: Session, query: messages.Query) -> Any:
+        """Remove tasks that have not begun; the value is a list of request ids, or None for all."""
+        wanted = query.value
+        if wanted is not None and not (isinstance(wanted, list) and _all_text(wanted)):
+            raise BadQuery("abort takes a list of task ids")
+        return self._abort_tasks(wanted, query.targets)
 
-def signal(controller: Controller, session: Session, query: messages.Query) -> Any:
-    """Send a signal to engines; ``value`` is ``[number, task id or ""]``."""
-    try:
-        number, task = query.value
-        message = messages.Signal(int(number), str(task))
-    except (TypeError, ValueError):
-        raise BadQuery("signal takes a number and a task id") from None
-    if message.signum not in _SIGNALS:
-        raise BadQuery(f"there is no signal {message.signum}")
-    for engine in query.targets:
-        if engine in controller.engines:
-            if message.signum == SIGKILL:
-                controller.kill(engine)
-            else:
-                controller.send_control(engine, message)
-    return None
+    def _abort_tasks(self, wanted: list[str] | None, targets: list[int]) -> int:
+        removed = self._scheduler.abort(wanted, targets)
+        for request, engine in removed:
+            self._fail(request, engine, "TaskAborted", "aborted before it began")
+        return len(removed) + self._balancer.abort(wanted)
 
-
-def interrupt(controller: Controller, session: Session, query: messages.Query) -> Any:
-    """Interrupt what runs; answered when the engines are back, or time is over.
-
-    ``value`` is ``[ids or nil, seconds, seconds to wait before, whether to abort what has not begun]``.
-    """
-    try:
-        ids, within, delay, aborts = query.value
-        within, delay = min(float(within), 3600.0), min(float(delay), 3600.0)
-        ids = None if ids is None else [str(id) for id in ids]
-    except (TypeError, ValueError):
-        raise BadQuery("interrupt takes task ids, two times and whether to abort") from None
-
-    def abort() -> None:
-        if aborts and ids:
-            _abort(controller, ids, query.targets)
-
-    controller.pending_queries.interrupt(session, query, ids, within, delay, abort)
-    return LATER
-
-
-def restart(controller: Controller, session: Session, query: messages.Query) -> Any:
-    """Replace engines; ``value`` is how many seconds they may be busy before."""
-    try:
-        within = min(float(query.value), 86400.0)
-    except (TypeError, ValueError):
-        raise BadQuery("restart takes a time") from None
-    try:
-        controller.replacement.ask(session, query, within)
-    except ReplacementRefused as e:
-        raise BadQuery(str(e)) from None
-    return LATER
-
-
-def resize(controller: Controller, session: Session, query: messages.Query) -> Any:
-    """End all engines and start ``value`` others."""
-    if not isinstance(query.value, int) or not 0 < query.value <= MOST:
-        raise BadQuery(f"a cluster has 1 to {MOST} engines")
-    try:
-        controller.generations.ask(session, query, query.value)
-    except ReplacementRefused as e:
-        raise BadQuery(str(e)) from None
-    return LATER
-
-
-def where(controller: Controller, session: Session, query: messages.Query) -> Any:
-    """What the engines are doing; ``value`` is whether with their stacks."""
-    controller.pending_queries.where(session, query, bool(query.value), [])
-    return LATER
-
-
-def peek(controller: Controller, session: Session, query: messages.Query) -> Any:
-    """What names, the ``value``, mean on engines that may be busy."""
-    if not (isinstance(query.value, list) and query.value and all(isinstance(n, str) for n in query.value)):
-        raise BadQuery("peek takes names")
-    controller.pending_queries.where(session, query, False, query.value)
-    return LATER
-
-
-def shutdown(controller: Controller, session: Session, query: messages.Query) -> Any:
-    """End the whole cluster."""
-    controller.stop()
-    return None
-
-
-def history(controller: Controller, session: Session, query: messages.Query) -> Any:
-    """The requests of clients that are away, with results that wait or are to come."""
-    return controller.clients.waiting(session)
-
-
-def recall(controller: Controller, session: Session, query: messages.Query) -> Any:
-    """Send the results of another client's request; ``value`` is its id.
-
-    Returns the engines whose results come, or the numbers of the tasks.
-    They are copies: the one who asked first may still come back.
-    """
-    id = query.value
-    if not isinstance(id, str):
-        raise BadQuery("recall takes the id of a request")
-    owner = controller.clients.sessions.get(id.rpartition("-")[0].encode())
-    if owner is None or owner is session:
+    def _signal(self, session: Session, query: messages.Query) -> Any:
+        """Send a signal to engines; the value is ``[number, task id or ""]``."""
+        try:
+            number, task = query.value
+            message = messages.Signal(int(number), str(task))
+        except (TypeError, ValueError):
+            raise BadQuery("signal takes a number and a task id") from None
+        if message.signum not in _SIGNALS:
+            raise BadQuery(f"there is no signal {message.signum}")
+        for engine in query.targets:
+            if engine in self._registry.alive:
+                if message.signum == SIGKILL:
+                    self._kill(engine)
+                else:
+                    self._link.send_control(engine, message)
         return None
-    owner.fetched.add(id)
-    engines: list[int] = []
-    job = owner.open.get(id)
-    waiting = [item for item in owner.waiting() if item[0].id == id]
-    for k, (reply, inline, bulk) in enumerate(waiting):
-        reply = controller.retained.shown_to(session, reply)
-        session.reply(reply, inline, bulk, job is None and k == len(waiting) - 1)
-        engines += [reply.engine] if reply.index < 0 else range(reply.index, reply.index + reply.count)
-    if job is not None:
-        job.followers = [*job.followers, session]
-        engines = [*dict.fromkeys([*engines, *job.targets])]
-    return engines
+
+    def _interrupt(self, session: Session, query: messages.Query) -> Any:
+        """Interrupt what runs; answer when the engines are back, or the time is over.
+
+        The value is ``[request ids or None, seconds, seconds to wait before, whether to abort tasks that have
+        not begun]``.
+        """
+        try:
+            ids, within, delay, aborts = query.value
+            within, delay = min(float(within), MAX_WAIT), min(float(delay), MAX_WAIT)
+            ids = None if ids is None else [str(id) for id in ids]
+        except (TypeError, ValueError):
+            raise BadQuery("interrupt takes task ids, two times and whether to abort") from None
+
+        def abort() -> None:
+            if aborts and ids:
+                self._abort_tasks(ids, query.targets)
+
+        self._pending.interrupt(session, query, ids, within, delay, abort)
+        return Later.LATER
+
+    # -- engines ----------------------------------------------------------------------------------
+
+    def _where(self, session: Session, query: messages.Query) -> Any:
+        """Return what the engines are doing; the value is whether to return their stacks."""
+        self._pending.inspect(session, query, bool(query.value), [])
+        return Later.LATER
+
+    def _peek(self, session: Session, query: messages.Query) -> Any:
+        """Return the values of names on engines that may be busy; the value is the list of names."""
+        if not (isinstance(query.value, list) and query.value and _all_text(query.value)):
+            raise BadQuery("peek takes names")
+        self._pending.inspect(session, query, False, query.value)
+        return Later.LATER
+
+    def _restart(self, session: Session, query: messages.Query) -> Any:
+        """Replace engines; the value is how many seconds they may be busy before."""
+        try:
+            within = min(float(query.value), MAX_REPLACEMENT_WAIT)
+        except (TypeError, ValueError):
+            raise BadQuery("restart takes a time") from None
+        try:
+            self._generations.restart(AskedBy(session, query), within)
+        except ReplacementRefused as e:
+            raise BadQuery(str(e)) from None
+        return Later.LATER
+
+    def _resize(self, session: Session, query: messages.Query) -> Any:
+        """End all engines; the value is how many others to start."""
+        if not isinstance(query.value, int) or not 0 < query.value <= MAX_ENGINES:
+            raise BadQuery(f"a cluster has 1 to {MAX_ENGINES} engines")
+        try:
+            self._generations.renew(AskedBy(session, query), query.value)
+        except ReplacementRefused as e:
+            raise BadQuery(str(e)) from None
+        return Later.LATER
+
+    def _shutdown(self, session: Session, query: messages.Query) -> Any:
+        """End the cluster."""
+        self._stop()
+        return None
+
+    # -- results of other clients -----------------------------------------------------------------
+
+    def _history(self, session: Session, query: messages.Query) -> Any:
+        """Return the ids of unclaimed requests of clients that are away."""
+        return self._sessions.unclaimed(session)
+
+    def _recall(self, session: Session, query: messages.Query) -> Any:
+        """Send the results of another client's request; the value is its id.
+
+        The results are copies: the client that made the request may still return.
+
+        Returns
+        -------
+        list of int or None
+            The engines, or the numbers of the tasks, whose results come.
+        """
+        id = query.value
+        if not isinstance(id, str):
+            raise BadQuery("recall takes the id of a request")
+        owner = self._sessions.owner_of(id)
+        if owner is None or owner is session:
+            return None
+        owner.recalled.add(id)
+        owner.flush()
+        request = owner.open.get(id)
+        parts: list[int] = []
+        results = [result for result in undelivered_results(owner.outbox) if result.reply.id == id]
+        for k, (reply, inline, bulk) in enumerate(results):
+            reply = self._retained.shown_to(session, reply)
+            session.reply(reply, inline, bulk, request is None and k == len(results) - 1)
+            parts += [reply.engine] if reply.index < 0 else range(reply.index, reply.index + reply.count)
+        if request is not None:
+            request.followers = [*request.followers, session]
+            parts = [*dict.fromkeys([*parts, *request.targets])]
+        return parts
+
+    def _purge(self, session: Session, query: messages.Query) -> Any:
+        """Forget results for clients that are away; the value is a list of request ids, or None for all."""
+        if query.value is not None and not isinstance(query.value, list):
+            raise BadQuery("purge takes a list of request ids")
+        for id in self._sessions.unclaimed(session) if query.value is None else query.value:
+            owner = self._sessions.owner_of(str(id))
+            if owner is not None and owner is not session and owner.listener is None:
+                owner.recalled.add(id)
+                if owner.left and not owner.open and not unclaimed_requests(owner):
+                    self._sessions.pop(owner.name, None)
+        return None
 
 
-def purge(controller: Controller, session: Session, query: messages.Query) -> Any:
-    """Forget what waits for clients that are away: requests with these ids, or all."""
-    if query.value is not None and not isinstance(query.value, list):
-        raise BadQuery("purge takes a list of request ids")
-    for id in controller.clients.waiting(session) if query.value is None else query.value:
-        owner = controller.clients.sessions.get(str(id).rpartition("-")[0].encode())
-        if owner is not None and owner is not session and owner.listener is None:
-            owner.fetched.add(id)
-            if owner.left and not controller.clients.waiting_for(owner):
-                controller.clients.forget(owner)
-    return None
-
-
-ANSWERS: dict[str, Callable[[Controller, Session, messages.Query], Any]] = {
-    "queue_status": queue_status,
-    "abort": abort,
-    "signal": signal,
-    "interrupt": interrupt,
-    "restart": restart,
-    "resize": resize,
-    "where": where,
-    "peek": peek,
-    "shutdown": shutdown,
-    "history": history,
-    "recall": recall,
-    "purge": purge,
+ANSWERS: dict[str, Callable[[Queries, Session, messages.Query], Any]] = {
+    "queue_status": Queries._queue_status,
+    "abort": Queries._abort,
+    "signal": Queries._signal,
+    "interrupt": Queries._interrupt,
+    "restart": Queries._restart,
+    "resize": Queries._resize,
+    "where": Queries._where,
+    "peek": Queries._peek,
+    "shutdown": Queries._shutdown,
+    "history": Queries._history,
+    "recall": Queries._recall,
+    "purge": Queries._purge,
 }
+
+
+def _all_text(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)

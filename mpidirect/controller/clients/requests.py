@@ -1,222 +1,263 @@
-"""What clients ask for, and the data of it, on its way to the engines."""
+"""Requests of clients, and their data on its way to the engines."""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 from ...arrays.lazy_numpy import np
 from ...protocol import messages
-from ..scheduling.balanced_work import BalancedRequest
-from ..scheduling.scheduler import ActiveRequest
+from ..engine_registry import EngineRegistry
+from ..scheduling.balanced_request import BalancedRequest
+from ..scheduling.balancer import Balancer
+from ..scheduling.scheduler import ActiveRequest, Scheduler
 from ..sessions.session import Session
-from ..sessions.uploads import Upload
-
-if TYPE_CHECKING:
-    from ..controller import Controller
+from ..sessions.uploads import RequestHeader, Upload
+from .planner import DeliveryPlanner
 
 log = logging.getLogger(__name__)
 
-# Seconds that engines wait for the data of a client that is away; a look comes once a second.
-INTERRUPTED = 4.0
-PARTIAL = 20.0  # the same, that it is kept when no engine waits for it
+# Seconds that a client may be away in the middle of a request. The check runs once a second.
+ENGINES_WAIT_LIMIT = 4.0  # when engines wait for the rest
+PARTIAL_UPLOAD_LIMIT = 20.0  # when no engine waits
+
+AnyRequest = ActiveRequest | BalancedRequest
+
+
+class _Incoming:
+    """What has come of a client's requests, and has not been handed on."""
+
+    __slots__ = ("backlog", "receiving", "staging", "superfluous")
+
+    def __init__(self) -> None:
+        self.receiving: AnyRequest | None = None  # its chunks are arriving
+        self.staging: AnyRequest | None = None  # its data is being read out of the client's memory
+        self.backlog: deque[tuple[RequestHeader, list[Any]]] = deque()  # requests that wait for that
+        self.superfluous = 0  # chunks that are still to come for a request that was dropped
 
 
 class Requests:
-    """Takes the clients' requests in order, as far as their data is at hand.
+    """Hands requests on to the scheduler and the balancer, in order, as their data comes."""
 
-    Parameters
-    ----------
-    controller : Controller
-        Where they go.
-    """
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        balancer: Balancer,
+        registry: EngineRegistry,
+        planner: DeliveryPlanner,
+        budget: int,
+        fail: Callable[[ActiveRequest, int, str, str], None],  # ends a task: error name and text
+    ) -> None:
+        self._scheduler = scheduler
+        self._balancer = balancer
+        self._registry = registry
+        self._planner = planner
+        self._budget = budget
+        self._fail = fail
+        self._incoming: dict[Session, _Incoming] = {}
+        self._staging: set[Session] = set()
 
-    def __init__(self, controller: Controller) -> None:
-        self.controller = controller
-        self.staging: set[Session] = set()  # whose data is being read
+    @property
+    def staging(self) -> bool:
+        """Return whether data is being read out of a client's memory."""
+        return bool(self._staging)
 
-    def accepted(self, session: Session, message: Any, frames: list[Any]) -> None:
-        """A request, or a piece of its data, has come."""
-        if isinstance(message, (messages.Request, messages.BalancedTasks)):
-            if session.upload is not None:
+    def forget(self, session: Session) -> None:
+        """Forget what has come from a client that will not return."""
+        self._incoming.pop(session, None)
+        self._staging.discard(session)
+
+    # -- arrival ----------------------------------------------------------------------------------
+
+    def receive(self, session: Session, message: RequestHeader | messages.Chunk, frames: list[Any]) -> None:
+        """Take a request, or a chunk of its data."""
+        incoming = self._incoming.get(session)
+        if incoming is None:
+            incoming = self._incoming[session] = _Incoming()
+        if not isinstance(message, messages.Chunk):
+            if incoming.receiving is not None:
                 raise ValueError("a request came before the data of the one before it")
             if message.id in session.open or not message.id.startswith(f"{session.label}-"):
                 raise ValueError("a request's id is not the client's own, or is in use")
-            session.backlog.append((message, frames))
-            self._take(session)
-        elif session.useless:
-            session.useless -= 1
+            incoming.backlog.append((message, frames))
+            self._take_backlog(session, incoming)
+        elif incoming.superfluous:
+            incoming.superfluous -= 1
         else:
-            job = session.upload
-            if job is None or len(frames) != 1:
+            if incoming.receiving is None or len(frames) != 1:
                 raise ValueError("data came that belongs to no request")
-            self._chunk(session, job, frames[0])
+            self._take_chunk(incoming, incoming.receiving, frames[0])
 
-    def _take(self, session: Session) -> None:
-        scheduler = self.controller.scheduler
-        while session.backlog and session.staging is None:
-            job = self._next(session)
-            upload, request = job.payload, job.payload.request
-            if not upload.bulk:
-                self._submit(job)
-            elif not request.addresses:
-                session.upload = job
-                if not self._has_room():
-                    self._drop(session, "MemoryError", _no_room(upload))
-            elif not job.balanced and self.controller.near(job.targets) and scheduler.idle(job.targets):
-                upload.direct = True
-                job.fetching = set(request.targets)
-                self._submit(job)
-            else:
-                session.staging = job
-                self.staging.add(session)
+    def _take_backlog(self, session: Session, incoming: _Incoming) -> None:
+        """Begin the requests that need not wait for the data of an earlier one."""
+        while incoming.backlog and incoming.staging is None:
+            header, frames = incoming.backlog.popleft()
+            self._begin(incoming, _request_of(session, header, frames))
 
-    def _next(self, session: Session) -> Any:
-        """Return the job of the first request that waits."""
-        request, frames = session.backlog.popleft()
-        upload = Upload(request, frames, session.process, session.directory)
-        if isinstance(request, messages.BalancedTasks):
-            return BalancedRequest(request, session, upload)
-        return ActiveRequest(request.id, session, request.method, request.targets, upload)
+    def _begin(self, incoming: _Incoming, request: AnyRequest) -> None:
+        """Submit a request whose data is at hand, or wait for the data."""
+        upload = request.upload
+        if not upload.bulk:
+            self._submit(request)
+        elif not upload.header.addresses:
+            incoming.receiving = request
+            if not self._has_memory():
+                self._drop(incoming, "MemoryError", _no_memory(upload))
+        elif isinstance(request, ActiveRequest) and self._planner.stays_at_client(request):
+            self._submit(request)
+        else:
+            incoming.staging = request
+            self._staging.add(request.client)
 
-    def _chunk(self, session: Session, job: ActiveRequest, frame: Any) -> None:
-        """The next bytes of a request: kept, or passed on at once where its engines wait for them."""
-        upload = job.payload
+    def _take_chunk(self, incoming: _Incoming, request: AnyRequest, frame: Any) -> None:
+        """Take the next chunk of a request; pass it on if the task went before its data."""
+        upload = request.upload
         group, piece = upload.add(frame)
-        if upload.early:
-            self._pass_on(job, group, piece)
-        if not upload.missing:
-            session.upload = None
-            if upload.early:
-                self._seal(job, complete=True)
-            else:
-                self._submit(job)
-        elif not (upload.early or job.balanced) and upload.soon and self.controller.scheduler.takes(job):
-            upload.early = True
-            self._submit(job)
+        if isinstance(request, ActiveRequest) and request.submitted:
+            request.delivery.pass_on(request.open, group, piece)
+            if not upload.missing:
+                incoming.receiving = None
+                request.delivery.seal(request.open, complete=True)
+        elif not upload.missing:
+            incoming.receiving = None
+            self._submit(request)
+        elif (
+            isinstance(request, ActiveRequest) and upload.keeps_up and self._scheduler.begins_at_once(request)
+        ):
+            self._submit(request)
 
-    def _pass_on(self, job: ActiveRequest, group: int, piece: Any) -> None:
-        upload, transfer = job.payload, self.controller.transfer
-        together = upload.spread and group == 0
-        if together and transfer.spread is not None:
-            transfer.send_all([piece])
+    def _submit(self, request: AnyRequest) -> None:
+        """Hand a request to the scheduler or the balancer."""
+        request.client.open[request.id] = request
+        if isinstance(request, BalancedRequest):
+            self._balancer.submit(request)
             return
-        for engine in upload.targets_of(group):
-            # where a collective broke, the engines that have noticed want everything again
-            if engine in job.open and (not together or engine in upload.again):
-                transfer.send(engine, [piece])
+        self._balancer.dependencies.register(request.id, len(request.targets))
+        request.delivery = self._planner.choose(request)
+        request.delivery.begin()
+        for engine in self._scheduler.submit(request):
+            self._fail(request, engine, "EngineError", self._registry.why_missing(engine))
 
-    def _seal(self, job: ActiveRequest, complete: bool) -> None:
-        for engine in job.targets:
-            if engine in job.open:
-                self.controller.transfer.send(engine, [bytes([complete])])
-
-    def _submit(self, job: Any) -> None:
-        controller = self.controller
-        session = job.client
-        session.open[job.id] = job
-        if isinstance(job, BalancedRequest):
-            controller.balancer.submit(job)
-            return
-        controller.balancer.outcomes.begin(job.id, len(job.targets))
-        upload = job.payload
-        upload.spread = (
-            upload.bulk
-            and not upload.direct
-            and upload.request.op != "share"
-            and controller.transfer.spread is not None
-            and len(job.targets) == controller.size
-            and controller.scheduler.takes(job)
-        )
-        upload.prepare(bool(session.process) and controller.near(job.targets))
-        together = upload.bulk_for_all()
-        if together:
-            controller.transfer.send_all(together)
-        for engine in controller.scheduler.submit(job):
-            why = controller.lost.get(engine, f"there is no engine {engine}")
-            controller.fail(job, engine, "EngineError", why)
-
-    # -- data that is read, or does not come -----------------------------------------------------------
+    # -- data in the client's memory --------------------------------------------------------------
 
     def stage(self) -> None:
-        """Read a bit of the requests that must be kept here out of their clients' memory."""
-        for session in list(self.staging):
-            job = session.staging
+        """Read a chunk of each request whose data the controller must keep out of its client's memory."""
+        for session in list(self._staging):
+            incoming = self._incoming[session]
+            request = incoming.staging
+            assert request is not None
+            failure: tuple[str, str] | None = None
             try:
-                job.payload.stage()
-            except (OSError, MemoryError) as e:
-                session.staging = None
-                ename, why = "EngineError", f"the client's data can't be read: {e}"
-                if isinstance(e, MemoryError):
-                    ename, why = "MemoryError", _no_room(job.payload)
-                    session.tell(messages.DataRead, job.id)
-                self._refuse(job, ename, why)
-            else:
-                if not job.payload.missing:
-                    session.staging = None
-                    session.tell(messages.DataRead, job.id)
-                    self._submit(job)
-            if session.staging is None:
-                self.staging.discard(session)
-            self._take(session)
-
-    def abandon(self, session: Session) -> None:
-        """The client is away in the middle of a request: its engines must not wait for the data."""
-        job = session.upload
-        if job is not None and job.payload.early:
-            session.upload = None
-            session.useless = job.payload.missing  # should the client come back, it sends them
-            while job.payload.missing:
-                self._pass_on(job, *job.payload.fill())
-            self._seal(job, complete=False)
-
-    def interrupted(self, sessions: list[Session]) -> None:
-        """Let go of the engines that wait for clients that have been away for long, and of half requests."""
-        now = time.monotonic()
-        away = [session for session in sessions if session.listener is None and session.upload is not None]
-        kept = 0
-        for session in sorted(away, key=lambda session: -session.away):  # the oldest go first
-            upload = session.upload.payload
-            if upload.early:
-                if now - session.away > INTERRUPTED:
-                    self.abandon(session)
+                request.upload.read_chunk()
+            except OSError as e:
+                failure = "EngineError", f"the client's data can't be read: {e}"
+            except MemoryError:
+                failure = "MemoryError", _no_memory(request.upload)
+                session.notify(messages.DataRead, request.id)
+            if failure is None and request.upload.missing:
                 continue
-            kept += upload.arrived
-            if now - session.away > PARTIAL or kept > self.controller.retention.budget:
-                kept -= upload.arrived
-                self._drop(session, "EngineError", "its client was away before all its data had come")
+            incoming.staging = None
+            self._staging.discard(session)
+            if failure is not None:
+                self._refuse(request, *failure)
+            else:
+                session.notify(messages.DataRead, request.id)
+                self._submit(request)
+            self._take_backlog(session, incoming)
+            if session.left and incoming.staging is None:
+                self.forget(session)
+
+    # -- data that does not come ------------------------------------------------------------------
+
+    def client_left(self, session: Session) -> None:
+        """Give up the request whose data a client has not sent completely: the client will not return."""
+        incoming = self._incoming.get(session)
+        if incoming is not None:
+            self._release_engines(incoming)
+            incoming.receiving = None
+            if incoming.staging is None:
+                self.forget(session)
+
+    def _release_engines(self, incoming: _Incoming) -> None:
+        """Release the engines that wait for the rest of a request."""
+        request = incoming.receiving
+        if isinstance(request, ActiveRequest) and request.submitted:
+            incoming.receiving = None
+            incoming.superfluous = request.upload.missing  # the client sends them if it returns
+            request.delivery.abandon(request.open)
+
+    def give_up_partial(self) -> None:
+        """Give up incomplete requests of clients that have been away for long, or that need too much room."""
+        now = time.monotonic()
+        away = [
+            (session, incoming)
+            for session, incoming in self._incoming.items()
+            if session.listener is None and incoming.receiving is not None
+        ]
+        away.sort(key=lambda entry: -entry[0].away)  # the oldest ones go first
+        kept = 0
+        for session, incoming in away:
+            request = incoming.receiving
+            assert request is not None
+            absent = now - session.away
+            if isinstance(request, ActiveRequest) and request.submitted:
+                if absent > ENGINES_WAIT_LIMIT:
+                    self._release_engines(incoming)
+                continue
+            kept += request.upload.arrived
+            if absent > PARTIAL_UPLOAD_LIMIT or kept > self._budget:
+                kept -= request.upload.arrived
+                self._drop(incoming, "EngineError", "its client was away before all its data had come")
+
+    def _drop(self, incoming: _Incoming, ename: str, why: str) -> None:
+        """Refuse the request whose chunks are arriving, and skip the rest of them."""
+        request, incoming.receiving = incoming.receiving, None
+        assert request is not None
+        incoming.superfluous = request.upload.missing
+        self._refuse(request, ename, why)
+        log.warning("a request of client %s is dropped: %s", request.client.label, why)
+
+    def _refuse(self, request: AnyRequest, ename: str, why: str) -> None:
+        """End a request whose data is not at hand."""
+        if isinstance(request, BalancedRequest):
+            self._balancer.refuse(request, ename, why)
+            return
+        for engine in [engine for engine in request.targets if engine in request.open]:
+            self._fail(request, engine, ename, why)
+
+    # -- the end of the controller ----------------------------------------------------------------
 
     def end_all(self, session: Session, why: str) -> None:
-        """End the requests of a client that have not begun on engines: the controller ends."""
-        if session.upload is not None:
-            self._drop(session, "EngineError", why)
-        if session.staging is not None:
-            self.staging.discard(session)
-            job, session.staging = session.staging, None
-            self._refuse(job, "EngineError", why)
-        while session.backlog:
-            self._refuse(self._next(session), "EngineError", why)
-
-    def _drop(self, session: Session, ename: str, why: str) -> None:
-        """Forget a request of which not all has come."""
-        job, session.upload = session.upload, None
-        session.useless = job.payload.missing
-        self._refuse(job, ename, why)
-        log.warning("a request of client %s is dropped: %s", session.label, why)
-
-    def _refuse(self, job: Any, ename: str, why: str) -> None:
-        """End a request whose data is not here."""
-        if isinstance(job, BalancedRequest):
-            self.controller.balancer.refuse(job, ename, why)
+        """End the requests of a client whose data is not complete."""
+        incoming = self._incoming.get(session)
+        if incoming is None:
             return
-        for engine in [engine for engine in job.targets if engine in job.open]:
-            self.controller.fail(job, engine, ename, why)
+        if incoming.receiving is not None:
+            self._drop(incoming, "EngineError", why)
+        if incoming.staging is not None:
+            self._staging.discard(session)
+            request, incoming.staging = incoming.staging, None
+            self._refuse(request, "EngineError", why)
+        while incoming.backlog:
+            self._refuse(_request_of(session, *incoming.backlog.popleft()), "EngineError", why)
 
-    def _has_room(self) -> bool:
-        """Whether all that is announced would find room, where this process has a limit of memory."""
-        sessions = self.controller.clients.sessions.values()
-        due = sum(s.upload.payload.due for s in sessions if s.upload is not None)
+    def superfluous_chunks(self, session: Session) -> int:
+        """Return how many chunks are still to come from a client for a request that was dropped."""
+        incoming = self._incoming.get(session)
+        return incoming.superfluous if incoming is not None else 0
+
+    def skip_chunks(self, session: Session, count: int) -> None:
+        """Skip chunks of a client, which belong to a request that an earlier controller has dropped."""
+        incoming = self._incoming[session] = _Incoming()
+        incoming.superfluous = count
+
+    def _has_memory(self) -> bool:
+        """Return whether all data that is announced would find memory, within a limit of this process."""
+        receiving = [incoming.receiving for incoming in self._incoming.values()]
+        due = sum(request.upload.due for request in receiving if request is not None)
         try:
             np.empty(due, np.uint8)  # no page of it is touched
         except MemoryError:
@@ -224,5 +265,12 @@ class Requests:
         return True
 
 
-def _no_room(upload: Upload) -> str:
+def _request_of(session: Session, header: RequestHeader, frames: list[Any]) -> AnyRequest:
+    upload = Upload(header, frames, session.process, session.directory)
+    if isinstance(header, messages.BalancedTasks):
+        return BalancedRequest(header, session, upload)
+    return ActiveRequest(header.id, session, header.method, header.targets, upload)
+
+
+def _no_memory(upload: Upload) -> str:
     return f"the controller has no room for {upload.size:,} bytes of data (ulimit -v)"

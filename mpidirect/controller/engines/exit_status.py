@@ -1,4 +1,4 @@
-"""What can be found out about an engine's end: how it ended, and what was written last."""
+"""What is known about the end of an engine: how it ended, and what it wrote last."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from ...job.variables import CLUSTER
 from ...protocol.messages import OUTPUT_LIMIT, EngineInfo
 from ...protocol.names import output_files
 
-TAIL = 20  # lines of a log that are shown
-_BYTES = 4096
+TAIL_LINES = 20  # lines of a log that are shown
+TAIL_BYTES = 4096
+
+_SIGNAL_CAUSES = {
+    "SIGKILL": ", by hand, by the batch system, or by the kernel because memory ran out",
+    "SIGSEGV": ", a segmentation fault: C code used memory that is not its own",
+    "SIGABRT": ": C code gave up",
+    "SIGBUS": ": C code used memory that is not there; is /dev/shm full?",
+}
 
 
-def verdict(directory: Path, engine: int) -> str:
-    """How the engine ended, from the note of its guard; empty while there is none."""
+def describe(directory: Path, engine: int) -> str:
+    """Return how an engine ended, from the note of its guard; empty while there is no note."""
     try:
         code = int(_note(directory, engine).read_text())
     except (OSError, ValueError):
@@ -29,28 +36,11 @@ def verdict(directory: Path, engine: int) -> str:
         name = signal.Signals(code - 128).name
     except ValueError:
         return f"it exited with code {code}"
-    return f"it was ended by {name}{_MEANINGS.get(name, '')}"
+    return f"it was ended by {name}{_SIGNAL_CAUSES.get(name, '')}"
 
 
-_MEANINGS = {
-    "SIGKILL": ", by hand, by the batch system, or by the kernel because memory ran out",
-    "SIGSEGV": ", a segmentation fault: C code used memory that is not its own",
-    "SIGABRT": ": C code gave up",
-    "SIGBUS": ": C code used memory that is not there; is /dev/shm full?",
-}
-
-
-def end(engine: EngineInfo) -> None:
-    """Kill an engine on this host, whatever it does; elsewhere its own control thread must."""
-    try:
-        if engine.host == socket.gethostname() and belongs(engine.pid, os.environ.get(CLUSTER, "")):
-            os.kill(engine.pid, signal.SIGKILL)
-    except OSError:
-        pass  # it is dead
-
-
-def forget(directory: Path, engine: int) -> None:
-    """Its place is taken by another: remove the note."""
+def remove_note(directory: Path, engine: int) -> None:
+    """Remove the note on an engine, before another engine takes its place."""
     _note(directory, engine).unlink(missing_ok=True)
 
 
@@ -58,30 +48,49 @@ def _note(directory: Path, engine: int) -> Path:
     return directory / f"rank-{engine + 1}.exit"
 
 
-def printed(directory: Path, engine: int, told: tuple[int, int]) -> tuple[str, str]:
-    """What the task has printed in which the engine died; it is removed."""
+def kill(engine: EngineInfo) -> None:
+    """Kill an engine if it is on this host and belongs to this cluster."""
+    try:
+        if engine.host == socket.gethostname() and belongs(engine.pid, os.environ.get(CLUSTER, "")):
+            os.kill(engine.pid, signal.SIGKILL)
+    except OSError:
+        pass  # it is dead
+
+
+def take_output(directory: Path, engine: int, reported: tuple[int, int]) -> tuple[str, str]:
+    """Return what the last task of a dead engine printed, and remove the files.
+
+    Parameters
+    ----------
+    directory : Path
+        The directory of the logs.
+    engine : int
+        The engine.
+    reported : (int, int)
+        The bytes of each file that belong to earlier tasks.
+    """
     texts = []
-    for path, start in zip(output_files(directory, engine), told, strict=True):
+    for path, start in zip(output_files(directory, engine), reported, strict=True):
         text = ""
-        with contextlib.suppress(OSError):  # it had none, or this host does not see it
+        with contextlib.suppress(OSError):  # there was no file, or this host does not see it
             with path.open("rb") as file:
                 file.seek(start)
                 text = file.read(OUTPUT_LIMIT).decode(errors="replace")
-            path.unlink()  # unless the engine, which leaves, has
+            path.unlink()  # unless the engine has removed it
         texts.append(text)
-    out, err = texts
-    return out, err
+    stdout, stderr = texts
+    return stdout, stderr
 
 
-def last_words(path: Path, lines: int = TAIL, printed: str = "") -> str:
-    """The end of a log, and of what was printed, with a line that says what it is; empty if there is none."""
+def log_tail(path: Path, lines: int = TAIL_LINES, printed: str = "") -> str:
+    """Return the end of a log and of what was printed, under a title; empty if there is nothing."""
     try:
         with path.open("rb") as log:
             log.seek(0, 2)
-            log.seek(max(0, log.tell() - _BYTES))
-            said = log.read().decode(errors="replace").splitlines()[-lines:]
+            log.seek(max(0, log.tell() - TAIL_BYTES))
+            tail = log.read().decode(errors="replace").splitlines()[-lines:]
     except OSError:
-        said = []
-    said += printed[-_BYTES:].splitlines()[-lines:]
-    what = f"{path}, and of what it printed" if printed else path
-    return "\n".join([f"The end of {what}:", *said]) if said else ""
+        tail = []
+    tail += printed[-TAIL_BYTES:].splitlines()[-lines:]
+    source = f"{path}, and of what it printed" if printed else path
+    return "\n".join([f"The end of {source}:", *tail]) if tail else ""

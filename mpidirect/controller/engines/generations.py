@@ -1,246 +1,185 @@
-"""All engines at once: the first ones, where they are spawned, and new ones in the place of all."""
+"""Generations: all engines end together, and new ones take their place."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...protocol import messages
-from ...protocol.names import ANCHOR
-from .. import handover
+from ..engine_registry import EngineRegistry
 from . import exit_status
-from .replacement import ReplacementRefused
-
-if TYPE_CHECKING:
-    from ...job.handover import Handover
-    from ..controller import Controller
-    from ..sessions.session import Session
+from .anchors import Anchors
+from .links import EngineMessenger, send_stop
+from .replacement import AskedBy, Replacement, ReplacementRefused
+from .shutdown import Shutdown
 
 log = logging.getLogger(__name__)
 
-ASKED = 0.5  # seconds that engines have to leave by themselves before they are killed
-KILLED = 5.0  # seconds in which a killed engine must be gone
-HANGING = 1.0  # the same where the supervisor ends those that are not
-STARTING = 100.0  # seconds that new ones may take
-NOTED = 0.1  # seconds that the guard of one that left has to note how, if it has something to note
+LEAVE_TIMEOUT = 0.5  # seconds that engines have to leave by themselves before they are killed
+KILL_TIMEOUT = 5.0  # seconds in which a killed engine must be gone
+SUPERVISED_KILL_TIMEOUT = 1.0  # the same, where the supervisor ends the engines that are left
+START_TIMEOUT = 100.0  # seconds that new engines may take
+NOTE_DELAY = 0.1  # seconds that the guard of an engine that left has to note an error, if there was one
 
 
 class Generations:
-    """Has the anchor start engines: all of them, as an MPI world of their own.
+    """Ends all engines, however they hang, and lets others follow.
 
-    The anchor is a rank that does nothing else; of several hosts, each has one.  So all engines can end,
-    however they hang, and others can follow; nobody else waits while MPI starts them; and if MPI never comes
-    back, the anchor alone is lost.
-
-    Parameters
-    ----------
-    controller : Controller
-        Whose engines they are.
+    The anchor spawns the next generation as an MPI world of its own. Where MPI cannot do so, a supervisor
+    starts all processes of the job anew, the controller included: this controller hands over to the next.
     """
 
-    def __init__(self, controller: Controller) -> None:
-        self.controller = controller
-        self.spawns: bool = controller.facts["spawns"]
-        self._due = False  # whether one ends, and the next is to begin
-        self._size = controller.size  # of the next
-        self._anchors: dict[int, messages.EngineInfo] = {}  # one on each host; the first one spawns
-        self._asked: tuple[Session, messages.Query] | None = None
-        self._leaving: dict[int, messages.EngineInfo] = {}  # engines of the last one that are not gone yet
-        self._kill_at = self._deadline = self._settled = 0.0
+    def __init__(
+        self,
+        link: EngineMessenger,
+        registry: EngineRegistry,
+        anchors: Anchors,
+        replacement: Replacement,
+        shutdown: Shutdown,
+        logs: Path,
+        spawns: bool,
+        can_respawn: bool,
+        supervised: bool,  # whether a supervisor starts all processes anew when this controller has ended
+        retire: Callable[[str], None],
+    ) -> None:
+        self.spawns = spawns
+        self._link = link
+        self._registry = registry
+        self._anchors = anchors
+        self._replacement = replacement
+        self._shutdown = shutdown
+        self._logs = logs
+        self._can_respawn = can_respawn
+        self._supervised = supervised
+        self._retire = retire
+        self._ending = False  # whether a generation ends, and the next is to begin
+        self.next_size = registry.size
+        self.asked_by: AskedBy | None = None
+        self.end_reason = ""  # why the engines of this generation were ended
+        self.handover_due = False  # whether the engines are gone, and the successor can begin
+        self._all_arrived: Callable[[], None] | None = None
+        self._leaving: dict[int, messages.EngineInfo] = {}  # engines of the old generation that are not gone
         self._killed: set[int] = set()
-        self._supervised = False  # whether the supervisor starts the next one
-        self._why = ""  # in words, of the tasks that end
-        self._awaited: Handover | None = (
-            None  # what the former controller has left, until all engines are here
-        )
-        self.handover_due = self.handed_over = False
-        if self.spawns:
-            controller.replacement.await_first(list(range(controller.size)))
+        self._kill_time = 0.0  # when the engines that are left are killed
+        self._deadline = 0.0  # when the killed engines must be gone
+        self._note_deadline = 0.0  # until when the guards may note how engines ended
+        if spawns:
+            replacement.await_first(list(range(registry.size)))
 
     @property
     def busy(self) -> bool:
-        """Whether one ends or begins."""
-        return self._due
+        """Return whether a generation ends."""
+        return self._ending
 
-    @property
-    def advice(self) -> str:
-        """Return what a user can do to have all engines started anew."""
-        spawning = self.anchored and self.controller.facts["fault_tolerance"]["restarts"]
-        can = spawning or self.controller.hand_over is not None
-        return "rc.restart() of all engines" if can else "'mpidirect stop' and 'mpidirect start'"
+    def restart(self, asked_by: AskedBy, within: float) -> None:
+        """Replace the query's targets; if these are all engines, by a new generation.
 
-    @property
-    def awaits_all(self) -> bool:
-        """Whether the engines of this job are to come, after those of a former controller."""
-        return self._awaited is not None
-
-    @property
-    def asked(self) -> tuple[bytes, str]:
-        """Return the name of the client that waits for a restart, and its query; empty if none waits."""
-        return (self._asked[0].name, self._asked[1].id) if self._asked else (b"", "")
-
-    @property
-    def size(self) -> int:
-        """Return the number of engines of the next generation."""
-        return self._size
-
-    @property
-    def anchored(self) -> bool:
-        """Whether there is an anchor."""
-        return ANCHOR in self._anchors
-
-    def anchor_joined(self, joined: messages.EngineHello) -> None:
-        """An anchor has connected."""
-        self._anchors[joined.engine] = messages.EngineInfo(joined.engine, joined.host, joined.pid)
-        if joined.engine == ANCHOR:
-            self.controller.replacement.told(ANCHOR, messages.EnginesSpawned())  # the first ones
-
-    def anchor_lost(self, anchor: int) -> None:
-        """An anchor is gone: if it was the first one, an engine spawns what is spawned from now on."""
-        if self._anchors.pop(anchor, None) is None or anchor != ANCHOR or self.controller.stopping:
+        Raises
+        ------
+        ReplacementRefused
+            When that is not possible, or not now.
+        """
+        if sorted(set(asked_by.query.targets)) == list(range(self._registry.size)):
+            self.renew(asked_by, self._registry.size)
             return
-        log.error("the process that starts engines is gone: all of them can't be started anew any more")
-        if self._due:
-            self._answer_failure(
-                "the process that starts engines died meanwhile: 'mpidirect stop' and 'mpidirect start'"
-            )
+        if self._ending:
+            raise ReplacementRefused("all engines are being started anew: try again in a moment")
+        respawn = self._supervised or (self._can_respawn and self._anchors.can_spawn)
+        alternative = "rc.restart() of all engines" if respawn else "'mpidirect stop' and 'mpidirect start'"
+        self._replacement.ask(asked_by, within, alternative)
 
-    def end_anchor(self) -> None:
-        """MPI does not come back there."""
-        if self.anchored:
-            exit_status.end(self._anchors[ANCHOR])
-            self.anchor_lost(ANCHOR)
+    def renew(self, asked_by: AskedBy, size: int) -> None:
+        """End all engines, and start `size` others.
 
-    def end_process(self, engine: messages.EngineInfo) -> None:
-        """Kill an engine, whatever it does: on another host the anchor there does it."""
-        exit_status.end(engine)
-        for anchor, info in self._anchors.items():
-            if anchor != ANCHOR and info.host == engine.host:
-                self._send(anchor, messages.KillProcess(engine.pid))
-
-    def stop_anchors(self) -> None:
-        """Tell them to leave."""
-        for anchor in self._anchors:
-            self._send(anchor, messages.Stop())
-
-    def _send(self, anchor: int, message: messages.Message) -> None:
-        self.controller.link.send_task(anchor, [messages.encode(message)])
-
-    def ask(self, session: Session, query: messages.Query, size: int) -> None:
-        """End all engines, and start so many others."""
-        controller = self.controller
-        supervised = controller.hand_over is not None
-        if not supervised and not (controller.facts["fault_tolerance"]["restarts"] and self.anchored):
+        Raises
+        ------
+        ReplacementRefused
+            When that is not possible, or not now.
+        """
+        if not self._supervised and not (self._can_respawn and self._anchors.can_spawn):
             raise ReplacementRefused(
                 "engines can't all be started anew with this MPI, or as it was started. Save what you need, "
                 "then 'mpidirect stop' and 'mpidirect start'"
             )
-        if self._due or self.awaits_all or controller.replacement.excludes:
+        if self._ending or self.awaits_first or self._replacement.exclusive:
             raise ReplacementRefused("engines are being started just now: try again in a moment")
-        call = "rc.restart()" if size == controller.size else f"rc.resize({size})"
-        controller.replacement.cancel(f"{call} ends all engines")
-        self._asked, self._due, self._size = (session, query), True, size
-        self._leaving = {info.id: info for info in controller.living()}
+        call = "rc.restart()" if size == self._registry.size else f"rc.resize({size})"
+        self._replacement.cancel(f"{call} ends all engines")
+        self.asked_by, self._ending, self.next_size = asked_by, True, size
+        self._leaving = {info.id: info for info in self._registry.in_order()}
         self._killed.clear()
-        self._supervised = supervised
-        for engine in self._leaving:
-            controller.send_control(engine, messages.Stop())
-            controller.link.send_task(engine, [messages.encode(messages.Stop())])
+        send_stop(self._link, self._leaving)
         now = time.monotonic()
-        self._kill_at, self._settled = now + ASKED, now
-        self._why = f"was ended by {call}, which replaces all engines"
-        controller.retire(self._why)
+        self._kill_time, self._note_deadline = now + LEAVE_TIMEOUT, now
+        self.end_reason = f"was ended by {call}, which replaces all engines"
+        self._retire(self.end_reason)
 
     def departed(self, engine: int) -> None:
-        """The connection of an engine has closed."""
+        """Note that the connection of an engine has closed."""
         if self._leaving.pop(engine, None) is not None:
-            self._settled = time.monotonic() + NOTED
+            self._note_deadline = time.monotonic() + NOTE_DELAY
 
     def look(self) -> None:
-        """Do what is due."""
-        if self._awaited is not None and len(self.controller.engines) == self.controller.size:
-            self._answer_former(self._awaited)
-        if not self._due or self.controller.stopping:
+        """Do the next step, if it is possible now."""
+        if self._all_arrived is not None and len(self._registry.alive) == self._registry.size:
+            all_arrived, self._all_arrived = self._all_arrived, None
+            all_arrived()
+        if not self._ending or self._shutdown.begun:
             return
         now = time.monotonic()
-        if self._leaving:
-            self._see_off(now)
+        if not self._supervised and not self._anchors.can_spawn:
+            self.fail(
+                "the process that starts engines died meanwhile: 'mpidirect stop' and 'mpidirect start'"
+            )
+        elif self._leaving:
+            self._kill_remaining(now)
         elif self._supervised:
             self.handover_due = True
-        elif self.anchored and self._noted(now):
+        elif self._notes_complete(now):
             self._begin()
 
-    def _see_off(self, now: float) -> None:
+    def _kill_remaining(self, now: float) -> None:
         if self._killed and now > self._deadline and self._supervised:
-            self._leaving.clear()  # the supervisor ends them, by the MPI launcher
+            self._leaving.clear()  # the supervisor ends them by the MPI launcher
         elif self._killed and now > self._deadline:
             where = ", ".join(f"process {e.pid} on {e.host}" for e in self._leaving.values())
-            self._answer_failure(f"these could not be ended from here: {where}. Kill them, and try again")
-        elif now > self._kill_at:
+            self.fail(f"these could not be ended from here: {where}. Kill them, and try again")
+        elif now > self._kill_time:
             for engine, info in self._leaving.items():
                 if engine not in self._killed:
                     self._killed.add(engine)
-                    self._deadline = now + (
-                        HANGING if self._supervised else KILLED
-                    )  # from now on: this host may have been stopped meanwhile
-                    self.controller.end(info)
+                    # Counted from now: this host may have been suspended.
+                    self._deadline = now + (SUPERVISED_KILL_TIMEOUT if self._supervised else KILL_TIMEOUT)
+                    self._anchors.kill_engine(info)
 
-    def _noted(self, now: float) -> bool:
-        """Whether the guards have noted how engines ended: later they would tell it of the new ones."""
-        logs: Path = self.controller.logs
-        return now > self._settled or (
-            bool(self._killed) and all(exit_status.verdict(logs, engine) for engine in self._killed)
+    def _notes_complete(self, now: float) -> bool:
+        """Return whether no guard will write a note any more: the note would seem to be on the successor."""
+        return now > self._note_deadline or (
+            bool(self._killed) and all(exit_status.describe(self._logs, engine) for engine in self._killed)
         )
 
     def _begin(self) -> None:
-        self._due = False
-        asked, self._asked = self._asked, None
-        controller = self.controller
-        if controller.size != self._size:
-            log.info("from %d engines to %d", controller.size, self._size)
-            controller.size = self._size
-            controller.lost = {id: why for id, why in controller.lost.items() if id < self._size}
-        controller.replacement.start(list(range(self._size)), asked, STARTING)
+        self._ending = False
+        asked_by, self.asked_by = self.asked_by, None
+        if self._registry.size != self.next_size:
+            self._registry.resize(self.next_size)
+        self._replacement.start(list(range(self.next_size)), asked_by, START_TIMEOUT)
 
-    def hand_over(self) -> bool:
-        """Leave all to a successor; return whether that is possible."""
-        controller = self.controller
-        self.handover_due = False
-        handover.conclude(controller, f"each engine {self._why}")
-        assert controller.hand_over is not None
-        try:
-            try:
-                controller.hand_over()
-            except OSError as e:
-                log.warning("%s: results that wait for clients are dropped", e)
-                handover.drop_results(controller)
-                controller.hand_over()
-        except OSError as e:
-            self._answer_failure(f"what clients wait for can't be written: {e}. Make room, and try again")
-            return False
-        handover.announce(controller)
-        self.handed_over = True
-        return True
+    def await_first(self, all_arrived: Callable[[], None]) -> None:
+        """Expect the engines of this job, after those of an earlier controller; then call `all_arrived`."""
+        self._all_arrived = all_arrived
 
-    def await_all(self, former: Handover) -> None:
-        """Answer the client that asked the former controller for a restart when all engines are here."""
-        self._awaited = former
+    @property
+    def awaits_first(self) -> bool:
+        """Return whether engines of this job are to come, after those of an earlier controller."""
+        return self._all_arrived is not None
 
-    def _answer_former(self, former: Handover) -> None:
-        self._awaited = None
-        self.controller.tell_engines({})
-        session = self.controller.clients.sessions.get(former.asker)
-        if session is None:
-            return
-        size = self.controller.size
-        why = "" if size == former.engines else f"{former.engines} engines can't be started here: see job.log"
-        session.tell(messages.Answer, former.query, None if why else {"replaced": list(range(size))}, why)
-
-    def _answer_failure(self, why: str) -> None:
+    def fail(self, why: str) -> None:
+        """Give up: no generation follows."""
         log.error("engines are not started anew: %s", why)
-        self._due, self._leaving = False, {}
-        if self._asked is not None:
-            session, query = self._asked
-            session.tell(messages.Answer, query.id, None, why)
+        self.handover_due = False
+        self._ending, self._leaving = False, {}
+        if self.asked_by is not None:
+            self.asked_by.answer(None, why)

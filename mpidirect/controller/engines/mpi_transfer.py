@@ -1,4 +1,4 @@
-"""Bulk data between the controller and the engines: MPI, point to point, never blocking."""
+"""Bulk data between the controller and the engines, by non-blocking MPI operations."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from mpi4py import MPI
 
 from ...arrays.lazy_numpy import np
 from ...mpi.bulk_transfer import BulkTransfer, Pending
-from ...mpi.world import World, grown, limited, living
+from ...mpi.world import World, living, merged, time_limit
 from ...protocol.messages import PrepareCommunicators, chunks
 
-LIVELY = 0.1  # seconds that the loop stays awake for a transfer that gets on
-ALL = -1  # in the place of an engine
+ACTIVE_TIME = 0.1  # seconds after some progress in which the loop does not sleep
+ALL_ENGINES = -1  # the engine of a collective
+
+Completion = Callable[["list[Any] | None"], None]
 
 
 class MPITransfer:
@@ -23,8 +25,8 @@ class MPITransfer:
     Parameters
     ----------
     world : World
-        The communicators: `private`, and `spread` for collectives, where they are worth it: between hosts,
-        where a tree beats sending to each, and as long as no rank has died.
+        The communicators. ``spread`` is the one for broadcasts, where they are worth it: between hosts, where
+        a tree is faster than sending to each engine.
     ulfm : bool
         Whether MPI can shrink a communicator that has lost members.
     """
@@ -32,128 +34,148 @@ class MPITransfer:
     def __init__(self, world: World, ulfm: bool) -> None:
         self._ulfm = ulfm
         self._use(world, range(world.private.size - 1))
-        self._abandoned: list[_Transfer] = []  # MPI may still look at their memory
         self._transfers: list[_Transfer] = []
-        self._moved = 0.0  # when something began or ended last
+        self._abandoned: list[_Transfer] = []  # MPI may still use their memory
+        self._last_progress = 0.0
 
     def _use(self, world: World, engines: Sequence[int]) -> None:
-        self.comm = world.private
-        self.spread = world.spread
-        self._pieces = BulkTransfer(world.private, world.processes)
+        self._comm = world.private
+        self._broadcast_comm = world.spread  # None once a rank has died
+        self._bulk = BulkTransfer(world.private, world.processes)
         self._ranks = {engine: k + 1 for k, engine in enumerate(engines)}
 
+    # -- transfers --------------------------------------------------------------------------------
+
+    @property
+    def can_broadcast(self) -> bool:
+        """Return whether one collective reaches all engines, and is worth it."""
+        return self._broadcast_comm is not None
+
     def send(self, engine: int, pieces: Sequence[Any]) -> None:
-        """Start to send `pieces`; they are kept alive until they are out."""
-        requests = [self._pieces.send(piece, self._ranks[engine]) for piece in pieces]
-        self._add(_Transfer(engine, requests, pieces, None))
+        """Begin to send pieces; they are kept alive until they are sent."""
+        rank = self._ranks[engine]
+        self._add(_Transfer(engine, [self._bulk.send(piece, rank) for piece in pieces], pieces, None))
 
-    def send_all(self, pieces: Sequence[Any]) -> None:
-        """Start to send `pieces` to all engines at once; all of them take part."""
-        assert self.spread is not None
-        requests = [self.spread.Ibcast([piece, MPI.BYTE], 0) for piece in pieces]
-        self._add(_Transfer(ALL, requests, pieces, None))
+    def broadcast(self, pieces: Sequence[Any]) -> None:
+        """Begin to send pieces to all engines by a collective; all of them take part."""
+        comm = self._broadcast_comm
+        assert comm is not None
+        requests = [comm.Ibcast([piece, MPI.BYTE], 0) for piece in pieces]
+        self._add(_Transfer(ALL_ENGINES, requests, pieces, None))
 
-    def receive(self, engine: int, sizes: Sequence[int], then: Callable[[list[Any] | None], None]) -> None:
-        """Start to receive bulk frames of these sizes; `then` gets them in chunks, or None if none come."""
+    def receive(self, engine: int, sizes: Sequence[int], then: Completion) -> None:
+        """Begin to receive bulk frames; `then` gets their chunks, or None if the engine died."""
         pieces = [np.empty(stop - start, np.uint8) for size in sizes for start, stop in chunks(size)]
-        requests = [self._pieces.receive(piece, self._ranks[engine]) for piece in pieces]
-        self._add(_Transfer(engine, requests, pieces, then))
+        rank = self._ranks[engine]
+        self._add(_Transfer(engine, [self._bulk.receive(piece, rank) for piece in pieces], pieces, then))
 
     def _add(self, transfer: _Transfer) -> None:
-        self._abandoned = [t for t in self._abandoned if not t.released()]
+        self._release_abandoned()
         self._transfers.append(transfer)
-        self._moved = time.monotonic()
+        self._last_progress = time.monotonic()
+
+    def _release_abandoned(self) -> None:
+        self._abandoned = [transfer for transfer in self._abandoned if not transfer.released()]
 
     @property
     def busy(self) -> bool:
-        """Whether anything is under way."""
+        """Return whether a transfer is under way."""
         return bool(self._transfers)
 
     @property
-    def lively(self) -> bool:
-        """Whether something under way has got on a moment ago, so that it is worth not to sleep."""
-        return bool(self._transfers) and time.monotonic() - self._moved < LIVELY
+    def active(self) -> bool:
+        """Return whether a transfer made progress a moment ago, so that sleeping is not worth it."""
+        return bool(self._transfers) and time.monotonic() - self._last_progress < ACTIVE_TIME
 
     def progress(self) -> bool:
-        """Let MPI work, and end what is complete; whether anything was."""
-        if self.lively:
-            time.sleep(0)  # the engines may need this core to get on
-        ended = [t for t in self._transfers if t.ended()]
-        if not ended:
+        """Let MPI work; return whether a transfer is complete that was not before."""
+        if self.active:
+            time.sleep(0)  # the engines may need this core
+        complete = [transfer for transfer in self._transfers if transfer.complete()]
+        if not complete:
             return False
-        self._moved = time.monotonic()
-        self._transfers = [t for t in self._transfers if t not in ended]
-        for transfer in ended:
+        self._last_progress = time.monotonic()
+        self._transfers = [transfer for transfer in self._transfers if transfer not in complete]
+        for transfer in complete:
             if transfer.then is not None:
                 transfer.then(transfer.pieces)
         return True
 
-    def open(self) -> str:
-        """A port at which engines that arrive find those that live."""
+    # -- engines that come and go -----------------------------------------------------------------
+
+    def open_port(self) -> str:
+        """Open a port at which the controller and all engines meet."""
         return MPI.Open_port()
 
-    def grow(self, order: PrepareCommunicators) -> Callable[[], None]:
-        """Make all communicators with the engines that arrive; returns what begins to use them.
+    def join(self, order: PrepareCommunicators) -> Callable[[], None]:
+        """Make all communicators with new engines; return the function that begins to use them.
 
-        This blocks for some milliseconds: all the others are ready.
+        This blocks for some milliseconds: all engines are ready.
 
         Raises
         ------
         MPI.Exception
-            When it fails, as when an engine dies in between.
+            When MPI fails, for example since an engine died meanwhile.
         """
-        self._abandoned = [t for t in self._abandoned if not t.released()]
+        self._release_abandoned()
         ranks = [0, *(self._ranks[engine] for engine in order.living)]
         try:
-            with limited():
+            with time_limit():
                 alone = not order.living
-                members = MPI.COMM_SELF if alone else living(self.comm, ranks, self._ulfm, order.epoch)
-                world = grown(members, order.port, 0, whole=alone)
+                members = MPI.COMM_SELF if alone else living(self._comm, ranks, self._ulfm, order.epoch)
+                world = merged(members, order.port, 0, all_new=alone)
         finally:
             MPI.Close_port(order.port)
-        if alone:  # all of it was for processes that are dead, and MPI has heard of their ends meanwhile
+        if alone:  # the abandoned transfers were with processes whose end MPI knows by now
             self._abandoned.clear()
         return lambda: self._use(world, order.engines)
 
-    def forget(self, engine: int) -> None:
-        """The engine is gone: nothing more goes there or comes from there, and no collective ends."""
-        self.spread = None
-        gone = (engine, ALL)
-        lost = [t for t in self._transfers if t.engine == engine and t.then is not None]
-        self._abandoned += [t for t in self._transfers if t.engine in gone]
-        self._transfers = [t for t in self._transfers if t.engine not in gone]
-        for transfer in lost:
-            transfer.then(None)
+    def engine_lost(self, engine: int) -> None:
+        """Give up the transfers with an engine that is dead, and all collectives."""
+        self._broadcast_comm = None
+        gone = [transfer for transfer in self._transfers if transfer.engine in (engine, ALL_ENGINES)]
+        self._abandoned += gone
+        self._transfers = [transfer for transfer in self._transfers if transfer not in gone]
+        for transfer in gone:
+            if transfer.then is not None:
+                transfer.then(None)
 
 
 class _Transfer:
-    __slots__ = ("broken", "engine", "pieces", "requests", "then")
+    """Pieces on their way to or from an engine."""
 
-    def __init__(self, engine: int, requests: Sequence[Pending], pieces: Any, then: Any) -> None:
+    __slots__ = ("_failed", "engine", "pieces", "requests", "then")
+
+    def __init__(
+        self, engine: int, requests: Sequence[Pending], pieces: Any, then: Completion | None
+    ) -> None:
         self.engine = engine
         self.requests = requests
         self.pieces = pieces
         self.then = then
-        self.broken = False
+        self._failed = False
 
-    def released(self) -> bool:
-        """Whether MPI looks at its memory no more; for those that nobody waits for."""
-        self.requests = [request for request in self.requests if not _over(request)]
-        return not self.requests
+    def complete(self) -> bool:
+        """Return whether all pieces have arrived. A failed transfer ends with its engine.
 
-    def ended(self) -> bool:
-        """Whether it is complete. One with a dead engine never is: its end comes with the engine's."""
-        if self.broken:
-            return False  # MPI tells of an error once, and then takes the request for complete
+        MPI reports an error of a request once, and then takes the request for complete.
+        """
+        if self._failed:
+            return False
         try:
             return all(request.Test() for request in self.requests)
         except (MPI.Exception, OSError):
-            self.broken = True
+            self._failed = True
             return False
 
+    def released(self) -> bool:
+        """Return whether MPI no longer uses the memory of an abandoned transfer."""
+        self.requests = [request for request in self.requests if not _is_over(request)]
+        return not self.requests
 
-def _over(request: Pending) -> bool:
-    """Whether it is complete, or has failed."""
+
+def _is_over(request: Pending) -> bool:
+    """Return whether a request is complete, or has failed."""
     try:
         return request.Test()
     except (MPI.Exception, OSError):

@@ -1,176 +1,145 @@
-"""What the controller does when an engine dies, or when the engines' communicator can't be used any more."""
+"""The repair of the engines' communicator, after an engine died or was interrupted in it."""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 from ...protocol import messages
-from . import exit_status
-
-if TYPE_CHECKING:
-    from ..controller import Controller
-    from ..scheduling.scheduler import ActiveRequest
+from ..engine_registry import EngineRegistry
+from ..scheduling.scheduler import ActiveRequest, Scheduler
+from .links import EngineMessenger
 
 log = logging.getLogger(__name__)
 
-NOTE_WITHIN = 0.5  # seconds that a dead engine's guard has to note how it ended
-SETTLING = 0.1  # seconds after a death before the repair: engines of one node die together
-PAUSE = 0.05  # seconds before a repair is tried again
-ATTEMPTS = 20
+SETTLE_TIME = 0.1  # seconds after a death before the repair: engines of one node die together
+RETRY_DELAY = 0.05  # seconds before a repair is tried again
+MAX_ATTEMPTS = 20
 
 
 class CommunicatorRecovery:
     """Keeps the engines' communicator usable.
 
-    It is repaired when no engine has a task: all must take part, and none should wait for a busy one.  Until
-    then tasks for some of the engines go on; those for all, which may well be collective, wait for it.
-
-    Parameters
-    ----------
-    controller : Controller
-        Whose engines they are.
+    All engines must take part in a repair, and none should wait for a busy one. So the repair begins when no
+    engine has a task. Until then tasks for some of the engines go on; tasks for all engines, which are likely
+    to be collective, wait.
     """
 
-    def __init__(self, controller: Controller) -> None:
-        self.controller = controller
-        self.untouched = True  # nothing has ever gone wrong
-        self.why = ""  # why the communicator can't be used; empty: it can
-        self._epoch = 0
-        self._awaited: set[int] = set()  # engines that are repairing it now
-        self._problem = ""
+    def __init__(self, scheduler: Scheduler, registry: EngineRegistry, link: EngineMessenger) -> None:
+        self.untouched = True  # whether the communicator has never been broken or made anew
+        self._scheduler = scheduler
+        self._registry = registry
+        self._link = link
+        self._broken_by = ""  # why the communicator cannot be used; empty: it can
+        self._epoch = 0  # the number of the latest communicator
+        self._repairing: set[int] = set()  # engines that have not answered the order to repair
+        self._problem = ""  # why the repair under way fails
         self._attempts = 0
-        self._not_before = 0.0
-        self._departed: dict[int, float] = {}  # engines that are gone, and until when we wait for the note
-        self._notes = controller.facts["fault_tolerance"]["deaths"]
+        self._earliest = 0.0  # when the next repair may begin
 
     @property
-    def busy(self) -> bool:
-        """Whether there is something to look after in a moment."""
-        return bool(self._departed) or self.repairing
-
-    @property
-    def losing(self) -> bool:
-        """Whether an engine is gone that is not given up yet."""
-        return bool(self._departed)
+    def due(self) -> bool:
+        """Return whether a repair is needed, and worth another attempt."""
+        return bool(self._broken_by) and self._attempts < MAX_ATTEMPTS
 
     @property
     def repairing(self) -> bool:
-        """Whether the communicator is being repaired, or could be at any moment."""
-        due = bool(self.why) and self._attempts < ATTEMPTS
-        return bool(self._awaited) or (due and not self._occupied())
+        """Return whether a repair is under way, or could begin at any moment."""
+        return bool(self._repairing) or (self.due and not self._occupied())
 
     def _occupied(self) -> bool:
-        engines = self.controller.scheduler.engines.values()
-        return any(e.sent or (e.queue and e.queue[0].begun) for e in engines)
+        """Return whether an engine has a task, or one waits for it that others have begun."""
+        engines = self._scheduler.engines.values()
+        return any(engine.sent or (engine.queue and engine.queue[0].begun) for engine in engines)
 
-    def admits(self, job: ActiveRequest) -> bool:
-        """Whether a task may begin now."""
-        if not self.why or self._attempts >= ATTEMPTS:
+    def admits(self, request: ActiveRequest) -> bool:
+        """Return whether a request may begin now."""
+        return not self._broken_by or self.admits_targets(request.targets, request.begun)
+
+    def admits_targets(self, targets: Collection[int], begun: bool = False) -> bool:
+        """Return whether a task may begin on these engines; `begun` if it has on one of them.
+
+        A task that has begun on one engine must not begin on another with another communicator: the engines
+        would meet in different calls.
+        """
+        if not self.due:
             return True
-        # What has begun on one engine must not begin on another with another communicator: engines would
-        # meet in different calls.
-        return not self._awaited and (job.begun or not self.controller.engines.keys() <= set(job.targets))
+        return not self._repairing and (begun or not self._registry.alive.keys() <= set(targets))
 
-    def look(self) -> None:
-        """Do what is due."""
-        now = time.monotonic()
-        for engine, deadline in list(self._departed.items()):
-            found = exit_status.verdict(self.controller.logs, engine)
-            if found or now > deadline or self.controller.stopping:
-                del self._departed[engine]
-                self.controller.engine_lost(engine, found or "its connection closed")
-        self._begin()
+    # -- damage -----------------------------------------------------------------------------------
 
-    # -- deaths -------------------------------------------------------------------------------------
+    def engine_lost(self, engine: int, why: str) -> None:
+        """Note the death of an engine: the others cannot use a communicator that contains it."""
+        self._earliest = time.monotonic() + SETTLE_TIME
+        self.broken(why, engine)
+        if engine in self._repairing:
+            self._repairing.discard(engine)
+            self._finish()
 
-    def departed(self, engine: int) -> None:
-        """The connection of an engine has closed."""
-        if engine in self.controller.engines and engine not in self._departed:
-            self._departed[engine] = time.monotonic() + (NOTE_WITHIN if self._notes else 0)
-
-    def died(self, engine: int, why: str) -> None:
-        """An engine is dead: the others can't use a communicator with it in it."""
-        self._not_before = time.monotonic() + SETTLING
-        self.left(why, engine)
-        if engine in self._awaited:
-            self._awaited.discard(engine)
-            self._end()
-
-    # -- the communicator ------------------------------------------------------------------------------
-
-    def left(self, why: str, dead: int = -1) -> None:
-        """It can't be used any more: tell all engines."""
+    def broken(self, why: str, dead: int = -1) -> None:
+        """Tell all engines to leave the communicator; `dead` is the engine that died, if one did."""
         self.untouched = False
-        if self.why and dead < 0:
+        if self._broken_by and dead < 0:
             return
         log.info("the engines' communicator needs repair: %s", why)
-        self.why = self.why or why
+        self._broken_by = self._broken_by or why
         self._attempts = 0
-        for engine in self.controller.engines:
-            self.controller.send_control(engine, messages.LeaveCommunicator(self._epoch, why, dead))
-        if self._awaited:
+        for engine in self._registry.alive:
+            self._link.send_control(engine, messages.LeaveCommunicator(self._epoch, why, dead))
+        if self._repairing:
             self._problem = self._problem or why
 
-    def _begin(self) -> None:
-        """Have the engines repair it, if all are free."""
-        if not self.why or self._awaited or self.controller.stopping or self._attempts >= ATTEMPTS:
-            return
-        if self._departed or self._occupied() or self.controller.replacement.excludes:
-            return
-        if self.controller.downloads.busy:
-            return  # an engine that still waits for who takes its result would keep the others waiting
-        if time.monotonic() < self._not_before:
-            return
-        living = sorted(self.controller.engines)
-        self._awaited, self._problem = set(living), ""
-        order = messages.encode(messages.RepairCommunicator(self.next_epoch(), living))
-        for engine in living:
-            self.controller.link.send_task(engine, [order])
+    # -- repair -----------------------------------------------------------------------------------
 
-    def repaired(self, engine: int, message: messages.CommunicatorsMade) -> None:
-        """An engine has done its part."""
-        if message.epoch == self._epoch and engine in self._awaited:  # else it is about new engines
-            self._awaited.discard(engine)
+    def look(self) -> None:
+        """Have the engines make a new communicator, which is due, if all are free."""
+        if self._repairing or self._occupied() or time.monotonic() < self._earliest:
+            return
+        engines = sorted(self._registry.alive)
+        self._repairing, self._problem = set(engines), ""
+        order = messages.RepairCommunicator(self.next_epoch(), engines)
+        for engine in engines:
+            self._link.send_order(engine, order)
+
+    def made(self, engine: int, message: messages.CommunicatorsMade) -> None:
+        """Take an engine's report that it has done its part. A report of another epoch is ignored."""
+        if message.epoch == self._epoch and engine in self._repairing:
+            self._repairing.discard(engine)
             self._problem = self._problem or message.problem
-            self._end()
+            self._finish()
 
-    def _end(self) -> None:
-        """When all have: go on, or try again."""
-        if self._awaited or not self.why:
+    def _finish(self) -> None:
+        """Go on, or try again, when all engines have reported."""
+        if self._repairing or not self._broken_by:
             return
         if not self._problem:
-            self.why = ""
+            self._broken_by = ""
             log.info("the engines' communicator is repaired")
-            self.resume()
+            self._scheduler.resume()
             return
         log.warning("the engines' communicator is not repaired yet: %s", self._problem)
-        self._not_before = max(self._not_before, time.monotonic() + PAUSE)
+        self._earliest = max(self._earliest, time.monotonic() + RETRY_DELAY)
         self._attempts += 1
-        if self._attempts >= ATTEMPTS:
+        if self._attempts >= MAX_ATTEMPTS:
             log.error("giving up: engines go on without a common communicator")
-            self.resume()
+            self._scheduler.resume()
 
-    def reset(self) -> None:
-        """No engine is left of those that had it."""
-        self.why, self._problem, self._attempts = "", "", 0
-        self._awaited.clear()
-        self._departed.clear()
-        self.untouched = False
+    # -- communicators that are made otherwise ----------------------------------------------------
 
     def next_epoch(self) -> int:
-        """The number of the next communicator of all."""
+        """Return the number of the next communicator."""
         self._epoch += 1
         return self._epoch
 
-    def renewed(self) -> None:
-        """It was made anew, with engines that came."""
+    def reset(self) -> None:
+        """Forget the communicator: all its engines have ended."""
         self.untouched = False
-        self.why, self._attempts = "", 0
-        self.resume()
+        self._broken_by, self._problem, self._attempts = "", "", 0
+        self._repairing.clear()
 
-    def resume(self) -> None:
-        """Hand out what had to wait."""
-        for engine in list(self.controller.engines):
-            self.controller.scheduler.next(engine)
+    def renewed(self) -> None:
+        """Note that the communicator was made anew, with new engines in it."""
+        self.untouched = False
+        self._broken_by, self._attempts = "", 0
+        self._scheduler.resume()

@@ -1,4 +1,4 @@
-"""New engines in the place of those that died: asked for by a client, one request at a time."""
+"""New engines in the place of single ones: asked for by a client, one request at a time."""
 
 from __future__ import annotations
 
@@ -7,152 +7,186 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from ...protocol import messages
 from ...protocol.names import ANCHOR
+from ..engine_registry import EngineRegistry
+from ..scheduling.scheduler import ActiveRequest, Scheduler
+from ..sessions.session import Session
 from . import exit_status
-
-if TYPE_CHECKING:
-    from ..controller import Controller
-    from ..scheduling.scheduler import ActiveRequest
-    from ..sessions.session import Session
+from .anchors import Anchors
+from .departures import Departures
+from .joining import JoinFailed, Joining
+from .links import EngineMessenger, send_stop
+from .recovery import CommunicatorRecovery
+from .shutdown import Shutdown
 
 log = logging.getLogger(__name__)
 
-ARRIVING = 40.0  # seconds that new processes have to start and connect, and all to let them in
-RETURNING = 3.0  # of that, for MPI to come back when one has died
-WORDS = 5  # lines of the log of one that did not come
+ARRIVAL_TIMEOUT = 40.0  # seconds in which new processes must start, connect and join
+SPAWN_RETURN_TIMEOUT = 3.0  # of that, seconds in which MPI must return from a spawn when a process died in it
+LOG_LINES = 5  # lines that are shown of the log of an engine that did not come
 
 
 class ReplacementRefused(Exception):
-    """Engines can't be replaced; the text says why."""
+    """Engines cannot be replaced; the text says why."""
+
+
+class AskedBy(NamedTuple):
+    """The query that a replacement answers."""
+
+    session: Session
+    query: messages.Query
+
+    def answer(self, value: Any, error: str = "") -> None:
+        """Answer the query."""
+        self.session.notify(messages.Answer, self.query.id, value, error)
 
 
 class Replacement:
     """Replaces engines.
 
-    What was asked of the engines before is done first, and what is asked later waits until the new ones are
-    in: MPI makes communicators of all only where all take part.  The anchor, or where there is none an
-    engine, has MPI start the new processes.
-    They connect as engines do at the start of a job.  Then all engines and the controller make all
-    communicators anew, and use them when each of them has succeeded: until then nothing has changed.
-
-    Parameters
-    ----------
-    controller : Controller
-        Whose engines they are.
+    Tasks that were asked for before are done first, and later ones wait until the new engines have joined:
+    MPI makes communicators of all engines only where all take part. The anchor, or where there is none an
+    engine, has MPI start the new processes. They connect as engines do at the start of a job, and join.
     """
 
-    def __init__(self, controller: Controller) -> None:
-        self.controller = controller
-        self._wanted: list[int] = []  # engines to replace; empty: nothing is under way
-        self._asked: tuple[Session, messages.Query] | None = None  # who waits for the answer
-        self._earlier: set[ActiveRequest] = set()  # what was asked before, and goes on
+    def __init__(
+        self,
+        link: EngineMessenger,
+        registry: EngineRegistry,
+        scheduler: Scheduler,
+        anchors: Anchors,
+        departures: Departures,
+        recovery: CommunicatorRecovery,
+        joining: Joining,
+        shutdown: Shutdown,
+        logs: Path,
+        possible: bool,
+        transfers_idle: Callable[[], bool],
+        joined: Callable[[list[messages.EngineHello]], None],
+    ) -> None:
+        self._link = link
+        self._registry = registry
+        self._scheduler = scheduler
+        self._anchors = anchors
+        self._departures = departures
+        self._recovery = recovery
+        self._joining = joining
+        self._shutdown = shutdown
+        self._logs = logs
+        self._possible = possible
+        self._transfers_idle = transfers_idle
+        self._joined = joined
+        self._wanted: list[int] = []  # engines to replace; empty: no replacement is under way
+        self._asked_by: AskedBy | None = None
+        self._earlier: set[ActiveRequest] = set()  # requests that are done first
         self._deadline = 0.0
-        self._ending: set[int] = set()  # engines that are being killed
-        self._leader = -1  # who starts the new ones: an engine, or the anchor; -1: not yet
-        self._spawned = False
-        self._hurries = False
+        self._killed: set[int] = set()  # engines that are to be replaced and may still be alive
+        self._spawner = -1  # the engine or anchor that starts the new processes; -1: not yet
+        self._spawned = False  # whether MPI has started the new processes
+        self._spawn_failing = False  # whether a new process died before MPI returned from the spawn
         self._arrived: dict[int, messages.EngineHello] = {}
-        self._order: messages.PrepareCommunicators | None = None
-        self._unready: set[int] = set()  # engines that can't take part yet
-        self._awaited: set[int] = set()  # engines that take part
-        self._begin_to_use: Callable[[], None] | None = None
-        self._directory = str(Path.cwd())  # where this job was started
+        self._directory = str(Path.cwd())  # the directory in which this job was started
 
     @property
     def busy(self) -> bool:
-        """Whether one is under way."""
+        """Return whether a replacement is under way."""
         return bool(self._wanted)
 
     @property
-    def excludes(self) -> bool:
-        """Whether nothing else may go on now."""
-        return self._leader >= 0
+    def exclusive(self) -> bool:
+        """Return whether a replacement has begun, so that no task may begin."""
+        return self._spawner >= 0
 
-    def admits(self, job: ActiveRequest) -> bool:
-        """Whether a task may begin now."""
-        return not self._wanted or (not self.excludes and job in self._earlier)
+    def admits(self, request: ActiveRequest) -> bool:
+        """Return whether a request may begin now."""
+        return not self._wanted or (not self.exclusive and request in self._earlier)
 
-    def ask(self, session: Session, query: messages.Query, within: float) -> None:
-        """Replace ``query.targets``; those that live are ended first.
+    # -- requests ---------------------------------------------------------------------------------
 
-        The answer has ``replaced``, the new engines, or ``busy``, those that had no time for it.
+    def ask(self, asked_by: AskedBy, within: float, alternative: str) -> None:
+        """Replace the query's targets; kill those that are alive.
+
+        The answer has ``replaced``, the new engines, or ``busy``, those that had no time within `within`
+        seconds. A refusal names the `alternative`, which starts all engines anew.
         """
-        controller, targets = self.controller, sorted(set(query.targets))
-        if targets == list(range(controller.size)):
-            controller.generations.ask(session, query, controller.size)
-            return
+        registry, targets = self._registry, sorted(set(asked_by.query.targets))
         if self._wanted:
             raise ReplacementRefused(f"engines {self._wanted} are being replaced already")
-        all_anew = controller.generations.advice
-        if not controller.facts["fault_tolerance"]["replaces"]:
+        if not self._possible:
             raise ReplacementRefused(
                 "engines can't be replaced with this MPI, or as it was started. "
-                f"Save what you need, then {all_anew}"
+                f"Save what you need, then {alternative}"
             )
-        if not targets or not all(0 <= engine < controller.size for engine in targets):
-            raise ReplacementRefused(f"the engines of this cluster are 0 to {controller.size - 1}")
-        if controller.generations.busy:
-            raise ReplacementRefused("all engines are being started anew: try again in a moment")
-        if controller.engines.keys() <= set(targets) and not controller.generations.anchored:
+        if not targets or not all(0 <= engine < registry.size for engine in targets):
+            raise ReplacementRefused(f"the engines of this cluster are 0 to {registry.size - 1}")
+        if registry.alive.keys() <= set(targets) and not self._anchors.can_spawn:
             raise ReplacementRefused(
                 "an engine that lives must start the new ones, and none would be left. "
-                f"For all of them: {all_anew}"
+                f"For all of them: {alternative}"
             )
-        self._wanted, self._asked = targets, (session, query)
+        self._wanted, self._asked_by = targets, asked_by
         self._deadline = time.monotonic() + within
-        self._earlier = controller.scheduler.all()
+        self._earlier = self._scheduler.all()
         for engine in targets:
-            if engine in controller.engines:
-                self._end(engine)
+            if engine in registry.alive:
+                self._killed.add(engine)
+                self._anchors.kill_engine(registry.alive[engine])
 
-    def start(self, engines: list[int], asked: tuple[Session, messages.Query] | None, within: float) -> None:
-        """Start `engines` where none live; answer who has `asked`, if anyone has."""
-        self._wanted, self._asked = engines, asked
+    def start(self, engines: list[int], asked_by: AskedBy | None, within: float) -> None:
+        """Start `engines` where none are alive, within so many seconds."""
+        self._wanted, self._asked_by = engines, asked_by
         self._spawn()
         self._deadline = time.monotonic() + within
 
     def await_first(self, engines: list[int]) -> None:
-        """The anchor starts these without being asked; whoever started the job says how long it may take."""
-        self._wanted, self._leader = engines, ANCHOR
+        """Expect the first engines. The anchor starts them unasked; the launcher limits the time."""
+        self._wanted, self._spawner = engines, ANCHOR
         self._deadline = math.inf
 
     def cancel(self, why: str) -> None:
-        """Give up what has not begun."""
+        """Give up the replacement under way, if there is one."""
         if self._wanted:
             self._give_up(why)
 
-    def _end(self, engine: int) -> None:
-        if engine == ANCHOR:
-            self.controller.generations.end_anchor()
-        else:
-            self._ending.add(engine)
-            self.controller.kill(engine)
-
-    # -- what the loop calls ----------------------------------------------------------------------------
+    # -- progress ---------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Do what is due."""
+        """Do the next step, if it is possible now."""
         if not self._wanted:
             return
         late = time.monotonic() > self._deadline
-        if self.controller.stopping:
+        if self._shutdown.begun:
             self._give_up("the cluster ends")
-        elif self._leader >= 0:
-            self._look_at_the_new(late)
-        elif not (self.controller.engines or self.controller.generations.anchored):
+        elif self.exclusive:
+            self._await_new(late)
+        elif not (self._registry.alive or self._anchors.can_spawn):
             self._give_up("no engine is left to start the new ones")
-        elif self._quiet():
+        elif self._all_quiet():
             self._spawn()
         elif late:
             self._too_late()
 
+    def _all_quiet(self) -> bool:
+        """Return whether the engines to replace are dead, and the others have nothing to do."""
+        return not (
+            self._registry.alive.keys() & self._killed
+            or self._departures.pending
+            or self._recovery.repairing
+            or not self._transfers_idle()
+            or self._occupied()
+        )
+
+    def _occupied(self) -> list[int]:
+        """Return the engines that have tasks to do first."""
+        engines = self._scheduler.engines
+        return sorted(id for id, e in engines.items() if e.sent or (e.queue and e.queue[0] in self._earlier))
+
     def _too_late(self) -> None:
-        engines = self.controller.engines
-        stubborn = [engines[id] for id in sorted(engines.keys() & self._ending)]
-        if stubborn:
+        alive = self._registry.alive
+        if stubborn := [alive[id] for id in sorted(alive.keys() & self._killed)]:
             where = ", ".join(f"process {e.pid} on {e.host}" for e in stubborn)
             self._give_up(f"what is to be replaced could not be ended from here: kill {where}, and try again")
         elif busy := self._occupied():
@@ -160,170 +194,135 @@ class Replacement:
         else:
             self._give_up("data is still on its way between engines and clients: try again when it has come")
 
-    def _look_at_the_new(self, late: bool) -> None:
-        controller = self.controller
+    def _spawn(self) -> None:
+        """Have the anchor or an engine start the new processes."""
+        for engine in self._wanted:
+            exit_status.remove_note(self._logs, engine)
+        self._spawner = ANCHOR if self._anchors.can_spawn else min(self._registry.alive)
+        self._deadline = time.monotonic() + ARRIVAL_TIMEOUT
+        name = "the anchor" if self._spawner == ANCHOR else f"engine {self._spawner}"
+        log.info("%s is to start engines %s", name, self._wanted)
+        order = messages.SpawnEngines(self._wanted, self._directory, self._registry.size)
+        self._link.send_order(self._spawner, order)
+
+    def _await_new(self, late: bool) -> None:
+        """Wait for the new processes, and have them join when all are there."""
         missing = sorted({*self._wanted} - self._arrived.keys())
-        died = [(engine, why) for engine in missing if (why := exit_status.verdict(controller.logs, engine))]
-        if died and not self._spawned and not self._hurries:
-            self._hurries = True  # if MPI has begun there, the one who starts it will be back in a moment
-            self._deadline = min(self._deadline, time.monotonic() + RETURNING)
+        died = [(engine, how) for engine in missing if (how := exit_status.describe(self._logs, engine))]
+        if died and not self._spawned and not self._spawn_failing:
+            self._spawn_failing = True  # if MPI has connected to it, MPI will return in a moment
+            self._deadline = min(self._deadline, time.monotonic() + SPAWN_RETURN_TIMEOUT)
         elif died and (self._spawned or late):
-            self._lost(*died[0], "job.log")
-        elif self._spawned and not missing and self._order is None and not controller.recovery.losing:
-            self._join()
+            self._new_engine_died(*died[0], "job.log")
+        elif self._spawned and not missing and not self._joining.begun and not self._departures.pending:
+            self._begin_joining()
         elif late:
             if not self._spawned:
-                self._end(self._leader)
-            self._give_up(f"engines {missing or sorted(self._awaited)} did not come in time")
+                self._kill_spawner()
+            self._give_up(f"engines {missing or self._joining.awaited} did not come in time")
 
-    def departed(self, engine: int) -> None:
-        """The connection of an engine has closed that is not in yet, or that of the anchor."""
-        if engine == ANCHOR == self._leader:
-            self._give_up("the process that was to start it died")
-        elif engine in self._arrived:
-            why = exit_status.verdict(self.controller.logs, engine) or "its connection closed"
-            self._lost(engine, why, f"engine-{engine}.log")
+    def _begin_joining(self) -> None:
+        try:
+            epoch = self._recovery.next_epoch()
+            self._joining.begin(epoch, sorted(self._registry.alive), self._wanted)
+        except JoinFailed as e:
+            self._give_up(str(e))
 
-    def _lost(self, engine: int, why: str, log: str) -> None:
-        words = exit_status.last_words(self.controller.logs / log, WORDS)
-        if not self._spawned:
-            leader = "the process" if self._leader == ANCHOR else f"engine {self._leader}"
-            why += f"; {leader}, which was to start it, waits for ever in MPI, and was ended"
-            self._end(self._leader)
-        self._give_up(f"the new engine {engine} died: {why}\n{words}")
+    # -- what engines report ----------------------------------------------------------------------
 
-    def died(self, engine: int) -> None:
-        """An engine is dead: perhaps one that had a part in it."""
-        self._ending.discard(engine)
-        if engine == self._leader or engine in self._awaited:
-            self._give_up(f"engine {engine} died meanwhile")
-
-    def told(self, engine: int, message: Any) -> None:
-        """An engine has done its part of something."""
-        if isinstance(message, messages.EnginesSpawned) and engine == self._leader:
+    def spawned(self, engine: int, message: messages.EnginesSpawned) -> None:
+        """Note that MPI has returned from the spawn."""
+        if engine == self._spawner:
             self._spawned = True
             if message.problem:
                 self._give_up(message.problem)
-        elif isinstance(message, messages.ReadyToJoin) and self._meant(message):
-            self._unready.discard(engine)
-            self._grow()
-        elif isinstance(message, messages.CommunicatorsMade) and self._meant(message):
-            if message.problem:
-                self._give_up(message.problem)
-                return
-            self._awaited.discard(engine)
-            self._finish()
 
-    def arrived(self, joined: messages.EngineHello) -> None:
-        """A new engine has connected."""
-        if joined.engine in self._wanted and self._leader >= 0:
-            exit_status.forget(self.controller.logs, joined.engine)  # a note of its predecessor
-            self._arrived[joined.engine] = joined
+    def arrived(self, hello: messages.EngineHello) -> None:
+        """Note that a new engine has connected."""
+        if hello.engine in self._wanted and self.exclusive:
+            exit_status.remove_note(self._logs, hello.engine)  # a note on its predecessor
+            self._arrived[hello.engine] = hello
         else:
-            self._dismiss(joined.engine)
+            send_stop(self._link, [hello.engine])
 
-    # -- the steps ----------------------------------------------------------------------------------------
-
-    def _occupied(self) -> list[int]:
-        engines = self.controller.scheduler.engines
-        return sorted(id for id, e in engines.items() if e.sent or (e.queue and e.queue[0] in self._earlier))
-
-    def _quiet(self) -> bool:
-        """Whether those that are to die are dead, and the others have nothing to do."""
-        controller = self.controller
-        return not (
-            controller.engines.keys() & self._ending
-            or controller.recovery.busy
-            or controller.transfer.busy
-            or controller.downloads.busy
-            or self._occupied()
-        )
-
-    def _spawn(self) -> None:
-        """Have an engine start the new ones."""
-        for engine in self._wanted:
-            exit_status.forget(self.controller.logs, engine)
-        anchored = self.controller.generations.anchored
-        self._leader = ANCHOR if anchored else min(self.controller.engines)
-        self._deadline = time.monotonic() + ARRIVING
-        leader = "the anchor" if anchored else f"engine {self._leader}"
-        log.info("%s is to start engines %s", leader, self._wanted)
-        self._send([self._leader], messages.SpawnEngines(self._wanted, self._directory, self.controller.size))
-
-    def _join(self) -> None:
-        """All are there: have them get ready."""
-        controller = self.controller
+    def ready(self, engine: int, message: messages.ReadyToJoin) -> None:
+        """Note that an engine is ready; when all are, make the communicators."""
+        self._joining.ready(engine, message)
+        if not self._joining.all_ready or self._departures.pending:
+            return  # if an engine is gone, `engine_lost` gives up in a moment
         try:
-            port = controller.transfer.open()
-        except Exception as e:  # MPI's, of which nothing is known here
-            self._give_up(f"MPI can't let them in: {e}")
-            return
-        epoch = controller.recovery.next_epoch()
-        order = messages.PrepareCommunicators(epoch, sorted(controller.engines), self._wanted, port)
-        self._order = order
-        self._awaited, self._unready = set(order.engines), set(order.engines)
-        self._send(order.engines, order)
-
-    def _grow(self) -> None:
-        """When all are ready: make the communicators with them."""
-        if self._unready or self._order is None or self.controller.recovery.losing:
-            return  # if one is gone, `died` gives up in a moment
-        self._send(self._order.engines, messages.MakeCommunicators(self._order.epoch))
-        try:
-            self._begin_to_use = self.controller.transfer.grow(self._order)
-        except Exception as e:  # MPI's, of which nothing is known here
-            self._give_up(f"MPI can't let them in: {e}")
+            self._joining.make()
+        except JoinFailed as e:
+            self._give_up(str(e))
         else:
-            self._finish()
+            self._finish_if_complete()
 
-    def _finish(self) -> None:
-        """When all have succeeded: use what they have made."""
-        order, use = self._order, self._begin_to_use
-        if order is None or use is None or self._awaited:
+    def made(self, engine: int, message: messages.CommunicatorsMade) -> None:
+        """Note that an engine has made the communicators."""
+        try:
+            self._joining.made(engine, message)
+        except JoinFailed as e:
+            self._give_up(str(e))
+        else:
+            self._finish_if_complete()
+
+    def _finish_if_complete(self) -> None:
+        """Use the new communicators and engines, when all have succeeded."""
+        if not self._joining.complete:
             return
-        controller, replaced = self.controller, self._wanted
-        use()
-        self._send(order.living, messages.UseCommunicators(order.epoch))
-        arrived = self._arrived
-        self._forget()
-        for engine in replaced:
-            controller.engine_joined(arrived[engine])
+        replaced, arrived = self._wanted, self._arrived
+        self._joining.finish()
+        self._clear()
+        self._joined([arrived[engine] for engine in replaced])
         log.info("engines %s have come", replaced)
-        controller.tell_engines({})
-        self._tell({"replaced": replaced})
-        controller.recovery.renewed()
+        if self._asked_by is not None:
+            self._asked_by.answer({"replaced": replaced})
+        self._recovery.renewed()
+
+    # -- failures ---------------------------------------------------------------------------------
+
+    def departed(self, engine: int) -> None:
+        """Note that the anchor, or an engine that has not joined, has closed its connection."""
+        if engine == ANCHOR == self._spawner:
+            self._give_up("the process that was to start it died")
+        elif engine in self._arrived:
+            how = exit_status.describe(self._logs, engine) or "its connection closed"
+            self._new_engine_died(engine, how, f"engine-{engine}.log")
+
+    def _new_engine_died(self, engine: int, how: str, log_name: str) -> None:
+        if not self._spawned:
+            spawner = "the process" if self._spawner == ANCHOR else f"engine {self._spawner}"
+            how += f"; {spawner}, which was to start it, waits for ever in MPI, and was ended"
+            self._kill_spawner()
+        tail = exit_status.log_tail(self._logs / log_name, LOG_LINES)
+        self._give_up(f"the new engine {engine} died: {how}\n{tail}")
+
+    def _kill_spawner(self) -> None:
+        if self._spawner == ANCHOR:
+            self._anchors.kill_spawner()
+        else:
+            self._killed.add(self._spawner)
+            self._anchors.kill_engine(self._registry.alive[self._spawner])
+
+    def engine_lost(self, engine: int) -> None:
+        """Give up if an engine that takes part is dead."""
+        self._killed.discard(engine)
+        if engine == self._spawner or engine in self._joining.awaited:
+            self._give_up(f"engine {engine} died meanwhile")
 
     def _give_up(self, why: str) -> None:
-        """Leave all as it was."""
+        """End the replacement; nothing has changed."""
         log.error("engines %s are not replaced: %s", self._wanted, why)
-        for engine in self._arrived:
-            self._dismiss(engine)
+        send_stop(self._link, self._arrived)
         self._answer(None, f"engines {self._wanted} could not be replaced: {why}")
 
     def _answer(self, value: Any, error: str = "") -> None:
-        self._forget()
-        self._tell(value, error)
-        self.controller.recovery.resume()
+        self._clear()
+        if self._asked_by is not None:
+            self._asked_by.answer(value, error)
+        self._scheduler.resume()
 
-    def _tell(self, value: Any, error: str = "") -> None:
-        if self._asked is None:
-            return
-        session, query = self._asked
-        session.tell(messages.Answer, query.id, value, error)
-
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._wanted, self._earlier, self._arrived = [], set(), {}
-        self._leader, self._spawned, self._hurries = -1, False, False
-        self._order, self._begin_to_use = None, None
-        self._unready, self._awaited = set(), set()
-
-    def _meant(self, message: messages.ReadyToJoin | messages.CommunicatorsMade) -> bool:
-        return self._order is not None and message.epoch == self._order.epoch
-
-    def _send(self, engines: list[int], message: messages.Message) -> None:
-        for engine in engines:
-            self.controller.link.send_task(engine, [messages.encode(message)])
-
-    def _dismiss(self, engine: int) -> None:
-        self._send([engine], messages.Stop())
-        self.controller.send_control(engine, messages.Stop())
+        self._spawner, self._spawned, self._spawn_failing = -1, False, False
+        self._joining.clear()

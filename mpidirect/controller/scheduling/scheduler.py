@@ -1,204 +1,264 @@
-"""Which engine gets which task when: queues, and nothing else.
+"""The task queues of the engines.
 
-Each engine has a queue; a request enters the queues of all of its targets at once, so all engines
-see requests in one order, and collectives can't cross.  A few small tasks are handed out ahead of
-time, which hides the way there and back.  A task with bulk data goes only to an engine that is idle
-and ready to receive it, so a busy engine never delays another.
+Each engine has a queue. A request enters the queues of all its targets at once, so all engines see requests
+in one order, and collectives cannot cross. A few small tasks go ahead of time, which hides the round trip.
+A task with bulk data is handed only to an idle engine, so a busy engine never delays another.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from enum import Enum
+from typing import Protocol
 
 from ...protocol import messages
+from ..sessions.session import Session
+from ..sessions.uploads import Upload
+from .delivery import UNDECIDED
 
-LATER = object()  # instead of a task: there is one for this engine as soon as it is idle
-AHEAD = 16  # small tasks that an engine may hold before it has begun them
+PREFETCH = 16  # small tasks that an engine may have before it has begun them
+
+
+class WhenIdle(Enum):
+    """What a task source returns in place of a task: the engine gets one as soon as it is idle."""
+
+    WHEN_IDLE = 0
 
 
 class ActiveRequest:
-    """A request while it is under way."""
+    """A request on chosen engines, until all of them have answered.
+
+    Parameters
+    ----------
+    id : str
+        The id of its tasks, the same on all engines.
+    client : Session
+        The session of the client that made the request.
+    method : str
+        The name of the client's method, for error messages.
+    targets : list of int
+        The engines.
+    upload : Upload
+        The frames of the request.
+    """
 
     __slots__ = (
         "begun",
         "bulk",
         "client",
-        "fetching",
+        "delivery",
         "followers",
         "id",
         "method",
         "open",
-        "payload",
-        "request",
+        "request_id",
         "targets",
+        "upload",
     )
 
-    balanced = False
-
-    def __init__(self, id: str, client: Any, method: str, targets: list[int], payload: Any) -> None:
+    def __init__(self, id: str, client: Session, method: str, targets: list[int], upload: Upload) -> None:
         self.id = id
-        self.request = id  # what the client calls it
+        self.request_id = id  # the id that the client knows
         self.client = client
-        self.followers: Sequence[Any] = ()  # other clients that have asked for the result
+        self.followers: Sequence[Session] = ()  # other clients that have asked for the result
         self.method = method
         self.targets = targets
-        self.payload = payload
-        self.bulk: bool = payload.bulk
-        self.begun = False  # whether an engine has it, or had it
-        self.open = set(targets)
-        self.fetching: set[int] = set()  # engines that read the data out of the client's memory
+        self.upload = upload
+        self.bulk = upload.bulk
+        self.delivery = UNDECIDED  # chosen when the request is handed to the scheduler
+        self.begun = False  # whether an engine has, or had, the task
+        self.open = set(targets)  # engines that have not answered
+
+    @property
+    def submitted(self) -> bool:
+        """Return whether the request was handed to the scheduler."""
+        return self.delivery is not UNDECIDED
+
+    @property
+    def complete(self) -> bool:
+        """Return whether all engines have answered."""
+        return not self.open
 
 
 class TaskTransport(Protocol):
-    """What carries a task to an engine."""
+    """What carries tasks and control messages to engines."""
 
-    def send_task(self, engine: int, job: ActiveRequest) -> None:
-        """Send `job` to `engine`, its bulk data included."""
+    def send_task(self, engine: int, request: ActiveRequest) -> None:
+        """Send an engine's task of a request, with its bulk data."""
 
     def send_control(self, engine: int, message: messages.Message) -> None:
-        """Send a message to the engine's control thread."""
+        """Send a message to an engine's control thread."""
 
 
 class TaskSource(Protocol):
-    """Who has tasks for whichever engine is free."""
+    """What has tasks for any engine that is free."""
 
-    def take(self, engine: EngineQueue) -> Any:
-        """The next of them for an engine, if it should have some now; `LATER` if it has to be idle."""
+    def take(self, engine: EngineQueue) -> ActiveRequest | WhenIdle | None:
+        """Return the next tasks for an engine, if any; `WHEN_IDLE` if the engine must be idle first."""
 
 
 class EngineQueue:
-    """An engine as the scheduler sees it."""
+    """The tasks of one engine."""
 
-    __slots__ = ("completed", "id", "queue", "sent", "shares")
+    __slots__ = ("balanced_turn", "completed", "id", "queue", "sent")
 
     def __init__(self, id: int) -> None:
         self.id = id
-        self.queue: deque[ActiveRequest] = deque()  # waiting here
-        self.sent: dict[str, ActiveRequest] = {}  # waiting or running there
+        self.queue: deque[ActiveRequest] = deque()  # tasks that wait in the controller
+        self.sent: dict[str, ActiveRequest] = {}  # tasks that the engine has, in order
         self.completed = 0
-        self.shares = True  # whether tasks for any engine come before those in the queue
+        self.balanced_turn = True  # whether tasks for any engine come before the queue
+
+    @property
+    def idle(self) -> bool:
+        """Return whether the engine has no task, and none waits for it."""
+        return not self.sent and not self.queue
 
 
 class Scheduler:
-    """The queues of all engines that live."""
+    """The queues of all engines that are alive.
+
+    Attributes
+    ----------
+    admits : callable
+        Tells whether a request may begin now.
+    balancer : TaskSource or None
+        Where tasks for any engine come from.
+    """
 
     def __init__(self, transport: TaskTransport) -> None:
         self.transport = transport
         self.engines: dict[int, EngineQueue] = {}
-        self.admits: Callable[[ActiveRequest], bool] = lambda job: True  # whether a task may begin now
-        self.balance: TaskSource | None = None
+        self.admits: Callable[[ActiveRequest], bool] = lambda request: True
+        self.balancer: TaskSource | None = None
 
-    def add(self, engine: int) -> None:
-        """An engine is there."""
-        self.engines[engine] = EngineQueue(engine)
+    # -- requests ---------------------------------------------------------------------------------
 
-    def submit(self, job: ActiveRequest) -> list[int]:
-        """Queue `job` on its targets; returns those that don't live (any more)."""
-        missing = [t for t in job.targets if t not in self.engines]
-        for target in job.targets:
+    def submit(self, request: ActiveRequest) -> list[int]:
+        """Queue a request on its targets; return the targets that are not alive."""
+        missing = [target for target in request.targets if target not in self.engines]
+        for target in request.targets:
             engine = self.engines.get(target)
             if engine is not None:
-                engine.queue.append(job)
+                engine.queue.append(request)
                 self._hand_out(engine)
-        job.open.difference_update(missing)
+        request.open.difference_update(missing)
         return missing
 
     def done(self, engine_id: int, task: str) -> ActiveRequest | None:
-        """The engine has ended this task; returns its job, or None if it was not expected."""
+        """Note that an engine has ended a task; return its request, or None if the engine did not have it."""
         engine = self.engines.get(engine_id)
-        job = engine.sent.pop(task, None) if engine else None
-        if engine is None or job is None:
+        request = engine.sent.pop(task, None) if engine else None
+        if engine is None or request is None:
             return None
         engine.completed += 1
-        job.open.discard(engine_id)
-        return job
+        request.open.discard(engine_id)
+        return request
 
-    def job(self, engine_id: int, task: str) -> ActiveRequest | None:
-        """The job of a task that the engine has."""
+    def find(self, engine_id: int, task: str) -> ActiveRequest | None:
+        """Return the request of a task that an engine has."""
         engine = self.engines.get(engine_id)
         return engine.sent.get(task) if engine else None
 
     def all(self) -> set[ActiveRequest]:
-        """The jobs that wait or run."""
-        return {job for e in self.engines.values() for job in (*e.sent.values(), *e.queue)}
+        """Return the requests that wait or run."""
+        return {request for e in self.engines.values() for request in (*e.sent.values(), *e.queue)}
 
     def idle(self, targets: Iterable[int]) -> bool:
-        """Whether all of these engines are free now."""
-        return all((e := self.engines.get(t)) is not None and not e.sent and not e.queue for t in targets)
+        """Return whether all these engines are alive and idle."""
+        return all((engine := self.engines.get(t)) is not None and engine.idle for t in targets)
 
-    def takes(self, job: ActiveRequest) -> bool:
-        """Whether all of its targets would begin this job at once: only then its data may go before it."""
-        return self.admits(job) and self.idle(job.targets)
+    def begins_at_once(self, request: ActiveRequest) -> bool:
+        """Return whether all targets would begin a request now, so that its task may go before its data."""
+        return self.admits(request) and self.idle(request.targets)
 
     def next(self, engine_id: int) -> None:
-        """The engine may be free: hand out what it can take now."""
+        """Hand out what an engine can take now."""
         engine = self.engines.get(engine_id)
         if engine is not None:
             self._hand_out(engine)
 
+    def resume(self) -> None:
+        """Hand out what all engines can take now."""
+        for engine in list(self.engines):
+            self.next(engine)
+
     def _hand_out(self, engine: EngineQueue) -> None:
-        """Give an engine what it can take: of its own queue, and of what any engine may do, in turns."""
-        queue, sent, balance = engine.queue, engine.sent, self.balance
-        while len(sent) < AHEAD:  # else nobody's turn is over: the other one would always meet a full engine
-            job = None
-            if balance is not None and (engine.shares or not queue):
-                job = balance.take(engine)
-                if job is LATER:
+        """Hand out tasks of the engine's queue and of the balancer, in turns.
+
+        At the limit no turn ends: else the other side would always meet a full engine.
+        """
+        queue, sent, balancer = engine.queue, engine.sent, self.balancer
+        while len(sent) < PREFETCH:
+            request = None
+            if balancer is not None and (engine.balanced_turn or not queue):
+                taken = balancer.take(engine)
+                if isinstance(taken, WhenIdle):
                     return
-                engine.shares = False
-            if job is None:
+                request = taken
+                engine.balanced_turn = False
+            if request is None:
                 if not queue:
                     return
-                job = queue[0]
-                if (sent and job.bulk) or not self.admits(job):
+                request = queue[0]
+                if (sent and request.bulk) or not self.admits(request):
                     return
                 queue.popleft()
-                engine.shares = True
-            job.begun = True
-            sent[job.id] = job
-            self.transport.send_task(engine.id, job)
+                engine.balanced_turn = True
+            request.begun = True
+            sent[request.id] = request
+            self.transport.send_task(engine.id, request)
 
     def abort(self, wanted: Iterable[str] | None, targets: Iterable[int]) -> list[tuple[ActiveRequest, int]]:
-        """Take tasks out of the queues: those with the ids `wanted`, or all.
+        """Remove tasks from the queues: of the requests `wanted`, or of all.
 
-        What waits here is taken out and returned, as pairs of job and engine.  What waits on an engine is
-        aborted there, if it has not begun, and answered from there.
+        Tasks that an engine has are aborted there, if they have not begun; the engine answers them.
+
+        Returns
+        -------
+        list of (ActiveRequest, int)
+            The removed tasks: their requests and engines.
         """
         ids = None if wanted is None else set(wanted)
-        aborted = []
+        removed = []
         for target in targets:
             engine = self.engines.get(target)
             if engine is None:
                 continue
-            keep: deque[ActiveRequest] = deque()
-            for job in engine.queue:
-                if ids is None or job.id in ids:
-                    job.open.discard(target)
-                    aborted.append((job, target))
+            kept: deque[ActiveRequest] = deque()
+            for request in engine.queue:
+                if ids is None or request.id in ids:
+                    request.open.discard(target)
+                    removed.append((request, target))
                 else:
-                    keep.append(job)
-            engine.queue = keep
-            there = [task for task in engine.sent if ids is None or task in ids]
-            if there:
-                self.transport.send_control(target, messages.AbortTasks(there))
-        return aborted
+                    kept.append(request)
+            engine.queue = kept
+            sent = [task for task in engine.sent if ids is None or task in ids]
+            if sent:
+                self.transport.send_control(target, messages.AbortTasks(sent))
+        return removed
+
+    # -- engines ----------------------------------------------------------------------------------
+
+    def add(self, engine: int) -> None:
+        """Add an engine with an empty queue."""
+        self.engines[engine] = EngineQueue(engine)
 
     def remove(self, engine_id: int) -> list[ActiveRequest]:
-        """The engine is gone; returns the jobs that it was to do."""
+        """Remove an engine; return the requests of its tasks, in the order of the tasks."""
         engine = self.engines.pop(engine_id, None)
         if engine is None:
             return []
-        jobs = [*engine.sent.values(), *engine.queue]
-        for job in jobs:
-            job.open.discard(engine_id)
-        return jobs
+        requests = [*engine.sent.values(), *engine.queue]
+        for request in requests:
+            request.open.discard(engine_id)
+        return requests
 
     def status(self, targets: Iterable[int]) -> dict[int, dict[str, int]]:
-        """Per engine: tasks that wait, that were handed out, that were completed."""
+        """Return for each engine the numbers of tasks that wait, were handed out, and were completed."""
         return {
-            t: {"queue": len(e.queue), "tasks": len(e.sent), "completed": e.completed}
-            for t in targets
-            if (e := self.engines.get(t)) is not None
+            target: {"queue": len(e.queue), "tasks": len(e.sent), "completed": e.completed}
+            for target in targets
+            if (e := self.engines.get(target)) is not None
         }

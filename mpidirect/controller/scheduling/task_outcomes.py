@@ -1,4 +1,4 @@
-"""How tasks have ended, for those that need others: which may begin, and which never will."""
+"""How tasks have ended: which tasks that depend on them may begin, and which never will."""
 
 from __future__ import annotations
 
@@ -7,105 +7,109 @@ from collections.abc import Iterable
 
 from ...protocol import messages
 
-MOST = 50_000  # tasks that are remembered, with some hundred bytes each
+MAX_REMEMBERED = 50_000  # ended tasks that are remembered, with some hundred bytes each
 
 
 class RequestOutcome:
-    """What has become of the tasks of a request."""
+    """How the tasks of a request have ended so far."""
 
-    __slots__ = ("failed", "ok", "total")
+    __slots__ = ("failed", "succeeded", "total")
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.ok: dict[int, int] = {}  # the engine of each task
+        self.succeeded: dict[int, int] = {}  # the engine of each task
         self.failed: dict[int, int] = {}
 
     @property
     def complete(self) -> bool:
-        """Whether all have ended."""
-        return len(self.ok) + len(self.failed) >= self.total
+        """Return whether all tasks have ended."""
+        return len(self.succeeded) + len(self.failed) >= self.total
 
 
 class RequestOutcomes:
-    """Of the requests that are under way, and of the latest ones that have ended."""
+    """The outcomes of requests that are not complete, and of the latest complete ones."""
 
     def __init__(self) -> None:
         self._open: dict[str, RequestOutcome] = {}
-        self._ended: OrderedDict[str, RequestOutcome] = OrderedDict()
-        self._tasks = 0  # of those that have ended
+        self._complete: OrderedDict[str, RequestOutcome] = OrderedDict()
+        self._remembered = 0  # tasks of the complete requests
 
     def begin(self, request: str, total: int) -> None:
-        """A request has come."""
+        """Note that a request of so many tasks has come."""
         self._open[request] = RequestOutcome(total)
 
     def note(self, request: str, first: int, count: int, engine: int, ok: bool) -> None:
-        """Tasks of it have ended there."""
+        """Note that tasks of a request have ended on an engine."""
         outcome = self._open.get(request)
         if outcome is None:
             return
-        (outcome.ok if ok else outcome.failed).update(dict.fromkeys(range(first, first + count), engine))
+        tasks = range(first, first + count)
+        (outcome.succeeded if ok else outcome.failed).update(dict.fromkeys(tasks, engine))
         if outcome.complete:
-            self._ended[request] = self._open.pop(request)
-            self._tasks += outcome.total
-            while self._tasks > MOST and len(self._ended) > 1:
-                _, oldest = self._ended.popitem(last=False)
-                self._tasks -= oldest.total
-
-    def of(self, request: str) -> RequestOutcome | None:
-        """What has become of it, if it is remembered."""
-        return self._open.get(request) or self._ended.get(request)
+            self._complete[request] = self._open.pop(request)
+            self._remembered += outcome.total
+            while self._remembered > MAX_REMEMBERED and len(self._complete) > 1:
+                _, oldest = self._complete.popitem(last=False)
+                self._remembered -= oldest.total
 
     def unknown(self, needs: messages.Prerequisites) -> list[str]:
-        """The ids that stand for nothing."""
-        return [id for id in needs.ids if self._found(id) is None]
+        """Return the ids that stand for no request or task."""
+        return [id for id in needs.ids if self._find(id) is None]
 
     def met(self, needs: messages.Prerequisites) -> bool:
-        """Whether what is needed has ended as it should."""
-        # What is not remembered any more had ended: of all, as it should; of any, otherwise.
+        """Return whether the prerequisites have ended as they should.
+
+        A request that is not remembered has ended. With ``all`` it counts as met, else as not met.
+        """
         forgotten = (1, 1) if needs.all else (0, 1)
-        each = (self._count(id, needs.success, needs.failure, forgotten) for id in needs.ids)
+        counts = (self._count(id, needs.success, needs.failure, forgotten) for id in needs.ids)
         if needs.all:
-            return all(met == of for met, of in each)
-        return any(met for met, _ in each)
+            return all(met == total for met, total in counts)
+        return any(met for met, _ in counts)
 
     def unreachable(self, needs: messages.Prerequisites) -> bool:
-        """Whether it never will."""
+        """Return whether the prerequisites can never end as they should."""
         forgotten = (0, 1) if needs.all else (1, 1)
-        each = (self._count(id, not needs.success, not needs.failure, forgotten) for id in needs.ids)
+        counts = (self._count(id, not needs.success, not needs.failure, forgotten) for id in needs.ids)
         if needs.all:
-            return any(against for against, _ in each)
-        return bool(needs.ids) and all(against == of for against, of in each)
+            return any(unmet for unmet, _ in counts)
+        return bool(needs.ids) and all(unmet == total for unmet, total in counts)
 
     def engines(self, needs: messages.Prerequisites) -> frozenset[int]:
-        """Where all of it ran, or where one of it did."""
+        """Return the engines on which all prerequisites ran; without ``all``, those on which one ran."""
         places: list[set[int]] = []
         for id in needs.ids:
-            outcome, key = self._found(id) or (RequestOutcome(0), None)
-            for those in (outcome.ok if needs.success else {}, outcome.failed if needs.failure else {}):
-                places += [{those[key]}] if key in those else [{e} for e in those.values()] * (key is None)
+            outcome, task = self._find(id) or (RequestOutcome(0), None)
+            ways = [outcome.succeeded] * needs.success + [outcome.failed] * needs.failure
+            for tasks in ways:
+                if task is None:
+                    places += [{engine} for engine in tasks.values()]
+                elif task in tasks:
+                    places.append({tasks[task]})
         if not places:
             return frozenset()
         return frozenset(set.intersection(*places) if needs.all else set.union(*places))
 
     def requests(self, *needs: messages.Prerequisites | None) -> set[str]:
-        """The requests that are needed."""
+        """Return the ids of the requests in these prerequisites."""
         ids: Iterable[str] = (id for need in needs if need is not None for id in need.ids)
         return {id.partition(":")[0] for id in ids}
 
-    def _found(self, id: str) -> tuple[RequestOutcome, int | None] | None:
-        request, _, key = id.partition(":")
-        outcome = self.of(request)
-        if outcome is None or (key and not key.isdigit()):
+    def _find(self, id: str) -> tuple[RequestOutcome, int | None] | None:
+        """Return the outcome of a request, and the task in it if the id names one."""
+        request, _, task = id.partition(":")
+        outcome = self._open.get(request) or self._complete.get(request)
+        if outcome is None or (task and not task.isdigit()):
             return None
-        return outcome, int(key) if key else None
+        return outcome, int(task) if task else None
 
-    def _count(self, id: str, ok: bool, failed: bool, forgotten: tuple[int, int]) -> tuple[int, int]:
-        """How many tasks of `id` have ended well, or badly, and of how many."""
-        found = self._found(id)
+    def _count(self, id: str, succeeded: bool, failed: bool, forgotten: tuple[int, int]) -> tuple[int, int]:
+        """Return how many tasks of an id have ended in one of these ways, and how many there are."""
+        found = self._find(id)
         if found is None:
             return forgotten
-        outcome, key = found
-        kinds = [outcome.ok] * ok + [outcome.failed] * failed
-        if key is None:
-            return sum(map(len, kinds)), outcome.total
-        return sum(key in kind for kind in kinds), 1
+        outcome, task = found
+        ways = [outcome.succeeded] * succeeded + [outcome.failed] * failed
+        if task is None:
+            return sum(map(len, ways)), outcome.total
+        return sum(task in way for way in ways), 1

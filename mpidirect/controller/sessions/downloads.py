@@ -1,107 +1,107 @@
-"""Bulk results on their way from the engines: taken only as fast as their clients take them."""
+"""Bulk results on their way from the engines: received only as fast as their clients read."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
 
 from ...protocol.messages import chunks
-from .retention import ROOM
+from .retention import CONNECTED_ROOM, Retention
 from .session import Session
 
-if TYPE_CHECKING:
-    from ..engines.mpi_transfer import MPITransfer
-    from .retention import Retention
 
-Then = Callable[[Any], None]  # gets the chunks; None if the engine died; else why they are dropped
-DROPPED = object()  # the client is away, and this is more than is kept
-NO_ROOM = object()  # this process has no memory for it
+class Loss(Enum):
+    """Why a bulk result does not arrive."""
+
+    ENGINE_DIED = "the engine died while the result was on its way"
+    OVER_BUDGET = "the client is away, and the result is larger than all that is kept"
+    NO_MEMORY = "the controller has no memory for the result"
+
+
+Arrival = Callable[["Sequence[Any] | Loss"], None]  # gets the pieces of a result, or why there are none
+
+
+class BulkReceiver(Protocol):
+    """What receives bulk data from engines."""
+
+    def receive(self, engine: int, sizes: Sequence[int], then: Callable[[list[Any] | None], None], /) -> None:
+        """Receive frames of these sizes in pieces, and call `then`; with None if the engine died."""
 
 
 class _Result(NamedTuple):
     session: Session
     sizes: Sequence[int]
-    then: Then
+    then: Arrival
 
 
 class Downloads:
-    """Receives results over MPI.
+    """Receives bulk results over MPI.
 
-    An engine whose result nobody takes waits with it.  But not for a client that is away, or that does
-    not read: for it results are kept within the budget, and one that is larger is not kept at all.
-
-    Parameters
-    ----------
-    transfer : Bridge
-        Receives.
-    retention : Keeper
-        Knows who does not read.
+    An engine keeps its result while its client has much to read. For a client that is away or does not
+    read, results are received within the budget; a result larger than the budget is received and dropped.
     """
 
-    def __init__(self, transfer: MPITransfer, retention: Retention) -> None:
-        self.transfer = transfer
-        self.retention = retention
-        self._waiting: dict[int, deque[_Result]] = {}  # by engine, whose results come in order
-        self._discarding: set[int] = set()  # engines with more to come of what is not kept
+    def __init__(self, transfer: BulkReceiver, retention: Retention) -> None:
+        self._transfer = transfer
+        self._retention = retention
+        self._waiting: dict[int, deque[_Result]] = {}  # by engine: the results of an engine come in order
+        self._discarding: set[int] = set()  # engines whose result is being received and dropped
 
-    def receive(self, engine: int, session: Session, sizes: Sequence[int], then: Then) -> None:
+    def receive(self, engine: int, session: Session, sizes: Sequence[int], then: Arrival) -> None:
         """Receive bulk frames of these sizes for a client, as soon as there is room."""
         self._waiting.setdefault(engine, deque()).append(_Result(session, sizes, then))
         self.look()
 
     @property
     def busy(self) -> bool:
-        """Whether an engine waits with a result."""
+        """Return whether an engine waits with a result."""
         return bool(self._waiting or self._discarding)
 
     def look(self) -> None:
-        """Begin what there is room for now."""
+        """Begin the transfers that there is room for."""
         for engine, queue in list(self._waiting.items()):
-            while queue and engine not in self._discarding and self._has_room(queue[0]):
+            while queue and engine not in self._discarding and self._has_room(queue[0].session):
                 self._begin(engine, queue.popleft())
             if not queue:
                 del self._waiting[engine]
 
-    def forget(self, engine: int) -> None:
-        """The engine is gone, and what it had."""
+    def engine_lost(self, engine: int) -> None:
+        """Give up the results of an engine that is dead."""
         for result in self._waiting.pop(engine, ()):
-            result.then(None)
+            result.then(Loss.ENGINE_DIED)
 
-    def _has_room(self, result: _Result) -> bool:
-        session = result.session
-        return self._is_idle(session) or session.outbox.kept + session.coming < ROOM
-
-    def _is_idle(self, session: Session) -> bool:
-        return session.listener is None or session in self.retention.stalled
+    def _has_room(self, session: Session) -> bool:
+        return self._retention.is_idle(session) or session.outbox.kept + session.downloading < CONNECTED_ROOM
 
     def _begin(self, engine: int, result: _Result) -> None:
         session, size = result.session, sum(result.sizes)
-        if self._is_idle(session) and size > self.retention.budget:
-            self._discard(engine, result, DROPPED)
+        if size > self._retention.budget and self._retention.is_idle(session):
+            self._discard(engine, result, Loss.OVER_BUDGET)
             return
-        session.coming += size
+        session.downloading += size
 
-        def arrived(pieces: Any) -> None:
-            session.coming -= size
-            result.then(pieces)
+        def arrived(pieces: list[Any] | None) -> None:
+            session.downloading -= size
+            result.then(Loss.ENGINE_DIED if pieces is None else pieces)
 
         try:
-            self.transfer.receive(engine, result.sizes, arrived)
+            self._transfer.receive(engine, result.sizes, arrived)
         except MemoryError:
-            session.coming -= size
-            self._discard(engine, result, NO_ROOM)
+            session.downloading -= size
+            self._discard(engine, result, Loss.NO_MEMORY)
 
-    def _discard(self, engine: int, result: _Result, why: object) -> None:
-        """Receive piece by piece what is not kept: the engine must get rid of it."""
-        left = deque(stop - start for size in result.sizes for start, stop in chunks(size))
+    def _discard(self, engine: int, result: _Result, why: Loss) -> None:
+        """Receive a result piece by piece and drop it: the engine must be able to go on."""
+        sizes = deque(stop - start for size in result.sizes for start, stop in chunks(size))
 
-        def following(got: Any) -> None:
-            if got and left:
-                self.transfer.receive(engine, [left.popleft()], following)
+        def receive_next(previous: Sequence[Any] | None) -> None:
+            if previous is not None and sizes:
+                self._transfer.receive(engine, [sizes.popleft()], receive_next)
             else:
                 self._discarding.discard(engine)
                 result.then(why)
 
         self._discarding.add(engine)
-        following(True)
+        receive_next(())

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from copy import copy
 
 from ...protocol import messages
-from .session import Session, expired
+from .session import Session
+from .undelivered import expired_reply
 
 
 class RetainedResult:
-    """One such result."""
+    """A result in the memory of its engine."""
 
     __slots__ = ("addresses", "owner", "readers", "size")
 
@@ -19,74 +20,69 @@ class RetainedResult:
         self.owner = owner
         self.addresses = addresses
         self.size = size
-        self.readers: list[Session] = []  # other clients that were told of it
+        self.readers: list[Session] = []  # other clients that know the addresses
 
 
 class RetainedResults:
-    """All of them, by task and engine.
+    """All retained results, by task and engine."""
 
-    Parameters
-    ----------
-    forget : callable
-        Tells an engine to let go of the result of a task.
-    """
-
-    def __init__(self, forget: Callable[[str, int], None]) -> None:
-        self._forget = forget
-        self._entries: dict[tuple[str, int], RetainedResult] = {}
+    def __init__(self, release_on_engine: Callable[[str, int], None]) -> None:
+        self._release_on_engine = release_on_engine
+        self._results: dict[tuple[str, int], RetainedResult] = {}
 
     def add(self, task: str, engine: int, owner: Session, addresses: list[int], size: int) -> None:
-        """An engine holds a result."""
-        self._entries[task, engine] = RetainedResult(owner, addresses, size)
+        """Note that an engine retains a result."""
+        self._results[task, engine] = RetainedResult(owner, addresses, size)
 
     def shown_to(self, reader: Session, reply: messages.Reply) -> messages.Reply:
-        """The reply as another client than the owner gets it."""
+        """Return the reply for a client that is not its owner."""
         if not reply.addresses:
             return reply
-        entry = self._entries.get((reply.id, reply.engine))
-        if entry is None:
-            return expired(reply)
+        result = self._results.get((reply.id, reply.engine))
+        if result is None:
+            return expired_reply(reply)
         if not reader.process:
-            return expired(reply, "it waits in the memory of its engine: get it on the cluster's own host")
-        entry.readers.append(reader)
-        changed = copy(reply)
-        changed.addresses = entry.addresses
-        return changed
+            why = "it waits in the memory of its engine: get it on the cluster's own host"
+            return expired_reply(reply, why)
+        result.readers.append(reader)
+        current = copy(reply)
+        current.addresses = result.addresses
+        return current
 
     def moved(self, task: str, engine: int, addresses: list[int]) -> list[Session]:
-        """The result is elsewhere; returns who has to know."""
-        entry = self._entries.get((task, engine))
-        if entry is None:
+        """Note new addresses of a result; return the sessions that need them."""
+        result = self._results.get((task, engine))
+        if result is None:
             return []
-        entry.addresses = addresses
-        return [entry.owner, *entry.readers]
+        result.addresses = addresses
+        return [result.owner, *result.readers]
 
     def release(self, task: str, engine: int, reader: Session | None = None) -> None:
-        """It was read by `reader`; others than its owner leave it to the owner, who may yet come."""
-        entry = self._entries.get((task, engine))
-        if entry is not None and reader not in (None, entry.owner):
-            if reader in entry.readers:
-                entry.readers.remove(reader)
+        """Release a result that `reader` has read. A reader that is not the owner leaves it to the owner."""
+        result = self._results.get((task, engine))
+        if result is not None and reader not in (None, result.owner):
+            if reader in result.readers:
+                result.readers.remove(reader)
             return
-        self._entries.pop((task, engine), None)
-        self._forget(task, engine)  # unknown here, it may be shared memory, which has no entry
+        self._results.pop((task, engine), None)
+        self._release_on_engine(task, engine)  # also for memory that `push(shared=True)` made: it is not here
 
     def engine_lost(self, engine: int) -> None:
-        """What it held is gone."""
-        for key in [key for key in self._entries if key[1] == engine]:
-            del self._entries[key]
+        """Forget the results of an engine that is dead."""
+        for key in [key for key in self._results if key[1] == engine]:
+            del self._results[key]
 
-    def orphans(self) -> Iterable[tuple[tuple[str, int], RetainedResult]]:
-        """The results whose client will not come back, the oldest first, as long as nobody reads them."""
-        for key, entry in list(self._entries.items()):
-            owner = entry.owner
-            gone = owner.listener is None and (owner.left or not _alive(owner.process))
-            if gone and not any(reader.listener for reader in entry.readers):
-                yield key, entry
+    def orphans(self) -> Iterator[tuple[tuple[str, int], RetainedResult]]:
+        """Yield the results that no client reads, and whose owner will not return; the oldest first."""
+        for key, result in list(self._results.items()):
+            owner = result.owner
+            gone = owner.listener is None and (owner.left or not _is_alive(owner.process))
+            if gone and not any(reader.listener for reader in result.readers):
+                yield key, result
 
 
-def _alive(process: int) -> bool:
-    """Whether this process of our user, on this host, is there."""
+def _is_alive(process: int) -> bool:
+    """Return whether a process of this user exists on this host."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""What is kept for clients that are away: within a budget, the oldest goes first."""
+"""The limit of what is kept for clients that are away: the oldest results are dropped first."""
 
 from __future__ import annotations
 
@@ -6,83 +6,74 @@ import logging
 import time
 from collections.abc import Iterable
 
-from .retained_results import RetainedResults
+from .retained_results import RetainedResult, RetainedResults
 from .session import Session
 
 log = logging.getLogger(__name__)
 
-STALLED = 20.0  # seconds after which a client that is there and takes nothing counts as away
-ROOM = 256 * 1024 * 1024  # bytes that may wait for a client that is there, whatever the budget
-SESSIONS = 1000  # clients that are away and have nothing to get any more: the latest are remembered
+STALL_TIMEOUT = 20.0  # seconds after which a connected client that reads nothing counts as idle
+CONNECTED_ROOM = 256 * 1024 * 1024  # bytes that may wait for a connected client, whatever the budget
+MAX_EMPTY_SESSIONS = 1000  # absent clients without results whose sessions are remembered
 
 
 class Retention:
-    """Watches over what waits for clients.
+    """Keeps what waits for clients within a budget."""
 
-    Parameters
-    ----------
-    budget : int
-        Bytes that may wait, here and in engines' memory.
-    held : Held
-        The results in engines' memory.
-    """
-
-    def __init__(self, budget: int, held: RetainedResults) -> None:
+    def __init__(self, budget: int, retained: RetainedResults) -> None:
         self.budget = budget
-        self.retained = held
-        self.dropped = 0
-        self.stalled: set[Session] = set()  # clients that are there and take nothing
-        # of each client that has not got all: how much it had acknowledged, and since when
-        self._seen: dict[bytes, tuple[int, float]] = {}
+        self.dropped = 0  # results that were dropped
+        self._retained = retained
+        self._stalled: set[Session] = set()  # connected clients that read nothing
+        # Of each client that has not acknowledged all: the last acknowledged number, and since when.
+        self._progress: dict[bytes, tuple[int, float]] = {}
+
+    def is_idle(self, session: Session) -> bool:
+        """Return whether a client is away, or connected without reading."""
+        return session.listener is None or session in self._stalled
 
     def idle(self, sessions: Iterable[Session]) -> list[Session]:
-        """The clients that take nothing: away, or there and not reading."""
+        """Return the clients that read nothing, or not fast enough."""
         now = time.monotonic()
         found = []
-        self.stalled &= set(sessions)
+        self._stalled &= set(sessions)
         for session in sessions:
-            if session.listener is None:
+            self._watch(session, now)
+            too_much = session.outbox.waiting and session.outbox.kept > self.budget + CONNECTED_ROOM
+            if self.is_idle(session) or too_much:
                 found.append(session)
-            elif session.outbox.waiting:
-                taken = session.outbox.last - len(session.outbox)
-                before, since = self._seen.get(session.name, (-1, now))
-                if taken != before:
-                    self._seen[session.name] = taken, now
-                    self.stalled.discard(session)
-                elif now - since > STALLED:
-                    self.stalled.add(session)
-                if session in self.stalled or session.outbox.kept > self.budget + ROOM:
-                    found.append(session)
-            else:
-                self._seen.pop(session.name, None)
-                self.stalled.discard(session)
         return found
 
+    def _watch(self, session: Session, now: float) -> None:
+        """Note whether a connected client reads."""
+        if session.listener is None:
+            return
+        if not session.outbox.waiting:
+            self._progress.pop(session.name, None)
+            self._stalled.discard(session)
+            return
+        acknowledged = session.outbox.last - len(session.outbox)
+        before, since = self._progress.get(session.name, (-1, now))
+        if acknowledged != before:
+            self._progress[session.name] = acknowledged, now
+            self._stalled.discard(session)
+        elif now - since > STALL_TIMEOUT:
+            self._stalled.add(session)
+
     def enforce(self, sessions: Iterable[Session]) -> None:
-        """Drop what is over the budget."""
+        """Drop results until the rest is within the budget."""
         waiting = [session for session in self.idle(sessions) if len(session.outbox)]
-        orphans = list(self.retained.orphans())
+        orphans = list(self._retained.orphans())
         if not waiting and not orphans:
             return
-        total = sum(s.outbox.kept for s in waiting) + sum(entry.size for _, entry in orphans)
-        if total <= self.budget:
+        excess = sum(session.outbox.kept for session in waiting) - self.budget
+        excess += sum(result.size for _, result in orphans)
+        if excess <= 0:
             return
         before = self.dropped
+        excess = self._release_orphans(orphans, excess)
         waiting.sort(key=lambda session: (session.listener is not None, session.away))
-        for (task, engine), entry in orphans:
-            if total <= self.budget:
-                break
-            total -= entry.size
-            self.retained.release(task, engine)
-            self.dropped += 1
         for session in waiting:
-            while total > self.budget:
-                kept = session.outbox.kept
-                dropped = session.drop_oldest()
-                if dropped is None:
-                    break
-                self.dropped += dropped
-                total -= kept - session.outbox.kept
+            excess = self._drop_from(session, excess)
         if self.dropped > before:
             log.warning(
                 "%d results were dropped: more than %d bytes waited for clients that are away",
@@ -90,9 +81,30 @@ class Retention:
                 self.budget,
             )
 
-    def bygone(self, sessions: Iterable[Session]) -> list[Session]:
-        """The clients that need not be remembered any more."""
-        away = [s for s in sessions if s.listener is None and not s.open]
-        empty = [s for s in away if s.left and s.outbox.oldest is None]
-        rest = sorted((s for s in away if not s.left), key=lambda s: s.away)
-        return empty + rest[: max(0, len(rest) - SESSIONS)]
+    def _release_orphans(self, orphans: Iterable[tuple[tuple[str, int], RetainedResult]], excess: int) -> int:
+        """Release results in engines' memory; return the excess that remains."""
+        for (task, engine), result in orphans:
+            if excess <= 0:
+                break
+            excess -= result.size
+            self._retained.release(task, engine)
+            self.dropped += 1
+        return excess
+
+    def _drop_from(self, session: Session, excess: int) -> int:
+        """Drop the oldest results of a session; return the excess that remains."""
+        while excess > 0:
+            kept = session.outbox.kept
+            dropped = session.drop_oldest()
+            if dropped is None:
+                break
+            self.dropped += dropped
+            excess -= kept - session.outbox.kept
+        return excess
+
+    def forgettable(self, sessions: Iterable[Session]) -> list[Session]:
+        """Return the sessions that need not be remembered."""
+        complete = [session for session in sessions if session.listener is None and not session.open]
+        finished = [session for session in complete if session.left and session.outbox.oldest is None]
+        absent = sorted((s for s in complete if not s.left), key=lambda session: session.away)
+        return finished + absent[: max(0, len(absent) - MAX_EMPTY_SESSIONS)]

@@ -1,206 +1,186 @@
-"""The payload of a request as the controller holds it: opaque frames, in chunks, shared by all targets."""
+"""The data of a request as the controller holds it: opaque frames, the bulk ones in chunks."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from ...arrays.lazy_numpy import np
 from ...memory import process_memory
 from ...protocol import messages
 from ...protocol.messages import BULK
 
-LARGEST = 1 << 40  # bytes of one frame
-MPI_RATE = 4e9  # bytes a second that the controller can send to engines, roughly
+MAX_FRAME = 1 << 40  # bytes of one frame
+MPI_RATE = 4e9  # bytes per second that the controller can send to engines, roughly
+SHARED = 0  # the group of the frames that all targets get; group k + 1 is part k of the request
+
+RequestHeader = messages.Request | messages.BalancedTasks
+
+
+class ChunkSlot(NamedTuple):
+    """The place of a chunk that has not arrived."""
+
+    group: int
+    address: int  # in the client's memory; 0 if the chunk comes as a message
+    size: int
 
 
 class Upload:
-    """A request's frames, as they come in and as they go on.
+    """The frames of a request, by groups: the shared frames, and one group for each part.
 
-    The bulk of it comes in chunks; or it is in the client's memory, from where the engines read it
-    themselves (`direct`), or the controller (`stage`) when it has to keep it.
+    Small frames come with the header. Bulk frames come in chunks (`add`), or are read out of the client's
+    memory (`read_chunk`), or stay there for the engines to read.
 
     Parameters
     ----------
-    request : Request or Work
-        The header.
+    header : Request or BalancedTasks
+        The header of the request.
     frames : list of buffers
         The small frames.
-    client : int
-        The client's process, if its memory can be read, else 0.
+    client_process : int
+        The client's process if its memory can be read, else 0.
     directory : str
-        That of the client's script.
+        The directory of the client's script.
 
     Raises
     ------
     ValueError
-        When the frames are not those that the header announces.
+        When the frames are not the ones that the header announces.
     """
 
     def __init__(
-        self,
-        request: messages.Request | messages.BalancedTasks,
-        frames: list[Any],
-        client: int,
-        directory: str = "",
+        self, header: RequestHeader, frames: list[Any], client_process: int, directory: str = ""
     ) -> None:
-        self.request = request
-        self.client = client
+        self.header = header
+        self.client_process = client_process
         self.directory = directory
-        self.direct = False
-        self.spread = False  # whether what all get goes by a collective
-        self.again: set[int] = set()  # engines for which that broke
-        self.early = False  # whether it goes on while it still comes in
-        owners = request.targets if isinstance(request, messages.Request) else range(len(request.parts))
-        if len(set(request.targets)) != len(request.targets):
+        owners = header.targets if isinstance(header, messages.Request) else range(len(header.parts))
+        if len(set(header.targets)) != len(header.targets):
             raise ValueError("targets repeat")
-        if isinstance(request, messages.Request) and not request.targets:
+        if isinstance(header, messages.Request) and not header.targets:
             raise ValueError("there is no target")
-        if request.parts and len(request.parts) != len(owners):
+        if header.parts and len(header.parts) != len(owners):
             raise ValueError("parts and targets differ in number")
         self._inline: list[list[Any]] = []
-        self._bulk: list[list[int]] = []
+        self._bulk_sizes: list[list[int]] = []
+        self._sort_frames(frames)
+        self._group_of = {owner: k for k, owner in enumerate(owners, 1)} if header.parts else {}
+        self.bulk = any(self._bulk_sizes)
+        self.missing = self.size = self.arrived = 0  # chunks to come, bytes of bulk, bytes that have come
+        if self.bulk:
+            self._expect_bulk()
+        if header.addresses and (
+            not client_process or len(header.addresses) != sum(map(len, self._bulk_sizes))
+        ):
+            raise ValueError("these are not the addresses of the bulk frames")
+
+    def _sort_frames(self, frames: list[Any]) -> None:
+        """Give each group its small frames and the sizes of its bulk frames."""
         coming = iter(frames)
-        for group in (request.frames, *request.parts):
+        for sizes in (self.header.frames, *self.header.parts):
             small, large = [], []
-            for size in group:
-                if BULK <= size <= LARGEST:
+            for size in sizes:
+                if BULK <= size <= MAX_FRAME:
                     large.append(size)
                 elif (frame := next(coming, None)) is not None and len(frame) == size:
                     small.append(frame)
                 else:
                     raise ValueError("the frames are not those that the header announces")
             self._inline.append(small)
-            self._bulk.append(large)
+            self._bulk_sizes.append(large)
         if next(coming, None) is not None:
             raise ValueError("there are more frames than the header announces")
-        self._part = {owner: k for k, owner in enumerate(owners, 1)} if request.parts else {}
-        self.bulk = any(self._bulk)
-        self.missing = self.size = self.arrived = 0
-        if self.bulk:
-            self._begin_bulk()
-        if request.addresses and (not client or len(request.addresses) != sum(map(len, self._bulk))):
-            raise ValueError("these are not the addresses of the bulk frames")
 
-    def _begin_bulk(self) -> None:
-        self._chunks: list[list[Any]] = [[] for _ in self._bulk]
-        self._expected = self._expect()
-        self.missing = sum(len(messages.chunks(size)) for sizes in self._bulk for size in sizes)
-        self.size = sum(map(sum, self._bulk))
+    def _expect_bulk(self) -> None:
+        self._chunks: list[list[Any]] = [[] for _ in self._bulk_sizes]
+        slots = self._slots()
+        self.missing = len(slots)
+        self._expected: Iterator[ChunkSlot] = iter(slots)
+        self.size = sum(map(sum, self._bulk_sizes))
         self._began = time.monotonic()
 
-    def _expect(self) -> Iterator[tuple[int, int, int]]:
-        """Of each chunk that is due: its group, its address at the client (or 0), its size."""
-        addresses = iter(self.request.addresses)
-        due = []
-        for group, sizes in enumerate(self._bulk):
+    def _slots(self) -> list[ChunkSlot]:
+        """Return the place of each chunk, in the order of their arrival.
+
+        This is no generator: a generator would keep the upload alive until the garbage collector runs.
+        """
+        addresses = iter(self.header.addresses)
+        slots = []
+        for group, sizes in enumerate(self._bulk_sizes):
             for size in sizes:
                 address = next(addresses, 0)
                 for start, stop in messages.chunks(size):
-                    due.append((group, address + start if address else 0, stop - start))
-        return iter(due)  # no generator: with it, a payload would wait for the garbage collector
+                    slots.append(ChunkSlot(group, address + start if address else 0, stop - start))
+        return slots
+
+    # -- arrival ----------------------------------------------------------------------------------
 
     def add(self, frame: Any) -> tuple[int, Any]:
-        """The next chunk has come; returns whose it is, 0 for all or the number of a part, and its bytes."""
-        group, _, size = next(self._expected)
-        if len(frame) != size:
-            raise ValueError(f"a chunk of {len(frame)} bytes came where {size} were due")
-        return self._take(group, memoryview(frame))
+        """Take the next chunk, which came as a message; return its group and its bytes."""
+        slot = next(self._expected)
+        if len(frame) != slot.size:
+            raise ValueError(f"a chunk of {len(frame)} bytes came where {slot.size} were due")
+        return slot.group, self._store(slot, memoryview(frame))
 
-    def fill(self) -> tuple[int, Any]:
-        """The next chunk will not come: something else in its place, point to point nothing at all."""
-        group, _, size = next(self._expected)
-        return self._take(group, np.zeros(size, np.uint8) if self.spread and group == 0 else b"")
+    def read_chunk(self) -> None:
+        """Read the next chunk out of the client's memory; OSError if the client is gone."""
+        slot = next(self._expected)
+        chunk = np.empty(slot.size, np.uint8)
+        process_memory.read(self.client_process, slot.address, chunk)
+        self._store(slot, chunk)
 
-    def _take(self, group: int, piece: Any) -> tuple[int, Any]:
-        self._chunks[group].append(piece)
-        self.arrived += len(piece)
+    def fill(self, substitute: Callable[[ChunkSlot], Any]) -> tuple[int, Any]:
+        """Put a substitute in the place of the next chunk; return its group and its bytes."""
+        slot = next(self._expected)
+        return slot.group, self._store(slot, substitute(slot))
+
+    def _store(self, slot: ChunkSlot, chunk: Any) -> Any:
+        self._chunks[slot.group].append(chunk)
+        self.arrived += slot.size
         self.missing -= 1
-        return group, piece
-
-    def targets_of(self, group: int) -> list[int]:
-        """The engines that a chunk is for."""
-        targets = self.request.targets
-        return targets if group == 0 else [targets[group - 1]]
+        return chunk
 
     @property
     def due(self) -> int:
-        """The bytes that are still to come."""
+        """Return the number of bytes that are still to come."""
         return self.size - self.arrived
 
     @property
-    def soon(self) -> bool:
-        """Whether the rest will have come by the time that MPI needs for the whole."""
+    def keeps_up(self) -> bool:
+        """Return whether the rest is likely to come before MPI has sent the whole to the engines."""
         elapsed = time.monotonic() - self._began
-        outgoing = sum(self._bulk[0]) * len(self.request.targets) + sum(map(sum, self._bulk[1:]))
+        shared, *own = map(sum, self._bulk_sizes)
+        outgoing = shared * len(self.header.targets) + sum(own)
         wait = self.due * elapsed / max(self.arrived, 1)
         return self.arrived > 0 and wait <= outgoing / MPI_RATE
 
-    def stage(self) -> None:
-        """Read the next chunk out of the client's memory; OSError when the client is gone."""
-        group, address, size = next(self._expected)
-        room = np.empty(size, np.uint8)
-        process_memory.read(self.client, address, room)
-        self._take(group, room)
+    # -- content ----------------------------------------------------------------------------------
 
-    # -- what goes to an engine -----------------------------------------------------------------------
+    def group_of(self, owner: int) -> int:
+        """Return the group of a target's own frames; 0 if the request has no parts."""
+        return self._group_of.get(owner, SHARED)
 
-    def prepare(self, hold: bool) -> None:
-        """Encode what is the same for all targets: how the bulk goes is decided now."""
-        request = self.request
-        client, addresses = 0, []
-        self._addresses: list[list[int]] = [[] for _ in self._bulk]
-        if self.direct:
-            given = iter(request.addresses)
-            self._addresses = [[next(given) for _ in sizes] for sizes in self._bulk]
-            client, addresses = self.client, self._addresses[0]
-        self._header = messages.encode(
-            messages.Task(
-                request.id,
-                request.op,
-                request.method,
-                request.frames,
-                bool(request.parts),
-                client,
-                addresses,
-                hold,
-                self.spread,
-                self.early,
-                self.directory,
-            )
-        )
-        self._same = [self._header, *self._inline[0]]
+    def targets_of(self, group: int) -> list[int]:
+        """Return the engines that get the frames of a group."""
+        targets = self.header.targets
+        return targets if group == SHARED else [targets[group - 1]]
 
-    def inline_for(self, engine: int) -> list[Any]:
-        """What goes to this engine by its task connection."""
-        if not self.request.parts:
-            return self._same
-        k = self._part[engine]
-        part = messages.encode(messages.EngineFrames(self.request.parts[k - 1], self._addresses[k]))
-        return [self._header, part, *self._inline[0], *self._inline[k]]
-
-    def bulk_for(self, engine: int) -> list[Any]:
-        """What goes to this engine by MPI, point to point."""
-        own = self._chunks[self._part[engine]] if self.request.parts else []
-        return own if self.spread and engine not in self.again else [*self._chunks[0], *own]
-
-    def bulk_for_all(self) -> list[Any]:
-        """What goes to all engines by a collective."""
-        return self._chunks[0] if self.spread else []
-
-    # -- the tasks of a `BalancedTasks`: group 0 is their function, group k + 1 the block k ----------------
-
-    def small(self, group: int) -> list[Any]:
-        """The small frames of a group."""
+    def inline(self, group: int) -> list[Any]:
+        """Return the small frames of a group."""
         return self._inline[group]
 
-    def large(self, group: int) -> list[Any]:
-        """The pieces of its bulk."""
+    def chunks(self, group: int) -> list[Any]:
+        """Return the chunks of a group that have come."""
         return self._chunks[group] if self.bulk else []
 
-    def let_go(self, group: int) -> None:
-        """Nobody needs this group any more."""
+    def addresses(self) -> list[list[int]]:
+        """Return the addresses of the bulk frames of each group in the client's memory."""
+        given = iter(self.header.addresses)
+        return [[next(given) for _ in sizes] for sizes in self._bulk_sizes]
+
+    def release(self, group: int) -> None:
+        """Release the frames of a group: no engine needs them any more."""
         self._inline[group] = []
         if self.bulk:
             self._chunks[group] = []

@@ -1,9 +1,9 @@
-"""What goes to descriptors 1 and 2: into two files, whoever writes it, and read from there.
+"""Output to descriptors 1 and 2: written to two files, and read from there.
 
-Python's streams, C code, threads and child processes all write to the same two files, so what one engine
-writes stays in its order, and nobody waits for a reader.  A pipe would have to be read by a thread of this
-process, which can't run while C code that prints holds Python's lock; and what is in a pipe ends with its
-reader, while a file tells what a process has written before it died.
+Python's streams, C code, threads and child processes all write to the same two files. So all output stays in
+its order, and no writer waits for a reader. A pipe would need a thread of this process as its reader, which
+can't run while C code that prints holds Python's lock. And a pipe is gone with its reader, while a file keeps
+what a process has written before it died.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...protocol.messages import OUTPUT_LIMIT as MOST
+from ...protocol.messages import OUTPUT_LIMIT
 
-BUFFERED = 8 * 1024  # characters of a line that is not complete
-FREED = 16 * 1024 * 1024  # bytes of a file after which those that were told are given back
+LINE_BUFFER = 8 * 1024  # Characters of an incomplete line that are buffered.
+FREE_SIZE = 16 * 1024 * 1024  # Bytes of a file after which the room of taken output is given back.
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _IN_MODIFY = 2
-_PUNCH = 1 | 2  # keep the size, and make a hole
+_PUNCH_HOLE = 1 | 2  # Of fallocate: make a hole, and keep the size.
 
 
 class CapturedFile:
-    """The file behind a descriptor, and how far it has been read.
+    """The file behind a descriptor, and how far it was read.
 
     Parameters
     ----------
     path : Path
-        The file; what it contains is removed.
+        The file, which is emptied.
     descriptor : int
-        1 or 2: from now on, what is written to it goes to the file.
+        1 or 2. What is written to the descriptor from now on goes to the file.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         self.path = path
         self.file = os.open(path, flags, 0o600)
-        self.start = 0  # where the text of the task begins
-        self.sent = 0  # up to where it was sent while the task ran
-        self.at = 0  # how many characters that were
+        self.start = 0  # Where the output of the task begins.
+        self.sent = 0  # Up to where output was sent while the task ran.
+        self.at = 0  # How many characters were sent.
         self._freed = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         os.dup2(self.file, descriptor)
 
     @property
     def end(self) -> int:
-        """How many bytes there are."""
+        """The size of the file in bytes."""
         end = os.lseek(self.file, 0, os.SEEK_END)
-        if end < self.start:  # a program has opened it anew, as the shell does for "> /dev/stderr"
+        if end < self.start:  # A program has emptied the file, as a shell does for "> /dev/stderr".
             self._begin(0)
         return end
 
@@ -63,43 +63,63 @@ class CapturedFile:
         self.at = 0
         self._decoder.reset()
 
-    def following(self, most: int, until: int | None = None) -> tuple[int, str]:
-        """What was not sent yet, `most` bytes of it: after how many characters it comes, and the text."""
-        end = min(self.end if until is None else until, self.start + MOST)
-        data = os.pread(self.file, min(end - self.sent, most), self.sent) if end > self.sent else b""
+    def next_text(self, size: int, until: int | None = None) -> tuple[int, str]:
+        """Return the next output that was not sent yet.
+
+        Parameters
+        ----------
+        size : int
+            The number of bytes, at most.
+        until : int, optional
+            Where in the file to stop.
+
+        Returns
+        -------
+        at : int
+            How many characters of the task's output come before the text.
+        text : str
+            The text.
+        """
+        end = min(self.end if until is None else until, self.start + OUTPUT_LIMIT)
+        data = os.pread(self.file, min(end - self.sent, size), self.sent) if end > self.sent else b""
         at, text = self.at, self._decoder.decode(data)
         self.sent += len(data)
         self.at += len(text)
         return at, text
 
     def length(self) -> int:
-        """How many characters there are since the start, as far as they are kept."""
-        size = min(self.end - self.start, MOST)
+        """Return how many characters of the task's output are kept."""
+        size = min(self.end - self.start, OUTPUT_LIMIT)
         return len(os.pread(self.file, size, self.start).decode("utf-8", "replace")) if size else 0
 
     def take(self) -> tuple[str, int]:
-        """The text since the start, as far as it is kept, and how many bytes more there were.
+        """Take the output of the task; what is written from now on belongs to another task.
 
-        What is written from now on is the text of another task.
+        Returns
+        -------
+        text : str
+            The output, as far as it is kept.
+        dropped : int
+            How many bytes were not kept.
         """
         end = self.end
         if end == self.start:
             return "", 0
-        data = os.pread(self.file, min(end - self.start, MOST), self.start)
+        data = os.pread(self.file, min(end - self.start, OUTPUT_LIMIT), self.start)
         dropped = end - self.start - len(data)
         self._begin(end)
-        if end - self._freed > FREED:
+        if end - self._freed > FREE_SIZE:
             self._free(0, end)
         return data.decode("utf-8", "replace"), dropped
 
-    def thin(self) -> None:
-        """Give back the room of what will not be kept: a program may print without end."""
+    def free_dropped(self) -> None:
+        """Give back the disk space of output that is not kept: a program may print without end."""
         end = self.end
-        if end - max(self.start + MOST, self._freed) > FREED:
-            self._free(self.start + MOST, end)
+        if end - max(self.start + OUTPUT_LIMIT, self._freed) > FREE_SIZE:
+            self._free(self.start + OUTPUT_LIMIT, end)
 
     def _free(self, start: int, end: int) -> None:
-        _libc.fallocate(self.file, _PUNCH, ctypes.c_int64(start), ctypes.c_int64(end - start))
+        _libc.fallocate(self.file, _PUNCH_HOLE, ctypes.c_int64(start), ctypes.c_int64(end - start))
         self._freed = end
 
 
@@ -119,23 +139,23 @@ class EngineStream(io.TextIOBase):
         self.name = "<stdout>" if descriptor == 1 else "<stderr>"
         self.mode = "w"
         self.buffer = _Bytes(self, descriptor)
-        self.dropped = 0  # characters
-        self.problem = ""  # why some could not be written
-        self.used = False  # whether the task has written anything
-        self.notify: Callable[[], None] | None = None  # called then, where nobody notices otherwise
+        self.dropped = 0  # Characters.
+        self.problem = ""  # Why some could not be written.
+        self.used = False  # Whether the task has written anything.
+        self.notify: Callable[[], None] | None = None  # Called after each write, where inotify is missing.
         self._descriptor = descriptor
-        self._room = MOST
+        self._limit = OUTPUT_LIMIT
         self._line: list[str] = []
         self._length = 0
-        self._lock = threading.RLock()  # a handler of a signal may print in the middle of a print
+        self._lock = threading.RLock()  # A signal handler may print during a print.
         os.register_at_fork(before=self.flush, after_in_child=self._forked)
 
     def _forked(self) -> None:
         self._lock = threading.RLock()
 
     def begin(self) -> None:
-        """There is room for another task's output."""
-        self._room, self.dropped, self.problem, self.used = MOST, 0, "", False
+        """Begin the output of another task."""
+        self._limit, self.dropped, self.problem, self.used = OUTPUT_LIMIT, 0, "", False
 
     def write(self, text: str) -> int:
         if not isinstance(text, str):
@@ -143,7 +163,7 @@ class EngineStream(io.TextIOBase):
         with self._lock:
             self._line.append(text)
             self._length += len(text)
-            if "\n" in text or self._length > BUFFERED:
+            if "\n" in text or self._length > LINE_BUFFER:
                 self.flush()
         return len(text)
 
@@ -154,15 +174,17 @@ class EngineStream(io.TextIOBase):
                 self.put(text.encode("utf-8", "replace"))
 
     def put(self, data: bytes) -> None:
-        """Write it, as far as there is room: who prints without end shall not fill the disk."""
+        """Write bytes up to the limit of the task: an endless output must not fill the disk."""
         self.used = True
-        rest = data[: self._room]
-        self._room -= len(rest)
+        rest = data[: self._limit]
+        self._limit -= len(rest)
         self.dropped += len(data) - len(rest)
         while rest:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
-            except OSError as e:  # the disk is full, or user code has closed it: no reason to fail
+            except (
+                OSError
+            ) as e:  # The disk is full, or user code has closed the descriptor: the task goes on.
                 self.dropped += len(rest)
                 self.problem = str(e.strerror)
                 return
@@ -173,7 +195,7 @@ class EngineStream(io.TextIOBase):
         return True
 
     def reconfigure(self, **options: Any) -> None:
-        """As with Python's own; there is nothing to choose."""
+        """Flush, as Python's streams do; there are no options."""
         self.flush()
 
     def fileno(self) -> int:
@@ -184,7 +206,7 @@ class EngineStream(io.TextIOBase):
 
 
 class _Bytes(io.RawIOBase):
-    """The same for bytes: ``sys.stdout.buffer``."""
+    """The stream of bytes below a stream of text: ``sys.stdout.buffer``."""
 
     def __init__(self, stream: EngineStream, descriptor: int) -> None:
         self.raw = self
@@ -208,31 +230,34 @@ class _Bytes(io.RawIOBase):
 
 
 class CStream:
-    """C's own ``stdout``, whose lines shall come as they are printed, as on a terminal."""
+    """The ``stdout`` of C, made line-buffered as on a terminal."""
 
     def __init__(self) -> None:
         self._stream: Any = None
-        with contextlib.suppress(ValueError, AttributeError):  # a C library that names it otherwise
+        with contextlib.suppress(ValueError, AttributeError):  # The C library has another name for it.
             self._stream = ctypes.c_void_p.in_dll(_libc, "stdout")
             _libc.setvbuf(self._stream, None, 1, ctypes.c_size_t(0))
         self._flush = _libc.fflush
         self._flush.argtypes = [ctypes.c_void_p]
-        os.register_at_fork(before=self.flush)  # or the child would write it as well
+        os.register_at_fork(before=self.flush)  # Else the child would write the buffer as well.
 
     def flush(self) -> None:
-        """Have it write what is no line yet."""
+        """Write the incomplete line."""
         if self._stream:
             self._flush(self._stream)
 
 
 def watch(*paths: Path) -> int:
-    """A descriptor that becomes readable when one of these files is written to; -1 if there is none.
+    """Return a descriptor that becomes readable when one of the files is written to.
 
-    The system has a limit for them.
+    Returns
+    -------
+    int
+        -1 if the system has no inotify, or its limit of watches is reached.
     """
     try:
         descriptor: int = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-    except AttributeError:  # not Linux
+    except AttributeError:  # Not Linux.
         return -1
     if descriptor >= 0 and any(
         _libc.inotify_add_watch(descriptor, os.fsencode(path), _IN_MODIFY) < 0 for path in paths

@@ -1,6 +1,6 @@
-"""What a task displays: kept for its reply, wherever user code calls IPython's ``display``.
+"""What a task displays by IPython's ``display``, kept for the task's reply.
 
-Without a shell, IPython prints what is displayed, so there is one as soon as user code imports IPython.
+Without a shell, IPython prints displays. So the shell is made as soon as user code imports IPython.
 """
 
 from __future__ import annotations
@@ -20,103 +20,120 @@ import msgspec
 
 from ...protocol.messages import DISPLAY, OutputPiece
 
-MOST = 4 * 1024 * 1024  # bytes kept of what one task displays
-_INLINE = "matplotlib_inline.backend_inline"  # matplotlib's backend that displays figures
+SIZE_LIMIT = 4 * 1024 * 1024  # Bytes of the displays of one task that are kept.
+_INLINE = "matplotlib_inline.backend_inline"  # The backend of matplotlib that displays figures.
 
-_shown: list[bytes] = []
-_ids: dict[str, int] = {}  # where those are that can be updated
-_dropped = 0
-_count = 0  # of all that the task has displayed
+_displayed: list[bytes] = []  # Pickles.
+_index_by_id: dict[str, int] = {}  # Where the displays are that can be updated.
+_dropped = 0  # Displays that were not kept.
+_count = 0  # Displays of the task.
 
 
 class DisplayListener:
-    """Who is told of each display when it comes."""
+    """Is told of each display."""
 
-    def place(self) -> list[int]:
-        """How many characters the task has printed on each stream."""
+    def printed_lengths(self) -> list[int]:
+        """Return how many characters the task has printed on each stream."""
         return [0, 0]
 
     def displayed(self, piece: OutputPiece) -> None:
-        """Something is displayed."""
+        """Take a display."""
 
 
 listener = DisplayListener()
 
 
 def show(data: dict[str, Any], metadata: dict[str, Any], id: str = "", update: bool = False) -> None:
-    """Keep what is displayed, in its formats; with `update`, in the place of what has this `id`."""
+    """Keep a display.
+
+    Parameters
+    ----------
+    data : dict
+        The contents by format (MIME type).
+    metadata : dict
+        IPython's metadata.
+    id : str
+        The id by which the display can be updated.
+    update : bool
+        Whether to replace the display with this id.
+    """
     global _dropped, _count
-    known: dict[str, Any] = {"number": _count, "after": listener.place()}
+    position: dict[str, Any] = {"number": _count, "after": listener.printed_lengths()}
     if id:
-        known["transient"] = {"display_id": id}
+        position["transient"] = {"display_id": id}
     try:
-        output = pickle.dumps({"data": data, "metadata": metadata, **known}, 5)
-    except Exception:  # a format that is no data
+        output = pickle.dumps({"data": data, "metadata": metadata, **position}, 5)
+    except Exception:  # The content of a format can't be pickled.
         plain = {"text/plain": str(data.get("text/plain", ""))}
-        output = pickle.dumps({"data": plain, "metadata": {}, **known}, 5)
-    place = _ids.get(id) if id and update else None
-    before = 0 if place is None else len(_shown[place])
-    if sum(map(len, _shown)) - before + len(output) > MOST:
+        output = pickle.dumps({"data": plain, "metadata": {}, **position}, 5)
+    index = _index_by_id.get(id) if id and update else None
+    replaced = 0 if index is None else len(_displayed[index])
+    if sum(map(len, _displayed)) - replaced + len(output) > SIZE_LIMIT:
         _dropped += 1
         return
-    if place is None:
-        _shown.append(output)
+    if index is None:
+        _displayed.append(output)
     else:
-        _shown[place] = output
-    if id and place is None:
-        _ids[id] = len(_shown) - 1
+        _displayed[index] = output
+    if id and index is None:
+        _index_by_id[id] = len(_displayed) - 1
     listener.displayed(OutputPiece(DISPLAY, _count, id, output))
     _count += 1
 
 
 def clear() -> None:
-    """What was displayed so far is not to be shown any more."""
+    """Drop the displays so far."""
     global _dropped
-    _shown.clear()
-    _ids.clear()
-    _dropped = 0  # the count goes on: some may have been told
+    _displayed.clear()
+    _index_by_id.clear()
+    _dropped = 0  # The count goes on: some displays may have been sent.
 
 
 def pending() -> bool:
-    """Whether something was displayed since the last time that it was taken."""
-    return bool(_shown or _dropped)
+    """Return whether there are displays to take."""
+    return bool(_displayed or _dropped)
 
 
-def taken() -> bytes:
-    """What was displayed since the last time, a list of pickles, encoded; empty if that is nothing."""
+def take() -> bytes:
+    """Take the displays since the last call, as an encoded list of pickles; empty if there are none."""
     global _count
-    if not _shown and not _dropped:
+    if not _displayed and not _dropped:
         _count = 0
         return b""
-    outputs = list(_shown)
+    outputs = list(_displayed)
     if _dropped:
-        text = f"[… {_dropped} more displays were dropped: one task may display {MOST >> 20} MiB]"
+        text = f"[… {_dropped} more displays were dropped: one task may display {SIZE_LIMIT >> 20} MiB]"
         outputs.append(pickle.dumps({"data": {"text/plain": text}, "metadata": {}, "number": _count}, 5))
     clear()
     _count = 0
     return msgspec.msgpack.encode(outputs)
 
 
-def begin(make_shell: Callable[[], Any]) -> None:
-    """Make ``display`` a builtin, as at IPython's prompt; call `make_shell` when IPython is imported.
+def enable(make_shell: Callable[[], Any]) -> None:
+    """Make ``display`` a builtin, as at IPython's prompt.
 
     Figures are displayed as in a notebook, unless the user has chosen another backend of matplotlib.
+
+    Parameters
+    ----------
+    make_shell : callable
+        Makes the shell. It is called when user code imports IPython.
     """
-    if find_spec("IPython") and find_spec("matplotlib_inline"):  # neither is imported by that
+    if find_spec("IPython") and find_spec("matplotlib_inline"):  # This imports neither.
         os.environ["MPLBACKEND"] = os.environ.get("MPLBACKEND") or f"module://{_INLINE}"
-    sys.meta_path.insert(0, _BeforeIPython(make_shell))
+    sys.meta_path.insert(0, _IPythonImportHook(make_shell))
     builtins.display = _display  # type: ignore[attr-defined]
 
 
 def show_figures() -> None:
-    """Display and close the figures that are open, as IPython does at the end of a cell."""
+    """Display and close the open figures, as IPython does at the end of a cell."""
     inline = sys.modules.get(_INLINE)
     if inline is not None:
         inline.flush_figures()
 
 
 def _display(*objects: Any, **options: Any) -> Any:
-    """IPython's ``display``; without IPython, ``print``."""
+    """Call IPython's ``display``; without IPython, ``print``."""
     try:
         from IPython.display import display
     except ImportError:
@@ -124,13 +141,13 @@ def _display(*objects: Any, **options: Any) -> Any:
     return display(*objects, **options)
 
 
-def stop_watching() -> None:
-    """The shell is being made."""
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _BeforeIPython)]
+def stop_watching_imports() -> None:
+    """Remove the import hook, as the shell is being made."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _IPythonImportHook)]
 
 
-class _BeforeIPython(MetaPathFinder, Loader):
-    """Makes the shell when IPython is about to be imported, which imports it."""
+class _IPythonImportHook(MetaPathFinder, Loader):
+    """Makes the shell, which imports IPython, when user code is about to import IPython."""
 
     def __init__(self, make_shell: Callable[[], Any]) -> None:
         self._make_shell = make_shell
@@ -143,13 +160,13 @@ class _BeforeIPython(MetaPathFinder, Loader):
             return None
         self._make_shell()
         module = sys.modules.get(fullname)
-        if module is None:  # it is not installed
+        if module is None:  # IPython is not installed.
             return None
         real = self._spec = module.__spec__
         assert real is not None
         detour = ModuleSpec(fullname, self, origin=real.origin)
         detour.submodule_search_locations = real.submodule_search_locations
-        # Python takes the spec of a module that is there already, and would load it again by its own one.
+        # Python uses the spec of a module that exists already, and would load the module again by that.
         module.__spec__ = detour
         return detour
 

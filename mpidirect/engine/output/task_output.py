@@ -1,4 +1,4 @@
-"""What a task prints and displays: with its reply, and on the way while it runs."""
+"""What a task prints and displays: for its reply, and for the controller while the task runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +19,33 @@ from ...protocol.names import output_files
 from . import displays
 from .capture import CapturedFile, CStream, EngineStream, watch
 
-WAITING = 256  # displays that wait to be sent: of more than that, the latest
-PIECE = 64 * 1024  # bytes of each stream that are sent at once
+DISPLAY_QUEUE = 256  # Displays that wait to be sent. Of more, the latest are kept.
+PIECE_SIZE = 64 * 1024  # Bytes of each stream in one message.
 
 
 class TaskOutput(displays.DisplayListener):
     """The output of an engine's tasks.
 
-    The reply to a task has the whole of its output.  What is sent before, by the control thread, is for who
-    watches: it may be lost, and is the beginning of the whole.  What threads and child processes write after
-    their task has ended is sent as well, and belongs to that task.
+    The reply to a task has its whole output. While the task runs, the control thread sends the beginning of
+    it, for live output; that may be lost. What threads and child processes write after the end of their task
+    is sent as well, and belongs to that task.
 
     Parameters
     ----------
     directory : Path
-        Where the files are made; on all hosts the same one, for who looks when this process has died.
+        The directory of the files. All hosts see it: the controller reads the files when this process has
+        died.
     engine : int
-        Whose output it is.
+        The engine's id.
+
+    Attributes
+    ----------
+    descriptors : list of int
+        Descriptors that become readable when there is output.
     """
 
     def __init__(self, directory: Path, engine: int) -> None:
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it stays sys.__stdout__
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # It stays sys.__stdout__.
         sys.stderr.flush()
         self._log = os.dup(2)
         _log_to(self._log)
@@ -46,18 +53,20 @@ class TaskOutput(displays.DisplayListener):
         paths = output_files(directory, engine)
         self._captured = [CapturedFile(path, k + 1) for k, path in enumerate(paths)]
         self._c = CStream()
-        self._task = ""  # the one that runs, or the last one
+        self._task = ""  # The task that runs, or the last one.
         self._running = False
-        self._lock = threading.RLock()  # a handler of a signal may display something
+        self._lock = threading.RLock()  # A signal handler of user code may display something.
         self._late: deque[messages.Output] = deque()
-        self._displays: deque[tuple[list[int], OutputPiece]] = deque(maxlen=WAITING)  # and where they are
-        self._wake, self._waker = os.pipe()
-        os.set_blocking(self._wake, False)
-        os.set_blocking(self._waker, False)
+        self._displays: deque[tuple[list[int], OutputPiece]] = deque(
+            maxlen=DISPLAY_QUEUE
+        )  # With the ends of the files.
+        self._notice_reader, self._notice_writer = os.pipe()
+        os.set_blocking(self._notice_reader, False)
+        os.set_blocking(self._notice_writer, False)
         self._watch = watch(*paths)
-        self.descriptors = [self._wake, self._watch]
-        if self._watch < 0:  # too many are watched already
-            self.descriptors = [self._wake]
+        self.descriptors = [self._notice_reader, self._watch]
+        if self._watch < 0:  # The system's limit is reached.
+            self.descriptors = [self._notice_reader]
             self._out.notify = self._err.notify = self._notify
         sys.stdout, sys.stderr = self.streams
         os.environ.setdefault("GFORTRAN_UNBUFFERED_PRECONNECTED", "1")
@@ -66,7 +75,7 @@ class TaskOutput(displays.DisplayListener):
     # -- the main thread ----------------------------------------------------------------------------
 
     def begin(self, task: str) -> None:
-        """A task starts."""
+        """Begin the output of a task."""
         with self._lock:
             if self._has_more():
                 self._end_last()
@@ -74,60 +83,68 @@ class TaskOutput(displays.DisplayListener):
             self._task, self._running = task, True
 
     def end(self) -> tuple[str, str, bytes]:
-        """The task has ended: what it has printed on both streams, and displayed."""
+        """End the output of the task.
+
+        Returns
+        -------
+        stdout, stderr : str
+            What the task has printed.
+        displays : bytes
+            What the task has displayed.
+        """
         self.flush()
         with self._lock:
             self._running = False
             if self._displays:
                 self._displays.clear()
-            if not self._has_more() and not self._out.used and not self._err.used:  # as mostly: this is quick
-                return "", "", displays.taken()
+            if not self._has_more() and not self._out.used and not self._err.used:  # The usual case is fast.
+                return "", "", displays.take()
             out, err = (
-                _noted(*captured.take(), stream)
+                _with_note(*captured.take(), stream)
                 for captured, stream in zip(self._captured, self.streams, strict=True)
             )
             for stream in self.streams:
                 stream.begin()
-            return out, err, displays.taken()
+            return out, err, displays.take()
 
     def printed(self) -> bool:
-        """Whether the task has printed or displayed anything."""
+        """Return whether the task has printed or displayed anything."""
         displays.show_figures()
         self.flush()
         return self._has_more() or displays.pending()
 
     def _has_more(self) -> bool:
-        """Whether something was written since the last look."""
+        """Return whether anything was written since the output was taken."""
         out, err = self._captured
         return out.end != out.start or err.end != err.start
 
     @property
     def ends(self) -> tuple[int, int]:
-        """Up to where the files have been taken for replies."""
+        """Up to where output was taken for replies: bytes of each file."""
         out, err = self._captured
         return out.start, err.start
 
     def flush(self) -> None:
-        """Have all that was printed be in the files."""
+        """Write all that was printed to the files."""
         self._out.flush()
         self._err.flush()
         self._c.flush()
 
     def restore_streams(self) -> None:
-        """Put the streams back where user code has left nothing that can be written to."""
+        """Set the streams again if user code has left objects that can't be written to."""
         out, err = self.streams
         if not _usable(getattr(sys, "stdout", None)):
             sys.stdout = out
         if not _usable(getattr(sys, "stderr", None)):
             sys.stderr = err
 
-    def place(self) -> list[int]:
-        """How many characters the task has printed on each stream."""
+    def printed_lengths(self) -> list[int]:
+        """Return how many characters the task has printed on each stream."""
         self.flush()
         return [captured.length() for captured in self._captured]
 
     def displayed(self, piece: OutputPiece) -> None:
-        """Something is displayed: it comes after what was printed before it."""
+        """Queue a display, behind what was printed before it."""
         with self._lock:
             if self._running:
                 self._displays.append(([captured.end for captured in self._captured], piece))
@@ -135,35 +152,35 @@ class TaskOutput(displays.DisplayListener):
 
     def _notify(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            os.write(self._waker, b"!")
+            os.write(self._notice_writer, b"!")
 
     def release(self) -> None:
-        """The engine ends: what is written from now on goes to its log."""
+        """Send output to the log from now on, as the engine ends."""
         self.flush()
         for descriptor in (1, 2):
             os.dup2(self._log, descriptor)
         self.discard()
 
     def discard(self) -> None:
-        """Remove the files: nobody will look for them."""
+        """Remove the files."""
         for captured in self._captured:
             captured.path.unlink(missing_ok=True)
 
     # -- the control thread ---------------------------------------------------------------------------
 
     def clear_notices(self) -> None:
-        """Whoever waits for `descriptors` has noticed."""
+        """Make `descriptors` wait for further output."""
         for descriptor in self.descriptors:
             with contextlib.suppress(BlockingIOError):
                 os.read(descriptor, 64 * 1024)
 
     @property
     def unwatched(self) -> bool:
-        """Whether somebody must look now and then, as no descriptor tells of what is written."""
+        """Whether no descriptor tells of output, so that the control thread must look now and then."""
         return self._watch < 0 and self._running
 
     def next(self) -> messages.Output | None:
-        """What is to be sent next, if there is anything."""
+        """Return the next message; None if there is no output."""
         with self._lock:
             if not self._running:
                 self._end_last()
@@ -174,26 +191,27 @@ class TaskOutput(displays.DisplayListener):
 
     def _pieces(self) -> list[OutputPiece]:
         for captured in self._captured:
-            captured.thin()
+            captured.free_dropped()
         if not self._displays:
             return self._texts([None, None])
-        places, piece = self._displays[0]
-        pieces = self._texts(places)
-        if not pieces:  # all that comes before it has been sent
+        ends, piece = self._displays[0]
+        pieces = self._texts(ends)
+        if not pieces:  # All output before the display has been sent.
             self._displays.popleft()
             pieces = [piece]
         return pieces
 
-    def _texts(self, until: Any) -> list[OutputPiece]:
+    def _texts(self, ends: Sequence[int | None]) -> list[OutputPiece]:
+        """Return what was printed up to these ends of the files, or all."""
         pieces = []
-        for kind, (captured, place) in enumerate(zip(self._captured, until, strict=True)):
-            at, text = captured.following(PIECE, place)
+        for kind, (captured, end) in enumerate(zip(self._captured, ends, strict=True)):
+            at, text = captured.next_text(PIECE_SIZE, end)
             if text:
                 pieces.append(OutputPiece(kind, at, text))
         return pieces
 
     def _end_last(self) -> None:
-        """What has come since the last task ended, by its threads and processes, belongs to it."""
+        """Queue what threads and child processes of the last task have written since the task ended."""
         pieces = []
         for kind, captured in enumerate(self._captured):
             text, dropped = captured.take()
@@ -207,19 +225,19 @@ class TaskOutput(displays.DisplayListener):
             self._late.append(messages.Output(self._task, pieces))
 
 
-def _noted(text: str, dropped: int, stream: EngineStream) -> str:
-    """The text, with how much was left out."""
+def _with_note(text: str, dropped: int, stream: EngineStream) -> str:
+    """Return the text, with a note on how much is missing."""
     dropped += stream.dropped
     return text + _note(dropped, stream.problem) if dropped else text
 
 
 def _note(dropped: int, problem: str = "") -> str:
-    why = f"they could not be written ({problem})" if problem else "print less, or write to a file"
-    return f"\n[… {dropped} more characters were dropped: {why}]\n"
+    reason = f"they could not be written ({problem})" if problem else "print less, or write to a file"
+    return f"\n[… {dropped} more characters were dropped: {reason}]\n"
 
 
 def _log_to(descriptor: int) -> None:
-    """Have this package's log, and what Python tells of a crash, go there."""
+    """Send this package's log, and Python's report of a crash, to a descriptor."""
     log = os.fdopen(descriptor, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
     faulthandler.enable(log)
     for handler in logging.getLogger("mpidirect").handlers:
@@ -232,5 +250,5 @@ def _usable(stream: Any) -> bool:
         return True
     try:
         return callable(stream.write) and not getattr(stream, "closed", False)
-    except Exception:  # it is the user's, and may be anything
+    except Exception:  # The stream is an object of user code.
         return False

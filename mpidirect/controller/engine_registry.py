@@ -1,0 +1,79 @@
+"""The engines of the cluster: which are alive, where each is, and why others are not."""
+
+from __future__ import annotations
+
+import logging
+
+from ..memory import process_memory
+from ..protocol import messages
+
+log = logging.getLogger(__name__)
+
+
+class EngineRegistry:
+    """What the controller knows of the engines.
+
+    Parameters
+    ----------
+    size : int
+        The number of engines when all are alive.
+
+    Attributes
+    ----------
+    alive : dict of int to EngineInfo
+        The engines that can get tasks, by id.
+    lost : dict of int to str
+        Why an engine is not alive.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.alive: dict[int, messages.EngineInfo] = {}
+        self.lost: dict[int, str] = {}
+        self._memory_domain = process_memory.domain()
+        self._memory_domains: dict[int, str] = {}
+        self._placements: dict[int, messages.EnginePlaced] = {}
+        self._nodes = {process_memory.node(): 0}  # numbers of the nodes; the controller's node is 0
+
+    def add(self, hello: messages.EngineHello) -> None:
+        """Note that an engine is alive, at the start or in the place of a dead one."""
+        engine = hello.engine
+        node = self._nodes.setdefault(hello.node, len(self._nodes))
+        self.alive[engine] = messages.EngineInfo(engine, hello.host, hello.pid, node)
+        self._memory_domains[engine] = hello.place
+        self._apply_placement(engine)
+        self.lost.pop(engine, None)
+        if len(self.alive) == self.size:
+            log.info("all %d engines are there", self.size)
+
+    def place(self, engine: int, placement: messages.EnginePlaced) -> bool:
+        """Note an engine's local rank and device; return whether its public information changed."""
+        self._placements[engine] = placement
+        return engine in self.alive and self._apply_placement(engine)
+
+    def _apply_placement(self, engine: int) -> bool:
+        info, placement = self.alive[engine], self._placements.get(engine)
+        if placement is None:
+            return False
+        before = info.local_rank, info.device
+        info.local_rank, info.device = placement.local_rank, placement.device
+        return before != (info.local_rank, info.device)
+
+    def resize(self, size: int) -> None:
+        """Change the number of engines; none is alive."""
+        log.info("from %d engines to %d", self.size, size)
+        self.size = size
+        self.lost = {engine: why for engine, why in self.lost.items() if engine < size}
+
+    def in_order(self) -> list[messages.EngineInfo]:
+        """Return the engines that are alive, by id."""
+        return [self.alive[engine] for engine in sorted(self.alive)]
+
+    def why_missing(self, engine: int) -> str:
+        """Return why an engine is not alive."""
+        return self.lost.get(engine, f"there is no engine {engine}")
+
+    def share_memory(self, engines: list[int]) -> bool:
+        """Return whether this process, its local clients and these engines can read each other's memory."""
+        domain = self._memory_domain
+        return bool(domain) and all(self._memory_domains.get(engine) == domain for engine in engines)

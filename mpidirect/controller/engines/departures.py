@@ -1,0 +1,46 @@
+"""Engines whose connection has closed: their guards note how they ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from . import exit_status
+from .shutdown import Shutdown
+
+NOTE_TIMEOUT = 0.5  # seconds that the guard of a dead engine has to note how the engine ended
+
+
+class Departures:
+    """Waits for the guards' notes on engines that are gone."""
+
+    def __init__(
+        self, logs: Path, guarded: bool, shutdown: Shutdown, lost: Callable[[int, str], None]
+    ) -> None:
+        self._logs = logs
+        self._timeout = NOTE_TIMEOUT if guarded else 0.0
+        self._shutdown = shutdown
+        self._lost = lost
+        self._deadlines: dict[int, float] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Return whether an engine is gone that has not been given up."""
+        return bool(self._deadlines)
+
+    def add(self, engine: int) -> None:
+        """Note that the connection of an engine has closed."""
+        self._deadlines.setdefault(engine, time.monotonic() + self._timeout)
+
+    def look(self) -> None:
+        """Give up the engines whose guard has noted their end, or had the time to do so."""
+        for engine, deadline in list(self._deadlines.items()):
+            how = exit_status.describe(self._logs, engine)
+            if how or time.monotonic() > deadline or self._shutdown.begun:
+                del self._deadlines[engine]
+                self._lost(engine, how or "its connection closed")
+
+    def clear(self) -> None:
+        """Forget all: no engine is left."""
+        self._deadlines.clear()

@@ -1,0 +1,108 @@
+"""New engines join: the controller and all engines make all communicators anew, with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ...protocol import messages
+from .links import EngineMessenger
+
+
+class CommunicatorMaker(Protocol):
+    """What makes the communicators of the controller with the engines."""
+
+    def open_port(self) -> str:
+        """Open a port at which the controller and all engines meet."""
+
+    def join(self, order: messages.PrepareCommunicators, /) -> Callable[[], None]:
+        """Make all communicators with the new engines; return the function that begins to use them."""
+
+
+class JoinFailed(Exception):
+    """New engines cannot join; the text says why."""
+
+
+class Joining:
+    """The steps in which new engines join.
+
+    All are told to prepare. When all are ready, all make the communicators. When all have succeeded, all
+    begin to use them. Until then nothing has changed, so a failure does no harm.
+    """
+
+    def __init__(self, link: EngineMessenger, maker: CommunicatorMaker) -> None:
+        self._link = link
+        self._maker = maker
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what is under way."""
+        self._order: messages.PrepareCommunicators | None = None
+        self._preparing: set[int] = set()  # engines that are not ready
+        self._making: set[int] = set()  # engines that have not made the communicators
+        self._use: Callable[[], None] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Return whether engines are joining."""
+        return self._order is not None
+
+    @property
+    def awaited(self) -> list[int]:
+        """Return the engines that have not done their part."""
+        return sorted(self._making)
+
+    def begin(self, epoch: int, alive: list[int], new: list[int]) -> None:
+        """Tell all engines to prepare; raise `JoinFailed` if MPI opens no port."""
+        try:
+            port = self._maker.open_port()
+        except Exception as e:  # an error of MPI, whose class is not known here
+            raise JoinFailed(f"MPI can't let them in: {e}") from e
+        order = messages.PrepareCommunicators(epoch, alive, new, port)
+        self._order = order
+        self._preparing, self._making = set(order.engines), set(order.engines)
+        self._send(order.engines, order)
+
+    def ready(self, engine: int, message: messages.ReadyToJoin) -> None:
+        """Note that an engine is ready."""
+        if self._order is not None and message.epoch == self._order.epoch:
+            self._preparing.discard(engine)
+
+    @property
+    def all_ready(self) -> bool:
+        """Return whether the communicators can be made now."""
+        return self._order is not None and self._use is None and not self._preparing
+
+    def make(self) -> None:
+        """Make the communicators together with all engines; raise `JoinFailed` if MPI fails."""
+        order = self._order
+        assert order is not None
+        self._send(order.engines, messages.MakeCommunicators(order.epoch))
+        try:
+            self._use = self._maker.join(order)
+        except Exception as e:  # an error of MPI, whose class is not known here
+            raise JoinFailed(f"MPI can't let them in: {e}") from e
+
+    def made(self, engine: int, message: messages.CommunicatorsMade) -> None:
+        """Note that an engine has made the communicators; raise `JoinFailed` if the engine could not."""
+        if self._order is not None and message.epoch == self._order.epoch:
+            if message.problem:
+                raise JoinFailed(message.problem)
+            self._making.discard(engine)
+
+    @property
+    def complete(self) -> bool:
+        """Return whether all have made the communicators."""
+        return self._use is not None and not self._making
+
+    def finish(self) -> None:
+        """Use the new communicators from now on."""
+        order, use = self._order, self._use
+        assert order is not None and use is not None
+        use()
+        self._send(order.living, messages.UseCommunicators(order.epoch))
+        self.clear()
+
+    def _send(self, engines: list[int], message: messages.Message) -> None:
+        for engine in engines:
+            self._link.send_order(engine, message)

@@ -1,0 +1,109 @@
+"""The controller's event loop: it waits for messages, and never blocks on anything else."""
+
+from __future__ import annotations
+
+import logging
+import select
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from ..arrays import lazy_numpy
+from ..transport.base import Empty, Listener
+
+log = logging.getLogger(__name__)
+
+MESSAGES_PER_LISTENER = 200  # messages that are taken from a listener before the others have their turn
+MAX_SLEEP = 1000  # milliseconds
+
+
+class MessageReceiver(Protocol):
+    """What takes the messages of a listener."""
+
+    def receive(self, listener: Any, name: bytes, /) -> None:
+        """Take the rest of a message from the connection `name`."""
+
+    def departed(self, listener: Any, /) -> None:
+        """Note that connections have closed."""
+
+
+class EventLoop:
+    """Calls the receivers of messages, and then a function that does what is due."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[Listener, Callable[[], None]] = {}
+        self._callbacks: dict[Any, Callable[[], None]] = {}  # by descriptor
+
+    def add_listener(self, listener: Listener, receiver: MessageReceiver) -> None:
+        """Hand the messages of a listener to a receiver."""
+        messages_descriptor, *departure_descriptors = listener.descriptors
+        receive = partial(_receive, listener, receiver)
+        self._listeners[listener] = self._callbacks[messages_descriptor] = receive
+        self._callbacks |= dict.fromkeys(departure_descriptors, partial(receiver.departed, listener))
+
+    def add_descriptor(self, descriptor: int, callback: Callable[[], None]) -> None:
+        """Call a function when a descriptor is readable."""
+        self._callbacks[descriptor] = callback
+
+    @property
+    def has_input(self) -> bool:
+        """Return whether a listener has input that no descriptor tells of."""
+        return any(listener.waiting for listener in self._listeners)
+
+    def dispatch(self, ready: Sequence[Any]) -> None:
+        """Hand on what has come at these descriptors, and what no descriptor tells of."""
+        for descriptor in ready:
+            self._callbacks[descriptor]()
+        for listener, receive in self._listeners.items():
+            if listener.waiting:
+                receive()
+
+    def run(
+        self,
+        turn: Callable[[Sequence[Any]], None],
+        max_sleep: Callable[[], int],
+        finished: Callable[[], bool],
+    ) -> None:
+        """Run until `finished`.
+
+        Parameters
+        ----------
+        turn : callable
+            One turn: gets the descriptors that are ready, calls `dispatch`, and does what is due.
+        max_sleep : callable
+            Returns the milliseconds that the loop may sleep, `MAX_SLEEP` at most.
+        finished : callable
+            Returns whether the loop ends.
+        """
+        with select.epoll() as epoll:  # ZeroMQ's own poll would ask each socket again and again
+            for descriptor in self._callbacks:
+                epoll.register(descriptor, select.EPOLLIN)
+            ready = list(self._callbacks)  # the descriptors do not tell of earlier input
+            numpy_imported = False
+            while not finished():
+                turn(ready)
+                sleep = max_sleep()
+                ready = [descriptor for descriptor, _ in epoll.poll(sleep / 1000)]
+                if not (numpy_imported or ready) and sleep >= MAX_SLEEP:
+                    numpy_imported = True
+                    # In a thread, as the loop never waits; no other thread here imports numpy.
+                    threading.Thread(target=lazy_numpy.warm, name="numpy", daemon=True).start()
+
+
+def _receive(listener: Listener, receiver: MessageReceiver) -> None:
+    """Hand on the messages of a listener, and the news of closed connections."""
+    for _ in range(MESSAGES_PER_LISTENER):
+        try:
+            name = listener.first()
+        except Empty:
+            break
+        try:
+            receiver.receive(listener, name)
+        except Exception:  # one message must not end the cluster
+            log.exception("a message of %r could not be handled", name)
+            listener.rest()
+        if not listener.readable():
+            break
+    if listener.departures:
+        receiver.departed(listener)

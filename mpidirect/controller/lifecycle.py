@@ -1,0 +1,250 @@
+"""The life of the engines: they join, die, are replaced, and are told to leave."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..protocol import messages
+from ..protocol.names import is_anchor
+from .engine_registry import EngineRegistry
+from .engines import exit_status
+from .engines.anchors import Anchors
+from .engines.departures import Departures
+from .engines.generations import Generations
+from .engines.joining import CommunicatorMaker, Joining
+from .engines.links import EngineMessenger, send_stop
+from .engines.recovery import CommunicatorRecovery
+from .engines.replacement import Replacement
+from .engines.shutdown import Shutdown
+from .scheduling.balancer import Balancer
+from .scheduling.delivery import BulkSender
+from .scheduling.scheduler import ActiveRequest, Scheduler
+from .scheduling.task_results import TaskResults
+from .sessions.downloads import BulkReceiver, Downloads
+from .sessions.sessions import Sessions
+
+log = logging.getLogger(__name__)
+
+
+class BulkTransport(BulkSender, BulkReceiver, CommunicatorMaker, Protocol):
+    """The controller's connection to the engines for bulk data."""
+
+    @property
+    def busy(self) -> bool:
+        """Return whether a transfer is under way."""
+
+    @property
+    def active(self) -> bool:
+        """Return whether a transfer made progress a moment ago."""
+
+    def progress(self) -> bool:
+        """Let MPI work; return whether a transfer is complete that was not before."""
+
+    def engine_lost(self, engine: int, /) -> None:
+        """Give up the transfers with an engine that is dead, and all collectives."""
+
+
+class EngineLifecycle:
+    """Keeps the engines that are alive, and everything that depends on them, in step."""
+
+    def __init__(
+        self,
+        facts: Mapping[str, Any],
+        registry: EngineRegistry,
+        link: EngineMessenger,
+        transfer: BulkTransport,
+        scheduler: Scheduler,
+        balancer: Balancer,
+        results: TaskResults,
+        downloads: Downloads,
+        sessions: Sessions,
+        shutdown: Shutdown,
+        supervised: bool,  # whether a supervisor starts all processes anew when this controller has ended
+    ) -> None:
+        self._registry = registry
+        self._link = link
+        self._transfer = transfer
+        self._scheduler = scheduler
+        self._balancer = balancer
+        self._results = results
+        self._downloads = downloads
+        self._sessions = sessions
+        self._shutdown = shutdown
+        self._logs = logs = Path(facts["logs"])
+        self._unannounced = False  # whether clients have not been told of a change
+        tolerance = facts["fault_tolerance"]
+        self.anchors = Anchors(link, shutdown)
+        self.departures = Departures(logs, tolerance["deaths"], shutdown, self._engine_lost)
+        self.recovery = CommunicatorRecovery(scheduler, registry, link)
+        self.replacement = Replacement(
+            link,
+            registry,
+            scheduler,
+            self.anchors,
+            self.departures,
+            self.recovery,
+            Joining(link, transfer),
+            shutdown,
+            logs,
+            tolerance["replaces"],
+            self._transfers_idle,
+            self._replaced,
+        )
+        self.generations = Generations(
+            link,
+            registry,
+            self.anchors,
+            self.replacement,
+            shutdown,
+            logs,
+            facts["spawns"],
+            tolerance["restarts"],
+            supervised,
+            self._retire,
+        )
+        scheduler.admits = self._admits
+        balancer.admits_on = self._admits_on
+
+    def _transfers_idle(self) -> bool:
+        return not (self._transfer.busy or self._downloads.busy)
+
+    def _admits(self, request: ActiveRequest) -> bool:
+        """Return whether a request may begin now."""
+        return self.recovery.admits(request) and self.replacement.admits(request)
+
+    def _admits_on(self, engine: int) -> bool:
+        """Return whether a task for any engine may begin on this engine now."""
+        return not self.replacement.busy and self.recovery.admits_targets([engine])
+
+    # -- what the loop calls ----------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Return whether a step is likely to be possible in a moment."""
+        return (
+            self.departures.pending
+            or self.recovery.repairing
+            or self.replacement.busy
+            or self.generations.busy
+        )
+
+    def look(self) -> None:
+        """Do what is due."""
+        self.departures.look()
+        if self.recovery.due and not (
+            self._shutdown.begun
+            or self.departures.pending
+            or self.replacement.exclusive
+            or self._downloads.busy  # an engine that waits with its result would keep the others waiting
+        ):
+            self.recovery.look()
+        self.generations.look()
+        self.replacement.look()
+
+    def announce_changes(self) -> None:
+        """Tell the clients which engines are alive, if that has changed."""
+        if self._unannounced and not self.generations.awaits_first:
+            self.announce({})
+
+    def announce(self, lost: dict[int, str]) -> None:
+        """Tell the clients which engines are alive, and why some no longer are."""
+        self._unannounced = False
+        alive = self._registry.in_order()
+        for session in self._sessions.values():
+            session.notify(messages.EnginesChanged, alive, self._registry.size, lost)
+
+    def stop(self) -> None:
+        """Tell engines and anchors to leave."""
+        send_stop(self._link, self._registry.alive)
+        self.anchors.stop()
+
+    # -- engines that come ------------------------------------------------------------------------
+
+    def connected(self, hello: messages.EngineHello) -> None:
+        """Take an engine or an anchor that has made all its connections."""
+        if is_anchor(hello.engine):
+            self.anchors.joined(hello)
+            self.replacement.spawned(hello.engine, messages.EnginesSpawned())  # the first engines
+        elif self.generations.awaits_first or not (
+            self.generations.spawns or hello.engine in self._registry.lost
+        ):
+            self._add(hello)
+        else:
+            self.replacement.arrived(hello)
+
+    def _add(self, hello: messages.EngineHello) -> None:
+        """Let an engine get tasks. Clients are told once a turn: many engines come at once."""
+        self._registry.add(hello)
+        self._results.engine_joined(hello.engine)
+        self._scheduler.add(hello.engine)
+        self._unannounced = True
+
+    def _replaced(self, hellos: list[messages.EngineHello]) -> None:
+        for hello in hellos:
+            self._add(hello)
+        self.announce({})
+
+    def placed(self, engine: int, placement: messages.EnginePlaced) -> None:
+        """Note the local rank and the device of an engine."""
+        self._unannounced = self._registry.place(engine, placement) or self._unannounced
+
+    # -- engines that go --------------------------------------------------------------------------
+
+    def disconnected(self, engine: int) -> None:
+        """Note that a connection of an engine or an anchor has closed."""
+        if engine in self._registry.alive:
+            self.departures.add(engine)
+            return
+        if is_anchor(engine):
+            self.anchors.lost(engine)
+        self.generations.departed(engine)
+        self.replacement.departed(engine)
+
+    def kill(self, engine: int) -> None:
+        """Kill an engine that is alive."""
+        self.anchors.kill_engine(self._registry.alive[engine])
+
+    def _engine_lost(self, engine: int, how: str) -> None:
+        """End the tasks of a dead engine, and have the others repair their communicator."""
+        info = self._registry.alive.pop(engine, None)
+        if info is None:
+            return
+        if self._shutdown.begun:
+            self._scheduler.remove(engine)
+            return
+        self.anchors.kill_engine(info)  # a frozen engine has lost its connection; MPI would wait for it
+        for other in self._registry.alive:
+            self._link.send_control(other, messages.CollectiveBroken())
+        reason = f"engine {engine} (process {info.pid} on {info.host}) died: {how}"
+        log.error("%s", reason)
+        self._registry.lost[engine] = reason
+        self.announce({engine: reason})  # before the errors: a client may then ask which engines are alive
+        self._end_tasks(engine, died=True)
+        self.recovery.engine_lost(engine, reason)
+        self.replacement.engine_lost(engine)
+
+    def _retire(self, why: str) -> None:
+        """End the tasks of all engines: a new generation takes their place."""
+        retired, reasons = self._registry.in_order(), {}
+        self._registry.alive.clear()
+        self._balancer.retire(f"each engine {why}")
+        for info in retired:
+            reasons[info.id] = self._registry.lost[info.id] = f"engine {info.id} {why}"
+        log.info("%d engines are ended", len(retired))
+        self.announce(reasons)  # before the errors, as above
+        for info in retired:
+            self._end_tasks(info.id, died=False)
+        self.recovery.reset()
+        self.departures.clear()
+
+    def _end_tasks(self, engine: int, died: bool) -> None:
+        requests = self._scheduler.remove(engine)  # first: what follows may hand out tasks
+        self._transfer.engine_lost(engine)
+        self._downloads.engine_lost(engine)
+        printed = exit_status.take_output(self._logs, engine, self._results.take_reported_output(engine))
+        path = self._logs / f"engine-{engine}.log"
+        tail = exit_status.log_tail(path, printed="".join(printed)) if died else ""
+        self._results.engine_lost(engine, requests, self._registry.lost[engine], tail, printed)

@@ -1,0 +1,213 @@
+"""How the data of a request reaches its engines: inline, from the client's memory, or by MPI.
+
+The `DeliveryPlanner` chooses one when a request is handed to the scheduler. All else asks the delivery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+from ...arrays.lazy_numpy import np
+from ...protocol import messages
+from ..sessions.uploads import SHARED, ChunkSlot, Upload
+
+
+class BulkSender(Protocol):
+    """What sends bulk data to engines, by MPI."""
+
+    @property
+    def can_broadcast(self) -> bool:
+        """Return whether one collective reaches all engines, and is worth it."""
+
+    def send(self, engine: int, pieces: Sequence[Any], /) -> None:
+        """Send pieces to an engine, point to point."""
+
+    def broadcast(self, pieces: Sequence[Any], /) -> None:
+        """Send pieces to all engines by a collective."""
+
+
+class Delivery:
+    """How the data of a task, or of a request's tasks, reaches the engines."""
+
+    upload: Upload
+
+    def frames_for(self, engine: int) -> list[Any]:
+        """Return the header and the small frames of an engine's task."""
+        raise NotImplementedError
+
+    def pieces_for(self, engine: int) -> Sequence[Any]:
+        """Return the pieces that go with the task by MPI, point to point."""
+        return ()
+
+    # -- data that is read by engines, or comes after the task ------------------------------------
+
+    def begin(self) -> None:
+        """Send what all engines get by a collective, before the tasks."""
+
+    def fetched(self, engine: int) -> bool:
+        """Note that an engine has read the client's memory; return whether it was the last one."""
+        return False
+
+    def pass_on(self, recipients: Collection[int], group: int, piece: Any) -> None:
+        """Send a piece that came after the task to those `recipients` that need it."""
+
+    def seal(self, recipients: Collection[int], complete: bool) -> None:
+        """Tell the `recipients` that no more pieces follow, and whether the data is complete."""
+
+    def abandon(self, recipients: Collection[int]) -> None:
+        """Send substitutes for the missing pieces: the client is away, and engines must not wait."""
+
+    def resend(self, engine: int) -> None:
+        """Send point to point what a broken collective has not brought to an engine."""
+
+
+UNDECIDED = Delivery()  # in the place of the delivery of a request that was not handed on
+
+
+class InlineDelivery(Delivery):
+    """All frames of the request go by the task connection.
+
+    Parameters
+    ----------
+    upload : Upload
+        The frames of the request.
+    retain : bool
+        Whether engines retain bulk results in their memory for the client to read there.
+    """
+
+    def __init__(self, upload: Upload, retain: bool) -> None:
+        self.upload = upload
+        self._header = messages.encode(self._task(retain))
+        self._shared_frames = [self._header, *upload.inline(SHARED)]
+
+    def _task(self, retain: bool) -> messages.Task:
+        """Return the header that all targets get."""
+        request = self.upload.header
+        task = messages.Task(request.id, request.op, request.method, request.frames, bool(request.parts))
+        task.hold, task.directory = retain, self.upload.directory
+        return task
+
+    def frames_for(self, engine: int) -> list[Any]:
+        request = self.upload.header
+        if not request.parts:
+            return self._shared_frames
+        group = self.upload.group_of(engine)
+        own = messages.EngineFrames(request.parts[group - 1], self._addresses_of(group))
+        shared = self.upload.inline(SHARED)
+        return [self._header, messages.encode(own), *shared, *self.upload.inline(group)]
+
+    def _addresses_of(self, group: int) -> list[int]:
+        """Return the addresses of a group's bulk frames, if engines read them out of the client's memory."""
+        return []
+
+
+class DirectMemory(InlineDelivery):
+    """The engines read the bulk data out of the client's memory."""
+
+    def __init__(self, upload: Upload, retain: bool) -> None:
+        self._addresses = upload.addresses()
+        self._reading = set(upload.header.targets)
+        super().__init__(upload, retain)
+
+    def _task(self, retain: bool) -> messages.Task:
+        task = super()._task(retain)
+        task.client, task.addresses = self.upload.client_process, self._addresses[SHARED]
+        return task
+
+    def _addresses_of(self, group: int) -> list[int]:
+        return self._addresses[group]
+
+    def fetched(self, engine: int) -> bool:
+        if engine not in self._reading:
+            return False
+        self._reading.discard(engine)
+        return not self._reading
+
+
+class PointToPoint(InlineDelivery):
+    """The controller sends the bulk data to each engine by MPI.
+
+    Where all targets are idle, the task may go before its data: each chunk is then passed on when it comes
+    from the client (`pass_on`), and one last byte tells whether all have come (`seal`).
+
+    Parameters
+    ----------
+    upload, retain
+        As for `InlineDelivery`.
+    sender : BulkSender
+        The connection to the engines for bulk data.
+    """
+
+    def __init__(self, upload: Upload, retain: bool, sender: BulkSender) -> None:
+        self._sender = sender
+        super().__init__(upload, retain)
+
+    def _task(self, retain: bool) -> messages.Task:
+        task = super()._task(retain)
+        task.sealed = self.upload.missing > 0
+        return task
+
+    def pieces_for(self, engine: int) -> Sequence[Any]:
+        return [*self.upload.chunks(SHARED), *self._own_pieces(engine)]
+
+    def _own_pieces(self, engine: int) -> list[Any]:
+        group = self.upload.group_of(engine)
+        return self.upload.chunks(group) if group != SHARED else []
+
+    def pass_on(self, recipients: Collection[int], group: int, piece: Any) -> None:
+        for engine in self.upload.targets_of(group):
+            if engine in recipients:
+                self._sender.send(engine, [piece])
+
+    def seal(self, recipients: Collection[int], complete: bool) -> None:
+        for engine in self.upload.header.targets:
+            if engine in recipients:
+                self._sender.send(engine, [bytes([complete])])
+
+    def abandon(self, recipients: Collection[int]) -> None:
+        while self.upload.missing:
+            self.pass_on(recipients, *self.upload.fill(self._substitute))
+        self.seal(recipients, complete=False)
+
+    def _substitute(self, slot: ChunkSlot) -> Any:
+        return b""  # an engine takes an empty message in the place of a piece
+
+
+class Broadcast(PointToPoint):
+    """The shared bulk data goes to all engines by a collective, the parts point to point.
+
+    An engine whose collective broke, since another engine died, asks for the data again (`resend`).
+    """
+
+    def __init__(self, upload: Upload, retain: bool, sender: BulkSender) -> None:
+        self._left_out: set[int] = set()  # engines for which the collective broke
+        super().__init__(upload, retain, sender)
+
+    def _task(self, retain: bool) -> messages.Task:
+        task = super()._task(retain)
+        task.spread = True
+        return task
+
+    def begin(self) -> None:
+        if shared := self.upload.chunks(SHARED):
+            self._sender.broadcast(shared)
+
+    def pieces_for(self, engine: int) -> Sequence[Any]:
+        return super().pieces_for(engine) if engine in self._left_out else self._own_pieces(engine)
+
+    def pass_on(self, recipients: Collection[int], group: int, piece: Any) -> None:
+        if group != SHARED:
+            super().pass_on(recipients, group, piece)
+        elif self._sender.can_broadcast:
+            self._sender.broadcast([piece])
+        else:  # an engine died: the others have asked for the earlier pieces, or will
+            super().pass_on(self._left_out.intersection(recipients), group, piece)
+
+    def resend(self, engine: int) -> None:
+        self._left_out.add(engine)
+        self._sender.send(engine, self.upload.chunks(SHARED))
+
+    def _substitute(self, slot: ChunkSlot) -> Any:
+        # All ranks of a collective must give the same size.
+        return np.zeros(slot.size, np.uint8) if slot.group == SHARED else b""

@@ -1,0 +1,117 @@
+"""Requests that wait until tasks of other requests have ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .balanced_request import BalancedRequest
+from .task_outcomes import RequestOutcomes
+
+
+class DependencyTracker:
+    """Knows how tasks have ended, and which requests wait for that.
+
+    A request whose dependencies are met is begun. One that can never begin is refused, with an error name
+    and its text.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[BalancedRequest], None],
+        refuse: Callable[[BalancedRequest, str, str], None],
+    ) -> None:
+        self._begin = begin
+        self._refuse = refuse
+        self._outcomes = RequestOutcomes()
+        self._blocked: dict[str, set[BalancedRequest]] = {}  # by the request that they wait for
+        self._with_deadline: set[BalancedRequest] = set()
+
+    def register(self, request: str, total: int) -> None:
+        """Note that a request of so many tasks has come."""
+        self._outcomes.begin(request, total)
+
+    def submit(self, request: BalancedRequest) -> None:
+        """Begin a request when what it depends on has ended, or refuse it."""
+        needs = [need for need in (request.after, request.follow) if need is not None]
+        unknown = [id for need in needs for id in self._outcomes.unknown(need)]
+        self.register(request.id, request.total)
+        if unknown:
+            text = f"this cluster knows no task {unknown[0]!r} (any more)"
+            self._refuse(request, "InvalidDependency", text)
+        elif not needs:
+            self._begin(request)
+        elif not self._decide(request):
+            self._block(request)
+
+    def note(self, request: str, first: int, count: int, engine: int, ok: bool) -> None:
+        """Note that tasks of a request have ended; begin or refuse the requests that waited for them."""
+        self._outcomes.note(request, first, count, engine, ok)
+        if self._blocked:
+            for waiting in list(self._blocked.get(request, ())):
+                self._decide(waiting)
+
+    def _decide(self, request: BalancedRequest) -> bool:
+        """Begin or refuse a request if its dependencies allow to tell; return whether they do."""
+        after, follow, outcomes = request.after, request.follow, self._outcomes
+        needs = [need for need in (after, follow) if need is not None]
+        if any(outcomes.unreachable(need) for need in needs):
+            text = "what the task needs to have ended well has failed, or the reverse"
+            self._refuse(request, "ImpossibleDependency", text)
+            return True
+        if not all(outcomes.met(need) for need in needs):
+            return False
+        self.withdraw(request)
+        if follow is not None:
+            ran_on = outcomes.engines(follow)
+            chosen = ran_on & request.allowed if request.allowed else ran_on
+            if not chosen:
+                self._refuse(request, "ImpossibleDependency", _nowhere_to_follow(ran_on))
+                return True
+            request.allowed = chosen
+        self._begin(request)
+        return True
+
+    def _block(self, request: BalancedRequest) -> None:
+        for other in self._outcomes.requests(request.after, request.follow):
+            self._blocked.setdefault(other, set()).add(request)
+        if request.deadline is not None:
+            self._with_deadline.add(request)
+
+    def is_blocked(self, request: BalancedRequest) -> bool:
+        """Return whether a request waits for others."""
+        others = self._outcomes.requests(request.after, request.follow)
+        return any(request in self._blocked.get(other, ()) for other in others)
+
+    def withdraw(self, request: BalancedRequest) -> None:
+        """Stop watching the dependencies of a request."""
+        if request.after is None and request.follow is None:
+            return
+        for other in self._outcomes.requests(request.after, request.follow):
+            blocked = self._blocked.get(other)
+            if blocked is not None:
+                blocked.discard(request)
+                if not blocked:
+                    del self._blocked[other]
+        self._with_deadline.discard(request)
+
+    def look(self) -> None:
+        """Refuse the requests whose deadline has passed."""
+        if self._with_deadline:
+            now = time.monotonic()
+            for request in [r for r in self._with_deadline if r.deadline is not None and now > r.deadline]:
+                text = "what the task needs had not ended in time (timeout)"
+                self._refuse(request, "TaskTimeout", text)
+
+    def wait_limit(self) -> int:
+        """Return the milliseconds until the next deadline, 1000 at most."""
+        deadlines = [r.deadline for r in self._with_deadline if r.deadline is not None]
+        if not deadlines:
+            return 1000
+        return max(1, min(1000, int((min(deadlines) - time.monotonic()) * 1000) + 1))
+
+
+def _nowhere_to_follow(ran_on: frozenset[int]) -> str:
+    if not ran_on:
+        return "no one engine has run all that the task is to follow"
+    return f"no engine has run all that the task is to follow (they ran on {sorted(ran_on)})"

@@ -1,0 +1,74 @@
+"""The results in an outbox that its client has not acknowledged, and what is left of dropped ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ...protocol import messages
+
+TOO_LARGE = "it was dropped: it is larger than all that is kept for clients that are away"
+EXPIRED = "it was dropped: there was no more room for results of clients that are away"
+
+
+class UndeliveredResult(NamedTuple):
+    """A reply with its frames."""
+
+    reply: messages.Reply
+    inline: list[Any]
+    bulk: list[Any]  # the chunks of its bulk frames
+
+
+def undelivered_results(outbox: Iterable[Sequence[Any]]) -> Iterator[UndeliveredResult]:
+    """Yield the results in the messages of an outbox, in order."""
+    batch: list[UndeliveredResult] = []
+    expected: list[tuple[list[Any], int]] = []
+    for header, *frames in outbox:
+        message = messages.decode_from_controller(header)
+        if isinstance(message, messages.Results):
+            yield from batch
+            batch = _with_inline_frames(message.replies, frames)
+            expected = [(result.bulk, count) for result in batch if (count := _chunk_count(result.reply))]
+        elif isinstance(message, messages.Chunk) and expected:
+            chunks, missing = expected.pop(0)
+            chunks.extend(frames)
+            if missing > 1:
+                expected.insert(0, (chunks, missing - 1))
+    yield from batch
+
+
+def _with_inline_frames(replies: list[messages.Reply], frames: list[Any]) -> list[UndeliveredResult]:
+    """Give each reply its own small frames, and an empty list for its chunks."""
+    remaining = iter(frames)
+    return [
+        UndeliveredResult(reply, [next(remaining) for size in reply.frames if size < messages.BULK], [])
+        for reply in replies
+    ]
+
+
+def _chunk_count(reply: messages.Reply) -> int:
+    """Return how many chunks follow a reply."""
+    if reply.pid:  # its bulk frames are in the memory of its engine
+        return 0
+    return sum(len(messages.chunks(size)) for size in reply.frames if size >= messages.BULK)
+
+
+def expired_reply(reply: messages.Reply, why: str = EXPIRED) -> messages.Reply:
+    """Return what is left of a reply whose result was dropped."""
+    failure = messages.Failure("ResultExpired", why, "")
+    return messages.Reply(
+        reply.id,
+        reply.engine,
+        "error",
+        [],
+        reply.started,
+        reply.completed,
+        failure=failure,
+        index=reply.index,
+        count=reply.count,
+    )
+
+
+def is_expired(reply: messages.Reply) -> bool:
+    """Return whether the result of a reply was dropped."""
+    return reply.failure is not None and reply.failure.ename == "ResultExpired"
