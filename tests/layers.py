@@ -56,7 +56,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     (importer, imported): reason
     for imported, (reason, importers) in {
         "client.integrations.joblib": (_ONE_ANOTHER, "client.views.balancedview"),
-        "client.results.asyncresult": (_ONE_ANOTHER, "client.results.waiting"),
         "client.views.base": (_ONE_ANOTHER, "client.views.remotefunction"),
         "client.views.directview": (_ONE_ANOTHER, "client.views.imports client.views.remotefunction"),
         "client.views.namespaces": (_ONE_ANOTHER, "client.views.shared_push"),

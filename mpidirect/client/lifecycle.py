@@ -12,9 +12,9 @@ from typing import Any
 from .. import errors
 from . import saving
 from .display.progress import wait_with_bar
-from .results.asyncresult import limit_of
 from .results.future import in_thread
 from .results.outputs import at_prompt
+from .results.pending import limit_of
 from .saving import Saved
 from .session.engines import is_single_target
 from .session.queries import engines_in_words

@@ -70,7 +70,7 @@ class Namespaces:
             return self._result(push_shared(self, ns, targets, block), block)
         result = self._call("push", "push", ns, targets=targets, block=block, track=track)
         if block is None and not self.block:
-            return waiting.at_once(result)
+            return waiting.wait_if_idle(result)
         return self._result(result, block)
 
     def update(self, ns: dict[str, Any]) -> Any:
