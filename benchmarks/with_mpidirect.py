@@ -135,6 +135,6 @@ def _expire() -> None:
 
 
 def _expire_there() -> None:
-    from mpidirect.engine.bulk_data import private
+    from mpidirect.engine.bulk_data import pool
 
-    private.expire(0.0)
+    pool.expire(0.0)

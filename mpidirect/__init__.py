@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .client.views.directview import BroadcastView
     from .client.views.remotefunction import ParallelFunction, RemoteFunction, parallel, remote
     from .cluster.cluster import Cluster
-    from .cluster.ipyparallel_methods import ClusterManager
+    from .cluster.manager import ClusterManager
     from .errors import (
         AlreadyDisplayedError,
         CompositeError,
@@ -66,7 +66,7 @@ _HOMES = {
         ["ParallelFunction", "RemoteFunction", "parallel", "remote"], "client.views.remotefunction"
     ),
     "Cluster": "cluster.cluster",
-    "ClusterManager": "cluster.ipyparallel_methods",
+    "ClusterManager": "cluster.manager",
     **dict.fromkeys(["CompositeError", "MPIDirectError", "RemoteError", "TimeoutError"], "errors"),
     **dict.fromkeys(["EngineError", "NoEnginesRegistered", "TaskAborted", "UnmetDependency"], "errors"),
     **dict.fromkeys(["ImpossibleDependency", "InvalidDependency", "TaskTimeout"], "errors"),

@@ -43,7 +43,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "client": "_cluster_lookup _prompt _tracebacks _version arrays config errors files job launchers "
         "memory mpi protocol serialize transport",
         "cluster": "client config errors files job launchers mpi",
-        "cli": "_version client cluster config errors files job launchers",
+        "kernel": "_version client cluster errors job",
+        "cli": "_version client cluster config errors files job kernel launchers",
         "__main__": "cli",
         "__init__": "_cluster_lookup _version client cluster error errors serialize",
     }.items()
@@ -59,14 +60,12 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "client.views.base": (_ONE_ANOTHER, "client.views.remotefunction"),
         "client.views.directview": (_ONE_ANOTHER, "client.views.imports client.views.remotefunction"),
         "client.views.namespaces": (_ONE_ANOTHER, "client.views.shared_push"),
-        "cluster.cluster": (_ONE_ANOTHER, "cluster.ipyparallel_methods"),
         "controller.controller": (
             "Parts of the controller hold it whole.",
             "controller.clients.clients controller.clients.pending_queries controller.clients.queries "
             "controller.clients.requests controller.engines.generations controller.engines.recovery "
             "controller.engines.replacement controller.scheduling.balancer",
         ),
-        "engine.engine": ("The parts of a batch use the engine that runs it.", "engine.batches"),
         "launchers": ("A job asks its scheduler's launcher for the time that is left.", "job.allocation"),
     }.items()
     for importer in importers.split()

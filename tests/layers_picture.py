@@ -17,6 +17,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 # The place of each layer from left to right, in widths of a box, its group, and what it is for.
 DRAWN = {
     "cli": (0.5, "client", "the command line"),
+    "kernel": (1.5, "client", "the Jupyter kernel that is the job"),
     "cluster": (0.5, "client", "start, state and end of a cluster"),
     "client": (1.5, "client", "views, results, connection, magics"),
     "job.__main__": (3.8, "job", "python -m mpidirect.job"),

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain, pairwise
 from typing import Any
 
-import numpy as np
-
 from . import kinds
+from .lazy_numpy import np
 
 DISTRIBUTIONS = ("b", "r")  # in blocks, round robin
 

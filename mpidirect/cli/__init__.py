@@ -28,6 +28,7 @@ COMMANDS = {
     "logs": "logs",
     "clean": "clean",
     "profile": "profile",
+    "kernel": "kernel",
     "doctor": "doctor",
     "completion": "completion",
 }

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
-from ..cluster.cluster import Cluster, ClusterState
+from ..cluster.cluster import Cluster
+from ..cluster.state import ClusterState
 from ..errors import ClusterNotFound
 from ..files import logs
 from ..files.profiles import Profile
-from ..launchers.jobs import absence
+from ..launchers.scheduled_jobs import missing_cluster_reason
 from . import NOTHING_RUNS
 from .parameters import profile_option
 
@@ -46,7 +47,7 @@ def logs_command(profile: str, follow: bool, engines: tuple[str, ...], lines: in
     except KeyboardInterrupt:
         pass
     if not any(path.exists() for path in paths):
-        click.echo(f"There is no such log in {directory}. {absence(here)}".rstrip(), err=True)
+        click.echo(f"There is no such log in {directory}. {missing_cluster_reason(here)}".rstrip(), err=True)
         sys.exit(NOTHING_RUNS)
 
 

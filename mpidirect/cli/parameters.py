@@ -8,8 +8,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from ..config.config import Options
-from ..config.options import BATCH, COMMON
+from ..config.definitions import BATCH, COMMON
+from ..config.options import Options
 from ..errors import ConfigError
 
 Decorated = Callable[..., Any]
@@ -59,7 +59,7 @@ def _check(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     if value is None or value == ():
         return None
     try:
-        return Options().known(str(param.name)).check(value)
+        return Options().find(str(param.name)).check(value)
     except ValueError as e:
         raise click.BadParameter(f"this should be {e}") from None
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..config import config
-from ..config.options import BATCH
+from ..config.definitions import BATCH
 from ..errors import ConfigError
 from ..files.profiles import DEFAULT, Profile, profile_names
 from ..launchers import jobs, launcher_class

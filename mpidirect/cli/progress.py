@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from ..cluster.cluster import Watcher
+from ..cluster.readiness import Watcher
 
 
 @contextmanager

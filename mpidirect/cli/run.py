@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from ..cluster.cluster import Cluster
-from ..config.options import seconds
+from ..config.values import seconds
 from ..errors import ConfigError
 from ..files.profiles import RUN, Profile, profile_names
 from ..job import allocation

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from ..cluster.cluster import Cluster, ClusterState
+from ..cluster.cluster import Cluster
+from ..cluster.state import ClusterState
 from ..errors import NeverStarts
 from . import FAILURE, INTERRUPTED
 from .parameters import assigned, profile_option, setting_flags

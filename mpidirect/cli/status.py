@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..cluster.cluster import Cluster, ClusterState
+from ..cluster.cluster import Cluster
+from ..cluster.state import ClusterState
 from ..errors import MPIDirectError
 from ..files import logs
 from ..files.profiles import Profile, profile_names
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..files.connection_file import ConnectionInfo
 
 LOOPBACK = ("tcp://127.", "tcp://[::1]")
-ANSWER_WITHIN = 2.0  # seconds that a controller has to answer, and a scheduler where it is not needed
+_ANSWER_TIMEOUT = 2.0  # seconds that a controller, or a command of the scheduler, may take
 
 
 @click.command(
@@ -96,7 +97,9 @@ def list_command(as_json: bool) -> None:
         record = here.record()
         if record is None and here.of_run:
             continue  # the logs of a failed run
-        state = Cluster.from_profile(name).hurry(ANSWER_WITHIN).state if record else ClusterState.STOPPED
+        state = ClusterState.STOPPED
+        if record:
+            state = Cluster.from_profile(name).limit_commands(_ANSWER_TIMEOUT).state
         rows.append(
             {
                 "profile": name,
@@ -126,7 +129,7 @@ def _status(cluster: Cluster) -> dict[str, Any]:
         except MPIDirectError as e:
             why = f"the controller does not answer: {e}"
     if info:
-        cluster.hurry(ANSWER_WITHIN)
+        cluster.limit_commands(_ANSWER_TIMEOUT)
     state, reason = cluster.look()
     if info and state in (ClusterState.UNKNOWN, ClusterState.PENDING, ClusterState.STARTING):
         state = ClusterState.RUNNING
@@ -136,7 +139,7 @@ def _status(cluster: Cluster) -> dict[str, Any]:
     if state is ClusterState.DEAD:
         name = cluster.profile.name
         if job is not None:
-            reason = f"job {cluster.job_id}: {reason}\n\n{logs.why(cluster.log_directory, 5)}\n"
+            reason = f"job {cluster.job_id}: {reason}\n\n{logs.failure_report(cluster.log_directory, 5)}\n"
         reason += f"\nWhy:  mpidirect logs --profile {name}    Sweep up:  mpidirect stop --profile {name}"
     return {
         "profile": cluster.profile.name,
@@ -175,7 +178,7 @@ def _ask(cluster: Cluster) -> tuple[int, int, ConnectionInfo, dict[str, Any]]:
     from ..client import Client
     from ..files import connection_file
 
-    client = Client(str(cluster.connection_file), timeout=ANSWER_WITHIN)
+    client = Client(str(cluster.connection_file), timeout=_ANSWER_TIMEOUT)
     try:
         return len(client.ids), client.size, connection_file.read(cluster.connection_file), client.facts
     finally:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from ..cluster.cluster import Cluster, ClusterState
-from ..config.options import seconds
+from ..cluster.cluster import Cluster
+from ..cluster.state import ClusterState
+from ..config.values import seconds
 from ..errors import ConfigError
 from ..files.profiles import Profile, profile_names
 from .parameters import profile_option

@@ -7,7 +7,7 @@ import sys
 import click
 
 from ..cluster.cluster import Cluster
-from ..config.options import seconds
+from ..config.values import seconds
 from ..errors import ConfigError
 from . import INTERRUPTED
 from .parameters import profile_option

@@ -84,8 +84,8 @@ class Client(EngineLifecycle):
         given = contents.get("cluster")  # in a connection file, the cluster's id has this name
         self._cluster = None if isinstance(given, str) else contents.pop("cluster", None)
         named = contents.pop("profile_dir", None), contents.pop("cluster_id", "")
-        profile = ipyparallel_keywords.profile_of(profile or "", *named) if any(named) else profile
-        ipyparallel_keywords.ignored("Client", contents)
+        profile = ipyparallel_keywords.profile_name(profile or "", *named) if any(named) else profile
+        ipyparallel_keywords.drop_ignored("Client", contents)
         find = partial(discovery.find, connection_info, profile or "", contents, sshserver)
         waits = timeout is not None and timeout >= 0 and not sshserver
         deadline = time.monotonic() + (timeout or 0)

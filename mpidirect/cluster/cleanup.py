@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Iterable
@@ -14,10 +13,12 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConnectionFailed
 from ..files import connection_file
+from ..files.hosts import is_this_host
 from ..files.profiles import Profile, home, profile_names
 from ..job import processes
-from ..launchers.jobs import sweep
-from .cluster import Cluster, ClusterState
+from ..launchers.jobs import remove_files
+from .cluster import Cluster
+from .state import ClusterState
 
 if TYPE_CHECKING:
     import psutil
@@ -66,9 +67,9 @@ def _clean_profile(
         cluster = Cluster.from_profile(profile.name)
         state, _ = cluster.look()
         if state in (ClusterState.DEAD, ClusterState.STOPPED) or (state is ClusterState.UNKNOWN and force):
-            if record.host == socket.gethostname() and record.cluster in running:
+            if is_this_host(record.host) and record.cluster in running:
                 done += _end(record.cluster)
-            done += map(str, sweep(profile, record.cluster))
+            done += map(str, remove_files(profile, record.cluster))
         else:
             alive.add(record.cluster)
     for cluster_id in sorted(profile.clusters() - alive):
@@ -77,7 +78,7 @@ def _clean_profile(
             continue
         if cluster_id in running:
             done += _end(cluster_id)
-        done += map(str, sweep(profile, cluster_id))
+        done += map(str, remove_files(profile, cluster_id))
     return alive
 
 
@@ -90,7 +91,7 @@ def _gone(profile: Profile, cluster: str) -> bool:
         host = connection_file.read(profile.connection_file(cluster)).host
     except ConnectionFailed:
         return True
-    return host == socket.gethostname()
+    return is_this_host(host)
 
 
 def _ours(process: psutil.Process) -> bool:

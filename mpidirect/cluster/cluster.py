@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import atexit
-import enum
 import math
-import os
-import signal
-import socket
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..config import config, ipyparallel_keywords
-from ..errors import ClusterNotFound, ClusterRunning, LaunchError, MPIDirectError
-from ..files import connection_file
+from ..errors import ClusterNotFound, LaunchError, MPIDirectError
+from ..files.job_file import Owner
 from ..files.profiles import ClusterRecord, Profile, appeared
-from ..job.process_identity import belongs, is_gone, this_process
+from ..job.process_identity import this_process
 from ..launchers import jobs
 from ..launchers.base import JobState, JobStatus, Launcher
-from .ipyparallel_methods import IPyParallelMethods, launcher_of
-from .readiness import Readiness, Watcher, connect
+from . import owned, shutdown
+from .ipyparallel_methods import IPyParallelMethods, launcher_name
+from .readiness import Readiness, Watcher
+from .running_cluster import make_way
+from .state import ClusterState, cluster_state
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..client import Client
-
-UNOWNED = 5.0  # seconds that a job has to notice that its owner is gone
-
-
-class ClusterState(str, enum.Enum):
-    """How a cluster fares."""
-
-    STOPPED = "stopped"
-    PENDING = "pending"  # its job waits for resources
-    STARTING = "starting"
-    RUNNING = "running"
-    ENDING = "ending"
-    DEAD = "dead"  # its job ended without a stop: `stop` and the next `start` sweep up
-    UNKNOWN = "unknown"  # it can't be seen from here, or nobody answered
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class Cluster(IPyParallelMethods):
@@ -55,18 +35,18 @@ class Cluster(IPyParallelMethods):
     n : int, optional
         The number of engines; one per core if neither this nor the profile says.
     profile : str
-        The profile whose settings and files to use; created if need be.
+        The profile whose settings and files are used; created if needed.
     launcher : str, optional
-        What starts the job: ``"mpiexec"``, …
+        The way to start the job: ``"mpiexec"``, …
     engines : str, optional
         The same under ipyparallel's name, with its names of launchers: ``"mpi"``, ``"slurm"``, …
     profile_dir, cluster_id : optional
-        ipyparallel's ways to name a profile: each has one cluster here, and an id makes another one.
+        ipyparallel's ways to name a profile. Each profile has one cluster, so an id makes another profile.
     shutdown_atexit : bool
-        Stop the cluster when this process ends, however it ends. With False it lives on, and
+        Stop the cluster when this process ends, however it ends. With False the cluster lives on, and
         `from_profile` finds it again.
     **options
-        Anything that can be set in the profile's ``config.toml``.
+        Any option of the profile's ``config.toml``.
 
     Examples
     --------
@@ -90,16 +70,16 @@ class Cluster(IPyParallelMethods):
         shutdown_atexit: bool = True,
         **options: Any,
     ) -> None:
-        ipyparallel_keywords.ignored("Cluster", options)
+        ipyparallel_keywords.drop_ignored("Cluster", options)
         if engines is not None:
-            launcher = launcher or launcher_of(engines)
+            launcher = launcher or launcher_name(engines)
         self.shutdown_atexit = shutdown_atexit
-        self.profile = Profile(ipyparallel_keywords.profile_of(profile, profile_dir, cluster_id))
+        self.profile = Profile(ipyparallel_keywords.profile_name(profile, profile_dir, cluster_id))
         self._given = {"n": n, "launcher": launcher, **options}
         self._launcher: Launcher | None = None
         self._entered: Client | None = None  # the client of a with block
         self._detached = False
-        if options:  # a misspelt one is told at once
+        if options:  # an unknown name is an error at once
             jobs.options_for(self.profile, self._given).check_names(options)
 
     def __repr__(self) -> str:
@@ -108,12 +88,22 @@ class Cluster(IPyParallelMethods):
 
     @classmethod
     def from_profile(cls, profile: str = "") -> Self:
-        """The cluster that was started under `profile`, here or by another process.
+        """Return the cluster that was started under `profile`, by this or another process.
+
+        Parameters
+        ----------
+        profile : str
+            The profile's name; empty for ``MPIDIRECT_PROFILE``, else ``default``.
+
+        Returns
+        -------
+        Cluster
+            It does not end with this process.
 
         Raises
         ------
         ClusterNotFound
-            When none was, or it was stopped.
+            When no cluster was started, or it was stopped.
         """
         self = cls(profile=profile)
         record = self.profile.must_exist().record()
@@ -124,24 +114,24 @@ class Cluster(IPyParallelMethods):
             )
         self._given["launcher"] = record.launcher
         self._launcher = jobs.recalled_launcher(self.profile, record)
-        self._detached = True  # who only looks at it does not end it
+        self._detached = True  # a cluster of another process does not end with this one
         return self
 
-    # What it is
+    # Properties
 
     @property
     def cluster(self) -> str:
-        """The id of the cluster; empty before its start."""
+        """The id of the cluster; empty before the start."""
         return self._launcher.job.spec.cluster if self._launcher else ""
 
     @property
     def started(self) -> bool:
-        """Whether there is a job, or was one."""
+        """Whether the cluster was started."""
         return self._launcher is not None
 
     @property
     def job_id(self) -> str:
-        """What the scheduler calls the job; of an mpiexec, its process."""
+        """The scheduler's id of the job, or the process number of mpiexec."""
         return self._started.id
 
     @property
@@ -151,16 +141,16 @@ class Cluster(IPyParallelMethods):
 
     @property
     def job(self) -> JobStatus:
-        """How the job fares, as its launcher sees it: hosts, the time that is left, …"""
+        """The status of the job by its launcher: hosts, time left, …"""
         return self._started.state()
 
     def left(self, told: float | None = None) -> float | None:
-        """Seconds until the walltime ends the job, where the controller has told of so many."""
+        """Return the seconds until the walltime ends the job; `told` are the controller's seconds."""
         return self._started.left(told)
 
-    def hurry(self, patience: float) -> Self:
-        """Give the commands that ask for the job only so many seconds."""
-        self._started.command_timeout = patience
+    def limit_commands(self, timeout: float) -> Self:
+        """Let each command of the scheduler take `timeout` seconds at most."""
+        self._started.command_timeout = timeout
         return self
 
     @property
@@ -170,50 +160,51 @@ class Cluster(IPyParallelMethods):
 
     @property
     def settings(self) -> config.Settings:
-        """The value of every option, and where it came from."""
+        """The value of every option, and its source."""
         return jobs.resolve(self.profile, self._given)
 
     @property
     def connection_file(self) -> Path:
-        """Where clients find the controller."""
+        """The file by which clients find the controller."""
         return self.profile.connection_file(self._started.job.spec.cluster)
 
     @property
     def log_directory(self) -> Path:
-        """The logs of the job, of the controller and of each engine."""
+        """The directory of the logs of the job, the controller and each engine."""
         return Path(self._started.job.spec.log_directory)
 
     @property
     def state(self) -> ClusterState:
-        """How the cluster fares."""
+        """The state of the cluster."""
         return self.look()[0]
 
     def look(self) -> tuple[ClusterState, str]:
-        """How the cluster fares, and why, in words."""
-        record = self.profile.record()
-        launcher = self._launcher
-        if launcher is None or record is None or record.cluster != self.cluster:
+        """Return the state of the cluster, and its reason as text."""
+        record = self._own_record()
+        if self._launcher is None or record is None:
             return ClusterState.STOPPED, ""
-        status = jobs.status(launcher, record)
-        if status.state is JobState.ENDED:
-            # A controller that was asked to stop removes its file; so does none that died.
-            failed = self.connection_file.exists() if status.failed is None else status.failed
-            return (ClusterState.DEAD if failed else ClusterState.STOPPED), status.reason
-        if status.state is JobState.RUNNING and not self.connection_file.exists():
-            return (ClusterState.ENDING if status.ending else ClusterState.STARTING), status.reason
-        never = "it will never start: " if status.hopeless else ""
-        return ClusterState(status.state.value), f"{never}{status.reason}"
+        return cluster_state(self.profile, self._launcher, record)
+
+    def _own_record(self) -> ClusterRecord | None:
+        """Return the profile's record if it is of this cluster."""
+        record = self.profile.record()
+        return record if record is not None and record.cluster == self.cluster else None
 
     def job_script(self) -> str:
-        """What `start` would run or submit."""
+        """Return the command or the script that `start` runs or submits."""
         return (self._launcher or jobs.new_launcher(self.profile, self.settings)).job_script()
 
-    # From start to stop
+    # Start and stop
 
-    def start(self) -> Self:
+    def start(self, owner: Owner | None = None) -> Self:
         """Start the job and return; `wait` waits for its engines.
 
         When this process ends, the cluster is stopped, unless `shutdown_atexit` is False.
+
+        Parameters
+        ----------
+        owner : Owner, optional
+            Another process whose end stops the cluster.
 
         Raises
         ------
@@ -225,13 +216,14 @@ class Cluster(IPyParallelMethods):
         settings = self.settings
         profile = self.profile.create()
         with profile.locked():
-            self._refuse_second()
-            owner = this_process() if self.shutdown_atexit else None
+            make_way(self.profile)
+            if self.shutdown_atexit:
+                owner = this_process()
             launcher = jobs.new_launcher(profile, settings, owner)
             jobs.launch(profile, launcher)
         self._launcher, self._detached = launcher, False
-        if owner is not None:
-            _owned[self] = owner.pid
+        if self.shutdown_atexit:
+            owned.own(self)
         profile.prune_logs(settings["keep_logs"])
         return self
 
@@ -243,17 +235,18 @@ class Cluster(IPyParallelMethods):
         Parameters
         ----------
         timeout : float, optional
-            Seconds from when the job runs; the setting ``start_timeout`` if not given. How long it may wait
-            in a queue before, the setting ``queue_timeout`` says.
+            Seconds from the start of the job; the setting ``start_timeout`` if not given. The setting
+            ``queue_timeout`` limits the wait in a queue before.
         watch : callable, optional
-            Called as ``watch(what, ready, n)`` whenever something changes.
+            Called as ``watch(text, ready, n)`` at each change.
         within : float
-            Seconds that it may take in all, in the queue and after.
+            Seconds for the queue and the start together.
 
         Raises
         ------
         LaunchError
-            When the job ended: carries the tail of its log. `NeverStarts` when it waits in vain.
+            When the job ended: the message has the tail of its log. `NeverStarts` when the job waits for
+            resources that will not come.
         TimeoutError
             When the time is over; the job goes on.
         """
@@ -261,7 +254,7 @@ class Cluster(IPyParallelMethods):
         return self
 
     def connect_client(self, timeout: float | None = None) -> Client:
-        """A new client of this cluster; waits for the engines first, as `wait` does."""
+        """Wait for the engines, as `wait` does, and return a new client of this cluster."""
         return self._ready_client(timeout)
 
     def _ready_client(
@@ -272,30 +265,28 @@ class Cluster(IPyParallelMethods):
         return Readiness(self.profile, launcher, limit, watch, within).client()
 
     def stop(self, timeout: float | None = None) -> None:
-        """Stop the cluster and remove what it leaves behind, its logs apart.
+        """Stop the cluster and remove its files, but not its logs.
 
-        The controller is asked first; what has not ended after `timeout` seconds is killed, with a timeout
-        of 0 at once. Stopping what is gone is no error.
+        The controller is asked first. Processes that have not ended after `timeout` seconds are killed. To
+        stop a cluster that is gone is no error.
 
         Parameters
         ----------
         timeout : float, optional
-            Seconds; the setting ``stop_timeout`` if not given.
+            Seconds; the setting ``stop_timeout`` if not given. With 0 everything is killed at once.
 
         Raises
         ------
         LaunchError
-            When something could not be ended, or not from this host.
+            When a process could not be ended, or can't be seen from this host.
         """
         launcher = self._started
         limit = launcher.settings["stop_timeout"] if timeout is None else timeout
         deadline = time.monotonic() + limit
-        record = self.profile.record()
-        if record is not None and record.cluster == self.cluster:
-            self._must_be_visible(record)
+        self._require_visible()
         if limit > 0:
-            self._ask_controller(limit / 2)
-        if self._within and launcher.state().state is not JobState.ENDED:
+            self._ask_to_stop(limit / 2)
+        if self._enclosing_job and launcher.state().state is not JobState.ENDED:
             if appeared(self.connection_file):
                 raise LaunchError(
                     f"The controller does not answer. The cluster runs inside job {launcher.id}: "
@@ -303,69 +294,56 @@ class Cluster(IPyParallelMethods):
                 )
         else:
             launcher.stop(max(0.0, deadline - time.monotonic()))
-        jobs.sweep(self.profile, self.cluster)
-        _owned.pop(self, None)
+        jobs.remove_files(self.profile, self.cluster)
+        owned.release(self)
 
     def abandon(self, error: BaseException) -> None:
-        """Kill what was started in vain; what keeps it from ending is added to `error`, which led to it."""
+        """Kill a cluster whose start failed with `error`; a second error is added to that one's message."""
         try:
             self.stop(0)
         except MPIDirectError as e:
-            jobs.tell_besides(error, e)
+            jobs.append_error(error, e)
 
     def detach(self) -> Self:
-        """Let the cluster live when the ``with`` block or this process ends.
+        """Let the cluster live on at the end of the ``with`` block and of this process.
 
         `from_profile` finds it again.
         """
         self._detached = True
-        if _owned.pop(self, None):
-            jobs.disown(self.profile, self._started)
+        if owned.release(self):
+            jobs.drop_owner(self.profile, self._started)
         return self
 
-    def _ask_controller(self, limit: float) -> None:
-        """Let the controller end all; returns when the job has ended, or did not listen."""
-        launcher = self._started
-        if launcher.state().state is JobState.ENDED or not self.connection_file.exists():
+    def _ask_to_stop(self, timeout: float) -> None:
+        """Ask the controller to stop, and wait for the end of the job."""
+        if self._started.state().state is JobState.ENDED or not self.connection_file.exists():
             return
-        deadline = time.monotonic() + limit
-        try:
-            client = connect(self.connection_file, deadline)
-            try:
-                client.shutdown(hub=True, block=False)
-            finally:
-                client.close()
-        except MPIDirectError:
-            return
-        while self._goes_on() and time.monotonic() < deadline:
-            time.sleep(launcher.poll_interval)
+        deadline = time.monotonic() + timeout
+        if shutdown.ask_to_stop(self.connection_file, timeout):
+            shutdown.await_end(self._goes_on, deadline, self._started.poll_interval)
 
-    def _end_with_this_process(self) -> None:
-        """Stop it from a process that may start no threads any more, and so have no client."""
-        launcher, record = self._started, self.profile.record()
-        if record is None or record.cluster != self.cluster:
-            return  # another process has stopped it
-        limit = launcher.settings["stop_timeout"] / 2
-        try:
-            controller = connection_file.read(self.connection_file)
-            if controller.host == socket.gethostname() and belongs(controller.pid, controller.cluster):
-                os.kill(controller.pid, signal.SIGTERM)  # which it takes as a request to stop
-        except (MPIDirectError, OSError):
-            limit = 0.0
-        deadline = time.monotonic() + limit
-        while self._goes_on() and time.monotonic() < deadline:
-            time.sleep(launcher.poll_interval)
+    def stop_at_exit(self) -> None:
+        """Stop the cluster from a process that ends: it can start no thread, and so can have no client."""
+        if self._own_record() is None:
+            return  # another process has stopped the cluster
+        launcher = self._started
+        if shutdown.terminate(self.connection_file):
+            deadline = time.monotonic() + launcher.settings["stop_timeout"] / 2
+            shutdown.await_end(self._goes_on, deadline, launcher.poll_interval)
         self.stop(0)
 
     def _goes_on(self) -> bool:
-        """Whether a job that was asked to end is still there."""
-        if self._within:
+        """Whether a job that was asked to end goes on."""
+        if self._enclosing_job:
             return self.connection_file.exists()
         return self._started.state().state is JobState.RUNNING
 
     @property
-    def _within(self) -> str:
-        """The job of a scheduler that this cluster was started in, on another host: not ours to end."""
+    def _enclosing_job(self) -> str:
+        """The id of the scheduler's job in which another host started this cluster; empty if none.
+
+        The job is the user's: `stop` does not end it.
+        """
         launcher, record = self._started, self.profile.record()
         return launcher.id if record is not None and record.launcher != launcher.name else ""
 
@@ -377,44 +355,16 @@ class Cluster(IPyParallelMethods):
             raise LaunchError("This cluster was not started: call start(), or Cluster.from_profile(…).")
         return self._launcher
 
-    def _must_be_visible(self, record: ClusterRecord) -> None:
-        if not jobs.visible(self._started, record):
+    def _require_visible(self) -> None:
+        record = self._own_record()
+        if record is not None and not jobs.is_visible(self._started, record):
             raise LaunchError(
                 f"The cluster of profile {self.profile.name!r} was started on host {record.host}; "
                 "stop it there.\n"
                 f"If it is gone:  mpidirect clean --force --profile {self.profile.name}"
             )
 
-    def _refuse_second(self) -> None:
-        record = self.profile.record()
-        if record is None:
-            return
-        launcher = jobs.recalled_launcher(self.profile, record)
-        status = jobs.status(launcher, record)
-        name = self.profile.name
-        if status.state is not JobState.ENDED and not is_gone(record.owner):
-            if status.state is JobState.UNKNOWN:
-                why = f"can't be seen: {status.reason}"
-                remedy = f"If it is gone:  mpidirect clean --force --profile {name}"
-            else:
-                why = f"runs already ({record.engines} engines, id {record.cluster})"
-                if record.owner is not None:
-                    own = record.owner.pid == os.getpid() and record.owner.host == socket.gethostname()
-                    whose = "this process" if own else f"process {record.owner.pid} on {record.owner.host}"
-                    why += f". {whose[0].upper()}{whose[1:]} started it, and it ends with that"
-                remedy = f"Stop it:  mpidirect stop --profile {name}"
-            raise ClusterRunning(
-                f"A cluster of profile {name!r} {why}.\n{remedy}\n"
-                f"Or start another beside it:  mpidirect start --profile {name}-2, "
-                f'or in a program Cluster(profile="{name}-2")'
-            )
-        deadline = time.monotonic() + UNOWNED
-        while launcher.local and launcher.state().state is not JobState.ENDED and time.monotonic() < deadline:
-            time.sleep(launcher.poll_interval)
-        launcher.stop(0)
-        jobs.sweep(self.profile, record.cluster)
-
-    # Context managers: what they started they stop
+    # Context managers: they stop the cluster that they have started
 
     def __enter__(self) -> Client:
         if self.state is ClusterState.STOPPED:
@@ -450,16 +400,3 @@ class Cluster(IPyParallelMethods):
             entered.close()
         if not self._detached:
             self.stop()
-
-
-_owned: dict[Cluster, int] = {}  # clusters that end with the process of that number
-
-
-@atexit.register
-def _stop_owned() -> None:
-    """Stop the clusters that this process has started, if it is not a forked child."""
-    for cluster in [cluster for cluster, pid in _owned.items() if pid == os.getpid()]:
-        try:
-            cluster._end_with_this_process()
-        except Exception as e:  # the other ones are to be stopped as well
-            print(f"{cluster} could not be stopped: {e}", file=sys.stderr)

@@ -337,7 +337,8 @@ def _shared_memory() -> Iterator[Finding]:
 
 
 def _clusters() -> Iterator[Finding]:
-    from .cluster import Cluster, ClusterState
+    from .cluster import Cluster
+    from .state import ClusterState
 
     try:
         names = [name for name in profile_names() if Profile(name).record() is not None]

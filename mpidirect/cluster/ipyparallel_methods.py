@@ -1,4 +1,4 @@
-"""What ipyparallel's `Cluster` and `ClusterManager` offer, made of what a cluster is here: one MPI job."""
+"""The methods of ipyparallel's `Cluster`, for a cluster that is one MPI job."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ClusterNotFound
-from ..files.profiles import profile_names
+from ..config.ipyparallel_keywords import profile_name
+from ..files.profiles import Profile
+from .state import ClusterState
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..client import Client
-    from ..files.profiles import Profile
-    from .cluster import Cluster, ClusterState
 
 ENGINES = {"mpi": "mpiexec", "local": "mpiexec", "mpiexec": "mpiexec"}  # ipyparallel's names of launchers
 ONE_JOB = "the engines and the controller are one MPI job, which starts and ends as a whole"
 
 
-def launcher_of(engines: Any) -> str:
-    """The launcher that a name of ipyparallel's stands for."""
+def launcher_name(engines: Any) -> str:
+    """Return the launcher for a name of ipyparallel."""
     if not isinstance(engines, str):
         raise TypeError(f"engines is the name of a launcher ('mpi', 'slurm', …), not {engines!r}")
     return ENGINES.get(engines.lower(), engines.lower())
 
 
 def _awaitable(method: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """The method for ``await``: in a thread."""
+    """Return a coroutine function that calls the method in a thread."""
 
     @functools.wraps(method)
     async def call(*args: Any, **kwargs: Any) -> Any:
@@ -82,7 +81,7 @@ class IPyParallelMethods:
 
     @property
     def cluster_file(self) -> Path:
-        """The file that says what runs under the profile."""
+        """The record of the cluster that runs under the profile."""
         return self.profile.record_file
 
     @property
@@ -92,11 +91,11 @@ class IPyParallelMethods:
 
     @property
     def engine_set(self) -> dict[str, int]:
-        """The engines: one set, of so many."""
+        """The number of engines, by the id of the one set of engines."""
         return {self.cluster: self.n} if self.started else {}
 
     def start_cluster_sync(self, n: int | None = None) -> Self:
-        """Start `n` engines and a controller; does not wait until they are ready."""
+        """Start `n` engines and a controller, without waiting until they are ready."""
         if n is not None:
             self._given["n"] = n
         return self.start()
@@ -111,8 +110,6 @@ class IPyParallelMethods:
         activate : bool
             Make IPython's magics work on all of them.
         """
-        from .cluster import ClusterState
-
         if self.state is ClusterState.STOPPED:
             self.start_cluster_sync(n)
         client = self.connect_client()
@@ -121,12 +118,12 @@ class IPyParallelMethods:
         return client
 
     def connect_client_sync(self, **client_kwargs: Any) -> Client:
-        """A new client; waits for the engines first.
+        """Wait for the engines and return a new client.
 
         Parameters
         ----------
         **client_kwargs
-            Those of `Client`.
+            Keywords of `Client`.
         """
         timeout = client_kwargs.pop("timeout", None)
         if not client_kwargs:
@@ -147,15 +144,15 @@ class IPyParallelMethods:
     def start_engines_sync(
         self, n: int | None = None, engine_set_id: str | None = None, **options: Any
     ) -> None:
-        """Refused: rc.resize(n) starts all engines anew, as many as are wanted."""
+        """Refused: rc.resize(n) starts all engines anew with another number."""
         raise NotImplementedError(f"{ONE_JOB}: rc.resize(n) starts all engines anew with another number")
 
     def stop_engines_sync(self, engine_set_id: str | None = None) -> None:
-        """Refused: a cluster has engines as long as it is there."""
+        """Refused: the engines end with their cluster."""
         raise NotImplementedError(f"{ONE_JOB}: stop_cluster_sync() ends it, rc.restart() starts engines anew")
 
     def stop_engine_sync(self, engine_id: Any) -> None:
-        """Refused, as `stop_engines_sync`."""
+        """Refused, like `stop_engines_sync`."""
         self.stop_engines_sync()
 
     def stop_controller_sync(self) -> None:
@@ -195,10 +192,10 @@ class IPyParallelMethods:
     signal_engines = _awaitable(signal_engines_sync)
     signal_engine = _awaitable(signal_engine_sync)
 
-    # -- as data ---------------------------------------------------------------------------------------------
+    # As data
 
     def to_dict(self) -> dict[str, Any]:
-        """What finds this cluster again, by `from_dict`."""
+        """Return the data by which `from_dict` finds this cluster again."""
         return {
             "class": f"{type(self).__module__}.{type(self).__name__}",
             "cluster": {"profile": self.profile.name, "cluster_id": self.cluster, "n": self.n},
@@ -206,7 +203,7 @@ class IPyParallelMethods:
 
     @classmethod
     def from_dict(cls, d: dict[str, Any], **kwargs: Any) -> Self:
-        """The cluster that `to_dict` told of."""
+        """Return the cluster of `to_dict`."""
         return cls.from_file(profile=d["cluster"]["profile"])
 
     @classmethod
@@ -219,7 +216,7 @@ class IPyParallelMethods:
         cluster_id: str = "",
         **kwargs: Any,
     ) -> Self:
-        """The cluster that runs under a profile; see `from_profile`.
+        """Return the cluster that runs under a profile; see `from_profile`.
 
         Parameters
         ----------
@@ -228,57 +225,6 @@ class IPyParallelMethods:
         profile, profile_dir, cluster_id : optional
             The profile.
         """
-        from ..config.ipyparallel_keywords import profile_of
-
         if cluster_file is not None:
             profile_dir = Path(cluster_file).parent
-        return cls.from_profile(profile_of(profile or "", profile_dir, cluster_id))  # type: ignore[attr-defined]
-
-
-class ClusterManager:
-    """The clusters that run, by their profiles.
-
-    Examples
-    --------
-    >>> ClusterManager().load_clusters()
-    {'default': <Cluster default: 261127-101500-3f2a, 4 engines>}
-    """
-
-    def __init__(self) -> None:
-        self.clusters: dict[str, Cluster] = {}
-
-    def load_clusters(
-        self, *, profiles: list[str] | None = None, profile: str | None = None, **options: Any
-    ) -> dict[str, Cluster]:
-        """Look for clusters that run: of all profiles, or of some."""
-        from .cluster import Cluster, ClusterState
-
-        for key, cluster in list(self.clusters.items()):
-            if cluster.started and cluster.state is ClusterState.STOPPED:
-                del self.clusters[key]
-        for name in profiles or ([profile] if profile else profile_names()):
-            if name not in self.clusters:
-                try:
-                    self.clusters[name] = Cluster.from_profile(name)
-                except ClusterNotFound:
-                    continue
-        return self.clusters
-
-    def new_cluster(self, **kwargs: Any) -> tuple[str, Cluster]:
-        """A cluster that is not started yet, and its key."""
-        from .cluster import Cluster
-
-        cluster = Cluster(**kwargs)
-        key = cluster.profile.name
-        if key in self.clusters:
-            raise KeyError(f"Cluster {key} already exists!")
-        self.clusters[key] = cluster
-        return key, cluster
-
-    def get_cluster(self, cluster_id: str) -> Cluster:
-        """A cluster by its key."""
-        return self.clusters[cluster_id]
-
-    def remove_cluster(self, cluster_id: str) -> None:
-        """Forget a cluster, which goes on."""
-        del self.clusters[cluster_id]
+        return cls.from_profile(profile_name(profile or "", profile_dir, cluster_id))  # type: ignore[attr-defined]

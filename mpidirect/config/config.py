@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from ..errors import ConfigError
 from ..files.ownership import read_shared, read_trusted
-from .options import Option, Options
+from .option import Option
+from .options import Options
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -83,7 +84,7 @@ def resolve(
             settings[name] = Setting(_checked(options, name, raw, option.variable), option.variable)
     for name, raw in (given or {}).items():
         if raw is not None:
-            settings[options.known(name).name] = Setting(_checked(options, name, raw, "given"), "given")
+            settings[options.find(name).name] = Setting(_checked(options, name, raw, "given"), "given")
     return Settings(settings)
 
 
@@ -117,7 +118,7 @@ def _from_file(file: Path, options: Options) -> dict[str, Setting]:
         where = f"{file}, line {number}" if number else str(file)
         excerpt = f"\n    {lines[number - 1].strip()}" if number else ""
         value = _checked(options, name, raw, where, excerpt)
-        settings[options.known(name).name] = Setting(value, where)
+        settings[options.find(name).name] = Setting(value, where)
     return settings
 
 

@@ -30,7 +30,7 @@ IGNORED = {
 }
 
 
-def ignored(what: str, options: dict[str, Any]) -> None:
+def drop_ignored(what: str, options: dict[str, Any]) -> None:
     """Take out what means nothing here, and say so."""
     for name in [name for name in options if name in IGNORED and not _is_ours(name, options[name])]:
         value = options.pop(name)
@@ -47,7 +47,7 @@ def _is_ours(name: str, value: Any) -> bool:
         return False
 
 
-def profile_of(profile: str, profile_dir: Any, cluster_id: Any) -> str:
+def profile_name(profile: str, profile_dir: Any, cluster_id: Any) -> str:
     """The profile that is meant: here each has one cluster, so an id makes another profile."""
     from pathlib import PurePath
 

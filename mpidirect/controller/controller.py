@@ -99,6 +99,7 @@ class Controller:
         self._placed: dict[int, messages.EnginePlaced] = {}
         self._nodes = {process_memory.node(): 0}  # this node, and those of the other engines
         self._parent = Parent()
+        self.hand_over: Callable[[], None] | None = None  # to a successor, where a supervisor starts one
         self.orphaned = False  # whether the process that started this job is gone
         self.abandoned: Callable[[], bool] = lambda: False  # whether nobody wants the cluster any more
         self.recovery = CommunicatorRecovery(self)
@@ -127,8 +128,11 @@ class Controller:
         """Serve until told to stop."""
         try:
             self._serve()
+            while self.generations.handover_due and not self.generations.hand_over():
+                self._serve()
         finally:  # whatever ends it, the clients are told
-            self.clients.farewell("it has been stopped" if self.stopping else "its job has ended")
+            if not self.generations.handed_over:
+                self.clients.farewell("it has been stopped" if self.stopping else "its job has ended")
 
     def _serve(self) -> None:
         with select.epoll() as epoll:  # not ZeroMQ's poll, which asks each socket again and again
@@ -163,7 +167,7 @@ class Controller:
         self.pending_queries.look()
         self.balancer.look()
         clients.flush()
-        if self._joined:
+        if self._joined and not self.generations.awaits_all:
             self.tell_engines({})
         self._tick()
 
@@ -192,6 +196,8 @@ class Controller:
         return 100 if self.stopping else min(IDLE, self.pending_queries.patience(), self.balancer.patience())
 
     def _finished(self) -> bool:
+        if self.generations.handover_due:
+            return True
         return self.stopping is not None and (not self.engines or time.monotonic() > self.stopping)
 
     def _look(self, listener: Listener, receive: Callable[[Any, bytes], None], departed: Any) -> None:
@@ -220,10 +226,12 @@ class Controller:
             if self.link.joined(name, message.engine, listener, listener.number()):
                 if is_anchor(message.engine):
                     self.generations.anchor_joined(message)
-                elif self.generations.spawns or message.engine in self.lost:
-                    self.replacement.arrived(message)
-                else:
+                elif self.generations.awaits_all or not (
+                    self.generations.spawns or message.engine in self.lost
+                ):
                     self.engine_joined(message)
+                else:
+                    self.replacement.arrived(message)
             return
         engine = self.link.engine_of(name)
         if isinstance(message, messages.TaskDone):

@@ -11,28 +11,33 @@ import resource
 import shutil
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError
 from ..files import connection_file
 from ..files.job_file import JobSpec
-from ..files.private_directories import private_directory, socket_directory
+from ..files.private_directories import private_directory, socket_directory, successor_file
 from ..job import allocation
+from ..job.handover import Handover, write
+from ..memory import process_memory
 from ..protocol import messages
 from ..transport.addresses import interface_address, listening, only_ipv6, own_addresses, url
 from ..transport.base import Listener
-from ..transport.curve import CLIENTS, ENGINES, Credentials, ZapAuthenticator, new_keys
+from ..transport.curve import CLIENTS, ENGINES, Credentials, KeyPair, ZapAuthenticator, new_keys
 from ..transport.gate import spare
 from ..transport.unix import UnixListener
 from ..transport.zeromq import LARGEST, SCHEME, Context, Router
 from .controller import Controller
 from .engines.links import EngineLink
 from .engines.mpi_transfer import MPITransfer
+from .handover import kept_sessions
 
 log = logging.getLogger(__name__)
 
 FRAME = messages.CHUNK + 1024  # bytes: clients send no larger frame, and encryption adds a little
+TASKS = "engines"  # the socket of the engines' task connections, in the socket directory
 
 WORLDS = {
     True: "MPI_COMM_WORLD is the engines alone, in C and Fortran as in Python",
@@ -62,16 +67,32 @@ class Server:
         The communicators.
     tolerance : tolerance.Tolerance
         What this job can survive.
+    former : Handover, optional
+        What the controller before this one has left.
+    successor : Path, optional
+        Where to leave the same for another one, if a supervisor would start it.
     """
 
-    def __init__(self, spec: JobSpec, world: Any, tolerance: Any) -> None:
+    def __init__(
+        self,
+        spec: JobSpec,
+        world: Any,
+        tolerance: Any,
+        former: Handover | None = None,
+        successor: Path | None = None,
+    ) -> None:
         self.spec = spec
         self.world = world
         self.tolerance = tolerance
+        self.generation = former.generation if former else 1
+        self.successor = successor
+        self.handed_over = False
         self.orphaned = False  # whether the process that started this job is gone
         _take_descriptors()
         self.context = Context()
         self.server, self.clients, self.engine_server, self.engine_keys = (new_keys() for _ in range(4))
+        if former:
+            self.server, self.clients = KeyPair(*former.server), KeyPair(*former.clients)
         self.authenticator = ZapAuthenticator(
             self.context, {CLIENTS: self.clients.public, ENGINES: self.engine_keys.public}
         )
@@ -79,8 +100,8 @@ class Server:
         local = f"{SCHEME}{self.directory}/clients"
         self.local = Router.bound(self.context, local, FRAME)
         ip = spec.ip or "127.0.0.1"
-        listener = _bound(interface_address(ip), spec.port)
-        port = listener.getsockname()[1]
+        listener = _bound_again(interface_address(ip), spec.port, former.port if former else 0)
+        port = self.port = listener.getsockname()[1]
         self.remote = Router.listening(self.context, listener, self.server, CLIENTS, FRAME)
         hosts = own_addresses() if ip == "*" else [interface_address(ip)]
         self.addresses = [local, *(url(host, port) for host in hosts)]
@@ -95,7 +116,7 @@ class Server:
         self.engine_tasks = ""
         if self.world.one_host:
             self.engine_addresses = [f"{SCHEME}{self.directory}/control"]
-            tasks = UnixListener(self.directory / "engines", LARGEST)
+            tasks = UnixListener(self.directory / TASKS, LARGEST)
             self.engine_tasks = tasks.address
             return tasks, Router.bound(self.context, self.engine_addresses[0])
         listener = listening("*", 0)
@@ -125,7 +146,7 @@ class Server:
             "python": platform.python_version(),
             "mpi": mpi_library(),
             "logs": self.spec.log_directory,
-            "fault_tolerance": self.tolerance.facts(self.spec.spawns),
+            "fault_tolerance": self.tolerance.facts(self.spec.spawns, self.successor is not None),
             "spawns": self.spec.spawns,
             "world": WORLDS[self.spec.spawns],
             "started": time.time(),
@@ -133,9 +154,33 @@ class Server:
         }
         transfer = MPITransfer(world, self.tolerance.revokes)
         clients = [self.local, self.remote]
-        return Controller(
+        controller = Controller(
             clients, self.engines, transfer, self.authenticator, facts, self.spec.engines, self.spec.budget
         )
+        if self.successor is not None:
+            controller.hand_over = partial(self._hand_over, controller, self.successor)
+        return controller
+
+    def _hand_over(self, controller: Controller, file: Path) -> None:
+        """Write what the next controller needs: the supervisor starts it when this process has ended."""
+        generations = controller.generations
+        asker, query = generations.asked
+        left = Handover(
+            generation=self.generation + 1,
+            engines=generations.size,
+            former=controller.size,
+            server=(self.server.public, self.server.secret),
+            clients=(self.clients.public, self.clients.secret),
+            port=self.port,
+            place=process_memory.place(),
+            asker=asker,
+            query=query,
+            lost=controller.lost,
+            step=allocation.step(),
+        )
+        write(file, left, kept_sessions(controller))
+        successor_file(self.spec.cluster).write_text("")  # clients of this host see a process end
+        self.handed_over = True
 
     def publish(self) -> None:
         """Write the connection file: from now on clients can come."""
@@ -155,17 +200,23 @@ class Server:
             warning=self.spec.walltime_warning,
         )
         connection_file.write(info, Path(self.spec.connection_file))
+        if self.generation > 1:
+            successor_file(self.spec.cluster).write_text(str(os.getpid()))
 
     def __enter__(self) -> Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self.orphaned:  # else it tells that the cluster was not stopped
+        # Without its controller it tells that the cluster was not stopped, or that another one follows.
+        if not (self.orphaned or self.handed_over):
             Path(self.spec.connection_file).unlink(missing_ok=True)
         self.engines.close()
         self.local.close(500)
         self.remote.close(500)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if self.handed_over:
+            (self.directory / TASKS).unlink(missing_ok=True)  # ZeroMQ removes its own
+        else:
+            shutil.rmtree(self.directory, ignore_errors=True)
         self.context.destroy(linger=500)
 
 
@@ -186,6 +237,14 @@ def mpi_library() -> str:
 
     name = MPI.Get_library_version().splitlines()[0].partition(",")[0]
     return " ".join(name.replace(" Version:", "").split())
+
+
+def _bound_again(ip: str, port: str, former: int) -> socket.socket:
+    """Return a socket at the port that clients know, if there is one and it is free; else at `port`."""
+    with contextlib.suppress(OSError):
+        if former:
+            return listening(ip, former)
+    return _bound(ip, port)
 
 
 def _bound(ip: str, port: str) -> socket.socket:

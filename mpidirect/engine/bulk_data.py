@@ -1,4 +1,4 @@
-"""Bulk data between the controller and this engine: MPI, waiting in a way that can be left."""
+"""Bulk data between the controller and this engine, received and sent in waits that can be left."""
 
 from __future__ import annotations
 
@@ -15,38 +15,65 @@ from ..mpi.bulk_transfer import BulkTransfer, Pending
 from ..protocol.messages import BULK, CHUNK, chunks
 
 CONTROLLER = 0
-_EAGER = 200  # tests in a row before the first pause
-_PAUSES = (0.0, 50e-6, 1e-3)
+TESTS_PER_PAUSE = 200  # Tests in a row before the pause becomes longer.
+PAUSES = (0.0, 50e-6, 1e-3)  # Seconds between two tests.
 
-
-Room = Callable[[int], Any]  # gives memory of a size to receive into
+pool = BufferPool()  # Memory that arrays of user code will own.
 
 
 class Incomplete(OSError):
     """The rest of a task's data will not come."""
 
 
-def wait(requests: Sequence[Pending], hopeless: Callable[[], bool] = bool) -> bool:
-    """Wait for `requests`: test, then yield, then sleep, so that signal handlers run in between.
+def wait(requests: Sequence[Pending], is_hopeless: Callable[[], bool] = bool) -> bool:
+    """Wait for `requests` by tests, so that signal handlers run in between.
 
-    Returns False, with requests that go on, if `hopeless` becomes true before.
+    Parameters
+    ----------
+    requests : sequence
+        What is under way.
+    is_hopeless : callable
+        Returns whether to give up.
+
+    Returns
+    -------
+    bool
+        False if the wait was given up. The requests go on then.
     """
-    tries = 0
+    tests = 0
     while not all(request.Test() for request in requests):
-        if hopeless():
+        if is_hopeless():
             return False
-        tries += 1
-        time.sleep(_PAUSES[min(tries // _EAGER, len(_PAUSES) - 1)])
+        tests += 1
+        time.sleep(PAUSES[min(tests // TESTS_PER_PAUSE, len(PAUSES) - 1)])
     return True
 
 
-def rooms(sizes: Sequence[int], inline: Iterator[Any], room: Room) -> list[Any]:
-    """The small frames of a task, and memory for the bulk ones."""
-    return [room(size) if size >= BULK else next(inline) for size in sizes]
+def allocate_bulk(sizes: Sequence[int], inline: Iterator[Any], allocate: Callable[[int], Any]) -> list[Any]:
+    """Return the frames of a task: the inline ones, and memory for the bulk ones.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        The bytes of each frame.
+    inline : iterator
+        The inline frames.
+    allocate : callable
+        Returns memory of a size.
+    """
+    return [allocate(size) if size >= BULK else next(inline) for size in sizes]
 
 
 class DiscardedFrame:
-    """In the place of memory for a frame for which there is none: what is received there is lost."""
+    """Stands for a frame for which there is no memory: what is received is discarded.
+
+    Parameters
+    ----------
+    size : int
+        The bytes of the frame.
+    scratch : ndarray
+        Memory for one chunk, which all chunks overwrite.
+    """
 
     def __init__(self, size: int, scratch: np.ndarray) -> None:
         self._size = size
@@ -59,39 +86,42 @@ class DiscardedFrame:
         return self._scratch[: part.stop - part.start]
 
 
-def nowhere(sizes: Sequence[int]) -> list[Any]:
-    """Such for the bulk frames of these sizes, and nothing for the small ones."""
+def discarded_frames(sizes: Sequence[int]) -> list[Any]:
+    """Return frames of these sizes whose bulk is discarded; the inline ones are empty."""
     scratch = np.empty(min(CHUNK, max(sizes)), np.uint8)
     return [DiscardedFrame(size, scratch) if size >= BULK else b"" for size in sizes]
-
-
-private = BufferPool()  # memory that the user's arrays will own
 
 
 def _bulk(frames: Sequence[Any]) -> list[Any]:
     return [frame for frame in frames if len(frame) >= BULK]
 
 
-def receive(pieces: BulkTransfer, frames: Sequence[Any]) -> None:
-    """Fill the bulk ones of `frames` with what the controller sends to this engine."""
+def receive(transfer: BulkTransfer, frames: Sequence[Any]) -> None:
+    """Receive the bulk ones of `frames` from the controller, into their memory."""
     requests = [
-        pieces.receive(frame[start:stop], CONTROLLER)
+        transfer.receive(frame[start:stop], CONTROLLER)
         for frame in _bulk(frames)
         for start, stop in chunks(len(frame))
     ]
     wait(requests)
 
 
-def check_seal(pieces: BulkTransfer) -> None:
-    """Receive the byte behind the bulk; raises `Incomplete` if it says that the client vanished."""
+def check_seal(transfer: BulkTransfer) -> None:
+    """Receive the byte behind the bulk, which tells whether the data is complete.
+
+    Raises
+    ------
+    Incomplete
+        If the client vanished before all data had arrived.
+    """
     seal = np.zeros(1, np.uint8)
-    wait([pieces.receive(seal, CONTROLLER)])
+    wait([transfer.receive(seal, CONTROLLER)])
     if not seal[0]:
         raise Incomplete("the client vanished before its data had arrived")
 
 
-def fetch(pid: int, addresses: Sequence[int], frames: Sequence[Any]) -> None:
-    """Fill the bulk ones of `frames` from the memory of the client's process."""
+def read_client(pid: int, addresses: Sequence[int], frames: Sequence[Any]) -> None:
+    """Read the bulk ones of `frames` out of the memory of the client's process, into their memory."""
     for frame, address in zip(_bulk(frames), addresses, strict=True):
         process_memory.read(pid, address, frame)
 
@@ -102,16 +132,16 @@ class BroadcastReceiver:
     Parameters
     ----------
     comm : MPI.Comm or None
-        Controller and engines, for this purpose alone: with the first death it is given up.
+        The communicator of controller and engines for this purpose alone. It is given up at the first death.
     """
 
     def __init__(self, comm: MPI.Comm | None) -> None:
         self._comm = comm
-        self._abandoned: list[Any] = []  # MPI may still write there
-        self.broken = False
+        self._abandoned: list[Any] = []  # Requests and their memory: MPI may still write there.
+        self.broken = False  # Whether an engine died. The control thread sets this.
 
     def receive(self, frames: Sequence[Any]) -> bool:
-        """Fill the bulk ones of `frames`; False if the collective broke."""
+        """Receive the bulk ones of `frames` into their memory; return False if the collective broke."""
         assert self._comm is not None
         bulk = _bulk(frames)
         requests = []
@@ -120,14 +150,16 @@ class BroadcastReceiver:
                 for start, stop in chunks(len(frame)):
                     requests.append(self._comm.Ibcast([frame[start:stop], MPI.BYTE], CONTROLLER))
             complete = wait(requests, lambda: self.broken)
-        except MPI.Exception:  # fault-tolerant MPIs tell of the death themselves
+        except MPI.Exception:  # An MPI with fault tolerance reports the death by itself.
             complete = False
         if not complete:
             self._abandoned.append((requests, bulk))
         return complete
 
 
-def send(pieces: BulkTransfer, frames: Sequence[Any]) -> None:
+def send(transfer: BulkTransfer, frames: Sequence[Any]) -> None:
     """Send the bulk ones of `frames` to the controller."""
     views = [memoryview(frame).cast("B") for frame in _bulk(frames)]
-    wait([pieces.send(view[start:stop], CONTROLLER) for view in views for start, stop in chunks(view.nbytes)])
+    wait(
+        [transfer.send(view[start:stop], CONTROLLER) for view in views for start, stop in chunks(view.nbytes)]
+    )

@@ -1,4 +1,4 @@
-"""How an engine connects to its controller."""
+"""Connections of an engine, and of an anchor, to the controller."""
 
 from __future__ import annotations
 
@@ -22,40 +22,46 @@ from ..transport.zeromq import LARGEST, Context, Dealer
 
 @contextmanager
 def connect(invitation: Any, engine: int) -> Iterator[tuple[Connection, Dealer]]:
-    """The task connection and the control connection of this engine."""
+    """Open the task connection and the control connection of an engine for the time of the block."""
     process_memory.permit()
     context, address = Context(), reachable(invitation.addresses)
-    tasks = _tasks(invitation, engine, context, address)
+    tasks = _task_connection(invitation, engine, context, address)
     control = Dealer.of_engine(context, address, control_name(engine), invitation.credentials)
-    _join(engine, tasks, control)
+    _say_hello(engine, tasks, control)
     yield tasks, control
-    tasks.close()  # the control socket belongs to its thread, which ends with the process
+    tasks.close()  # The control socket belongs to its thread, which ends with the process.
 
 
 def connect_anchor(invitation: Any, number: int) -> Connection:
-    """The connection of an anchor: number 0 is the one that spawns engines."""
+    """Open the connection of an anchor; the anchor with number 0 spawns engines."""
     context, address = Context(), reachable(invitation.addresses)
-    tasks = _tasks(invitation, ANCHOR - number, context, address)
-    _join(ANCHOR - number, tasks)
+    tasks = _task_connection(invitation, ANCHOR - number, context, address)
+    _say_hello(ANCHOR - number, tasks)
     return tasks
 
 
-def _tasks(invitation: Any, engine: int, context: zmq.Context[Any], address: str) -> Connection:
+def _task_connection(invitation: Any, engine: int, context: zmq.Context[Any], address: str) -> Connection:
     if invitation.tasks:
         return UnixConnection(invitation.tasks, task_name(engine), LARGEST)
     return Dealer.of_engine(context, address, task_name(engine), invitation.credentials)
 
 
-def _join(engine: int, *connections: Connection) -> None:
-    """Say who is there."""
+def _say_hello(engine: int, *connections: Connection) -> None:
+    """Tell the controller which engine has these connections."""
     place, node = process_memory.place(), process_memory.node()
-    joined = messages.encode(messages.EngineHello(engine, socket.gethostname(), os.getpid(), place, node))
+    hello = messages.encode(messages.EngineHello(engine, socket.gethostname(), os.getpid(), place, node))
     for connection in connections:
-        connection.put([joined, b""])  # the empty one tells the connection
+        connection.put([hello, b""])  # In the empty frame the listener names the connection.
 
 
 def reachable(addresses: list[str], timeout: float = 3.0) -> str:
-    """The first of `addresses` that something listens on."""
+    """Return the first of `addresses` at which a connection succeeds.
+
+    Raises
+    ------
+    ConnectionFailed
+        If there is none.
+    """
     for address in addresses:
         parts = urlsplit(address)
         if parts.scheme != "tcp":

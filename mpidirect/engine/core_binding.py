@@ -1,4 +1,4 @@
-"""Which cores an engine runs on, where the user has asked for that."""
+"""The cores that an engine runs on, if the user asks for binding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-# What the cores of a processor are told apart by, in the kernel's files.
+# The kernel's files that tell the units of a host apart, for each kind of unit.
 _TOPOLOGY = {
     "hwthread": (),
     "core": ("topology/physical_package_id", "topology/core_id"),
@@ -17,10 +17,10 @@ _TOPOLOGY = {
 def bind(
     how: str, cores: int, local_rank: int, local_size: int, root: Path = Path("/sys/devices/system")
 ) -> None:
-    """Bind this process, with all its threads, to its share of those that it may use.
+    """Bind this process, with all its threads, to its share of the processors that it may use.
 
-    MPIs can do it for processes that they start, but each in its own way, and for those that are spawned only
-    some can.
+    MPI launchers can bind the processes that they start, but each in its own way, and only some can bind
+    spawned processes.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ def bind(
     cores : int
         How many cores, or hardware threads, an engine has.
     local_rank, local_size : int
-        Which engine of its host this is, and of how many.
+        The rank of this engine among the engines of its host, and their number.
     root : Path
-        Where the kernel tells of its processors.
+        The directory in which the kernel describes its processors.
     """
     if how == "none":
         return
@@ -41,27 +41,28 @@ def bind(
 
 
 def units(how: str, allowed: set[int], root: Path) -> list[set[int]]:
-    """The cores, sockets, … of this host, in order: the processors of each that may be used."""
+    """Return the cores, sockets, … of this host in their order, each as its processors that may be used."""
     found: dict[tuple[int, ...], set[int]] = {}
     for cpu in sorted(allowed):
-        found.setdefault(_place(how, cpu, root), set()).add(cpu)
-    return [found[place] for place in sorted(found)]
+        found.setdefault(_unit(how, cpu, root), set()).add(cpu)
+    return [found[unit] for unit in sorted(found)]
 
 
-def _place(how: str, cpu: int, root: Path) -> tuple[int, ...]:
+def _unit(how: str, cpu: int, root: Path) -> tuple[int, ...]:
+    """Return the numbers that identify the unit of a processor."""
     directory = root / "cpu" / f"cpu{cpu}"
     if how == "numa":
         nodes = [int(path.name[4:]) for path in directory.glob("node[0-9]*")]
         return (min(nodes, default=0),)
     try:
-        place = tuple(int((directory / name).read_text()) for name in _TOPOLOGY[how])
-    except OSError:  # the kernel does not tell
-        place = ()
-    return place or (cpu,)
+        unit = tuple(int((directory / name).read_text()) for name in _TOPOLOGY[how])
+    except OSError:  # The kernel does not describe the processor.
+        unit = ()
+    return unit or (cpu,)
 
 
 def share(units: Sequence[set[int]], how: str, cores: int, local_rank: int, local_size: int) -> set[int]:
-    """The processors for one of the engines of a host.
+    """Return the processors for one of the engines of a host.
 
     Examples
     --------

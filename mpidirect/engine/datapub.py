@@ -1,4 +1,4 @@
-"""Data that a task publishes while it runs, beside its result."""
+"""Data that a task publishes while it runs, besides its result."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .output import displays
 
 
 def publish_data(data: dict[str, Any]) -> None:
-    """Publish data of the task that runs: `AsyncResult.data` has it.
+    """Publish data of the task that runs; `AsyncResult.data` returns the data.
 
     Parameters
     ----------
     data : dict
-        Names and values; later ones replace those of the same name.
+        Names and values. A later value replaces an earlier value of the same name.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Where an interrupt may come, in code that must not be left half done.
+"""Where an interrupt may come in code that must not be left half done.
 
-Python raises KeyboardInterrupt between any two bytecodes, so also between starting an MPI operation and
-keeping its request.  Inside `held` it comes only where `admitted` or `admit` lets it in.
+Python raises KeyboardInterrupt between any two bytecodes: also after an MPI operation has begun, before its
+request is kept. Inside `held`, an interrupt comes only where `admitted` or `admit` lets it in.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .mpi.communicators import here
+from .mpi.watched_communicator import mpi_state
 
 _INTERRUPT = {signal.SIGINT}
 
@@ -21,7 +21,7 @@ class EngineExit(BaseException):
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Hold interrupts back."""
+    """Hold interrupts back within the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPT)
     try:
         yield
@@ -31,7 +31,7 @@ def held() -> Iterator[None]:
 
 @contextmanager
 def admitted() -> Iterator[None]:
-    """Inside `held`, around code that may be interrupted: the user's, and what can take long."""
+    """Let interrupts in within the block, inside `held`: around user code, and code that can take long."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPT)
     try:
         yield
@@ -40,9 +40,9 @@ def admitted() -> Iterator[None]:
 
 
 def admit() -> None:
-    """Inside `held`, a moment at which an interrupt may come: one that was held back, or came too early."""
+    """Let in, inside `held`, an interrupt that was held back or that came before its task."""
     if signal.SIGINT in signal.sigpending():
         with admitted():
             pass
-    if here.interrupted():
+    if mpi_state.take_interrupt():
         raise KeyboardInterrupt

@@ -10,46 +10,68 @@ from ..arrays.lazy_numpy import np
 from ..memory import process_memory
 from ..protocol.messages import BULK
 
-PATIENCE = 0.05  # seconds that the next task waits for the client, and one more for each GB
+READ_TIMEOUT = 0.05  # Seconds that the next task waits for the client, and one more for each GB.
 
 
 class RetainedResults:
-    """Results by task. What is held may be an array that the next task changes, so that task waits until
-    the client has read; if that takes long, the result is copied, and a word tells the client so.
+    """Results by task.
+
+    A result may be an array that the next task changes. So that task waits until the client has read the
+    result. If the client is late, the result is copied, and a flag tells the client that the memory at the
+    first address may have changed.
     """
 
     def __init__(self) -> None:
         self._results: dict[str, Any] = {}
-        self._words: dict[str, np.ndarray] = {}
+        self._changed: dict[str, np.ndarray] = {}  # The flags.
         self._released = threading.Event()
-        self._awaited = ""
+        self._awaited = ""  # The task whose release `_released` tells.
 
     def keep(self, task: str, frames: Sequence[Any]) -> list[int]:
-        """Hold a result; returns the addresses of its word and of its bulk frames."""
-        word = np.zeros(1, np.int64)
-        self._words[task] = word
+        """Keep a result.
+
+        Parameters
+        ----------
+        task : str
+            The id of the task.
+        frames : sequence
+            The result.
+
+        Returns
+        -------
+        list of int
+            The address of the flag, an int64, and the addresses of the bulk frames.
+        """
+        changed = np.zeros(1, np.int64)
+        self._changed[task] = changed
         self._results[task] = frames
         self._released.clear()
         self._awaited = task
-        return [word.ctypes.data, *_addresses(frames)]
+        return [changed.ctypes.data, *_addresses(frames)]
 
     def wait(self, task: str) -> list[int]:
-        """Wait until the client has read; if it does not, returns where the copy is."""
+        """Wait until the client has read a result; copy the result if that takes long.
+
+        Returns
+        -------
+        list of int
+            Empty if the client has read; else 0 and the addresses of the copies.
+        """
         frames = self._results.get(task)
-        if frames is None or self._released.wait(PATIENCE + sum(map(len, frames)) / 1e9):
+        if frames is None or self._released.wait(READ_TIMEOUT + sum(map(len, frames)) / 1e9):
             return []
         copies = [np.array(memoryview(f).cast("B")) if len(f) >= BULK else f for f in frames]
         if task not in self._results:
             return []
         self._results[task] = copies
-        self._words[task][0] = 1  # whoever reads from now on knows that it may have changed
+        self._changed[task][0] = 1
         return [0, *_addresses(copies)]
 
     def release(self, tasks: Sequence[str]) -> None:
-        """The clients have read these (called by the control thread)."""
+        """Forget results that their clients have read (called by the control thread)."""
         for task in tasks:
             self._results.pop(task, None)
-            self._words.pop(task, None)
+            self._changed.pop(task, None)
             if task == self._awaited:
                 self._released.set()
 

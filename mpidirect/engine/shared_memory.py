@@ -1,8 +1,8 @@
-"""One copy of an array for all engines of a node: memory that they map, read-only.
+"""One copy of an array for all engines of a node, in memory that they map read-only.
 
-The memory has no name (Linux `memfd_create`): the kernel frees it when the last engine that maps it lets go,
-however that engine ends.  One engine of the node receives the data into it; the others open it through that
-engine's ``/proc`` entry, which only the same user can.
+The memory has no name (Linux `memfd_create`): the kernel frees it when the last engine that maps it ends or
+unmaps it. One engine of the node receives the data. The other engines open the memory by the ``/proc`` entry
+of that engine, which only processes of the same user can.
 """
 
 from __future__ import annotations
@@ -16,55 +16,73 @@ from typing import Any
 from ..arrays.lazy_numpy import np
 from ..serialize import pickles
 
-EXPIRY = 300.0  # seconds after which shared memory that nobody has claimed is given up
+CLAIM_TIMEOUT = 300.0  # Seconds after which memory that not all engines have mapped is given up.
 
 
 class SharedMemory:
     """Memory that this engine has received for its node, until all engines there have mapped it."""
 
     def __init__(self) -> None:
-        self._rooms: list[tuple[int, np.ndarray]] = []
-        self._open: dict[str, tuple[float, list[int]]] = {}
+        self._receiving: list[tuple[int, np.ndarray]] = []  # Descriptors and memory of new frames.
+        self._unclaimed: dict[str, tuple[float, list[int]]] = {}  # By task: since when, and the descriptors.
 
-    def room(self, size: int) -> np.ndarray:
-        """Memory to receive a bulk frame into."""
+    def allocate(self, size: int) -> np.ndarray:
+        """Return memory of `size` bytes to receive a bulk frame into."""
         descriptor = os.memfd_create("mpidirect", os.MFD_CLOEXEC)
         try:
             os.ftruncate(descriptor, size)
             array = np.frombuffer(mmap.mmap(descriptor, size), np.uint8)
-        except BaseException:  # there is no room
+        except BaseException:
             os.close(descriptor)
             raise
-        self._rooms.append((descriptor, array))
+        self._receiving.append((descriptor, array))
         return array
 
-    def keep(self, key: str) -> tuple[int, list[int]]:
-        """What was received last, as this process and its file descriptors."""
-        descriptors = [descriptor for descriptor, _ in self._rooms]
-        self._rooms.clear()
-        self._open[key] = time.monotonic(), descriptors
+    def keep(self, task: str) -> tuple[int, list[int]]:
+        """Keep the frames that were received last.
+
+        Returns
+        -------
+        pid : int
+            This process.
+        descriptors : list of int
+            Its file descriptors of the frames.
+        """
+        descriptors = [descriptor for descriptor, _ in self._receiving]
+        self._receiving.clear()
+        self._unclaimed[task] = time.monotonic(), descriptors
         return os.getpid(), descriptors
 
-    def close(self, keys: Sequence[str]) -> None:
-        """All engines have mapped these; the memory now lives as long as they use it."""
-        for key in keys:
-            for descriptor in self._open.pop(key, (0.0, []))[1]:
+    def close(self, tasks: Sequence[str]) -> None:
+        """Close descriptors: all engines have mapped the memory, which lives as long as they use it."""
+        for task in tasks:
+            for descriptor in self._unclaimed.pop(task, (0.0, []))[1]:
                 os.close(descriptor)
 
     def abandon(self) -> None:
-        """Nothing came of what was being received."""
-        for descriptor, _ in self._rooms:
+        """Free the memory of frames that will not come."""
+        for descriptor, _ in self._receiving:
             os.close(descriptor)
-        self._rooms.clear()
+        self._receiving.clear()
 
     def expire(self) -> None:
-        """Give up what a client that vanished has left."""
-        late = time.monotonic() - EXPIRY
-        self.close([key for key, (since, _) in list(self._open.items()) if since < late])
+        """Give up memory that a client that vanished has left."""
+        oldest = time.monotonic() - CLAIM_TIMEOUT
+        self.close([task for task, (since, _) in list(self._unclaimed.items()) if since < oldest])
 
 
 def map_shared(namespace: dict[str, Any], shared: Any, own: Any) -> None:
-    """Set names to objects whose buffers are in the memory that another engine of this node received."""
+    """Set names to objects whose buffers are in the memory that another engine of this node has received.
+
+    Parameters
+    ----------
+    namespace : dict
+        The namespace of user code.
+    shared : tuple
+        The head of the pickle of the names and their values, and the sizes of its buffers in bytes.
+    own : tuple
+        The process of the other engine, and its descriptors of the buffers.
+    """
     head, sizes = shared
     pid, descriptors = own
     buffers = []
@@ -77,5 +95,5 @@ def map_shared(namespace: dict[str, Any], shared: Any, own: Any) -> None:
     names = pickles.loads([head, *buffers])
     for value in names.values():
         if isinstance(value, np.ndarray):
-            value.flags.writeable = False  # small ones came with the head
+            value.flags.writeable = False  # Small arrays came with the head.
     namespace.update(names)

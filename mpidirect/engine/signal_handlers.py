@@ -1,7 +1,7 @@
-"""Handlers that user code has for signals: what they raise reaches user code, and nothing else.
+"""Signal handlers of user code: what they raise reaches user code, and nothing else.
 
-A timer, or a signal from elsewhere, may come when its task has ended. A handler that raises would then end
-the engine, or leave half a message in a connection.
+A timer, or a signal of another process, may come when the task of the handler has ended. A handler that
+raises would then end the engine, or leave half a message in a connection.
 """
 
 from __future__ import annotations
@@ -16,68 +16,69 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-interrupt_replaced = False  # whether user code has set a handler of its own for SIGINT
+interrupt_replaced = False  # Whether user code has set a handler of its own for SIGINT.
+
+LOG_INTERVAL = 1.0  # Seconds between two errors that are logged: signals may come faster than that takes.
 
 _set, _get = signal.signal, signal.getsignal
 
 
-class _Guarded:
-    """A handler of user code's, which raises only where a task can fail by it."""
+class _UserHandler:
+    """A handler of user code, which raises only below the function that calls user code."""
 
-    def __init__(self, handler: Callable[[int, FrameType | None], Any], task: CodeType) -> None:
+    def __init__(self, handler: Callable[[int, FrameType | None], Any], user_code: CodeType) -> None:
         self.handler = handler
-        self._task = task
-        self._again = 0.0  # when the next error is logged
+        self._user_code = user_code
+        self._next_log = 0.0
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         try:
             self.handler(signum, frame)
         except BaseException:
-            if self._in_task(frame):
+            if self._is_in_user_code(frame):
                 raise
-            self._tell(signum)
+            self._log(signum)
 
-    def _tell(self, signum: int) -> None:
-        """Log it, once a second at most: the next signal may come before that is done."""
+    def _log(self, signum: int) -> None:
         now = time.monotonic()
-        if now < self._again:
+        if now < self._next_log:
             return
-        self._again = now + 1.0
+        self._next_log = now + LOG_INTERVAL
         name = signal.Signals(signum).name
         log.exception("a handler of %s raised this when its task had ended: it is ignored", name)
 
-    def _in_task(self, frame: FrameType | None) -> bool:
-        while frame is not None and frame.f_code is not self._task:
+    def _is_in_user_code(self, frame: FrameType | None) -> bool:
+        while frame is not None and frame.f_code is not self._user_code:
             frame = frame.f_back
         return frame is not None
 
 
-def begin(task: Callable[..., Any], own: tuple[Callable[..., Any], ...]) -> None:
-    """Guard what is given to ``signal.signal`` from now on.
+def enable(user_code: Callable[..., Any], own: tuple[Callable[..., Any], ...]) -> None:
+    """Wrap the handlers that user code gives to ``signal.signal`` from now on.
 
     Parameters
     ----------
-    task : function
-        That which runs user code: only there may handlers raise.
+    user_code : function
+        The function that calls user code: only below it may handlers raise.
     own : tuple of callables
-        The engine's own handlers, which user code may put back.
+        The engine's own handlers, which user code may set again.
     """
 
     @functools.wraps(_set)
     def set_handler(signalnum: int, handler: Any) -> Any:
         global interrupt_replaced
-        guarded = _Guarded(handler, task.__code__) if callable(handler) and handler not in own else handler
-        before = _set(signalnum, guarded)
+        is_users = callable(handler) and handler not in own
+        before = _set(signalnum, _UserHandler(handler, user_code.__code__) if is_users else handler)
         if signalnum == signal.SIGINT:
             interrupt_replaced = handler not in own
-        return _users(before)
+        return _unwrapped(before)
 
     @functools.wraps(_get)
     def get_handler(signalnum: int) -> Any:
-        return _users(_get(signalnum))
+        return _unwrapped(_get(signalnum))
 
     signal.signal, signal.getsignal = set_handler, get_handler
 
 
-def _users(handler: Any) -> Any:
-    return handler.handler if isinstance(handler, _Guarded) else handler
+def _unwrapped(handler: Any) -> Any:
+    return handler.handler if isinstance(handler, _UserHandler) else handler

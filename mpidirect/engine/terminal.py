@@ -1,29 +1,29 @@
-"""Engines have no terminal: what asks for one is told so at once."""
+"""Calls of user code for a terminal: engines have none, so the calls fail at once."""
 
 from __future__ import annotations
 
 import builtins
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 
 class NoTerminal(RuntimeError):
-    """Code on an engine wants to read what somebody types."""
+    """Code on an engine asks for input from a terminal."""
 
 
-def refuse() -> None:
-    """Have ``input()``, ``breakpoint()`` and debuggers say what to do instead."""
-    builtins.input = _input  # a debugger asks by it as well
+def refuse_input() -> None:
+    """Make ``input()``, ``breakpoint()`` and debuggers raise an error that says what to do instead."""
+    builtins.input = _input  # Debuggers read their commands by this, too.
     sys.breakpointhook = _breakpoint
 
 
-def _input(prompt: object = "", /) -> str:
+def _input(prompt: object = "", /) -> NoReturn:
     raise NoTerminal(
         "nobody can type anything on an engine: ask at the prompt and send the answer, dv['answer'] = input()"
     )
 
 
-def _breakpoint(*args: Any, **kwargs: Any) -> None:
+def _breakpoint(*args: Any, **kwargs: Any) -> NoReturn:
     raise NoTerminal(
         "breakpoint() can't stop on an engine, which has no terminal: print or return what is of interest, "
         "look at the engine's names from the prompt (rc[0]['x']), or call the function at the prompt"

@@ -1,4 +1,4 @@
-"""Where user code is, in words: for whoever asks what an engine waits for."""
+"""Where user code is, in words: for a client that asks what an engine waits for."""
 
 from __future__ import annotations
 
@@ -13,49 +13,55 @@ from pathlib import Path
 from types import FrameType
 
 from ..serialize.failures import user_stack
-from .mpi.communicators import here
+from .mpi.watched_communicator import mpi_state
 
 _PACKAGE = str(Path(__file__).parents[1])
-_ENGINE = str(Path(__file__).with_name("engine.py"))
+_CALLER = str(Path(__file__).with_name("user_code.py"))  # Its frames have called user code.
 _PATHS = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 _LIBRARIES = (_PACKAGE, *_PATHS, "<frozen")
 
 
 def where() -> str:
-    """The MPI call, if it is in one, and the innermost line of the user's; called by the control thread."""
-    at = here.at
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
-    line = _line(frame)
-    call = "" if at is None else f"comm.{at[1]}" if at[0] is here.world else f"{at[1]} of a communicator"
-    return ", ".join(part for part in (call, line) if part)
+    """Return the blocking MPI call, if any, and the innermost line of user code (control thread)."""
+    call = mpi_state.blocking_call
+    line = _innermost_line(_main_frame())
+    name = ""
+    if call is not None:
+        name = f"comm.{call[1]}" if call[0] is mpi_state.world else f"{call[1]} of a communicator"
+    return ", ".join(part for part in (name, line) if part)
 
 
 def stack() -> str:
-    """Where it is, in a line, and below that the frames of user code; called by the control thread."""
-    at = here.at
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    """Return the call that user code is in and its line, and below that the stack (control thread)."""
+    call = mpi_state.blocking_call
+    frame = _main_frame()
     frames = []
-    while frame is not None and frame.f_code.co_filename != _ENGINE:  # what is beyond called the user's code
+    while frame is not None and frame.f_code.co_filename != _CALLER:
         frames.append(frame)
         frame = frame.f_back
-    ours = [frame for frame in frames if frame.f_code.co_filename.startswith(_PACKAGE)]
-    theirs = [frame for frame in frames if frame not in ours]
-    if not theirs:
+    outside = [frame for frame in frames if not frame.f_code.co_filename.startswith(_PACKAGE)]
+    if not outside:
         return where()
-    call = ""
-    if at is not None:
-        call = f"comm.{at[1]}" if at[0] is here.world else at[1]
-    users = [frame for frame in theirs if not frame.f_code.co_filename.startswith(_LIBRARIES)]
-    known = [frame for frame in theirs if not frame.f_code.co_filename.startswith("<frozen")] or theirs
-    place = (users or known)[0]
-    call = call or _called(known[0])
-    lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(theirs))
+    name = ""
+    if call is not None:
+        name = f"comm.{call[1]}" if call[0] is mpi_state.world else call[1]
+    user_frames = [frame for frame in outside if not frame.f_code.co_filename.startswith(_LIBRARIES)]
+    with_source = [
+        frame for frame in outside if not frame.f_code.co_filename.startswith("<frozen")
+    ] or outside
+    place = (user_frames or with_source)[0]
+    name = name or _called_function(with_source[0])
+    lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(outside))
     text = "".join(user_stack(lines).format())
-    return f"{call} at {place.f_code.co_filename}:{place.f_lineno}\n{text}"
+    return f"{name} at {place.f_code.co_filename}:{place.f_lineno}\n{text}"
 
 
-def _called(frame: FrameType) -> str:
-    """What a frame has called that has no frame: a function of C; else the frame's own function."""
+def _main_frame() -> FrameType | None:
+    return sys._current_frames().get(threading.main_thread().ident or 0)
+
+
+def _called_function(frame: FrameType) -> str:
+    """Return the name of the C function that a frame has called; else of the frame's own function."""
     code = frame.f_code
     if hasattr(code, "co_positions"):
         positions = next(itertools.islice(code.co_positions(), frame.f_lasti // 2, None), None)
@@ -68,12 +74,13 @@ def _called(frame: FrameType) -> str:
     return code.co_name
 
 
-def _line(frame: FrameType | None) -> str:
+def _innermost_line(frame: FrameType | None) -> str:
+    """Return the innermost line of user code; if there is none, of a library."""
     innermost = ""
     while frame is not None:
         code = frame.f_code
         text = f"line {frame.f_lineno} of {code.co_name} ({code.co_filename})"
-        if code.co_filename == _ENGINE:  # what is beyond called the user's code
+        if code.co_filename == _CALLER:
             break
         if not code.co_filename.startswith(_LIBRARIES):
             return text

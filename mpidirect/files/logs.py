@@ -62,7 +62,7 @@ def report(directory: Path, lines: int = 15, most: int = 3) -> str:
     return "\n\n".join(parts) or f"Its logs in {directory} are empty."
 
 
-def why(directory: Path, lines: int = 15) -> str:
+def failure_report(directory: Path, lines: int = 15) -> str:
     """The reason of a job's end, if a rank tells it, and where its logs are; else the tails of those."""
     if told := reason(directory):  # MPI's many words about it tell nothing more
         return f"{told}\nIts logs are in {directory}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 from ..errors import ConfigError
 
 LONGEST = 100  # bytes of a local socket's address that every system takes
 ELSEWHERE = "/tmp"  # for sockets, where the temporary directory has too long a name
+SUCCESSION_LIMIT = 200.0  # Seconds that a successor of a controller may take to start.
 _ID, _SOCKET = 18, 16  # how long a cluster's id and a socket's name are at most
 
 
@@ -21,6 +23,27 @@ def socket_directory(cluster: str) -> Path:
     if len(os.fsencode(f"{parent}/{name}/")) + _ID + _SOCKET > LONGEST:
         parent = ELSEWHERE
     return Path(parent) / f"{name}{cluster}"
+
+
+def successor_file(cluster: str) -> Path:
+    """Return the file in which the controllers of a cluster follow each other.
+
+    A controller that has a successor leaves the file empty; the successor writes its process number.
+    """
+    return socket_directory(cluster) / "successor"
+
+
+def successor(cluster: str) -> int | None:
+    """Return the process of the controller that followed the first one on this host.
+
+    The number is 0 while a successor is about to start; None stands for no successor.
+    """
+    file = successor_file(cluster)
+    try:
+        pid = int(file.read_text() or 0)
+        return pid if pid or time.time() - file.stat().st_mtime < SUCCESSION_LIMIT else None
+    except (OSError, ValueError):
+        return None
 
 
 def private_directory(path: Path) -> Path:

@@ -18,7 +18,6 @@ import fcntl
 import os
 import re
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ import msgspec
 
 from ..errors import ClusterNotFound, ConfigError
 from .connection_file import START_ONE, write_private
+from .hosts import is_this_host
 from .job_file import Owner
 from .ownership import read_trusted, trusted_directory
 from .private_directories import is_private, private_directory
@@ -121,6 +121,10 @@ class Profile:
         """What the ranks of `cluster` are told."""
         return self.directory / f"job-{cluster}.json"
 
+    def handover_file(self, cluster: str) -> Path:
+        """What a controller of `cluster` leaves to its successor."""
+        return self.directory / f"handover-{cluster}"
+
     def log_directory(self, cluster: str) -> Path:
         """The logs of `cluster`."""
         return self.logs / cluster
@@ -190,7 +194,7 @@ class Profile:
     def forget(self, cluster: str) -> list[Path]:
         """Remove the files of a cluster that is gone, logs apart; returns what was there."""
         record = self.record()
-        files = [self.connection_file(cluster), self.job_file(cluster)]
+        files = [self.connection_file(cluster), self.job_file(cluster), self.handover_file(cluster)]
         if record is not None and record.cluster == cluster:
             files.append(self.record_file)
         removed = [path for path in files if path.exists()]
@@ -273,7 +277,7 @@ def appeared(path: Path) -> bool:
 
 
 def _host(record: ClusterRecord) -> str:
-    return "on this host" if record.host == socket.gethostname() else f"from host {record.host}"
+    return "on this host" if is_this_host(record.host) else f"from host {record.host}"
 
 
 def _directories(parent: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from ..errors import MPIDirectError
 from ..files import job_file
 from ..files.logs import FAILS
 from .exit import leave
-from .mpi_start import begin_mpi, wrong_world_size
+from .mpi_start import begin_mpi, expected_size, wrong_world_size
 from .rank_log import redirect_output
 from .variables import SPAWNED_RANK, SPAWNS, anchor_hosts
 
@@ -47,6 +47,8 @@ def _run_launched(path: Path) -> NoReturn:
     MPI = begin_mpi()
     world, finalize = MPI.COMM_WORLD, MPI.Finalize
     wanted = 1 + (len(hosts) or spec.engines)
+    if not spec.spawns:
+        wanted = expected_size(world, wanted)
     if world.size != wanted:
         if world.rank == 0:
             text = wrong_world_size(world.size, wanted, MPI.Get_library_version())

@@ -69,6 +69,12 @@ def nodes() -> list[tuple[str, int]]:
     return []
 
 
+def step() -> str:
+    """Return Slurm's id of the step that started this process; empty outside of a step."""
+    job, number = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_STEP_ID", "")
+    return f"{job}.{number}" if job and number else ""
+
+
 def _names(hosts: str) -> list[str]:
     """What Slurm writes like ``n[1-3]``, one by one."""
     import subprocess

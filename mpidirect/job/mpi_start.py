@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 
 def begin_mpi(spawned: bool = False) -> ModuleType:
@@ -37,6 +41,13 @@ def launched_rank() -> int | None:
     names = ("PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK")
     values = [os.environ[name] for name in names if name in os.environ]
     return int(values[0]) if values and values[0].isdigit() else None
+
+
+def expected_size(world: MPI.Intracomm, size: int) -> int:
+    """Return the `size` that rank 0 expects: other hosts may still see the former job file."""
+    number = bytearray(size.to_bytes(8, "little"))
+    world.Bcast(number)
+    return int.from_bytes(number, "little")
 
 
 def wrong_world_size(found: int, wanted: int, library: str) -> str:

@@ -6,6 +6,7 @@ import os
 import socket
 from pathlib import Path
 
+from ..files.hosts import is_this_host
 from ..files.job_file import Owner
 from .variables import CLUSTER
 
@@ -74,12 +75,21 @@ def _belongs_by_psutil(pid: int, cluster: str) -> bool:
 
 def this_process() -> Owner:
     """Return this process as the owner of a job: the job ends with the process."""
-    return Owner(pid=os.getpid(), born=birth(os.getpid()) or "", host=socket.gethostname())
+    return _owner(os.getpid())
+
+
+def parent_process() -> Owner:
+    """Return the process that has started this one as the owner of a job."""
+    return _owner(os.getppid())
+
+
+def _owner(pid: int) -> Owner:
+    return Owner(pid=pid, born=birth(pid) or "", host=socket.gethostname())
 
 
 def is_gone(owner: Owner | None) -> bool:
     """Return whether a job's owner has ended, as far as this host can see."""
-    if owner is None or owner.host != socket.gethostname():
+    if owner is None or not is_this_host(owner.host):
         return False
     try:
         return birth(owner.pid) != owner.born

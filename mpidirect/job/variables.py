@@ -7,6 +7,8 @@ WRAPPER_PID = "MPIDIRECT_GUARD"  # The process number of the rank wrapper, in a 
 SPAWNED_RANK = "MPIDIRECT_PLACE"  # In a spawned engine: its rank in the private communicator.
 SPAWNS = "MPIDIRECT_SPAWNS"  # The hosts with an anchor, see `anchor_hosts`. Empty if nothing is spawned.
 
+SUPERVISED = "MPIDIRECT_SUPERVISED"  # The cluster's id, if a supervisor runs the launcher.
+
 
 def anchor_hosts(value: str) -> list[tuple[str, int]]:
     """Parse the value of `SPAWNS`.

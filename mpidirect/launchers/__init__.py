@@ -1,6 +1,6 @@
-"""How a job of n+1 ranks comes to life: one small class per way.
+"""The launchers: one class for each way to start a job.
 
-Another package adds its own by an entry point of the group ``mpidirect.launchers``.
+Another package adds its own launcher by an entry point of the group ``mpidirect.launchers``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from .base import Launcher
 
 BUILT_IN = {
@@ -24,12 +26,12 @@ BUILT_IN = {
 
 
 def launcher_class(name: str) -> type[Launcher]:
-    """The class of the launcher called `name`.
+    """Return the class of the launcher called `name`.
 
     Raises
     ------
     ConfigError
-        When there is none; suggests the nearest.
+        When there is none; the message suggests the nearest name.
     """
     if name in BUILT_IN:
         module, _, attribute = BUILT_IN[name].partition(":")
@@ -46,11 +48,11 @@ def launcher_class(name: str) -> type[Launcher]:
 
 
 def launcher_names() -> list[str]:
-    """The names of all launchers."""
+    """Return the names of all launchers."""
     return sorted({*BUILT_IN, *(entry.name for entry in _entry_points())})
 
 
-def _entry_points() -> list:
-    from importlib.metadata import entry_points  # reads every installed package: only when it must be
+def _entry_points() -> list[EntryPoint]:
+    from importlib.metadata import entry_points  # slow: reads the metadata of all installed packages
 
     return list(entry_points(group="mpidirect.launchers"))

@@ -1,4 +1,4 @@
-"""What a launcher is: it starts a job, says how it fares, ends it, and shows its log."""
+"""The base of all launchers: a launcher starts a job, tells its status, ends it, and shows its log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ..config import config
-from ..config.options import Option, Options
+from ..config.option import Option
+from ..config.options import Options
 from ..files.job_file import JobSpec
 
 if TYPE_CHECKING:
@@ -18,35 +19,35 @@ if TYPE_CHECKING:
 
 
 class JobState(str, enum.Enum):
-    """How a job fares."""
+    """The state of a job."""
 
-    PENDING = "pending"  # it waits for resources
+    PENDING = "pending"  # the job waits for resources
     RUNNING = "running"
     ENDED = "ended"
-    UNKNOWN = "unknown"  # nobody answered, or it can't be seen from here
+    UNKNOWN = "unknown"  # the scheduler did not answer, or the job can't be seen from this host
 
 
 class JobStatus(NamedTuple):
-    """How a job fares.
+    """The status of a job.
 
     Attributes
     ----------
     state : JobState
-        In a word.
+        The state.
     reason : str
-        Why, in words.
+        The reason of the state, as text.
     failed : bool or None
-        Of a job that ended, whether it failed; None: not known.
+        Whether a job that has ended failed; None if not known.
     hosts : str
-        Where it runs, if that is known.
+        The hosts of the job; empty if not known.
     left : float or None
-        Seconds until its walltime ends it, if anything will.
+        Seconds until the walltime ends the job; None without a walltime.
     hopeless : bool or None
-        Of a job that is pending: whether it would wait for ever; None: the scheduler does not say yet.
+        Whether a pending job would wait for ever; None if the scheduler does not say yet.
     ending : bool
-        Of a job that runs: whether it is being ended.
+        Whether a running job is about to end.
     settled : bool
-        Of a job that ended: whether no more will be known of how it did.
+        Whether the status of a job that has ended is final.
     """
 
     state: JobState
@@ -60,50 +61,50 @@ class JobStatus(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What a launcher starts: `ranks` times `command`."""
+    """A job: `ranks` processes of `command`."""
 
     spec: JobSpec
     file: Path
 
     def command(self, python: str = "") -> list[str]:
-        """The command that each rank is."""
+        """Return the command of each rank."""
         return [python or sys.executable, "-m", "mpidirect.job", str(self.file)]
 
     @property
     def ranks(self) -> int:
-        """The controller and the engines; or the controller and an anchor, which spawns the engines."""
+        """The number of ranks: controller and engines; or controller and anchor, which spawns the engines."""
         return 2 if self.spec.spawns else self.spec.engines + 1
 
     @property
     def log(self) -> Path:
-        """What the job prints before its ranks have their own logs."""
+        """The file with the job's output from before its ranks open their own logs."""
         return Path(self.spec.log_directory) / "job.log"
 
 
 class Launcher(ABC):
     """One way to start a job.
 
-    A subclass says how; everything else (profiles, files, waiting, errors) is `mpidirect.Cluster`'s.
+    A subclass says how. `mpidirect.Cluster` does everything else: profiles, files, waiting, errors.
 
     Parameters
     ----------
     job : Job
-        What to start, or what was started.
+        The job to start, or that was started.
     settings : mapping
         The value of every option.
     handle : dict, optional
-        What `start` returned: given when the job was started earlier, perhaps by another process.
+        What `start` returned, if the job was started earlier, perhaps by another process.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]  # a line for `mpidirect start --help` and `doctor`
-    options: ClassVar[tuple[Option, ...]] = ()  # what it has beyond mpidirect.config.options
-    poll_interval: ClassVar[float] = 0.02  # seconds between looks at a job that starts or ends
-    local: ClassVar[bool] = True  # whether its jobs can be seen only from the host that started them
-    scheduled: ClassVar[bool] = False  # whether a scheduler runs its jobs, and heeds `options.BATCH`
-    keeps_time: ClassVar[bool] = False  # whether time left is known without comparing clocks of two hosts
+    options: ClassVar[tuple[Option, ...]] = ()  # in addition to mpidirect.config.definitions
+    poll_interval: ClassVar[float] = 0.02  # seconds between queries while a job starts or ends
+    local: ClassVar[bool] = True  # whether a job can be seen only from the host that started it
+    scheduled: ClassVar[bool] = False  # whether a scheduler runs the jobs, by `config.definitions.BATCH`
+    keeps_time: ClassVar[bool] = False  # whether the time left does not depend on two hosts' clocks
     command_timeout: float = 20.0  # seconds that a command of the scheduler may take
-    ip: ClassVar[str] = ""  # what the controller listens on if nobody says
+    ip: ClassVar[str] = ""  # the address that the controller listens on by default
 
     def __init__(self, job: Job, settings: Mapping[str, Any], handle: dict[str, Any] | None = None) -> None:
         self.job = job
@@ -112,70 +113,70 @@ class Launcher(ABC):
 
     @classmethod
     def of(cls, id: str) -> Self:
-        """A launcher that knows no more of a job than its id: enough to look at it and to end it."""
+        """Return a launcher that knows only the id of a job: enough to query and to end the job."""
         spec = JobSpec(cluster="", engines=0, profile="", connection_file="", log_directory="")
         return cls(Job(spec, Path()), config.defaults(Options(cls.options)), {"id": id})
 
     @classmethod
     def engines(cls, settings: Mapping[str, Any]) -> int:
-        """How many engines there are when nobody says: one per core of this host, or of the allocation."""
+        """Return the default number of engines: one for each core of this host, or slot of the allocation."""
         from ..job import allocation
 
         return allocation.slots()
 
     def spawns(self) -> bool:
-        """Whether the job is to spawn its engines, as an MPI world of their own."""
+        """Whether the job is to spawn its engines as an MPI world of their own."""
         return False
 
     @property
     def id(self) -> str:
-        """What people call the job."""
+        """The job's id for people: the scheduler's id, or a process number."""
         return str(self.handle.get("id") or self.handle.get("pid") or "")
 
     @abstractmethod
     def start(self) -> dict[str, Any]:
-        """Start the job; returns the handle that it is found by later.
+        """Start the job and return the handle by which the job is found later.
 
         Raises
         ------
         LaunchError
-            When it can't be started.
+            When the job can't be started.
         """
 
     @abstractmethod
     def state(self) -> JobStatus:
-        """How the job fares. A look that fails is `JobState.UNKNOWN`, not an end."""
+        """Return the status of the job. A query that fails is `JobState.UNKNOWN`, not the end of the job."""
 
     def left(self, told: float | None) -> float | None:
-        """Seconds until the walltime ends the job, where the controller knows of `told`."""
+        """Return the seconds until the walltime ends the job; `told` are the controller's seconds."""
         if told is not None and not self.keeps_time:
             return told
-        left = self.state().left  # it may have been moved since
+        left = self.state().left  # the walltime may have been changed
         return told if left is None else left
 
     def losses(self) -> str:
-        """In words, ranks that have died though the job goes on; empty if none are known to have.
+        """Return, as text, how many ranks have died while the job goes on; empty if none.
 
-        Asked once a second while a job starts: an MPI that survives deaths would wait for them for ever.
+        Asked once a second while a job starts: an MPI that survives deaths would wait for the dead for ever.
         """
-        count = len(self._notes())
+        count = len(self._exit_codes())
         return f"{count} of its ranks died" if count else ""
 
     def hosts_asked(self) -> int:
-        """On how many hosts the engines are to be; 0 if nobody has said."""
+        """Return the number of hosts that the engines are to be on; 0 if not known."""
         return 0
 
     def ended(self, reason: str, failed: bool | None = None) -> JobStatus:
-        """The status of a job that has ended; with guarded ranks it does not tell how rank 0 did."""
-        code = self._notes().get("rank-0", "0")
+        """Return the status of a job that has ended; a failure of rank 0 is in its wrapper's note."""
+        code = self._exit_codes().get("rank-0", "0")
         if not failed and code != "0":
-            full = f"failed, and could not write how to {self._directory}: is the disk full?"
-            how = f"with exit code {code}" if code else full
+            unwritten = f"failed, and could not write its exit code to {self._directory}"
+            how = f"ended with exit code {code}" if code else f"{unwritten}: is the disk full?"
             return JobStatus(JobState.ENDED, f"{reason}; its first rank {how}", failed=True)
         return JobStatus(JobState.ENDED, reason, failed=failed)
 
-    def _notes(self) -> dict[str, str]:
-        """The exit codes that the guards of ranks have noted."""
+    def _exit_codes(self) -> dict[str, str]:
+        """Return the exit codes that the wrappers of ranks have noted."""
         notes = Path(self._directory).glob("rank-*.exit")
         return {note.stem: note.read_text().strip() for note in notes} if self._directory else {}
 
@@ -185,22 +186,22 @@ class Launcher(ABC):
 
     @abstractmethod
     def stop(self, grace: float) -> None:
-        """End the job: with what it listens to, and after `grace` seconds by force.
+        """End the job: ask it to end, and after `grace` seconds end it by force.
 
-        On return nothing of it is left. It may have ended already.
+        On return no process of the job is left. The job may have ended before.
 
         Raises
         ------
         LaunchError
-            When something is left all the same.
+            When a process is left all the same.
         """
 
     @abstractmethod
     def job_script(self) -> str:
-        """What `start` does, as a person would type or submit it."""
+        """Return what `start` does, as a person would type or submit it."""
 
     def log(self) -> str:
-        """What the job printed before its ranks had their own logs."""
+        """Return the job's output from before its ranks opened their own logs."""
         try:
             return self.job.log.read_text(errors="replace")
         except OSError:

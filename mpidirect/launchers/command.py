@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..config.options import Option, text
+from ..config.option import Option
+from ..config.values import text
 from ..errors import ConfigError, LaunchError
 from .base import JobState, JobStatus
 from .batch import BatchLauncher

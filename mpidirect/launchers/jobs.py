@@ -1,4 +1,4 @@
-"""From a profile and its settings to a launcher with a job, and back from the record of one."""
+"""Make the launcher of a new job from a profile and its settings, or of an earlier job from its record."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from typing import Any
 import msgspec
 
 from ..config import config
-from ..config.options import BATCH, Options
+from ..config.definitions import BATCH
+from ..config.options import Options
 from ..errors import ConfigError, MPIDirectError, Untrusted
-from ..files import job_file, logs
+from ..files import job_file
+from ..files.hosts import is_this_host
 from ..files.job_file import JobSpec, Owner
 from ..files.profiles import ClusterRecord, Profile
 from ..job import allocation
@@ -25,24 +27,24 @@ from .base import Job, JobState, JobStatus, Launcher
 
 
 def options_for(profile: Profile, given: Mapping[str, Any]) -> Options:
-    """The options that there are with the launcher that the settings choose."""
+    """Return all options, with those of the launcher that the settings choose."""
     return Options(launcher_class(config.launcher_name(profile.config_file, given)).options)
 
 
 def resolve(profile: Profile, given: Mapping[str, Any]) -> config.Settings:
-    """The settings of a cluster of `profile`, with what flags or keywords say.
+    """Return the settings of a cluster of `profile`; `given` are the values of flags or keywords.
 
     Raises
     ------
     ConfigError
-        When something is wrong with them, or they ask for what the launcher knows nothing of.
+        When a setting is wrong, or `given` has a scheduler's option and the launcher has no scheduler.
     """
     options = options_for(profile, given)
     settings = config.resolve(profile.config_file, given, options)
     if not launcher_class(settings["launcher"]).scheduled:
-        said = {options.known(name).name for name, value in given.items() if value is not None}
+        used = {options.find(name).name for name, value in given.items() if value is not None}
         for option in BATCH:
-            if option.name in said:
+            if option.name in used:
                 raise ConfigError(
                     f"{option.declarations[-1]} asks a scheduler for something, and the launcher "
                     f"'{settings['launcher']}' has none: choose one, as by --launcher slurm."
@@ -51,12 +53,12 @@ def resolve(profile: Profile, given: Mapping[str, Any]) -> config.Settings:
 
 
 def engines(settings: Mapping[str, Any]) -> int:
-    """How many engines the settings ask for: as many as there is room for if they don't say."""
+    """Return the number of engines that the settings ask for; by default there is one for each slot."""
     return int(settings["n"] or launcher_class(settings["launcher"]).engines(settings))
 
 
 def new_launcher(profile: Profile, settings: config.Settings, owner: Owner | None = None) -> Launcher:
-    """A launcher with a new job, which ends with its owner, if it has one; nothing is written or started."""
+    """Return a launcher with a new job, which ends with its owner, if it has one; nothing is started."""
     kind = launcher_class(settings["launcher"])
     cluster = f"{time.strftime('%y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     spec = JobSpec(
@@ -81,7 +83,7 @@ def new_launcher(profile: Profile, settings: config.Settings, owner: Owner | Non
 
 
 def launch(profile: Profile, launcher: Launcher) -> None:
-    """Start the launcher's job and remember it."""
+    """Start the launcher's job and write its record."""
     from ..files.private_directories import private_directory
 
     spec = launcher.job.spec
@@ -90,20 +92,20 @@ def launch(profile: Profile, launcher: Launcher) -> None:
         job_file.write(spec, launcher.job.file)
         launcher.handle = launcher.start()
         profile.remember(_record(launcher))
-    except BaseException as error:  # a Ctrl-C as well: nothing may run that nobody remembers
+    except BaseException as error:  # a Ctrl-C as well: no job may run without a record
         try:
             launcher.stop(0)
         except MPIDirectError as e:
-            tell_besides(error, e)
-            profile.remember(_record(launcher))  # a stop may be tried again
+            append_error(error, e)
+            profile.remember(_record(launcher))  # so that the user can stop the job
             raise error from None
-        sweep(profile, spec.cluster)
+        remove_files(profile, spec.cluster)
         shutil.rmtree(spec.log_directory, ignore_errors=True)
         raise
 
 
 def _record(launcher: Launcher) -> ClusterRecord:
-    """What is remembered of a job that was started just now."""
+    """Return the record of a job that was started just now."""
     spec = launcher.job.spec
     return ClusterRecord(
         cluster=spec.cluster,
@@ -117,16 +119,16 @@ def _record(launcher: Launcher) -> ClusterRecord:
     )
 
 
-def tell_besides(error: BaseException, other: MPIDirectError) -> None:
-    """Tell an error that came while another one was dealt with: it must not take the place of that."""
+def append_error(error: BaseException, other: MPIDirectError) -> None:
+    """Add an `other` error, which came during the handling of `error`, to its message, or print it."""
     if isinstance(error, MPIDirectError):
         error.args = (f"{error}\n\nBesides: {other}",)
     else:
         print(other, file=sys.stderr)
 
 
-def disown(profile: Profile, launcher: Launcher) -> None:
-    """Let a job that runs live on when its owner has ended."""
+def drop_owner(profile: Profile, launcher: Launcher) -> None:
+    """Let a running job go on after the end of its owner."""
     record = profile.record()
     launcher.job.spec.owner = None
     job_file.write(launcher.job.spec, launcher.job.file)
@@ -135,7 +137,7 @@ def disown(profile: Profile, launcher: Launcher) -> None:
 
 
 def recalled_launcher(profile: Profile, record: ClusterRecord) -> Launcher:
-    """The launcher of a job that was started earlier."""
+    """Return the launcher of a job that was started earlier."""
     spec = JobSpec(
         cluster=record.cluster,
         engines=record.engines,
@@ -144,8 +146,8 @@ def recalled_launcher(profile: Profile, record: ClusterRecord) -> Launcher:
         log_directory=str(profile.log_directory(record.cluster)),
     )
     kind = launcher_class(record.launcher)
-    if kind.local and record.host != socket.gethostname() and any(record.within):
-        # it runs inside a scheduler's job: that can be seen from here
+    if kind.local and not is_this_host(record.host) and any(record.within):
+        # The cluster runs inside a scheduler's job, which can be seen from here.
         enclosing, id = record.within
         kind, record = launcher_class(enclosing), msgspec.structs.replace(record, handle={"id": id})
     options = Options(kind.options)
@@ -153,81 +155,25 @@ def recalled_launcher(profile: Profile, record: ClusterRecord) -> Launcher:
         settings = config.resolve(profile.config_file, {"launcher": kind.name}, options)
     except Untrusted:
         raise
-    except ConfigError:  # a mistake in a file must not keep anyone from stopping a cluster
+    except ConfigError:  # a mistake in a file must not prevent the stop of a cluster
         settings = config.defaults(options)
     return kind(Job(spec, profile.job_file(record.cluster)), settings, record.handle)
 
 
-def visible(launcher: Launcher, record: ClusterRecord) -> bool:
+def is_visible(launcher: Launcher, record: ClusterRecord) -> bool:
     """Whether the launcher's job can be seen, and stopped, from this host."""
-    return not launcher.local or record.host == socket.gethostname()
+    return not launcher.local or is_this_host(record.host)
 
 
 def status(launcher: Launcher, record: ClusterRecord) -> JobStatus:
-    """How the job of a record fares."""
-    if visible(launcher, record):
+    """Return the status of the job of a record."""
+    if is_visible(launcher, record):
         return launcher.state()
     return JobStatus(JobState.UNKNOWN, f"it was started on host {record.host}; look there")
 
 
-def absence(profile: Profile) -> str:
-    """Why there is no connection file of a cluster that was started, and what to do; empty if none was."""
-    record = profile.record()
-    if record is None:
-        return ""
-    launcher = recalled_launcher(profile, record)
-    found = status(launcher, record)
-    whose, option = f"cluster of profile {profile.name!r}", f"--profile {profile.name}"
-    if found.state is JobState.PENDING:
-        never = "will never start" if found.hopeless else "is pending"
-        remedy = "Cancel it:  mpidirect stop" if found.hopeless else "Wait for it:  mpidirect wait"
-        return f"The {whose} is not there yet: job {launcher.id} {never}: {found.reason}.\n{remedy} {option}"
-    if found.state is JobState.RUNNING and not found.ending:
-        return f"The {whose} is starting: its controller does not listen yet.\nWait:  mpidirect wait {option}"
-    if found.state is JobState.UNKNOWN:
-        return ""
-    how = found.reason or "it ends"
-    return f"The {whose} has ended: {how}.\nMore of that:  mpidirect status {option}"
-
-
-def scheduled_launcher(profile: str, cluster: str) -> Launcher | None:
-    """The launcher of a cluster that a scheduler runs, if this host knows of it."""
-    try:
-        here = Profile(profile)
-        record = here.record()
-        if record is None or record.cluster != cluster:
-            return None
-        launcher = recalled_launcher(here, record)
-    except MPIDirectError:
-        return None
-    return launcher if launcher.scheduled else None
-
-
-def epitaph(profile: str, cluster: str, patience: float) -> str:
-    """Why the scheduler's job of a cluster ended, with its log's last lines; empty if nobody knows.
-
-    Waits `patience` seconds for the scheduler to say how it ended.
-    """
-    launcher = scheduled_launcher(profile, cluster)
-    if launcher is None:
-        return ""
-    launcher.command_timeout = patience
-    status = JobStatus(JobState.UNKNOWN)
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        if (status := launcher.state()).state is JobState.ENDED and status.settled:
-            break
-        time.sleep(launcher.poll_interval)
-    if status.state is JobState.UNKNOWN or not status.reason or status.failed is False:
-        return ""
-    known = status.state in (JobState.ENDED, JobState.PENDING)  # it pends if it was requeued
-    later = "" if known else "; 'mpidirect status' will tell how it ended"
-    tail = logs.why(Path(launcher.job.spec.log_directory), 5)
-    return f"of its job {launcher.id}: {status.reason}{later}.\n\n{tail}"
-
-
-def sweep(profile: Profile, cluster: str) -> list[Path]:
-    """Remove the files and sockets of a cluster that is gone, logs apart; returns what there was."""
+def remove_files(profile: Profile, cluster: str) -> list[Path]:
+    """Remove the files and sockets of a cluster that is gone, but not its logs; return the removed paths."""
     from ..files.private_directories import socket_directory
 
     removed = profile.forget(cluster)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import LaunchError
 from ..job import allocation, processes
+from ..job.supervisor import supervised
 from ..job.variables import CLUSTER, SPAWNS
 from . import hydra, mpi
 from .base import JobState, JobStatus, Launcher
@@ -49,6 +50,8 @@ class MpiexecLauncher(Launcher):
             directory = Path(self.job.spec.log_directory)
             command, more = hydra.begin(command, self.job.spec.engines, directory, self.settings["python"])
             environment |= more
+        if not self.job.spec.spawns:
+            command = supervised(command, self.job.file)
         self.job.log.touch(0o600)
         with self.job.log.open("ab") as log:
             try:

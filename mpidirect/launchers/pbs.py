@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..config.options import Option, one_of
+from ..config.option import Option
+from ..config.values import one_of
 from ..errors import LaunchError
 from .base import JobState, JobStatus
 from .batch import BatchLauncher, held_reason, quoted

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..job.allocation import ENDS, HOSTS
+from ..job.supervisor import supervised
 from ..job.variables import CLUSTER, SPAWNS
 from .base import Job
 from .clocks import parse_duration
@@ -122,12 +123,13 @@ class JobScript:
 
     def _start(self, command: Sequence[str]) -> tuple[str, list[str]]:
         """Return the command that starts the ranks, and the lines that decide whether engines are spawned."""
-        text = shlex.join(command)
-        if not self.implementation.can_spawn:
-            return text, []
-        if self.implementation.name == "mpich":
+        can_spawn = self.implementation.can_spawn
+        if can_spawn and self.implementation.name == "mpich":
             return shlex.join([*self._hydra_command(), *command]), []
-        if self.one_host is not None:
+        if self.job.spec.spawns:
+            return shlex.join(command), []
+        text = shlex.join(supervised(command, self.job.file, self.settings["python"]))
+        if not can_spawn or self.one_host is not None:
             return text, []
         known = self._mpi_variables
         more = {k: v for k, v in self.implementation.environment(True).items() if k not in known}

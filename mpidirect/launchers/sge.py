@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..config.options import Option, text
+from ..config.option import Option
+from ..config.values import text
 from ..errors import ConfigError, LaunchError
 from .base import JobState, JobStatus
 from .batch import BatchLauncher, held_reason, quoted

@@ -54,13 +54,21 @@ class Tolerance(NamedTuple):
         replaced = ", and another can take its place" if self.replaces else ""
         return f"{_DEATHS[self.deaths]}{replaced}; {_CALLS[self.revokes]}"
 
-    def facts(self, spawns: bool) -> dict[str, Any]:
-        """The same for clients; `spawns` says whether engines are spawned."""
+    def facts(self, spawns: bool, supervised: bool = False) -> dict[str, Any]:
+        """Return the same for clients.
+
+        Parameters
+        ----------
+        spawns : bool
+            Whether engines are spawned.
+        supervised : bool
+            Whether a supervisor can start all processes anew.
+        """
         return {
             "deaths": self.deaths,
             "revokes": self.revokes,
             "replaces": self.replaces,
-            "restarts": self.replaces and spawns,
+            "restarts": (self.replaces and spawns) or supervised,
             "text": self.text,
         }
 

@@ -20,7 +20,8 @@ from click.testing import CliRunner
 from waiting import LIMIT, until
 
 from mpidirect.cli import COMMANDS, cli
-from mpidirect.cluster.cluster import Cluster, ClusterState
+from mpidirect.cluster.cluster import Cluster
+from mpidirect.cluster.state import ClusterState
 from mpidirect.errors import ClusterNotFound, ClusterRunning, LaunchError
 from mpidirect.files.private_directories import socket_directory
 from mpidirect.files.profiles import Profile, home, profile_names

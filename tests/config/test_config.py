@@ -9,7 +9,9 @@ import pytest
 
 from mpidirect.cluster.cluster import Cluster
 from mpidirect.config import config
-from mpidirect.config.options import BATCH, COMMON, Options, port, positive, seconds, size
+from mpidirect.config.definitions import BATCH, COMMON
+from mpidirect.config.options import Options
+from mpidirect.config.values import port, positive, seconds, size
 from mpidirect.errors import ClusterNotFound, ConfigError
 from mpidirect.files import connection_file
 from mpidirect.files.profiles import ClusterRecord, Profile, find_connection_file, home, profile_names

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from mpidirect import CompositeError, MPIDirectError, RemoteError, errors
-from mpidirect.errors import compact
+from mpidirect.errors import format_ids
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -379,4 +379,4 @@ def test_all_errors_have_one_base():
     ("ids", "text"), [([], ""), ([3], "3"), ([0, 1, 2, 5], "0-2,5"), ([5, 4], "5,4"), (["?", 1], "?,1")]
 )
 def test_compact(ids, text):
-    assert compact(ids) == text
+    assert format_ids(ids) == text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -26,3 +27,12 @@ def test_engines_take_turns(monkeypatch):
             busy.enter_context(socket.socket(socket.AF_UNIX)).bind(f"\0mpidirect-{user}-warm-{core}")
         assert not lazy_numpy.warm_in_turn()
     assert lazy_numpy.warm_in_turn()
+
+
+@pytest.mark.parametrize("role", ["engine", "controller"])
+def test_a_rank_starts_without_numpy(role):
+    code = (
+        "import sys, mpi4py; mpi4py.rc.initialize = False; "
+        f"import mpidirect.job.roles.{role}; assert 'numpy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

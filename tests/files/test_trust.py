@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from mpidirect import Client, Cluster
 from mpidirect.cli import cli
-from mpidirect.cluster.cluster import ClusterState
+from mpidirect.cluster.state import ClusterState
 from mpidirect.errors import Untrusted
 from mpidirect.files.job_file import JobSpec
 from mpidirect.files.job_file import read as read_job

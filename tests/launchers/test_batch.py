@@ -6,7 +6,7 @@ import pytest
 from schedulers.login import command
 
 from mpidirect import Cluster, errors
-from mpidirect.cluster.cluster import ClusterState
+from mpidirect.cluster.state import ClusterState
 from mpidirect.config import config
 from mpidirect.files.profiles import Profile
 from mpidirect.launchers import launcher_class, launcher_names

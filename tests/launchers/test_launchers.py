@@ -74,7 +74,10 @@ class Workshop:
         self.order("")
         (path / "rank.py").write_text(textwrap.dedent(RANK))
         python = path / "python"
-        python.write_text(f'#!/bin/sh\nexec {sys.executable} {path}/rank.py "$@"\n')
+        python.write_text(
+            f'#!/bin/sh\n[ "$2" = mpidirect.job.supervisor ] && exec {sys.executable} "$@"\n'
+            f'exec {sys.executable} {path}/rank.py "$@"\n'
+        )
         python.chmod(0o755)
         self.given = {"launcher": name, "python": str(python)}
 

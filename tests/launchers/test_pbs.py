@@ -11,7 +11,7 @@ from schedulers.login import JOBSCRIPTS, SCRIPT, command, run
 from waiting import LIMIT, until
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.cluster.cluster import ClusterState
+from mpidirect.cluster.state import ClusterState
 from mpidirect.files.profiles import Profile
 from mpidirect.job import processes
 from mpidirect.launchers.base import JobState

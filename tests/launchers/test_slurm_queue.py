@@ -13,7 +13,7 @@ from schedulers.slurm import SLURM, gone
 from waiting import LIMIT, until
 
 from mpidirect import Client, Cluster, errors
-from mpidirect.cluster.cluster import ClusterState
+from mpidirect.cluster.state import ClusterState
 from mpidirect.files.profiles import Profile
 from mpidirect.launchers.base import JobState
 from mpidirect.launchers.slurm import SlurmLauncher

@@ -9,7 +9,7 @@ from schedulers.slurm import SLURM
 from mpidirect import Cluster, errors
 from mpidirect.files.profiles import ClusterRecord, Profile
 from mpidirect.job import allocation
-from mpidirect.launchers import jobs, launcher_class
+from mpidirect.launchers import launcher_class, scheduled_jobs
 from mpidirect.launchers.base import JobState
 from mpidirect.launchers.slurm import parse_job
 
@@ -205,5 +205,5 @@ def test_of_a_job_that_still_ends_it_is_told_who_will_know_more(login_node):
         cluster="one", launcher="slurm", engines=2, host="vm", started=time.time(), handle={"id": "7"}
     )
     Profile().create().remember(record)
-    told = jobs.epitaph("", "one", 0.2)
+    told = scheduled_jobs.failure_reason("", "one", 0.2)
     assert told.startswith("of its job 7: it ends; 'mpidirect status' will tell how it ended.")

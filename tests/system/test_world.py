@@ -253,15 +253,6 @@ def test_two_who_ask_at_once(start):
         is_new(rc, 2)
 
 
-def test_where_nothing_can_be_spawned_that_is_told(start, monkeypatch):
-    monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
-    _, rc = start(2)
-    assert "its rank 0 is the controller" in rc.facts["world"]
-    with pytest.raises(MPIDirectError, match=r"can't all be started anew.*mpidirect stop"):
-        rc.restart()
-    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
-
-
 def test_petsc_begins_with_their_communicator(start, monkeypatch, tmp_path):
     """Where the world in C is not theirs. A package with the same way to begin stands in for PETSc."""
     (tmp_path / "petsc4py").mkdir()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import EngineFailure, RemoteError, remote_error, said
+from ...errors import EngineFailure, RemoteError, error_text, remote_error
 from ...protocol import messages
 from ...serialize import pickles
 from ..connection.bulk_frames import BulkFrame, RemoteFrame, changed, materialised, read_together, rooms
@@ -314,7 +314,7 @@ class Call:
         except KeyboardInterrupt:  # a Ctrl-C: the result is still there
             raise
         except BaseException as e:  # whatever a class says when its object is made again
-            text = f"the result of engine {reply.engine} can't be unpickled here: {said(e)}"
+            text = f"the result of engine {reply.engine} can't be unpickled here: {error_text(e)}"
             text += f" ({self.mismatch})" if self.mismatch else ""
             return RemoteError("SerializationError", text, "", self.info(reply.engine, "apply"))
 

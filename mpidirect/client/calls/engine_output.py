@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ...errors import said
+from ...errors import error_text
 from ...protocol import messages
 from ...protocol.messages import AFTER_TASK, DISPLAY, STDERR, STDOUT
 from ...serialize import pickles
@@ -121,5 +121,5 @@ def opened(output: bytes) -> dict[str, Any]:
     except KeyboardInterrupt:
         raise
     except BaseException as e:  # whatever a class says when its object is made again
-        text = f"<what was displayed can't be unpickled here: {said(e)}>"
+        text = f"<what was displayed can't be unpickled here: {error_text(e)}>"
         return {"data": {"text/plain": text}, "metadata": {}}

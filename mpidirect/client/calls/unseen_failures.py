@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 from ... import _prompt
-from ...errors import CompositeError, EngineFailure, MPIDirectError, compact
+from ...errors import CompositeError, EngineFailure, MPIDirectError, format_ids
 from ...protocol.messages import Failure
 from .hints import hint_for
 from .source_lines import completed
@@ -78,7 +78,9 @@ class UnseenFailure:
     def line(self, engines: set[int], calls: int) -> str:
         """Return the line for IPython, for this call and others of the same cell that failed alike."""
         cell = f"In [{self._cell}]" if calls == 1 else f"In [{self._cell}]: {calls} calls"
-        where = f" on engine{'s' if len(engines) > 1 else ''} {compact(sorted(engines))}" if engines else ""
+        where = (
+            f" on engine{'s' if len(engines) > 1 else ''} {format_ids(sorted(engines))}" if engines else ""
+        )
         return f"{cell} failed{where}: {self.summary} — {self._retrieval()} shows the traceback"
 
     def _retrieval(self) -> str:

@@ -20,6 +20,8 @@ from itertools import islice
 from typing import Any
 from weakref import WeakSet
 
+import msgspec
+
 from ... import errors
 from ...files.connection_file import ConnectionInfo
 from ...memory import process_memory
@@ -301,6 +303,8 @@ class Connection:
                 self._dispatch(message, frames)
         elif isinstance(message, messages.Ack):
             self._outbox.acknowledge(message.ack)
+        elif isinstance(message, messages.ControllerRestarts):
+            self._lifeline.await_successor(message.within)
         elif isinstance(message, messages.Farewell):
             raise self._dialer.gone(message.reason)
         elif isinstance(message, messages.Refused):
@@ -375,11 +379,20 @@ class Connection:
             if not link.welcome.resumes:
                 self._outbox, self._inbox, self._assembly = Outbox(), Inbox(), None
                 self._receiver.forgotten()
+            if link.welcome.facts["pid"] != self.info.pid:
+                self._meet_successor(link.welcome)
             self._link = link
             self._outbox.rewind(link.welcome.received)
             self._pump()
             self._receive()  # what has come with the welcome: no descriptor tells of it
         self._wake()
+
+    def _meet_successor(self, welcome: messages.Welcome) -> None:
+        """Another process is the controller now."""
+        self.welcome.facts.update(welcome.facts)
+        self.info = msgspec.structs.replace(self.info, pid=welcome.facts["pid"])
+        self._lifeline.close()
+        self._lifeline = ControllerWatch(self.info, welcome.node)
 
     def _fail(self, error: Exception) -> None:
         if self.error is None and not self.closed:

@@ -41,7 +41,7 @@ def find(given: Any, profile: str, contents: dict[str, Any], sshserver: str) -> 
 def absent(error: errors.ClusterNotFound, profile: str) -> errors.ClusterNotFound:
     """What is to be said of a profile whose cluster can't be found, if it was started."""
     from ...files.profiles import Profile
-    from ...launchers.jobs import absence
+    from ...launchers.scheduled_jobs import missing_cluster_reason
 
-    told = absence(Profile(profile))
+    told = missing_cluster_reason(Profile(profile))
     return errors.ClusterNotFound(told) if told else error

@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 
 from ... import errors
 from ...files.connection_file import ConnectionInfo
+from ...files.private_directories import successor
 from ...memory import process_memory
 from .dialer import Dialer, ForeignListener, Link
 
 QUIET = 3.0  # seconds until the user is told
 PAUSES = 0.02, 5.0  # seconds between two attempts: the first, and the longest
+SOON = 0.2  # the longest where another controller is about to follow
 ATTEMPT = 15.0  # seconds that one takes at most
 PROBE = 1.5  # seconds to find out whether anything listens
 REFUSED = 10.0  # seconds after which a host that refuses connections has no controller any more
@@ -63,10 +65,10 @@ def redial(dialer: Dialer, lifeline: ControllerWatch, received: int, patience: f
         waited = time.monotonic() - began
         if waited > patience:
             raise dialer.gone(f"nothing was heard of it for {waited:.0f} s")
-        if waited > QUIET and not told:
+        if waited > QUIET and not (told or lifeline.awaits_successor):
             told = True
             _tell_user(dialer.info)
-        pause = min(2 * pause, longest)
+        pause = min(2 * pause, SOON if lifeline.awaits_successor else longest)
     return None
 
 
@@ -99,14 +101,36 @@ class ControllerWatch:
         self.near = bool(node) and node == process_memory.node()
         self._process: int | None = None
         self._refused = 0.0
-        if self.near and hasattr(os, "pidfd_open"):
+        self._successor_due = 0.0  # until when another controller may come in the place of this one
+        self._pid = info.pid
+        if self.near:
+            self._watch(info.pid)
+
+    def _watch(self, pid: int) -> None:
+        """Watch this process of this host."""
+        self.close()
+        self._pid = pid
+        if hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):
-                self._process = os.pidfd_open(info.pid)
+                self._process = os.pidfd_open(pid)
+
+    def await_successor(self, within: float) -> None:
+        """Note that another controller continues the work of this one, in so many seconds."""
+        self._successor_due = time.monotonic() + within
+
+    @property
+    def awaits_successor(self) -> bool:
+        """Whether another controller is about to continue."""
+        if self.near:
+            return successor(self.info.cluster) == 0
+        return time.monotonic() < self._successor_due
 
     def gone(self, candidates: list[str]) -> bool:
         """Whether the controller won't come back; call it after an attempt that failed."""
+        if self.awaits_successor:
+            return False
         if self.near:
-            return self._is_dead()
+            return self._is_dead() and not self._has_successor()
         now = time.monotonic()
         if not candidates or not all(_refuses(address) for address in candidates):
             self._refused = 0.0
@@ -114,13 +138,22 @@ class ControllerWatch:
         self._refused = self._refused or now
         return now - self._refused >= REFUSED
 
+    def _has_successor(self) -> bool:
+        """Return whether another controller has followed, and lives."""
+        pid = successor(self.info.cluster)
+        if pid is None or pid == self._pid:
+            return False
+        if pid:
+            self._watch(pid)
+        return not (pid and self._is_dead())
+
     def _is_dead(self) -> bool:
         if self._process is not None:
             poll = select.poll()
             poll.register(self._process, select.POLLIN)
             return bool(poll.poll(0))
         try:
-            os.kill(self.info.pid, 0)
+            os.kill(self._pid, 0)
         except ProcessLookupError:
             return True
         except OSError:

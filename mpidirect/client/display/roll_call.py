@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ...errors import compact
+from ...errors import format_ids
 from ..calls.source_lines import completed, named
 
 _HEAD = re.compile(r"(.+) at (.+):(\d+)")
@@ -48,7 +48,7 @@ class Stacks(dict[int, str]):
 
 
 def _engines(engines: list[int]) -> str:
-    return f"engine {engines[0]}" if len(engines) == 1 else f"engines {compact(sorted(engines))}"
+    return f"engine {engines[0]}" if len(engines) == 1 else f"engines {format_ids(sorted(engines))}"
 
 
 def _doing(head: str) -> str:

@@ -8,7 +8,7 @@ from itertools import chain, zip_longest
 from typing import Any, cast
 
 from ... import _prompt
-from ...errors import compact
+from ...errors import format_ids
 from ...protocol.messages import DISPLAY, STDERR, STDOUT
 from ...protocol.names import PUBLISHED
 from ..calls.engine_output import opened
@@ -29,7 +29,7 @@ class Printer:
     def show(self, blocks: Sequence[Block]) -> None:
         """Print lines and displays of engines."""
         for block in blocks:
-            label = f"[{_KINDS[block.kind]}:{compact(block.engines)}]"
+            label = f"[{_KINDS[block.kind]}:{format_ids(block.engines)}]"
             if block.kind == DISPLAY:
                 output = opened(cast("bytes", block.lines[0].content))
                 if PUBLISHED not in output["data"]:

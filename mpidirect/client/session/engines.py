@@ -128,7 +128,7 @@ class EngineDirectory:
         if engine not in self.live:
             if engine in self.lost:
                 raise errors.EngineError("EngineError", self.lost[engine], "", {"engine_id": engine})
-            raise IndexError(f"No such engine: {engine}. The engines are {errors.compact(ids)}")
+            raise IndexError(f"No such engine: {engine}. The engines are {errors.format_ids(ids)}")
         return engine
 
 

@@ -7,7 +7,7 @@ from signal import SIGINT
 from typing import Any
 
 from ... import errors
-from ...errors import compact
+from ...errors import format_ids
 from ..calls.source_lines import placed
 from .session import Session
 
@@ -95,7 +95,7 @@ def _remedy(session: Session, stuck: list[int]) -> str:
 
 def engines_in_words(ids: list[int]) -> str:
     """Return ``engine 3`` or ``engines 0-3``."""
-    return f"engine {ids[0]}" if len(ids) == 1 else f"engines {compact(ids)}"
+    return f"engine {ids[0]}" if len(ids) == 1 else f"engines {format_ids(ids)}"
 
 
 def places_in_words(places: dict[int, str]) -> str:

@@ -22,7 +22,7 @@ from .calls import CallRegistry
 from .engines import EngineDirectory
 from .walltime import Deadline
 
-EPITAPH_TIMEOUT = 5.0  # seconds that a scheduler has to tell why the cluster's job ended
+FAILURE_REASON_TIMEOUT = 5.0  # seconds that a scheduler has to tell why the cluster's job ended
 INTERRUPT_TIMEOUT = 10.0  # seconds that the remaining engines of a failed call have to end it
 INTERRUPT_DELAY = 0.25  # seconds between the first failure and the interrupt of the remaining engines
 OPERATIONS_OF_USERS = ("apply", "map", "execute")  # an error names these, not the user's function
@@ -288,11 +288,11 @@ class Session:
 
     def lost(self, error: Exception) -> None:
         """End all calls under way: the controller is gone."""
-        from ...launchers.jobs import epitaph
+        from ...launchers.scheduled_jobs import failure_reason
 
         self._stop_walltime()
         if isinstance(error, errors.ControllerLost):
-            reason = epitaph(self.info.profile, self.info.cluster, EPITAPH_TIMEOUT)
+            reason = failure_reason(self.info.profile, self.info.cluster, FAILURE_REASON_TIMEOUT)
             if reason:
                 cluster = f"{self.info.cluster} on {self.info.host}"
                 error.args = (f"The cluster {cluster} is gone, by the end {reason}",)

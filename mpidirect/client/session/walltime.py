@@ -35,7 +35,7 @@ class Deadline:
 
         A scheduler that can be asked from here is: the walltime may have been changed meanwhile.
         """
-        from ...launchers.jobs import scheduled_launcher
+        from ...launchers.scheduled_jobs import scheduled_launcher
 
         told = None if self._ends is None else max(0.0, self._ends - time.time())
         launcher = scheduled_launcher(self._info.profile, self._info.cluster)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ...errors import compact
+from ...errors import format_ids
 from ...protocol.collective import Collective
 from ..interface import ClientInterface
 from ..results import waiting
@@ -76,5 +76,5 @@ def _check_root(root: int | None, group: list[int]) -> int:
     if isinstance(root, bool) or not hasattr(root, "__index__"):
         raise TypeError(f"root must be the id of an engine, not {root!r}")
     if root.__index__() not in group:
-        raise ValueError(f"root must be one of the view's engines ({compact(group)}), not {root}")
+        raise ValueError(f"root must be one of the view's engines ({format_ids(group)}), not {root}")
     return root.__index__()

@@ -144,6 +144,11 @@ class PendingQueries:
             if now >= inquiry.ends or not self._missing(inquiry):
                 self._answer(inquiry)
 
+    def answer_all(self) -> None:
+        """Answer with what has been found out so far: the controller ends."""
+        for query in list(self._open):
+            self._answer(query)
+
     def _look_at(self, inquiry: PendingQuery, now: float) -> None:
         job = self.controller.scheduler.job
         inquiry.tasks = {

@@ -56,13 +56,8 @@ class Requests:
     def _take(self, session: Session) -> None:
         scheduler = self.controller.scheduler
         while session.backlog and session.staging is None:
-            request, frames = session.backlog.popleft()
-            upload = Upload(request, frames, session.process, session.directory)
-            job: Any
-            if isinstance(request, messages.BalancedTasks):
-                job = BalancedRequest(request, session, upload)
-            else:
-                job = ActiveRequest(request.id, session, request.method, request.targets, upload)
+            job = self._next(session)
+            upload, request = job.payload, job.payload.request
             if not upload.bulk:
                 self._submit(job)
             elif not request.addresses:
@@ -76,6 +71,14 @@ class Requests:
             else:
                 session.staging = job
                 self.staging.add(session)
+
+    def _next(self, session: Session) -> Any:
+        """Return the job of the first request that waits."""
+        request, frames = session.backlog.popleft()
+        upload = Upload(request, frames, session.process, session.directory)
+        if isinstance(request, messages.BalancedTasks):
+            return BalancedRequest(request, session, upload)
+        return ActiveRequest(request.id, session, request.method, request.targets, upload)
 
     def _chunk(self, session: Session, job: ActiveRequest, frame: Any) -> None:
         """The next bytes of a request: kept, or passed on at once where its engines wait for them."""
@@ -184,6 +187,17 @@ class Requests:
                 kept -= upload.arrived
                 self._drop(session, "EngineError", "its client was away before all its data had come")
 
+    def end_all(self, session: Session, why: str) -> None:
+        """End the requests of a client that have not begun on engines: the controller ends."""
+        if session.upload is not None:
+            self._drop(session, "EngineError", why)
+        if session.staging is not None:
+            self.staging.discard(session)
+            job, session.staging = session.staging, None
+            self._refuse(job, "EngineError", why)
+        while session.backlog:
+            self._refuse(self._next(session), "EngineError", why)
+
     def _drop(self, session: Session, ename: str, why: str) -> None:
         """Forget a request of which not all has come."""
         job, session.upload = session.upload, None
@@ -196,7 +210,7 @@ class Requests:
         if isinstance(job, BalancedRequest):
             self.controller.balancer.refuse(job, ename, why)
             return
-        for engine in job.targets:
+        for engine in [engine for engine in job.targets if engine in job.open]:
             self.controller.fail(job, engine, ename, why)
 
     def _has_room(self) -> bool:

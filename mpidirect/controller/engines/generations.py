@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from ...protocol import messages
 from ...protocol.names import ANCHOR
+from .. import handover
 from . import exit_status
 from .replacement import ReplacementRefused
 
 if TYPE_CHECKING:
+    from ...job.handover import Handover
     from ..controller import Controller
     from ..sessions.session import Session
 
@@ -20,6 +22,7 @@ log = logging.getLogger(__name__)
 
 ASKED = 0.5  # seconds that engines have to leave by themselves before they are killed
 KILLED = 5.0  # seconds in which a killed engine must be gone
+HANGING = 1.0  # the same where the supervisor ends those that are not
 STARTING = 100.0  # seconds that new ones may take
 NOTED = 0.1  # seconds that the guard of one that left has to note how, if it has something to note
 
@@ -47,6 +50,12 @@ class Generations:
         self._leaving: dict[int, messages.EngineInfo] = {}  # engines of the last one that are not gone yet
         self._kill_at = self._deadline = self._settled = 0.0
         self._killed: set[int] = set()
+        self._supervised = False  # whether the supervisor starts the next one
+        self._why = ""  # in words, of the tasks that end
+        self._awaited: Handover | None = (
+            None  # what the former controller has left, until all engines are here
+        )
+        self.handover_due = self.handed_over = False
         if self.spawns:
             controller.replacement.await_first(list(range(controller.size)))
 
@@ -54,6 +63,28 @@ class Generations:
     def busy(self) -> bool:
         """Whether one ends or begins."""
         return self._due
+
+    @property
+    def advice(self) -> str:
+        """Return what a user can do to have all engines started anew."""
+        spawning = self.anchored and self.controller.facts["fault_tolerance"]["restarts"]
+        can = spawning or self.controller.hand_over is not None
+        return "rc.restart() of all engines" if can else "'mpidirect stop' and 'mpidirect start'"
+
+    @property
+    def awaits_all(self) -> bool:
+        """Whether the engines of this job are to come, after those of a former controller."""
+        return self._awaited is not None
+
+    @property
+    def asked(self) -> tuple[bytes, str]:
+        """Return the name of the client that waits for a restart, and its query; empty if none waits."""
+        return (self._asked[0].name, self._asked[1].id) if self._asked else (b"", "")
+
+    @property
+    def size(self) -> int:
+        """Return the number of engines of the next generation."""
+        return self._size
 
     @property
     def anchored(self) -> bool:
@@ -100,24 +131,27 @@ class Generations:
     def ask(self, session: Session, query: messages.Query, size: int) -> None:
         """End all engines, and start so many others."""
         controller = self.controller
-        if not controller.facts["fault_tolerance"]["restarts"] or not self.anchored:
+        supervised = controller.hand_over is not None
+        if not supervised and not (controller.facts["fault_tolerance"]["restarts"] and self.anchored):
             raise ReplacementRefused(
                 "engines can't all be started anew with this MPI, or as it was started. Save what you need, "
                 "then 'mpidirect stop' and 'mpidirect start'"
             )
-        if self._due or controller.replacement.excludes:
+        if self._due or self.awaits_all or controller.replacement.excludes:
             raise ReplacementRefused("engines are being started just now: try again in a moment")
         call = "rc.restart()" if size == controller.size else f"rc.resize({size})"
         controller.replacement.cancel(f"{call} ends all engines")
         self._asked, self._due, self._size = (session, query), True, size
         self._leaving = {info.id: info for info in controller.living()}
         self._killed.clear()
+        self._supervised = supervised
         for engine in self._leaving:
             controller.send_control(engine, messages.Stop())
             controller.link.send_task(engine, [messages.encode(messages.Stop())])
         now = time.monotonic()
         self._kill_at, self._settled = now + ASKED, now
-        controller.retire(f"was ended by {call}, which replaces all engines")
+        self._why = f"was ended by {call}, which replaces all engines"
+        controller.retire(self._why)
 
     def departed(self, engine: int) -> None:
         """The connection of an engine has closed."""
@@ -126,23 +160,31 @@ class Generations:
 
     def look(self) -> None:
         """Do what is due."""
+        if self._awaited is not None and len(self.controller.engines) == self.controller.size:
+            self._answer_former(self._awaited)
         if not self._due or self.controller.stopping:
             return
         now = time.monotonic()
         if self._leaving:
             self._see_off(now)
+        elif self._supervised:
+            self.handover_due = True
         elif self.anchored and self._noted(now):
             self._begin()
 
     def _see_off(self, now: float) -> None:
-        if self._killed and now > self._deadline:
+        if self._killed and now > self._deadline and self._supervised:
+            self._leaving.clear()  # the supervisor ends them, by the MPI launcher
+        elif self._killed and now > self._deadline:
             where = ", ".join(f"process {e.pid} on {e.host}" for e in self._leaving.values())
             self._answer_failure(f"these could not be ended from here: {where}. Kill them, and try again")
         elif now > self._kill_at:
             for engine, info in self._leaving.items():
                 if engine not in self._killed:
                     self._killed.add(engine)
-                    self._deadline = now + KILLED  # from now on: this host may have been stopped meanwhile
+                    self._deadline = now + (
+                        HANGING if self._supervised else KILLED
+                    )  # from now on: this host may have been stopped meanwhile
                     self.controller.end(info)
 
     def _noted(self, now: float) -> bool:
@@ -161,6 +203,40 @@ class Generations:
             controller.size = self._size
             controller.lost = {id: why for id, why in controller.lost.items() if id < self._size}
         controller.replacement.start(list(range(self._size)), asked, STARTING)
+
+    def hand_over(self) -> bool:
+        """Leave all to a successor; return whether that is possible."""
+        controller = self.controller
+        self.handover_due = False
+        handover.conclude(controller, f"each engine {self._why}")
+        assert controller.hand_over is not None
+        try:
+            try:
+                controller.hand_over()
+            except OSError as e:
+                log.warning("%s: results that wait for clients are dropped", e)
+                handover.drop_results(controller)
+                controller.hand_over()
+        except OSError as e:
+            self._answer_failure(f"what clients wait for can't be written: {e}. Make room, and try again")
+            return False
+        handover.announce(controller)
+        self.handed_over = True
+        return True
+
+    def await_all(self, former: Handover) -> None:
+        """Answer the client that asked the former controller for a restart when all engines are here."""
+        self._awaited = former
+
+    def _answer_former(self, former: Handover) -> None:
+        self._awaited = None
+        self.controller.tell_engines({})
+        session = self.controller.clients.sessions.get(former.asker)
+        if session is None:
+            return
+        size = self.controller.size
+        why = "" if size == former.engines else f"{former.engines} engines can't be started here: see job.log"
+        session.tell(messages.Answer, former.query, None if why else {"replaced": list(range(size))}, why)
 
     def _answer_failure(self, why: str) -> None:
         log.error("engines are not started anew: %s", why)

@@ -86,10 +86,11 @@ class Replacement:
             return
         if self._wanted:
             raise ReplacementRefused(f"engines {self._wanted} are being replaced already")
+        all_anew = controller.generations.advice
         if not controller.facts["fault_tolerance"]["replaces"]:
             raise ReplacementRefused(
-                "engines can't be replaced with this MPI, or as it was started. Save what you need, then "
-                "'mpidirect stop' and 'mpidirect start'"
+                "engines can't be replaced with this MPI, or as it was started. "
+                f"Save what you need, then {all_anew}"
             )
         if not targets or not all(0 <= engine < controller.size for engine in targets):
             raise ReplacementRefused(f"the engines of this cluster are 0 to {controller.size - 1}")
@@ -97,8 +98,8 @@ class Replacement:
             raise ReplacementRefused("all engines are being started anew: try again in a moment")
         if controller.engines.keys() <= set(targets) and not controller.generations.anchored:
             raise ReplacementRefused(
-                "an engine that lives must start the new ones, and none would be left. For all of them: "
-                "'mpidirect stop' and 'mpidirect start'"
+                "an engine that lives must start the new ones, and none would be left. "
+                f"For all of them: {all_anew}"
             )
         self._wanted, self._asked = targets, (session, query)
         self._deadline = time.monotonic() + within

@@ -11,8 +11,8 @@ from ...errors import CollectiveError
 from ...protocol.collective import Collective
 from .. import interrupts
 from ..mpi import groups
-from ..mpi.communicators import GONE
 from ..mpi.groups import forget_communicators
+from ..mpi.watched_communicator import FAILURE_CLASSES
 from .data_movement import MOVES
 from .reductions import REDUCTIONS
 from .rendezvous import AGAIN, Proposal, Rendezvous
@@ -40,13 +40,13 @@ def run(namespace: dict[str, Any], shared: Any) -> None:
     """
     ask = Collective(*shared)
     with interrupts.held():
-        meeting = Rendezvous(groups.here(), ask, namespace)
+        meeting = Rendezvous(groups.current(), ask, namespace)
         try:
             KINDS[ask.kind](meeting)
         except BaseException as e:
             with interrupts.held():  # again: what let it in may have left the door open
                 meeting.leave(e)
-            if isinstance(e, MPI.Exception) and e.Get_error_class() in GONE:
+            if isinstance(e, MPI.Exception) and e.Get_error_class() in FAILURE_CLASSES:
                 raise CollectiveError(f"{meeting.title} was not completed: an engine died. {AGAIN}") from None
             raise
         finally:

@@ -26,12 +26,12 @@ from typing import Any
 import msgspec
 from mpi4py import MPI
 
-from ...errors import CollectiveError, compact
+from ...errors import CollectiveError, format_ids
 from ...protocol.collective import Collective
 from .. import interrupts
 from ..mpi.channel import LEFT, CollectiveId
-from ..mpi.communicators import here
 from ..mpi.groups import Groups
+from ..mpi.watched_communicator import mpi_state
 from .arrays import Operation
 from .staging import StagedTransfer
 
@@ -142,7 +142,7 @@ class Rendezvous:
         CollectiveError
             On all engines, when one can't take part or the offers don't match.
         """
-        self._groups.tidy()
+        self._groups.free_buffers()
         error = None
         try:
             with interrupts.admitted():
@@ -281,9 +281,9 @@ class Rendezvous:
                 time.sleep(min(LONGEST_PAUSE, (waited - without_pause) / 50))
 
     def _heed_leavers(self) -> None:
-        if here.lost:
+        if mpi_state.death_reason:
             self._told = True  # all others learn it from the controller
-            raise CollectiveError(f"{self.title} was not completed: {here.lost}. {AGAIN}")
+            raise CollectiveError(f"{self.title} was not completed: {mpi_state.death_reason}. {AGAIN}")
         leavers = self._channel.leavers(self._call)
         if leavers:
             self._told = True
@@ -324,4 +324,4 @@ class Rendezvous:
 
 
 def _engines(who: list[int]) -> str:
-    return f"engine {who[0]}" if len(who) == 1 else f"engines {compact(who)}"
+    return f"engine {who[0]}" if len(who) == 1 else f"engines {format_ids(who)}"

@@ -1,7 +1,7 @@
 """Small notes from engine to engine, on a communicator that user code never sees.
 
-A note belongs to a collective call and carries the call's number.  So what remains of a call that was left
-early is recognised and dropped, and a note that comes before its call begins here is kept.
+A note belongs to a collective call and has the number of the call. So notes of a call that was left early are
+recognised and dropped, and a note that arrives before its call begins on this engine is kept.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from mpi4py import MPI
 
 from ...arrays.lazy_numpy import np
 
-LEFT = -1  # the step of a note that says that its sender has left the call
+LEFT = -1  # The step of a note that says that its sender has left the call.
 TAG = 1
-CLIENTS = 1024  # whose latest call is remembered
+CLIENTS = 1024  # Clients whose latest call is remembered.
 
 
 class CollectiveId(NamedTuple):
-    """Which collective call: of one client, the numbers grow in the order of the calls."""
+    """The identity of a collective call: the numbers of a client grow in the order of its calls."""
 
     client: str
     number: int
 
 
 class Note(msgspec.Struct, array_like=True, gc=False):
-    """What one engine tells another."""
+    """What one engine tells another about a call."""
 
     client: str
     number: int
@@ -37,12 +37,12 @@ class Note(msgspec.Struct, array_like=True, gc=False):
 
 
 class Channel:
-    """Sends notes, and keeps those that came until they are asked for.
+    """Sends notes, and keeps arrived notes until they are taken.
 
     Parameters
     ----------
     comm : MPI.Intracomm
-        Used for nothing but notes.
+        A communicator for notes alone.
     engines : sequence of int
         The engine id of each of its ranks.
     """
@@ -60,29 +60,29 @@ class Channel:
         self._decoder = msgspec.msgpack.Decoder(Note)
 
     def send(self, engine: int, call: CollectiveId, step: int, content: bytes) -> None:
-        """Send a note; does not wait."""
+        """Send a note without waiting."""
         data = self._encoder.encode(Note(call.client, call.number, step, content))
         request = self.comm.Isend([data, MPI.BYTE], self._ranks[engine], TAG)
         self._sending.append((call, request))
 
     def sent(self, call: CollectiveId) -> bool:
-        """Whether all notes of this call are on their way."""
+        """Return whether all notes of this call have been sent."""
         self._sending = [(other, request) for other, request in self._sending if not request.Test()]
         return all(other != call for other, _ in self._sending)
 
     def take(self, call: CollectiveId, step: int, engine: int) -> bytes | None:
-        """The content of a note, if it has come."""
+        """Return the content of a note, or None if the note has not arrived."""
         self._collect()
         return self._inbox.get(call, {}).pop((step, engine), None)
 
     def leavers(self, call: CollectiveId) -> dict[int, str]:
-        """The engines that have left this call, and why."""
+        """Return the engines that have left this call, and their reasons."""
         self._collect()
         notes = self._inbox.get(call, {})
         return {engine: content.decode() for (step, engine), content in notes.items() if step == LEFT}
 
     def end(self, call: CollectiveId) -> None:
-        """The call has ended here: forget its notes, and drop those that are still to come."""
+        """Forget the notes of a call that has ended on this engine; drop later ones."""
         self._ended[call.client] = call.number
         self._ended.move_to_end(call.client)
         if len(self._ended) > CLIENTS:
@@ -94,18 +94,18 @@ class Channel:
         return call.number <= self._ended.get(call.client, -1)
 
     def _collect(self) -> None:
-        """Take in what has come.
+        """Receive the notes that have arrived.
 
-        Matched and then received without waiting: the sender of a long note may have left in the middle.
+        Each is matched first, and then received without waiting: the sender of a long note may have left.
         """
         while (message := self.comm.Improbe(MPI.ANY_SOURCE, TAG, self._status)) is not None:
             buffer = np.empty(self._status.Get_count(MPI.BYTE), np.uint8)
             request = message.Irecv([buffer, MPI.BYTE])
             self._arriving.append((request, self.engines[self._status.source], buffer))
         if self._arriving:
-            self._arriving = [entry for entry in self._arriving if not self._arrived(*entry)]
+            self._arriving = [entry for entry in self._arriving if not self._has_arrived(*entry)]
 
-    def _arrived(self, request: MPI.Request, engine: int, buffer: np.ndarray) -> bool:
+    def _has_arrived(self, request: MPI.Request, engine: int, buffer: np.ndarray) -> bool:
         if not request.Test():
             return False
         note = self._decoder.decode(buffer.data)

@@ -1,4 +1,4 @@
-"""The communicators of groups of engines: made when a view first needs one, and kept for the next time."""
+"""Communicators of groups of engines: each is made for the first collective of a view, and kept."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mpi4py import MPI
 from ...mpi.world import limited
 from .channel import Channel
 
-SPOILED = -1
-KEPT = 32  # communicators; MPICH has room for some 2000 in all
+ABANDONED = -1  # The serial number of a communicator on which a call was left.
+KEPT = 32  # Communicators that are kept. MPICH has room for some 2000 in all.
 _TAGS = 1000
 
 
 class Group(NamedTuple):
-    """A communicator, its rank k the k-th engine of the group, and its serial number."""
+    """A communicator, whose rank k is the k-th engine of the group, and its serial number."""
 
     serial: int
     comm: MPI.Intracomm | None
@@ -26,18 +26,18 @@ class Group(NamedTuple):
 class Groups:
     """The communicators that this engine shares with groups of engines.
 
-    Each carries a serial number that grows for its group; 0 stands for none, `SPOILED` for one that was
-    given up (`abandon`) since a call on it was left.  Engines compare these numbers before they use a
-    communicator; where they differ, all make a new one, with the number after the highest.  Equal numbers are
-    therefore the same communicator, whoever left what and when, and no one has to keep count for the others.
+    Each communicator has a serial number, which grows for its group. The number 0 stands for none,
+    `ABANDONED` for a communicator on which a call was left. Engines compare the numbers before they use a
+    communicator. If the numbers differ, all make a new one, with the number after the highest. So equal
+    numbers are the same communicator on all engines.
 
     Parameters
     ----------
     comm : MPI.Intracomm
-        All engines; user code never sees it, and nothing else uses it.
+        All engines. Neither user code nor anything else uses this communicator.
     channel : Channel
-        For the notes about collectives: on a communicator of its own, because in Open MPI `Create_group` has
-        the tags in common with messages.
+        The channel for notes about collectives. It has a communicator of its own: in Open MPI, `Create_group`
+        and messages use the same tags.
     engines : sequence of int
         The engine id of each of the ranks of `comm`.
     """
@@ -51,39 +51,39 @@ class Groups:
         self._abandoned: list[tuple[list[MPI.Request], list[Any]]] = []
 
     def serial(self, group: tuple[int, ...]) -> int:
-        """The number of the communicator that is kept for `group`, or 0."""
+        """Return the number of the communicator that is kept for `group`, or 0."""
         return self._made[group].serial if group in self._made else 0
 
     def get(self, group: tuple[int, ...]) -> MPI.Intracomm:
-        """The communicator that is kept for `group`."""
+        """Return the communicator that is kept for `group`."""
         self._made.move_to_end(group)
         comm = self._made[group].comm
         assert comm is not None
         return comm
 
     def make(self, group: tuple[int, ...], serials: set[int]) -> MPI.Intracomm:
-        """Make a communicator: blocks until all engines of the group do.
+        """Make a communicator; this call blocks until all engines of the group make it.
 
         Parameters
         ----------
         group : tuple of int
             Engine ids.
         serials : set of int
-            The numbers of what these engines have had so far.
+            The serial numbers that these engines have.
         """
         if group in self._made:
-            # Another engine has lost it. If a call on it was left, messages of that may still be on their
-            # way here, and must not meet another communicator: so the handle is not given back.
-            self._drop(self._made.pop(group), free=SPOILED not in serials)
+            # Another engine has lost the communicator. If a call was left, messages of the call may still
+            # arrive, and must not reach a new communicator of the same handle: so the old one is not freed.
+            self._drop(self._made.pop(group), free=ABANDONED not in serials)
         serial = max(0, *serials) + 1
-        everyone = self._comm.Get_group()
-        chosen = everyone.Incl([self._ranks[engine] for engine in group])
+        all_engines = self._comm.Get_group()
+        members = all_engines.Incl([self._ranks[engine] for engine in group])
         try:
             with limited():
-                comm = self._comm.Create_group(chosen, serial % _TAGS)
+                comm = self._comm.Create_group(members, serial % _TAGS)
         finally:
-            chosen.Free()
-            everyone.Free()
+            members.Free()
+            all_engines.Free()
         self._keep(group, Group(serial, comm))
         return comm
 
@@ -93,48 +93,48 @@ class Groups:
             self._drop(self._made.popitem(last=False)[1], free=True)
 
     def _drop(self, made: Group, free: bool) -> None:
-        """Forget a communicator on which all calls have ended; MPI frees it without the other members."""
+        """Forget a communicator on which all calls have ended. MPI frees it without the other members."""
         if free and made.comm is not None:
             made.comm.Free()
 
     def abandon(
         self, group: tuple[int, ...], requests: Sequence[MPI.Request] = (), buffers: Sequence[Any] = ()
     ) -> None:
-        """Never use the communicator of `group` again: a call on it was left.
+        """Never use the communicator of `group` again, as a call on it was left.
 
         Parameters
         ----------
         group : tuple of int
             Engine ids.
         requests, buffers : sequence
-            What is pending. They are kept until they are done, because MPI may still use this memory.
+            What is pending. They are kept until the requests are done: MPI may still use the memory.
         """
         if group in self._made:
-            self._keep(group, Group(SPOILED, None))
+            self._keep(group, Group(ABANDONED, None))
         if requests:
             self._abandoned.append((list(requests), list(buffers)))
 
-    def tidy(self) -> None:
-        """Let go of the buffers of abandoned operations that have ended by now."""
+    def free_buffers(self) -> None:
+        """Free the buffers of abandoned operations that have ended."""
         self._abandoned = [entry for entry in self._abandoned if not MPI.Request.Testall(entry[0])]
 
-    def forget(self) -> None:
-        """Give up all communicators at once, as after a death."""
+    def abandon_all(self) -> None:
+        """Abandon all communicators, as after a death."""
         for group in list(self._made):
             self.abandon(group)
 
 
-_here: Groups | None = None
-_former: list[Groups] = []
+_current: Groups | None = None
+_former: list[Groups] = []  # MPI may still use what is kept there.
 
 
-def begin(comm: MPI.Intracomm, engines: Sequence[int] | None = None) -> None:
-    """Prepare for collectives; all engines call it together, at the start and after a recovery.
+def enable(comm: MPI.Intracomm, engines: Sequence[int] | None = None) -> None:
+    """Prepare for collectives; all engines call this together, at the start and after a repair.
 
     Parameters
     ----------
     comm : MPI.Intracomm
-        All engines that live. It is duplicated, so that user code may use it.
+        All living engines. It is duplicated, so that user code may use it.
     engines : sequence of int, optional
         The engine id of each of its ranks; by default the ranks themselves.
     """
@@ -142,26 +142,26 @@ def begin(comm: MPI.Intracomm, engines: Sequence[int] | None = None) -> None:
 
 
 def make(comm: MPI.Intracomm, engines: Sequence[int]) -> Groups:
-    """What `begin` begins with; all engines call it together."""
+    """Make what collectives need, without using it; all engines call this together."""
     return Groups(comm.Dup(), Channel(comm.Dup(), engines), engines)
 
 
 def use(groups: Groups) -> None:
-    """Use these from now on."""
-    global _here
-    if _here is not None:
-        _former.append(_here)  # MPI may still use what is kept there
-    _here = groups
+    """Use `groups` for collectives from now on."""
+    global _current
+    if _current is not None:
+        _former.append(_current)
+    _current = groups
 
 
-def here() -> Groups:
-    """The communicators of this engine."""
-    if _here is None:
+def current() -> Groups:
+    """Return what this engine uses for collectives."""
+    if _current is None:
         raise RuntimeError("this process has not begun as an engine, so it has no collectives")
-    return _here
+    return _current
 
 
 def forget_communicators() -> None:
-    """Give up the communicators of all groups: the next collective of each makes a new one."""
-    if _here is not None:
-        _here.forget()
+    """Abandon the communicators of all groups: the next collective of each group makes a new one."""
+    if _current is not None:
+        _current.abandon_all()

@@ -1,4 +1,4 @@
-"""PETSc begins with the engines' communicator where, in C, ``MPI_COMM_WORLD`` has the controller in it."""
+"""PETSc on the engines' communicator, where ``MPI_COMM_WORLD`` in C includes the controller."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ PACKAGE = "petsc4py"
 
 
 class PETScImportHook(MetaPathFinder):
-    """Has petsc4py begin as soon as it is imported: it would do so by itself, with a collective on the world.
+    """Initializes petsc4py when it is imported: else petsc4py calls a collective on the world.
 
     Parameters
     ----------
     comm : MPI.Intracomm
-        What it is to begin with.
+        The communicator for PETSc.
     """
 
     def __init__(self, comm: Any) -> None:
@@ -38,14 +38,14 @@ class PETScImportHook(MetaPathFinder):
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
-            def execute_and_begin(module: ModuleType) -> None:
+            def execute_and_initialize(module: ModuleType) -> None:
                 execute(module)
                 module.init(comm=self._comm)
 
-            spec.loader.exec_module = execute_and_begin  # type: ignore[method-assign]
+            spec.loader.exec_module = execute_and_initialize  # type: ignore[method-assign]
         return spec
 
 
-def prepare(comm: Any) -> None:
-    """Let it begin with this communicator when it is imported."""
+def initialize_on_import(comm: Any) -> None:
+    """Initialize petsc4py with this communicator when it is imported."""
     sys.meta_path.insert(0, PETScImportHook(comm))

@@ -1,4 +1,4 @@
-"""How the engines get a communicator of all again: when one died, was interrupted in it, or is new."""
+"""New communicators of all engines: after a death, after an interrupt, or with new engines."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from ...mpi.world import World
 from ...protocol import messages
 from .. import bulk_data, environment
 from . import communicators, groups, requests
-from .communicators import here
-from .polling import PolledCommunicator, keep
+from .polled_communicator import PolledCommunicator
+from .polling import keep_requests
+from .watched_communicator import mpi_state
 
 log = logging.getLogger(__name__)
 
-_MEETING = 30_000  # from here on, tags that nothing else has on the private communicator
+_ROLL_CALL_TAG = 30_000  # The first of the tags of roll calls on the private communicator.
 
 
 class EngineDied(Exception):
@@ -26,17 +27,17 @@ class EngineDied(Exception):
 
 
 class _Prepared(NamedTuple):
-    """What is used as soon as all have it."""
+    """Communicators that all engines use as soon as all have made them."""
 
     world: World
     groups: groups.Groups
     places: list[environment.EnginePlace]
     base: MPI.Intracomm
-    hidden: MPI.Comm
+    object_comm: MPI.Comm
 
 
 class CommunicatorRepair:
-    """Makes the communicator of all engines, again and again; only the main thread uses it.
+    """Makes the communicators of engines again; only the main thread uses it.
 
     Parameters
     ----------
@@ -48,122 +49,147 @@ class CommunicatorRepair:
         Whether MPI can shrink a communicator that has lost members.
     epoch : int
         How often the communicators have been made before.
+
+    Attributes
+    ----------
+    comm : WatchedCommunicator
+        The communicator of all engines, as user code sees it.
+    living : list of int
+        The ids of its engines, by rank.
+    places : list of EnginePlace
+        Where they are, by rank.
     """
 
     def __init__(self, world: World, engines: Sequence[int], ulfm: bool, epoch: int = 0) -> None:
-        self.ulfm = ulfm
-        self.private = world.private
+        self._ulfm = ulfm
+        self._private = world.private
         self.living = list(engines)
-        self._members = list(engines)  # of the private communicator, the dead included, behind the controller
+        self._members = list(engines)  # The engines of the private communicator, dead ones included.
         self.places = environment.gather(world.engines)
-        # What new ones are made from: user code can neither free nor use it.  Not the private one, as MPICH
-        # uses no shared memory in what is made from communicators of several worlds.
-        self.base = world.engines.Dup()
+        # New communicators are made from this one, which user code does not see. MPICH uses no shared memory
+        # in what is made from the private communicator, as that has ranks of several worlds.
+        self._base = world.engines.Dup()
         self._joining: messages.PrepareCommunicators
         self._prepared: _Prepared
         mixin = communicators.RevocableCommunicator if ulfm else PolledCommunicator
-        requests.begin()
-        self.comm = communicators.begin(world.engines, self.living, mixin, epoch)
+        requests.replace_request_class()
+        self.comm = communicators.create_world(world.engines, self.living, mixin, epoch)
 
     @property
     def untouched(self) -> bool:
-        """Whether nothing has ever gone wrong with MPI here, so that it can be finalized."""
-        return not here.epoch and not here.left
+        """Whether MPI has never failed on this engine, so that MPI can be finalized."""
+        return not mpi_state.epoch and not mpi_state.unusable_reason
 
     def repair(self, order: messages.RepairCommunicator) -> messages.CommunicatorsMade:
-        """Make a new communicator of the engines that live; they all do it together."""
+        """Make a new communicator of the living engines, which all call this together."""
         with worlds.limited():
             try:
-                self._meet(order.engines, order.epoch)
-                communicators.tell()
-                fresh = self._fresh(order)
-                if fresh.size != len(order.engines):
-                    return messages.CommunicatorsMade(order.epoch, f"MPI finds {fresh.size} engines alive")
-                fresh.Set_errhandler(MPI.ERRORS_RETURN)
+                self._call_roll(order.engines, order.epoch)
+                communicators.revoke_abandoned()
+                engines = self._make_engines(order)
+                if engines.size != len(order.engines):
+                    return messages.CommunicatorsMade(order.epoch, f"MPI finds {engines.size} engines alive")
+                engines.Set_errhandler(MPI.ERRORS_RETURN)
                 if order.engines != self.living:
-                    groups.begin(fresh, order.engines)
-                communicators.install(fresh, order.engines, order.epoch)
+                    groups.enable(engines, order.engines)
+                communicators.replace_world(engines, order.engines, order.epoch)
                 self.places = [self.places[self.living.index(engine)] for engine in order.engines]
                 self.living = order.engines
             except (MPI.Exception, EngineDied) as e:
                 log.warning("the communicator could not be made: %s", e)
                 return messages.CommunicatorsMade(order.epoch, str(e))
-        log.info("comm has %d engines, and this one is rank %d of it", fresh.size, fresh.rank)
+        log.info("comm has %d engines, and this one is rank %d of it", engines.size, engines.rank)
         return messages.CommunicatorsMade(order.epoch)
 
     def join(self, order: messages.PrepareCommunicators) -> messages.ReadyToJoin | messages.CommunicatorsMade:
-        """Get ready to make all communicators with engines that arrive."""
+        """Get ready to make communicators with new engines.
+
+        Returns
+        -------
+        ReadyToJoin or CommunicatorsMade
+            The latter with an error, if an engine died meanwhile.
+        """
         self._joining = order
         with worlds.limited():
             try:
-                self._meet(order.living, order.epoch)
+                self._call_roll(order.living, order.epoch)
             except (MPI.Exception, EngineDied) as e:
                 return messages.CommunicatorsMade(order.epoch, str(e))
         return messages.ReadyToJoin(order.epoch)
 
     def grow(self) -> messages.CommunicatorsMade:
-        """Make them; they are used from `commit` on."""
+        """Make communicators with new engines; `commit` begins to use them."""
         order = self._joining
         with worlds.limited():
             try:
-                communicators.tell()
+                communicators.revoke_abandoned()
                 ranks = [0, *self._ranks(order.living)]
-                members = worlds.living(self.private, ranks, self.ulfm, order.epoch)
-                me = self._members[self.private.rank - 1] + 1
-                world = worlds.grown(members, order.port, me)
+                members = worlds.living(self._private, ranks, self._ulfm, order.epoch)
+                rank = self._members[self._private.rank - 1] + 1
+                world = worlds.grown(members, order.port, rank)
                 made = groups.make(world.engines, order.engines)
                 places = environment.gather(world.engines)
-                base, hidden = world.engines.Dup(), communicators.hide(world.engines)
-                self._prepared = _Prepared(world, made, places, base, hidden)
+                base, objects = world.engines.Dup(), communicators.make_object_comm(world.engines)
+                self._prepared = _Prepared(world, made, places, base, objects)
             except MPI.Exception as e:
                 log.warning("the communicators could not be made: %s", e)
                 return messages.CommunicatorsMade(order.epoch, str(e))
         return messages.CommunicatorsMade(order.epoch)
 
     def commit(self) -> World:
-        """Use them; returns them."""
+        """Use the communicators that `grow` has made, and return them."""
         made, order = self._prepared, self._joining
-        self.private, self.base = made.world.private, made.base
+        self._private, self._base = made.world.private, made.base
         self.living, self._members = order.engines, order.engines
         self.places = made.places
         groups.use(made.groups)
-        communicators.install(made.world.engines, order.engines, order.epoch, made.hidden)
+        communicators.replace_world(made.world.engines, order.engines, order.epoch, made.object_comm)
         log.info("engines came: comm has %d, and this one is rank %d of it", self.comm.size, self.comm.rank)
         return made.world
 
     def _ranks(self, engines: Sequence[int]) -> list[int]:
-        """Their ranks in the private communicator."""
+        """Return the ranks of engines in the private communicator."""
         return [self._members.index(engine) + 1 for engine in engines]
 
-    def _meet(self, engines: Sequence[int], epoch: int) -> None:
-        """Wait until all are here: after that they live, but for who dies in the next millisecond.
+    def _call_roll(self, engines: Sequence[int], epoch: int) -> None:
+        """Exchange messages with all engines, so that all are alive when a communicator is made.
 
-        The death of a member while a communicator is made hangs the others (MPICH) or crashes them (Open
-        MPI). A round of messages can be left.
+        If a member dies while a communicator is made, the others hang (MPICH) or crash (Open MPI). The wait
+        for a message can be left.
         """
         ranks = self._ranks(engines)
-        me, n = ranks.index(self.private.rank), len(ranks)
-        tag = _MEETING + epoch % worlds.TAGS
+        position, n = ranks.index(self._private.rank), len(ranks)
+        tag = _ROLL_CALL_TAG + epoch % worlds.TAGS
         living = set(engines)
         step = 1
         while step < n:
             requests = [
-                self.private.Irecv(bytearray(1), ranks[(me - step) % n], tag),
-                self.private.Isend(b"1", ranks[(me + step) % n], tag),
+                self._private.Irecv(bytearray(1), ranks[(position - step) % n], tag),
+                self._private.Isend(b"1", ranks[(position + step) % n], tag),
             ]
-            if not bulk_data.wait(requests, lambda: not living.isdisjoint(here.dead)):
-                keep(requests)
-                raise EngineDied(f"engine {min(living & here.dead)} died meanwhile")
+            if not bulk_data.wait(requests, lambda: not living.isdisjoint(mpi_state.dead_engines)):
+                keep_requests(requests)
+                raise EngineDied(f"engine {min(living & mpi_state.dead_engines)} died meanwhile")
             step *= 2
 
-    def _fresh(self, order: messages.RepairCommunicator) -> MPI.Intracomm:
+    def _make_engines(self, order: messages.RepairCommunicator) -> MPI.Intracomm:
         ranks = [self._members.index(engine) for engine in order.engines]
-        return worlds.living(self.base, ranks, self.ulfm, order.epoch)
+        return worlds.living(self._base, ranks, self._ulfm, order.epoch)
 
 
-def update(names: dict[str, Any], namespace: dict[str, Any], fresh: dict[str, Any]) -> None:
-    """Set ``rank``, ``size`` and so on to what they are now, unless the user uses these names otherwise."""
-    for name, value in fresh.items():
+def update(names: dict[str, Any], namespace: dict[str, Any], current: dict[str, Any]) -> None:
+    """Update ``rank``, ``size`` and the like in a namespace, unless the user has set these names.
+
+    Parameters
+    ----------
+    names : dict
+        What the engine has set so far; is updated.
+    namespace : dict
+        The namespace of user code.
+    current : dict
+        The new values.
+    """
+    for name, value in current.items():
         if namespace.get(name) is names[name] or namespace.get(name) == names[name]:
             namespace[name] = value
         names[name] = value

@@ -1,7 +1,7 @@
-"""Requests of user code: who waits for one can be got out, and what is forgotten keeps its buffers.
+"""Requests of user code: waits for them can be interrupted, and forgotten ones keep their buffers.
 
-What user code begins on its communicators gives requests of a subclass of mpi4py's, which takes the place of
-``MPI.Request``.  Where MPI has no `Revoke`, their waits are tests.
+Non-blocking operations on watched communicators return requests of a subclass of mpi4py's, which replaces
+``MPI.Request``. Where MPI has no `Revoke`, waits for them are tests.
 """
 
 from __future__ import annotations
@@ -12,68 +12,80 @@ from typing import Any
 
 from mpi4py import MPI
 
-from .communicators import WatchedCommunicator, marked
-from .polling import PolledCommunicator, keep, until
+from .polled_communicator import PolledCommunicator
+from .polling import keep_requests, poll_until
+from .watched_communicator import WatchedCommunicator, watched_call
 
-BEGIN = (
+NON_BLOCKING = (
     *("Isend", "Ibsend", "Issend", "Irsend", "Irecv", "isend", "ibsend", "issend", "irecv"),
     *("Ibarrier", "Ibcast", "Igather", "Igatherv", "Iscatter", "Iscatterv", "Iallgather", "Iallgatherv"),
     *("Ialltoall", "Ialltoallv", "Ialltoallw", "Ireduce", "Iallreduce", "Ireduce_scatter_block"),
     *("Ireduce_scatter", "Iscan", "Iexscan", "Isendrecv", "Isendrecv_replace"),
 )
-_Plain = MPI.Request
+_MPIRequest = MPI.Request
 
 
-class _Kind(type):
-    """Requests that our communicators had no part in are requests, too."""
+class _RequestType(type):
+    """Makes mpi4py's own requests instances of `Request`, too."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, _Plain)
+        return isinstance(instance, _MPIRequest)
 
     def __subclasscheck__(cls, subclass: type) -> bool:
-        return issubclass(subclass, _Plain)
+        return issubclass(subclass, _MPIRequest)
 
 
-class Request(_Plain, metaclass=_Kind):
+class Request(_MPIRequest, metaclass=_RequestType):
     """A request that knows its communicator."""
 
     comm: Any
 
     def __new__(cls, request: Any = None, comm: Any = None) -> Any:
-        self = _Plain.__new__(cls, request)
+        self = _MPIRequest.__new__(cls, request)
         self.comm = getattr(request, "comm", None) if comm is None else comm
         return self
 
     def __del__(self) -> None:
-        if self:  # nobody waits for it any more, but MPI may still use its buffers
-            keep([_Plain(self)])
+        if self:  # No wait will complete this request, but MPI may still use its buffers.
+            keep_requests([_MPIRequest(self)])
 
     def Wait(self, status: Any = None) -> Any:
-        return _wait("Wait", [self], lambda: _Plain.Wait(self, status), lambda: self.Test(status))
+        return _wait("Wait", [self], lambda: _MPIRequest.Wait(self, status), lambda: self.Test(status))
 
     def wait(self, status: Any = None) -> Any:
-        def done() -> Any:
+        def test() -> Any:
             ended, value = self.test(status)
             return (value,) if ended else None
 
-        return _wait("wait", [self], lambda: (_Plain.wait(self, status),), done)[0]
+        return _wait("wait", [self], lambda: (_MPIRequest.wait(self, status),), test)[0]
 
 
-def _of_several(name: str, pending: Callable[[Any], bool], shown: Callable[[Any], Any]) -> Any:
-    """A wait for several requests, made of a test: when it finds nothing, and what to return of it."""
-    wait, test = getattr(_Plain, name), getattr(_Plain, name.replace("Wait", "Test").replace("wait", "test"))
+def _make_wait(name: str, is_pending: Callable[[Any], bool], result: Callable[[Any], Any]) -> Any:
+    """Make a wait for several requests.
+
+    Parameters
+    ----------
+    name : str
+        The name of the method of mpi4py's class.
+    is_pending : callable
+        Returns whether the result of a test says that the wait goes on.
+    result : callable
+        Makes the result of the wait from the result of a test.
+    """
+    mpi_wait = getattr(_MPIRequest, name)
+    mpi_test = getattr(_MPIRequest, name.replace("Wait", "Test").replace("wait", "test"))
 
     def call(cls: type, requests: Any, status: Any = None) -> Any:
-        def done() -> Any:
-            found = test(requests, status)
-            return None if pending(found) else (shown(found),)
+        def test() -> Any:
+            found = mpi_test(requests, status)
+            return None if is_pending(found) else (result(found),)
 
-        return _wait(name, requests, lambda: (wait(requests, status),), done)[0]
+        return _wait(name, requests, lambda: (mpi_wait(requests, status),), test)[0]
 
-    return classmethod(functools.wraps(wait)(call))
+    return classmethod(functools.wraps(mpi_wait)(call))
 
 
-for _name, _pending, _shown in (
+for _name, _is_pending, _result in (
     ("Waitall", lambda found: not found, lambda found: found),
     ("waitall", lambda found: not found[0], lambda found: found[1]),
     ("Waitany", lambda found: not found[1], lambda found: found[0]),
@@ -81,55 +93,55 @@ for _name, _pending, _shown in (
     ("Waitsome", lambda found: found == [], lambda found: found),
     ("waitsome", lambda found: found[0] == [], lambda found: found),
 ):
-    setattr(Request, _name, _of_several(_name, _pending, _shown))
+    setattr(Request, _name, _make_wait(_name, _is_pending, _result))
 
 
-def _wait(name: str, requests: Any, wait: Callable[[], Any], done: Callable[[], Any]) -> Any:
-    """Wait by MPI, or by testing, if any of the requests is on a communicator of ours."""
+def _wait(name: str, requests: Any, wait: Callable[[], Any], test: Callable[[], Any]) -> Any:
+    """Wait by MPI, or, if a request belongs to a polled communicator, by tests."""
     comm = next((comm for r in requests if r and (comm := getattr(r, "comm", None)) is not None), None)
     if comm is None:
         return wait()
     if not isinstance(comm, PolledCommunicator):
-        return _MARKED[name](comm, wait)
-    found = done()  # it may have ended before its communicator was lost
+        return _WATCHED_WAITS[name](comm, wait)
+    found = test()  # The request may have ended before its communicator was abandoned.
     if not found:
-        with comm._at(f"Request.{name}"):
-            found = until(comm, f"Request.{name}", done)
+        with comm._blocking_call(f"Request.{name}"):
+            found = poll_until(comm, f"Request.{name}", test)
     return found
 
 
-def _marked(name: str) -> Callable[..., Any]:
+def _watched_wait(name: str) -> Callable[..., Any]:
     def call(comm: Any, wait: Callable[[], Any]) -> Any:
         return wait()
 
     call.__name__ = f"Request.{name}"
-    return marked(call)
+    return watched_call(call)
 
 
-_MARKED = {
-    name: _marked(name)
+_WATCHED_WAITS = {
+    name: _watched_wait(name)
     for name in ("Wait", "wait", "Waitall", "waitall", "Waitany", "waitany", "Waitsome", "waitsome")
 }
 
 
-def begins(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that begins something and returns a request for it: one of ours."""
+def _watched_operation(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a non-blocking method that returns a `Request`."""
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(self, PolledCommunicator):  # others are told by MPI
-            self._must_be_usable()
-        self._tell()
+        if isinstance(self, PolledCommunicator):  # Else MPI reports that the communicator was revoked.
+            self._check_usable()
+        self._revoke_if_abandoned()
         return Request(method(self, *args, **kwargs), self)
 
     return call
 
 
-for _name in BEGIN:
-    if hasattr(MPI.Intracomm, _name):  # mpi4py before version 4 lacks some
-        setattr(WatchedCommunicator, _name, begins(getattr(MPI.Intracomm, _name)))
+for _name in NON_BLOCKING:
+    if hasattr(MPI.Intracomm, _name):  # mpi4py before version 4 lacks some.
+        setattr(WatchedCommunicator, _name, _watched_operation(getattr(MPI.Intracomm, _name)))
 
 
-def begin() -> None:
-    """Have ``MPI.Request`` be the class of such requests."""
+def replace_request_class() -> None:
+    """Make `Request` the class ``MPI.Request``."""
     MPI.Request = Request  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""How engines are started by a rank that runs, and how they come in."""
+"""Spawning of engines by a rank that runs, and their admission to the job."""
 
 from __future__ import annotations
 
@@ -19,32 +19,42 @@ from ...mpi.fault_tolerance import Tolerance
 from ...protocol import messages
 from ...transport.base import Closed, Connection
 
-ARRIVING = 60.0  # seconds after which a new engine that nobody has asked in leaves
+ADMISSION_TIMEOUT = 60.0  # Seconds after which a spawned engine that is not admitted ends.
 
 
 class Hosts(NamedTuple):
-    """Where engines are, with an MPI that is told.
+    """The placement of engines on several hosts.
 
     Attributes
     ----------
     slots : list of (str, int)
-        The hosts, and how many engines each has room for.
+        The hosts, and how many engines have room on each.
     file : str
-        Where MPI is told of them, which all hosts see.
+        The file that tells MPI the hosts; all hosts see it.
     """
 
     slots: list[tuple[str, int]]
     file: str
 
     def write(self, engines: Sequence[int], size: int) -> None:
-        """Have the next ones be where these engines of so many belong."""
-        near = layout(self.slots, size)
-        at = Counter(near[engine] for engine in engines)
-        Path(self.file).write_text("".join(f"{host}:{count}\n" for host, count in at.items()))
+        """Write the file for the next spawn.
+
+        Parameters
+        ----------
+        engines : sequence of int
+            The engines to spawn.
+        size : int
+            The number of all engines.
+        """
+        host_of = layout(self.slots, size)
+        counts = Counter(host_of[engine] for engine in engines)
+        Path(self.file).write_text("".join(f"{host}:{count}\n" for host, count in counts.items()))
 
 
 def layout(slots: Sequence[tuple[str, int]], size: int) -> list[str]:
-    """The host of each of so many engines: neighbours share one, and those beyond the slots are spread.
+    """Return the host of each of `size` engines.
+
+    Neighbours share a host. Engines beyond the slots are spread evenly.
 
     Examples
     --------
@@ -63,44 +73,54 @@ def layout(slots: Sequence[tuple[str, int]], size: int) -> list[str]:
 
 
 class EngineStart(NamedTuple):
-    """What an engine is told at its start, by MPI."""
+    """What a rank that starts engines tells them over MPI.
+
+    Attributes
+    ----------
+    invitation : EngineEndpoint
+        Where the controller listens, and how to connect.
+    tolerance : Tolerance
+        The failures that this MPI can survive.
+    hosts : Hosts or None
+        The placement, if there are several hosts.
+    """
 
     invitation: Any
     tolerance: Tolerance
-    hosts: Hosts | None = None  # if there are several
+    hosts: Hosts | None = None
 
 
 class Spawner:
-    """Starts engines, which have an ``MPI_COMM_WORLD`` of their own, in the order that they are given in.
+    """Spawns engines, which have an ``MPI_COMM_WORLD`` of their own, in the order of the request.
 
     Parameters
     ----------
     command : list of str
-        What started this rank.
-    welcome : Welcome
-        What the new ones are told.
+        The command that started this rank.
+    start : EngineStart
+        The start data for new engines.
     """
 
-    def __init__(self, command: list[str], welcome: EngineStart) -> None:
+    def __init__(self, command: list[str], start: EngineStart) -> None:
         self._command = command
-        self._welcome = welcome
+        self._start = start
 
     def spawn(self, order: messages.SpawnEngines) -> messages.EnginesSpawned:
-        """Start a process for each of these engines.
+        """Start a process for each engine of an order.
 
-        MPI waits for ever for one that dies before it has begun with MPI.  Then it can't be used any more
-        here, whoever waits: the controller, which learns of that death, ends this engine, too.
+        MPI waits for ever for a process that dies before it has initialized MPI. The controller learns of
+        that death, and ends this rank as well.
         """
         try:
-            children = start(self._command, order, self._welcome.hosts)
-            greet(children, self._welcome)
+            children = start_processes(self._command, order, self._start.hosts)
+            send_start(children, self._start)
         except MPI.Exception as e:
             return messages.EnginesSpawned(f"MPI can't start it: {e}")
         return messages.EnginesSpawned()
 
 
-def start(command: list[str], order: messages.SpawnEngines, hosts: Hosts | None) -> MPI.Intercomm:
-    """Start them by `command`; they wait for their welcome then."""
+def start_processes(command: list[str], order: messages.SpawnEngines, hosts: Hosts | None) -> MPI.Intercomm:
+    """Start engines by `command`; they wait for their start data then."""
     n = len(order.engines)
     info = MPI.Info.Create()
     info.Set("wdir", order.directory)
@@ -114,16 +134,16 @@ def start(command: list[str], order: messages.SpawnEngines, hosts: Hosts | None)
         info.Free()
 
 
-def greet(children: MPI.Intercomm, welcome: EngineStart) -> None:
-    """Tell them their welcome: each by itself, as a broadcast of objects would make a communicator first."""
+def send_start(children: MPI.Intercomm, start: EngineStart) -> None:
+    """Send engines their start data, one by one: a broadcast of objects would make a communicator first."""
     for k in range(children.remote_size):
-        children.send(welcome, k)
+        children.send(start, k)
 
 
 def serve(tasks: Connection, spawner: Spawner) -> None:
-    """Be an anchor: spawn engines, if it is the first one, or end processes of its host, when told to."""
+    """Serve orders to an anchor: to spawn engines, and to kill processes of its host."""
     parent = Parent()
-    with contextlib.suppress(Closed):  # the controller is gone
+    with contextlib.suppress(Closed):  # The controller is gone.
         while not parent.gone():
             if not tasks.poll(1000):
                 continue
@@ -136,12 +156,12 @@ def serve(tasks: Connection, spawner: Spawner) -> None:
             elif isinstance(message, messages.KillProcess) and belongs(
                 message.pid, os.environ.get(CLUSTER, "")
             ):
-                with contextlib.suppress(OSError):  # it is dead
+                with contextlib.suppress(OSError):  # The process has ended.
                     os.kill(message.pid, signal.SIGKILL)
 
 
-def asked_in(tasks: Connection) -> messages.PrepareCommunicators | None:
-    """Wait until a new engine may come in, and all are ready for it; None if it may not."""
+def await_admission(tasks: Connection) -> messages.PrepareCommunicators | None:
+    """Wait until all ranks are ready for this new engine; return None if the engine is not admitted."""
     order = _next(tasks)
     if not isinstance(order, messages.PrepareCommunicators):
         return None
@@ -150,7 +170,8 @@ def asked_in(tasks: Connection) -> messages.PrepareCommunicators | None:
 
 
 def _next(tasks: Connection) -> messages.Message | None:
-    if not tasks.poll(int(1000 * ARRIVING)):
+    """Return the next message; None if none comes in time."""
+    if not tasks.poll(int(1000 * ADMISSION_TIMEOUT)):
         return None
     message = messages.decode_to_engine(tasks.first(wait=True))
     tasks.rest()

@@ -113,7 +113,7 @@ class TaskOutput(displays.DisplayListener):
         self._err.flush()
         self._c.flush()
 
-    def mend(self) -> None:
+    def restore_streams(self) -> None:
         """Put the streams back where user code has left nothing that can be written to."""
         out, err = self.streams
         if not _usable(getattr(sys, "stdout", None)):
@@ -151,7 +151,7 @@ class TaskOutput(displays.DisplayListener):
 
     # -- the control thread ---------------------------------------------------------------------------
 
-    def noticed(self) -> None:
+    def clear_notices(self) -> None:
         """Whoever waits for `descriptors` has noticed."""
         for descriptor in self.descriptors:
             with contextlib.suppress(BlockingIOError):

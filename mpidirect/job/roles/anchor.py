@@ -33,9 +33,9 @@ def run_anchor(spec: JobSpec, world: World, tolerance: Tolerance, hosts: list[tu
     number, n = world.private.rank - 1, spec.engines
     placement = spawning.Hosts(hosts, f"{spec.log_directory}/engines.hosts") if len(hosts) > 1 else None
     order = messages.SpawnEngines(list(range(n)), str(Path.cwd()), n)
-    children = None if number else spawning.start(command, order, placement)
+    children = None if number else spawning.start_processes(command, order, placement)
     start = spawning.EngineStart(world.private.recv(source=0), tolerance, placement)
     nameless(launched=True)
     if children is not None:
-        spawning.greet(children, start)
+        spawning.send_start(children, start)
     spawning.serve(connect_anchor(start.invitation, number), spawning.Spawner(command, start))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from ...controller.handover import resume
 from ...controller.server import Server
 from ...files import job_file
 from ...mpi import world as worlds
 from ...mpi.fault_tolerance import Tolerance
+from .. import handover
 from ..process_identity import is_gone
+from ..variables import SUPERVISED
 
 log = logging.getLogger("mpidirect.job")
 
@@ -41,7 +45,10 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
     """
     for signum in _END_SIGNALS:
         signal.signal(signum, _terminate)
-    with Server(spec, world, tolerance) as server:
+    supervised = os.environ.get(SUPERVISED) == spec.cluster and not spec.spawns
+    successor = handover.path(path) if supervised else None
+    former = handover.take(successor) if successor else None
+    with Server(spec, world, tolerance, former[0] if former else None, successor) as server:
         if spec.spawns:
             for anchor in range(1, world.private.size):
                 world.private.send(server.invitation(), anchor)
@@ -50,6 +57,8 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
             world.private.bcast(server.invitation())
         controller = server.controller(worlds.alone() if spec.spawns else world)
         controller.abandoned = partial(_is_abandoned, spec, path)
+        if former:
+            resume(controller, *former)
         server.publish()
         with contextlib.suppress(_Terminated):
             controller.run()
@@ -60,8 +69,8 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
         from ...files import profiles
         from ...launchers import jobs
 
-        jobs.sweep(profiles.Profile(spec.profile), spec.cluster)
-    return bool(controller.recovery.untouched)
+        jobs.remove_files(profiles.Profile(spec.profile), spec.cluster)
+    return bool(controller.recovery.untouched) and not server.handed_over
 
 
 def _is_abandoned(spec: job_file.JobSpec, path: Path) -> bool:

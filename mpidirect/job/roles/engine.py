@@ -69,7 +69,7 @@ def run_spawned_engine(engine: int, spec: JobSpec, start: spawning.EngineStart) 
     if start.invitation.credentials is None:  # All ranks are on one host.
         close_to_other_hosts()
     with connect(start.invitation, engine) as (tasks, control):
-        order = spawning.asked_in(tasks)
+        order = spawning.await_admission(tasks)
         if order is None:
             log.info("this engine is not let in")
             return False
@@ -86,10 +86,10 @@ def _make_communicators(
 ) -> CommunicatorRepair:
     """Make the communicators that engines share; all engines call this together."""
     has_engines_alone = MPI.COMM_WORLD.size == len(engines)  # So in C, too.
-    groups.begin(world.engines, engines)
+    groups.enable(world.engines, engines)
     repair = CommunicatorRepair(world, engines, start.tolerance.revokes, epoch)
     if not has_engines_alone:
-        petsc.prepare(repair.comm)
+        petsc.initialize_on_import(repair.comm)
     return repair
 
 
@@ -115,6 +115,7 @@ def _run(
     spawner = spawning.Spawner(Parent().command(), start)
     output = TaskOutput(log_directory, engine)
     served = Engine(engine, world, repair, spawner, tasks, names, output)
-    served.run(ControlThread(served, control).start)
+    control_thread = ControlThread(engine, served.parts, served.batches, served.namespace, control)
+    served.run(control_thread.start)
     output.release()
     return bool(repair.untouched)

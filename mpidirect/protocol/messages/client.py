@@ -164,6 +164,12 @@ class Farewell(Message, tag="farewell"):
     reason: str
 
 
+class ControllerRestarts(Message, tag="restarts"):
+    """The controller ends, and another process continues its work within so many seconds."""
+
+    within: float
+
+
 class Reply(Message):
     """How a task ended on one engine.
 

@@ -22,6 +22,7 @@ _FromController = Union[
     client.Welcome,
     client.Refused,
     client.Farewell,
+    client.ControllerRestarts,
     client.Results,
     client.RelayedOutput,
     client.Chunk,

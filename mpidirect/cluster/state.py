@@ -1,0 +1,38 @@
+"""The state of a cluster, by its record, its job and its connection file."""
+
+from __future__ import annotations
+
+import enum
+
+from ..files.profiles import ClusterRecord, Profile
+from ..launchers import jobs
+from ..launchers.base import JobState, Launcher
+
+
+class ClusterState(str, enum.Enum):
+    """The state of a cluster."""
+
+    STOPPED = "stopped"
+    PENDING = "pending"  # its job waits for resources
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDING = "ending"
+    DEAD = "dead"  # its job ended without a stop; `stop` and the next `start` remove its files
+    UNKNOWN = "unknown"  # it can't be seen from this host, or the scheduler did not answer
+
+    def __str__(self) -> str:
+        return self.value
+
+
+def cluster_state(profile: Profile, launcher: Launcher, record: ClusterRecord) -> tuple[ClusterState, str]:
+    """Return the state of the cluster of `record`, and its reason as text."""
+    job = jobs.status(launcher, record)
+    has_connection_file = profile.connection_file(record.cluster).exists()
+    if job.state is JobState.ENDED:
+        # A controller removes the file when it is asked to stop, and not when it dies.
+        failed = has_connection_file if job.failed is None else job.failed
+        return (ClusterState.DEAD if failed else ClusterState.STOPPED), job.reason
+    if job.state is JobState.RUNNING and not has_connection_file:
+        return (ClusterState.ENDING if job.ending else ClusterState.STARTING), job.reason
+    never = "it will never start: " if job.hopeless else ""
+    return ClusterState(job.state.value), f"{never}{job.reason}"

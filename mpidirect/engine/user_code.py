@@ -1,0 +1,76 @@
+"""Calls of user code on the engine's main thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ..protocol import messages
+from ..serialize import module_importer
+from .main_thread import MainThread
+from .memory_reserve import MemoryReserve
+from .output.task_output import TaskOutput
+
+Result = TypeVar("Result")
+
+
+class UserCode:
+    """Calls the user code of one task after the other.
+
+    Parameters
+    ----------
+    main_thread : MainThread
+        Which delivers interrupts.
+    output : TaskOutput
+        What tasks print and display.
+    reserve : MemoryReserve
+        The memory that is kept back for the engine's own work.
+    """
+
+    def __init__(self, main_thread: MainThread, output: TaskOutput, reserve: MemoryReserve) -> None:
+        self._main_thread = main_thread
+        self._output = output
+        self._reserve = reserve
+        self._pid = os.getpid()
+
+    def run(self, task: messages.Task, operation: Callable[..., Result], *args: Any) -> Result:
+        """Call ``operation(*args)`` for a task; an interrupt is raised here, and nowhere else."""
+        try:
+            self._main_thread.task = task.id
+            return self.call(task, operation, *args)
+        finally:
+            self._main_thread.task = ""
+
+    def call(self, task: messages.Task, operation: Callable[..., Result], *args: Any) -> Result:
+        """Call the operation; handlers of signals that user code sets may raise below this frame alone."""
+        main_thread = self._main_thread
+        if main_thread.requested and task.op != "collective" and main_thread.take_interrupt():
+            raise KeyboardInterrupt  # The interrupt came before the task.
+        module_importer.serve(task.id.rpartition("-")[0], task.directory)
+        return operation(*args)
+
+    def make_room(self, error: BaseException) -> None:
+        """Release the reserve after a MemoryError: to report the error takes memory."""
+        if isinstance(error, MemoryError):
+            self._reserve.release()
+
+    def end_failed(self, error: BaseException) -> None:
+        """Let go of what a reported error keeps alive; end the process if it is a forked child."""
+        BaseException.with_traceback(error, None)  # Not by assignment: a class of the user may redefine that.
+        self.end_child(error)
+
+    def end_child(self, error: BaseException | None = None) -> None:
+        """If this process is a forked child that returns from user code, end the child as a script ends."""
+        if os.getpid() != self._pid:
+            self._output.flush()
+            ended = error is None or isinstance(error, SystemExit)
+            code = getattr(error, "code", 0)
+            os._exit(code if ended and isinstance(code, int) else 1)
+
+    def clean_up(self, task: messages.Task) -> None:
+        """Restore after a task what the next task needs, as IPython's kernels do."""
+        self._reserve.renew()
+        self._output.restore_streams()
+        self._main_thread.restore_interrupt_handler()
+        self._main_thread.requested.discard(task.id)

@@ -1,0 +1,155 @@
+"""The error of one call on several engines, and how it is shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from .. import _prompt
+from .remote import EngineFailure, RemoteError, engine_label, hints, remote_error
+from .text import format_ids, innermost_user_line
+
+
+class CompositeError(RemoteError):
+    """The exceptions of one call on several engines.
+
+    Its ``evalue`` is the message; it belongs to no single engine.
+
+    Parameters
+    ----------
+    message : str
+        The call.
+    elist : sequence of EngineFailure
+        One ``(ename, evalue, traceback, engine_info)`` for each engine that failed.
+
+    Examples
+    --------
+    >>> try:
+    ...     dview.execute("1/0", block=True)
+    ... except CompositeError as e:
+    ...     e.print_tracebacks()
+    ...     e.raise_exception(0)  # the first engine's, as a RemoteError
+    """
+
+    tb_limit = 4  # the number of engines whose errors are shown one by one
+
+    def __init__(self, message: str, elist: Sequence[Any] = ()) -> None:
+        super().__init__("CompositeError", message)
+        self.msg = message
+        self.elist = [EngineFailure(*entry) for entry in elist]
+        self._notes: list[str] | None = None
+        if sys.version_info < (3, 11):  # Python 3.10 shows no notes
+            self.__cause__ = _Tracebacks(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.msg, self.elist)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.elist)})"
+
+    def __str__(self) -> str:
+        return "\n".join([self.msg, *self._summary(), *hints(f.engine_info for f in self.elist)])
+
+    @property
+    def __notes__(self) -> list[str]:  # type: ignore[override]
+        """The engines' tracebacks: Python shows notes below the text of an uncaught error."""
+        if self._notes is None:
+            tracebacks = self._tracebacks()
+            self._notes = ["\n".join(["", *tracebacks])] if tracebacks else []
+        return self._notes
+
+    def _render_traceback_(self) -> list[str]:
+        return _prompt.format_error(self, self._tracebacks())
+
+    def _tracebacks(self) -> list[str]:
+        """Return the tracebacks as lines: one of several equal ones; of an interrupt only the user's line."""
+        groups: dict[Any, list[EngineFailure]] = {}
+        interrupted: dict[str, list[EngineFailure]] = {}
+        for failure in self.elist:
+            if failure.ename == "KeyboardInterrupt":
+                interrupted.setdefault(innermost_user_line(failure.traceback), []).append(failure)
+            elif failure.traceback:
+                groups.setdefault((failure.ename, failure.evalue, failure.traceback), []).append(failure)
+        lines: list[str] = []
+        for failures in list(groups.values())[: self.tb_limit]:
+            lines += ["", _label(failures)] if lines else [_label(failures)]
+            lines += failures[0].traceback.splitlines()
+        if len(groups) > self.tb_limit:
+            lines += ["", f"… and {len(groups) - self.tb_limit} other tracebacks: see elist"]
+        lines += [f"{_label(those)}KeyboardInterrupt{place}" for place, those in interrupted.items()]
+        return lines
+
+    def _summary(self, skipped: int = 0) -> list[str]:
+        """Return a line for each engine; beyond `tb_limit`, or of several lines, each distinct error once."""
+        groups: dict[Any, list[EngineFailure]] = {}
+        for k, failure in enumerate(self.elist[skipped:], skipped):
+            single = k < self.tb_limit and "\n" not in failure.evalue
+            groups.setdefault(k if single else (failure.ename, failure.evalue), []).append(failure)
+        return [_line(failures) for failures in groups.values()]
+
+    def render_traceback(self, excid: int | None = None) -> list[str]:
+        """Return tracebacks as lines.
+
+        Parameters
+        ----------
+        excid : int, optional
+            The entry of `elist`; the first `tb_limit` entries if not given.
+        """
+        chosen = self.elist[: self.tb_limit] if excid is None else [self._entry(excid)]
+        if not any(failure.traceback for failure in chosen):  # for example when the cluster is gone
+            texts = self._summary() if excid is None else [_line(chosen)]
+            return [*"\n".join(texts).splitlines(), "", f"{type(self).__name__}: {self.msg}"]
+        lines: list[str] = []
+        for failure in chosen:
+            lines.append(engine_label(failure.engine_info))
+            lines.extend((failure.traceback or f"{failure.ename}: {failure.evalue}").splitlines())
+            lines.append("")
+        hidden = self._summary(len(chosen)) if excid is None else []
+        return lines + hidden + ([f"{type(self).__name__}: {self.msg}"] if hidden else [])
+
+    def print_tracebacks(self, excid: int | None = None) -> None:
+        """Print the engines' tracebacks, or only the traceback of entry `excid`."""
+        print("\n".join(self.render_traceback(excid)))
+
+    print_traceback = print_tracebacks
+
+    def raise_exception(self, excid: int = 0) -> None:
+        """Raise entry `excid` as a `RemoteError`.
+
+        Raises
+        ------
+        RemoteError
+            The engine's error.
+        IndexError
+            When there is no such entry.
+        """
+        failure = self._entry(excid)
+        raise remote_error(failure)
+
+    def _entry(self, excid: int) -> EngineFailure:
+        try:
+            return self.elist[excid]
+        except (IndexError, TypeError):
+            raise IndexError(f"an exception with index {excid} does not exist") from None
+
+
+class _Tracebacks(Exception):
+    """The engines' tracebacks as the cause of an error, where Python shows no notes."""
+
+    def __str__(self) -> str:
+        return "\n".join(self.args[0].__notes__)
+
+
+def _line(failures: Sequence[EngineFailure]) -> str:
+    """Return the line of an error of one engine, or of the same error of several engines."""
+    text = f"{failures[0].ename}: {failures[0].evalue}"
+    count = "" if "\n" in text or len(failures) == 1 else f" ({len(failures)} engines)"
+    return f"{_label(failures)}{text}{count}"
+
+
+def _label(failures: Sequence[EngineFailure]) -> str:
+    info = failures[0].engine_info
+    if len(failures) > 1:
+        info = {**info, "engine_id": format_ids([f.engine_info.get("engine_id", "?") for f in failures])}
+    return engine_label(info)

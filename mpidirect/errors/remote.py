@@ -1,0 +1,116 @@
+"""The errors that engines report for one task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from .local import MPIDirectError, ResultExpired
+
+
+class EngineFailure(NamedTuple):
+    """One engine's exception: an entry of `CompositeError.elist`."""
+
+    ename: str
+    evalue: str
+    traceback: str
+    engine_info: dict[str, Any]
+
+
+class RemoteError(MPIDirectError):
+    """An exception that was raised on an engine.
+
+    Attributes
+    ----------
+    ename, evalue : str
+        The exception's class name and its text.
+    traceback : str
+        The traceback as the engine formatted it.
+    engine_info : dict
+        ``engine_id``, ``host``, ``pid`` and ``method``; ``hint`` if there is one.
+    hint : str
+        The remedy, if one is known.
+    """
+
+    def __init__(
+        self, ename: str, evalue: str, traceback: str = "", engine_info: dict[str, Any] | None = None
+    ) -> None:
+        self.ename = ename
+        self.evalue = evalue
+        self.traceback = traceback
+        self.engine_info = engine_info or {}
+        super().__init__(ename, evalue)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.ename, self.evalue, self.traceback, self.engine_info)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}:{engine_label(self.engine_info)}{self.ename}({self.evalue})>"
+
+    def __str__(self) -> str:
+        parts = [f"{self.ename}({self.evalue})", self.traceback, *hints([self.engine_info])]
+        return "\n".join(part for part in parts if part)
+
+    @property
+    def hint(self) -> str:
+        return str(self.engine_info.get("hint", ""))
+
+    def render_traceback(self) -> list[str]:
+        """Return the remote traceback as lines."""
+        return (self.traceback or f"{self.ename}: {self.evalue}").splitlines()
+
+    def print_traceback(self, excid: int | None = None) -> None:
+        """Print the remote traceback."""
+        print("\n".join(self.render_traceback()))
+
+    print_tracebacks = print_traceback
+
+
+class TaskAborted(RemoteError):
+    """A task was removed from its engine's queue before it began."""
+
+
+class EngineError(RemoteError):
+    """An engine died while a task was on it or in its queue."""
+
+
+class InvalidDependency(RemoteError):
+    """A task depends on a request that the cluster does not know."""
+
+
+class ImpossibleDependency(RemoteError):
+    """A task can't run: a prerequisite has failed, or no engine meets its conditions."""
+
+
+class TaskTimeout(RemoteError):
+    """The prerequisites of a task did not end in time."""
+
+
+class ExpiredResult(RemoteError, ResultExpired):
+    """A result was dropped for lack of room while its client was away."""
+
+
+def engine_label(info: dict[str, Any]) -> str:
+    """Return ``[3:apply]: `` for an engine and the method of a call."""
+    if not info:
+        return ""
+    engine, method = info.get("engine_id", "?"), info.get("method", "apply")
+    return f"[{method}]: " if engine is None else f"[{engine}:{method}]: "
+
+
+def remote_error(failure: EngineFailure) -> RemoteError:
+    """Return the exception for one engine's failure."""
+    kinds: dict[str, type[RemoteError]] = {
+        "TaskAborted": TaskAborted,
+        "EngineError": EngineError,
+        "InvalidDependency": InvalidDependency,
+        "ImpossibleDependency": ImpossibleDependency,
+        "TaskTimeout": TaskTimeout,
+        "ResultExpired": ExpiredResult,
+    }
+    return kinds.get(failure.ename, RemoteError)(*failure)
+
+
+def hints(infos: Iterable[dict[str, Any]]) -> list[str]:
+    """Return the lines of the hints, each once."""
+    return list(dict.fromkeys(f"Hint: {info['hint']}" for info in infos if info.get("hint")))

@@ -1,0 +1,167 @@
+"""The supervisor of a job: ``python -m mpidirect.job.supervisor JOBFILE MPIEXEC …``.
+
+The supervisor runs the MPI launcher.  When the controller has left a handover file, the supervisor ends what
+is left of the processes and runs the same launcher again, in the same allocation.  So all engines can be
+started anew also where MPI can't spawn a second generation of them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import handover
+from .handover import STARTING
+from .variables import CLUSTER, SUPERVISED
+
+LOOK = 1.0  # seconds between looks for a handover file; the end of the launcher is noticed at once
+HASTE = 0.1  # the same while the launcher is to end
+LEAVING = 1.0  # seconds that ranks have to leave after the handover
+ENDING = 5.0  # seconds that the launcher has to end its ranks
+
+_ASKED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+_WATCHED = {signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2, *_ASKED}
+_PR_SET_PDEATHSIG = 1
+_STEPS = 4_000_000_000  # numbers of Slurm's steps are smaller, but for those that are a script
+
+
+def supervised(command: Sequence[str], job_file: Path, python: str = "") -> list[str]:
+    """Return the command that runs `command`, a launcher and its arguments, under a supervisor."""
+    return [python or sys.executable, "-m", "mpidirect.job.supervisor", str(job_file), *command]
+
+
+class Supervisor:
+    """Runs the launcher of a job, once for each generation of its processes.
+
+    Parameters
+    ----------
+    job_file : Path
+        The job file.
+    command : list of str
+        The launcher, its arguments with ``-n`` and the number of ranks, and the command of a rank.
+    """
+
+    def __init__(self, job_file: Path, command: list[str]) -> None:
+        self.job_file = job_file
+        self.command = command
+        self.cluster = os.environ.get(CLUSTER, "")
+        self.handover = handover.path(job_file)
+        self.generation = 1
+        self.stopping = False
+        # Whoever started a session of its own for this process sends signals to this process alone.
+        self._forwards = os.getsid(0) == os.getpid()
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        self._overdue = self._signalled = 0.0
+        self._step = ""
+
+    def run(self) -> int:
+        """Run the launcher until the job ends; return the exit code of its last run."""
+        self.handover.unlink(missing_ok=True)  # of an earlier run, if the job was requeued
+        retried = False
+        while True:
+            code = self._run_launcher()
+            asked = None if self.stopping else handover.head(self.handover)
+            if asked is None:
+                break
+            new = asked.generation > self.generation
+            if not new and retried:
+                break
+            retried = not new
+            self.generation = asked.generation
+            # Nobody has taken the handover: perhaps so many engines have no room here.
+            self._prepare(asked.engines if new else asked.former)
+        if self.generation > 1:
+            self._give_up()
+        return code if code >= 0 else 128 - code
+
+    def _give_up(self) -> None:
+        """Remove what a controller leaves to a successor that will not come, or has not left in order."""
+        from ..files.private_directories import socket_directory
+
+        self.handover.unlink(missing_ok=True)
+        shutil.rmtree(socket_directory(self.cluster), ignore_errors=True)
+
+    def _run_launcher(self) -> int:
+        environment = {**os.environ, SUPERVISED: self.cluster}
+        launcher = subprocess.Popen(self.command, env=environment, preexec_fn=self._begin_child)
+        began, self._overdue = time.monotonic(), 0.0
+        while launcher.poll() is None:
+            info = signal.sigtimedwait(_WATCHED, HASTE if self._overdue else LOOK)
+            if info is not None and info.si_signo != signal.SIGCHLD:
+                self._receive(launcher, info.si_signo)
+            self._look(launcher, time.monotonic(), began)
+        return launcher.returncode
+
+    def _begin_child(self) -> None:
+        """Give the launcher the signals that this process waits for, and have it end with this process."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+    def _receive(self, launcher: subprocess.Popen[bytes], number: int) -> None:
+        self.stopping = self.stopping or number in _ASKED
+        if self._forwards:
+            launcher.send_signal(number)
+
+    def _look(self, launcher: subprocess.Popen[bytes], now: float, began: float) -> None:
+        """End the launcher if the ranks do not leave after a handover, or do not come after one."""
+        if self._overdue:
+            self._end(launcher, now)
+        elif (asked := handover.head(self.handover)) is not None and not self.stopping:
+            if asked.generation > self.generation:
+                self._overdue, self._step = now + LEAVING, asked.step
+            elif now - began > STARTING:
+                self._overdue, self._step = now, ""
+
+    def _end(self, launcher: subprocess.Popen[bytes], now: float) -> None:
+        if now < self._overdue:
+            return
+        if self._signalled < self._overdue:
+            self._signalled = now
+            if not self._kill_step():
+                launcher.terminate()
+        elif now - self._signalled > ENDING:
+            launcher.kill()
+
+    def _kill_step(self) -> bool:
+        """Kill the ranks that srun has started: srun itself would wait for those that hang."""
+        if Path(self.command[0]).name != "srun" or not self._step:
+            return False
+        return subprocess.run(["scancel", "--signal=KILL", self._step], check=False).returncode == 0
+
+    def _prepare(self, engines: int) -> None:
+        """Remove what is left of the former generation, and see that `engines` engines are started next."""
+        from ..files import job_file
+        from . import processes
+
+        print(f"mpidirect: generation {self.generation} of this job, {engines} engines", flush=True)
+        spec = job_file.read(self.job_file)
+        processes.end(spec.cluster, 0)
+        for note in Path(spec.log_directory).glob("rank-*.exit"):
+            note.unlink(missing_ok=True)
+        if spec.engines != engines:
+            spec.engines = engines
+            job_file.write(spec, self.job_file)
+        self.command[self.command.index("-n") + 1] = str(engines + 1)
+        if Path(self.command[0]).name == "srun" and "--overcommit" not in self.command:
+            self.command.insert(1, "--overcommit")
+
+
+def main(argv: list[str]) -> int:
+    """Supervise a job."""
+    if len(argv) < 3:
+        print(
+            "usage: python -m mpidirect.job.supervisor JOBFILE MPIEXEC … (launchers do this)", file=sys.stderr
+        )
+        return 2
+    return Supervisor(Path(argv[1]), argv[2:]).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,1 @@
+"""A Jupyter kernel that is the job: each cell runs on all engines."""

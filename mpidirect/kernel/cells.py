@@ -1,0 +1,61 @@
+"""Where a cell runs: on all engines, on some engines, or in the kernel itself."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_LOCAL = re.compile(r"%%local[ \t]*(?:\n|$)")
+_TARGETS = re.compile(r"%%targets[ \t]+([^\n]+?)[ \t]*(?:\n|$)")
+_OF_THE_KERNEL = re.compile(r"%{1,2}(px|autopx|pxresult|pxconfig|result)\b")
+
+
+class Cell(NamedTuple):
+    """A cell without the line that says where it runs.
+
+    Attributes
+    ----------
+    code : str
+        The rest of the cell.
+    local : bool
+        Whether the cell runs in the kernel.
+    targets : str
+        The engines, as typed; empty for all.
+    """
+
+    code: str
+    local: bool = False
+    targets: str = ""
+
+
+def parse(cell: str) -> Cell:
+    r"""Read where a cell runs from its first line.
+
+    Examples
+    --------
+    >>> parse("%%targets 0,2\nx = rank")
+    Cell(code='x = rank', local=False, targets='0,2')
+    >>> parse("x = rank").local, parse("%%local\nrc.ids").local, parse("%px x").local
+    (False, True, True)
+    """
+    text = cell.lstrip()
+    if found := _LOCAL.match(text):
+        return Cell(text[found.end() :], local=True)
+    if found := _TARGETS.match(text):
+        return Cell(text[found.end() :], targets=found[1])
+    return Cell(cell, local=not text or bool(_OF_THE_KERNEL.match(text)))
+
+
+def ranges_to_list(targets: str) -> str:
+    """Write ranges of engines as lists: ``0-3,7`` becomes ``0,1,2,3,7``; other texts stay as they are.
+
+    Examples
+    --------
+    >>> ranges_to_list("0-3,7"), ranges_to_list("::2"), ranges_to_list("-1")
+    ('0,1,2,3,7', '::2', '-1')
+    """
+    words = targets.replace(" ", "").split(",")
+    if not all(re.fullmatch(r"\d+(-\d+)?", word) for word in words):
+        return targets
+    edges = [[int(edge) for edge in word.split("-")] for word in words]
+    return ",".join(str(engine) for edge in edges for engine in range(edge[0], edge[-1] + 1))

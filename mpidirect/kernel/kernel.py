@@ -1,0 +1,148 @@
+"""The kernel: IPython's, whose cells run on engines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ipykernel.ipkernel import IPythonKernel
+from IPython.display import DisplayHandle
+
+from .._version import __version__
+from ..client import Client
+from ..client.magics.options import parse_targets
+from ..client.magics.parallel_magics import ParallelMagics, register
+from ..errors import MPIDirectError, TimeoutError
+from .cells import parse, ranges_to_list
+from .cluster import KernelCluster
+from .completion import complete, inspect
+
+PROFILE, ENGINES = "MPIDIRECT_KERNEL_PROFILE", "MPIDIRECT_KERNEL_ENGINES"  # environment of the kernel
+_COMPLETION = 2.0  # seconds that an engine may take to complete a name
+
+
+class EnginesKernel(IPythonKernel):  # type: ignore[misc]
+    """A Jupyter kernel that runs each cell on all engines of a cluster.
+
+    ``%%local`` in a cell's first line runs the cell in the kernel, where ``rc`` is the `Client`;
+    ``%%targets 0-3`` runs it on some engines.
+    """
+
+    implementation = "mpidirect"
+    implementation_version = __version__
+    banner = "mpidirect: each cell runs on all engines; %%local runs here, %%targets 0-3 on some engines"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        n = os.environ.get(ENGINES, "")
+        kernel = Path(getattr(self.parent, "connection_file", "") or "kernel").stem
+        self._cluster = KernelCluster(os.environ.get(PROFILE, ""), int(n) if n else None, kernel)
+        self._status: DisplayHandle | None = None
+        self.shell.mpidirect_kernel = self
+        self.shell.input_transformer_manager.cleanup_transforms.insert(0, self._route)
+        self._magics = self._register(self._connect)
+
+    def _register(self, view: Any) -> ParallelMagics:
+        """Give the kernel the magics ``%px``, … of a view, or of the view that a call returns."""
+        register(self.shell, view, "")
+        magics: ParallelMagics = self.shell._mpidirect_magics[""]
+        magics.verbose = False
+        return magics
+
+    # -- cells --------------------------------------------------------------------------------------
+
+    def _route(self, lines: list[str]) -> list[str]:
+        """Return the code that runs a cell where its first line says."""
+        cell = parse("".join(lines))
+        if cell.local:
+            return cell.code.splitlines(keepends=True)
+        return [f"get_ipython().mpidirect_kernel.run({cell.code!r}, {cell.targets!r})\n"]
+
+    # IPython skips such a transformation when it only checks whether a cell is complete.
+    _route.has_side_effects = True  # type: ignore[attr-defined]
+
+    def run(self, code: str, targets: str = "") -> None:
+        """Run code on engines, and show what they print and display."""
+        view = self._connect()
+        flags = {"targets": parse_targets(ranges_to_list(targets), view.client)} if targets else {}
+        with view.temp_flags(block=True, **flags):
+            self._magics.run_auto(code)
+
+    def _connect(self) -> Any:
+        """Return the view of the magics; start the cluster if none runs."""
+        known = self._cluster.client
+        try:
+            client = self._cluster.connect(self._tell)
+        finally:
+            self._clear_status()
+        if client is not known:
+            self.shell.user_ns["rc"] = client
+            self._magics = self._register(client[:])
+        return self._magics.view
+
+    # -- the cluster's state ------------------------------------------------------------------------
+
+    def _tell(self, what: str) -> None:
+        """Show what is waited for, in the place of what was shown before."""
+        shown = {"text/plain": f"mpidirect: {what}"}
+        if self._status is None:
+            self._status = DisplayHandle()
+            self._status.display(shown, raw=True)
+        else:
+            self._status.update(shown, raw=True)
+
+    def _clear_status(self) -> None:
+        if self._status is not None:
+            client = self._cluster.client
+            count = len(client.ids) if client is not None else 0
+            self._tell(f"{count} engines are ready" if count else "there is no cluster")
+            self._status = None
+
+    # -- what Jupyter asks --------------------------------------------------------------------------
+
+    def do_complete(self, code: str, cursor_pos: int | None) -> dict[str, Any]:
+        """Complete a name, of an engine unless the cell is local."""
+        reply: dict[str, Any] = super().do_complete(code, cursor_pos)
+        client = self._cluster.client
+        if client is None or not client.ids or parse(code).local:
+            return reply
+        with contextlib.suppress(MPIDirectError):
+            position = len(code) if cursor_pos is None else cursor_pos
+            reply.update(self._ask_engine(client, complete, code, position) or {})
+        return reply
+
+    def do_inspect(
+        self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()
+    ) -> dict[str, Any]:
+        """Describe a name, of an engine unless the cell is local."""
+        client = self._cluster.client
+        if client is not None and client.ids and not parse(code).local:
+            with contextlib.suppress(MPIDirectError):
+                data = self._ask_engine(client, inspect, code, cursor_pos, detail_level)
+                if data:
+                    return {"status": "ok", "found": True, "data": data, "metadata": {}}
+        reply: dict[str, Any] = super().do_inspect(code, cursor_pos, detail_level, omit_sections)
+        return reply
+
+    @staticmethod
+    def _ask_engine(client: Client, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function on the first engine; raise if the engine is busy."""
+        pending = client[client.ids[0]].apply_async(function, *args)
+        try:
+            return pending.get(_COMPLETION)
+        except TimeoutError:
+            pending.abort()
+            raise
+
+    def do_shutdown(self, restart: bool) -> dict[str, Any]:
+        """Stop the cluster if this kernel has started it; on a restart, start all engines anew instead."""
+        with contextlib.suppress(MPIDirectError):
+            if restart:
+                self._cluster.restart()
+            else:
+                self._cluster.shut_down()
+        reply: dict[str, Any] = super().do_shutdown(restart)
+        return reply

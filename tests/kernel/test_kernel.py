@@ -1,0 +1,162 @@
+"""The Jupyter kernel that is the job, asked by Jupyter's own client."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from jupyter_client.manager import KernelManager
+from waiting import until
+
+from mpidirect import Client
+from mpidirect.cluster.cluster import Cluster, ClusterState
+from mpidirect.job import processes
+from mpidirect.kernel.install import specification
+
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
+LIMIT = 60
+
+
+class Notebook:
+    """A kernel and its client."""
+
+    def __init__(self, directory):
+        spec = specification("default", 2)
+        self.manager = KernelManager()
+        self.manager.kernel_spec.argv = spec["argv"]
+        self.manager.kernel_spec.env = spec["env"]
+        self.manager.start_kernel(cwd=str(directory))
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=LIMIT)
+
+    def run(self, code):
+        """Run a cell; return its texts, its outputs' data and its error."""
+        told = []
+        reply = self.client.execute_interactive(
+            code, timeout=LIMIT, output_hook=told.append, allow_stdin=False
+        )
+        contents = [(message["msg_type"], message["content"]) for message in told]
+        text = "".join(content["text"] for kind, content in contents if kind == "stream")
+        data = [
+            content["data"]
+            for kind, content in contents
+            if kind in ("display_data", "execute_result", "update_display_data")
+        ]
+        return text, data, reply["content"]
+
+    def close(self):
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=not self.manager.is_alive())
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("kernel")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("MPIDIRECT_")]:
+            patch.delenv(name)
+        patch.setenv("MPIDIRECT_DIR", str(directory / "home"))
+        patch.setenv("IPYTHONDIR", str(directory / "ipython"))
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def notebook(home):
+    notebook = Notebook(home)
+    try:
+        notebook.run("started = True")
+        yield notebook
+    finally:
+        notebook.close()
+
+
+def test_the_first_cell_starts_the_cluster_and_tells_of_it(notebook):
+    assert Cluster.from_profile().state is ClusterState.RUNNING
+    text, _, reply = notebook.run("print(rank, size)")
+    assert reply["status"] == "ok"
+    assert sorted(text.splitlines()) == ["[stdout:0] 0 2", "[stdout:1] 1 2"]
+
+
+def test_equal_outputs_are_folded(notebook):
+    assert notebook.run("print('the same')")[0] == "[stdout:0-1] the same\n"
+
+
+def test_cells_run_on_some_engines_or_here(notebook):
+    assert notebook.run("%%targets 1\nprint(rank)")[0] == "[stdout:1] 1\n"
+    assert notebook.run("%%targets 0-1\nprint(1)")[0] == "[stdout:0-1] 1\n"
+    text, _, reply = notebook.run("%%local\nprint(rc.ids, 'rank' in globals())")
+    assert (text, reply["status"]) == ("[0, 1] False\n", "ok")
+
+
+def test_magics_and_shell_commands_run_on_the_engines(notebook):
+    assert "[stdout:0-1] here\n" in notebook.run("!echo here")[0]
+    assert notebook.run("%%time\nx = 1")[2]["status"] == "ok"
+
+
+def test_results_are_displayed_rich(notebook):
+    code = "from IPython.display import HTML\nHTML(f'<b>{rank}</b>')"
+    data = notebook.run(code)[1]
+    assert {"<b>0</b>", "<b>1</b>"} <= {each.get("text/html") for each in data}
+
+
+def test_an_error_of_an_engine_is_the_cells(notebook):
+    reply = notebook.run("1 / rank")[2]
+    assert reply["status"] == "error"
+    assert "ZeroDivisionError" in "\n".join(reply["traceback"])
+
+
+def test_names_are_completed_and_described_by_the_engines(notebook):
+    notebook.run("residual_norm = 3.5")
+    reply = notebook.client.complete("residual_no", reply=True, timeout=LIMIT)["content"]
+    assert reply["matches"] == ["residual_norm"]
+    described = notebook.client.inspect("residual_norm", reply=True, timeout=LIMIT)["content"]
+    assert described["found"] and "3.5" in described["data"]["text/plain"]
+
+
+def test_the_stop_button_interrupts_the_engines(notebook):
+    notebook.run("kept = rank")
+    id = notebook.client.execute("comm.Barrier() if rank else __import__('time').sleep(60)")
+    with Client() as rc:
+        until(lambda: all(rc.where().values()))
+        notebook.manager.interrupt_kernel()
+        while (reply := notebook.client.get_shell_msg(timeout=LIMIT))["parent_header"].get("msg_id") != id:
+            pass
+        assert reply["content"]["status"] == "error"
+        assert rc[:].pull("kept", block=True) == [0, 1]
+
+
+def test_the_restart_button_starts_all_engines_anew(notebook):
+    cluster = Cluster.from_profile().cluster
+    with Client() as rc:
+        before = rc[:].apply_sync(os.getpid)
+        notebook.manager.restart_kernel()
+        notebook.client.wait_for_ready(timeout=LIMIT)
+        text, _, reply = notebook.run("print('kept' in globals())")
+        assert (text, reply["status"]) == ("[stdout:0-1] False\n", "ok")
+        assert not set(before) & set(rc[:].apply_sync(os.getpid))
+    assert Cluster.from_profile().cluster == cluster
+
+
+def test_it_uses_a_cluster_that_runs_and_leaves_it(home, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(home / "other"))
+    cluster = Cluster(n=1).start().wait()
+    try:
+        notebook = Notebook(home)
+        assert notebook.run("print(size)")[0] == "[stdout:0] 1\n"
+        notebook.close()
+        assert cluster.state is ClusterState.RUNNING
+    finally:
+        cluster.stop()
+
+
+def test_its_cluster_ends_with_it(home, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(home / "third"))
+    notebook = Notebook(home)
+    notebook.run("1")
+    cluster = Cluster.from_profile()
+    assert cluster.state is ClusterState.RUNNING
+    notebook.close()
+    until(lambda: cluster.state is ClusterState.STOPPED)
+    until(lambda: processes.members(cluster.cluster) == [])

@@ -1,0 +1,148 @@
+"""All processes of the job are started anew where no engine can be spawned; clients see an outage."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import PROGRAMS
+
+from mpidirect import Client
+from mpidirect.errors import CompositeError, ControllerLost, MPIDirectError
+from mpidirect.files.private_directories import socket_directory
+from mpidirect.launchers import mpi
+from mpidirect.launchers.mpiexec import MpiexecLauncher
+from tests.proxy import Proxy
+from tests.waiting import until
+
+pytestmark = pytest.mark.timeout(600)
+
+WITHIN = 40.0  # seconds: far more than anything here takes
+N = 3
+
+
+@pytest.fixture
+def launch(start, monkeypatch):
+    """Starts clusters whose engines are ranks of the launcher's world."""
+    monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
+    return start
+
+
+def is_new(rc, n=N):
+    """All engines are there, know nothing, and work together."""
+    assert rc.ids == list(range(n))
+    assert not any(rc[:].pull("'known' in globals()").get(WITHIN))
+    assert rc[:].apply(lambda: comm.allreduce(rank)).get(WITHIN) == [sum(range(n))] * n  # noqa: F821
+    data = np.arange(300_000.0)
+    rc[:].scatter("part", data).get(WITHIN)
+    assert (rc[:].gather("part").get(WITHIN) == data).all()
+    rc[:].execute("known = 1", block=True)
+
+
+def stuck_in_c(rc):
+    """Wait in C for an engine that never comes, with Python's lock held."""
+    rc[:].run(str(PROGRAMS / "cworld.py"), block=True)
+    rc[1:].execute("world.barrier(True)")
+    until(lambda: all(rc.queue_status(k)["tasks"] for k in rc.ids[1:]))
+
+
+def frozen(rc):
+    os.kill(rc._engines[2].pid, signal.SIGSTOP)
+
+
+def all_dead(rc):
+    for engine in list(rc._engines.values()):
+        os.kill(engine.pid, signal.SIGKILL)
+    until(lambda: not rc.ids)
+
+
+def deaf(rc):
+    rc[0].execute("import signal, time\nwhile True:\n try: time.sleep(60)\n except BaseException: pass")
+
+
+def test_whatever_the_engines_do(launch):
+    cluster, rc = launch(N)
+    assert "its rank 0 is the controller" in rc.facts["world"]
+    job = cluster.job_id
+    with cluster.connect_client() as other:
+        is_new(rc)
+        for trouble in (stuck_in_c, frozen, all_dead, deaf):
+            result = other[:].apply(lambda: bytes(100_000)) if len(other.ids) == N else None
+            trouble(rc)
+            assert rc.restart() == list(range(N)), trouble
+            is_new(rc)
+            assert result is None or result.wait(WITHIN)
+            assert other[:].apply(int).get(WITHIN) == [0] * N
+            assert other.ids == rc.ids and cluster.job_id == job
+    assert not list(cluster.profile.directory.glob("*handover*"))
+
+
+def test_tasks_end_with_an_error_that_names_the_restart(launch):
+    cluster, rc = launch(2)
+    with cluster.connect_client() as other:
+        runs = rc[:].apply(time.sleep, 60)
+        waits = other[:].apply(int)
+        balanced = other.load_balanced_view().map_async(time.sleep, [60] * 8)
+        pushed = other[:].push({"large": np.ones(5_000_000)}, block=False)
+        until(lambda: rc.queue_status(0)["tasks"])
+        assert rc.restart() == [0, 1]
+        for asked in (runs, waits, balanced, pushed):
+            with pytest.raises(CompositeError, match=r"EngineError: .*rc.restart\(\)"):
+                asked.get(WITHIN)
+        assert other[:].apply(int).get(WITHIN) == [0, 0]
+
+
+def test_results_wait_for_a_client_that_is_away_meanwhile(launch, monkeypatch):
+    cluster, rc = launch(2)
+    monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")  # results are sent, and wait in the controller
+    with Proxy(cluster.connection_file) as proxy, Client(proxy.info) as far:
+        assert far[:].apply_sync(int) == [0, 0]
+        done = [far[k].apply(lambda: (time.sleep(0.3), np.arange(200_000))[1]) for k in far.ids]
+        until(lambda: rc.queue_status(0)["tasks"])
+        proxy.down()
+        until(lambda: not any(rc.queue_status(k)["tasks"] for k in rc.ids))
+        assert rc.restart() == [0, 1]
+        assert rc.restart() == [0, 1]
+        asked = far[:].apply(lambda: comm.allreduce(1))  # noqa: F821
+        proxy.up()
+        assert all((result.get(WITHIN) == np.arange(200_000)).all() for result in done)
+        assert asked.get(WITHIN) == [2, 2]
+
+
+def test_another_number_of_engines(launch):
+    cluster, rc = launch(2)
+    with cluster.connect_client() as other:
+        assert rc.resize(4) == [0, 1, 2, 3]
+        is_new(rc, 4)
+        assert rc.resize(1) == [0]
+        is_new(rc, 1)
+        until(lambda: other.ids == [0])
+        assert Client(str(cluster.connection_file)).ids == [0]
+
+
+def test_a_number_of_engines_that_can_not_be(launch, tmp_path):
+    """The former number is started again, and the error tells it."""
+    real = mpi.find_mpiexec()[0]
+    limited = tmp_path / "mpiexec"
+    limited.write_text(f'#!/bin/sh\ncase "$*" in *"-n 8 "*) echo no room; exit 1;; esac\nexec {real} "$@"\n')
+    limited.chmod(0o755)
+    _, rc = launch(2, mpiexec=str(limited))
+    with pytest.raises(MPIDirectError, match=r"7 engines can't be started"):
+        rc.resize(7)
+    is_new(rc, 2)
+
+
+def test_processes_that_do_not_start_end_the_cluster(launch, tmp_path):
+    broken, python = tmp_path / "broken", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\n[ -e {broken} ] && exit 7\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    cluster, rc = launch(2, python=str(python))
+    broken.touch()
+    with pytest.raises(ControllerLost):
+        rc.restart()
+    assert not list(cluster.profile.directory.glob("*handover*"))
+    assert not socket_directory(cluster.cluster).exists()
