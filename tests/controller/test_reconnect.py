@@ -318,7 +318,7 @@ def test_an_interrupt_at_a_bad_moment_costs_no_more_than_its_call(far, proxy, mo
                 far[0].push({"a": np.zeros(1_000_000)}, block=True)
             else:
                 with connection.lock:
-                    connection._break()
+                    connection._drop_link()
     assert far[:].apply_async(lambda: 7).get(20) == [7] * len(far)
 
 
