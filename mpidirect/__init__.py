@@ -109,9 +109,10 @@ _cluster_lookup.cluster_of_profile = _cluster_of_profile
 
 def register_joblib_backend(name: str = "mpidirect", make_default: bool = False) -> None:
     """Make joblib run on the default profile's cluster: ``with joblib.parallel_backend("mpidirect"): …``."""
+    from .client import Client
     from .client.integrations.joblib import register
 
-    register(name, make_default)
+    register(name, make_default, connect=lambda: Client().load_balanced_view())
 
 
 def use_cloudpickle() -> None:

@@ -1,4 +1,4 @@
-"""What the tests need beside Python packages: schedulers, an ssh server, libraries of the distribution."""
+"""Components that tests need beside Python packages: schedulers, an ssh server, system libraries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 
 def absent(what):
-    """Leave out the test, as a component is not here; fail where everything has to be tested."""
+    """Skip the test because a component is missing; fail instead if ``CI`` is true."""
     if os.environ.get("CI") == "true":
         pytest.fail(what, pytrace=False)
     pytest.skip(what)

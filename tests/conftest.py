@@ -1,4 +1,4 @@
-"""A cluster of four engines for all tests, and a prompt to type into."""
+"""Fixtures for all tests: a cluster of four engines, clusters for one test, Slurm, an IPython prompt."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ N = 4
 
 @pytest.fixture
 def login_node(tmp_path, monkeypatch):
-    """A directory of profiles, and one of commands on the path, `mpidirect` among them."""
+    """Make a home directory with profiles, and a directory of commands on the path, with `mpidirect`."""
     return login.make_home(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="session")
 def slurm_on_one_host(tmp_path_factory):
-    """A real Slurm whose nodes share this host."""
+    """Run a real Slurm whose nodes share this host."""
     yield from _slurm(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def slurm_on_several_hosts(tmp_path_factory):
-    """A real Slurm whose nodes have addresses and names of their own."""
+    """Run a real Slurm whose nodes have their own addresses and names."""
     yield from _slurm(tmp_path_factory, hosts=True)
 
 
 @pytest.fixture
 def slurm(slurm_on_one_host, login_node, monkeypatch):
-    """A Slurm to submit to, which has no jobs afterwards."""
+    """Give a test a Slurm to submit to; cancel the jobs that the test leaves."""
     yield from _entered(slurm_on_one_host, monkeypatch)
 
 
 @pytest.fixture
 def hosts(slurm_on_several_hosts, login_node, monkeypatch):
-    """The same on several hosts."""
+    """Give a test a Slurm of several hosts; cancel the jobs that the test leaves."""
     yield from _entered(slurm_on_several_hosts, monkeypatch)
 
 
@@ -69,7 +69,7 @@ def _slurm(tmp_path_factory, **kinds):
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
-    """Four engines, started once."""
+    """Start four engines for all tests of the session."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("MPIDIRECT_")]:
             patch.delenv(name)
@@ -84,7 +84,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Starts clusters that nobody else uses; nothing of them may be left."""
+    """Return a function that starts a cluster for this test alone; no process of the cluster may remain."""
     for name in [name for name in os.environ if name.startswith("MPIDIRECT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
@@ -107,44 +107,44 @@ def start(tmp_path, monkeypatch):
 
 @pytest.fixture
 def rc(cluster):
-    """A client of its own for each test; what the test leaves on the engines goes."""
+    """Connect a client for one test; clear the engines after the test."""
     client = Client(str(cluster.connection_file))
     yield client
-    if client.outstanding:  # the test failed half-way
+    if client.outstanding:  # the test failed before its end
         client.abort()
         client.interrupt()
     client.close()
-    with Client(str(cluster.connection_file)) as sweeper:
-        sweep(sweeper)
+    with Client(str(cluster.connection_file)) as other:
+        clear_engines(other)
 
 
-def sweep(client: Client) -> None:
-    """Bring the engines back to where they began."""
+def clear_engines(client: Client) -> None:
+    """Interrupt what runs on the engines, and clear their namespaces."""
     for _ in range(3):
         cleared = client[:].clear(block=False)
-        if not cleared.wait(5):  # something runs still
+        if not cleared.wait(5):  # a task still runs
             client.interrupt()
         if cleared.wait(5) and cleared.successful():
             return
-    pytest.exit("the engines do not come back from what the last test has left on them", 1)
+    pytest.exit("the engines do not end what the last test has started on them", 1)
 
 
 @pytest.fixture
 def dview(rc):
-    """A view of all engines, as ``rc[:]`` gives it."""
+    """Return a view of all engines: ``rc[:]``."""
     return rc[:]
 
 
 @pytest.fixture
 def main(monkeypatch):
-    """A fresh ``__main__``: what is defined in it is as if it had been typed at the prompt."""
+    """Replace ``__main__`` by a new module; a name defined there counts as typed at the prompt."""
     module = types.ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", module)
     return module
 
 
 def occupied(tmp_path):
-    """A function that keeps an engine busy until the file that it is given exists."""
+    """Return a function that keeps an engine busy until the file ``go on`` exists in `tmp_path`."""
     path = str(tmp_path / "go on")
 
     def wait_for_file():
@@ -158,22 +158,22 @@ def occupied(tmp_path):
 
 
 class Prompt:
-    """IPython in this process: cells go in, values and what is shown come out."""
+    """IPython in this process: runs cells, returns their values, keeps their output."""
 
     def __init__(self, shell, capsys) -> None:
         self.shell = shell
         self.names = shell.user_ns
-        self.shown = ""  # by the last cell, its value included
+        self.shown = ""  # the output of the last cell, with its value
         self._capsys = capsys
 
     def __call__(self, cell: str):
-        """Run a cell that must succeed; its value."""
+        """Run a cell that must succeed; return its value."""
         result = self._run(cell)
         assert result.error_before_exec is None and result.error_in_exec is None, self.shown
         return result.result
 
     def fails(self, cell: str) -> BaseException:
-        """Run a cell that must fail; what it raises."""
+        """Run a cell that must fail; return the error."""
         result = self._run(cell)
         error = result.error_before_exec or result.error_in_exec
         assert error is not None, "the cell did not fail"
@@ -189,7 +189,7 @@ class Prompt:
 
 @pytest.fixture
 def prompt(main, capsys, tmp_path, monkeypatch):
-    """An IPython prompt."""
+    """Make an IPython prompt in this process."""
     interactiveshell = pytest.importorskip("IPython.core.interactiveshell")
     from traitlets.config import Config
 
@@ -202,7 +202,7 @@ def prompt(main, capsys, tmp_path, monkeypatch):
     yield Prompt(shell, capsys)
     kind.clear_instance()
     sys.excepthook, sys.displayhook = hooks
-    for name in ("ps1", "ps2", "ps3"):  # what tells a prompt from a script
+    for name in ("ps1", "ps2", "ps3"):  # these names mark an interactive Python
         vars(sys).pop(name, None)
 
 

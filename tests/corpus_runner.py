@@ -1,4 +1,4 @@
-"""Runs the programs of ``tests/corpus`` as a user would: in a script, or typed into IPython.
+"""Run the programs of ``tests/corpus`` as a user does: in a script, or typed into IPython.
 
 A file of the corpus holds one topic.  Each program begins with ``# -- its title`` and is what someone types
 at a prompt that has ``dv``, a view of the engines.  Its last line is an expression, and the value of that is
@@ -37,18 +37,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 CORPUS = Path(__file__).parent / "corpus"
-PATIENCE = 60  # seconds that a program may take, on a busy machine
+PROGRAM_TIMEOUT = 60  # seconds, on a busy machine
 
 
 # -- The programs
 
 
 class Program(NamedTuple):
-    """What is typed, and what shall come of it."""
+    """A program of the corpus: its text and its expected result."""
 
     topic: str
     title: str
-    line: int  # of the file, where its text begins
+    line: int  # the line of the file where the text begins
     text: str
     raises: str | None
     error: str | None
@@ -56,7 +56,7 @@ class Program(NamedTuple):
 
     @property
     def parts(self) -> tuple[list[ast.stmt], ast.expr]:
-        """All but the last line, and the last line."""
+        """Return the text without its last line, and the last line."""
         *body, last = ast.parse(self.text).body
         if not isinstance(last, ast.Expr):
             raise ValueError(f"{self.topic}: {self.title!r} does not end in an expression")
@@ -64,7 +64,7 @@ class Program(NamedTuple):
 
     @property
     def cells(self) -> list[str]:
-        """The text in pieces, cut at the empty lines between statements; the last one is the expression."""
+        """Return the text as cells, cut at empty lines between statements; the last is the expression."""
         body, last = self.parts
         lines = self.text.splitlines()
         cells: list[str] = []
@@ -81,7 +81,7 @@ class Program(NamedTuple):
 
 
 def read(path: Path) -> list[Program]:
-    """The programs of one file."""
+    """Return the programs of one file."""
     programs = []
     text = path.read_text()
     starts = [m.start() for m in re.finditer(r"^# -- ", text, re.M)]
@@ -107,7 +107,7 @@ def read(path: Path) -> list[Program]:
 
 
 def missing(path: Path) -> str | None:
-    """What the file needs and this Python lacks."""
+    """Return the requirement of a file that this Python lacks; empty if none."""
     for need in re.findall(r"^# needs: (.*)$", path.read_text().partition("# -- ")[0], re.M):
         if need.startswith("python "):
             if sys.version_info < tuple(map(int, need.split()[1].split("."))):
@@ -117,11 +117,11 @@ def missing(path: Path) -> str | None:
     return None
 
 
-# -- What a program knows as `dv`
+# -- The objects that a program sees as `dv`
 
 
 class Here:
-    """Does everything at the prompt itself."""
+    """Runs everything in the process of the prompt."""
 
     def __init__(self, names: dict[str, Any]) -> None:
         self._names = names
@@ -146,7 +146,7 @@ class Here:
 
 
 class Engines:
-    """Does everything on the engines, which must all say the same; that is the result."""
+    """Runs everything on the engines; all engines must return the same result."""
 
     def __init__(self, view: Any) -> None:
         self._view = view
@@ -173,7 +173,7 @@ class Engines:
         return _agreed(self._view.pull(name, block=True))
 
     def leave(self, here: Here) -> None:
-        """Give the prompt what a program has given to the engines, for it to go on here."""
+        """Define at the prompt the names that a program has pushed to the engines."""
         for give in self._left:
             give(here)
 
@@ -190,7 +190,7 @@ def _agreed(results: list[Any]) -> Any:
 
 
 def form(value: Any, above: tuple[int, ...] = ()) -> str:
-    """A text for the value and its type, the same in each process."""
+    """Return a text for a value and its type, the same in each process."""
     kind = type(value)
     if id(value) in above:
         return "..."
@@ -244,7 +244,7 @@ def _items(values: Any, above: tuple[int, ...]) -> str:
 
 
 def _state(value: Any, above: tuple[int, ...]) -> list[str]:
-    """The attributes, those in slots included."""
+    """Return the attributes of an object, with those in slots."""
     state = dict(getattr(value, "__dict__", {}))
     for base in type(value).__mro__:
         slots = base.__dict__.get("__slots__", ())
@@ -255,7 +255,7 @@ def _state(value: Any, above: tuple[int, ...]) -> list[str]:
 
 
 def _name(kind: type) -> str:
-    """The name of a class; it says if that is not the one that the prompt has by this name."""
+    """Return the name of a class, with a mark if the prompt has another class of this name."""
     if kind.__module__ != "__main__":
         return (
             kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -276,32 +276,32 @@ def _of_arrays(value: Any, above: tuple[int, ...]) -> str:
     if hasattr(value, "to_dict"):
         types_ = value.dtypes.to_dict() if hasattr(value, "columns") else value.dtype
         return f"{name} {types_!s} {value.to_dict()!r}"
-    if hasattr(value, "toarray"):  # sparse
+    if hasattr(value, "toarray"):  # a sparse matrix
         return f"{name} {form(value.toarray(), above)}"
-    if isinstance(value, Mapping):  # scipy's results
+    if isinstance(value, Mapping):  # a result of scipy
         return f"{name}({', '.join(f'{k}: {form(v, above)}' for k, v in sorted(value.items()))})"
     if isinstance(value, tuple):
         return f"{name}({_items(value, above)})"
     return f"{name} {value!r}"
 
 
-# -- Running them
+# -- Prompts, and the run of a program
 
 
 class Script:
-    """A script's prompt: the statements run in the real ``__main__`` of this process."""
+    """A script as the prompt: the statements run in the real ``__main__`` of this process."""
 
     def __init__(self) -> None:
         self.names = sys.modules["__main__"].__dict__
         self._always = {k: v for k, v in self.names.items() if k.startswith("__")}
 
     def clear(self) -> None:
-        """As it was at the start."""
+        """Restore the namespace of the start."""
         self.names.clear()
         self.names.update(self._always)
 
     def run(self, program: Program) -> Iterator[Any]:
-        """The value of the last line, once and again."""
+        """Yield the value of the last line, computed anew each time."""
         filename = str(CORPUS / f"{program.topic}.py")
         body, last = program.parts
         tree = ast.Module(body, [])
@@ -313,7 +313,7 @@ class Script:
 
 
 class IPython:
-    """A real IPython, into which the program is typed cell by cell."""
+    """A real IPython as the prompt: the program is typed cell by cell."""
 
     def __init__(self) -> None:
         from IPython.terminal.ipapp import TerminalIPythonApp
@@ -326,13 +326,13 @@ class IPython:
         self._always = dict(self.names)
 
     def clear(self) -> None:
-        """As it was at the start."""
+        """Restore the namespace of the start."""
         self._shell.compile.reset_compiler_flags()
         self.names.clear()
         self.names.update(self._always)
 
     def run(self, program: Program) -> Iterator[Any]:
-        """The value of the last cell, once and again."""
+        """Yield the value of the last cell, computed anew each time."""
         *cells, last = program.cells
         for cell in cells:
             self._cell(cell)
@@ -348,12 +348,12 @@ class IPython:
 
 
 def outcome(prompt: Script | IPython, program: Program, dv: Here | Engines) -> list[str]:
-    """What the last line is, and is again when computed here, as texts; an error is one as well."""
+    """Return the value of the last line, twice computed, as texts; an error is a text too."""
     here = Here(prompt.names)
     prompt.clear()
     prompt.names["dv"] = dv
     found = []
-    signal.alarm(PATIENCE)
+    signal.alarm(PROGRAM_TIMEOUT)
     try:
         values = prompt.run(program)
         found.append(form(next(values)))
@@ -370,7 +370,7 @@ def outcome(prompt: Script | IPython, program: Program, dv: Here | Engines) -> l
 
 
 def _error(error: BaseException) -> str:
-    """``raised Name: text`` of the exception, or of the one on an engine."""
+    """Return ``raised Name: text`` for an exception, or for the one on an engine."""
     failures = getattr(error, "elist", None) or [error]
     name = getattr(failures[0], "ename", type(failures[0]).__name__)
     said = getattr(failures[0], "evalue", str(failures[0]))
@@ -379,7 +379,7 @@ def _error(error: BaseException) -> str:
 
 
 def check(prompt: Script | IPython, program: Program, view: Any) -> dict[str, Any] | None:
-    """Run a program here and on the engines; what is wrong, if anything."""
+    """Run a program at the prompt and on the engines; return the difference, if any."""
     expected = outcome(prompt, program, Here(prompt.names))
     failed = expected[-1].startswith("raised ")
     if failed != bool(program.raises) or (failed and not expected[0].startswith(f"raised {program.raises}:")):
@@ -404,11 +404,11 @@ def check(prompt: Script | IPython, program: Program, view: Any) -> dict[str, An
 
 
 def serve(kind: str, connection_file: str, replies: int) -> None:
-    """Take names of topics on the standard input, and answer each with what is wrong, as a line of JSON."""
+    """Read names of topics from the standard input; answer each with the failures, as a line of JSON."""
     import mpidirect
 
     def late(*_: object) -> None:
-        raise TimeoutError(f"no result after {PATIENCE} s")
+        raise TimeoutError(f"no result after {PROGRAM_TIMEOUT} s")
 
     signal.signal(signal.SIGALRM, late)
     client = mpidirect.Client(connection_file)
@@ -426,7 +426,7 @@ def serve(kind: str, connection_file: str, replies: int) -> None:
                     wrong.append(found)
             linecache.checkcache()
             for name in sorted(set(vars(builtins)) - builtin_names):
-                if name.startswith("_"):  # IPython's, and those of extension modules
+                if name.startswith("_"):  # names of IPython and of extension modules
                     continue
                 wrong.append({"title": "(all)", "expected": "no new builtins", "got": [name]})
                 delattr(builtins, name)
@@ -437,6 +437,6 @@ def serve(kind: str, connection_file: str, replies: int) -> None:
 
 
 if __name__ == "__main__":
-    import corpus_runner  # so that none of its names are the prompt's
+    import corpus_runner  # so that the prompt has none of the names of this module
 
     corpus_runner.serve(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -64,7 +64,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
             "Parts of the controller hold it whole.",
             "controller.clients.clients controller.clients.pending_queries controller.clients.queries "
             "controller.clients.requests controller.engines.generations controller.engines.recovery "
-            "controller.engines.replacement controller.scheduling.balancer",
+            "controller.engines.replacement controller.handover controller.scheduling.balancer",
         ),
         "launchers": ("A job asks its scheduler's launcher for the time that is left.", "job.allocation"),
     }.items()

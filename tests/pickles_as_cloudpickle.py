@@ -1,4 +1,4 @@
-"""Our pickles behind the names of cloudpickle, for its own tests to be run with them."""
+"""The pickles of mpidirect under the names of cloudpickle, so that cloudpickle's own tests run with them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_PROTOCOL = 5
 
 
 class _Frames:
-    """What is more than a pickle, as a pickle."""
+    """Put the parts of a pickle of mpidirect into one plain pickle."""
 
     def __init__(self, frames: list[bytes]) -> None:
         self._frames = frames
@@ -30,7 +30,7 @@ def dumps(obj: Any, protocol: int | None = None, buffer_callback: Any = None) ->
     try:
         frames = [bytes(frame) for frame in pickles.dumps(obj)]
     except SerializationError as e:
-        raise (e.__cause__ or e.__context__ or e) from None  # what cloudpickle would have raised
+        raise (e.__cause__ or e.__context__ or e) from None  # the error that cloudpickle would raise
     if len(frames) == 1 and frames[0].startswith(standard.PROTO):
         return frames[0]
     return standard.dumps(_Frames(frames), 5)

@@ -1,4 +1,4 @@
-"""A TCP proxy that loses connections: the network between a client and its cluster."""
+"""A TCP proxy between a client and its cluster that breaks connections, as a bad network does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Proxy:
     path : str or Path
         The connection file of the cluster.
     cut_after : callable, optional
-        Gives, for each connection, the number of bytes after which it is cut, whatever they are.
+        Returns, for each connection, the number of bytes after which the proxy cuts the connection.
     """
 
     def __init__(self, path, cut_after=None) -> None:
@@ -50,23 +50,23 @@ class Proxy:
         self._thread.start()
 
     def mutate(self, tap) -> None:
-        """Have `tap` make other bytes of those that clients send."""
+        """Pass the bytes that clients send through the function `tap`."""
         self._tap = tap
 
     def stall(self) -> None:
-        """Forward nothing any more on the connections that there are, and keep them open."""
+        """Stop forwarding on the present connections, but keep them open."""
         with self._lock:
             for end in self._pairs:
                 self._selector.unregister(end)
 
     def cut(self) -> None:
-        """End all connections, as abruptly as it gets."""
+        """Reset all connections."""
         with self._lock:
             for end in list(self._pairs):
                 self._drop(end)
 
     def down(self) -> None:
-        """Take no connections any more."""
+        """Accept no more connections."""
         with self._lock:
             self._up = False
             self._selector.unregister(self._listener)
@@ -74,7 +74,7 @@ class Proxy:
         self.cut()
 
     def up(self) -> None:
-        """Take connections again."""
+        """Accept connections again."""
         with self._lock:
             self._listener = socket.create_server(("127.0.0.1", self.port))
             self._selector.register(self._listener, selectors.EVENT_READ)
@@ -128,12 +128,12 @@ class Proxy:
             self._left.pop(each, None)
             with contextlib.suppress(KeyError):
                 self._selector.unregister(each)
-            with contextlib.suppress(OSError):  # a reset: what is on its way is lost
+            with contextlib.suppress(OSError):  # a reset: data in flight is lost
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             each.close()
 
     def close(self) -> None:
-        """End it."""
+        """Close the proxy and all connections."""
         self._over = True
         self._thread.join()
         self.cut()
@@ -152,7 +152,7 @@ def _mapping(info) -> dict:
 
 
 def at_random(seed: int, least: int, most: int):
-    """For `cut_after`: sizes between the two, evenly on a logarithmic scale."""
+    """Return a `cut_after` with random sizes between two limits, uniform on a logarithmic scale."""
     source = random.Random(seed)
 
     def size() -> int:

@@ -1,4 +1,4 @@
-"""Everything at once, for long: ``make soak``, or ``python -m tests.soak --minutes 20 --seed 1``.
+"""Random work with random faults, for a long time: ``make soak``, or ``python -m tests.soak --minutes 20``.
 
 A driver with a seed calls, pushes, pulls, scatters and lets engines talk to each other, while it interrupts
 them, lets them get stuck and die, cuts connections and sends garbage.  It knows what each result must be.
@@ -24,23 +24,24 @@ import psutil
 import zmq
 
 from mpidirect import Client, Cluster, errors
+from mpidirect.files import connection_file
 from mpidirect.transport.zeromq import Dealer
 from tests.proxy import Proxy
 from tests.waiting import until_running
 
-PATIENCE = 30.0  # seconds after which what has not come counts as hanging
-FEWEST = 2  # engines: with fewer, the cluster is started anew
-IN_FLIGHT = 200  # results that are waited for later
-MOST = 10  # problems, after which it ends
-BACK = 10.0  # seconds that an interrupted engine has to come back
+HANG_TIMEOUT = 30.0  # seconds after which a missing result counts as hanging
+MIN_ENGINES = 2  # with fewer living engines, a new cluster is started
+MAX_PENDING = 200  # results that are checked later
+MAX_PROBLEMS = 10  # the run ends after these
+INTERRUPT_TIMEOUT = 10.0  # seconds in which an interrupted engine must be ready again
 
 
 class Lost(Exception):
-    """A result is not what it must be."""
+    """A result has a wrong value."""
 
 
 class Driver:
-    """Drives a cluster of `n` engines, from a client near it and one beyond a network that breaks."""
+    """Drives a cluster of `n` engines by two clients: one near it, one behind a network that breaks."""
 
     def __init__(self, seed: int, n: int) -> None:
         self.source = random.Random(seed)
@@ -49,7 +50,7 @@ class Driver:
         self.faults: Counter[str] = Counter()
         self.lost: list[str] = []
         self.hangs: list[str] = []
-        self.unheard: list[str] = []  # what an interrupt ended, but as if it had come to its end by itself
+        self.unheard: list[str] = []  # calls that an interrupt ended without an error
         self.leftovers: list[int] = []
         self.clusters = 0
         self.growth: Counter[str] = Counter()
@@ -67,10 +68,10 @@ class Driver:
         self.proxy = Proxy(self.cluster.connection_file)
         with _environment(MPIDIRECT_DIRECT_MEMORY="0"):
             self.far = Client(self.proxy.info)
-        self.former: list[int] = []  # processes of engines that were replaced
+        self.former: list[int] = []  # process ids of engines that were replaced
         self.note()
         self.tolerant = self.near.facts["fault_tolerance"]["deaths"]
-        self.names = {k: {} for k in self.near.ids}  # the model: what each engine's namespace must hold
+        self.names = {k: {} for k in self.near.ids}  # the model: the expected namespace of each engine
         self.pending: deque = deque()
         self.dead: set[int] = set()
         self.near[:].execute("import time, os, numpy", block=True)
@@ -79,7 +80,7 @@ class Driver:
         self.born = time.monotonic()
 
     def note(self) -> None:
-        """Which processes there are."""
+        """Note the process ids of the engines."""
         self.pids = {
             "controller": self.near.facts["pid"],
             **{k: e["pid"] for k, e in self.near.engines_info.items()},
@@ -105,21 +106,21 @@ class Driver:
                 found[name] = max(found.get(name, 0), psutil.Process(pid).memory_info().rss)
         return found
 
-    # -- what is checked --------------------------------------------------------------------------------
+    # -- checks --------------------------------------------------------------------------------
 
     @property
     def client(self):
         return self.source.choice([self.near, self.far])
 
     def some(self) -> list[int]:
-        """Some engines that live."""
+        """Return a random choice of living engines."""
         ids = self.near.ids
         return sorted(self.source.sample(ids, self.source.randint(1, len(ids))))
 
     def expect(self, what: str, result, value) -> None:
-        """The result must be `value`, unless an engine that it is of has died."""
+        """Check that a result is `value`, unless one of its engines has died."""
         try:
-            got = result.get(PATIENCE)
+            got = result.get(HANG_TIMEOUT)
         except (errors.CompositeError, errors.RemoteError) as e:
             failures = [f.ename for f in getattr(e, "elist", [e])]
             if set(failures) != {"EngineError"} or not self.dead:
@@ -132,7 +133,7 @@ class Driver:
             self.lost.append(f"{what}: {got!r:.200} instead of {value!r:.200}")
 
     def drain(self, left: int = 0) -> None:
-        """Wait for results that are on their way."""
+        """Check the pending results, the oldest first."""
         while len(self.pending) > left:
             self.expect(*self.pending.popleft())
 
@@ -150,7 +151,7 @@ class Driver:
             size = self.source.choice([1, 1, 100, 20_000])
             result = view[engine].apply_async(lambda k, n: numpy.full(n, k), k, size)  # noqa: F821
             self.pending.append(("many", result, np.full(size, k)))
-        self.drain(IN_FLIGHT)
+        self.drain(MAX_PENDING)
 
     def push(self) -> None:
         targets, name = self.some(), f"name{self.source.randrange(5)}"
@@ -182,7 +183,7 @@ class Driver:
         self.expect("collective", result, [len(ids)] * len(ids))
 
     def another_client(self) -> None:
-        """One leaves before its result is there; another gets it."""
+        """Close a client before its result arrives; fetch the result by another client."""
         path = str(self.cluster.connection_file)
         targets, k = self.some(), self.source.random()
         with Client(path) as leaving:
@@ -235,7 +236,7 @@ class Driver:
     def interrupted(self, what, running) -> None:
         began = time.monotonic()
         try:
-            got = running.get(BACK)
+            got = running.get(INTERRUPT_TIMEOUT)
             self.unheard.append(f"{what}: {got!r} after {time.monotonic() - began:.3f} s")
         except errors.TimeoutError:
             self.hangs.append(what)
@@ -258,7 +259,7 @@ class Driver:
         else:
             os.kill(pid, signal.SIGSEGV)
         try:
-            last.get(BACK)
+            last.get(INTERRUPT_TIMEOUT)
             self.lost.append("death: a task outlived its engine")
         except errors.TimeoutError:
             self.hangs.append("death")
@@ -266,7 +267,7 @@ class Driver:
             pass
         self.drain()
         self.collective()
-        if len(self.near.ids) <= FEWEST:
+        if len(self.near.ids) <= MIN_ENGINES:
             if self.source.random() < 0.5:
                 self.replacement()
             else:
@@ -274,14 +275,14 @@ class Driver:
                 self.start()
 
     def replacement(self) -> None:
-        """New engines in the place of dead ones, or of one that lives."""
+        """Replace the dead engines, or one living engine, by new ones."""
         self.drain()
         missing = [k for k in range(self.n) if k not in self.near.ids]
         targets = missing or [self.source.choice(self.near.ids)]
         came = self.near.restart(targets)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + HANG_TIMEOUT
         while self.far.ids != self.near.ids and time.monotonic() < deadline:
-            time.sleep(0.01)  # it hears of it later
+            time.sleep(0.01)  # the other client learns of new engines later
         if came != targets or self.near.ids != list(range(self.n)):
             self.lost.append(f"replacement: {came} came for {targets}, there are {self.near.ids}")
         self.former += [pid for pid in self.pids.values() if pid not in self.former]
@@ -296,7 +297,7 @@ class Driver:
         here = urlsplit(info.addresses[0])
         with contextlib.suppress(OSError), socket.create_connection((here.hostname, here.port), 5) as plain:
             plain.sendall(self.source.randbytes(self.source.randint(1, 2000)))
-        near = self.near._info.addresses[0]
+        near = connection_file.read(self.cluster.connection_file).addresses[0]
         with zmq.Context() as context:
             dealer = Dealer.of_client(context, near, b"n" + self.source.randbytes(8), None)
             for _ in range(10):
@@ -306,18 +307,18 @@ class Driver:
             plain.connect(urlsplit(near).path)
             plain.sendall(self.source.randbytes(self.source.randint(1, 2000)))
 
-    # -- all of it ------------------------------------------------------------------------------
+    # -- the run ------------------------------------------------------------------------------
 
     WORK = ("call", "many", "push", "pull", "scatter", "map", "collective", "another_client")
     FAULTS = ("cut", "network_down", "interrupt", "stuck", "death", "replacement", "garbage")
     WEIGHTS = (8, 3, 3, 2, 2, 1, 4)  # of the faults
 
     def run(self, seconds: float) -> None:
-        """Work, with a fault every few operations."""
-        end = time.monotonic() + seconds
+        """Run operations, with a fault after every few of them."""
         try:
             self.start()
-            while time.monotonic() < end and not self.hangs and len(self.lost) < MOST:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end and not self.hangs and len(self.lost) < MAX_PROBLEMS:
                 if self.source.random() < 0.25:
                     name = self.source.choices(self.FAULTS, self.WEIGHTS)[0]
                     self.faults[name] += 1
@@ -331,7 +332,7 @@ class Driver:
                 self.cluster.stop()
 
     def one(self, name: str) -> None:
-        """One operation or fault."""
+        """Run one operation or fault."""
         try:
             getattr(self, name)()
         except errors.TimeoutError as e:
@@ -341,11 +342,11 @@ class Driver:
 
     @property
     def well(self) -> bool:
-        """Whether nothing was lost, hung or left over."""
+        """Return whether nothing was lost, hung, or remained."""
         return not (self.lost or self.hangs or self.leftovers)
 
     def table(self) -> str:
-        """What was done, and what came of it."""
+        """Return a report: the operations, the faults and the problems."""
         lines = [
             ("operations", _sum(self.operations)),
             ("faults injected", _sum(self.faults)),
@@ -385,7 +386,7 @@ def _environment(**values):
 
 
 def main() -> int:
-    """Run it as a program."""
+    """Run the soak test from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,4 +1,4 @@
-"""The public names of ipyparallel beside those here: makes the table in ``docs/ipyparallel.md``.
+"""Compare the public names of ipyparallel with those of mpidirect; make the table in ``docs/ipyparallel.md``.
 
 ``python -m tests.surface`` writes it, with ipyparallel installed.
 """
@@ -14,7 +14,7 @@ from typing import Any
 PAGE = Path(__file__).parent.parent / "docs" / "ipyparallel.md"
 BEGIN, END = "<!-- the table of names begins -->", "<!-- the table of names ends -->"
 
-# Why a name is not here; a name without a class is one of the module.
+# Why mpidirect lacks a name. A name without a class is a name of the module.
 TRAITLETS = "configuration of traitlets: settings are in `config.toml`"
 WIRE = "a part of ipyparallel's wire format"
 ONE_JOB = "controller and engines are one MPI job"
@@ -73,7 +73,7 @@ ABSENT = {
     },
 }
 
-# What differs under the same name, beyond further parameters.
+# What differs under the same name. Additional parameters are no difference.
 DIFFERENT = {
     "Client.hub_history": "lists what waits for clients that are away",
     "Client.queue_status": "`verbose` is accepted; lengths alone",
@@ -126,18 +126,18 @@ CLASSES = (
 
 
 def names_of(module: Any) -> list[str]:
-    """The public names of a module, without modules that it imports."""
+    """Return the public names of a module, without the modules that it imports."""
     names = getattr(module, "__all__", dir(module))
     return sorted(n for n in names if not n.startswith("_") and not inspect.ismodule(getattr(module, n)))
 
 
 def members(kind: type, plain: set[str]) -> list[str]:
-    """The public names of a class, without those of Python's and traitlets' own classes below it."""
+    """Return the public names of a class, without those of base classes of Python and traitlets."""
     return sorted(name for name in dir(kind) if not name.startswith("_") and name not in plain)
 
 
 def rows() -> list[tuple[str, str, str]]:
-    """Of each public name of ipyparallel: the name, what it is here, and why."""
+    """Return each public name of ipyparallel, its state in mpidirect, and the reason."""
     warnings.simplefilter("ignore")
     from concurrent.futures import Future
 
@@ -158,14 +158,15 @@ def rows() -> list[tuple[str, str, str]]:
 
 
 def _has(kind: type, member: str) -> bool:
-    """Whether instances have it: also what `__init__` sets."""
+    """Return whether instances of a class have a name, also if `__init__` sets it."""
     if hasattr(kind, member) or member in getattr(kind, "FLAGS", ()):
         return True
     return any(
         f"self.{member} =" in source or f"self.{member}:" in source
         for base in kind.__mro__
         if base.__module__.startswith("mpidirect")
-        for source in [inspect.getsource(base)]
+        for method in filter(inspect.isfunction, vars(base).values())
+        for source in [inspect.getsource(method)]
     )
 
 
@@ -182,7 +183,7 @@ def _row(name: str, here: bool, theirs: Any = None, ours: Any = None) -> tuple[s
 
 
 def _lost(theirs: Any, ours: Any) -> list[str]:
-    """The parameters that there are in ipyparallel alone."""
+    """Return the parameters that only ipyparallel has."""
     if not callable(theirs) or not callable(ours) or inspect.isclass(theirs):
         return []
     try:
@@ -196,7 +197,7 @@ def _lost(theirs: Any, ours: Any) -> list[str]:
 
 
 def table() -> str:
-    """The rows as Markdown: one for each class, with what differs one by one."""
+    """Return the rows as Markdown: one row for each class, with all differences."""
     all_rows = rows()
     groups: dict[str, list[tuple[str, str, str]]] = {}
     for name, what, why in all_rows:
@@ -219,7 +220,7 @@ def table() -> str:
 
 
 def page(text: str) -> str:
-    """The page with the table as it should be."""
+    """Return the page with a correct table."""
     before, _, rest = text.partition(BEGIN)
     return f"{before}{BEGIN}\n\n{table()}\n\n{END}{rest.partition(END)[2]}"
 

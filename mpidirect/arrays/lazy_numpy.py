@@ -30,29 +30,30 @@ else:
 
 
 def warm_in_turn() -> bool:
-    """The same, if fewer processes of this user do it on this host just now than there are cores.
+    """Import numpy, if fewer processes of this user do so on this host now than there are cores.
 
-    More would keep all cores busy for seconds, and so calls waiting. Returns whether it was done.
+    More processes would keep all cores busy for seconds, and calls waiting. Return whether numpy was
+    imported.
     """
     if sys.platform != "linux":
         warm()
         return True
     with socket.socket(socket.AF_UNIX) as turn:
         for core in range(len(os.sched_getaffinity(0))):
-            with contextlib.suppress(OSError):  # another process has this one
-                turn.bind(f"\0mpidirect-{os.getuid()}-warm-{core}")  # a name without a file
+            with contextlib.suppress(OSError):  # another process has this core's turn
+                turn.bind(f"\0mpidirect-{os.getuid()}-warm-{core}")  # an abstract name, without a file
                 warm()
                 return True
     return False
 
 
 def warm() -> None:
-    """Import numpy while there is nothing else to do: the first array then need not wait for it.
+    """Import numpy in the calling thread, so that the first array need not wait for the import.
 
-    In the calling thread. Two threads that import parts of one package at once may each hold a lock that the
-    other waits for; Python then gives one of them a module that is half imported.
+    Call this in the main thread: two threads that import parts of one package at the same time may each hold
+    a lock that the other waits for, and Python then gives one of them a module that is half imported.
     """
     try:
         importlib.import_module("numpy")
-    except Exception:  # who needs it will see the same
+    except Exception:  # the first use of numpy will raise the same error
         log.warning("numpy can't be imported", exc_info=True)

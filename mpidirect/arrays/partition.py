@@ -1,4 +1,4 @@
-"""How a sequence is cut into parts for engines, and put together again."""
+"""Cut a sequence into parts for engines, and join the parts again."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from . import kinds
 from .lazy_numpy import np
 
-DISTRIBUTIONS = ("b", "r")  # in blocks, round robin
+DISTRIBUTIONS = ("b", "r")  # blocks, round robin
 
 
 def bounds(length: int, parts: int) -> list[tuple[int, int]]:
-    """Start and stop of each block: the remainder goes to the first ones.
+    """Return start and stop of each block: the first blocks have one item more if the parts are uneven.
 
     Examples
     --------
@@ -33,21 +33,21 @@ def split(sequence: Any, parts: int, dist: str = "b", listed: bool = True) -> li
     Parameters
     ----------
     sequence : sequence, array or iterable
-        Arrays give views, and whatever else can be sliced, slices; a range gives lists; what can only be
-        iterated over is read into a list first.
+        The parts of an array are views, of another sequence slices, of a range lists. An iterable without
+        slices becomes a list first.
     parts : int
-        How many.
+        The number of parts.
     dist : {'b', 'r'}
-        In contiguous blocks, or round robin.
+        Contiguous blocks, or round robin.
     listed : bool
-        Whether a range gives lists, else ranges.
+        Whether the parts of a range are lists; else they are ranges.
 
     Raises
     ------
     TypeError
-        When it is not a sequence at all.
+        When `sequence` can't be iterated over.
     ValueError
-        When `dist` is neither.
+        When `dist` is no distribution.
     """
     check(dist)
     sequence = as_sequence(sequence)
@@ -66,7 +66,7 @@ def check(dist: str) -> None:
 
 
 def as_sequence(obj: Any) -> Any:
-    """`obj`, if it has a length and can be sliced, else the list of its items."""
+    """Return `obj` if it has a length and can be sliced, else the list of its items."""
     if isinstance(obj, (str, bytes, bytearray)):
         return obj
     if isinstance(obj, np.ndarray):
@@ -89,12 +89,12 @@ def as_sequence(obj: Any) -> Any:
 
 
 def to_map(sequences: Sequence[Any]) -> tuple[list[Any], int]:
-    """What a map goes over: the sequences, all as long as the shortest, and that length.
+    """Return the sequences of a map, all as long as the shortest, and that length.
 
     Raises
     ------
     TypeError
-        When there is none, or one of them is no sequence.
+        When there is no sequence, or an argument is none.
     """
     if not sequences:
         raise TypeError("map() must have at least two arguments.")
@@ -104,45 +104,46 @@ def to_map(sequences: Sequence[Any]) -> tuple[list[Any], int]:
 
 
 def _slice(sequence: Any, start: int, stop: int, step: int | None = None) -> Any:
+    """Return a slice by position, of pandas objects too."""
     by_position = getattr(sequence, "iloc", None)  # pandas
     return (sequence if by_position is None else by_position)[slice(start, stop, step)]
 
 
 def join(parts: Sequence[Any], dist: str = "b", whole: np.ndarray | None = None) -> Any:
-    """Put parts together again: arrays to an array, lists and tuples to a list, pandas objects to one.
+    """Join parts: arrays to an array, lists and tuples to a list, pandas objects to one pandas object.
 
-    Anything else is returned as it is, in a list.  `whole`, if it is given, is the memory in which the parts'
-    contents lie end to end.
+    Other parts are returned as a list of parts.  `whole`, if given, is the memory in which the contents of
+    the parts lie end to end.
     """
     if not parts:
         return []
     kind = kinds.of(parts[0])
     if kind is not None and kind is not kinds.NUMPY and all(kinds.of(part) is kind for part in parts):
-        return _join_others(parts, kind, dist, whole)
+        return _join_library_arrays(parts, kind, dist, whole)
     if all(isinstance(part, np.ndarray) for part in parts):
-        found = None if dist == "r" or whole is None else _adjoining(parts, whole)
+        found = None if dist == "r" or whole is None else _without_copy(parts, whole)
         return _join_arrays(parts, dist) if found is None else found
     if all(isinstance(part, (list, tuple, range)) for part in parts):
         items = list(chain.from_iterable(parts))
-        return [items[k] for k in _turns(len(items), len(parts))] if dist == "r" else items
-    pandas = sys.modules.get("pandas")  # who has parts of it has imported it
+        return [items[k] for k in _round_robin_order(len(items), len(parts))] if dist == "r" else items
+    pandas = sys.modules.get("pandas")  # a process with pandas objects has imported pandas
     if pandas is not None:
         if all(isinstance(part, (pandas.DataFrame, pandas.Series)) for part in parts):
             table = pandas.concat(parts)
-            return table.iloc[_turns(len(table), len(parts))] if dist == "r" else table
+            return table.iloc[_round_robin_order(len(table), len(parts))] if dist == "r" else table
         if all(isinstance(part, pandas.Index) for part in parts):
             index = parts[0].append(list(parts[1:]))
-            return index[_turns(len(index), len(parts))] if dist == "r" else index
+            return index[_round_robin_order(len(index), len(parts))] if dist == "r" else index
     return list(parts)
 
 
-def _turns(length: int, parts: int) -> np.ndarray:
-    """Where the items that were dealt out round robin are when the parts lie end to end."""
+def _round_robin_order(length: int, parts: int) -> np.ndarray:
+    """Return the position of each item among the parts of a round robin that lie end to end."""
     return np.argsort(np.concatenate([np.arange(k, length, parts) for k in range(parts)]))
 
 
-def _adjoining(parts: Sequence[np.ndarray], whole: np.ndarray) -> np.ndarray | None:
-    """The arrays as one, without a copy, if they fill `whole` in this order."""
+def _without_copy(parts: Sequence[np.ndarray], whole: np.ndarray) -> np.ndarray | None:
+    """Return the arrays as one without a copy, if they fill `whole` in this order."""
     first = parts[0]
     address, length = whole.ctypes.data, 0
     for part in parts:
@@ -158,17 +159,22 @@ def _adjoining(parts: Sequence[np.ndarray], whole: np.ndarray) -> np.ndarray | N
     return whole.view(first.dtype).reshape(length, *first.shape[1:])
 
 
-def _join_others(parts: Sequence[Any], kind: kinds.Kind, dist: str, whole: np.ndarray | None) -> Any:
-    """The same of arrays of another library: on the host by numpy, else on their device."""
+def _join_library_arrays(parts: Sequence[Any], kind: kinds.Kind, dist: str, whole: np.ndarray | None) -> Any:
+    """Join arrays of another library: with numpy if they are on the host, else on their device."""
     text = kind.dtype(parts[0])
     if kind.on_device or any(kind.dtype(part) != text for part in parts):
         array = kinds.concatenated(parts)
-        return array[kind.functions.asarray(_turns(len(array), len(parts)))] if dist == "r" else array
+        return (
+            array[kind.functions.asarray(_round_robin_order(len(array), len(parts)))]
+            if dist == "r"
+            else array
+        )
     array = join([kinds.on_host(part, kind) for part in parts], dist, whole)
     return kind.shaped(np.ascontiguousarray(array).reshape(-1).view(np.uint8), text, array.shape)
 
 
 def _join_arrays(parts: Sequence[np.ndarray], dist: str) -> np.ndarray:
+    """Join numpy arrays; arrays without dimensions become items."""
     concatenate = (
         np.ma.concatenate if any(isinstance(p, np.ma.MaskedArray) for p in parts) else np.concatenate
     )
@@ -176,5 +182,5 @@ def _join_arrays(parts: Sequence[np.ndarray], dist: str) -> np.ndarray:
         return np.asarray(parts)
     whole = concatenate(parts)
     if all(part.dtype == parts[0].dtype for part in parts):
-        whole = whole.astype(parts[0].dtype, copy=False)  # numpy joins in the machine's byte order
-    return whole[_turns(len(whole), len(parts))] if dist == "r" else whole
+        whole = whole.astype(parts[0].dtype, copy=False)  # numpy's result has the machine's byte order
+    return whole[_round_robin_order(len(whole), len(parts))] if dist == "r" else whole

@@ -14,7 +14,7 @@ import click
 from .._version import __version__
 from ..errors import ClusterNotFound, ConfigError, MPIDirectError
 
-# Each command with the module that has it: only that of the command that runs is imported.
+# The module of each command; only the module of the command that runs is imported.
 COMMANDS = {
     "start": "start",
     "wait": "wait",
@@ -33,11 +33,11 @@ COMMANDS = {
     "completion": "completion",
 }
 
-FAILURE, USAGE, NOTHING_RUNS, INTERRUPTED = 1, 2, 3, 130
+FAILURE, USAGE, NOTHING_RUNS, INTERRUPTED = 1, 2, 3, 130  # exit codes
 
 
 class Commands(click.Group):
-    """The commands, imported when they are needed, and one way to tell errors."""
+    """The group of all commands: imports a command when it is used, and prints errors in one way."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -62,21 +62,22 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except MPIDirectError as e:
-            _tell(str(e))
+            _print_error(str(e))
             sys.exit(exit_code(e))
-        except BrokenPipeError:  # of a reader like head: click knows what to do
+        except BrokenPipeError:  # a reader like head has ended: click handles that
             raise
-        except OSError as e:  # a full disk, a home that can't be written to
-            _tell(f"{e.filename}: {e.strerror}" if e.filename else str(e))
+        except OSError as e:  # for example a full disk, or a read-only home
+            _print_error(f"{e.filename}: {e.strerror}" if e.filename else str(e))
             sys.exit(FAILURE)
 
 
-def _tell(what: str) -> None:
+def _print_error(text: str) -> None:
     click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(what, err=True)
+    click.echo(text, err=True)
 
 
 def _nearest(typed: str) -> str:
+    """Return the command that was probably meant; empty if none is similar."""
     import difflib
 
     longer = [name for name in COMMANDS if name.startswith(typed)]
@@ -84,7 +85,7 @@ def _nearest(typed: str) -> str:
 
 
 def exit_code(error: MPIDirectError) -> int:
-    """The exit code that tells this error."""
+    """Return the exit code of an error."""
     if isinstance(error, ConfigError):
         return USAGE
     if isinstance(error, ClusterNotFound):
@@ -100,7 +101,7 @@ Exit codes:
   0    done
   1    it failed
   2    the command, or a setting, is wrong
-  3    nothing runs there
+  3    no cluster runs
   130  interrupted by Ctrl-C""",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
@@ -118,17 +119,17 @@ def cli() -> None:
     """
 
 
-def _in_other_words(error: UnicodeError) -> tuple[str, int]:
-    """What is written in the place of a character that the terminal has not."""
+def _replace_unprintable(error: UnicodeError) -> tuple[str, int]:
+    """Return the replacement of characters that the terminal's encoding lacks."""
     assert isinstance(error, UnicodeEncodeError)
-    instead = {"→": "->", "…": "...", "’": "'"}
+    replacements = {"→": "->", "…": "...", "’": "'"}
     text = error.object[error.start : error.end]
-    return "".join(instead.get(character, "?") for character in text), error.end
+    return "".join(replacements.get(character, "?") for character in text), error.end
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    codecs.register_error("mpidirect", _in_other_words)
+    codecs.register_error("mpidirect", _replace_unprintable)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="mpidirect")

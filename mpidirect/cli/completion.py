@@ -8,7 +8,7 @@ from click.shell_completion import get_completion_class
 
 @click.command(
     epilog="""\b
-Put one of these into the file that your shell reads at its start:
+Put one of these lines into the file that your shell reads at its start:
   eval "$(mpidirect completion bash)"        # ~/.bashrc
   eval "$(mpidirect completion zsh)"         # ~/.zshrc
   mpidirect completion fish | source         # ~/.config/fish/config.fish"""
@@ -18,6 +18,6 @@ def completion_command(shell: str) -> None:
     """Print a script that completes in your shell."""
     from . import cli
 
-    kind = get_completion_class(shell)
-    assert kind is not None  # one of those above
-    click.echo(kind(cli, {}, "mpidirect", "_MPIDIRECT_COMPLETE").source())
+    completion = get_completion_class(shell)
+    assert completion is not None  # click has checked the name
+    click.echo(completion(cli, {}, "mpidirect", "_MPIDIRECT_COMPLETE").source())

@@ -7,20 +7,21 @@ import sys
 
 import click
 
-from ..cluster.doctor import Finding, Verdict, examine
+from ..cluster.doctor import examine
+from ..cluster.findings import Finding, Verdict
 from .parameters import profile_option
 
-COLOURS = {Verdict.GOOD: "green", Verdict.DOUBT: "yellow", Verdict.BAD: "red"}
+_COLOURS = {Verdict.GOOD: "green", Verdict.DOUBT: "yellow", Verdict.BAD: "red"}
 
 
-@click.command(epilog="Exit codes: 0 if clusters can work here, 1 if something keeps them from it.")
+@click.command(epilog="Exit codes: 0 if clusters can work here, 1 if something prevents them.")
 @profile_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def doctor_command(profile: str, as_json: bool) -> None:
-    """Check what clusters need here, with remedies.
+    """Check what clusters need on this host, with remedies.
 
-    The MPI that mpi4py loads and whether the mpiexec belongs to it, threads, fault tolerance, encryption,
-    the network, files and permissions. Takes a few seconds: two ranks are started.
+    Checks the MPI that mpi4py loads and its mpiexec, threads, fault tolerance, encryption, the network, files
+    and permissions. Takes a few seconds, as it starts two ranks.
     """
     findings = []
     for finding in examine(profile):
@@ -33,7 +34,7 @@ def doctor_command(profile: str, as_json: bool) -> None:
 
 
 def _show(finding: Finding) -> None:
-    click.secho(f"{finding.verdict.value:<4}", fg=COLOURS[finding.verdict], bold=True, nl=False)
+    click.secho(f"{finding.verdict.value:<4}", fg=_COLOURS[finding.verdict], bold=True, nl=False)
     click.echo(f"  {finding.subject}: {_indented(finding.found)}")
     if finding.remedy:
         click.echo(f"      → {_indented(finding.remedy)}")

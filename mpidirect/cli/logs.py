@@ -21,21 +21,23 @@ from .parameters import profile_option
 @click.command(
     epilog="""\b
 Examples:
-  mpidirect logs                     # of the job and of the controller
-  mpidirect logs --engine 3 -f       # what engine 3 writes, as it does
+  mpidirect logs                     # of the job and the controller
+  mpidirect logs --engine 3 -f       # of engine 3, while it writes
   mpidirect logs --engine all -n 5"""
 )
 @profile_option
-@click.option("--follow", "-f", is_flag=True, help="Go on showing what is written, until the cluster ends.")
+@click.option("--follow", "-f", is_flag=True, help="Show new lines until the cluster ends.")
 @click.option(
-    "--engine", "-e", "engines", multiple=True, metavar="K", help="That of engine K; 'all' for each."
+    "--engine",
+    "-e",
+    "engines",
+    multiple=True,
+    metavar="K",
+    help="Of engine K; 'all' for all engines.",
 )
-@click.option("--lines", "-n", default=50, show_default=True, help="How many of the last lines.")
+@click.option("--lines", "-n", default=50, show_default=True, help="The number of last lines.")
 def logs_command(profile: str, follow: bool, engines: tuple[str, ...], lines: int) -> None:
-    """Show the logs of the cluster.
-
-    Of the last one, if none runs.
-    """
+    """Show the logs of the cluster, or of the last cluster if none runs."""
     here = Profile(profile).must_exist()
     record = here.record()
     directory = here.log_directory(record.cluster) if record else here.last_logs()
@@ -52,6 +54,7 @@ def logs_command(profile: str, follow: bool, engines: tuple[str, ...], lines: in
 
 
 def _chosen(directory: Path, engines: tuple[str, ...]) -> list[Path]:
+    """Return the logs of the chosen engines; of job and controller if none is chosen."""
     if "all" in engines:
         return [path for path in logs.files(directory) if path.stem.startswith("engine-")]
     for engine in engines:
@@ -61,12 +64,13 @@ def _chosen(directory: Path, engines: tuple[str, ...]) -> list[Path]:
 
 
 def _going_on(name: str) -> Callable[[], bool]:
+    """Return a function that tells whether the cluster of a profile goes on."""
     cluster = Cluster.from_profile(name)
     return lambda: cluster.state not in (ClusterState.STOPPED, ClusterState.DEAD)
 
 
 def _show(paths: list[Path], lines: int, going_on: Callable[[], bool] | None) -> None:
-    """Print what the logs have, under the name of each when there are several."""
+    """Print the logs, each with its name if there are several."""
     last = None
     for path, text in logs.follow(paths, lines, going_on):
         if path != last and len(paths) > 1:

@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 
 from ..config.definitions import BATCH, COMMON
 from ..config.options import Options
+from ..config.values import seconds
 from ..errors import ConfigError
 
 Decorated = Callable[..., Any]
@@ -18,12 +19,12 @@ Decorated = Callable[..., Any]
 def complete_profile(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[str | CompletionItem]:
-    """The profiles whose name begins so."""
+    """Return the profiles whose names begin with `incomplete`."""
     from ..files.profiles import profile_names
 
     try:
         return [name for name in profile_names() if name.startswith(incomplete)]
-    except ConfigError:  # the command will tell it
+    except ConfigError:  # the command itself will report it
         return []
 
 
@@ -33,12 +34,12 @@ profile_option = click.option(
     default="",
     metavar="NAME",
     shell_complete=complete_profile,
-    help="The profile; MPIDIRECT_PROFILE, else 'default', if not said.",
+    help="The profile; by default MPIDIRECT_PROFILE, else 'default'.",
 )
 
 
 def setting_flags(command: Decorated) -> Decorated:
-    """A flag for each option, and ``--set`` for those that only a launcher of another package knows."""
+    """Add a flag for each option, and ``--set`` for options that only one launcher has."""
     command = click.option(
         "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any other option of the launcher."
     )(command)
@@ -56,6 +57,7 @@ def setting_flags(command: Decorated) -> Decorated:
 
 
 def _check(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Return the value of a flag in its final form."""
     if value is None or value == ():
         return None
     try:
@@ -65,7 +67,7 @@ def _check(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
 
 
 def assigned(assignments: tuple[str, ...]) -> dict[str, Any]:
-    """What ``--set NAME=VALUE`` says."""
+    """Return the values of ``--set NAME=VALUE``."""
     result = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
@@ -73,3 +75,17 @@ def assigned(assignments: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(f"--set {assignment}: this should be NAME=VALUE")
         result[name.strip().replace("-", "_")] = value.strip()
     return result
+
+
+def parse_time(flag: str, value: str) -> float:
+    """Return the seconds of a flag's time.
+
+    Raises
+    ------
+    ConfigError
+        When the value is no time.
+    """
+    try:
+        return seconds(value)
+    except ValueError as e:
+        raise ConfigError(f"{flag} {value}: this should be {e}") from None

@@ -39,14 +39,14 @@ Examples:
 )
 @name_argument
 @setting_flags
-@click.option("--force", is_flag=True, help="Write over the settings that there are.")
+@click.option("--force", is_flag=True, help="Replace existing settings.")
 def create(name: str, assignments: tuple[str, ...], force: bool, **options: Any) -> None:
-    """Make a profile: a directory with a config.toml that explains itself."""
+    """Make a profile: a directory with a commented config.toml."""
     from ..files.connection_file import write_private
 
     here = Profile(name)
     if here.config_file.exists() and not force:
-        raise ConfigError(f"{here.config_file} is there already. Edit it, or write over it with --force.")
+        raise ConfigError(f"{here.config_file} exists already. Edit it, or replace it with --force.")
     chosen = {key: value for key, value in {**options, **assigned(assignments)}.items() if value is not None}
     known = jobs.options_for(here, chosen)
     chosen = {key: known.value(key, value) for key, value in chosen.items()}
@@ -61,7 +61,7 @@ def create(name: str, assignments: tuple[str, ...], force: bool, **options: Any)
 @profile_command.command()
 @name_argument
 def show(name: str) -> None:
-    """Show each setting of a profile, and where its value comes from."""
+    """Show each setting of a profile, and the source of its value."""
     here = Profile(name).must_exist()
     settings = jobs.resolve(here, {})
     width = max(map(len, settings))

@@ -1,4 +1,4 @@
-"""The display of what is waited for: on a terminal alone."""
+"""The display of a wait for engines."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..cluster.readiness import Watcher
 
 @contextmanager
 def progress(total: int) -> Iterator[Watcher]:
-    """A watcher for `Cluster.wait` that shows a bar on a terminal; elsewhere it tells why a job waits."""
+    """Yield a watcher for `Cluster.wait`: a bar on a terminal, elsewhere the reason of a pending job."""
     if not sys.stderr.isatty():
-        said = ""
+        printed = ""
 
-        def say(what: str, ready: int, n: int) -> None:
-            nonlocal said
-            if "pending" in what and what != said:
-                said = what
-                click.echo(what, err=True)
+        def report(step: str, ready: int, n: int) -> None:
+            nonlocal printed
+            if "pending" in step and step != printed:
+                printed = step
+                click.echo(step, err=True)
 
-        yield say
+        yield report
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
@@ -39,4 +39,4 @@ def progress(total: int) -> Iterator[Watcher]:
     )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=total)
-        yield lambda what, ready, n: bar.update(task, description=what, completed=ready, total=n)
+        yield lambda step, ready, n: bar.update(task, description=step, completed=ready, total=n)

@@ -20,9 +20,8 @@ Examples:
 def restart_command(profile: str) -> None:
     """Start all engines of a cluster anew.
 
-    They are ended, whatever they do and however they hang, and new ones take their ids. The job, the
-    controller and its clients go on. What the engines had in their namespaces is lost, and what was asked of
-    them fails.
+    All engines end, also if they hang, and new engines take their ids. The job, the controller and its
+    clients go on. The engines' namespaces are lost, and their tasks fail.
     """
     _renew(profile, None)
 
@@ -35,15 +34,14 @@ Examples:
 )
 @click.argument("engines", type=click.IntRange(min=1), metavar="N")
 @profile_option
-@click.option("--yes", "-y", is_flag=True, help="Do not ask whether it shall be done.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for a confirmation.")
 def resize_command(engines: int, profile: str, yes: bool) -> None:
     """End all engines of a cluster, and start N others in the same job.
 
-    The controller and its clients go on. What the engines had in their namespaces is lost, and what was asked
-    of them fails.
+    The controller and its clients go on. The engines' namespaces are lost, and their tasks fail.
     """
     if not yes:
-        click.confirm("All that the engines have in their namespaces is lost. Go on?", abort=True)
+        click.confirm("The namespaces of all engines will be lost. Go on?", abort=True)
     _renew(profile, engines)
 
 

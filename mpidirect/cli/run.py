@@ -15,15 +15,13 @@ from typing import Any
 import click
 
 from ..cluster.cluster import Cluster
-from ..config.values import seconds
-from ..errors import ConfigError
 from ..files.profiles import RUN, Profile, profile_names
 from ..job import allocation
 from ..launchers import jobs
-from .parameters import assigned, profile_option, setting_flags
+from .parameters import assigned, parse_time, profile_option, setting_flags
 
-KEPT = 5  # failed runs whose logs stay
-ASK_AGAIN = 15.0  # seconds between questions for the end of the allocation: it may be moved
+_KEPT_RUNS = 5  # failed runs whose logs are kept
+_WALLTIME_INTERVAL = 15.0  # seconds between queries of the walltime, which may be changed
 
 
 @click.command(
@@ -34,12 +32,16 @@ Examples, in a job script or an allocation:
   mpidirect run -n 64 script.py
   mpidirect run -n 4 -- -m package.module   # what follows -- is Python's command line
 
-In the script, Client() is this cluster's.""",
+In the script, Client() connects to this cluster.""",
 )
 @profile_option
 @setting_flags
 @click.option(
-    "--end-before", default="60s", show_default=True, metavar="TIME", help="How long before the walltime."
+    "--end-before",
+    default="60s",
+    show_default=True,
+    metavar="TIME",
+    help="How long before the end of the walltime the script ends.",
 )
 @click.argument("script", nargs=-1, required=True, type=click.UNPROCESSED, metavar="SCRIPT [ARGS]...")
 def run_command(
@@ -47,14 +49,11 @@ def run_command(
 ) -> None:
     """Run a script with a cluster of its own, and stop both.
 
-    The cluster starts on the ranks of the allocation that this runs in (or on this host), SCRIPT runs beside
-    it as its client, and its exit code is passed on. A SIGTERM, a SIGUSR1, or the walltime that comes near,
-    ends the script by SIGTERM.
+    The cluster starts on the ranks of the allocation in which this command runs, or on this host. SCRIPT runs
+    beside the cluster as its client, and this command exits with the exit code of SCRIPT. A SIGTERM, a
+    SIGUSR1, or the end of the walltime ends the script by SIGTERM.
     """
-    try:
-        margin = seconds(end_before)
-    except ValueError as e:
-        raise ConfigError(f"--end-before {end_before}: this should be {e}") from None
+    margin = parse_time("--end-before", end_before)
     own = _own_profile(Profile(profile))
     given = {**options, **assigned(assignments)}
     given["launcher"] = given.get("launcher") or "mpiexec"
@@ -70,7 +69,7 @@ def run_command(
     except BaseException as e:
         error = e
     for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT):
-        signal.signal(signum, signal.SIG_IGN)  # that is in hand
+        signal.signal(signum, signal.SIG_IGN)  # the end has begun already
     if cluster.started and error is not None:
         cluster.abandon(error)
     elif cluster.started:
@@ -84,19 +83,19 @@ def run_command(
     sys.exit(code)
 
 
-def _forget_old() -> None:
-    """Remove what is left of failed runs, but of the newest ones."""
+def _remove_old_runs() -> None:
+    """Remove the profiles of failed runs, but not of the newest ones."""
     ended = [here for name in profile_names() if (here := Profile(name)).of_run and here.record() is None]
     ended.sort(key=lambda here: here.directory.stat().st_mtime, reverse=True)
-    for here in ended[KEPT:]:
+    for here in ended[_KEPT_RUNS:]:
         shutil.rmtree(here.directory, ignore_errors=True)
 
 
 def _own_profile(base: Profile) -> Profile:
-    """A profile for this run alone, with the settings of `base`: several may run at once."""
-    jobs.resolve(base.must_exist(), {"launcher": "mpiexec"})  # a mistake is told by its own file's name
+    """Return a profile for this run only, with the settings of `base`: several runs may go on at once."""
+    jobs.resolve(base.must_exist(), {"launcher": "mpiexec"})  # so that an error names the file of `base`
     name = allocation.enclosing()[1].partition(".")[0] or time.strftime("%y%m%d-%H%M%S")
-    _forget_old()
+    _remove_old_runs()
     own = Profile(f"{RUN}{name}-{secrets.token_hex(2)}").create()
     if base.config_file.exists():
         shutil.copy(base.config_file, own.config_file)
@@ -104,40 +103,42 @@ def _own_profile(base: Profile) -> Profile:
 
 
 def _run(command: list[str], own: Profile, cluster: Cluster, margin: float) -> int:
-    """Run the script to its end, or to that of the time there is; returns its exit code."""
+    """Run the script to its end, or to the end of the walltime, and return its exit code."""
     process = subprocess.Popen(command, env={**os.environ, "MPIDIRECT_PROFILE": own.name})
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the script's
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the script
     try:
         _wait(process, margin)
     except _Ended as e:
-        _end(process, cluster.settings["stop_timeout"], told=bool(e.args) and any(allocation.enclosing()))
+        _end(
+            process, cluster.settings["stop_timeout"], signalled=bool(e.args) and any(allocation.enclosing())
+        )
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
     code = process.returncode
     return code if code >= 0 else 128 - code
 
 
 def _wait(process: subprocess.Popen[bytes], margin: float) -> None:
-    """Wait for the script; raise _Ended when the walltime is near."""
+    """Wait for the script; raise `_Ended` shortly before the end of the walltime."""
     ends, asked = allocation.ends(), time.monotonic()
     while process.poll() is None:
         time.sleep(0.05)
-        if time.monotonic() > asked + ASK_AGAIN:
+        if time.monotonic() > asked + _WALLTIME_INTERVAL:
             ends, asked = allocation.ends_now(ends), time.monotonic()
         if ends and time.time() > ends - margin:
             click.echo(f"mpidirect: the walltime ends in {max(0, ends - time.time()):.0f} s.", err=True)
             raise _Ended
 
 
-def _end(process: subprocess.Popen[bytes], grace: float, told: bool) -> None:
+def _end(process: subprocess.Popen[bytes], grace: float, signalled: bool) -> None:
     """End the script: by SIGTERM, and after `grace` seconds by force.
 
-    If it was `told`, by a scheduler that signals all processes of a job, it has half of that before: a second
-    SIGTERM would disturb what it does at its end.
+    A scheduler that signals all processes of a job has `signalled` the script too: then the script has half
+    of the time before, as a second SIGTERM would disturb its end.
     """
     click.echo("mpidirect: ending the script.", err=True)
     try:
-        if told:
+        if signalled:
             grace /= 2
             try:
                 process.wait(grace)
@@ -151,7 +152,7 @@ def _end(process: subprocess.Popen[bytes], grace: float, told: bool) -> None:
 
 
 class _Ended(BaseException):
-    pass
+    """The run must end: a signal has come, or the end of the walltime is near."""
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

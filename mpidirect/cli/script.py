@@ -19,8 +19,8 @@ Examples:
 @profile_option
 @setting_flags
 def script_command(profile: str, assignments: tuple[str, ...], **options: Any) -> None:
-    """Print what 'start' would run or submit, and the command that submits it.
+    """Print the script or command that 'start' would submit or run.
 
-    Nothing is done.
+    Nothing is started.
     """
     click.echo(Cluster(profile=profile, **options, **assigned(assignments)).job_script(), nl=False)

@@ -25,16 +25,16 @@ Examples:
   mpidirect start -n 64 --profile mpi --timeout 5m
   mpidirect start -n 32 --mpiexec 'mpiexec --host node1:16,node2:17' --ip ib0
   mpidirect start -n 64 --launcher slurm --walltime 2h --partition short
-  mpidirect start -n 4 --foreground          # Ctrl-C stops it
-  mpidirect start -n 4 --dry-run             # shows what would run
+  mpidirect start -n 4 --foreground          # Ctrl-C stops the cluster
+  mpidirect start -n 4 --dry-run             # prints the command only
 
-What is not said here comes from the profile: 'mpidirect profile show' tells it.""",
+The profile has the settings that are not given here: see 'mpidirect profile show'.""",
 )
 @profile_option
 @setting_flags
 @click.option("--foreground", "-f", is_flag=True, help="Stay, and stop the cluster at Ctrl-C.")
 @click.option("--no-wait", is_flag=True, help="Return at once, and print the job's id.")
-@click.option("--dry-run", is_flag=True, help="Print what would be run or submitted, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Only print the script or command.")
 def start_command(
     profile: str,
     assignments: tuple[str, ...],
@@ -45,8 +45,8 @@ def start_command(
 ) -> None:
     """Start a cluster; return when all its engines answer.
 
-    One MPI job of N+1 ranks is started, here or by a scheduler: N engines and the controller that clients
-    talk to.
+    A cluster is one MPI job, on this host or by a scheduler: N engines, and the controller to which clients
+    connect.
     """
     if no_wait and foreground:
         raise click.UsageError("--no-wait and --foreground exclude each other.")
@@ -66,14 +66,14 @@ def start_command(
             cluster.wait(watch=watch)
         click.echo(how_to_connect(cluster, time.monotonic() - began))
         if foreground:
-            _stay(cluster)
+            _stay_in_foreground(cluster)
     except NeverStarts as e:
-        if not _left_waiting(cluster, str(e)):
+        if not _keep_waiting(cluster, str(e)):
             cluster.abandon(e)
             raise
     except KeyboardInterrupt:
         pending = cluster.started and cluster.state is ClusterState.PENDING
-        if pending and _left_waiting(cluster, f"Job {cluster.job_id} is pending."):
+        if pending and _keep_waiting(cluster, f"Job {cluster.job_id} is pending."):
             return
         _stop(cluster)
         sys.exit(0 if foreground else INTERRUPTED)
@@ -83,19 +83,19 @@ def start_command(
         raise
 
 
-def _left_waiting(cluster: Cluster, what: str) -> bool:
-    """Ask whether a job that waits shall go on waiting; where nobody can be asked, it shall not."""
+def _keep_waiting(cluster: Cluster, what: str) -> bool:
+    """Ask whether a pending job shall go on waiting; without a terminal the answer is no."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     click.echo(f"\n{what}", err=True)
     try:
         if click.confirm("Cancel it?", default=True, err=True):
             return False
-    except click.Abort:  # Ctrl-C once more
+    except click.Abort:  # another Ctrl-C
         return False
     name = cluster.profile.name
     click.echo(
-        f"It is left waiting. How it fares:  mpidirect status --profile {name}    "
+        f"The job waits. Its status:  mpidirect status --profile {name}    "
         f"Cancel it:  mpidirect stop --profile {name}",
         err=True,
     )
@@ -103,7 +103,7 @@ def _left_waiting(cluster: Cluster, what: str) -> bool:
 
 
 def how_to_connect(cluster: Cluster, took: float | None = None) -> str:
-    """What to do now that all engines answer."""
+    """Return how to connect, for a cluster whose engines all answer."""
     name = cluster.profile.name
     argument = "" if name == "default" else f"profile={name!r}"
     engines = f"{cluster.n} engine{'s' * (cluster.n != 1)}"
@@ -111,9 +111,9 @@ def how_to_connect(cluster: Cluster, took: float | None = None) -> str:
     return f"{engines} ready{after}.  Connect:  import mpidirect; rc = mpidirect.Client({argument})"
 
 
-def _stay(cluster: Cluster) -> None:
-    """Wait until the cluster ends: by a stop from elsewhere, or by its death."""
-    _say("Ctrl-C stops it.")
+def _stay_in_foreground(cluster: Cluster) -> None:
+    """Wait until the cluster ends, by a stop or by its death."""
+    _print("Ctrl-C stops the cluster.")
     while True:
         state, reason = cluster.look()
         if state in (ClusterState.STOPPED, ClusterState.DEAD):
@@ -127,21 +127,21 @@ def _stay(cluster: Cluster) -> None:
 
 
 def _stop(cluster: Cluster) -> None:
-    """Stop the cluster, if it came so far; a second Ctrl-C kills it."""
+    """Stop the cluster if it was started; a second Ctrl-C kills it."""
     if not cluster.started:
         return
     try:
-        _say("\nStopping the cluster; once more Ctrl-C kills it.")
+        _print("\nStopping the cluster; another Ctrl-C kills it.")
         cluster.stop()
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # that is in hand
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end has begun already
         cluster.stop(0)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     try:
         click.echo(text, err=True)
-    except OSError:  # the terminal is gone: that may be why we stop
+    except OSError:  # the terminal is gone, perhaps the reason of the stop
         pass
 
 

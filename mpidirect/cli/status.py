@@ -23,7 +23,7 @@ from .parameters import profile_option
 if TYPE_CHECKING:
     from ..files.connection_file import ConnectionInfo
 
-LOOPBACK = ("tcp://127.", "tcp://[::1]")
+_LOOPBACK = ("tcp://127.", "tcp://[::1]")
 _ANSWER_TIMEOUT = 2.0  # seconds that a controller, or a command of the scheduler, may take
 
 
@@ -33,14 +33,14 @@ Examples:
   mpidirect status
   mpidirect status --profile mpi --json
 
-Exit codes: 0 if all that is shown runs, 1 if some of it does not, 3 if there is nothing to show."""
+Exit codes: 0 if all shown clusters run, 1 if one does not, 3 if there is no cluster to show."""
 )
 @profile_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def status_command(profile: str, as_json: bool) -> None:
-    """Show the clusters that run; asks each controller.
+    """Show the clusters that run, with their controllers' answers.
 
-    Without --profile those of all profiles are shown.
+    Without --profile it shows the clusters of all profiles.
     """
     names = [profile] if profile else profile_names()
     clusters = [Cluster.from_profile(name) for name in names if profile or Profile(name).record()]
@@ -77,7 +77,7 @@ def status_command(profile: str, as_json: bool) -> None:
                 click.echo(f"{row['profile']}: from outside:  {row['tunnel']}")
     else:
         for row in rows:
-            click.echo(f"That of profile {row['profile']!r} has ended: {row['reason']}.", err=True)
+            click.echo(f"The cluster of profile {row['profile']!r} has ended: {row['reason']}.", err=True)
         click.echo("No cluster runs. Start one:  mpidirect start -n 4", err=True)
     if not found:
         sys.exit(NOTHING_RUNS)
@@ -87,16 +87,16 @@ def status_command(profile: str, as_json: bool) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def list_command(as_json: bool) -> None:
-    """List the profiles and what runs under each.
+    """List the profiles and their clusters.
 
-    Asks no controller, so it is quick and says less than 'status'.
+    Asks no controller, so it is quicker than 'status' and shows less.
     """
     rows: list[dict[str, Any]] = []
     for name in profile_names():
         here = Profile(name)
         record = here.record()
         if record is None and here.of_run:
-            continue  # the logs of a failed run
+            continue  # only the logs of a failed run are left
         state = ClusterState.STOPPED
         if record:
             state = Cluster.from_profile(name).limit_commands(_ANSWER_TIMEOUT).state
@@ -122,25 +122,25 @@ def list_command(as_json: bool) -> None:
 def _status(cluster: Cluster) -> dict[str, Any]:
     record = cluster.profile.record()
     assert record is not None  # from_profile found it
-    ready, engines, info, facts, why = None, record.engines, None, dict[str, Any](), ""
-    if cluster.connection_file.exists():  # who can tell best, and at once
+    ready, engines, info, facts, unanswered = None, record.engines, None, dict[str, Any](), ""
+    if cluster.connection_file.exists():  # the controller knows best, and answers at once
         try:
             ready, engines, info, facts = _ask(cluster)
         except MPIDirectError as e:
-            why = f"the controller does not answer: {e}"
+            unanswered = f"the controller does not answer: {e}"
     if info:
         cluster.limit_commands(_ANSWER_TIMEOUT)
     state, reason = cluster.look()
     if info and state in (ClusterState.UNKNOWN, ClusterState.PENDING, ClusterState.STARTING):
         state = ClusterState.RUNNING
-    elif state is ClusterState.RUNNING and why:
-        state, reason = ClusterState.UNKNOWN, why
+    elif state is ClusterState.RUNNING and unanswered:
+        state, reason = ClusterState.UNKNOWN, unanswered
     job = cluster.job if cluster.scheduled else None
     if state is ClusterState.DEAD:
         name = cluster.profile.name
         if job is not None:
             reason = f"job {cluster.job_id}: {reason}\n\n{logs.failure_report(cluster.log_directory, 5)}\n"
-        reason += f"\nWhy:  mpidirect logs --profile {name}    Sweep up:  mpidirect stop --profile {name}"
+        reason += f"\nWhy:  mpidirect logs --profile {name}    Clean up:  mpidirect stop --profile {name}"
     return {
         "profile": cluster.profile.name,
         "cluster": record.cluster,
@@ -166,15 +166,15 @@ def _status(cluster: Cluster) -> dict[str, Any]:
 
 
 def _tunnel(info: ConnectionInfo) -> str:
-    """The command that brings the controller's port to a host that can't reach it."""
-    address = next((a for a in info.addresses if a.startswith("tcp://") and not a.startswith(LOOPBACK)), "")
+    """Return the command that forwards the controller's port to a host that can't reach it."""
+    address = next((a for a in info.addresses if a.startswith("tcp://") and not a.startswith(_LOOPBACK)), "")
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     here = f"{getpass.getuser()}@{socket.gethostname()}"
     return f"ssh -N -L {port}:{host}:{port} {here}" if address else ""
 
 
 def _ask(cluster: Cluster) -> tuple[int, int, ConnectionInfo, dict[str, Any]]:
-    """How many engines answer, of how many, and what the controller says of itself and of the cluster."""
+    """Ask the controller: ready engines, all engines, its connection file, the client's facts."""
     from ..client import Client
     from ..files import connection_file
 
@@ -186,7 +186,7 @@ def _ask(cluster: Cluster) -> tuple[int, int, ConnectionInfo, dict[str, Any]]:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print aligned columns, without those that are empty."""
+    """Print aligned columns, without empty columns."""
     cells = [[str(cell) for cell in row] for row in rows]
     shown = [i for i in range(len(heads)) if any(row[i] for row in cells)]
     widths = {i: max(len(heads[i]), *(len(row[i]) for row in cells)) for i in shown}

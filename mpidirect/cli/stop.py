@@ -6,10 +6,8 @@ import click
 
 from ..cluster.cluster import Cluster
 from ..cluster.state import ClusterState
-from ..config.values import seconds
-from ..errors import ConfigError
 from ..files.profiles import Profile, profile_names
-from .parameters import profile_option
+from .parameters import parse_time, profile_option
 
 
 @click.command(
@@ -18,36 +16,31 @@ Examples:
   mpidirect stop
   mpidirect stop --profile mpi
   mpidirect stop --all
-  mpidirect stop --timeout 0     # kill it""",
+  mpidirect stop --timeout 0     # kills the job""",
 )
 @profile_option
 @click.option("--all", "every", is_flag=True, help="Stop the clusters of all profiles.")
 @click.option(
-    "--timeout", metavar="TIME", help="How long it may take before the job is killed; 0 kills at once."
+    "--timeout", metavar="TIME", help="How long the stop may take before the job is killed; 0 kills at once."
 )
 def stop_command(profile: str, every: bool, timeout: str | None) -> None:
     """Stop a cluster.
 
-    The controller is asked to end the job; what has not ended in time is killed. All that it leaves behind is
-    removed, its logs apart.
+    The controller ends the job; processes that have not ended in time are killed. All files of the cluster
+    are removed, but not its logs.
     """
     if every and profile:
         raise click.UsageError("--all and --profile exclude each other.")
-    limit = None
-    if timeout is not None:
-        try:
-            limit = seconds(timeout)
-        except ValueError as e:
-            raise ConfigError(f"--timeout {timeout}: this should be {e}") from None
+    limit = None if timeout is None else parse_time("--timeout", timeout)
     names = [name for name in profile_names() if Profile(name).record()] if every else [profile]
     for name in names:
         cluster = Cluster.from_profile(name)
         before = cluster.state
         cluster.stop(limit)
-        whose = f"the cluster of profile {cluster.profile.name!r}"
+        cluster_name = f"the cluster of profile {cluster.profile.name!r}"
         if before in (ClusterState.STOPPED, ClusterState.DEAD):
-            click.echo(f"{whose.capitalize()} had ended already; what it left is removed.")
+            click.echo(f"{cluster_name.capitalize()} had ended already; its files are removed.")
         else:
-            click.echo(f"Stopped {whose}.")
+            click.echo(f"Stopped {cluster_name}.")
     if not names:
         click.echo("No cluster runs.")

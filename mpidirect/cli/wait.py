@@ -7,10 +7,8 @@ import sys
 import click
 
 from ..cluster.cluster import Cluster
-from ..config.values import seconds
-from ..errors import ConfigError
 from . import INTERRUPTED
-from .parameters import profile_option
+from .parameters import parse_time, profile_option
 from .progress import progress
 from .start import how_to_connect
 
@@ -21,19 +19,16 @@ Examples:
   mpidirect start --no-wait; mpidirect wait && python script.py
   mpidirect wait --profile mpi --timeout 1h
 
-Exit codes: 0 if all engines answer, 1 if they do not in time or never will, 3 if no cluster was started."""
+Exit codes: 0 if all engines answer, 1 if they do not, or not in time, 3 if no cluster was started."""
 )
 @profile_option
-@click.option("--timeout", metavar="TIME", help="How long to wait; without end if not said.")
+@click.option("--timeout", metavar="TIME", help="How long to wait; by default without end.")
 def wait_command(profile: str, timeout: str | None) -> None:
     """Wait until all engines of a cluster answer.
 
-    For one that was started by --no-wait, or by someone else. Nothing happens to it, however the wait ends.
+    For a cluster that was started with --no-wait, or by another program. The wait changes nothing in it.
     """
-    try:
-        limit = float("inf") if timeout is None else seconds(timeout)
-    except ValueError as e:
-        raise ConfigError(f"--timeout {timeout}: this should be {e}") from None
+    limit = float("inf") if timeout is None else parse_time("--timeout", timeout)
     cluster = Cluster.from_profile(profile)
     try:
         with progress(cluster.n) as watch:

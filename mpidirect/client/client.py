@@ -15,7 +15,7 @@ from ..files.connection_file import ConnectionInfo
 from .connection import discovery
 from .connection.connection import PATIENCE
 from .display import html
-from .display.tracebacks import quiet, quietly
+from .display.tracebacks import trim_traceback, trim_tracebacks
 from .lifecycle import EngineLifecycle
 from .magics.activation import offer
 from .session.opening import await_session, open_session
@@ -23,7 +23,7 @@ from .session.opening import await_session, open_session
 _ENGINE_FACTS = ("host", "pid", "local_rank", "device")
 
 
-@quiet
+@trim_tracebacks
 class Client(EngineLifecycle):
     """A connection to a cluster of engines.
 
@@ -69,7 +69,7 @@ class Client(EngineLifecycle):
     (<DirectView [0, 2]>, <DirectView 1>)
     """
 
-    @quietly
+    @trim_traceback
     def __init__(
         self,
         connection_info: str | Path | dict[str, Any] | ConnectionInfo | None = None,

@@ -1,4 +1,4 @@
-"""What dead clusters leave behind: found and removed."""
+"""Find and remove what dead clusters have left behind."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from .state import ClusterState
 if TYPE_CHECKING:
     import psutil
 
-YOUNG = 60.0  # seconds: what is younger may belong to a job that starts just now
+_MINIMUM_AGE = 60.0  # seconds; a younger file may belong to a job that is starting
 
 
 def clean(names: Iterable[str] | None = None, *, force: bool = False) -> list[str]:
-    """Remove the processes, files and sockets of clusters that are gone; what lives is left alone.
+    """Remove the processes, files and sockets of clusters that are gone, and nothing of clusters that live.
 
     Parameters
     ----------
     names : iterable of str, optional
         Profiles; all of them if not given.
     force : bool
-        Also forget clusters that can't be seen from this host; and as root, also remove what dead MPI jobs
-        left in shared memory.
+        Also remove clusters that can't be seen from this host, and, as root, the shared memory of dead MPI
+        jobs.
 
     Returns
     -------
     list of str
-        What was removed, in words.
+        A description of each thing that was removed.
     """
     done: list[str] = []
     running = processes.members_of()
@@ -49,10 +49,10 @@ def clean(names: Iterable[str] | None = None, *, force: bool = False) -> list[st
         alive.update(_clean_profile(Profile(name), running, force, done))
     if names is None:
         for cluster, left in running.items():
-            if cluster not in alive and any(_ours(process) for process in left):
+            if cluster not in alive and any(_is_rank(process) for process in left):
                 done += _end(cluster)
         done += _sockets(alive | running.keys())
-        if force or os.getuid() != 0:  # all who are root here are one user: not each of their jobs is ours
+        if force or os.getuid() != 0:  # root may be several persons: not every job of root is ours
             done += _shared_memory()
     return done
 
@@ -60,7 +60,7 @@ def clean(names: Iterable[str] | None = None, *, force: bool = False) -> list[st
 def _clean_profile(
     profile: Profile, running: dict[str, list[psutil.Process]], force: bool, done: list[str]
 ) -> set[str]:
-    """Clean one profile; returns the ids of its clusters that live."""
+    """Clean one profile, and return the ids of its clusters that live."""
     alive = set()
     record = profile.record()
     if record is not None:
@@ -83,9 +83,9 @@ def _clean_profile(
 
 
 def _gone(profile: Profile, cluster: str) -> bool:
-    """Whether a cluster that no record knows is gone for sure: not just starting, and not on another host."""
+    """Whether a cluster without a record is gone: it is not starting, and not on another host."""
     job = profile.job_file(cluster)
-    if job.exists() and time.time() - job.stat().st_mtime < YOUNG:
+    if job.exists() and time.time() - job.stat().st_mtime < _MINIMUM_AGE:
         return False
     try:
         host = connection_file.read(profile.connection_file(cluster)).host
@@ -94,8 +94,8 @@ def _gone(profile: Profile, cluster: str) -> bool:
     return is_this_host(host)
 
 
-def _ours(process: psutil.Process) -> bool:
-    """Whether a process is a rank of a job of this directory of profiles."""
+def _is_rank(process: psutil.Process) -> bool:
+    """Whether a process is a rank of a job of this user's profiles."""
     import psutil
 
     try:
@@ -106,6 +106,7 @@ def _ours(process: psutil.Process) -> bool:
 
 
 def _end(cluster: str) -> list[str]:
+    """End the processes of a cluster, and describe the result."""
     count = len(processes.members(cluster))
     left = processes.end(cluster, grace=1.0)
     done = [f"{count - len(left)} processes of cluster {cluster}"] if count > len(left) else []
@@ -127,7 +128,7 @@ def _sockets(alive: set[str]) -> list[str]:
 
 
 def _shared_memory() -> list[str]:
-    """Remove what killed ranks left in shared memory, and killed mpiexecs in the temporary directory."""
+    """Remove the shared memory of killed ranks, and the temporary directories of killed mpiexecs."""
     if not Path("/proc/self/maps").exists():
         return []
     candidates = [
@@ -136,7 +137,7 @@ def _shared_memory() -> list[str]:
         for path in Path("/dev/shm").glob(pattern)
         if _removable(path)
     ]
-    mapped = _mapped() if candidates else set()
+    mapped = _mapped_files() if candidates else set()
     done = [path for path in candidates if str(path) not in mapped]
     for path in done:
         path.unlink(missing_ok=True)
@@ -149,16 +150,16 @@ def _shared_memory() -> list[str]:
 
 
 def _removable(path: Path) -> bool:
-    """Whether a leftover is this user's and old enough."""
+    """Whether a file is this user's and old enough."""
     try:
         status = path.lstat()
     except OSError:
         return False
-    return status.st_uid == os.getuid() and time.time() - status.st_mtime > YOUNG
+    return status.st_uid == os.getuid() and time.time() - status.st_mtime > _MINIMUM_AGE
 
 
-def _mapped() -> set[str]:
-    """The files in shared memory that a process uses."""
+def _mapped_files() -> set[str]:
+    """Return the files in shared memory that any process has mapped."""
     found: set[str] = set()
     for maps in Path("/proc").glob("[0-9]*/maps"):
         try:

@@ -144,9 +144,9 @@ class Cluster(IPyParallelMethods):
         """The status of the job by its launcher: hosts, time left, …"""
         return self._started.state()
 
-    def left(self, told: float | None = None) -> float | None:
-        """Return the seconds until the walltime ends the job; `told` are the controller's seconds."""
-        return self._started.left(told)
+    def left(self, reported: float | None = None) -> float | None:
+        """Return the seconds until the walltime ends the job; `reported` are the controller's seconds."""
+        return self._started.left(reported)
 
     def limit_commands(self, timeout: float) -> Self:
         """Let each command of the scheduler take `timeout` seconds at most."""

@@ -1,4 +1,4 @@
-"""From a job that was started to a client that all its engines answer, and what may come between."""
+"""The wait from the start of a job until all engines answer a client, and its errors."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ..launchers.base import JobState, JobStatus, Launcher
 if TYPE_CHECKING:
     from ..client import Client
 
-ANSWERING = 60.0  # seconds that a controller whose connection file is there may take at most
-SETTLING = 2.0  # seconds in which a scheduler may find another reason why a job does not start
+_CONNECT_TIMEOUT = 60.0  # seconds that a controller with a connection file may take to answer
+_HOPELESS_FOR = 2.0  # seconds after which a scheduler's reason for a hopeless job counts
 
-# Told what is waited for, and how many engines of how many are there.
+# Called with the present step as text, the number of ready engines, and the number of engines.
 Watcher = Callable[[str, int, int], None]
 
 
 def connect(file: Path, deadline: float) -> Client:
-    """A client by a connection file."""
-    from ..client import Client  # only now: the job has started meanwhile
+    """Return a client by a connection file."""
+    from ..client import Client  # imported only now, while the job starts
 
-    return Client(str(file), timeout=max(0.1, min(ANSWERING, deadline - time.monotonic())))
+    return Client(str(file), timeout=max(0.1, min(_CONNECT_TIMEOUT, deadline - time.monotonic())))
 
 
 class Readiness:
@@ -42,11 +42,11 @@ class Readiness:
     launcher : Launcher
         The launcher of its job.
     limit : float
-        Seconds that it may take from when the job runs.
+        Seconds from the start of the job.
     watch : callable, optional
-        Told of each change.
+        Called at each change.
     within : float
-        Seconds that it may take in all, in the queue and after.
+        Seconds for the queue and the start together.
     """
 
     def __init__(
@@ -66,25 +66,25 @@ class Readiness:
         self._file = profile.connection_file(launcher.job.spec.cluster)
         self._began = time.monotonic()
         self._deadline = self._began + self._limit
-        self._had_hope = False  # whether the job has waited for what may come
-        self._hopeless: float | None = None  # since when it has not
-        self._next_count = self._began + 0.5  # when the job's ranks are counted again
+        self._had_hope = False  # whether the scheduler has called the job not hopeless
+        self._hopeless: float | None = None  # since when the scheduler calls the job hopeless
+        self._next_count = self._began + 0.5  # the time of the next count of the job's ranks
 
     def client(self) -> Client:
-        """A client, once all engines answer it.
+        """Wait until all engines answer, and return a client.
 
         Raises
         ------
         LaunchError
-            When the job ended: carries the tail of its log. `NeverStarts` when it waits in vain.
+            When the job ended: the message has the tail of its log. `NeverStarts` when it never will start.
         TimeoutError
             When the time is over; the job goes on.
         """
         launcher = self._launcher
         while not appeared(self._file):
-            status = self._must_live()
+            status = self._require_running()
             if status.state is JobState.PENDING:
-                self._must_have_hope(status)
+                self._check_queue(status)
                 self._watch(f"job {launcher.id} is pending: {status.reason}", 0, self._n)
                 self._deadline = min(time.monotonic() + self._limit, self._began + self._within)
             elif time.monotonic() > self._deadline:
@@ -96,19 +96,19 @@ class Readiness:
         try:
             return self._client_with_all()
         except ConnectionFailed:
-            deadline = time.monotonic() + 1.0  # if the job died under it, its end takes a moment
+            deadline = time.monotonic() + 1.0  # if the job has died, its end takes a moment
             while time.monotonic() < deadline:
-                self._must_live()
+                self._require_running()
                 time.sleep(launcher.poll_interval)
             raise
 
     def _client_with_all(self) -> Client:
         client = connect(self._file, self._deadline)
-        n = client.size  # it may have been resized
+        n = client.size  # the cluster may have been resized
         try:
             while (ready := len(client.ids)) < n:
                 self._watch("waiting for engines", ready, n)
-                self._must_live()
+                self._require_running()
                 if time.monotonic() > self._deadline:
                     raise self._too_slow(f"{ready} of {n} engines answer")
                 try:
@@ -119,29 +119,29 @@ class Readiness:
             client.close()
             raise
         self._watch("all engines answer", n, n)
-        self._look_where(client)
+        self._warn_of_few_hosts(client)
         return client
 
-    def _look_where(self, client: Client) -> None:
-        """Say so if the engines are on fewer hosts than were asked for."""
+    def _warn_of_few_hosts(self, client: Client) -> None:
+        """Print a warning if the engines are on fewer hosts than were asked for."""
         asked = min(self._launcher.hosts_asked(), self._n)
         found = sorted({engine.host for engine in client._session.engines.live.values()})
         if len(found) < asked:
             print(
                 f"mpidirect: the engines are on {len(found)} of the {asked} hosts that were asked for: "
-                f"{', '.join(found)}. Either the scheduler gave no more, or what starts the ranks does not "
-                "know the others: --mpiexec chooses another one.",
+                f"{', '.join(found)}. Either the scheduler gave no more, or the mpiexec does not know the "
+                "other hosts: --mpiexec chooses another one.",
                 file=sys.stderr,
             )
 
-    def _must_have_hope(self, status: JobStatus) -> None:
-        """Raise if a job that is pending waits in vain, or too long."""
+    def _check_queue(self, status: JobStatus) -> None:
+        """Raise if a pending job will never start, or has waited too long."""
         launcher = self._launcher
-        # What was changed since the job was submitted, a limit or a node, may be changed back.
+        # If the job was not hopeless at first, a limit or a node has changed, and may change back.
         self._had_hope = self._had_hope or status.hopeless is False
         if status.hopeless and not self._had_hope:
             self._hopeless = self._hopeless or time.monotonic()
-            if time.monotonic() - self._hopeless < SETTLING:
+            if time.monotonic() - self._hopeless < _HOPELESS_FOR:
                 return
             raise NeverStarts(
                 f"Job {launcher.id} of profile {self._name!r} will never start: {status.reason}."
@@ -155,10 +155,10 @@ class Readiness:
                 f"{status.reason}.\nGive it longer: {longer}."
             )
 
-    def _must_live(self) -> JobStatus:
-        """How the job fares.
+    def _require_running(self) -> JobStatus:
+        """Return the status of the job.
 
-        Raise LaunchError if it has ended, or some of its ranks have died (counted once a second).
+        Raise LaunchError if the job has ended, or some of its ranks have died (counted once a second).
         """
         status = self._launcher.state()
         if status.state is JobState.ENDED:
@@ -173,9 +173,9 @@ class Readiness:
         else:
             return status
         directory = Path(self._launcher.job.spec.log_directory)
-        if why := logs.reason(directory):
-            how = f"{why}\n\nWhat was seen of that: {how}"
-        rest = f"Its logs are in {directory}" if why else f"\n{logs.report(directory)}"
+        if cause := logs.reason(directory):
+            how = f"{cause}\n\nThe job's status: {how}"
+        rest = f"Its logs are in {directory}" if cause else f"\n{logs.report(directory)}"
         raise LaunchError(f"The job of profile {self._name!r} {happened}: {how}.\n{rest}")
 
     def _too_slow(self, found: str) -> MPIDirectError:

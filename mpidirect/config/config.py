@@ -1,6 +1,7 @@
-"""The settings of a cluster, from all places that have a say, each remembered with its value.
+"""The settings of a cluster from all sources.
 
-Later ones win: the defaults, the site's file, the profile's file, the environment, the flags or keywords.
+The sources in increasing priority: defaults, the site's file, the profile's file, the environment, flags or
+keywords.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ SITE_FILE = "/etc/mpidirect/config.toml"  # MPIDIRECT_SITE_CONFIG names another
 
 
 class Setting(NamedTuple):
-    """A value and where it came from."""
+    """A value and its source."""
 
     value: Any
     source: str
 
 
 class Settings(Mapping[str, Any]):
-    """The value of each option, and where it came from."""
+    """The value of each option, and its source."""
 
     def __init__(self, settings: dict[str, Setting]) -> None:
         self._settings = settings
@@ -51,28 +52,28 @@ class Settings(Mapping[str, Any]):
         return f"Settings({dict(self)})"
 
     def source(self, name: str) -> str:
-        """Where the value of option `name` came from."""
+        """Return the source of the value of option `name`."""
         return self._settings[name].source
 
 
 def resolve(
     profile_file: Path, given: Mapping[str, Any] | None = None, options: Options | None = None
 ) -> Settings:
-    """Gather the settings of a cluster.
+    """Return the settings of a cluster.
 
     Parameters
     ----------
     profile_file : Path
         The profile's ``config.toml``; it need not exist.
     given : mapping, optional
-        What flags or keywords say; None as a value says nothing.
+        The values of flags or keywords; None means not given.
     options : Options, optional
-        The options that there are.
+        All options.
 
     Raises
     ------
     ConfigError
-        When a value is wrong: names where it stands and what would be right.
+        When a value is wrong: the message names its source and the right form.
     """
     options = options or Options()
     settings = dict(defaults(options)._settings)
@@ -89,17 +90,17 @@ def resolve(
 
 
 def defaults(options: Options) -> Settings:
-    """The settings when nobody says anything."""
+    """Return the default of each option."""
     return Settings({name: Setting(option.default, "default") for name, option in options.all.items()})
 
 
 def site_file() -> Path:
-    """The file that a site's administrator keeps for all users."""
+    """Return the file that a site's administrator keeps for all users."""
     return Path(os.environ.get("MPIDIRECT_SITE_CONFIG") or SITE_FILE)
 
 
 def launcher_name(profile_file: Path, given: Mapping[str, Any]) -> str:
-    """Which launcher the settings choose: asked before the options that it adds are known."""
+    """Return the name of the launcher that the settings choose; its own options need not be known."""
     for name in (given.get("launcher"), os.environ.get("MPIDIRECT_LAUNCHER")):
         if name:
             return str(name)
@@ -111,6 +112,7 @@ def launcher_name(profile_file: Path, given: Mapping[str, Any]) -> str:
 
 
 def _from_file(file: Path, options: Options) -> dict[str, Setting]:
+    """Return the settings of a file."""
     values, lines = _load(file)
     settings = {}
     for name, raw in values.items():
@@ -123,6 +125,7 @@ def _from_file(file: Path, options: Options) -> dict[str, Setting]:
 
 
 def _load(file: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the values and the lines of a file; nothing if the file does not exist."""
     try:
         text = (read_shared if file == site_file() else read_trusted)(file).decode()
     except (FileNotFoundError, NotADirectoryError):
@@ -141,7 +144,7 @@ def _load(file: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _line_of(name: str, lines: list[str]) -> int:
-    """The number of the line that sets `name` (or opens a table of that name); 0 if it can't be told."""
+    """Return the number of the line that sets `name`, or opens a table of that name; 0 if not found."""
     pattern = re.compile(rf"""\s*\[*\s*["']?{re.escape(name)}["']?\s*(=|\.|\])""")
     return next((number for number, line in enumerate(lines, 1) if pattern.match(line)), 0)
 
@@ -154,7 +157,7 @@ def _checked(options: Options, name: str, raw: Any, where: str, excerpt: str = "
 
 
 def commented_defaults(options: Iterable[Option], chosen: Mapping[str, Any] | None = None) -> str:
-    """The text of a new ``config.toml``: what was `chosen`, the defaults as comments."""
+    """Return the text of a new ``config.toml`` with the `chosen` values, and the defaults as comments."""
     chosen = chosen or {}
     parts = [_HEADING]
     for option in options:
@@ -178,8 +181,8 @@ def _toml(value: Any) -> str:
 
 
 _HEADING = """\
-# The settings of this profile. Take the '# ' off a line to change what it says.
+# The settings of this profile. Remove the '# ' of a line to change its value.
 #
 # Weaker: the site's file. Stronger: MPIDIRECT_* in the environment (MPIDIRECT_N=8), flags (-n 8), and the
-# keywords of Cluster(n=8). What counts in the end, and why:  mpidirect profile show
+# keywords of Cluster(n=8). The values in effect, and their sources:  mpidirect profile show
 """

@@ -1,4 +1,4 @@
-"""Keywords of ipyparallel's that mean something else here, or nothing: said plainly."""
+"""Keywords of ipyparallel that have another meaning here, or none."""
 
 from __future__ import annotations
 
@@ -31,15 +31,23 @@ IGNORED = {
 
 
 def drop_ignored(what: str, options: dict[str, Any]) -> None:
-    """Take out what means nothing here, and say so."""
-    for name in [name for name in options if name in IGNORED and not _is_ours(name, options[name])]:
+    """Remove the keywords that have no meaning here, and warn.
+
+    Parameters
+    ----------
+    what : str
+        The name of the callable, for the warning.
+    options : dict
+        The keywords; changed in place.
+    """
+    for name in [name for name in options if name in IGNORED and not _is_option(name, options[name])]:
         value = options.pop(name)
         if value not in (None, False, ""):
             warnings.warn(f"{what}({name}=…) of ipyparallel is ignored: {IGNORED[name]}", stacklevel=4)
 
 
-def _is_ours(name: str, value: Any) -> bool:
-    """Whether this is a setting of ours that has the name of a keyword of ipyparallel's."""
+def _is_option(name: str, value: Any) -> bool:
+    """Whether this is a value of an option that has the same name as a keyword of ipyparallel."""
     option = Options().all.get(name)
     try:
         return option is not None and bool(option.check(value))
@@ -48,7 +56,7 @@ def _is_ours(name: str, value: Any) -> bool:
 
 
 def profile_name(profile: str, profile_dir: Any, cluster_id: Any) -> str:
-    """The profile that is meant: here each has one cluster, so an id makes another profile."""
+    """Return the name of the profile: each profile has one cluster, so a cluster id makes another profile."""
     from pathlib import PurePath
 
     name = profile or (PurePath(profile_dir).name.removeprefix("profile_") if profile_dir else "")

@@ -34,6 +34,7 @@ from .sessions.retained_results import RetainedResults
 from .sessions.retention import Retention
 from .sessions.session import TOO_LARGE, expired
 from .sessions.uploads import Upload
+from .succession import Succession
 
 if TYPE_CHECKING:
     from .engines.mpi_transfer import MPITransfer
@@ -94,12 +95,12 @@ class Controller:
         self.stopping: float | None = None
         self._ticked = 0.0
         self._joined = False  # whether engines have come that clients have not been told of
-        self._place = process_memory.place()
+        self._place = process_memory.domain()
         self._places: dict[int, str] = {}
         self._placed: dict[int, messages.EnginePlaced] = {}
         self._nodes = {process_memory.node(): 0}  # this node, and those of the other engines
         self._parent = Parent()
-        self.hand_over: Callable[[], None] | None = None  # to a successor, where a supervisor starts one
+        self.succession = Succession(self)
         self.orphaned = False  # whether the process that started this job is gone
         self.abandoned: Callable[[], bool] = lambda: False  # whether nobody wants the cluster any more
         self.recovery = CommunicatorRecovery(self)
@@ -128,10 +129,10 @@ class Controller:
         """Serve until told to stop."""
         try:
             self._serve()
-            while self.generations.handover_due and not self.generations.hand_over():
+            while self.succession.due and not self.succession.hand_over():
                 self._serve()
         finally:  # whatever ends it, the clients are told
-            if not self.generations.handed_over:
+            if not self.succession.done:
                 self.clients.farewell("it has been stopped" if self.stopping else "its job has ended")
 
     def _serve(self) -> None:
@@ -167,7 +168,7 @@ class Controller:
         self.pending_queries.look()
         self.balancer.look()
         clients.flush()
-        if self._joined and not self.generations.awaits_all:
+        if self._joined and not self.succession.awaits_engines:
             self.tell_engines({})
         self._tick()
 
@@ -196,7 +197,7 @@ class Controller:
         return 100 if self.stopping else min(IDLE, self.pending_queries.patience(), self.balancer.patience())
 
     def _finished(self) -> bool:
-        if self.generations.handover_due:
+        if self.succession.due:
             return True
         return self.stopping is not None and (not self.engines or time.monotonic() > self.stopping)
 
@@ -226,7 +227,7 @@ class Controller:
             if self.link.joined(name, message.engine, listener, listener.number()):
                 if is_anchor(message.engine):
                     self.generations.anchor_joined(message)
-                elif self.generations.awaits_all or not (
+                elif self.succession.awaits_engines or not (
                     self.generations.spawns or message.engine in self.lost
                 ):
                     self.engine_joined(message)
@@ -300,6 +301,8 @@ class Controller:
         if len(self.engines) == self.size:
             log.info("all %d engines are there", self.size)
         self._joined = True  # many come at once: clients are told once a turn
+        if self.succession.awaits_engines and len(self.engines) == self.size:
+            self.succession.complete()
 
     def _place_engine(self, engine: int) -> bool:
         """Note what an engine has told of its host; whether clients do not know it yet."""

@@ -26,13 +26,12 @@ from ..protocol import messages
 from ..transport.addresses import interface_address, listening, only_ipv6, own_addresses, url
 from ..transport.base import Listener
 from ..transport.curve import CLIENTS, ENGINES, Credentials, KeyPair, ZapAuthenticator, new_keys
-from ..transport.gate import spare
+from ..transport.gate import reserve
 from ..transport.unix import UnixListener
 from ..transport.zeromq import LARGEST, SCHEME, Context, Router
 from .controller import Controller
 from .engines.links import EngineLink
 from .engines.mpi_transfer import MPITransfer
-from .handover import kept_sessions
 
 log = logging.getLogger(__name__)
 
@@ -158,27 +157,26 @@ class Server:
             clients, self.engines, transfer, self.authenticator, facts, self.spec.engines, self.spec.budget
         )
         if self.successor is not None:
-            controller.hand_over = partial(self._hand_over, controller, self.successor)
+            controller.succession.write = partial(self._hand_over, controller, self.successor)
         return controller
 
     def _hand_over(self, controller: Controller, file: Path) -> None:
         """Write what the next controller needs: the supervisor starts it when this process has ended."""
-        generations = controller.generations
-        asker, query = generations.asked
+        succession = controller.succession
         left = Handover(
             generation=self.generation + 1,
-            engines=generations.size,
+            engines=succession.size,
             former=controller.size,
             server=(self.server.public, self.server.secret),
             clients=(self.clients.public, self.clients.secret),
             port=self.port,
-            place=process_memory.place(),
-            asker=asker,
-            query=query,
+            place=process_memory.domain(),
+            asker=succession.asker,
+            query=succession.query,
             lost=controller.lost,
             step=allocation.step(),
         )
-        write(file, left, kept_sessions(controller))
+        write(file, left, succession.states())
         successor_file(self.spec.cluster).write_text("")  # clients of this host see a process end
         self.handed_over = True
 
@@ -226,7 +224,7 @@ def _take_descriptors() -> None:
     The last ones are for `gate.Gate`.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = most if most == resource.RLIM_INFINITY else most - spare(most)
+    limit = most if most == resource.RLIM_INFINITY else most - reserve(most)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
 

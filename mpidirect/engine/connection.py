@@ -48,7 +48,7 @@ def _task_connection(invitation: Any, engine: int, context: zmq.Context[Any], ad
 
 def _say_hello(engine: int, *connections: Connection) -> None:
     """Tell the controller which engine has these connections."""
-    place, node = process_memory.place(), process_memory.node()
+    place, node = process_memory.domain(), process_memory.node()
     hello = messages.encode(messages.EngineHello(engine, socket.gethostname(), os.getpid(), place, node))
     for connection in connections:
         connection.put([hello, b""])  # In the empty frame the listener names the connection.

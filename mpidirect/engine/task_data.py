@@ -70,7 +70,7 @@ class TaskData:
         count = len(task.frames)
         if max(sizes, default=0) < messages.BULK and not task.client and not task.sealed:
             return frames[:count], frames[count:] if task.own else None
-        allocate = self.shared_memory.allocate if task.op == "share" else bulk_data.pool.room
+        allocate = self.shared_memory.allocate if task.op == "share" else bulk_data.pool.buffer
         try:
             received = bulk_data.allocate_bulk(sizes, iter(frames), allocate)
         except (MemoryError, OSError) as e:
@@ -100,7 +100,7 @@ class TaskData:
                 frames[:collective]
             ):  # The collective may still write into the old frames.
                 if len(frame) >= messages.BULK and not isinstance(frame, bulk_data.DiscardedFrame):
-                    frames[k] = bulk_data.pool.room(sizes[k])
+                    frames[k] = bulk_data.pool.buffer(sizes[k])
             collective = 0
         bulk_data.receive(self._transfer, frames[collective:])
         if task.sealed:

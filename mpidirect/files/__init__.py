@@ -1,1 +1,1 @@
-"""The files of profiles, clusters and jobs, and who may read and write them."""
+"""The files of profiles, clusters and jobs, and the checks of their owners and permissions."""

@@ -1,6 +1,6 @@
-"""The connection file: where a controller listens, and the keys to it.
+"""The connection file: the addresses of a controller, and the keys of its clients.
 
-It is all that a client needs, so it is private: mode 0600, in a directory of mode 0700.
+A client needs nothing else, so the file is private: mode 0600, in a directory of mode 0700.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class ConnectionInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
     cluster : str
         The cluster's id, new with each start.
     addresses : list of str
-        Where the controller listens, ``ipc://`` and ``tcp://``, the preferred ones first.
+        The controller's addresses, ``ipc://`` and ``tcp://``, the preferred ones first.
     server_key, client_key, client_secret : str
-        CURVE keys (Z85): the controller's public one and the pair of this cluster's clients.
+        CURVE keys (Z85): the controller's public key, and the key pair of this cluster's clients.
     host : str
         The controller's host name.
     ends : float
-        When the walltime ends the job, in seconds since the epoch; 0 if nothing will.
+        The end of the walltime, in seconds since the epoch; 0 without a walltime.
     warning : float
-        How many seconds before that clients warn.
+        Seconds before that end at which clients warn.
     """
 
     cluster: str
@@ -54,19 +54,19 @@ class ConnectionInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 def write(info: ConnectionInfo, path: Path) -> None:
-    """Write `info` to `path` at once and whole, readable by its owner alone."""
+    """Write `info` to `path` atomically, readable only by the owner."""
     write_private(path, msgspec.json.format(msgspec.json.encode(info), indent=2))
 
 
 def read(path: Path) -> ConnectionInfo:
-    """Read a connection file.
+    """Return the contents of a connection file.
 
     Raises
     ------
     ClusterNotFound
-        When there is none.
+        When there is no such file.
     ConnectionFailed
-        When others can read it, or it is not a connection file.
+        When others can read the file, or it is no connection file.
     """
     try:
         with path.open("rb") as file:
@@ -78,7 +78,7 @@ def read(path: Path) -> ConnectionInfo:
         raise ConnectionFailed(f"{path} cannot be read: it belongs to another user.") from None
     except OSError as e:
         raise ConnectionFailed(f"{path} cannot be read: {e.strerror}.") from None
-    if status.st_uid not in (os.getuid(), 0):  # who wrote it would be who sends us pickles
+    if status.st_uid not in (os.getuid(), 0):  # the writer of the file could send pickles to this process
         raise ConnectionFailed(f"{path} belongs to another user, so the cluster may be anyone's.")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise ConnectionFailed(
@@ -92,7 +92,7 @@ def read(path: Path) -> ConnectionInfo:
 
 
 def from_mapping(values: dict[str, Any]) -> ConnectionInfo:
-    """A connection file's contents, given as a mapping."""
+    """Return the contents of a connection file that are given as a mapping."""
     try:
         return msgspec.convert(values, type=ConnectionInfo)
     except msgspec.MsgspecError as e:
@@ -103,7 +103,7 @@ START_ONE = "Start a cluster first:  mpidirect start -n 4"
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600, atomically: under another name first, then renamed."""
+    """Write a file of mode 0600 atomically: under a temporary name, then renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

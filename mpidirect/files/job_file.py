@@ -1,4 +1,4 @@
-"""The job file: what a launcher tells the ranks of a job. It holds no secret."""
+"""The job file: the description of a job for its ranks. It holds no secret."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Owner(msgspec.Struct, kw_only=True):
     Attributes
     ----------
     pid : int
-        Its number.
+        The process number.
     born : str
-        What tells it from a later process of that number.
+        The birth of the process, which differs for a later process of the same number.
     host : str
-        Where it runs.
+        The name of its host.
     """
 
     pid: int
@@ -30,7 +30,7 @@ class Owner(msgspec.Struct, kw_only=True):
 
 
 class JobSpec(msgspec.Struct, kw_only=True):
-    """One job.
+    """The description of a job.
 
     Attributes
     ----------
@@ -41,28 +41,28 @@ class JobSpec(msgspec.Struct, kw_only=True):
     profile : str
         The profile's name.
     connection_file : str
-        Where rank 0 writes the connection file, and removes it at its end.
+        The file that rank 0 writes, and removes at its end.
     log_directory : str
-        Where each rank writes its log: ``controller.log``, ``engine-0.log``, …
+        The directory of the ranks' logs: ``controller.log``, ``engine-0.log``, …
     ip : str
         The address to listen on: one of rank 0's own, an interface's name, ``*`` for all;
         empty for the loopback interface alone.
     port : str
         ``0`` for any, a port, or a range ``first-last``.
     budget : int
-        Bytes of results that are kept for clients that are away.
+        Bytes of results that are kept for absent clients.
     start_timeout : float
         Seconds after which a rank that still waits for the others gives up.
     walltime_warning : float
-        How many seconds before the walltime ends the job clients warn.
+        Seconds before the end of the walltime at which clients warn.
     gpu_bind : str
-        ``auto`` if each engine is to see its own GPU where nothing else has chosen one, else ``none``.
+        ``auto`` if each engine sees only its own GPU, unless something else has chosen one; else ``none``.
     bind : str
         What each engine is bound to: ``none``, ``hwthread``, ``core``, ``numa`` or ``socket``.
     cpus_per_task : int
-        How many cores each engine has.
+        The number of cores of each engine.
     owner : Owner or None
-        The process that started it, if the job is to end with that.
+        The process that started the job, if the job ends with that process.
     spawns : bool
         Whether rank 1 spawns the engines; else ranks 1 to n are the engines.
     """
@@ -90,7 +90,13 @@ def write(spec: JobSpec, path: Path) -> None:
 
 
 def read(path: Path) -> JobSpec:
-    """Read a job file."""
+    """Return the contents of a job file.
+
+    Raises
+    ------
+    ConfigError
+        When the file can't be read, or is no job file.
+    """
     try:
         return msgspec.json.decode(read_trusted(path), type=JobSpec)
     except (OSError, msgspec.MsgspecError) as e:

@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-FAILS = "this rank fails: "  # begins what a rank logs that can't go on
-TAIL = 64 * 1024  # bytes that are looked at for the last lines
+FAILS = "this rank fails: "  # begins the last log message of a rank that can't go on
+_TAIL_SIZE = 64 * 1024  # bytes that are read for the last lines
 
 
 def files(directory: Path) -> list[Path]:
-    """The logs in a cluster's log directory: the job's, the controller's, the engines' in order."""
-    return sorted(directory.glob("*.log"), key=_order)
+    """Return the logs in a cluster's log directory: of the job, the controller, the engines in order."""
+    return sorted(directory.glob("*.log"), key=_sort_key)
 
 
-def _order(path: Path) -> tuple[int, int]:
+def _sort_key(path: Path) -> tuple[int, int]:
+    """Return the position of a log among the logs of a cluster."""
     engine = re.fullmatch(r"engine-(\d+)", path.stem)
     if engine:
         return 2, int(engine[1])
@@ -24,11 +25,11 @@ def _order(path: Path) -> tuple[int, int]:
 
 
 def tail(path: Path, lines: int) -> list[str]:
-    """The last `lines` lines of a log."""
+    """Return the last `lines` lines of a log; none if the log can't be read."""
     try:
         with path.open("rb") as file:
             file.seek(0, 2)
-            file.seek(max(0, file.tell() - TAIL))
+            file.seek(max(0, file.tell() - _TAIL_SIZE))
             text = file.read().decode(errors="replace")
     except OSError:
         return []
@@ -36,45 +37,55 @@ def tail(path: Path, lines: int) -> list[str]:
 
 
 def reason(directory: Path) -> str:
-    """Why a job could not go on, as the first rank that says it does; empty if none does."""
+    """Return why a job could not go on, by the first rank that logs a reason; empty if none does."""
     for path in files(directory):
         found = re.search(rf" ERROR \S+ {FAILS}((?:.+\n?)+)", "\n".join(tail(path, 1000)))
         if found:
             text = re.split(r"\n(?:Traceback|[\d-]+ [\d:,]+ [A-Z]+ |-{9}|Abort\()", found[1])[0].strip()
-            if text.startswith("MPI_ERR_"):  # what became of another rank, not why
+            if text.startswith("MPI_ERR_"):  # the end of another rank, not the reason
                 continue
             return text if path.stem == "controller" else f"{path.stem.replace('-', ' ')} failed: {text}"
     return ""
 
 
 def report(directory: Path, lines: int = 15, most: int = 3) -> str:
-    """The tails of a cluster's logs, those that are alike only once: what an error shows."""
+    """Return the tails of a cluster's logs for an error; of similar tails only one.
+
+    Parameters
+    ----------
+    directory : Path
+        The log directory of the cluster.
+    lines : int
+        The number of lines of each log.
+    most : int
+        The number of logs.
+    """
     parts: list[str] = []
     seen: set[str] = set()
     for path in files(directory):
         ending = tail(path, lines)
-        likeness = re.sub(r"\d+", "#", "\n".join(ending))  # ranks, process ids and times differ
-        if not ending or likeness in seen:
+        pattern = re.sub(r"\d+", "#", "\n".join(ending))  # ranks, process ids and times differ
+        if not ending or pattern in seen:
             continue
-        seen.add(likeness)
+        seen.add(pattern)
         if len(parts) < most:
             parts.append("\n".join([f"==> {path} <==", *ending]))
     return "\n\n".join(parts) or f"Its logs in {directory} are empty."
 
 
 def failure_report(directory: Path, lines: int = 15) -> str:
-    """The reason of a job's end, if a rank tells it, and where its logs are; else the tails of those."""
-    if told := reason(directory):  # MPI's many words about it tell nothing more
-        return f"{told}\nIts logs are in {directory}"
+    """Return the reason of a job's failure and the directory of its logs; without a reason their tails."""
+    if cause := reason(directory):  # MPI's messages in the logs add nothing
+        return f"{cause}\nIts logs are in {directory}"
     return report(directory, lines)
 
 
 def follow(
     paths: Sequence[Path], lines: int, going_on: Callable[[], bool] | None
 ) -> Iterator[tuple[Path, str]]:
-    """Yield the last lines of some logs, then what is added to them until `going_on` says no.
+    """Yield the last lines of some logs, then the lines that are added while `going_on` is true.
 
-    Without `going_on` that is all.
+    Without `going_on` yield only the last lines.
     """
     positions = {path: path.stat().st_size if path.exists() else 0 for path in paths}
     for path in paths:
@@ -83,7 +94,7 @@ def follow(
             yield path, "\n".join(ending) + "\n"
     while going_on is not None:
         if not going_on():
-            going_on = None  # one more look after the end
+            going_on = None  # read once more after the end
         for path in paths:
             added = _read_from(path, positions[path])
             if added:

@@ -1,4 +1,4 @@
-"""Directories that only their owner can look into: where local sockets and files with keys live."""
+"""Directories that only their owner can enter, for local sockets and files with keys."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 from ..errors import ConfigError
 
-LONGEST = 100  # bytes of a local socket's address that every system takes
-ELSEWHERE = "/tmp"  # for sockets, where the temporary directory has too long a name
+_LONGEST_ADDRESS = 100  # bytes of a local socket's address that every system accepts
+_SHORT_PARENT = "/tmp"  # for sockets if the temporary directory has too long a name
 SUCCESSION_LIMIT = 200.0  # Seconds that a successor of a controller may take to start.
-_ID, _SOCKET = 18, 16  # how long a cluster's id and a socket's name are at most
+_LONGEST_ID, _LONGEST_NAME = 18, 16  # bytes of a cluster's id and of a socket's name
 
 
 def socket_directory(cluster: str) -> Path:
-    """Where the local sockets of cluster `cluster` live: short enough for a socket's address."""
+    """Return the directory of a cluster's local sockets, short enough for a socket's address."""
     name = f"mpidirect-{os.getuid()}-"
     parent = tempfile.gettempdir()
-    if len(os.fsencode(f"{parent}/{name}/")) + _ID + _SOCKET > LONGEST:
-        parent = ELSEWHERE
+    if len(os.fsencode(f"{parent}/{name}/")) + _LONGEST_ID + _LONGEST_NAME > _LONGEST_ADDRESS:
+        parent = _SHORT_PARENT
     return Path(parent) / f"{name}{cluster}"
 
 
@@ -47,12 +47,12 @@ def successor(cluster: str) -> int | None:
 
 
 def private_directory(path: Path) -> Path:
-    """Make `path` a directory of mode 0700, or check that it is one and ours.
+    """Make `path` a directory of mode 0700, or check an existing one, and return it.
 
     Raises
     ------
     ConfigError
-        When it is someone else's, a link, or open to others.
+        When it belongs to another user, is a link, or is open to others.
     """
     if not path.parent.exists():
         private_directory(path.parent)
@@ -68,7 +68,7 @@ def private_directory(path: Path) -> Path:
 
 
 def is_private(path: Path) -> bool:
-    """Whether `path` is a directory that only we can look into."""
+    """Whether `path` is a directory that only this user can enter."""
     try:
         status = path.lstat()
     except OSError:

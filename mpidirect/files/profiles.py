@@ -1,13 +1,13 @@
-"""Where things are kept: a profile is a directory with its settings, its cluster's files and its logs.
+"""Profiles: each is a directory with settings, the files of its cluster, and logs.
 
 ::
 
     ~/.mpidirect/              MPIDIRECT_DIR moves it; readable by its owner alone, like all below
         default/               a profile
             config.toml        its settings
-            cluster.json       the cluster that was started last and not yet stopped
-            job-ID.json        what its ranks are told
-            connection-ID.json where its controller listens, and the keys
+            cluster.json       the record of the cluster that runs
+            job-ID.json        the job file, for its ranks
+            connection-ID.json the connection file: addresses and keys of its controller
             logs/ID/           job.log, controller.log, engine-0.log, …
 """
 
@@ -34,13 +34,13 @@ from .ownership import read_trusted, trusted_directory
 from .private_directories import is_private, private_directory
 
 DEFAULT = "default"
-RUN = "run-"  # begins the names of profiles that are for one run of a script alone
+RUN = "run-"  # begins the name of a profile for one run of a script
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 class ClusterRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What is remembered of a cluster from its start to its stop: the contents of ``cluster.json``.
+    """The record of a cluster, from its start to its stop: the contents of ``cluster.json``.
 
     Attributes
     ----------
@@ -49,17 +49,17 @@ class ClusterRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     launcher : str
         The name of the launcher that started it.
     engines : int
-        How many engines were asked for.
+        The number of engines.
     host : str
-        The host that it was started from.
+        The host on which it was started.
     started : float
-        When, in seconds since the epoch.
+        The time of the start, in seconds since the epoch.
     handle : dict
-        What its launcher finds the job by: a process, a job id.
+        The data by which its launcher finds the job: a process, a job id.
     within : list of str
-        The launcher and the id of a scheduler's job that it was started in, if it was.
+        The launcher and the id of the scheduler's job in which it was started, if any.
     owner : Owner or None
-        The process that started it, if it is to end with that.
+        The process that started it, if the cluster ends with that process.
     """
 
     cluster: str
@@ -73,12 +73,17 @@ class ClusterRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Profile:
-    """A profile's directory and the names of what is in it. Making this object writes nothing.
+    """A profile: its directory and the files in it. This object alone writes nothing.
+
+    Parameters
+    ----------
+    name : str
+        The profile's name; empty for ``MPIDIRECT_PROFILE``, else ``default``.
 
     Raises
     ------
     ConfigError
-        When the name can't be one, or others can change what is in the directory.
+        When the name is not allowed, or others can change the directory.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -95,12 +100,12 @@ class Profile:
 
     @property
     def of_run(self) -> bool:
-        """Whether this is the profile of one run of a script alone."""
+        """Whether this is the profile of one run of a script."""
         return self.name.startswith(RUN)
 
     @property
     def config_file(self) -> Path:
-        """The profile's settings."""
+        """The file with the profile's settings."""
         return self.directory / "config.toml"
 
     @property
@@ -114,44 +119,50 @@ class Profile:
         return self.directory / "logs"
 
     def connection_file(self, cluster: str) -> Path:
-        """Where the controller of `cluster` is found."""
+        """Return the connection file of `cluster`."""
         return self.directory / f"connection-{cluster}.json"
 
     def job_file(self, cluster: str) -> Path:
-        """What the ranks of `cluster` are told."""
+        """Return the job file of `cluster`."""
         return self.directory / f"job-{cluster}.json"
 
     def handover_file(self, cluster: str) -> Path:
-        """What a controller of `cluster` leaves to its successor."""
+        """Return the file that a controller of `cluster` leaves to its successor."""
         return self.directory / f"handover-{cluster}"
 
     def log_directory(self, cluster: str) -> Path:
-        """The logs of `cluster`."""
+        """Return the log directory of `cluster`."""
         return self.logs / cluster
 
     def exists(self) -> bool:
-        """Whether there is such a profile."""
+        """Whether the profile exists."""
         return self.directory.is_dir()
 
     def create(self) -> Profile:
-        """Make the profile's directory, if there is none."""
+        """Make the profile's directory if there is none, and return the profile."""
         private_directory(home())
         private_directory(self.directory)
         return self
 
     def must_exist(self) -> Profile:
-        """This profile, or an error that suggests one that exists."""
+        """Return this profile.
+
+        Raises
+        ------
+        ClusterNotFound
+            When it does not exist; the message suggests the nearest name.
+        """
         if self.name != DEFAULT and not self.exists():
             close = difflib.get_close_matches(self.name, profile_names(), 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ClusterNotFound(
                 f"There is no profile {self.name!r} in {home()}.{hint}"
-                "\nThose that exist:  mpidirect profile list"
+                "\nThe profiles that exist:  mpidirect profile list"
             )
         return self
 
     def record(self) -> ClusterRecord | None:
-        """The record of the cluster that was started and not yet stopped."""
+        """Return the record of the cluster that was started and not yet stopped; None without one."""
         try:
             data = read_trusted(self.record_file)
         except (FileNotFoundError, NotADirectoryError):
@@ -169,7 +180,7 @@ class Profile:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep two starts of this profile apart."""
+        """Lock the profile against a second start."""
         descriptor = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -180,19 +191,19 @@ class Profile:
                     file=sys.stderr,
                 )
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            except OSError:  # a file system without locks: then the record alone must do
+            except OSError:  # a file system without locks: only the record prevents a second start
                 pass
             yield
         finally:
             os.close(descriptor)
 
     def clusters(self) -> set[str]:
-        """The ids of all clusters that have a file here, logs apart."""
+        """Return the ids of all clusters that have a file here, other than logs."""
         files = [*self.directory.glob("connection-*.json"), *self.directory.glob("job-*.json")]
         return {path.stem.partition("-")[2] for path in files}
 
     def forget(self, cluster: str) -> list[Path]:
-        """Remove the files of a cluster that is gone, logs apart; returns what was there."""
+        """Remove the files of a cluster that is gone, but not its logs; return the removed paths."""
         record = self.record()
         files = [self.connection_file(cluster), self.job_file(cluster), self.handover_file(cluster)]
         if record is not None and record.cluster == cluster:
@@ -203,39 +214,39 @@ class Profile:
         return removed
 
     def last_logs(self) -> Path | None:
-        """The log directory of the newest cluster."""
-        return max(_directories(self.logs), key=_age, default=None)
+        """Return the log directory of the newest cluster; None without one."""
+        return max(_directories(self.logs), key=_modified, default=None)
 
     def prune_logs(self, keep: int) -> None:
         """Remove the logs of all clusters but the `keep` newest."""
-        for directory in sorted(_directories(self.logs), key=_age, reverse=True)[max(keep, 1) :]:
+        for directory in sorted(_directories(self.logs), key=_modified, reverse=True)[max(keep, 1) :]:
             shutil.rmtree(directory, ignore_errors=True)
 
 
 def home() -> Path:
-    """The directory of all profiles: ``MPIDIRECT_DIR``, else ``~/.mpidirect``.
+    """Return the directory of all profiles: ``MPIDIRECT_DIR``, else ``~/.mpidirect``.
 
     Raises
     ------
     ConfigError
-        When others can change what is in it.
+        When others can change the directory.
     """
     return trusted_directory(home_path())
 
 
 def home_path() -> Path:
-    """Where that directory is or would be, whoever it belongs to."""
-    moved = os.environ.get("MPIDIRECT_DIR")
-    return Path(moved).expanduser().absolute() if moved else Path("~/.mpidirect").expanduser()
+    """Return the path of that directory, without a check of its owner."""
+    chosen = os.environ.get("MPIDIRECT_DIR")
+    return Path(chosen).expanduser().absolute() if chosen else Path("~/.mpidirect").expanduser()
 
 
 def profile_names() -> list[str]:
-    """The names of all profiles."""
+    """Return the names of all profiles."""
     return sorted(path.name for path in _directories(home()) if _NAME.fullmatch(path.name))
 
 
 def find_connection_file(profile: str = "") -> Path:
-    """The connection file of the cluster that runs under `profile`.
+    """Return the connection file of the cluster that runs under `profile`.
 
     Parameters
     ----------
@@ -245,7 +256,7 @@ def find_connection_file(profile: str = "") -> Path:
     Raises
     ------
     ClusterNotFound
-        When nothing runs there, or it is not ready yet.
+        When no cluster runs under the profile, or the cluster is not ready yet.
     """
     here = Profile(profile).must_exist() if profile else Profile()
     record = here.record()
@@ -257,7 +268,7 @@ def find_connection_file(profile: str = "") -> Path:
             f"The cluster of profile {here.name!r}, started {_host(record)}, has no connection file: "
             f"it is not ready yet, or has ended.\nSee:  mpidirect status --profile {here.name}"
         )
-    newest = max(here.directory.glob("connection-*.json"), key=_age, default=None)
+    newest = max(here.directory.glob("connection-*.json"), key=_modified, default=None)
     if newest is None:
         start = START_ONE + (f" --profile {here.name}" if here.name != DEFAULT else "")
         raise ClusterNotFound(f"No cluster runs under profile {here.name!r}. {start}")
@@ -265,9 +276,9 @@ def find_connection_file(profile: str = "") -> Path:
 
 
 def appeared(path: Path) -> bool:
-    """Whether a file is there that another host may have made just now.
+    """Whether a file exists that another host may just have made.
 
-    Network file systems remember for a while what was not there; opening the directory makes them look again.
+    A network file system caches missing names for a while; to open the directory refreshes that cache.
     """
     try:
         os.close(os.open(path.parent, os.O_RDONLY))
@@ -287,7 +298,7 @@ def _directories(parent: Path) -> list[Path]:
         return []
 
 
-def _age(path: Path) -> float:
+def _modified(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:

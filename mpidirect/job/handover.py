@@ -38,7 +38,7 @@ class Handover(msgspec.Struct, kw_only=True):
     port : int
         The TCP port for clients.
     place : str
-        Where the memory of clients can be read: see `process_memory.place`.
+        Where the memory of clients can be read: see `process_memory.domain`.
     asker : bytes
         The name of the client that asked for the restart; empty if none waits for the answer.
     query : str

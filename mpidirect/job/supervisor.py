@@ -77,7 +77,7 @@ class Supervisor:
             self.generation = asked.generation
             # Nobody has taken the handover: perhaps so many engines have no room here.
             self._prepare(asked.engines if new else asked.former)
-        if self.generation > 1:
+        if self.generation > 1 or self.handover.exists():
             self._give_up()
         return code if code >= 0 else 128 - code
 

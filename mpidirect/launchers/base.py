@@ -147,12 +147,12 @@ class Launcher(ABC):
     def state(self) -> JobStatus:
         """Return the status of the job. A query that fails is `JobState.UNKNOWN`, not the end of the job."""
 
-    def left(self, told: float | None) -> float | None:
-        """Return the seconds until the walltime ends the job; `told` are the controller's seconds."""
-        if told is not None and not self.keeps_time:
-            return told
+    def left(self, reported: float | None) -> float | None:
+        """Return the seconds until the walltime ends the job; `reported` are the controller's seconds."""
+        if reported is not None and not self.keeps_time:
+            return reported
         left = self.state().left  # the walltime may have been changed
-        return told if left is None else left
+        return reported if left is None else left
 
     def losses(self) -> str:
         """Return, as text, how many ranks have died while the job goes on; empty if none.

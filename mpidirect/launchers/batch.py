@@ -6,10 +6,7 @@ A launcher for a scheduler says how its directives are written, and how to submi
 from __future__ import annotations
 
 import functools
-import os
 import re
-import shlex
-import subprocess
 import textwrap
 import time
 from abc import abstractmethod
@@ -18,13 +15,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..errors import ConfigError, LaunchError
-from ..job.allocation import ENDS, HOSTS
-from ..job.variables import CLUSTER
+from ..job.allocation import HOSTS
 from . import mpi
 from .base import JobState, JobStatus, Launcher
-from .mpi_environment import without_enclosing_job
 from .mpi_implementation import Implementation
 from .resources import ResourceRequest, engine_count
+from .scheduler_commands import SchedulerCommands
 from .script import JobScript
 from .submission import Submission
 
@@ -42,7 +38,7 @@ def quoted(value: str) -> str:
     return f'"{value}"' if re.search(r"\s", value) else value
 
 
-class BatchLauncher(Launcher):
+class BatchLauncher(SchedulerCommands, Launcher):
     """Starts the job by a scheduler."""
 
     local = False
@@ -50,17 +46,12 @@ class BatchLauncher(Launcher):
     poll_interval = 0.1
     ip = "*"
 
-    scheduler: ClassVar[str]  # its name, for people
     directive_prefix: ClassVar[str]  # begins the line of a directive
-    job_variable: ClassVar[str]  # environment variable that a job's processes have
     id_pattern: ClassVar[re.Pattern[str]] = re.compile(r"(\S+)")  # the line with the job's id
-    variable_prefixes: ClassVar[tuple[str, ...]] = ()  # variables that belong to a job
-    kept_variables: ClassVar[tuple[str, ...]] = ()  # exceptions from `variable_prefixes`
     names_have_blanks: ClassVar[bool] = False  # whether the scheduler allows that in a job's name
     live_output: ClassVar[bool] = True  # whether a job's output can be read before the job ends
 
     _last_status: JobStatus | None = None
-    _last_complaint = ""  # of the last command that was to change something
     _first_query = _next_query = 0.0  # times on the monotonic clock
 
     # What each scheduler's launcher defines
@@ -211,7 +202,7 @@ class BatchLauncher(Launcher):
         try:
             submission = Submission(command, self.environment(), self.scheduler)
         except OSError as e:
-            raise self._cannot_run(command[0], e) from None
+            raise self.cannot_run(command[0], e) from None
         try:
             output = submission.output()
         except KeyboardInterrupt:
@@ -305,58 +296,6 @@ class BatchLauncher(Launcher):
                 )
             time.sleep(self.poll_interval)
         return status
-
-    # The scheduler's commands
-
-    def environment(self) -> dict[str, str]:
-        """Return the environment for the scheduler's commands, without an enclosing job's variables."""
-        environment = without_enclosing_job(os.environ)
-        for name in (CLUSTER, ENDS):
-            environment.pop(name, None)
-        if self.job_variable not in environment:
-            return environment
-        return {
-            name: value
-            for name, value in environment.items()
-            if name in self.kept_variables or not name.startswith(self.variable_prefixes)
-        }
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the scheduler to its end.
-
-        Raises
-        ------
-        LaunchError
-            When the command can't be run, or does not end.
-        """
-        try:
-            return subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=self.command_timeout,
-                check=False,
-                env={**self.environment(), "LC_ALL": "C"},
-            )
-        except subprocess.TimeoutExpired:
-            raise LaunchError(f"{command[0]} did not answer within {self.command_timeout:g} s") from None
-        except OSError as e:
-            raise self._cannot_run(command[0], e) from None
-
-    def run_change(self, *command: str) -> None:
-        """Run a command that changes something. `stop` tells its complaint if the job does not end."""
-        done = self.run(*command)
-        if done.returncode != 0:
-            complaint = (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"
-            self._last_complaint = f"{shlex.join(command)} says: {complaint}"
-
-    def _cannot_run(self, command: str, error: OSError) -> LaunchError:
-        return LaunchError(
-            f"{command} can't be run here: {error.strerror}.\n"
-            f"Is this a host that {self.scheduler} jobs are submitted from, and is its module loaded?"
-        )
 
 
 def _is_final(status: JobStatus) -> bool:

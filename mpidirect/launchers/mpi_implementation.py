@@ -13,7 +13,7 @@ _OPEN_MPI = {
     "PRTE_MCA_rmaps_default_mapping_policy": "slot:oversubscribe",
     "PRTE_MCA_hwloc_default_binding_policy": "none",
     # Without these, spawned processes are no fault-tolerant job: all that were spawned together end
-    # together, and nobody is told when one of them dies, so that the others wait for ever.
+    # together, and no process notices the death of another one, so that all wait for ever.
     "PRTE_MCA_state_base_recoverable": "1",
     "PRTE_MCA_state_base_notify_errors": "1",
     # TCP without "put": with put, large messages get lost if two networks join the same processes.

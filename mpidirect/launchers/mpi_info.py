@@ -1,6 +1,6 @@
-"""What MPI is here, said by MPI itself: ``mpiexec -n 2 python -m mpidirect.launchers.mpi_info``.
+"""Print the facts of MPI: ``mpiexec -n 2 python -m mpidirect.launchers.mpi_info``.
 
-Always run as a process of its own: where MPI can't be used, loading it may end the process.
+Always run this as a separate process: where MPI does not work, to load it may end the process.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from ..mpi.fault_tolerance import Tolerance
 
-MARK = "mpidirect-probe:"  # begins the line with the answer, between whatever else is printed
+MARK = "mpidirect-probe:"  # begins the line of the facts, among other output
 
 
 def main() -> None:
-    """Print a line of JSON."""
+    """Print the facts as a line of JSON."""
     from mpi4py import MPI
 
     levels = {
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _library_file() -> str:
-    """The file of the MPI library in this process."""
+    """Return the file of the MPI library in this process."""
     try:
         maps = Path("/proc/self/maps").read_text()
     except OSError:

@@ -74,7 +74,7 @@ class MpiexecLauncher(Launcher):
         (scheduler, id), n, room = allocation.enclosing(), self.job.spec.engines, allocation.slots()
         if scheduler and n > room:
             print(
-                f"mpidirect: {n} engines share what is meant for {room}: job {id} has so many tasks.",
+                f"mpidirect: {n} engines share the {room} task(s) of job {id}.",
                 file=sys.stderr,
             )
 
@@ -139,7 +139,7 @@ class MpiexecLauncher(Launcher):
         return not _HOST_ARGUMENTS & set(arguments) and _names_no_hosts(configured_parameters(mpiexec))
 
     def _is_local(self, mpiexec: str) -> bool:
-        """Whether mpiexec stays on this host and nobody has chosen a transport."""
+        """Whether mpiexec stays on this host and no setting chooses a transport."""
         has_arguments = len(shlex.split(self.settings["mpiexec"])) > 1
         names = configured_parameters(mpiexec)
         return not (has_arguments or _TRANSPORT_PARAMETERS & names) and _names_no_hosts(names)

@@ -65,7 +65,7 @@ def failure_reason(profile: str, cluster: str, timeout: float) -> str:
     Returns
     -------
     str
-        Empty if nobody knows, or the job did not fail.
+        Empty if the reason is unknown, or the job did not fail.
     """
     launcher = scheduled_launcher(profile, cluster)
     if launcher is None:

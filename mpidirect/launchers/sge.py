@@ -182,7 +182,7 @@ class SGELauncher(BatchLauncher):
     def cancel(self, force: bool) -> None:
         """Run ``qdel``, which kills at once.
 
-        With `force` also delete a job that was deleted before, and whose host did not hear of that. Only a
+        With `force` also delete a job that was deleted before without an effect on its host. Only a
         manager can: for other users ``qdel -f`` deletes the job, sleeps for a minute, and is refused then.
         """
         manager = force and self._deleted and getpass.getuser() in self.run("qconf", "-sm").stdout.split()

@@ -1,1 +1,1 @@
-"""Memory of processes: read directly, and used again."""
+"""Memory: reading another process's memory, and reuse of buffers."""

@@ -1,7 +1,7 @@
-"""Memory to receive into, used again while much is coming.
+"""Buffers to receive into, which are reused while much data comes.
 
-The kernel clears each page before a process gets it, which costs about as much as the data that is then
-received there.  So memory of the size that is asked for is taken again as soon as nobody uses it any more.
+The kernel clears each page before a process gets the page, which costs about as much as the reception of the
+data.  So a buffer is reused as soon as nobody has a reference to it.
 """
 
 from __future__ import annotations
@@ -13,53 +13,53 @@ from typing import Any
 
 from ..arrays.lazy_numpy import np
 
-KEPT = 10.0  # seconds that memory is kept which nobody asks for
-LEAST = 1024 * 1024  # bytes of what is worth it
-MOST = 128 * 1024 * 1024  # bytes of it
+RETENTION = 10.0  # seconds without a request after which the buffers are dropped
+_SMALLEST = 1024 * 1024  # bytes of a buffer that is worth reuse
+_CAPACITY = 128 * 1024 * 1024  # bytes of all buffers that are kept
 
 
 class BufferPool:
-    """Arrays of bytes that were handed out lately: those that nobody has any more are handed out again."""
+    """Arrays of bytes that were handed out lately, and are handed out again when nobody has them."""
 
     def __init__(self) -> None:
-        self._rooms: list[np.ndarray] = []
+        self._buffers: list[np.ndarray] = []
         self._lock = threading.Lock()
-        self._asked = 0.0
+        self._last_request = 0.0
 
-    def room(self, size: int) -> np.ndarray:
-        """An array of so many bytes, which the caller owns; what is in it is anything."""
-        if size < LEAST:
+    def buffer(self, size: int) -> np.ndarray:
+        """Return an array of `size` bytes with any content; the caller owns the array."""
+        if size < _SMALLEST:
             return np.empty(size, np.uint8)
         with self._lock:
-            self._asked = time.monotonic()
-            rooms = self._rooms
-            for k in range(len(rooms)):
-                if len(rooms[k]) == size and _uses(rooms, k) == _UNUSED:
-                    rooms.append(rooms.pop(k))
-                    return rooms[-1]
+            self._last_request = time.monotonic()
+            buffers = self._buffers
+            for k in range(len(buffers)):
+                if len(buffers[k]) == size and _references(buffers, k) == _UNUSED:
+                    buffers.append(buffers.pop(k))
+                    return buffers[-1]
             try:
-                room = np.empty(size, np.uint8)
-            except MemoryError:  # what nobody has any more is in the way
-                rooms.clear()
-                room = np.empty(size, np.uint8)
-            rooms.append(room)
-            left = MOST
-            for k in reversed(range(len(rooms))):  # the newest
-                left -= len(rooms[k])
+                buffer = np.empty(size, np.uint8)
+            except MemoryError:  # unused buffers may be in the way
+                buffers.clear()
+                buffer = np.empty(size, np.uint8)
+            buffers.append(buffer)
+            left = _CAPACITY
+            for k in reversed(range(len(buffers))):  # from the newest to the oldest
+                left -= len(buffers[k])
                 if left < 0:
-                    del rooms[: k + 1]
+                    del buffers[: k + 1]
                     break
-            return room
+            return buffer
 
-    def expire(self, kept: float = KEPT) -> None:
-        """Keep nothing any more, if for `kept` seconds nobody has asked; call this now and then."""
-        if self._rooms and time.monotonic() - self._asked > kept:
+    def expire(self, retention: float = RETENTION) -> None:
+        """Drop all buffers if there was no request for `retention` seconds; call this now and then."""
+        if self._buffers and time.monotonic() - self._last_request > retention:
             with self._lock:
-                self._rooms.clear()
+                self._buffers.clear()
 
 
-def _uses(rooms: list[Any], k: int) -> int:
-    return sys.getrefcount(rooms[k])
+def _references(buffers: list[Any], k: int) -> int:
+    return sys.getrefcount(buffers[k])
 
 
-_UNUSED = _uses([object()], 0)  # one in the list, and what asking takes
+_UNUSED = _references([object()], 0)  # the reference in the list, and the references of the call

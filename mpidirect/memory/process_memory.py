@@ -1,9 +1,8 @@
-"""Bulk data between processes of one host: read straight out of the other one's memory.
+"""Bulk data between processes of one host: read from the other process's memory.
 
-Linux lets a process read the memory of another one of the same user (``process_vm_readv``; MPI
-libraries move their own messages that way).  One copy, no segment that could be left behind, and
-nobody else can look: it is the kernel that checks.  Where that is not possible, `can_read` says so,
-and the data takes its other ways.
+Linux lets a process read the memory of another process of the same user (``process_vm_readv``; MPI libraries
+move their messages that way).  This takes one copy, leaves no segment behind, and the kernel checks the
+permission.  Where the kernel refuses, `can_read` is false, and the data travels in messages.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from typing import Any
 
 from ..arrays.lazy_numpy import np
 
-PIECE = 64 * 1024 * 1024  # bytes of one call: between two, a Ctrl-C gets through
-COOKIE = 16
+_PIECE = 64 * 1024 * 1024  # bytes of one system call; a Ctrl-C is handled between two calls
+COOKIE = 16  # bytes of a cookie
 
 _PR_SET_PTRACER = 0x59616D61
 _PR_SET_PTRACER_ANY = ctypes.c_ulong(-1)
@@ -44,15 +43,15 @@ def _library() -> Any:
     return library
 
 
-def place() -> str:
-    """A text that only processes share that may read each other's memory; empty where none may."""
+def domain() -> str:
+    """Return a text that is equal for processes that may read each other's memory; empty if none may."""
     wanted = os.environ.get("MPIDIRECT_DIRECT_MEMORY", "1") != "0"
     return node() if wanted and _library() is not None else ""
 
 
 @functools.cache
 def node() -> str:
-    """A text that processes on one node share: its present boot, its process numbers, the user."""
+    """Return a text that is equal for processes of one user on one node: boot, PID namespace, user."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()} {os.getuid()}"
@@ -61,7 +60,7 @@ def node() -> str:
 
 
 def permit() -> None:
-    """Let this user's other processes read this one's memory, where the kernel (Yama) asks for that."""
+    """Let other processes of this user read this process's memory, if the kernel (Yama) asks for that."""
     try:
         restricted = Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip() == "1"
     except OSError:
@@ -71,17 +70,17 @@ def permit() -> None:
 
 
 def address(buffer: Any) -> int:
-    """Where the contents of `buffer` are."""
+    """Return the address of the contents of `buffer`."""
     return int(np.frombuffer(buffer, np.uint8).ctypes.data)
 
 
 def read(pid: int, source: int, into: Any) -> None:
-    """Fill the writable buffer `into` with what is at `source` in the memory of process `pid`.
+    """Fill the writable buffer `into` from address `source` in the memory of process `pid`.
 
     Raises
     ------
     OSError
-        When the process is gone, or does not let itself be read.
+        When the process is gone, or the kernel refuses.
     """
     view = np.frombuffer(into, np.uint8)
     _read(pid, source, view.ctypes.data, view.nbytes)
@@ -90,7 +89,7 @@ def read(pid: int, source: int, into: Any) -> None:
 def _read(pid: int, source: int, start: int, size: int) -> None:
     done = 0
     while done < size:
-        length = min(PIECE, size - done)
+        length = min(_PIECE, size - done)
         here, there = _Span(start + done, length), _Span(source + done, length)
         got = _library().process_vm_readv(pid, ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
         if got <= 0:
@@ -100,7 +99,7 @@ def _read(pid: int, source: int, start: int, size: int) -> None:
 
 
 def can_read(pid: int, source: int, cookie: bytes) -> bool:
-    """Whether process `pid` has `cookie` at `source`: that is, whether it can be read at all."""
+    """Whether process `pid` has `cookie` at address `source`, and so whether its memory can be read."""
     if _library() is None or len(cookie) != COOKIE:
         return False
     found = ctypes.create_string_buffer(COOKIE)

@@ -1,7 +1,7 @@
-"""A piece of bulk data between the controller and an engine: by MPI, or read out of the sender's memory.
+"""Bulk data between the controller and an engine: by MPI, or read out of the sender's memory.
 
-Open MPI and MPICH share no memory between processes and those that they spawned: what they send is copied
-through a socket.  So where the two can read each other's memory, MPI carries only where a piece lies.
+Open MPI and MPICH share no memory between processes and their spawned children: data goes through a socket.
+So where the two processes can read each other's memory, MPI carries only the address of a piece.
 """
 
 from __future__ import annotations
@@ -21,55 +21,62 @@ from ..arrays.lazy_numpy import np
 from ..memory import process_memory
 from ..protocol.messages import BULK
 
-TAG = 1  # of all bulk data: it is the order that tells what is what
-_READ = 2  # a piece has been read
+TAG = 1  # The tag of all bulk data: the order tells the pieces apart.
+_READ_TAG = 2  # The tag of messages that a piece has been read.
 
 
 class Pending(Protocol):
-    """A piece under way."""
+    """A transfer under way."""
 
     def Test(self) -> bool:
-        """Get on, without waiting; whether it is complete."""
+        """Make progress without waiting; return whether the transfer is complete."""
 
 
-class _Row(NamedTuple):
+class _RankInfo(NamedTuple):
     """What a rank tells the others of itself."""
 
     pid: int
-    address: int  # where it has its cookie
+    address: int  # Of the cookie in its memory.
     cookie: bytes
     node: bytes
 
 
-_ROW = struct.Struct(f"qq{process_memory.COOKIE}s256s")
+_RANK_INFO = struct.Struct(f"qq{process_memory.COOKIE}s256s")
 
 
 def neighbours(world: MPI.Intracomm) -> tuple[bool, list[int]]:
-    """Whether all ranks are on one host; and their processes, if their memory can be read, else none.
+    """Find out whether all ranks share a host and can read each other's memory; all call this together.
 
-    That is, the controller's by the engines, and theirs by the controller. All ranks call it together.
-    Without numpy, which would take longer to import than all else here.
+    Numpy is not used: its import would take longer than all of this.
+
+    Returns
+    -------
+    one_host : bool
+        Whether all ranks are on one host.
+    processes : list of int
+        The process of each rank, if the controller can read the memory of all engines, and each engine that
+        of the controller; else empty.
     """
     process_memory.permit()
     cookie = secrets.token_bytes(process_memory.COOKIE)
     kept = ctypes.create_string_buffer(cookie, len(cookie))
     node = f"{process_memory.node()} {socket.gethostname()}".encode()
-    everyone = bytearray(_ROW.size * world.size)
-    mine = _ROW.pack(os.getpid(), ctypes.addressof(kept), cookie, node)
-    world.Allgather([mine, MPI.BYTE], [everyone, MPI.BYTE])
-    rows = [_Row(*row) for row in _ROW.iter_unpack(everyone)]
-    together = len({row.node for row in rows}) == 1
+    gathered = bytearray(_RANK_INFO.size * world.size)
+    own = _RANK_INFO.pack(os.getpid(), ctypes.addressof(kept), cookie, node)
+    world.Allgather([own, MPI.BYTE], [gathered, MPI.BYTE])
+    rows = [_RankInfo(*row) for row in _RANK_INFO.iter_unpack(gathered)]
+    one_host = len({row.node for row in rows}) == 1
     others = rows[1:] if world.rank == 0 else rows[:1]
-    fine = (
-        together and process_memory.place() and all(process_memory.can_read(*other[:3]) for other in others)
+    can_read = (
+        one_host and process_memory.domain() and all(process_memory.can_read(*other[:3]) for other in others)
     )
-    agreed = bytearray([bool(fine)])
+    agreed = bytearray([bool(can_read)])
     world.Allreduce(MPI.IN_PLACE, [agreed, MPI.BYTE], MPI.BAND)
-    return together, [row.pid for row in rows] if agreed[0] else []
+    return one_host, [row.pid for row in rows] if agreed[0] else []
 
 
 class BulkTransfer:
-    """Sends pieces to other ranks, and receives them; both sides know the size of each, and their order.
+    """Sends pieces to other ranks, and receives pieces. Both sides know the sizes and the order.
 
     Parameters
     ----------
@@ -82,67 +89,70 @@ class BulkTransfer:
     def __init__(self, comm: MPI.Intracomm, processes: Sequence[int]) -> None:
         self._comm = comm
         self._processes = processes
-        self._coming: dict[int, deque[_Read]] = {}  # by rank, in order
+        self._incoming: dict[int, deque[_DirectReceive]] = {}  # By rank, in order.
 
     def send(self, piece: Any, rank: int) -> Pending:
-        """Begin to send a piece; it must be kept until it is out."""
-        if self._is_read(piece):
-            return _Told(self._comm, piece, rank)
+        """Begin to send a piece, which must not change until the transfer is complete."""
+        if self._is_direct(piece):
+            return _DirectSend(self._comm, piece, rank)
         return self._comm.Isend([piece, MPI.BYTE], rank, TAG)
 
     def receive(self, piece: Any, rank: int) -> Pending:
-        """Begin to receive a piece into this memory."""
-        if self._is_read(piece):
-            queue = self._coming.setdefault(rank, deque())
-            coming = _Read(self._comm, piece, rank, self._processes[rank], queue)
-            queue.append(coming)
-            return coming
+        """Begin to receive a piece into the memory of `piece`."""
+        if self._is_direct(piece):
+            queue = self._incoming.setdefault(rank, deque())
+            incoming = _DirectReceive(self._comm, piece, rank, self._processes[rank], queue)
+            queue.append(incoming)
+            return incoming
         return self._comm.Irecv([piece, MPI.BYTE], rank, TAG)
 
-    def _is_read(self, piece: Any) -> bool:
+    def _is_direct(self, piece: Any) -> bool:
         return bool(self._processes) and memoryview(piece).nbytes >= BULK
 
 
-class _Told:
-    """The other side is told where a piece lies, and tells when it has read it."""
+class _DirectSend:
+    """Sends the address of a piece, and receives a message when the other side has read the piece."""
 
     def __init__(self, comm: MPI.Intracomm, piece: Any, rank: int) -> None:
-        self._where = np.array([process_memory.address(piece)], np.int64)
+        self._address = np.array([process_memory.address(piece)], np.int64)
         self._read = bytearray(1)
         self._requests = [
-            comm.Irecv([self._read, MPI.BYTE], rank, _READ),
-            comm.Isend([self._where, MPI.INT64_T], rank, TAG),
+            comm.Irecv([self._read, MPI.BYTE], rank, _READ_TAG),
+            comm.Isend([self._address, MPI.INT64_T], rank, TAG),
         ]
 
     def Test(self) -> bool:
         return bool(MPI.Request.Testall(self._requests))
 
 
-class _Read:
-    """A piece that is read as soon as the other side has told where it lies.
+class _DirectReceive:
+    """Reads a piece as soon as its address has arrived.
 
-    The pieces of a rank are read in order: the other side can't tell the words apart that say so.
+    The pieces of a rank are read in order: the messages that tell so to the other side are all alike.
     """
 
-    def __init__(self, comm: MPI.Intracomm, piece: Any, rank: int, process: int, queue: deque[_Read]) -> None:
+    def __init__(
+        self, comm: MPI.Intracomm, piece: Any, rank: int, process: int, queue: deque[_DirectReceive]
+    ) -> None:
         self._comm, self._piece, self._rank, self._process = comm, piece, rank, process
         self._queue = queue
-        self._where = np.empty(1, np.int64)
-        self._request = comm.Irecv([self._where, MPI.INT64_T], rank, TAG)
+        self._address = np.empty(1, np.int64)
+        self._request = comm.Irecv([self._address, MPI.INT64_T], rank, TAG)
         self._status = MPI.Status()
-        self._told: MPI.Request | None = None
+        self._confirmation: MPI.Request | None = None
 
     def Test(self) -> bool:
         if self._queue and self._queue[0]._has_read():
             self._queue.popleft()
-        return self._told is not None and self._told.Test()
+        return self._confirmation is not None and self._confirmation.Test()
 
     def _has_read(self) -> bool:
+        """Read the piece if its address has arrived; return whether it is read."""
         if not self._request.Test(self._status):
             return False
-        if not self._status.Get_count(MPI.BYTE):  # an empty message in its place: the piece will not come
-            self._told = MPI.REQUEST_NULL
+        if not self._status.Get_count(MPI.BYTE):  # An empty message: the piece will not come.
+            self._confirmation = MPI.REQUEST_NULL
             return True
-        process_memory.read(self._process, int(self._where[0]), self._piece)
-        self._told = self._comm.Isend([b"\0", MPI.BYTE], self._rank, _READ)
+        process_memory.read(self._process, int(self._address[0]), self._piece)
+        self._confirmation = self._comm.Isend([b"\0", MPI.BYTE], self._rank, _READ_TAG)
         return True

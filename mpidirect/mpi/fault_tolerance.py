@@ -1,4 +1,4 @@
-"""What this MPI, started this way, can survive."""
+"""The failures that an MPI, started in a given way, can survive."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _ULFM = "OMPI_MCA_mpi_ft_enable"
 
 
 class Tolerance(NamedTuple):
-    """What holds in a job.
+    """The failures that the ranks of a job can survive.
 
     Attributes
     ----------
     deaths : bool
-        Whether the other engines survive the death of one.
+        Whether the other engines survive the death of an engine.
     revokes : bool
         Whether MPI itself can get an engine out of a blocking call (ULFM).
     vendor : str
-        Who made the MPI.
+        The name of the MPI.
     """
 
     deaths: bool
@@ -29,7 +29,7 @@ class Tolerance(NamedTuple):
 
     @property
     def replaces(self) -> bool:
-        """Whether new engines can take the place of dead ones.
+        """Whether new engines can replace dead ones.
 
         Not with Intel MPI: in 2021.18, members of a communicator with spawned processes in it lose messages.
         """
@@ -37,12 +37,12 @@ class Tolerance(NamedTuple):
 
     @classmethod
     def of(cls, MPI: Any) -> Tolerance:
-        """What holds here: ask before the launcher's variables are taken out of the environment."""
+        """Find out what holds for this rank, while the environment has the variables of the launcher."""
         vendor, _ = MPI.get_vendor()
         wrapped = Parent().wrapped
         if vendor == "Open MPI":
             enabled = os.environ.get(_ULFM, "").lower() in ("1", "true", "yes")
-            # An engine's second thread revokes; rank 0 has none, and MPI there knows of one thread only.
+            # The second thread of an engine revokes. Rank 0 has one thread alone, and MPI knows that.
             threads = MPI.COMM_WORLD.rank == 0 or MPI.Query_thread() == MPI.THREAD_MULTIPLE
             revokes = enabled and threads
             return cls(revokes and wrapped, revokes, vendor)
@@ -50,7 +50,7 @@ class Tolerance(NamedTuple):
 
     @property
     def text(self) -> str:
-        """A line for people."""
+        """The same as a text of one line."""
         replaced = ", and another can take its place" if self.replaces else ""
         return f"{_DEATHS[self.deaths]}{replaced}; {_CALLS[self.revokes]}"
 

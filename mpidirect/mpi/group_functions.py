@@ -1,6 +1,6 @@
-"""Groups of engines with communicators of their own, and functions that see these as their ``comm``.
+"""Groups of engines with communicators of their own, and functions that see the communicator as ``comm``.
 
-The client sends these functions to engines by their names, so mpi4py is imported only when they run.
+The client sends these functions to engines by name, so mpi4py is imported only when they run.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ..serialize.functions import namespace
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-_comms: dict[str, MPI.Comm] = {}  # of this engine's group, by the name of the groups
+_comms: dict[str, MPI.Comm] = {}  # The communicator of this engine's group, by the name of the groups.
 
 
 def make(name: str, groups: Sequence[Sequence[int]], engine_of: dict[int, int]) -> int:
-    """On an engine: make the communicators of groups of engines. All engines call it together.
+    """Make the communicators of groups of engines; all engines call this together.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def make(name: str, groups: Sequence[Sequence[int]], engine_of: dict[int, int]) 
 
 
 def free(names: Sequence[str]) -> None:
-    """On an engine: free the communicators of groups. All members of a group call it."""
+    """Free the communicators of groups; all members of a group call this."""
     from mpi4py import MPI
 
     for name in names:
@@ -58,7 +58,7 @@ def free(names: Sequence[str]) -> None:
 
 @contextmanager
 def entered(name: str) -> Iterator[None]:
-    """Within the block, ``comm``, ``rank`` and ``size`` are those of this engine's group."""
+    """Make ``comm``, ``rank`` and ``size`` those of this engine's group within the block."""
     if name not in _comms:
         raise RuntimeError("this engine has no such group (any more): make new ones by rc.split(…)")
     comm = _comms[name]
@@ -70,7 +70,7 @@ def entered(name: str) -> Iterator[None]:
         yield
     finally:
         for key, value in inside.items():
-            if scope.get(key) is value:  # else it is what the user wanted
+            if scope.get(key) is value:  # Else user code has set the name.
                 if key in before:
                     scope[key] = before[key]
                 else:
@@ -78,12 +78,12 @@ def entered(name: str) -> Iterator[None]:
 
 
 class GroupFunction:
-    """`f`, as the members of a group call it.
+    """A function that the members of a group call with the group's ``comm``.
 
     Parameters
     ----------
     name : str
-        That of the groups.
+        The name of the groups.
     f : callable
         The function.
     """

@@ -1,9 +1,8 @@
-"""The communicators of a job: one for data, and one that user code takes for the world."""
+"""The communicators of a job: the private one for data, and the engines' own."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
 import os
 import re
@@ -16,13 +15,13 @@ from mpi4py import MPI
 
 from . import bulk_transfer
 
-# Tags that nothing else has on the private communicator: in Open MPI, Create_group shares them with messages.
-_CREATING, TAGS = 20_000, 2_000
+# Tags of Create_group on the private communicator: in Open MPI, messages use the same tags.
+_FIRST_TAG, TAGS = 20_000, 2_000
 
-LONGEST = 20.0  # seconds that making communicators may take: who is stuck in it for longer ends
+CREATION_LIMIT = 20.0  # Seconds that making communicators may take. A process that needs longer ends.
 
-# With these in the environment a child that imports mpi4py takes itself for a rank of this job.
-_LAUNCHER = (
+# Prefixes of variables by which a child that imports mpi4py would take itself for a rank of this job.
+_LAUNCHER_VARIABLES = (
     "OMPI_",
     "PMIX_",
     "PRTE_",
@@ -42,7 +41,7 @@ _LAUNCHER = (
 
 
 class World(NamedTuple):
-    """What a rank has of its job.
+    """The communicators of a rank.
 
     Attributes
     ----------
@@ -51,12 +50,12 @@ class World(NamedTuple):
     engines : MPI.Intracomm
         The engines alone, rank = engine id; ``COMM_NULL`` on the controller.
     spread : MPI.Intracomm or None
-        A duplicate of `private` for collectives, where there is more than one host and they can be trusted:
-        it is given up when a rank dies.
+        A duplicate of `private` for collectives, if the job has several hosts and MPI's collectives are safe.
+        It is given up when a rank dies.
     one_host : bool
         Whether all ranks share a host.
     processes : list of int
-        The process of each rank of `private`, where bulk data is read out of their memory; else empty.
+        The process of each rank of `private`, if bulk data is read out of their memory; else empty.
     """
 
     private: MPI.Intracomm
@@ -67,9 +66,12 @@ class World(NamedTuple):
 
 
 @contextmanager
-def limited() -> Iterator[None]:
-    """Making a communicator can't be interrupted: should a rank die just now, this one must not hang."""
-    faulthandler.dump_traceback_later(LONGEST, exit=True)
+def time_limit() -> Iterator[None]:
+    """End this process if the block takes too long.
+
+    The making of a communicator can't be interrupted. If a rank dies meanwhile, the others must not hang.
+    """
+    faulthandler.dump_traceback_later(CREATION_LIMIT, exit=True)
     try:
         yield
     finally:
@@ -77,7 +79,7 @@ def limited() -> Iterator[None]:
 
 
 def split() -> World:
-    """Make the communicators; all ranks of the job call it together."""
+    """Make the communicators where nothing is spawned; all ranks of the job call this together."""
     world = MPI.COMM_WORLD
     engines = world.Split(int(world.rank > 0), world.rank)
     private = world.Dup()
@@ -88,39 +90,41 @@ def split() -> World:
 
 
 def alone() -> World:
-    """What the controller has before any engine is there; no other rank takes part."""
+    """Return the communicators of the controller before any engine is there; no other rank takes part."""
     return World(MPI.COMM_SELF, cast("MPI.Intracomm", MPI.COMM_NULL), None, True, [])
 
 
 def anchored() -> World:
-    """What the controller and the anchors have together; they all call it together."""
+    """Make the communicators of the controller and the anchors, which call this together."""
     world = MPI.COMM_WORLD
     one_host, _ = bulk_transfer.neighbours(world)
     return World(world, cast("MPI.Intracomm", MPI.COMM_NULL), None, one_host, [])
 
 
-def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False, whole: bool = False) -> World:
-    """Make them anew, with ranks that arrive; all that live and all of those call it together.
+def merged(
+    members: MPI.Intracomm, port: str, rank: int, is_new: bool = False, all_new: bool = False
+) -> World:
+    """Make the communicators with new engines; all living ranks and all new engines call this together.
 
     Parameters
     ----------
     members : MPI.Intracomm
-        The controller (rank 0) and the engines that live; for those that arrive, their own.
+        The controller (rank 0) and the living engines. In a new engine: the new engines.
     port : str
-        Where they meet: the controller has opened it.
+        The MPI port at which both sides connect. The controller has opened it.
     rank : int
-        What orders the ranks: 0 for the controller, engine id + 1.
-    arriving : bool
-        Whether this rank is one of those that arrive.
-    whole : bool
-        Whether those that arrive will be all engines.
+        The order of the ranks: 0 for the controller, engine id + 1 for an engine.
+    is_new : bool
+        Whether this rank is a new engine.
+    all_new : bool
+        Whether all engines are new.
     """
-    meeting = members.Connect(port) if arriving else members.Accept(port)
-    private = meeting.Merge(arriving)
-    if not whole:
+    both = members.Connect(port) if is_new else members.Accept(port)
+    private = both.Merge(is_new)
+    if not all_new:
         private = cast("MPI.Intracomm", private.Split(0, rank))
         engines = private.Split(int(rank > 0), rank)
-    elif arriving:  # of their own world: MPICH uses no shared memory in what is made from others
+    elif is_new:  # Made from their own world: MPICH uses no shared memory in what is made from two worlds.
         engines = members.Dup()
     else:
         engines = MPI.COMM_NULL
@@ -128,66 +132,56 @@ def grown(members: MPI.Intracomm, port: str, rank: int, arriving: bool = False, 
 
 
 def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI.Intracomm:
-    """A communicator of those `ranks` of `comm` that live; they all call it together.
+    """Make a communicator of the living ranks of `comm`, which call this together.
 
     Parameters
     ----------
     comm : MPI.Intracomm
-        Which nobody uses for anything else; without `ulfm`, for making others or for bulk data.
+        A communicator that is used for nothing else; without `ulfm`, it may also carry bulk data.
     ranks : list of int
-        Whose owners live.
+        The living ranks.
     ulfm : bool
-        Whether MPI knows itself who lives.
+        Whether MPI itself knows the living ranks.
     epoch : int
-        Tells one call from the others.
+        A number that tells this call from others.
     """
     if ulfm:
         return cast("MPI.Intracomm", comm.Shrink())
-    everyone = comm.Get_group()
-    chosen = everyone.Incl(ranks)
+    all_ranks = comm.Get_group()
+    members = all_ranks.Incl(ranks)
     try:
-        return comm.Create_group(chosen, _CREATING + epoch % TAGS)
+        return comm.Create_group(members, _FIRST_TAG + epoch % TAGS)
     finally:
-        chosen.Free()
-        everyone.Free()
+        members.Free()
+        all_ranks.Free()
 
 
 def _complete(private: MPI.Intracomm, engines: MPI.Comm, one_host: bool, processes: list[int]) -> World:
     if private.rank > 0:
-        # mpi4py makes its hidden duplicate at the first lowercase collective: have it made now, while
-        # nothing else uses MPI
+        # At the first collective of objects mpi4py makes a duplicate: now, while nothing else uses MPI.
         engines.barrier()
     spread = None if one_host or not _collectives_are_safe() else private.Dup()
     return World(private, cast("MPI.Intracomm", engines), spread, one_host, processes)
 
 
 def _collectives_are_safe() -> bool:
-    """Whether the survivors of a rank that dies in a non-blocking collective can go on.
+    """Return whether the others can go on if a rank dies in a non-blocking collective.
 
-    Not with Open MPI over TCP: they crash in its progress engine, sooner or later.
+    With Open MPI over TCP the others crash in its progress engine, sooner or later.
     """
     return "Open MPI" not in MPI.Get_library_version()
 
 
-def rebind(engines: MPI.Intracomm) -> None:
-    """Make ``MPI.COMM_WORLD`` the engines' communicator, in place.
+def unlink_shared_memory(launched: bool = False) -> None:
+    """Remove the names of MPI's shared memory, when all ranks of this process's world have mapped it.
 
-    The real one includes the controller, so that each collective of a user's program on it would wait for
-    ever.  The Python object is kept and its handle replaced, so that every import of it is right.
-    """
-    ctypes.memmove(MPI._addressof(MPI.COMM_WORLD), MPI._addressof(engines), MPI._sizeof(MPI.Comm))
-
-
-def nameless(launched: bool = False) -> None:
-    """Take away the names of the memory that this process shares with others of its world, which all have it.
-
-    MPI does it in ``MPI_Finalize``, and so never for a process that was killed or leaves without.
+    MPI removes the names in ``MPI_Finalize``: never for a process that is killed or leaves without that.
 
     Parameters
     ----------
     launched : bool
-        Whether this is the controller or the anchor. All that they share has been used by both. Engines open
-        that of Open MPI when they need it first, and its runtime takes away the names for spawned processes.
+        Whether this is the controller or an anchor, which have mapped all that they share. Engines map Open
+        MPI's shared memory at its first use. Its runtime removes the names for spawned processes.
     """
     names = r"/dev/shm/(?:mpich_shm_|sm_segment|vader_segment)\S+" if launched else r"/dev/shm/mpich_shm_\S+"
     with contextlib.suppress(OSError):
@@ -197,6 +191,6 @@ def nameless(launched: bool = False) -> None:
 
 
 def forget_launcher() -> None:
-    """Take the launcher's variables out of the environment that child processes inherit."""
-    for name in [name for name in os.environ if name.startswith(_LAUNCHER)]:
+    """Remove the launcher's variables from the environment that child processes inherit."""
+    for name in [name for name in os.environ if name.startswith(_LAUNCHER_VARIABLES)]:
         del os.environ[name]

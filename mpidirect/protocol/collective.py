@@ -1,4 +1,4 @@
-"""What a view asks its engines to do together."""
+"""The description of a collective that a view asks of its engines."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class Collective(NamedTuple):
     kind : str
         ``bcast``, ``allreduce``, …
     client : str
-        Who calls: a name that no other client has.
+        The unique name of the client.
     number : int
-        Counts this client's calls, in the order in which the engines get them.
+        The number of the call among this client's calls, in the order of the engines' queues.
     group : list of int
         The engines, in the order of the view.
     name, out : str
-        What is read and what is written, in the namespaces.
+        The names that are read and written in the engines' namespaces.
     root : int
-        The engine id of the root, where there is one.
+        The engine id of the root, for kinds that have a root.
     option : object
-        The operation of a reduction (a name, or the frames of a pickled callable); the counts of a
+        The operation of a reduction: a name, or the frames of a pickled callable. The counts of a
         distribution, or None for even parts.
     """
 

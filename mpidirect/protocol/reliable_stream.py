@@ -1,4 +1,4 @@
-"""A connection that survives its socket: numbered messages, kept until they are acknowledged."""
+"""A stream of numbered messages that survives its socket: messages are kept until they are acknowledged."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-WINDOW = 64 * 1024 * 1024  # bytes on their way at once
+WINDOW = 64 * 1024 * 1024  # bytes that may be sent and not acknowledged
 
 Frames = Sequence[Any]
 
 
 class Outbox:
-    """What was sent to one peer, or waits to be, in order.
+    """The messages to one peer, in order: sent and not acknowledged, or waiting.
 
-    A message is kept until the peer says that it has it, so that a new connection can send it again.
-    At most `WINDOW` bytes are under way, however much is kept: the rest waits for acknowledgements.
+    A message is kept until the peer acknowledges it, so that a new connection can send it again. At most
+    `WINDOW` bytes are sent without acknowledgement: the other messages wait.
     """
 
     def __init__(self) -> None:
         self.last = 0  # the number of the newest message
-        self.kept = 0  # bytes in it
+        self.kept = 0  # bytes of the kept messages
         self._messages: deque[tuple[int, Frames, int]] = deque()
-        self._sent = 0  # how many of them are under way
-        self._flying = 0  # and their bytes
-        self._thinned = 0  # how many of the oldest have been made small
+        self._sent = 0  # how many messages are sent and not acknowledged
+        self._unacknowledged = 0  # their bytes
+        self._thinned = 0  # how many of the oldest messages were replaced by small ones, or are sent
 
     def next(self) -> int:
-        """The number for the message that `put` is called with next."""
+        """Return the number of the next message of `put`."""
         return self.last + 1
 
     def put(self, frames: Frames, size: int) -> None:
@@ -37,22 +37,22 @@ class Outbox:
         self._messages.append((self.last, frames, size))
 
     def take_back(self, last: int) -> None:
-        """Forget the messages after `last`, of which none was due yet."""
+        """Forget the messages after `last`; none of them was sent."""
         while self._messages and self._messages[-1][0] > last:
             self.kept -= self._messages.pop()[2]
         self.last = last
 
     def due(self) -> Iterator[Frames]:
-        """The messages that can be sent now; each counts as sent when the next is asked for."""
-        while self._sent < len(self._messages) and self._flying < WINDOW:
+        """Yield the messages that can be sent now; each counts as sent when the next one is requested."""
+        while self._sent < len(self._messages) and self._unacknowledged < WINDOW:
             _, frames, size = self._messages[self._sent]
             yield frames
             self._sent += 1
-            self._flying += size
+            self._unacknowledged += size
 
     @property
     def waiting(self) -> bool:
-        """Whether something waits for an acknowledgement before it can be sent."""
+        """Whether messages wait until others are acknowledged."""
         return self._sent < len(self._messages)
 
     def acknowledge(self, seq: int) -> None:
@@ -62,24 +62,24 @@ class Outbox:
             self.kept -= size
             if self._sent:
                 self._sent -= 1
-                self._flying -= size
+                self._unacknowledged -= size
             if self._thinned:
                 self._thinned -= 1
 
     def rewind(self, seq: int) -> None:
-        """Send everything after `seq` again: the connection is new."""
+        """Send everything after `seq` again, on a new connection."""
         self.acknowledge(seq)
         self._sent = 0
-        self._flying = 0
+        self._unacknowledged = 0
 
     @property
     def oldest(self) -> Frames | None:
-        """The oldest message that can still be made small: it is not under way."""
+        """The oldest message that `thin` can replace: it is not sent. None if there is no such message."""
         self._thinned = max(self._thinned, self._sent)
         return self._messages[self._thinned][1] if self._thinned < len(self._messages) else None
 
     def thin(self, frames: Frames, size: int) -> None:
-        """Put `frames` of `size` bytes in the place of `oldest`, to make room; its number stays."""
+        """Replace `oldest` by `frames` of `size` bytes, to make room; the number stays."""
         seq, _, before = self._messages[self._thinned]
         self._messages[self._thinned] = seq, frames, size
         self.kept += size - before
@@ -93,10 +93,11 @@ class Outbox:
 
 
 class Inbox:
-    """What has come from one peer: refuses what came before, and knows when to acknowledge."""
+    """The messages from one peer: accepts each once, and knows when to acknowledge."""
 
-    EVERY_MESSAGES = 64
-    EVERY_BYTES = WINDOW // 8
+    # An acknowledgement of its own is due after so many messages or bytes.
+    MESSAGES_TO_ACKNOWLEDGE = 64
+    BYTES_TO_ACKNOWLEDGE = WINDOW // 8
 
     def __init__(self) -> None:
         self.last = 0
@@ -104,12 +105,12 @@ class Inbox:
         self._bytes = 0
 
     def accept(self, seq: int, size: int = 0) -> bool:
-        """Whether the message `seq` is the one that comes next; False for one that has been here.
+        """Count message `seq` and return whether it is the next one; False if it came before.
 
         Raises
         ------
         LookupError
-            When messages are missing before it: the connection has to be made anew.
+            When messages before `seq` are missing: a new connection is needed.
         """
         if seq <= self.last:
             return False
@@ -122,15 +123,15 @@ class Inbox:
 
     @property
     def unconfirmed(self) -> bool:
-        """Whether anything has come that was not acknowledged yet."""
+        """Whether a message has come that was not acknowledged yet."""
         return self._count > 0
 
     @property
     def owes(self) -> bool:
-        """Whether an acknowledgement of its own should be sent now."""
-        return self._count >= self.EVERY_MESSAGES or self._bytes >= self.EVERY_BYTES
+        """Whether an acknowledgement without another message is due now."""
+        return self._count >= self.MESSAGES_TO_ACKNOWLEDGE or self._bytes >= self.BYTES_TO_ACKNOWLEDGE
 
     def acknowledged(self) -> int:
-        """The number to acknowledge; call it when the acknowledgement is sent."""
+        """Return the number to acknowledge; call this when the acknowledgement is sent."""
         self._count = self._bytes = 0
         return self.last

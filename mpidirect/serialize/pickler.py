@@ -14,7 +14,7 @@ from collections import ChainMap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..arrays import kinds
+from ..arrays import kinds, pickling
 from ..arrays.lazy_numpy import np
 from ..protocol.messages import BULK
 from . import functions, reconstruction
@@ -107,7 +107,7 @@ class Pickler(CloudPickler):
     def _reduce_array(self, array: Any) -> Any:
         if _is_read_only_bulk(array):
             return _writable_alias(array).__reduce_ex__(5)  # each receiver gets a copy of its own
-        reduced = kinds.reduce(array)
+        reduced = pickling.reduce(array)
         if reduced is not None:
             self.references.modules[type(array).__module__.partition(".")[0]] = None
         return reduced

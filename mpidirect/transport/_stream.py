@@ -1,6 +1,6 @@
-"""Messages through a socket that we read and write ourselves.
+"""Messages through a stream socket, which the calling thread reads and writes.
 
-A message is the number of its frames, their sizes, and then the frames.
+A message is the number of its frames, the sizes of the frames, and then the frames.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from typing import Any
 from ..arrays.lazy_numpy import np
 
 LARGE = 64 * 1024  # bytes from which a frame is received into memory of its own
-NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a signal handler of user code must not see a broken pipe
+NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a broken pipe must not call a signal handler of user code
 
-_READ = 64 * 1024  # bytes taken at once
-_FRAMES = 1 << 16  # in one message at most
+_READ_SIZE = 64 * 1024  # bytes of one read
+_MOST_FRAMES = 1 << 16  # in one message
 _COUNT = struct.Struct("<I")
-_FEW = 32  # frames, in most messages
-_HEADS = [struct.Struct(f"<I{count}Q") for count in range(_FEW + 1)]
+_FEW_FRAMES = 32  # most messages have no more
+_HEADS = [struct.Struct(f"<I{count}Q") for count in range(_FEW_FRAMES + 1)]
 
 
 def _head(frames: Sequence[Any]) -> bytes:
+    """Return the number and the sizes of the frames."""
     count = len(frames)
-    head = _HEADS[count] if count <= _FEW else struct.Struct(f"<I{count}Q")
+    head = _HEADS[count] if count <= _FEW_FRAMES else struct.Struct(f"<I{count}Q")
     return head.pack(count, *map(len, frames))
 
 
 def pack(frames: Sequence[Any]) -> bytes | None:
-    """A message in one piece, if it is small."""
+    """Return a small message in one piece; None if the message is large."""
     return None if sum(map(len, frames)) >= LARGE else b"".join([_head(frames), *frames])
 
 
@@ -44,16 +45,16 @@ class MessageStream:
     Parameters
     ----------
     connection : socket.socket
-        A connected stream; where it does not block, nothing here does.
+        A connected stream. If the socket does not block, no method blocks.
     largest : int
-        Bytes of one message at most.
+        The most bytes of one message.
 
     Attributes
     ----------
     ended : bool
-        Whether the other side is gone; what it sent before can be read.
+        Whether the peer is gone; messages that it sent before can be read.
     coming : deque of list
-        The messages that have come.
+        The received messages.
     """
 
     def __init__(self, connection: socket.socket, largest: int) -> None:
@@ -61,16 +62,16 @@ class MessageStream:
         self.ended = False
         self.coming: deque[list[Any]] = deque()
         self._largest = largest
-        self._left = b""  # what has come and is not complete
-        self._sizes: tuple[int, ...] = ()  # of the message that is coming
-        self._frames: list[Any] = []  # of it, as far as they are complete
-        self._room: memoryview | None = None  # what is missing of a large frame
+        self._incomplete = b""  # received bytes of an incomplete message
+        self._sizes: tuple[int, ...] = ()  # the sizes of the frames of the incomplete message
+        self._frames: list[Any] = []  # its complete frames
+        self._missing: memoryview | None = None  # the missing rest of a large frame
         self._going: deque[Any] = deque()
 
-    # -- sending ------------------------------------------------------------------------------------
+    # Sending
 
     def send(self, frames: Sequence[Any]) -> None:
-        """Send a message, or as much as goes now: `flush` sends the rest."""
+        """Send a message, or as much of it as the socket takes now: `flush` sends the rest."""
         packed = pack(frames)
         if packed is not None:
             self.send_packed(packed)
@@ -80,17 +81,17 @@ class MessageStream:
             self.flush()
 
     def send_packed(self, packed: bytes) -> None:
-        """The same with a message that `pack` has made."""
+        """Send a message that `pack` has made."""
         self._going.append(packed)
         self.flush()
 
     @property
     def pending(self) -> bool:
-        """Whether something could not be sent yet."""
+        """Whether a part of a message could not be sent yet."""
         return bool(self._going)
 
     def flush(self) -> None:
-        """Send what waits, as far as it goes now."""
+        """Send as much of the waiting messages as the socket takes now."""
         going = self._going
         try:
             while going:
@@ -107,24 +108,24 @@ class MessageStream:
                     going[0] = memoryview(going[0])[sent:]
         except BlockingIOError:
             pass
-        except OSError as e:  # it is closed; what came before that can still be read
+        except OSError as e:  # the connection is closed; received messages can still be read
             self._check(e)
             going.clear()
-            with contextlib.suppress(OSError):  # nothing may follow what has gone of a message
+            with contextlib.suppress(OSError):  # no other message may follow a part of this one
                 self.connection.shutdown(socket.SHUT_WR)
         except BaseException:
             self._give_up()
             raise
 
-    # -- receiving ----------------------------------------------------------------------------------
+    # Receiving
 
     def fill(self) -> bool:
-        """Take in a piece of what has come; False if there was nothing, or the connection has ended.
+        """Read a piece of the received data; return False if there is none, or the connection has ended.
 
         Raises
         ------
         ValueError
-            When what comes is no message.
+            When the data is no message.
         """
         if self.ended:
             return False
@@ -137,13 +138,13 @@ class MessageStream:
             raise
 
     def _check(self, error: OSError) -> None:
-        """Raise an error that is not the system's: a signal's handler may raise one, for a timeout."""
+        """Raise an error that is not the system's: a signal handler may raise one, for a timeout."""
         if error.errno is None:
             self._give_up()
             raise error
 
     def _give_up(self) -> None:
-        """A signal's handler has raised just here: nobody knows how much has gone or come."""
+        """End the connection after a signal handler has raised: how much was sent or read is unknown."""
         self._going.clear()
         self.coming.clear()
         self.ended = True
@@ -153,11 +154,11 @@ class MessageStream:
     def _fill(self) -> bool:
         data = b""
         try:
-            if self._room is not None:
-                size = self.connection.recv_into(self._room)
-                self._room = self._room[size:]
+            if self._missing is not None:
+                size = self.connection.recv_into(self._missing)
+                self._missing = self._missing[size:]
             else:
-                data = self.connection.recv(_READ)
+                data = self.connection.recv(_READ_SIZE)
                 size = len(data)
         except BlockingIOError:
             return False
@@ -167,22 +168,23 @@ class MessageStream:
         if not size:
             self.ended = True
             return False
-        if self._room is None:
-            self._take(self._left + data if self._left else data)
-        elif not self._room:
-            self._room = None
+        if self._missing is None:
+            self._take(self._incomplete + data if self._incomplete else data)
+        elif not self._missing:
+            self._missing = None
             self._complete()
-            self._take(b"")  # frames may follow of which nothing comes
+            self._take(b"")  # empty frames may follow
         return True
 
     @property
     def amid(self) -> bool:
-        """Whether the rest of a large frame is to come."""
-        return self._room is not None
+        """Whether the rest of a large frame is missing."""
+        return self._missing is not None
 
     def _take(self, data: bytes) -> None:
+        """Cut data into frames and messages."""
         at, end = 0, len(data)
-        if not self._sizes and self._is_all(data):
+        if not self._sizes and self._take_whole(data):
             return
         while True:
             if not self._sizes:
@@ -203,17 +205,17 @@ class MessageStream:
                 self._frames.append(room)
                 at += there
                 if there < size:
-                    self._room = memoryview(room)[there:]
+                    self._missing = memoryview(room)[there:]
                     break
             self._complete()
-        self._left = data[at:]
+        self._incomplete = data[at:]
 
-    def _is_all(self, data: bytes) -> bool:
-        """Take it if it is one whole small message, as most are."""
+    def _take_whole(self, data: bytes) -> bool:
+        """Take the data if it is one whole small message, as most are; return whether it is."""
         if len(data) < _COUNT.size or len(data) >= LARGE:
             return False
         (count,) = _COUNT.unpack_from(data)
-        if not 0 < count <= _FEW or len(data) < (start := _HEADS[count].size):
+        if not 0 < count <= _FEW_FRAMES or len(data) < (start := _HEADS[count].size):
             return False
         _, *sizes = _HEADS[count].unpack_from(data)
         if start + sum(sizes) != len(data):
@@ -224,15 +226,15 @@ class MessageStream:
             frames.append(data[start:end])
             start = end
         self.coming.append(frames)
-        self._left = b""
+        self._incomplete = b""
         return True
 
     def _begin(self, data: bytes, at: int) -> int:
-        """Read the head of a message, if it is all there; returns where its frames begin."""
+        """Read the head of a message if it is complete; return where the frames begin."""
         if len(data) - at < _COUNT.size:
             return at
         (count,) = _COUNT.unpack_from(data, at)
-        if not 0 < count <= _FRAMES:
+        if not 0 < count <= _MOST_FRAMES:
             raise ValueError(f"a message of {count} frames")
         start = at + _COUNT.size + 8 * count
         if len(data) < start:
@@ -244,12 +246,13 @@ class MessageStream:
         return start
 
     def _complete(self) -> None:
+        """Finish the message if all of its frames are there."""
         if len(self._frames) == len(self._sizes):
             self.coming.append(self._frames)
             self._frames, self._sizes = [], ()
 
     def drain(self, deadline: float) -> None:
-        """Send what waits, until then at most."""
+        """Send the waiting messages until a deadline on the monotonic clock."""
         self.connection.setblocking(False)
         poll = select.poll()
         poll.register(self.connection, select.POLLOUT)

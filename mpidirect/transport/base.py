@@ -1,7 +1,7 @@
-"""What both transports offer: connections, and listeners that accept them.
+"""The protocols of both transports: connections, and listeners that accept them.
 
-A message is a list of frames.  The first one is small and says what the others are, so a receiver asks for it
-first, and then for the rest as the message needs it.
+A message is a list of frames.  The first frame is small and describes the others, so a receiver asks for the
+first frame, and then for the rest as the message needs it.
 """
 
 from __future__ import annotations
@@ -23,61 +23,61 @@ class Unreachable(Exception):
 
 
 class Connection(Protocol):
-    """The end that asked for the connection: that of an engine's main thread, say."""
+    """The end that asked for the connection, for example an engine's main thread."""
 
     def poll(self, milliseconds: int, /) -> int:
-        """Wait for a message or the end; not 0 if one of them is there."""
+        """Wait for a message or the end of the connection; not 0 if one of them is there."""
 
     def first(self, *, wait: bool = False) -> bytes:
-        """The first frame of the next message; `Empty` if there is none and this is not to `wait`."""
+        """Return the first frame of the next message; raise `Empty` if there is none and `wait` is false."""
 
     def rest(self) -> list[Any]:
-        """The frames that follow the first."""
+        """Return the frames after the first."""
 
     def put(self, frames: Sequence[Any], *, wait: bool = False) -> None:
-        """Send one message; `Closed` when the connection has ended."""
+        """Send one message; raise `Closed` if the connection has ended."""
 
     def close(self, linger: int = 0) -> None:
-        """Send what waits, within so many milliseconds, and close the connection."""
+        """Send the waiting messages within `linger` milliseconds, and close the connection."""
 
 
 class Listener(Protocol):
-    """The end that accepts connections: all of them, each by its name."""
+    """The end that accepts connections, and knows each by its name."""
 
     @property
     def descriptors(self) -> list[int]:
-        """What becomes readable when there is something to do: of the messages, then of the departures."""
+        """The descriptors that become readable: first of the messages, then of the departures."""
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something to do that no descriptor tells."""
+        """Whether messages wait that no descriptor tells."""
 
     @property
     def departures(self) -> bool:
-        """Whether connections have ended, and all that they sent was asked for."""
+        """Whether connections have ended whose messages were all received."""
 
     def readable(self) -> bool:
-        """Whether another message waits after one was taken."""
+        """Whether another message waits."""
 
     def first(self) -> bytes:
-        """The next frame: the name of the sender, then the first frame of the message; else `Empty`."""
+        """Return the next frame: the sender's name, then the first frame; raise `Empty` if there is none."""
 
     def rest(self, *, copied: bool = True) -> list[Any]:
-        """The frames that follow; without a copy where they are large."""
+        """Return the frames after the first; large ones without a copy if `copied` is false."""
 
     def number(self) -> int:
-        """The number of the connection that the message came by; drops the rest of the message."""
+        """Return the number of the connection of the message, and drop the rest of the message."""
 
     def send_to(self, name: bytes, frames: Sequence[Any]) -> None:
-        """Send one message to the connection with this name; else `Unreachable`."""
+        """Send one message to the connection with this name; raise `Unreachable` if there is none."""
 
     def departed(self) -> list[int]:
-        """The numbers of the connections that have ended since the last call."""
+        """Return the numbers of the connections that have ended since the last call."""
 
     def close(self, linger: int = 0) -> None:
-        """Send what waits, within so many milliseconds, and close all connections."""
+        """Send the waiting messages within `linger` milliseconds, and close all connections."""
 
 
-def is_worth_a_line(count: int) -> bool:
-    """Whether to log an event: of many the 1st, 2nd, 4th, 8th …, so that no flood fills a disk."""
+def should_log(count: int) -> bool:
+    """Whether to log event number `count`: the 1st, 2nd, 4th, 8th …, so that a flood fills no disk."""
     return count & (count - 1) == 0

@@ -1,7 +1,7 @@
-"""CURVE: who may connect through a network, and the encryption of what follows.
+"""CURVE: the keys of connections through a network, and the check of a client's key.
 
-The mechanism is libzmq's own (RFC 26, CurveZMQ); here are the keys, and the answer to whether a key may come
-in (RFC 27, ZAP).  Without that answer, CURVE would let in everybody who knows the public key of the server.
+The mechanism is libzmq's own (RFC 26, CurveZMQ).  This module makes keys and checks whether a key may connect
+(RFC 27, ZAP).  Without the check, CURVE would let in everybody who knows the public key of the server.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import zmq
 import zmq.utils.z85
 
-from .base import is_worth_a_line
+from .base import should_log
 
 log = logging.getLogger(__name__)
 
-_KEY = 32  # bytes of a key of Curve25519
+_KEY_SIZE = 32  # bytes of a key of Curve25519
 CLIENTS, ENGINES = b"clients", b"engines"  # ZAP domains: each port has its own
 
 
@@ -31,16 +31,16 @@ class KeyPair(NamedTuple):
 
 
 class Credentials(NamedTuple):
-    """What a client of a CURVE server needs: the public key of the server, and a pair of its own."""
+    """The keys of a client: the public key of the server, and the client's own pair."""
 
     server: bytes
     mine: KeyPair
 
     @property
     def usable(self) -> bool:
-        """Whether these are keys at all."""
+        """Whether these are well-formed keys."""
         try:
-            return all(len(zmq.utils.z85.decode(key)) == _KEY for key in (self.server, *self.mine))
+            return all(len(zmq.utils.z85.decode(key)) == _KEY_SIZE for key in (self.server, *self.mine))
         except (LookupError, TypeError, ValueError, struct.error):
             return False
 
@@ -59,23 +59,23 @@ def serve(socket: zmq.Socket[Any], keys: KeyPair, domain: bytes) -> None:
 
 
 def authenticate(socket: zmq.Socket[Any], credentials: Credentials) -> None:
-    """Make `socket` a CURVE client; `zmq.ZMQError` for what are no keys."""
+    """Make `socket` a CURVE client; raise `zmq.ZMQError` for malformed keys."""
     socket.setsockopt(zmq.CURVE_SERVERKEY, credentials.server)
     socket.setsockopt(zmq.CURVE_PUBLICKEY, credentials.mine.public)
     socket.setsockopt(zmq.CURVE_SECRETKEY, credentials.mine.secret)
 
 
 class ZapAuthenticator:
-    """Answers ZeroMQ's question whether a key may connect: one key in each domain may.
+    """Answers ZeroMQ's requests whether a key may connect: in each domain one key may.
 
     Call `answer` when the descriptor of its `socket` becomes readable.
 
     Parameters
     ----------
     context : zmq.Context
-        That of the servers' sockets.
+        The context of the servers' sockets.
     allowed : mapping of bytes to bytes
-        For each domain the public key (Z85) that may connect.
+        The public key (Z85) that may connect, for each domain.
     """
 
     def __init__(self, context: zmq.Context[Any], allowed: Mapping[bytes, bytes]) -> None:
@@ -86,23 +86,23 @@ class ZapAuthenticator:
         self.socket.bind("inproc://zeromq.zap.01")
 
     def answer(self) -> None:
-        """Answer all questions that wait."""
+        """Answer all waiting requests."""
         while self.socket.poll(0):
             self._answer(self.socket.recv_multipart())
 
     def _answer(self, frames: list[bytes]) -> None:
         request_id = frames[1] if len(frames) > 1 else b""
-        welcome = (
+        accepted = (
             len(frames) == 7
             and frames[0] == b"1.0"
             and frames[5] == b"CURVE"
             and frames[2] in self.allowed
             and hmac.compare_digest(frames[6], self.allowed[frames[2]])
         )
-        if not welcome:
+        if not accepted:
             self.refused += 1
-            if is_worth_a_line(self.refused):
+            if should_log(self.refused):
                 where = frames[3].decode(errors="replace") if len(frames) > 3 else "?"
                 log.warning("refused a key from %s (%d so far)", where, self.refused)
-        code, text = (b"200", b"OK") if welcome else (b"400", b"not a key of this cluster")
+        code, text = (b"200", b"OK") if accepted else (b"400", b"not a key of this cluster")
         self.socket.send_multipart([b"1.0", request_id, code, text, b"", b""])

@@ -1,9 +1,9 @@
-"""A listening socket that accepts no connection while this process is short of descriptors.
+"""A listening socket that accepts no connection while this process has few file descriptors left.
 
-libzmq accepts every connection, and each one has a descriptor until its handshake has failed, for seconds.
-When none is left and somebody connects by `ipc`, libzmq ends the process: strangers must not take them all.
-libzmq's thread may accept many before this process can look.  So the process's limit is kept below what the
-system allows, and is raised while the gate is closed.
+libzmq accepts every connection, and each connection keeps a descriptor for the seconds until its handshake
+has failed.  If no descriptor is left for a connection by `ipc`, libzmq aborts the process: so strangers must
+not take all descriptors.  libzmq's thread may accept many connections before this process can react.  So the
+limit of the process is kept below the limit of the system, and is raised while the gate is closed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import resource
 import socket
 import struct
 
-from .base import is_worth_a_line
+from .base import should_log
 
 log = logging.getLogger(__name__)
 
-SPARE = 512  # descriptors that are left free, or a quarter of all
-_AGAIN = 64  # more of them are free when others may connect again
+_RESERVE = 512  # descriptors that are kept free, or a quarter of all
+_REOPEN = 64  # free descriptors beyond the reserve at which the gate opens again
 
 _ATTACH, _DETACH = 26, 27  # Linux's SO_ATTACH_FILTER, SO_DETACH_FILTER; the module socket does not name them
 _DROP = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0), 8)  # a program of BPF: `ret #0`
@@ -28,69 +28,70 @@ _PROGRAM = struct.pack("@HP", 1, ctypes.addressof(_DROP))
 
 
 class Gate:
-    """Decides whether others can connect.
+    """Closes and opens a listening socket by the number of free descriptors.
 
     Parameters
     ----------
     listener : socket.socket
-        The socket that listens; a copy of it is kept.
+        The listening socket; the gate keeps a duplicate.
     """
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener.dup()
-        self._closed = 0  # how often
+        self._closures = 0
         self._open = True
-        self._works = True
-        self._usual = 0  # the limit of descriptors while the gate is open
+        self._supported = True  # whether the system has socket filters
+        self._open_limit = 0  # the limit of descriptors while the gate is open
 
-    def look(self) -> None:
-        """Close the gate when descriptors are scarce, and open it when there are enough again.
+    def update(self) -> None:
+        """Close the gate when descriptors are scarce, and open the gate when there are enough again.
 
-        While it is closed, the kernel drops the packets of those who want to connect; their system tries
-        again by itself.  Connections that are there already are not concerned.
+        While the gate is closed, the kernel drops the packets of new connections; the peer's system tries
+        again by itself.  Existing connections go on.
         """
         try:
-            self._decide(self._free())
-        except OSError as e:  # a system that does not know this
-            log.warning("who wants to connect can't be kept out while descriptors are few: %s", e)
-            self._works = False
+            self._apply(self._free_descriptors())
+        except OSError as e:  # a system without socket filters
+            log.warning("new connections can't be refused while few descriptors are left: %s", e)
+            self._supported = False
 
-    def _decide(self, free: int) -> None:
-        if not self._works:
+    def _apply(self, free: int) -> None:
+        """Close or open the gate for a number of free descriptors beyond the reserve."""
+        if not self._supported:
             return
         if self._open and free < 0:
             self._listener.setsockopt(socket.SOL_SOCKET, _ATTACH, _PROGRAM)
             self._open = False
-            self._usual, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            self._open_limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            self._closed += 1
-            if is_worth_a_line(self._closed):
+            self._closures += 1
+            if should_log(self._closures):
                 log.warning(
-                    "few descriptors are left: nobody else can connect for now (%d so far)", self._closed
+                    "few descriptors are left: no new connections for now (%d so far)", self._closures
                 )
-        elif not self._open and free > _AGAIN:
+        elif not self._open and free > _REOPEN:
             self._listener.setsockopt(socket.SOL_SOCKET, _DETACH, 0)
             self._open = True
             _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (self._usual, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self._open_limit, hard))
 
-    def _free(self) -> int:
-        """How many descriptors are free beyond those that are to be spare."""
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if self._open else self._usual
-        if most == resource.RLIM_INFINITY:
-            return SPARE
+    def _free_descriptors(self) -> int:
+        """Return the number of free descriptors beyond the reserve."""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if self._open else self._open_limit
+        if limit == resource.RLIM_INFINITY:
+            return _RESERVE
         try:
             lowest = os.dup(self._listener.fileno())  # the lowest number that is free
         except OSError:
-            return -SPARE
+            return -_RESERVE
         os.close(lowest)
-        return most - lowest - spare(most)
+        return limit - lowest - reserve(limit)
 
     def close(self) -> None:
-        """Close the copy."""
+        """Close the duplicate."""
         self._listener.close()
 
 
-def spare(most: int) -> int:
-    """How many of `most` descriptors are left free."""
-    return min(SPARE, most // 4)
+def reserve(limit: int) -> int:
+    """Return how many of `limit` descriptors are kept free."""
+    return min(_RESERVE, limit // 4)

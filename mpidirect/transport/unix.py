@@ -1,7 +1,7 @@
 """Unix sockets: a message takes a quarter of the time that it takes by ZeroMQ.
 
-ZeroMQ hands each message to a thread of its own and back, on both sides.  Here the caller sends and reads.
-There is no key and no cipher: the socket is in a directory that only its owner can enter.
+ZeroMQ hands each message to a thread of its own and back, on both sides.  Here the calling thread sends and
+reads. There is no key and no cipher: the socket is in a directory that only its owner can enter.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from ._stream import MessageStream, pack
-from .base import Closed, Empty, Unreachable, is_worth_a_line
+from .base import Closed, Empty, Unreachable, should_log
 
 log = logging.getLogger(__name__)
 
 SCHEME = "unix://"
 
-MOMENT = 0.01  # seconds that a message may take to leave before its sender goes on
-_NAME = 255  # bytes of a name at most
-_PAUSE = 0.001  # seconds to back off when no descriptor is left
-_AT_ONCE = 16  # pieces of a large frame that are taken before others have their turn
-_ACCEPTED = 64  # connections that are accepted in one turn
+MOMENT = 0.01  # seconds that `flush` waits for a peer that reads
+_LONGEST_NAME = 255  # bytes
+_PAUSE = 0.001  # seconds of back-off when no descriptor is left
+_PIECES_PER_TURN = 16  # pieces of a large frame that are read before other connections have their turn
+_ACCEPTS_PER_TURN = 64
 
 
 class UnixConnection(MessageStream):
@@ -41,11 +41,11 @@ class UnixConnection(MessageStream):
     address : str
         ``unix://`` and the path of the socket.
     name : bytes
-        What the other side shall call this one.
+        The name by which the listener knows this connection.
     largest : int
-        Bytes of one message at most.
+        The most bytes of one message.
     blocking : bool
-        Whether reading waits, and sending until all is out.
+        Whether reads and sends wait.
     """
 
     def __init__(self, address: str, name: bytes, largest: int, blocking: bool = True) -> None:
@@ -70,7 +70,7 @@ class UnixConnection(MessageStream):
         return bool(self.coming)
 
     def first(self, *, wait: bool = False) -> bytes:
-        """The first frame of the next message; `Empty` if there is none and this is not to `wait`.
+        """Return the first frame of the next message; raise `Empty` if there is none and `wait` is false.
 
         Raises
         ------
@@ -85,18 +85,18 @@ class UnixConnection(MessageStream):
         return bytes(first)
 
     def rest(self) -> list[Any]:
-        """The frames that follow the first."""
+        """Return the frames after the first."""
         frames, self._current = self._current, []
         return frames
 
     def put(self, frames: Sequence[Any], *, wait: bool = False) -> None:
-        """Send one message; `Closed` if the connection has ended and this is not to `wait`."""
+        """Send one message; raise `Closed` if the connection has ended and `wait` is false."""
         if self.ended and not wait:
             raise Closed
         self.send(frames)
 
     def flush(self) -> None:
-        """Send what waits, as far as it goes now, or in a moment while the other side takes much."""
+        """Send waiting messages: as much as the socket takes now, or within `MOMENT` while the peer reads."""
         super().flush()
         if self.pending:
             poll = select.poll()
@@ -106,7 +106,7 @@ class UnixConnection(MessageStream):
                 super().flush()
 
     def poll(self, milliseconds: int) -> bool:
-        """Wait for a message or the end; whether one of them is there."""
+        """Wait for a message or the end of the connection; return whether one of them is there."""
         if self.coming:
             return True
         poll = select.poll()
@@ -114,100 +114,100 @@ class UnixConnection(MessageStream):
         return bool(poll.poll(milliseconds))
 
     def close(self, linger: int = 0) -> None:
-        """Send what waits, within so many milliseconds, and close the connection."""
+        """Send the waiting messages within `linger` milliseconds, and close the connection."""
         if self.pending and linger and not self.ended:
             self.drain(time.monotonic() + linger / 1000)
         super().close()
 
 
 class _Accepted(MessageStream):
-    """A connection that was accepted."""
+    """An accepted connection."""
 
     def __init__(self, connection: socket.socket, largest: int, number: int) -> None:
         super().__init__(connection, largest)
         self.number = number
-        self.name = b""  # until it has said it
-        self.watched = False  # whether it is told when more can be sent
+        self.name = b""  # until the peer has sent its name
+        self.watched = False  # whether epoll reports when more can be sent
 
 
 class UnixListener:
-    """The end that accepts connections: all of them, each by its name, as ZeroMQ's ROUTER.
+    """The end that accepts connections, and knows each by its name, like ZeroMQ's ROUTER.
 
     Parameters
     ----------
     path : Path
-        Where the socket is to be: in a directory that only its owner can enter.
+        The path of the socket, in a directory that only its owner can enter.
     largest : int
-        Bytes of one message at most.
+        The most bytes of one message.
     """
 
     def __init__(self, path: Path, largest: int) -> None:
         self.address = f"{SCHEME}{path}"
         self._largest = largest
-        self._troubles = 0
+        self._accept_failures = 0
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
         self._listener.listen(4096)
         self._listener.setblocking(False)
-        self._spare = os.open(os.devnull, os.O_RDONLY)  # a descriptor for when there is none
+        self._spare = os.open(os.devnull, os.O_RDONLY)  # closed to accept when no descriptor is left
         self._epoll = select.epoll()
         self._epoll.register(self._listener, select.EPOLLIN)
         self._accepted: dict[int, _Accepted] = {}  # by descriptor
         self._named: dict[bytes, _Accepted] = {}
         self._ready: deque[tuple[_Accepted, list[Any]]] = deque()
-        self._current: list[Any] = []  # what has not been asked for of the message that is read
-        self._speaker = 0
-        self._frames: Sequence[Any] = ()  # the small message that was sent last
-        self._packed: bytes | None = None
+        self._current: list[Any] = []  # the rest of the frames of the current message
+        self._sender = 0  # the number of the current message's connection
+        self._last_frames: Sequence[Any] = ()  # the small message that was sent last
+        self._last_packed: bytes | None = None
         self._departed: list[int] = []
         self._numbers = itertools.count(1)
 
     @property
     def descriptors(self) -> list[int]:
-        """What becomes readable when there is something to do: here one tells all of it."""
+        """The one descriptor that becomes readable for messages and for departures."""
         return [self._epoll.fileno()]
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something to do that no descriptor tells."""
+        """Whether messages wait that no descriptor tells."""
         return bool(self._ready)
 
     def readable(self) -> bool:
-        """Whether there is another message of those that were taken in."""
+        """Whether another message waits."""
         return bool(self._ready)
 
     def first(self) -> bytes:
-        """The next frame: who sent a message, then what it begins with; else `Empty`."""
+        """Return the next frame: the sender's name, then the first frame; raise `Empty` if there is none."""
         if self._current:
             return bytes(self._current.pop(0))
         if not self._ready:
-            self._look()
+            self._receive()
             if not self._ready:
                 raise Empty
         each, self._current = self._ready.popleft()
-        self._speaker = each.number
+        self._sender = each.number
         return each.name
 
     def rest(self, *, copied: bool = True) -> list[Any]:
-        """The frames that follow; none of them is copied again."""
+        """Return the frames after the first; none is copied again."""
         frames, self._current = self._current, []
         return frames
 
     def number(self) -> int:
-        """The number of the connection that the message came by; drops the rest of the message."""
+        """Return the number of the connection of the message, and drop the rest of the message."""
         self.rest()
-        return self._speaker
+        return self._sender
 
     def send_to(self, name: bytes, frames: Sequence[Any]) -> None:
-        """Send one message to the connection with this name; else `Unreachable`."""
+        """Send one message to the connection with this name; raise `Unreachable` if there is none."""
         each = self._named.get(name)
         if each is None:
             raise Unreachable
-        if frames is not self._frames:  # what many get is packed once
-            self._packed = pack(frames)
-            self._frames = frames if self._packed else ()
-        if self._packed:
-            each.send_packed(self._packed)
+        if frames is not self._last_frames:  # a message to many is packed once
+            self._last_packed = pack(frames)
+            self._last_frames = frames if self._last_packed else ()
+        if self._last_packed:
+            each.send_packed(self._last_packed)
         else:
             each.send(frames)
         if each.pending and not each.watched:
@@ -216,41 +216,42 @@ class UnixListener:
 
     @property
     def departures(self) -> bool:
-        """Whether connections have ended, and all that they sent was asked for."""
+        """Whether connections have ended whose messages were all received."""
         return bool(self._departed) and not self._ready
 
     def departed(self) -> list[int]:
-        """The connections that have ended since the last call, once all that they sent was asked for."""
+        """Return the connections that have ended since the last call, after all their messages."""
         if self._ready:
             return []
         departed, self._departed = self._departed, []
         return departed
 
-    def _look(self) -> None:
+    def _receive(self) -> None:
+        """Accept connections, read messages, and send waiting ones, as far as possible now."""
         for descriptor, events in self._epoll.poll(0):
             known = self._accepted.get(descriptor)
             if known is None:
                 self._accept()
                 continue
             try:
-                self._attend(known, events)
+                self._handle_events(known, events)
             except Exception:  # one connection must not end the cluster
                 log.exception("closed the connection of %r", known.name)
                 if self._accepted.get(descriptor) is known:
                     self._drop(known)
 
-    def _attend(self, each: _Accepted, events: int) -> None:
+    def _handle_events(self, each: _Accepted, events: int) -> None:
         if events & select.EPOLLOUT:
             each.flush()
             if not each.pending:
                 each.watched = False
                 self._epoll.modify(each.connection, select.EPOLLIN)
         if events & ~select.EPOLLOUT:
-            self._listen(each)
+            self._read_or_drop(each)
 
     def _accept(self) -> None:
         try:
-            for _ in range(_ACCEPTED):
+            for _ in range(_ACCEPTS_PER_TURN):
                 connection, _ = self._listener.accept()
                 connection.setblocking(False)
                 each = _Accepted(connection, self._largest, next(self._numbers))
@@ -259,14 +260,14 @@ class UnixListener:
         except BlockingIOError:
             pass
         except OSError as e:
-            self._troubles += 1
-            if is_worth_a_line(self._troubles):
-                log.warning("a connection could not be accepted: %s (%d so far)", e, self._troubles)
+            self._accept_failures += 1
+            if should_log(self._accept_failures):
+                log.warning("a connection could not be accepted: %s (%d so far)", e, self._accept_failures)
             if e.errno in (errno.EMFILE, errno.ENFILE):
                 self._turn_away()
 
     def _turn_away(self) -> None:
-        """No descriptor is left: who waits is to try again, instead of keeping the loop awake."""
+        """Refuse a connection when no descriptor is left: the peer tries again, and the loop can sleep."""
         if self._spare >= 0:
             os.close(self._spare)
             self._spare = -1
@@ -275,38 +276,38 @@ class UnixListener:
             connection.close()
         try:
             self._spare = os.open(os.devnull, os.O_RDONLY)
-        except OSError:  # another thread was faster
+        except OSError:  # another thread has taken the descriptor
             time.sleep(_PAUSE)
 
-    def _listen(self, each: _Accepted) -> None:
+    def _read_or_drop(self, each: _Accepted) -> None:
         self._read(each)
         if each.ended:
             self._drop(each)
 
     def _read(self, each: _Accepted) -> None:
         try:
-            for _ in range(_AT_ONCE):
+            for _ in range(_PIECES_PER_TURN):
                 if not (each.fill() and each.amid):
                     break
         except ValueError as e:
-            self._close(each, f"which sent {e}")
+            self._reject(each, f"which sent {e}")
         while each.coming:
             frames = each.coming.popleft()
             if each.name:
                 self._ready.append((each, frames))
-            elif len(frames) == 1 and 0 < len(frames[0]) <= _NAME:
-                self._named_is(each, bytes(frames[0]))
+            elif len(frames) == 1 and 0 < len(frames[0]) <= _LONGEST_NAME:
+                self._set_name(each, bytes(frames[0]))
             else:
-                self._close(each, "which did not begin with a name")
+                self._reject(each, "which did not begin with a name")
                 break
 
-    def _close(self, each: _Accepted, why: str) -> None:
-        log.warning("closed the connection of %r, %s", each.name, why)
+    def _reject(self, each: _Accepted, reason: str) -> None:
+        log.warning("closed the connection of %r, %s", each.name, reason)
         each.ended = True
 
-    def _named_is(self, each: _Accepted, name: bytes) -> None:
+    def _set_name(self, each: _Accepted, name: bytes) -> None:
         before = self._named.get(name)
-        if before is not None:  # it has come back before it was missed
+        if before is not None:  # the peer has connected again before its end was noticed
             self._drop(before)
         each.name = name
         self._named[name] = each
@@ -321,7 +322,7 @@ class UnixListener:
         self._departed.append(each.number)
 
     def close(self, linger: int = 0) -> None:
-        """Send what waits, within so many milliseconds, and close all."""
+        """Send the waiting messages within `linger` milliseconds, and close all connections."""
         if self._epoll.closed:
             return
         deadline = time.monotonic() + linger / 1000

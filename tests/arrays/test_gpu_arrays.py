@@ -226,7 +226,9 @@ def test_straight_where_mpi_takes_it(devices):
     library = LIBRARIES["stand-in for CuPy"]
     say = "import mpidirect.engine.collectives.staging as staging; "
     devices.execute(
-        say + "asked = staging.takes; staging.takes = lambda platform, collective: platform == 'cuda'"
+        say
+        + "asked = staging.reads_devices\n"
+        + "staging.reads_devices = lambda platform, collective: platform == 'cuda'"
     )
     try:
         copied(devices)
@@ -234,11 +236,11 @@ def test_straight_where_mpi_takes_it(devices):
             getattr(devices, method)("x", out=method)
         assert [one["to host"] for one in copied(devices)] == [0] * 4
     finally:
-        devices.execute("staging.takes = asked")
+        devices.execute("staging.reads_devices = asked")
     all_equal(found(devices, library, "allreduce"), [sum(LARGE + k for k in range(4))] * 4)
     all_equal(found(devices, library, "bcast"), [LARGE] * 4)
     all_equal(found(devices, library, "allgather"), [np.concatenate([LARGE + k for k in range(4)])] * 4)
-    assert devices.apply(lambda: staging.takes("cuda", True)) == [False] * 4  # noqa: F821
+    assert devices.apply(lambda: staging.reads_devices("cuda", True)) == [False] * 4  # noqa: F821
 
 
 def test_interrupted_on_its_way(devices):

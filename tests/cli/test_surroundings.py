@@ -49,7 +49,7 @@ def test_a_temporary_directory_with_a_name_too_long_for_sockets(login_node):
 @either_mpi
 def test_a_terminal_without_arrows():
     done = run("doctor", PYTHONIOENCODING="latin-1", MPIDIRECT_FOO="1")
-    assert "      -> There are: MPIDIRECT_ACCOUNT" in done.stdout and "Traceback" not in done.stderr
+    assert "      -> The variables are: MPIDIRECT_ACCOUNT" in done.stdout and "Traceback" not in done.stderr
 
 
 @either_mpi
@@ -69,7 +69,7 @@ JOB = {"JOB_ID": "7", "SGE_ROOT": "/nowhere", "NSLOTS": "1"}  # what Grid Engine
 @either_mpi
 def test_more_engines_than_the_allocation_has_tasks():
     done = run("start", "-n", "2", **JOB)
-    assert done.returncode == 0 and "2 engines share what is meant for 1: job 7 has" in done.stderr
+    assert done.returncode == 0 and "2 engines share the 1 task(s) of job 7" in done.stderr
     assert run("stop").returncode == 0
 
 

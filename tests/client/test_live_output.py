@@ -378,7 +378,7 @@ def fold(*steps, engines=range(4), final=True):
     folding = OutputFolder(engines)
     for engine, kind, text in steps:
         folding.add(engine, kind, text, 0.0)
-    blocks = folding.due(0.0 if final else WINDOW / 2, final)
+    blocks = folding.pop_due(0.0 if final else WINDOW / 2, final)
     return [(block.engines, block.kind, [line.content for line in block.lines]) for block in blocks]
 
 
@@ -430,6 +430,6 @@ def test_folding_many_lines_is_quick():
         began = time.process_time()
         for engine in range(64):
             folding.add(engine, STDOUT, "".join(f"{0 if same else engine} {k}\n" for k in range(1000)), 0.0)
-        lines = sum(len(block.lines) for block in folding.due(0.0, final=True))
+        lines = sum(len(block.lines) for block in folding.pop_due(0.0, final=True))
         assert lines == (1000 if same else 64_000)
         assert time.process_time() - began < 2

@@ -140,7 +140,7 @@ def test_questions_leave_no_trace_in_the_history(dview):
 
 
 def test_tab_in_ipython(prompt, dview, monkeypatch):
-    monkeypatch.setattr(namespaces, "PATIENCE", 20)  # however loaded this host is
+    monkeypatch.setattr(namespaces, "COMPLETION_TIMEOUT", 20)  # however loaded this host is
     prompt.names["dview"] = dview
     prompt("dview.update({'alpha': 1, 'beta': 2})")
     assert completions(prompt.shell, "dview['al") == ["alpha"]

@@ -30,7 +30,7 @@ def odd(dview, tmp_path):
         "comm.barrier()\n"
     )
     result = dview.run(program)
-    until(lambda: result._client.stacks().summary.count("solve.py") == 2)
+    until(lambda: dview.client.stacks().summary.count("solve.py") == 2)
     yield result
     if not result.ready():
         result.interrupt()

@@ -29,7 +29,7 @@ router = zeromq.Router.bound(zmq.Context(), sys.argv[1])
 print(router.last_endpoint.decode(), flush=True)
 poller = zmq.Poller()
 poller.register(router, zmq.POLLIN)
-poller.register(router.ends, zmq.POLLIN)
+poller.register(router.event_socket, zmq.POLLIN)
 while True:
     ready = dict(poller.poll())
     if router.departed():

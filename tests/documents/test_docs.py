@@ -1,4 +1,4 @@
-"""The examples of the documentation do what they show."""
+"""The examples of the documents give the results that the documents show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FLAGS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 
 @pytest.fixture(scope="module")
 def four_engines(tmp_path_factory):
-    """A cluster of four engines that `Client()` finds."""
+    """Start four engines that `Client()` finds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MPIDIRECT_DIR", str(tmp_path_factory.mktemp("profiles") / "mpidirect"))
         patch.delenv("MPIDIRECT_PROFILE", raising=False)
@@ -29,7 +29,7 @@ def four_engines(tmp_path_factory):
 
 
 def session(page):
-    """The examples of a page: its blocks of the kind ``pycon``, each at the line where it stands."""
+    """Return the ``pycon`` examples of a page, at their lines of the page."""
     shown, kept = False, []
     for line in page.read_text().splitlines():
         if line.startswith("```"):
@@ -54,7 +54,7 @@ def test_examples(four_engines, name, main, monkeypatch):
 
 
 def test_gpus(four_engines, main, monkeypatch):
-    """With a stand-in for CuPy, as there is no GPU where the tests run."""
+    """Use a fake of CuPy: the test machine has no GPU."""
     fakes = str(ROOT / "tests" / "fakes")
     monkeypatch.syspath_prepend(fakes)
     monkeypatch.setitem(sys.modules, "cupy", importlib.import_module("gpu_arrays"))

@@ -1,4 +1,4 @@
-"""Each example of IPython's page on the direct interface, typed at an IPython prompt, on four engines.
+"""The examples of IPython's page on the direct interface work at an IPython prompt with four engines.
 
 The tests are the page's sections in their order, and say what the page shows, in the forms of Python 3.
 """

@@ -1,4 +1,4 @@
-"""The public names of ipyparallel are here, or the docs say why not."""
+"""mpidirect has the public names of ipyparallel, or the documents say why not."""
 
 from __future__ import annotations
 

@@ -274,14 +274,14 @@ def test_locations(view, op, best):
 
 def test_names_of_operations():
     for op in ("sum", "SUM", "MPI.SUM", sum, operator.add, np.add, np.sum):
-        assert operators.for_the_engines(op) == "sum"
+        assert operators.encode_operation(op) == "sum"
     for op in ("max", max, np.maximum):
-        assert operators.for_the_engines(op) == "max"
-    assert operators.for_the_engines(operator.xor) == "bxor"
+        assert operators.encode_operation(op) == "max"
+    assert operators.encode_operation(operator.xor) == "bxor"
     with pytest.raises(ValueError, match="no operation 'average': use one of sum, prod"):
-        operators.for_the_engines("average")
+        operators.encode_operation("average")
     with pytest.raises(TypeError, match="a name or a callable"):
-        operators.for_the_engines(3)
+        operators.encode_operation(3)
 
 
 def test_arrays_that_fit_are_written_to(view):

@@ -18,12 +18,12 @@ HOME = Path(os.environ["FAKE_JOBS"])
 
 
 def new_id(suffix=""):
-    """The next job's id; `write` makes it taken."""
+    """Return the id of the next job; `write` reserves the id."""
     return f"{len(list(HOME.glob('*.job')))}{suffix}"
 
 
 def read(id):
-    """A job, or None if there is none of this id."""
+    """Return the record of a job; None for an unknown id."""
     try:
         return json.loads((HOME / f"{id}.job").read_text())
     except FileNotFoundError:
@@ -31,27 +31,27 @@ def read(id):
 
 
 def write(id, job):
-    """Keep a job, for all to see at once."""
+    """Write the record of a job atomically."""
     new = HOME / f"{id}.new"
     new.write_text(json.dumps(job))
     new.rename(HOME / f"{id}.job")
 
 
 def fail(message, code):
-    """End the command as one that failed."""
+    """Print an error and exit with a failure."""
     print(message, file=sys.stderr)
     sys.exit(code)
 
 
 def begin(fake, id):
-    """Start the keeper of a job."""
+    """Start the process that runs a job."""
     quiet = subprocess.DEVNULL
     command = [sys.executable, fake, "supervise", id]
     subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
 
 
 def kill(id, force):
-    """Tell the keeper of a job to end it."""
+    """Tell the process that runs a job to end the job."""
     (HOME / f"{id}.kill").write_text("force" if force else "")
 
 
@@ -83,7 +83,7 @@ def run(id, script, output, environment, directory, seconds, signum=signal.SIGTE
 
 
 def _end(process, id, signum, patient):
-    """End a job's processes, whatever sessions they are in: a scheduler knows them."""
+    """End all processes of a job, in all sessions, as a scheduler does."""
     for number, wait in ((signum, 2 if patient else 0), (signal.SIGKILL, 2)):
         members = [p for p in psutil.process_iter() if _belongs(p, id)]
         for member in members:

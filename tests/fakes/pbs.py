@@ -64,7 +64,7 @@ def _directive(job, flag, value):
 
 
 def _chunks(job):
-    """For each chunk of the selection: how many, cores, ranks on each."""
+    """Return the number of chunks, their cores and their ranks, for each part of a selection."""
     for chunk in job["Resource_List"].get("select", "1:ncpus=1").split("+"):
         count, *parts = chunk.split(":")
         values = dict(part.partition("=")[::2] for part in parts)
@@ -85,15 +85,15 @@ def supervise(arguments):
     hours, minutes, seconds = map(int, job["Resource_List"].get("walltime", "1:0:0").split(":"))
     spool = HOME / f"{id}.spool"
     limit = (hours * 60 + minutes) * 60 + seconds
-    # Not in the directory that it was submitted from.
+    # The job does not write into the directory of its submission.
     code, why = run(id, job["script"], spool, environment, Path.home(), limit)
-    # Of a job that was deleted it is the script's own, if that still comes to its end.
+    # A deleted job has the exit code of its script, if the script still reaches its end.
     status = {"deleted": DELETED if code else 0, "overdue": OVERDUE}.get(why, code)
     job.update(job_state="F", Exit_status=status, substate=91 if why == "deleted" else 92)
     if why == "deleted":
         job["comment"] += " and terminated by me@login"
     target = Path(job["directory"]) / (job["output"] or f"{job['Job_Name']}.o{id.partition('.')[0]}")
-    target.write_bytes(spool.read_bytes())  # only now can it be read
+    target.write_bytes(spool.read_bytes())  # the output can be read only after the job
     write(id, job)
 
 
@@ -128,7 +128,7 @@ def qdel(arguments):
     if job["job_state"] == "F":
         fail(f"qdel: Job has finished {id}", FINISHED)
     if job["job_state"] == "Q":
-        write(id, {**job, "job_state": "F"})  # it has no exit status then
+        write(id, {**job, "job_state": "F"})  # such a job has no exit status
     else:
         kill(id, "force" in arguments)
 

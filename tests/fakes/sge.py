@@ -94,9 +94,9 @@ def supervise(arguments):
     )
     job.update(started=time.time())
     write(id, job)
-    # A job gets no other signal than the last one.
+    # A job gets only the last signal.
     code, why = run(id, job["script"], output, environment, directory, limit, signal.SIGKILL)
-    time.sleep(1)  # it stays in the list for a moment
+    time.sleep(1)  # qstat lists an ended job for a moment
     job = read(id)
     job.update(job_state="gone", ended=time.time(), exit_status=137 if why else code, why=why)
     write(id, job)
@@ -136,7 +136,7 @@ def _details(id):
 
 
 def _plain(value):
-    """Times are shown in seconds."""
+    """Format a time in whole seconds."""
     return sum(int(n) * 60**k for k, n in enumerate(reversed(value.split(":")))) if ":" in value else value
 
 
@@ -172,9 +172,9 @@ def qdel(arguments):
         kill(id, False)
         print(f"me has registered the job {id} for deletion", flush=True)
     else:
-        write(id, {**job, "job_state": "gone", "ended": time.time() + 1e6})  # no accounting knows it
+        write(id, {**job, "job_state": "gone", "ended": time.time() + 1e6})  # qacct does not know the job
         print(f"me has deleted job {id}", flush=True)
-    if "-f" in arguments:  # of who is no manager
+    if "-f" in arguments:  # the user is no manager
         time.sleep(60)
 
 

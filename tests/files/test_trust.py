@@ -118,7 +118,7 @@ def test_records_and_job_files_that_others_may_have_written_are_not_believed(tra
 
 
 def test_doctor_tells_it_and_runs_nothing_of_it(trap, monkeypatch):
-    monkeypatch.setattr("mpidirect.cluster.doctor._mpi", lambda *command: iter(()))  # takes seconds
+    monkeypatch.setattr("mpidirect.cluster.doctor.check_mpi", lambda *command: iter(()))  # takes seconds
     widen(home_path())
     done = CliRunner().invoke(cli, ["doctor"])
     assert not trap.exists()

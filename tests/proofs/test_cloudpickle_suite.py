@@ -1,4 +1,4 @@
-"""cloudpickle's own tests, run with our pickles in the place of its own.
+"""cloudpickle's own tests pass with the pickles of mpidirect in the place of its own.
 
 They come from the last release whose source archive on PyPI has them, and are fetched when they are needed.
 """

@@ -1,4 +1,4 @@
-"""What works at the prompt works on the engines: many small programs, in a script and in IPython.
+"""Programs give the same results at the prompt and on the engines, in a script and in IPython.
 
 The programs are those of ``tests/corpus``; ``corpus_runner.py`` says how they are written.
 For one topic: ``pytest tests/proofs/test_corpus.py -k closures``.
@@ -25,7 +25,7 @@ ONLY = os.environ.get("PROGRAM", "")
 
 
 class Process:
-    """A process with a prompt, which is started when it is needed first."""
+    """A process with a prompt, started at its first use."""
 
     def __init__(self, kind: str, cluster, directory) -> None:
         self._command = [sys.executable, corpus_runner.__file__, kind, str(cluster.connection_file)]
@@ -33,7 +33,7 @@ class Process:
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, topic: str) -> dict:
-        """Have a topic run; what its process says of it."""
+        """Run the programs of a topic; return the answer of the process."""
         if self._process is None:
             self._start()
         self._process.stdin.write(json.dumps({"topic": topic, "only": ONLY}) + "\n")
@@ -63,7 +63,7 @@ class Process:
         self._replies = os.fdopen(ours)
 
     def stop(self, kill: bool = False) -> None:
-        """End it."""
+        """End the process."""
         if self._process is not None:
             if kill:
                 self._process.kill()
@@ -75,7 +75,7 @@ class Process:
 
 @pytest.fixture(scope="module", params=["script", "ipython"])
 def process(request, cluster, tmp_path_factory):
-    """A process that has a prompt of one of the two kinds."""
+    """Start a process with a script or with IPython as the prompt."""
     new = Process(request.param, cluster, tmp_path_factory.mktemp(request.param))
     yield new
     new.stop()

@@ -1,4 +1,4 @@
-"""mpi4py's own tests, run on the engines' ``comm``.
+"""mpi4py's own tests pass on the engines' ``comm``.
 
 They are those of the installed version, and are fetched from PyPI when they are needed. Each class of tests
 is one call on all engines; an engine that waits for another that has failed is interrupted.
@@ -42,7 +42,7 @@ INAPPLICABLE = {
 
 @pytest.fixture(scope="module")
 def suite(request):
-    """The folder with the tests."""
+    """Fetch mpi4py's source; return the folder of its tests."""
     release = f"mpi4py-{version('mpi4py')}"
     home = Path(request.config.cache.mkdir("mpi4py"))
     archive = home / f"{release}.tar.gz"
@@ -63,7 +63,7 @@ def suite(request):
 
 
 def test_of_mpi4py_pass(start, suite):
-    """Also when one engine alone fails, the others come back, and the next tests run."""
+    """If one engine fails, the others are interrupted, and the next tests run."""
     _, rc = start(4)
     dv = rc[:]
     dv.push({"SUITE": str(suite)}, block=True)

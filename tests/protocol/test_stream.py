@@ -79,13 +79,13 @@ def test_the_inbox_refuses_what_was_here_and_notices_what_is_missing():
 
 def test_the_inbox_owes_an_acknowledgement_after_much():
     inbox = Inbox()
-    for k in range(Inbox.EVERY_MESSAGES):
+    for k in range(Inbox.MESSAGES_TO_ACKNOWLEDGE):
         assert not inbox.owes
         inbox.accept(k + 1)
     assert inbox.owes
     inbox.acknowledged()
     assert not inbox.owes
-    inbox.accept(inbox.last + 1, Inbox.EVERY_BYTES)
+    inbox.accept(inbox.last + 1, Inbox.BYTES_TO_ACKNOWLEDGE)
     assert inbox.owes
 
 

@@ -1,4 +1,4 @@
-"""A scheduler for tests: its commands are faked, and go onto the path; its jobs are real."""
+"""A scheduler for tests: the commands are fakes on the path, the jobs are real processes."""
 
 import json
 import os
@@ -14,7 +14,7 @@ FORCE = {"pbs": ("-W", "force"), "sge": ()}
 
 
 class Scheduler:
-    """PBS or Grid Engine, by its commands.
+    """PBS or Grid Engine, as their users see them: by commands.
 
     Parameters
     ----------
@@ -35,28 +35,28 @@ class Scheduler:
             path.chmod(0o755)
 
     def enter(self, monkeypatch):
-        """Put the commands onto the path."""
+        """Put the commands first on the path."""
         monkeypatch.setenv("PATH", f"{self.commands}{os.pathsep}{os.environ['PATH']}")
         monkeypatch.setenv("FAKE_JOBS", str(self.jobs))
         return self
 
     def job(self, id):
-        """What is known of a job; ``job_state`` is its state."""
+        """Return the record of a job; ``job_state`` is its state."""
         return json.loads((self.jobs / f"{id}.job").read_text())
 
     def state(self, id):
-        """The state of a job, as the scheduler's letter."""
+        """Return the state of a job as the scheduler's letter."""
         return self.job(id)["job_state"]
 
     def submit(self, script):
-        """Submit a script as a person would; returns the job's id."""
+        """Submit a script as a user would; return the id of the job."""
         done = subprocess.run(["qsub", str(script)], capture_output=True, text=True, timeout=20, check=True)
         return done.stdout.strip() if self.name == "pbs" else done.stdout.split()[2]
 
     def let_time_pass(self, id):
-        """Let the walltime of a job be over, as if it had begun long ago."""
+        """End the walltime of a job, as if the job had begun long ago."""
         job = self.job(id)
-        if self.name == "sge":  # whose jobs are judged by their beginning
+        if self.name == "sge":  # Grid Engine computes the end from the start of the job
             new = self.jobs / f"{id}.shifted"
             new.write_text(json.dumps({**job, "started": job["started"] - 24 * 3600}))
             new.rename(self.jobs / f"{id}.job")

@@ -1,4 +1,4 @@
-"""What tests do on a login node: a directory of profiles, the command line, patience."""
+"""A login node for tests: a home directory with profiles, and the command line."""
 
 import os
 import subprocess
@@ -24,12 +24,12 @@ sys.exit(7)
 
 
 def make_home(path, monkeypatch):
-    """A directory of profiles, no trace of another job, and a `mpidirect` on the path."""
+    """Make a home directory, without the variables of an enclosing job, with `mpidirect` on the path."""
     for name in [name for name in os.environ if name.startswith(SCHEDULERS)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MPIDIRECT_DIR", str(path / "home"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("UCX_TLS", "tcp,self")  # MPICH takes the nodes of the tests for one host
+    monkeypatch.setenv("UCX_TLS", "tcp,self")  # MPICH would treat the nodes of the tests as one host
     (path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     command(path, "mpidirect", f'exec {sys.executable} -m mpidirect "$@"')
@@ -38,7 +38,7 @@ def make_home(path, monkeypatch):
 
 
 def command(home, name, text):
-    """A command on the path."""
+    """Write a command onto the path."""
     path = home / "bin" / name
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
@@ -46,7 +46,7 @@ def command(home, name, text):
 
 
 def run(*words, **environment):
-    """``mpidirect`` with some words, to its end."""
+    """Run ``mpidirect`` with arguments, and wait for its end."""
     return subprocess.run(
         [*COMMAND, *words],
         capture_output=True,

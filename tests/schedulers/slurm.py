@@ -72,7 +72,7 @@ INSIDE = (
 
 
 class Slurm:
-    """A Slurm with some nodes, from `start` to `stop`."""
+    """A Slurm with several nodes, which runs from `start` to `stop`."""
 
     def __init__(self, directory, count=3, cores=8, hosts=False):
         self.directory = Path(directory)
@@ -90,7 +90,7 @@ class Slurm:
 
     @staticmethod
     def require():
-        """See that its programs are here."""
+        """Skip the test (or fail in CI) if a program of Slurm is missing."""
         missing = [command for command in COMMANDS if not shutil.which(command)]
         if missing:
             absent(MISSING.format(missing[0]))
@@ -112,7 +112,7 @@ class Slurm:
         )
         self.configuration.write_text(text)
         hosts = self.directory / "hosts"
-        if self.hosts:  # it listens on what its host name means
+        if self.hosts:  # slurmctld listens at the address of its host name
             controller = [
                 "unshare",
                 "--mount",
@@ -175,14 +175,14 @@ class Slurm:
         return f"{self.network}.1", nodes
 
     def ask(self, *command):
-        """What a command of Slurm's prints."""
+        """Return the output of a Slurm command."""
         done = subprocess.run(
             command, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=20
         )
         return done.stdout.strip()
 
     def _run(self, *command):
-        # Daemons keep what they inherit: no pipe of ours.
+        # Daemons keep inherited descriptors open: give them no pipe of the test.
         with (self.directory / "start.log").open("ab") as log:
             environment = {**os.environ, **self.environment}
             subprocess.run(command, env=environment, stdout=log, stderr=log, timeout=20, check=True)
@@ -196,7 +196,7 @@ class Slurm:
             self.directory / "slurmctld.pid",
             *(self.directory / f"slurmd.n{k}.pid" for k in self.numbers),
         ]
-        for file in files:  # nothing of it is kept: no need to let them write their state
+        for file in files:  # the state of this Slurm is thrown away, so kill the daemons
             try:
                 os.kill(int(file.read_text()), signal.SIGKILL)
             except (FileNotFoundError, ProcessLookupError):
@@ -209,7 +209,7 @@ class Slurm:
 
 
 def gone(slurm, cluster):
-    """Wait until nothing is left of a cluster."""
+    """Wait until no process and no job of a cluster is left."""
     until(lambda: not slurm.ask("squeue", "-h", "-j", cluster.job_id, "-o", "%A"))
     assert cluster.profile.record() is None and cluster.profile.clusters() == set()
     until(lambda: processes.members(cluster.cluster) == [])
@@ -217,7 +217,7 @@ def gone(slurm, cluster):
 
 
 def _free_port(count):
-    """The first of `count` ports in a row that nobody listens on."""
+    """Return the first of `count` consecutive free ports."""
     for first in range(20000 + os.getpid() % 10000, 32000, 7):
         try:
             for port in range(first, first + count):

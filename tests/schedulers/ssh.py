@@ -40,12 +40,12 @@ Host !nowhere *
 
 
 def install(home, there):
-    """Make an ``ssh`` in `home`/bin; on the other side MPIDIRECT_DIR is `there`."""
+    """Write an ``ssh`` command to `home`/bin; on the remote side MPIDIRECT_DIR is `there`."""
     sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     if sshd is None or shutil.which("ssh") is None:
         absent(MISSING)
     if os.geteuid() == 0:
-        os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # noqa: PTH103 - where sshd gives its rights up
+        os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # noqa: PTH103 - the directory for sshd's privilege separation
     directory = home / "ssh"
     directory.mkdir(mode=0o700)
     for key in ("host_key", "user_key"):

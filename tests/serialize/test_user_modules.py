@@ -8,7 +8,7 @@ import sys
 import textwrap
 
 import pytest
-from conftest import sweep
+from conftest import clear_engines
 
 from mpidirect import Client
 
@@ -27,7 +27,7 @@ dv = rc[:]
 def place(tmp_path, cluster):
     yield Place(tmp_path / "work", cluster)
     with Client(str(cluster.connection_file)) as client:
-        sweep(client)
+        clear_engines(client)
 
 
 class Place:

@@ -1,4 +1,4 @@
-"""Start, use and stop, ten times in a row: no hang, and nothing left over, whoever stops it."""
+"""Start, use and stop, ten times in a row: nothing hangs, and nothing remains, however a cluster ends."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mpidirect import Client, Cluster
 from mpidirect.files.private_directories import socket_directory
 from mpidirect.files.profiles import Profile
 
-pytestmark = pytest.mark.openmpi_only  # with one MPI: it takes a minute
+pytestmark = pytest.mark.openmpi_only  # one MPI is enough: it takes long
 
 
 def processes_of(cluster: str) -> list[psutil.Process]:
-    """The processes that belong to a cluster, by its id in their environment."""
+    """Return the processes with the id of a cluster in their environment."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -34,7 +34,7 @@ def processes_of(cluster: str) -> list[psutil.Process]:
 
 
 def segments() -> set[Path]:
-    """Open MPI's shared memory on this host that no process uses (others may run clusters here)."""
+    """Return the shared memory segments of Open MPI that no process uses."""
     found = set(Path("/dev/shm").glob("sm_segment.*"))
     for process in psutil.process_iter():
         try:
@@ -81,20 +81,21 @@ ENDINGS = {
     "an exit in the middle of a call": ("view.execute('import time; time.sleep(60)'); sys.exit(3)", {3}),
     "an interrupt": (
         "import signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)",
-        {-signal.SIGINT, 1},  # Python forgets the former where an extension module runs code at the exit
+        {-signal.SIGINT, 1},  # 1 if an extension module runs code at the exit
     ),
     "a kill": ("import signal; os.kill(os.getpid(), signal.SIGKILL)", {-signal.SIGKILL}),
 }
 
 
 def run(tail: str) -> tuple[str, int]:
-    """Run a script that starts a cluster and ends in some way; the cluster's id, and the exit code."""
+    """Run a script that starts a cluster and ends with `tail`; return the cluster's id and the exit code."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT + tail],
         capture_output=True,
         text=True,
         timeout=60,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
+        # A shell lets background jobs ignore SIGINT.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert done.stdout, done.stderr
     return done.stdout.strip(), done.returncode
@@ -107,9 +108,9 @@ def test_ten_scripts_in_a_row_that_end_in_all_ways(tmp_path, monkeypatch):
     for tail, codes in [*ENDINGS.values()] * 2:
         id, ended = run(tail)
         assert ended in codes
-        if ended != -signal.SIGKILL:  # then nothing can be done at once, and the next start finds it
+        if ended != -signal.SIGKILL:  # after a SIGKILL the next start cleans up
             assert processes_of(id) == [] and not socket_directory(id).exists(), tail
-    until(lambda: not processes_of(id), 10)  # nobody starts after the last one
+    until(lambda: not processes_of(id), 10)  # no start follows the last one
     assert not socket_directory(id).exists()
     left = {path.name for path in (tmp_path / "home" / "default").iterdir()} - {"logs", ".lock"}
     assert left == set()
@@ -124,7 +125,9 @@ def test_a_cluster_may_live_on(tmp_path, monkeypatch, keep):
     subprocess.run(
         [sys.executable, "-c", f"from mpidirect import Cluster\n{keep}.wait()"], check=True, timeout=60
     )
-    time.sleep(2.5)  # in less its controller would notice
+    time.sleep(
+        2.5
+    )  # the controller notices the end of its parent in less; no event shows that nothing happens
     cluster = Cluster.from_profile()
     with cluster.connect_client() as rc:
         assert rc[:].apply_sync(abs, -1) == [1, 1]

@@ -1,4 +1,4 @@
-"""The benchmarks run through; what they measure here says nothing."""
+"""The benchmarks run without an error; their figures on a test machine mean nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HAS_IPYPARALLEL = importlib.util.find_spec("ipyparallel") is not None
 
 @pytest.fixture
 def directory(tmp_path, monkeypatch):
-    """The benchmarks make their own cluster, elsewhere than the tests'."""
+    """Return a directory for the benchmarks, which start their own clusters."""
     monkeypatch.setenv("MPIDIRECT_DIR", os.environ.get("MPIDIRECT_DIR", ""))
     return tmp_path
 
@@ -56,7 +56,7 @@ def test_the_page_gets_its_figures(tmp_path, monkeypatch):
     samples = {"mpidirect": [0.001], "direct": [0.0121, 0.013, 0.1], "floor": [0.0008]}
     row = Row("all", "empty call on all engines", "s", 4, samples, {"broadcast": "absent"})
     results = Results({"date": "today", "cores": 2, "processor": "", "system": "x", "python": "3"}, [row])
-    for _ in range(2):  # a second time, in the place of the first
+    for _ in range(2):  # the second plot replaces the first one
         page.fill(results)
         text = (tmp_path / "benchmarks.md").read_text()
         assert text.count("| empty call on all engines | 4 | 1.00 ms | 13.0 ms |") == 1

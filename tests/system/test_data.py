@@ -1,4 +1,4 @@
-"""Data of every kind and size, by every way that it can take, comes back as it was sent."""
+"""Data of every kind and size comes back as it was sent, on every route."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BIG = 3 * messages.CHUNK // 8 + 17  # float64 items: several chunks, the last on
 
 
 def connect(cluster, way: str) -> Client:
-    """A client whose bulk data takes this way."""
+    """Connect a client whose bulk data takes a given route."""
     info = connection_file.read(cluster.connection_file)
     if way == "direct":
         return Client(info)
@@ -39,7 +39,7 @@ def connect(cluster, way: str) -> Client:
 
 @pytest.fixture(params=["direct", "socket", "tcp"])
 def view(request, cluster, rc):
-    """A view of all engines, whose data goes: from memory to memory; through a socket and MPI; encrypted."""
+    """Return a view for each route: direct memory; a socket and MPI; an encrypted socket and MPI."""
     with connect(cluster, request.param) as client:
         view = client[:]
         view.block = True
@@ -47,7 +47,7 @@ def view(request, cluster, rc):
 
 
 def same(a, b) -> bool:
-    """Equal in type, shape, contents."""
+    """Return whether two values are equal in type, shape and contents."""
     if isinstance(a, np.ndarray):
         if type(a) is not type(b) or a.dtype != b.dtype or a.shape != b.shape:
             return False
@@ -148,7 +148,7 @@ def test_arguments_and_results_in_bulk(view):
 
 
 def test_the_next_task_does_not_change_a_result_that_is_not_read_yet(view):
-    """A held result is the engine's own array: what follows must not show in it."""
+    """A retained result is the engine's own array: later changes must not appear in the result."""
     view["x"] = np.zeros(BIG)
     for _ in range(5):
         results = [view.pull("x", block=False)]
@@ -163,7 +163,7 @@ def test_the_next_task_does_not_change_a_result_that_is_not_read_yet(view):
 
 
 def test_a_client_that_reads_late_gets_what_was_there(cluster, rc, monkeypatch):
-    """The engine goes on after a moment: it has copied the result, and the client is told."""
+    """The engine copies a result that is not read in time, tells the client, and goes on."""
     view = rc[:]
     view.block = True
     view["x"] = np.zeros(BIG)
@@ -183,7 +183,7 @@ def test_a_client_that_reads_late_gets_what_was_there(cluster, rc, monkeypatch):
 
 
 def test_a_busy_engine_does_not_delay_the_others(view):
-    """Data for all: the idle ones get it now, the busy one when it is free."""
+    """Data for all engines: idle engines get it at once, a busy engine when it is free."""
     import time as clock
 
     array = np.random.default_rng(4).random(BIG)
@@ -248,7 +248,7 @@ def test_more_than_two_gigabytes_in_one_array(rc):
 
 
 def resident(pids: list[int]) -> list[float]:
-    """Resident megabytes of processes."""
+    """Return the resident memory of processes in MB."""
     return [psutil.Process(pid).memory_info().rss / 1e6 for pid in pids]
 
 
@@ -266,7 +266,7 @@ def test_memory_stays_flat_over_many_pushes(view):
 
 
 def test_a_result_that_nobody_holds_is_gone_at_once(view):
-    """Not when Python looks for cycles next: it counts objects, and a few arrays can fill the memory."""
+    """Memory is freed at once, not at the next collection of cycles: a few arrays can fill the memory."""
     view["z"] = np.zeros(BIG)
     gc.disable()
     try:
@@ -282,7 +282,7 @@ def test_a_result_that_nobody_holds_is_gone_at_once(view):
 
 @interactive
 def has(name: str) -> bool:
-    """Whether the engine's namespace has this name."""
+    """Return whether the namespace of an engine has a name."""
     return name in globals()
 
 
@@ -291,7 +291,7 @@ def has(name: str) -> bool:
 
 @interactive
 def mapped() -> int:
-    """How many pieces of shared memory this process maps."""
+    """Return the number of shared memory segments that this process maps."""
     from pathlib import Path
 
     return Path("/proc/self/maps").read_text().count("memfd:mpidirect")
@@ -312,7 +312,7 @@ def test_shared_arrays_are_one_copy_and_read_only(view):
 
 @interactive
 def shared_kilobytes() -> int:
-    """The proportional size of the shared memory that this process maps."""
+    """Return the proportional size of the shared memory that this process maps."""
     from pathlib import Path
 
     total, inside = 0, False

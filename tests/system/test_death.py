@@ -1,4 +1,4 @@
-"""Deaths: of engines, in every way and at every moment; of the controller; of the job."""
+"""Deaths of engines, of the controller and of the job, in every way and at every moment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mpidirect.errors import CompositeError, ControllerLost, EngineError
 from mpidirect.job import processes
 
 WITHIN = 10.0  # seconds: far more than anything here takes
-WAYS = {  # of dying, and what is told of them
+WAYS = {  # how an engine dies, and the text of the error
     "os._exit(3)": "it exited with code 3",
     "os._exit(0)": "it exited with code 0",
     "os.kill(os.getpid(), 9)": "it was ended by SIGKILL",
@@ -27,7 +27,7 @@ WAYS = {  # of dying, and what is told of them
 
 
 def survivors_work(rc: Client, lost: set[int], n: int) -> None:
-    """They meet on `comm`, and know themselves and what they knew."""
+    """Check that the survivors communicate on `comm`, and keep their names and ranks."""
     living = [k for k in range(n) if k not in lost]
     assert rc.ids == living
     found = rc[:].pull("(comm.allgather(mine), comm is same, MPI.COMM_WORLD is comm, size, comm.size, rank)")
@@ -103,7 +103,7 @@ def test_while_data_moves_and_work_is_done(start):
 
 
 def check(calls, dead: set[int]) -> None:
-    """They end, and the dead have no other error than that."""
+    """Check that the calls end; dead engines have an `EngineError`."""
     for call in calls:
         assert call.wait(WITHIN), f"{call} hangs"
         for engine in call.failures.keys() & dead:
@@ -144,7 +144,7 @@ def test_busy_survivors_are_not_disturbed(start):
 
 @pytest.mark.openmpi_only
 def test_one_that_is_frozen_is_ended(start):
-    """Its connection is lost as if it were dead, but MPI would wait for it."""
+    """A frozen engine loses its connection like a dead one, but MPI would wait for it."""
     n = 3
     _, rc = start(n)
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
@@ -184,7 +184,7 @@ def test_the_controller_or_the_job(start, who):
 
 @pytest.mark.parametrize("gap", [0.0, 0.01, 0.1])
 def test_two_at_once(start, gap):
-    """As when a node dies; the second perhaps while `comm` is made anew."""
+    """As when a node dies: the second death may come while `comm` is repaired."""
     n = 6
     _, rc = start(n)
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)

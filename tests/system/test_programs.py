@@ -1,4 +1,4 @@
-"""MPI programs that know nothing of us, run on the engines and compared with one process."""
+"""Plain MPI programs on the engines give the results of one process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXTS = {
 
 
 def alone(name: str) -> str:
-    """What the program prints as one process."""
+    """Return the output of a program that runs as one process."""
     return subprocess.run(
         [sys.executable, str(PROGRAMS / name)], capture_output=True, text=True, timeout=60, check=True
     ).stdout

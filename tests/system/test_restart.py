@@ -51,12 +51,12 @@ def stuck_in_c(rc):
 
 
 def frozen(rc):
-    os.kill(rc._engines[2].pid, signal.SIGSTOP)
+    os.kill(rc.engines_info[2]["pid"], signal.SIGSTOP)
 
 
 def all_dead(rc):
-    for engine in list(rc._engines.values()):
-        os.kill(engine.pid, signal.SIGKILL)
+    for engine in rc.engines_info.values():
+        os.kill(engine["pid"], signal.SIGKILL)
     until(lambda: not rc.ids)
 
 
@@ -85,10 +85,11 @@ def test_tasks_end_with_an_error_that_names_the_restart(launch):
     cluster, rc = launch(2)
     with cluster.connect_client() as other:
         runs = rc[:].apply(time.sleep, 60)
+        until(lambda: all(rc.queue_status(k)["tasks"] for k in rc.ids))
         waits = other[:].apply(int)
         balanced = other.load_balanced_view().map_async(time.sleep, [60] * 8)
         pushed = other[:].push({"large": np.ones(5_000_000)}, block=False)
-        until(lambda: rc.queue_status(0)["tasks"])
+        until(lambda: rc.queue_status(0)["queue"])
         assert rc.restart() == [0, 1]
         for asked in (runs, waits, balanced, pushed):
             with pytest.raises(CompositeError, match=r"EngineError: .*rc.restart\(\)"):

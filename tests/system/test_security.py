@@ -268,7 +268,7 @@ def test_each_port_takes_its_own_key_alone(info):
                     assert router.poll(5000)
                 else:
                     until(dealer.ended)
-                    assert dealer.why() == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+                    assert dealer.end_event() == zmq.EVENT_HANDSHAKE_FAILED_AUTH
                 got[domain, whose] = router.readable()
                 router.recv_multipart() if got[domain, whose] else None
                 dealer.close(0)

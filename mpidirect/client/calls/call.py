@@ -116,7 +116,7 @@ class Call:
         self._waiting = []
         bulks = [frame for _, frames in waiting for frame in frames if isinstance(frame, BulkFrame)]
         try:
-            self.whole = rooms.room(sum(bulk.size for bulk in bulks))
+            self.whole = rooms.buffer(sum(bulk.size for bulk in bulks))
         except MemoryError:  # each for itself, then: some of them may find room, and the others say so
             for answer in waiting:
                 self._read(*answer)

@@ -42,7 +42,7 @@ class ChunkedFrame(BulkFrame):
     def place(self) -> np.ndarray:
         """Where the next chunk belongs."""
         if self._room is None:
-            self._room = rooms.room(self.size)
+            self._room = rooms.buffer(self.size)
             self._places = [self._room[start:stop] for start, stop in messages.chunks(self.size)][::-1]
         return self._places[-1]
 
@@ -120,7 +120,7 @@ def materialised(frames: Sequence[Any], places: Sequence[np.ndarray] = ()) -> li
             if room is None and isinstance(frame, ChunkedFrame):
                 room = frame.taken()
             else:
-                room = rooms.room(frame.size) if room is None else room
+                room = rooms.buffer(frame.size) if room is None else room
                 frame.read_into(room)
             frame = room
         read.append(frame)

@@ -118,7 +118,7 @@ class Dialer:
 
     def _hello(self, received: int, resumes: bool) -> bytes:
         mine = messages.ReadableMemory(
-            process_memory.place(), os.getpid(), process_memory.address(self.cookie), self.cookie
+            process_memory.domain(), os.getpid(), process_memory.address(self.cookie), self.cookie
         )
         python = platform.python_version()
         return messages.encode(
@@ -163,7 +163,7 @@ class Dialer:
                     return message
                 # else the controller sent it before it has seen our hello, and sends it again
             if socket.ended():
-                raise self._ended(address, socket.why())
+                raise self._ended(address, socket.end_event())
             left = deadline - time.monotonic()
             if left <= 0 or self.closing.is_set():
                 raise self._unreached(address, f"no answer came within {whole:.1f} s")

@@ -1,4 +1,4 @@
-"""Lines that change: engines' progress bars, each in its last state, and a status; below all else."""
+"""Progress bars of engines and a status line, below all other output."""
 
 from __future__ import annotations
 
@@ -10,63 +10,63 @@ from ... import _prompt
 
 
 class Bars:
-    """The bars of several engines, and a status.
+    """The progress bars of several engines, each in its last state, and a status line.
 
-    On a terminal they are drawn over each other; in a notebook they are one display that changes; elsewhere
-    only the last state of each bar is printed, and the first status.
+    On a terminal the bars are drawn over their former state.  In a notebook they are one display that is
+    updated.  Elsewhere only the last state of each bar is printed, and the first status.
     """
 
     def __init__(self) -> None:
         self._texts: dict[tuple[int, ...], str] = {}
         self._status = ""
-        self._wanted: list[str] = []
-        self._drawn: list[str] = []
+        self._requested: list[str] = []  # the lines of the last `draw`
+        self._drawn: list[str] = []  # the lines on the terminal now
         self._display: Any = None
 
     def put(self, engines: tuple[int, ...], text: str) -> None:
-        """The bar of these engines is this now."""
+        """Set the state of the bar of these engines."""
         self.remove(engines)
         self._texts[engines] = text
 
     def put_status(self, text: str) -> None:
-        """The status is this now."""
-        if not self._status and not self._can_change():
+        """Set the status line."""
+        if not self._status and not self._can_update():
             print(text, file=sys.stderr)
         self._status = text
 
     def remove(self, engines: tuple[int, ...]) -> None:
-        """These engines have gone on to another line."""
+        """Remove the bars of these engines: they have printed another line."""
         for others in [others for others in self._texts if not set(others).isdisjoint(engines)]:
             del self._texts[others]
 
     def draw(self) -> None:
-        """Show how they are now."""
+        """Show the present state."""
         texts = [self._texts[engines] for engines in sorted(self._texts)]
         if self._status:
             texts.append(self._status)
-        if texts == self._wanted or not self._can_change():
+        if texts == self._requested or not self._can_update():
             return
-        self._wanted = texts
+        self._requested = texts
         if in_kernel():
             self._update("\n".join(texts))
         else:
             self.erase()
             columns, lines = shutil.get_terminal_size()
-            room = max(1, lines // 2)  # what has scrolled away can't be drawn over
+            room = max(1, lines // 2)  # a line that has scrolled away can't be drawn over
             if len(texts) > room:
                 texts = [*texts[: room - 1], f"… {len(texts) - room} more", texts[-1]]
             sys.stderr.write("\n".join(text[: columns - 1] for text in texts))
         self._drawn = texts
 
     def erase(self) -> None:
-        """Other text comes: take them away from below it, until they are drawn again."""
+        """Take the lines off the terminal, so that other text can be printed."""
         if self._drawn and not in_kernel():
             up = f"\x1b[{len(self._drawn) - 1}A" if len(self._drawn) > 1 else ""
             sys.stderr.write(f"\r{up}\x1b[J")
-            self._drawn = self._wanted = []
+            self._drawn = self._requested = []
 
     def close(self) -> None:
-        """They will not change any more; a status is of no interest then."""
+        """Print the last state of the bars, without the status."""
         self._status = ""
         if in_kernel():
             self.draw()
@@ -76,7 +76,7 @@ class Bars:
                 print(self._texts[engines], file=sys.stderr)
         self._texts.clear()
 
-    def _can_change(self) -> bool:
+    def _can_update(self) -> bool:
         return in_kernel() or sys.stderr.isatty()
 
     def _update(self, text: str) -> None:
@@ -90,5 +90,5 @@ class Bars:
 
 
 def in_kernel() -> bool:
-    """Whether this is a notebook's process."""
+    """Return whether this process is the kernel of a notebook."""
     return getattr(_prompt.ipython_shell(), "kernel", None) is not None

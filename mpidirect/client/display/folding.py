@@ -1,4 +1,4 @@
-"""Lines of many engines, put together where they are equal: no engine's own order changes."""
+"""Equal lines of several engines are shown once; the order of each engine's lines does not change."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import NamedTuple
 
 from ...protocol.messages import DISPLAY
 
-WINDOW = 0.05  # seconds that a line waits for its equals
+WINDOW = 0.05  # seconds that a line waits for equal lines
 
 
 class Line(NamedTuple):
-    """A line with its end, the beginning of one, or a display."""
+    """A line with its newline, the beginning of a line, or a display."""
 
     kind: int
     content: str | bytes
-    continues: bool = False  # whether the line's beginning was shown before
+    continues: bool = False  # whether the beginning of the line was shown before
 
 
 class Block(NamedTuple):
-    """Lines of one kind, of engines that all have them."""
+    """Lines of one kind that all of some engines have."""
 
     engines: tuple[int, ...]
     kind: int
@@ -29,47 +29,52 @@ class Block(NamedTuple):
 
 
 class OutputFolder:
-    """What engines have printed and displayed and was not shown yet.
+    """Lines and displays of engines that have not been shown yet.
 
     Parameters
     ----------
     engines : collection of int
-        Those that may print: what all of them have need not wait for others.
+        The engines that may print.  A line that all of these have is shown without a wait.
+
+    Attributes
+    ----------
+    running : set of int
+        The engines that may still print.
     """
 
     def __init__(self, engines: Collection[int]) -> None:
-        self.running = set(engines)  # others will print no more
+        self.running = set(engines)
         self._queues: dict[int, deque[Line]] = defaultdict(deque, {engine: deque() for engine in engines})
-        self._arrivals: dict[int, deque[float]] = defaultdict(deque)
-        self._heads: dict[Line, set[int]] = {}  # which engines have this line as their next one
-        self._holders: dict[Line, dict[int, int]] = {}  # how often engines have it anywhere
-        self._order: list[tuple[float, int]] = []  # a heap of when next lines came, and whose they are
-        self._partial: dict[int, int] = {}  # of which kind the line is whose beginning was shown
-        self._last: tuple[int, ...] = ()
+        self._arrivals: dict[int, deque[float]] = defaultdict(deque)  # the times of the queued lines
+        self._heads: dict[Line, set[int]] = {}  # the engines whose next line is the key
+        self._counts: dict[Line, dict[int, int]] = {}  # how often each engine's queue has the key
+        self._order: list[tuple[float, int]] = []  # heap: the arrival of an engine's next line, the engine
+        self._partial: dict[int, int] = {}  # kind of the line whose beginning was shown, by engine
+        self._last: tuple[int, ...] = ()  # the engines of the last block
 
     def add(self, engine: int, kind: int, content: str | bytes, now: float) -> None:
-        """An engine has printed or displayed something."""
+        """Queue text or a display of an engine."""
         if isinstance(content, bytes):
             self._append(engine, Line(kind, content), now)
             return
         queue = self._queues[engine]
-        if queue and queue[-1].kind == kind != DISPLAY and not _is_whole(queue[-1]):
-            line, came = queue[-1], self._arrivals[engine][-1]
-            self._drop_last(engine)
-            content, now = f"{line.content!s}{content}", came
-        for text in _lines(content):
+        if queue and queue[-1].kind == kind != DISPLAY and not _is_complete(queue[-1]):
+            line, arrival = queue[-1], self._arrivals[engine][-1]
+            self._pop_last(engine)
+            content, now = f"{line.content!s}{content}", arrival
+        for text in _split_lines(content):
             continues = not queue and self._partial.get(engine) == kind
             self._append(engine, Line(kind, text, continues), now)
 
-    def due(self, now: float, final: bool = False) -> list[Block]:
-        """What is to be shown now; what comes is in order for each engine."""
+    def pop_due(self, now: float, final: bool = False) -> list[Block]:
+        """Return the blocks to show now, and remove their lines; `final` returns all lines."""
         blocks: list[Block] = []
         self._last = ()
         while (line := self._next(now, final)) is not None:
             engines = tuple(sorted(self._heads[line]))
             for engine in engines:
-                self._pop(engine)
-                if line.kind != DISPLAY and not _is_whole(line):
+                self._pop_first(engine)
+                if line.kind != DISPLAY and not _is_complete(line):
                     self._partial[engine] = line.kind
                 else:
                     self._partial.pop(engine, None)
@@ -81,97 +86,97 @@ class OutputFolder:
             self._last = engines
         return blocks
 
-    def wait(self, now: float) -> float | None:
-        """Seconds until something is due; None if nothing waits."""
-        self._tidy()
+    def seconds_until_due(self, now: float) -> float | None:
+        """Return the seconds until a line is due; None if no line waits."""
+        self._drop_stale_entries()
         return max(0.0, self._order[0][0] + WINDOW - now) if self._order else None
 
-    # -- which line is next -------------------------------------------------------------------------
+    # -- the next line ------------------------------------------------------------------------------
 
     def _next(self, now: float, final: bool) -> Line | None:
-        """The line to show next: one that others will have as well waits for them, if it can."""
-        self._tidy()
+        """Return the line to show next; a line that other engines have queued waits for these if possible."""
+        self._drop_stale_entries()
         if not self._order:
             return None
         until = now if final or not self.running or len(self._queues) == 1 else now - WINDOW
         if self._order[0][0] > until:
             line, engines = next(iter(self._heads.items()))
-            return line if len(self._heads) == 1 and engines >= self.running else None  # all have it
-        if self._last and (queue := self._queues[self._last[0]]):  # a block goes on
+            return line if len(self._heads) == 1 and engines >= self.running else None  # all have the line
+        if self._last and (queue := self._queues[self._last[0]]):  # continue the last block if possible
             line = queue[0]
-            if self._heads[line] == set(self._last) and not self._is_awaited(line):
+            if self._heads[line] == set(self._last) and not self._is_queued_elsewhere(line):
                 return line
         waiting = [engine for engine, queue in self._queues.items() if queue]
         waiting.sort(key=lambda engine: (self._arrivals[engine][0] > until, engine))
         lines = [self._queues[engine][0] for engine in waiting]
-        return next((line for line in lines if not self._is_awaited(line)), lines[0])
+        return next((line for line in lines if not self._is_queued_elsewhere(line)), lines[0])
 
-    def _is_awaited(self, line: Line) -> bool:
-        """Whether others have this line behind their next one."""
-        return len(self._holders[line]) > len(self._heads[line])
+    def _is_queued_elsewhere(self, line: Line) -> bool:
+        """Return whether an engine has this line behind its next line."""
+        return len(self._counts[line]) > len(self._heads[line])
 
-    # -- bookkeeping --------------------------------------------------------------------------------
+    # -- queues -------------------------------------------------------------------------------------
 
     def _append(self, engine: int, line: Line, now: float) -> None:
         queue = self._queues[engine]
         queue.append(line)
         self._arrivals[engine].append(now)
-        holders = self._holders.setdefault(line, {})
-        holders[engine] = holders.get(engine, 0) + 1
+        counts = self._counts.setdefault(line, {})
+        counts[engine] = counts.get(engine, 0) + 1
         if len(queue) == 1:
-            self._is_head(engine)
+            self._add_head(engine)
 
-    def _is_head(self, engine: int) -> None:
+    def _add_head(self, engine: int) -> None:
         self._heads.setdefault(self._queues[engine][0], set()).add(engine)
         heapq.heappush(self._order, (self._arrivals[engine][0], engine))
 
-    def _pop(self, engine: int) -> None:
+    def _pop_first(self, engine: int) -> None:
         line = self._queues[engine].popleft()
         self._arrivals[engine].popleft()
-        self._no_head(engine, line)
-        self._forget(engine, line)
+        self._remove_head(engine, line)
+        self._decrement(engine, line)
         if self._queues[engine]:
-            self._is_head(engine)
+            self._add_head(engine)
 
-    def _drop_last(self, engine: int) -> None:
+    def _pop_last(self, engine: int) -> None:
         queue = self._queues[engine]
         line = queue.pop()
         self._arrivals[engine].pop()
         if not queue:
-            self._no_head(engine, line)
-        self._forget(engine, line)
+            self._remove_head(engine, line)
+        self._decrement(engine, line)
 
-    def _no_head(self, engine: int, line: Line) -> None:
+    def _remove_head(self, engine: int, line: Line) -> None:
         engines = self._heads[line]
         engines.discard(engine)
         if not engines:
             del self._heads[line]
 
-    def _forget(self, engine: int, line: Line) -> None:
-        holders = self._holders[line]
-        holders[engine] -= 1
-        if not holders[engine]:
-            del holders[engine]
-        if not holders:
-            del self._holders[line]
+    def _decrement(self, engine: int, line: Line) -> None:
+        counts = self._counts[line]
+        counts[engine] -= 1
+        if not counts[engine]:
+            del counts[engine]
+        if not counts:
+            del self._counts[line]
 
-    def _tidy(self) -> None:
-        """Take out of the heap what has been shown."""
+    def _drop_stale_entries(self) -> None:
+        """Remove the entries of shown lines from the top of the heap."""
         order = self._order
         while order:
-            came, engine = order[0]
+            arrival, engine = order[0]
             arrivals = self._arrivals[engine]
-            if arrivals and arrivals[0] == came:
+            if arrivals and arrivals[0] == arrival:
                 return
             heapq.heappop(order)
 
 
-def _lines(text: str) -> list[str]:
-    """The lines with their ends; only a newline ends one."""
+def _split_lines(text: str) -> list[str]:
+    """Return the lines with their newlines; no other character ends a line."""
     lines = [f"{line}\n" for line in text.split("\n")]
     last = lines.pop()[:-1]
     return [*lines, last] if last else lines
 
 
-def _is_whole(line: Line) -> bool:
+def _is_complete(line: Line) -> bool:
     return str(line.content).endswith("\n")

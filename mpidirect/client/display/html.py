@@ -1,4 +1,4 @@
-"""Clients, views and results as notebooks show them."""
+"""Clients, views and results as HTML, for notebooks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,29 @@ from ..calls.call import Call
 from ..session import queries
 from ..session.session import Session
 
-MOST = 40  # rows
+_MAX_ROWS = 40
+_OPTIONAL_COLUMN = 4  # this column and the columns after it are left out where no row has a value
 _COLOURS = {"done": "#4c9f70", "failed": "#c8553d", "aborted": "#999999", "pending": "#6b9ac4"}
 
 
 def engines(session: Session, ids: Sequence[int], title: str) -> str:
-    """A table of engines: where they are, and what they do."""
+    """Return a table of engines: the host, process, state, memory and device of each.
+
+    Parameters
+    ----------
+    session : Session
+        The session with the controller.
+    ids : sequence of int
+        The engines.
+    title : str
+        The caption.
+    """
     try:
         status = queries.queue_lengths(session, list(ids)) if ids else {}
-    except errors.MPIDirectError as e:  # the cluster is gone
+    except errors.MPIDirectError as e:  # the cluster has ended
         return f"<p>{escape(title)}: {escape(str(e))}</p>"
     rows = []
-    for id in ids[:MOST]:
+    for id in ids[:_MAX_ROWS]:
         info, queue = session.engines.live.get(id), status.get(id)
         if info is None or queue is None:
             continue
@@ -32,16 +43,16 @@ def engines(session: Session, ids: Sequence[int], title: str) -> str:
         state = f"busy, {waiting - 1} waiting" if waiting > 1 else "busy" if waiting else "idle"
         rows.append([id, info.host, info.pid, state, _memory(info.host, info.pid), info.device])
     heads = ["engine", "host", "process", "state", "memory", "device"]
-    for column in range(len(heads) - 1, 3, -1):  # of what nothing is known
+    for column in range(len(heads) - 1, _OPTIONAL_COLUMN - 1, -1):
         if not any(row[column] for row in rows):
             del heads[column]
             for row in rows:
                 del row[column]
-    return _table(title, heads, rows, len(ids) - MOST)
+    return _table(title, heads, rows, len(ids) - _MAX_ROWS)
 
 
 def _memory(host: str, pid: int) -> str:
-    """What a process of this host uses."""
+    """Return the resident memory of a process; empty for a process of another host."""
     if host != socket.gethostname():
         return ""
     import psutil
@@ -53,34 +64,42 @@ def _memory(host: str, pid: int) -> str:
 
 
 def timeline(title: str, slots: Sequence[tuple[Call, int]]) -> str:
-    """A table of the engines' parts of a call: their states, and a bar for the time that each took."""
+    """Return a table of the parts of a call: the state of each, and a bar for its time.
+
+    Parameters
+    ----------
+    title : str
+        The caption.
+    slots : sequence of (Call, int)
+        The parts: each engine's, or each task's.
+    """
     now = time.time()
     begin = min((call.submitted for call, _ in slots), default=now)
     end = max((call.replies[e].completed if e in call.replies else now for call, e in slots), default=now)
-    whole = max(end - begin, 1e-9)
+    total = max(end - begin, 1e-9)
     rows = []
-    for call, engine in slots[:MOST]:
+    for call, engine in slots[:_MAX_ROWS]:
         reply = call.replies.get(engine)
         if reply is None:
             state, start, stop = "pending", begin, now
         else:
             state = {"ok": "done", "error": "failed"}.get(reply.status, "aborted")
             start, stop = reply.started, reply.completed
-        left, width = (100 * (start - begin) / whole, 100 * max(stop - start, 0.0) / whole)
-        place = f"margin-left:{max(0.0, left):.1f}%;width:{min(100.0, max(width, 0.5)):.1f}%"
-        bar = f'<div style="{place};height:0.8em;background:{_COLOURS[state]}"></div>'
+        left, width = (100 * (start - begin) / total, 100 * max(stop - start, 0.0) / total)
+        style = f"margin-left:{max(0.0, left):.1f}%;width:{min(100.0, max(width, 0.5)):.1f}%"
+        bar = f'<div style="{style};height:0.8em;background:{_COLOURS[state]}"></div>'
         failure = reply.failure if reply is not None else None
-        said = f"{state}: {failure.ename}" if failure is not None and state == "failed" else state
+        label = f"{state}: {failure.ename}" if failure is not None and state == "failed" else state
         seconds = f"{stop - start:.3g} s"
-        ran = call.engine_of(engine)  # of a task for any engine it is known when one has run it
+        ran_on = call.engine_of(engine)  # None for a load-balanced task that no engine has run
         rows.append(
-            ["" if ran is None else ran, said, seconds, _Html(f'<div style="width:20em">{bar}</div>')]
+            ["" if ran_on is None else ran_on, label, seconds, _Html(f'<div style="width:20em">{bar}</div>')]
         )
-    return _table(title, ["engine", "state", "time", ""], rows, len(slots) - MOST)
+    return _table(title, ["engine", "state", "time", ""], rows, len(slots) - _MAX_ROWS)
 
 
 class _Html(str):
-    """What is HTML already."""
+    """Text that is HTML already."""
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], hidden: int) -> str:

@@ -1,7 +1,7 @@
-"""Showing what engines print while they print it.
+"""Display of what engines print while they print.
 
-A thread does it, started by the first thing that comes: whoever reads the connection must not wait for a
-terminal, and a call that prints nothing costs nothing.
+A thread writes to the terminal, because the thread that reads the connection must not wait for a terminal.
+The first output starts the thread, so a call that prints nothing costs nothing.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..calls.call import Call
 from .folding import OutputFolder
 from .show import Printer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ..calls.call import Call
+_LONG = 3600.0  # seconds
 
-LONGEST = 3600.0
+Slot = tuple[Call, int]
 
 
 class LiveDisplay:
-    """Shows the output of calls, inside a ``with`` block and as it comes.
+    """Context manager: shows the output of calls as the output arrives.
 
     Parameters
     ----------
@@ -31,113 +32,114 @@ class LiveDisplay:
         The parts: each engine's, or each task's.
     """
 
-    def __init__(self, slots: Sequence[tuple[Call, int]]) -> None:
-        self._slots = dict.fromkeys(slots, 0)  # and how much of it has been shown
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self._shown = dict.fromkeys(slots, 0)  # pieces of output that were shown, by slot
         self._calls = {call: None for call, _ in slots}
-        self._ended: set[tuple[Call, int]] = set()
-        self._changed: dict[tuple[Call, int], None] = {}
-        self._news = threading.Condition(threading.Lock())
+        self._ended: set[Slot] = set()
+        self._changed: dict[Slot, None] = {}  # slots with new output
+        self._condition = threading.Condition(threading.Lock())  # guards the fields below and `_changed`
         self._thread: threading.Thread | None = None
-        self._over = False
-        self._folding: Any = None
+        self._closed = False
         self._status = ""
+        self._folder: OutputFolder | None = None
         self._printer = Printer()
 
     def __enter__(self) -> Self:
         for call in self._calls:
-            call.listeners.append(self._came)
-        for call, engine in self._slots:
+            call.listeners.append(self._on_output)
+        for call, engine in self._shown:
             if engine in call.replies or call.has_output(engine):
-                self._came(call, engine)
+                self._on_output(call, engine)
         return self
 
-    def _came(self, call: Call, engine: int) -> None:
-        """An engine has printed something, or ended; called with the connection's lock held."""
+    def _on_output(self, call: Call, engine: int) -> None:
+        """Note that a slot has new output, or has ended; the caller holds the connection's lock."""
         slot = call, engine
-        if slot not in self._slots:
+        if slot not in self._shown:
             return
-        with self._news:
+        with self._condition:
             self._changed[slot] = None
-            if self._thread is not None or (not self._over and call.has_output(engine)):
-                self._start()
+            if self._thread is not None or (not self._closed and call.has_output(engine)):
+                self._wake_thread()
 
     def status(self, text: str) -> None:
-        """Show a line below all that is printed, in the place of the one before."""
-        with self._news:
+        """Show a status line below all output, in place of the former status."""
+        with self._condition:
             self._status = text
-            self._start()
+            self._wake_thread()
 
-    def _start(self) -> None:
-        """Wake the thread, or start it."""
+    def _wake_thread(self) -> None:
+        """Wake the thread, or start the thread."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="mpidirect-output", daemon=True)
             self._thread.start()
         else:
-            self._news.notify()
+            self._condition.notify()
 
     def __exit__(self, *_: object) -> None:
-        with self._news:
-            self._over = True
-            self._news.notify()
+        with self._condition:
+            self._closed = True
+            self._condition.notify()
         if self._thread is not None:
             self._thread.join()
         for call in self._calls:
-            call.listeners.remove(self._came)
-        self._take()
-        if self._folding is not None:
-            self._printer.show(self._folding.due(time.monotonic(), final=True))
+            call.listeners.remove(self._on_output)
+        self._take_output()
+        if self._folder is not None:
+            self._printer.show(self._folder.pop_due(time.monotonic(), final=True))
         self._printer.close()
 
     def _run(self) -> None:
-        wait: float | None = None
-        shown = ""
+        timeout: float | None = None
+        shown_status = ""
         while True:
-            with self._news:
-                if not self._over and not self._changed and self._status == shown:
-                    self._news.wait(LONGEST if wait is None else wait)
-                if self._over:
+            with self._condition:
+                if not self._closed and not self._changed and self._status == shown_status:
+                    self._condition.wait(_LONG if timeout is None else timeout)
+                if self._closed:
                     return
                 status = self._status
-            if status != shown:
-                shown = status
+            if status != shown_status:
+                shown_status = status
                 self._printer.status(status)
-            self._take()
+            self._take_output()
             now = time.monotonic()
-            if self._folding is not None:
-                blocks = self._folding.due(now)
+            if self._folder is not None:
+                blocks = self._folder.pop_due(now)
                 if blocks:
                     self._printer.show(blocks)
-                wait = self._folding.wait(now)
+                timeout = self._folder.seconds_until_due(now)
 
-    def _take(self) -> None:
-        """Take over what has come."""
-        with self._news:
+    def _take_output(self) -> None:
+        """Hand new output to the folder."""
+        with self._condition:
             changed, self._changed = self._changed, {}
         now = time.monotonic()
-        for call, part in changed:
+        for slot in changed:
+            call, part = slot
             engine = call.engine_of(part)
-            if engine is None:  # a task that no engine has run
+            if engine is None:  # no engine has run the task
                 continue
-            heard = call.heard(part)
-            reply = call.told(part)  # first: what comes after it is not in it
-            for kind, content in heard.items[self._slots[call, part] :]:
-                self._slots[call, part] += 1
+            output = call.heard(part)
+            reply = call.told(part)  # read before the items: later items are not in this reply
+            for kind, content in output.items[self._shown[slot] :]:
+                self._shown[slot] += 1
                 if content:
                     self._add(engine, kind, content, now)
-            if reply is not None and (call, part) not in self._ended:
-                self._ended.add((call, part))
-                for kind, content in heard.rest(reply):
+            if reply is not None and slot not in self._ended:
+                self._ended.add(slot)
+                for kind, content in output.rest(reply):
                     self._add(engine, kind, content, now)
-                if self._folding is not None:
-                    self._folding.running.discard(engine)
+                if self._folder is not None:
+                    self._folder.running.discard(engine)
 
-    def _add(self, engine: int, kind: int, content: Any, now: float) -> None:
-        if self._folding is None:
-            self._folding = OutputFolder(self._engines(self._slots))
-            self._folding.running -= self._engines(self._ended)
-        self._folding.add(engine, kind, content, now)
+    def _add(self, engine: int, kind: int, content: str | bytes, now: float) -> None:
+        if self._folder is None:
+            self._folder = OutputFolder(_engines_of(self._shown))
+            self._folder.running -= _engines_of(self._ended)
+        self._folder.add(engine, kind, content, now)
 
-    @staticmethod
-    def _engines(slots: Iterable[tuple[Call, int]]) -> set[int]:
-        """Whose parts these are, as far as that is known."""
-        return {engine for call, part in slots if (engine := call.engine_of(part)) is not None}
+
+def _engines_of(slots: Iterable[Slot]) -> set[int]:
+    """Return the engines of slots; a load-balanced task that no engine has run yet has none."""
+    return {engine for call, part in slots if (engine := call.engine_of(part)) is not None}

@@ -1,4 +1,4 @@
-"""What engines are doing, those that do the same together, and the odd ones first."""
+"""The stacks of engines, grouped where they are equal, the smallest groups first."""
 
 from __future__ import annotations
 
@@ -12,17 +12,34 @@ _HEAD = re.compile(r"(.+) at (.+):(\d+)")
 
 
 class Stacks(dict[int, str]):
-    """The stack of each engine's user code, as text; empty where none runs.
+    """The stack of each engine's user code, as text; empty for an idle engine.
 
-    The first line says what it has called, and where. Shown, equal stacks are put together, those of the
-    fewest engines first.
+    The first line of a stack names the called function and its place.  The text of this object groups equal
+    stacks, those of the fewest engines first.
+
+    Parameters
+    ----------
+    stacks : dict of str
+        The stacks as engines send them, by engine.
+
+    Examples
+    --------
+    >>> print(rc.stacks())
+    engine 2 in time.sleep at solve.py:3
+    …
     """
 
-    def __init__(self, found: dict[int, str]) -> None:
-        super().__init__({engine: _readable(text) for engine, text in found.items()})
+    def __init__(self, stacks: dict[int, str]) -> None:
+        super().__init__({engine: _with_source(text) for engine, text in stacks.items()})
 
     def groups(self) -> list[tuple[list[int], str]]:
-        """Engines with equal stacks, the fewest first."""
+        """Return the engines of each stack, the fewest engines first.
+
+        Returns
+        -------
+        list of (list of int, str)
+            Engines, and their stack.
+        """
         groups: dict[str, list[int]] = {}
         for engine, text in self.items():
             groups.setdefault(text, []).append(engine)
@@ -32,33 +49,36 @@ class Stacks(dict[int, str]):
         parts = []
         for engines, text in self.groups():
             head, _, frames = text.partition("\n")
-            parts.append(f"{_engines(engines)} {_doing(head)}" + (f"\n{frames.rstrip()}" if frames else ""))
+            parts.append(
+                f"{_engine_list(engines)} {_activity(head)}" + (f"\n{frames.rstrip()}" if frames else "")
+            )
         return "\n\n".join(parts)
 
     __repr__ = __str__
 
     @property
     def summary(self) -> str:
-        """The same in a line: ``engine 17 in open at io.py:12, engines 0-16 in comm.allreduce at …``."""
+        """All stacks in a line: ``engine 17 in open at io.py:12, engines 0-16 in comm.allreduce at …``."""
         groups: dict[str, list[int]] = {}
         for engines, text in self.groups():
-            groups.setdefault(_doing(text.partition("\n")[0]), []).extend(engines)
-        told = sorted(groups.items(), key=lambda group: len(group[1]))
-        return ", ".join(f"{_engines(sorted(engines))} {doing}" for doing, engines in told)
+            groups.setdefault(_activity(text.partition("\n")[0]), []).extend(engines)
+        by_size = sorted(groups.items(), key=lambda group: len(group[1]))
+        return ", ".join(f"{_engine_list(sorted(engines))} {activity}" for activity, engines in by_size)
 
 
-def _engines(engines: list[int]) -> str:
+def _engine_list(engines: list[int]) -> str:
     return f"engine {engines[0]}" if len(engines) == 1 else f"engines {format_ids(sorted(engines))}"
 
 
-def _doing(head: str) -> str:
+def _activity(head: str) -> str:
+    """Return what the first line of a stack says about an engine."""
     if not head:
         return "idle"
     return head if head.startswith("in ") else f"in {head}"
 
 
-def _readable(text: str) -> str:
-    """A stack as an engine tells it, with what only this side knows: sources of cells, and their names."""
+def _with_source(text: str) -> str:
+    """Return a stack with the source lines and names of cells, which engines lack."""
     head, _, frames = text.partition("\n")
     if found := _HEAD.fullmatch(head):
         call, file, line = found.groups()

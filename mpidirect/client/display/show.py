@@ -1,4 +1,4 @@
-"""Showing what engines printed, displayed and returned, each under the engines that it is from."""
+"""Display of what engines have printed, displayed and returned, each with the ids of its engines."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _KINDS = ("stdout", "stderr", "output")
 
 
 class Printer:
-    """Prints what engines have printed; knows whose line is not complete."""
+    """Prints blocks of lines and displays."""
 
     def __init__(self) -> None:
-        self._open = ""  # the label of the line that was printed last, if something may follow
+        self._incomplete = ""  # the label of the last line, if that line has no newline yet
         self._bars = Bars()
-        self._places: set[str] = set()  # of displays that can be updated
+        self._display_ids: set[str] = set()  # of displays that can be updated
 
     def show(self, blocks: Sequence[Block]) -> None:
         """Print lines and displays of engines."""
@@ -33,10 +33,10 @@ class Printer:
             if block.kind == DISPLAY:
                 output = opened(cast("bytes", block.lines[0].content))
                 if PUBLISHED not in output["data"]:
-                    self._end_line()
+                    self._complete_line()
                     self._publish(label, output)
                 continue
-            text = "".join(_visible(str(line.content)) for line in block.lines)
+            text = "".join(_after_carriage_return(str(line.content)) for line in block.lines)
             if not text.endswith("\n") and "\r" in str(block.lines[-1].content):
                 self._bars.put(block.engines, f"{label} {text}")
                 continue
@@ -47,40 +47,40 @@ class Printer:
             file.flush()
 
     def _publish(self, label: str, output: dict[str, Any]) -> None:
-        """Show something displayed, or, in a notebook, its new state in its old place."""
+        """Show a display; in a notebook, a new state replaces the former one."""
         id = output.get("transient", {}).get("display_id", "")
-        place = f"{label}{id}" if id and in_kernel() else ""
-        publish(label, output, place, place in self._places)
-        self._places.add(place)
+        display_id = f"{label}{id}" if id and in_kernel() else ""
+        publish(label, output, display_id, display_id in self._display_ids)
+        self._display_ids.add(display_id)
 
     def _print(self, label: str, block: Block, text: str) -> None:
         file = (sys.stdout, sys.stderr)[block.kind]
-        if not (block.lines[0].continues and self._open == label):
-            self._end_line()
+        if not (block.lines[0].continues and self._incomplete == label):
+            self._complete_line()
             text = f"{label}{' ' if len(block.lines) == 1 else chr(10)}{text}"
         print(text, file=file, end="")
-        self._open = "" if text.endswith("\n") else label
+        self._incomplete = "" if text.endswith("\n") else label
 
-    def _end_line(self) -> None:
+    def _complete_line(self) -> None:
         self._bars.erase()
-        if self._open:
-            print(file=sys.stderr if self._open.startswith("[stderr") else sys.stdout)
-            self._open = ""
+        if self._incomplete:
+            print(file=sys.stderr if self._incomplete.startswith("[stderr") else sys.stdout)
+            self._incomplete = ""
 
     def status(self, text: str) -> None:
-        """Show a line below all else, until the next one, or the end."""
+        """Show a status line below all output, in place of the former status."""
         self._bars.put_status(text)
         self._bars.draw()
         sys.stderr.flush()
 
     def close(self) -> None:
-        """Nothing follows."""
+        """Complete the last line, and leave the bars in their last state."""
         self._bars.close()
-        self._end_line()
+        self._complete_line()
 
 
-def _visible(line: str) -> str:
-    """What a terminal shows at last of a line that goes back to its beginning."""
+def _after_carriage_return(line: str) -> str:
+    """Return what a terminal shows of a line with carriage returns."""
     if "\r" not in line:
         return line
     end = "\n" if line.endswith("\n") else ""
@@ -88,7 +88,22 @@ def _visible(line: str) -> str:
 
 
 def display_outputs(entries: Sequence[Any], groupby: str, result_only: bool) -> None:
-    """Show the outputs of `entries` (see `AsyncResult.display_outputs`)."""
+    """Show the outputs of several engines: see `AsyncResult.display_outputs`.
+
+    Parameters
+    ----------
+    entries : sequence of dict
+        The metadata of each engine's part of a call.
+    groupby : {'type', 'engine', 'order'}
+        The order of the outputs.
+    result_only : bool
+        Leave out what was printed and displayed.
+
+    Raises
+    ------
+    ValueError
+        When `groupby` is none of these.
+    """
     if groupby not in ("type", "engine", "order"):
         raise ValueError(f"groupby must be one of 'type', 'engine', 'order', not {groupby!r}")
     for group in [[entry] for entry in entries] if groupby == "engine" else [entries]:
@@ -102,32 +117,46 @@ def display_outputs(entries: Sequence[Any], groupby: str, result_only: bool) -> 
 
 
 def _show_text(kind: int, entries: Sequence[Any]) -> None:
-    folding = OutputFolder([entry["engine_id"] for entry in entries])
+    folder = OutputFolder([entry["engine_id"] for entry in entries])
     for entry in entries:
         if text := entry[_KINDS[kind]]:
-            folding.add(entry["engine_id"], kind, text, 0.0)
+            folder.add(entry["engine_id"], kind, text, 0.0)
     printer = Printer()
-    printer.show(folding.due(0.0, final=True))
+    printer.show(folder.pop_due(0.0, final=True))
     printer.close()
 
 
-def _show_displays(entries: Sequence[Any], in_turns: bool) -> None:
-    """Engine by engine, or the first of each, then the second of each."""
-    shown = [[(f"[output:{entry['engine_id']}]", output) for output in entry["outputs"]] for entry in entries]
-    for pair in chain(*(zip_longest(*shown) if in_turns else shown)):
+def _show_displays(entries: Sequence[Any], by_order: bool) -> None:
+    """Show all displays engine by engine, or the first of each engine, then the second of each."""
+    labelled = [
+        [(f"[output:{entry['engine_id']}]", output) for output in entry["outputs"]] for entry in entries
+    ]
+    for pair in chain(*(zip_longest(*labelled) if by_order else labelled)):
         if pair is not None:
             publish(*pair)
 
 
-def publish(label: str, output: dict[str, Any], place: str = "", update: bool = False) -> None:
-    """Show something in the best of its formats; at a place where it can be updated, or be an update."""
+def publish(label: str, output: dict[str, Any], display_id: str = "", update: bool = False) -> None:
+    """Show an output in the best of its formats.
+
+    Parameters
+    ----------
+    label : str
+        Names the engines.
+    output : dict
+        The ``data`` by MIME type, and ``metadata``.
+    display_id : str
+        The id by which a notebook can update the display.
+    update : bool
+        Replace the display of this id.
+    """
     data = output["data"]
-    if (len(data) > 1 or place) and _prompt.ipython_shell() is not None:
+    if (len(data) > 1 or display_id) and _prompt.ipython_shell() is not None:
         from IPython.display import publish_display_data
 
         if not update:
             print(label)
-        transient = {"display_id": place} if place else {}
+        transient = {"display_id": display_id} if display_id else {}
         publish_display_data(data, output.get("metadata") or {}, transient=transient, update=update)
         return
     text = data.get("text/plain", "")

@@ -1,4 +1,4 @@
-"""Tracebacks of errors show the user's code: the way from there to the engines tells a user nothing."""
+"""Tracebacks of public methods show the user's code, without the frames of this package."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _C = TypeVar("_C", bound=type)
 
 _ITEMS = ("__getitem__", "__setitem__", "__delitem__", "__contains__")
 _SPECIAL = (*_ITEMS, "__getattr__", "__setattr__", "__call__")
-_NEVER_FAIL = ("ready", "done", "wait", "spin")  # and are called often
+_EXCLUDED = ("ready", "done", "wait", "spin")  # these never fail, and are called often
 
 
-def quiet(kind: _C) -> _C:
-    """Class decorator: errors that leave a public method do so without our frames."""
+def trim_tracebacks(kind: _C) -> _C:
+    """Class decorator: trim the traceback of an error that leaves a public method."""
     for name, function in inspect.getmembers(kind, inspect.isfunction):
-        public = not name.startswith("_") and name not in _NEVER_FAIL
+        public = not name.startswith("_") and name not in _EXCLUDED
         if (public or name in _SPECIAL) and function.__module__.startswith("mpidirect."):
-            setattr(kind, name, quietly(function))
+            setattr(kind, name, trim_traceback(function))
     return kind
 
 
-def quietly(function: _F) -> _F:
-    """Decorator: the same for one function."""
-    if hasattr(function, "_is_quiet") or inspect.isgeneratorfunction(function):
+def trim_traceback(function: _F) -> _F:
+    """Decorator: trim the traceback of an error that leaves a function."""
+    if hasattr(function, "_trims_traceback") or inspect.isgeneratorfunction(function):
         return function
 
     @functools.wraps(function)
@@ -39,34 +39,34 @@ def quietly(function: _F) -> _F:
         try:
             return function(*args, **kwargs)
         except (Exception, Interrupted) as error:
-            __tracebackhide__ = True  # for IPython, and pytest
-            theirs = _users(error)
+            __tracebackhide__ = True  # IPython and pytest hide this frame
+            trimmed = _trimmed(error)
             if (
-                theirs is None
+                trimmed is None
                 and _prompt.ipython_shell() is not None
                 and not hasattr(error, "_render_traceback_")
             ):
                 vars(error)["_render_traceback_"] = _prompt.format_last_error
-            raise error.with_traceback(theirs)  # noqa: B904 (the same error)
+            raise error.with_traceback(trimmed)  # noqa: B904 (the same error)
 
-    call._is_quiet = True  # type: ignore[attr-defined]
+    call._trims_traceback = True  # type: ignore[attr-defined]
     return call  # type: ignore[return-value]
 
 
-def _users(error: BaseException) -> TracebackType | None:
-    """The user's frames, and those of what they call.
+def _trimmed(error: BaseException) -> TracebackType | None:
+    """Return the frames of user code, and the frames that user code has called.
 
-    The standard library's are left out if we alone have called it.  For IPython's ``%debug``, the frame that
-    raises what engines have raised stays.
+    Frames of the standard library are removed if only this package has called them.  IPython's ``%debug``
+    needs a frame, so the frame that raises a remote error stays.
     """
     frames = entries(error.__traceback__)
-    theirs = [entry for entry in frames if not is_internal(file_of(entry))]
-    if all(is_standard(file_of(entry)) for entry in theirs):
-        theirs = []
-    debugged = isinstance(error, (CompositeError, RemoteError)) and _prompt.ipython_shell() is not None
-    last = frames[-1] if frames and debugged else None
+    external = [entry for entry in frames if not is_internal(file_of(entry))]
+    if all(is_standard(file_of(entry)) for entry in external):
+        external = []
+    is_remote = isinstance(error, (CompositeError, RemoteError)) and _prompt.ipython_shell() is not None
+    last = frames[-1] if frames and is_remote else None
     kept: TracebackType | None = None
     for entry in reversed(frames):
-        if entry is last or entry in theirs:
+        if entry is last or entry in external:
             kept = TracebackType(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return kept

@@ -1,4 +1,4 @@
-"""Engines as a cluster of dask.distributed: a scheduler on one of them, a worker on each."""
+"""Engines as a cluster of dask.distributed: a scheduler on one engine, a worker on each engine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from ..interface import ClientInterface
 from ..views.directview import DirectView
 
-_servers: list[tuple[Any, Any]] = []  # on an engine: what runs there, with its loop
+_servers: list[tuple[Any, Any]] = []  # on an engine: the servers that run there, with their loops
 
 
 def become(
@@ -18,7 +18,23 @@ def become(
     scheduler_args: dict[str, Any],
     options: dict[str, Any],
 ) -> Any:
-    """Start dask on engines; returns a client of dask's."""
+    """Start dask on engines; return a client of dask's.
+
+    Parameters
+    ----------
+    client : Client
+        The client.
+    targets : int or list of int
+        The engines; the first one runs the scheduler.
+    port : int
+        The port of the scheduler; 0 for any.
+    nanny : bool
+        Whether each worker is a process of its own, which dask restarts.
+    scheduler_args : dict
+        Arguments of `distributed.Scheduler`.
+    options : dict
+        Arguments of `distributed.Worker` or `distributed.Nanny`.
+    """
     import distributed
 
     engines = client._session.engines.resolve(targets)
@@ -30,14 +46,14 @@ def become(
 
 
 def start_scheduler(arguments: dict[str, Any]) -> str:
-    """On an engine: start a scheduler; returns its address."""
+    """On an engine: start a scheduler; return its address."""
     from distributed import Scheduler
 
     return _start(Scheduler, **arguments)
 
 
 def start_worker(address: str, nanny: bool, options: dict[str, Any]) -> str:
-    """On an engine: start a worker, in this process or in one of its own."""
+    """On an engine: start a worker, in this process or in a process of its own; return its address."""
     import distributed
 
     extra = {} if nanny else {"dashboard": False}
@@ -47,18 +63,18 @@ def start_worker(address: str, nanny: bool, options: dict[str, Any]) -> str:
 def _start(kind: Any, *args: Any, **kwargs: Any) -> str:
     from distributed.utils import LoopRunner
 
-    async def begin() -> Any:
+    async def start() -> Any:
         return await kind(*args, **kwargs)
 
     runner = LoopRunner(asynchronous=False)
     runner.start()
-    server = runner.run_sync(begin)
+    server = runner.run_sync(start)
     _servers.append((server, runner))
     return str(server.address)
 
 
 def stop() -> None:
-    """On an engine: end what was started."""
+    """On an engine: stop the servers."""
     while _servers:
         server, runner = _servers.pop()
         runner.run_sync(server.close)

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, register_parallel_backend
+from joblib.parallel import register_parallel_backend
 
-if TYPE_CHECKING:
-    from .. import Client
-    from ..executor import ViewExecutor
+from ..executor import ViewExecutor
+
+if TYPE_CHECKING:  # joblib has no types
+
+    class AutoBatchingMixin:
+        """Joblib's adaption of the batch size to the duration of tasks."""
+
+    class ParallelBackendBase:
+        """Joblib's base of backends."""
+
+        nesting_level: int | None
+
+        def __init__(self, **options: Any) -> None: ...
+
+else:
+    from joblib.parallel import AutoBatchingMixin, ParallelBackendBase
+
+
+class WorkerView(Protocol):
+    """The part of a load-balanced view that the backend uses: see `LoadBalancedView`."""
+
+    client: Any
+
+    @property
+    def executor(self) -> ViewExecutor:
+        """The executor that runs the tasks."""
 
 
 class MPIDirectBackend(AutoBatchingMixin, ParallelBackendBase):
@@ -18,91 +41,107 @@ class MPIDirectBackend(AutoBatchingMixin, ParallelBackendBase):
     Parameters
     ----------
     view : LoadBalancedView, optional
-        Whose engines are the workers; by default all of the default profile's cluster.
+        Its engines are the workers.
+    connect : callable, optional
+        Returns the view, where none is given; called when joblib starts. Its client is closed at the end.
+    **options
+        Joblib's options.
     """
 
     supports_retrieve_callback = True
     default_n_jobs = -1
 
-    def __init__(self, view: Any = None, **options: Any) -> None:
+    def __init__(
+        self,
+        view: WorkerView | None = None,
+        connect: Callable[[], WorkerView] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self._view = view
-        self._client: Client | None = None
+        self._connect = connect
+        self._owned_client: Any = None  # closed at the end
         self._executor: ViewExecutor | None = None
 
-    def _begin(self) -> ViewExecutor:
+    def _start(self) -> ViewExecutor:
         if self._executor is None:
             if self._view is None:
-                from .. import Client
-
-                self._client = Client()
-                self._view = self._client.load_balanced_view()
+                assert self._connect is not None
+                self._view = self._connect()
+                self._owned_client = self._view.client
             self._executor = self._view.executor
         return self._executor
 
     def effective_n_jobs(self, n_jobs: int) -> int:
-        """How many jobs run at a time: -1 stands for all engines, -2 for all but one."""
+        """Return the number of jobs that run at a time: -1 is all engines, -2 all but one."""
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
-        engines = self._begin()._max_workers
+        engines = self._start()._max_workers
         if n_jobs is None:
             return engines
         return max(1, engines + 1 + n_jobs) if n_jobs < 0 else min(n_jobs, engines)
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **options: Any) -> int:
-        """Joblib begins."""
+        """Prepare for a call of `joblib.Parallel`; return the number of jobs."""
         self.parallel = parallel
         return self.effective_n_jobs(n_jobs)
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], None] | None = None) -> Any:
-        """Run a batch of joblib's."""
-        future = self._begin().submit(func)
+        """Run a batch of tasks; return a future."""
+        future = self._start().submit(func)
         if callback is not None:
             future.add_done_callback(callback)
         return future
 
     def apply_async(self, func: Callable[[], Any], callback: Callable[[Any], None] | None = None) -> Any:
-        """The same under the name that joblib had before version 1.5."""
+        """Do as `submit`: joblib's name before version 1.5."""
         return self.submit(func, callback)
 
     def retrieve_result_callback(self, out: Any) -> Any:
-        """The result of a batch that is done."""
+        """Return the result of a batch that is done."""
         return out.result()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
-        """One has failed: the others need not begin."""
+        """Cancel the batches that have not begun, after one has failed."""
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
 
     def terminate(self) -> None:
-        """Joblib ends."""
+        """End a call of `joblib.Parallel`."""
         self._executor = None
-        if self._client is not None:
-            self._client.close()
-            self._client = self._view = None
+        if self._owned_client is not None:
+            self._owned_client.close()
+            self._owned_client = self._view = None
 
     def get_nested_backend(self) -> tuple[Any, int | None]:
-        """What is used on the engines."""
+        """Return the backend for `joblib.Parallel` inside a task, and its number of jobs."""
         from joblib._parallel_backends import SequentialBackend
 
         return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
 
 
-def register(name: str = "mpidirect", make_default: bool = False, view: Any = None) -> None:
+def register(
+    name: str = "mpidirect",
+    make_default: bool = False,
+    view: WorkerView | None = None,
+    connect: Callable[[], WorkerView] | None = None,
+) -> None:
     """Register the backend with joblib.
 
     Parameters
     ----------
     name : str
-        Under which name.
+        The name of the backend.
     make_default : bool
-        Use it where no other is named.
+        Use the backend where no other is named.
     view : LoadBalancedView, optional
-        Whose engines are the workers; by default all of the default profile's cluster.
+        Its engines are the workers.
+    connect : callable, optional
+        Returns the view, where none is given; called when joblib starts.
     """
 
     def factory(**options: Any) -> MPIDirectBackend:
-        return MPIDirectBackend(view, **options)
+        return MPIDirectBackend(view, connect, **options)
 
     register_parallel_backend(name, factory, make_default=make_default)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from IPython.core.error import UsageError
 
+from ..session.engines import EngineDirectory
 from .typed_ipython import argument
 
 _M = TypeVar("_M", bound=Callable[..., Any])
@@ -58,16 +59,7 @@ def output_options(magic: _M) -> _M:
     return magic
 
 
-class _Engines(Protocol):
-    """The engines of a client."""
-
-    @property
-    def ids(self) -> list[int]: ...
-
-    def resolve(self, targets: Any) -> list[int]: ...
-
-
-def parse_targets(text: str, engines: _Engines) -> Any:
+def parse_targets(text: str, engines: EngineDirectory) -> Any:
     """Return the targets that a user has typed: ``all``, ``0``, ``0,2``, ``[0, 2]``, ``1:3`` or ``::2``.
 
     Raises

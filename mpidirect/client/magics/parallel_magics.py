@@ -91,9 +91,7 @@ class ParallelMagics(Magics):
     @property
     def is_closed(self) -> bool:
         """Whether there is no view, or its connection is closed."""
-        if self._view is None:
-            return True
-        return self._view.client._session.is_over
+        return self._view is None or self._view.client._session.is_over
 
     # -- the magics ---------------------------------------------------------------------------------
 

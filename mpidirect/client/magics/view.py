@@ -5,15 +5,16 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from ..interface import ClientInterface
 from ..results.asyncresult import AsyncResult
 
 
 class MagicView(Protocol):
     """A view that runs code on engines: see `DirectView`."""
 
-    client: Any
+    client: ClientInterface
     targets: Any
-    block: bool
+    block: bool | None
     history: list[str]
 
     def execute(self, code: str, silent: bool = True, *, block: bool | None = None) -> AsyncResult:

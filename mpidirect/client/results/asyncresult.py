@@ -14,7 +14,7 @@ from ..calls.call import Call
 from ..display import html
 from ..display.roll_call import Stacks
 from ..display.show import display_outputs
-from ..display.tracebacks import quiet
+from ..display.tracebacks import trim_tracebacks
 from ..session import queries
 from ..session.session import Session
 from .metadata import METADATA
@@ -22,7 +22,7 @@ from .pending import PendingResult, check_return_when, limit_of
 from .state import Slot, outcome_in_words, state_in_words, unanswered_engines, wait_in_queue
 
 
-@quiet
+@trim_tracebacks
 class AsyncResult(PendingResult):
     """The result of a call on engines, now or later.
 

@@ -1,35 +1,34 @@
-"""The load-balanced view: each task runs on whichever engine is free."""
+"""The load-balanced view: each task runs on an engine that is free."""
 
 from __future__ import annotations
 
 import numbers
 import sys
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ...arrays import partition
 from ...serialize import calls
 from ...serialize.dependency import Dependency
-from ..display.tracebacks import quiet
+from ..display.tracebacks import trim_tracebacks
 from ..interface import ClientInterface
 from ..results.balancedresult import BalancedMapResult, BalancedResult
 from ..results.outputs import at_prompt
 from ..session.balanced_tasks import submit
 from .base import View
-from .function import check, name_of
+from .functions import check_callable, function_name
+from .lazy_map import LazyMap
+from .remotefunction import ParallelFunction
 
 if TYPE_CHECKING:
-    from .remotefunction import ParallelFunction
+    from typing_extensions import Self
 
-GROUP = 256  # of them are submitted together at most
-AHEAD = 16  # tasks of each engine that `imap` takes out of an iterable before it waits
+_OUTSTANDING_PER_ENGINE = 16  # tasks that `imap` has under way by default
 
 
-@quiet
+@trim_tracebacks
 class LoadBalancedView(View):
     """Engines of a cluster, of which each task gets the one that is free.
 
@@ -69,13 +68,27 @@ class LoadBalancedView(View):
         self.retries = 0
         super().__init__(client, targets, **flags)
 
-    def set_flags(self, **flags: Any) -> LoadBalancedView:
-        """Set flags together: ``block``, ``targets``, ``after``, ``follow``, ``timeout``, ``retries``, ….
+    def set_flags(self, **flags: Any) -> Self:
+        """Set flags: ``block``, ``targets``, ``after``, ``follow``, ``timeout``, ``retries``, ``label``.
+
+        Parameters
+        ----------
+        **flags
+            The new values.
+
+        Returns
+        -------
+        LoadBalancedView
+            The view itself.
 
         Raises
         ------
         ValueError, TypeError
-            When one has a value that can't be meant.
+            When a value is invalid.
+
+        Examples
+        --------
+        >>> lview.set_flags(retries=2, timeout=60)
         """
         for name in ("after", "follow"):
             if name in flags:
@@ -93,7 +106,10 @@ class LoadBalancedView(View):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'all' if self.targets is None else self.targets}>"
 
-    # -- the one way to the engines --------------------------------------------------------------------------
+    def __len__(self) -> int:
+        return len(self._session.engines.resolve(self.targets))
+
+    # -- requests -----------------------------------------------------------------------------------------
 
     def _submit(
         self,
@@ -107,12 +123,29 @@ class LoadBalancedView(View):
         label: str | None = None,
         **options: Any,
     ) -> BalancedResult:
+        """Send tasks; wait for the result where calls block.
+
+        Parameters
+        ----------
+        f, args, kwargs
+            The function and its arguments.
+        items : list of sequences, optional
+            The sequences that the function is mapped over; None for one task.
+        chunk : int
+            The number of items of a task: see `session.balanced_tasks.submit`.
+        block : bool, optional
+            Whether to wait; by default the view's ``block``.
+        label : str, optional
+            A name for the call, kept in its metadata; by default the view's ``label``.
+        **options
+            Arguments of the result.
+        """
         session = self._session
-        session.engines.resolve("all")  # says what is wrong when there is no engine
+        session.engines.resolve("all")  # raises where the cluster has no engine
         targets = [] if self.targets is None else session.engines.resolve(self.targets)
-        work = submit(
+        call = submit(
             session,
-            name_of(f),
+            function_name(f),
             targets,
             calls.dumps(f, args, kwargs or {}),
             items,
@@ -122,17 +155,17 @@ class LoadBalancedView(View):
             Dependency.of(self.follow),
             float(self.timeout or 0),
         )
-        self.history.append(work.id)
+        self.history.append(call.id)
         kind = BalancedResult if items is None else BalancedMapResult
         label = self.label if label is None else label
-        result = kind(session, [work], method=name_of(f), single=items is None, label=label, **options)
-        work.holders -= 1
+        result = kind(session, [call], method=function_name(f), single=items is None, label=label, **options)
+        call.holders -= 1
         if self.block if block is None else block:
             with result.stream_output() if at_prompt() else nullcontext():
                 result._wait_in_call()
         return result
 
-    # -- functions -------------------------------------------------------------------------------------------
+    # -- functions ----------------------------------------------------------------------------------------
 
     def _apply(
         self,
@@ -141,8 +174,8 @@ class LoadBalancedView(View):
         kwargs: dict[str, Any] | None = None,
         block: bool | None = None,
     ) -> Any:
-        check(f)
-        return self._result(self._submit(f, args, kwargs, block=block), block)
+        check_callable(f)
+        return self._values_if_blocking(self._submit(f, args, kwargs, block=block), block)
 
     def map(
         self,
@@ -165,8 +198,8 @@ class LoadBalancedView(View):
         block : bool, optional
             Whether to wait.
         chunksize : int or 'auto'
-            So many items are one task: they run one after the other on one engine, and fail together. With
-            'auto' each item is a task, and as many go to an engine together as take a moment.
+            The number of items of a task: they run one after the other on one engine, and fail together. With
+            'auto' each item is a task, and an engine gets as many short tasks at once as take a moment.
         ordered : bool
             Iterate over the results in their order, not as they arrive.
         return_exceptions : bool
@@ -183,22 +216,22 @@ class LoadBalancedView(View):
         >>> for value in lview.map(simulate, parameters, ordered=False):
         ...     print(value)
         """
-        check(f)
+        check_callable(f)
         items, length = partition.to_map(sequences)
         if not length:
-            nothing = BalancedMapResult(self._session, [], method=name_of(f), length=0)
-            return self._result(nothing, block)
+            empty = BalancedMapResult(self._session, [], method=function_name(f), length=0)
+            return self._values_if_blocking(empty, block)
         result = self._submit(
             f,
             items=items,
-            chunk=chunk_of(chunksize),
+            chunk=_parse_chunksize(chunksize),
             block=block,
             label=label,
             length=length,
             ordered=ordered,
             return_exceptions=return_exceptions,
         )
-        return self._result(result, block)
+        return self._values_if_blocking(result, block)
 
     def imap(
         self,
@@ -215,44 +248,51 @@ class LoadBalancedView(View):
         f : callable
             Called with an item of each iterable.
         *sequences : iterables
-            They may be endless.
+            Of any length, also infinite.
         ordered : bool
             Yield the results in their order, not as they arrive.
         max_outstanding : int or 'auto'
-            How many tasks may be under way; 0: all at once. By default, sixteen for each engine.
+            The number of tasks that may be under way; 0 without limit. By default, sixteen for each engine.
         return_exceptions : bool
             Yield exceptions instead of raising.
+
+        Returns
+        -------
+        LazyMap
+            An iterator over the results.
 
         Examples
         --------
         >>> for value in islice(lview.imap(simulate, itertools.count()), 100):
         ...     print(value)
         """
-        check(f)
+        check_callable(f)
         if not sequences:
             raise TypeError("imap() must have at least two arguments.")
         if max_outstanding == "auto":
-            most = AHEAD * len(self)
+            limit = _OUTSTANDING_PER_ENGINE * len(self)
         elif isinstance(max_outstanding, int) and max_outstanding >= 0:
-            most = max_outstanding
+            limit = max_outstanding
         else:
             raise ValueError(f"max_outstanding must be 'auto' or a number, not {max_outstanding!r}")
         items = zip(*sequences, strict=False)
-        return LazyMap(self, f, items, most or sys.maxsize, ordered, return_exceptions)
+        submit_group = partial(self.map, f, block=False, ordered=ordered, return_exceptions=return_exceptions)
+        wait = partial(self._session.wait, timeout=None)
+        return LazyMap(submit_group, wait, items, limit or sys.maxsize, ordered)
 
-    def _parallel(self, f: ParallelFunction, items: list[Any], length: int) -> Any:
-        """Call it with parts of the sequences, each on an engine that is free."""
-        size = chunk_of(f.chunksize or 1)
+    def _apply_to_parts(self, f: ParallelFunction, items: list[Any], length: int) -> Any:
+        """Call a function with parts of the sequences, each on an engine that is free."""
+        size = _parse_chunksize(f.chunksize or 1)
         parts = [[partition._slice(item, at, at + size) for at in range(0, length, size)] for item in items]
         if items and isinstance(items[0], range):
-            parts = [[list(part) for part in those] for those in parts]
+            parts = [[list(part) for part in sequence] for sequence in parts]
         result = self.map(
             f.func, *parts, block=False, ordered=f.ordered, return_exceptions=f.return_exceptions
         )
         result._joins = True
-        return self._result(result, None)
+        return self._values_if_blocking(result, None)
 
-    def _map_parallel(self, f: ParallelFunction, sequences: Sequence[Any]) -> Any:
+    def _map_with_options(self, f: ParallelFunction, sequences: Sequence[Any]) -> Any:
         return self.map(
             f.func,
             *sequences,
@@ -269,7 +309,7 @@ class LoadBalancedView(View):
         name : str
             The backend's name.
         make_default : bool
-            Use it where no other is named.
+            Use the backend where no other is named.
 
         Examples
         --------
@@ -281,73 +321,9 @@ class LoadBalancedView(View):
 
         register(name, make_default, self)
 
-    # -- what else a pool is ---------------------------------------------------------------------------------
 
-    def __len__(self) -> int:
-        return len(self._session.engines.resolve(self.targets))
-
-
-class LazyMap(Iterator[Any]):
-    """The results of `LoadBalancedView.imap`."""
-
-    def __init__(
-        self,
-        view: LoadBalancedView,
-        f: Callable[..., Any],
-        items: Iterable[tuple[Any, ...]],
-        most: int,
-        ordered: bool,
-        return_exceptions: bool,
-    ) -> None:
-        self._items = iter(items)
-        self._pending: deque[BalancedMapResult] = deque()
-        self._view = view
-        self._call = partial(view.map, f, block=False, ordered=ordered, return_exceptions=return_exceptions)
-        self._most = most
-        self._group = max(1, min(most // 4, GROUP))
-        self._results = self._take(ordered)
-
-    def __next__(self) -> Any:
-        return next(self._results)
-
-    def cancel(self) -> None:
-        """Take no more items; what is under way can still be had."""
-        self._items = iter(())
-
-    def close(self) -> None:
-        """Take no more items, and abort what has not begun."""
-        self.cancel()
-        self._results.close()
-        for result in self._pending:
-            if not result.ready():
-                result.abort()
-        self._pending.clear()
-
-    def _fill(self) -> None:
-        """Submit groups of items, as far as there is room for them."""
-        under_way = sum(map(len, self._pending))
-        while under_way + self._group <= self._most:
-            some = list(islice(self._items, self._group))
-            if not some:
-                return
-            self._pending.append(self._call(*map(list, zip(*some, strict=True))))
-            under_way += len(some)
-
-    def _take(self, ordered: bool) -> Generator[Any, None, None]:
-        pending = self._pending
-        while True:
-            self._fill()
-            if not pending:
-                return
-            if not ordered and not any(result.ready() for result in pending):
-                self._view._session.wait(lambda: any(result.ready() for result in pending), None)
-            chosen = pending[0] if ordered else next(result for result in pending if result.ready())
-            yield from chosen
-            pending.remove(chosen)
-
-
-def chunk_of(chunksize: Any) -> int:
-    """The number of items of a task; 0: as many go together as suits."""
+def _parse_chunksize(chunksize: Any) -> int:
+    """Return the number of items of a task; 0 for 'auto'."""
     if isinstance(chunksize, str) and chunksize == "auto":
         return 0
     if hasattr(chunksize, "__index__") and not isinstance(chunksize, bool) and chunksize >= 1:

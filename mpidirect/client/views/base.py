@@ -1,117 +1,58 @@
-"""What all views have: flags, calls, and results again."""
+"""The base of all views: calls, and the results of earlier calls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..executor import ViewExecutor
-from ..interface import ClientInterface
 from ..results.asyncmapresult import AsyncMapResult
 from ..results.asyncresult import AsyncResult
-from ..session.engines import is_single_target
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from .remotefunction import ParallelFunction
-
-ATTRIBUTES = frozenset({"client", "history", "_session"})
-ALIKE = 0.75  # of two names, from where on one may be a slip for the other
+from .flags import FlaggedView
+from .remotefunction import ParallelFunction, parallel, remote
 
 
-class View:
+class View(FlaggedView):
     """Engines of a cluster, and how calls on them are made.
 
     The base of `DirectView` and `LoadBalancedView`.
+
+    Parameters
+    ----------
+    client : Client
+        The client.
+    targets : int, list of int or slice, optional
+        The engines.
+    **flags
+        Other attributes that `FLAGS` names.
     """
 
-    FLAGS: tuple[str, ...] = ("block", "track", "label", "targets")
+    # -- what the kinds of views implement ----------------------------------------------------------------
 
-    def __init__(self, client: ClientInterface, targets: Any = None, **flags: Any) -> None:
-        self.client = client
-        self._session = client._session
-        self.targets = targets
-        self.block = client.block
-        self.track = False
-        self.label: str | None = None
-        self.history: list[str] = []
-        self.set_flags(**flags)
+    def _apply(
+        self,
+        f: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        block: bool | None = None,
+    ) -> Any:
+        """Call a function on the engines; return the result, or the values where calls block."""
+        raise NotImplementedError
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in self.FLAGS and name not in ATTRIBUTES:
-            there = self._there(name)
-            raise AttributeError(f"a view has no attribute {name!r} to set{there and there + ' = …'}")
-        super().__setattr__(name, value)
+    def map(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> Any:
+        """Call a function with each item of the sequences, as the builtin `map`."""
+        raise NotImplementedError
 
-    def __getattr__(self, name: str) -> Any:
-        hint = ""
-        if not name.startswith("_"):
-            import difflib
+    def _apply_to_parts(self, f: ParallelFunction, items: list[Any], length: int) -> Any:
+        """Call a function on each engine with a part of each sequence."""
+        raise NotImplementedError
 
-            public = [known for known in dir(self) if not known.startswith("_")]
-            alike = difflib.get_close_matches(name, public, 1, ALIKE)
-            hint = f"; did you mean {alike[0]!r}?" if alike else self._there(name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
+    def _map_with_options(self, f: ParallelFunction, sequences: Sequence[Any]) -> Any:
+        """Call a function with each item of the sequences, with the options of a parallel function."""
+        raise NotImplementedError
 
-    def __repr__(self) -> str:
-        text = str(self.targets)
-        return f"<{type(self).__name__} {text if len(text) <= 16 else text[:12] + '...]'}>"
-
-    def __len__(self) -> int:
-        targets = self.targets
-        if targets is None or isinstance(targets, (str, slice)):
-            targets = self._session.engines.resolve(targets)
-        return 1 if is_single_target(targets) else len(targets)
-
-    def _there(self, name: str) -> str:
-        """Where else to look for a name."""
-        return ""
-
-    # -- flags ------------------------------------------------------------------------------------------
-
-    def set_flags(self, **flags: Any) -> Self:
-        """Set ``block``, ``track``, ``targets``, ``label`` together."""
-        for name, value in flags.items():
-            if name not in self.FLAGS:
-                raise KeyError(f"Invalid name: {name!r}")
-            setattr(self, name, value)
-        return self
-
-    @contextmanager
-    def temp_flags(self, **flags: Any) -> Iterator[Self]:
-        """Set flags for the length of a ``with`` block.
-
-        Examples
-        --------
-        >>> with dview.temp_flags(block=True):
-        ...     dview.apply(f)
-        """
-        before = {name: getattr(self, name) for name in self.FLAGS}
-        self.set_flags(**flags)
-        try:
-            yield self
-        finally:
-            self.set_flags(**before)
-
-    if TYPE_CHECKING:
-
-        def _apply(
-            self,
-            f: Callable[..., Any],
-            args: tuple[Any, ...] = (),
-            kwargs: dict[str, Any] | None = None,
-            block: bool | None = None,
-        ) -> Any: ...
-
-        def map(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> Any: ...
-
-        def _parallel(self, f: ParallelFunction, items: list[Any], length: int) -> Any: ...
-
-        def _map_parallel(self, f: ParallelFunction, sequences: Sequence[Any]) -> Any: ...
-
-    def _result(self, result: AsyncResult, block: bool | None) -> Any:
+    def _values_if_blocking(self, result: AsyncResult, block: bool | None) -> Any:
+        """Return the values where the call blocks, else the result."""
         return result.get() if (self.block if block is None else block) else result
 
     # -- functions ---------------------------------------------------------------------------------------
@@ -125,6 +66,8 @@ class View:
         ----------
         f : callable or Reference
             A function, or the name of one that the engines have.
+        *args, **kwargs
+            The arguments.
 
         Returns
         -------
@@ -138,23 +81,83 @@ class View:
         return self._apply(f, args, kwargs)
 
     def apply_async(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AsyncResult:
-        """Call ``f(*args, **kwargs)`` on the engines; returns at once."""
-        return self._apply(f, args, kwargs, block=False)
+        """Call ``f(*args, **kwargs)`` on the engines; return at once.
+
+        Parameters
+        ----------
+        f, *args, **kwargs
+            As for `apply`.
+
+        Examples
+        --------
+        >>> ar = dview.apply_async(pow, 2, 10)
+        >>> ar.get()
+        [1024, 1024, 1024, 1024]
+        """
+        result: AsyncResult = self._apply(f, args, kwargs, block=False)
+        return result
 
     def apply_sync(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call ``f(*args, **kwargs)`` on the engines; returns the results."""
+        """Call ``f(*args, **kwargs)`` on the engines; return the results.
+
+        Parameters
+        ----------
+        f, *args, **kwargs
+            As for `apply`.
+
+        Examples
+        --------
+        >>> dview.apply_sync(pow, 2, 10)
+        [1024, 1024, 1024, 1024]
+        """
         return self._apply(f, args, kwargs, block=True)
 
     def map_async(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> AsyncMapResult:
-        """`map` that returns at once."""
-        return self.map(f, *sequences, **{**options, "block": False})
+        """Do as `map`; return at once.
+
+        Parameters
+        ----------
+        f, *sequences, **options
+            As for `map`.
+
+        Examples
+        --------
+        >>> for value in dview.map_async(abs, range(-2, 3)):
+        ...     print(value)
+        """
+        result: AsyncMapResult = self.map(f, *sequences, **{**options, "block": False})
+        return result
 
     def map_sync(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> list[Any]:
-        """`map` that returns the list."""
-        return self.map(f, *sequences, **{**options, "block": True})
+        """Do as `map`; return the list.
+
+        Parameters
+        ----------
+        f, *sequences, **options
+            As for `map`.
+
+        Examples
+        --------
+        >>> dview.map_sync(abs, range(-2, 3))
+        [2, 1, 0, 1, 2]
+        """
+        values: list[Any] = self.map(f, *sequences, **{**options, "block": True})
+        return values
 
     def remote(self, block: bool | None = None, **flags: Any) -> Callable[[Callable[..., Any]], Any]:
         """Decorator: a function that runs on the engines when it is called.
+
+        Parameters
+        ----------
+        block : bool, optional
+            Whether to wait; by default the view's present ``block``.
+        **flags
+            Other flags of the view, for these calls.
+
+        Returns
+        -------
+        callable
+            The decorator.
 
         Examples
         --------
@@ -165,14 +168,28 @@ class View:
         >>> getpid()
         [12345, 12346, 12347, 12348]
         """
-        from .remotefunction import remote
-
         return remote(self, self.block if block is None else block, **flags)
 
     def parallel(
         self, dist: str = "b", block: bool | None = None, ordered: bool = True, **flags: Any
     ) -> Callable[[Callable[..., Any]], Any]:
         """Decorator: a function that is called on each engine with its part of the sequences.
+
+        Parameters
+        ----------
+        dist : {'b', 'r'}
+            Cut sequences into contiguous blocks, or deal the items out round robin.
+        block : bool, optional
+            Whether to wait; by default the view's present ``block``.
+        ordered : bool
+            Iterate over results in their order, not as they arrive.
+        **flags
+            ``return_exceptions``, ``chunksize``, and other flags of the view.
+
+        Returns
+        -------
+        callable
+            The decorator.
 
         Examples
         --------
@@ -184,8 +201,6 @@ class View:
         >>> echo.map(range(5))
         ['0', '1', '2', '3', '4']
         """
-        from .remotefunction import parallel
-
         return parallel(
             self, dist=dist, block=self.block if block is None else block, ordered=ordered, **flags
         )
@@ -198,7 +213,25 @@ class View:
     # -- results and queues -------------------------------------------------------------------------------
 
     def wait(self, jobs: Any = None, timeout: float | None = -1) -> bool:
-        """Wait for results: AsyncResults, ids or indices to `history`; by default all of this view."""
+        """Wait for results.
+
+        Parameters
+        ----------
+        jobs : AsyncResult, str, int or a list of these, optional
+            Results, ids or indices to `history`; by default all calls of this view.
+        timeout : float, optional
+            Seconds to wait at most; -1 or None without limit.
+
+        Returns
+        -------
+        bool
+            Whether all of them are done.
+
+        Examples
+        --------
+        >>> dview.wait(timeout=10)
+        True
+        """
         if jobs is None:
             jobs = list(self.history)
         if isinstance(jobs, int):
@@ -210,9 +243,20 @@ class View:
     def get_result(
         self, indices_or_msg_ids: Any = None, block: bool | None = None, owner: bool = True
     ) -> AsyncResult:
-        """A result of this view again, by id or index to `history`; by default the latest.
+        """Return a result of this view again; see `Client.get_result`.
 
-        See `Client.get_result`.
+        Parameters
+        ----------
+        indices_or_msg_ids : int, str or a list of these, optional
+            Indices to `history`, or ids; by default the latest call.
+        block : bool, optional
+            Whether to wait.
+        owner : bool
+            Whether the result is removed from the cluster when it is deleted here.
+
+        Examples
+        --------
+        >>> dview.get_result(-1).get()
         """
         index = -1 if indices_or_msg_ids is None else indices_or_msg_ids
         if isinstance(index, int):
@@ -228,7 +272,7 @@ class View:
 
     @property
     def results(self) -> Any:
-        """The results that are here, by the ids of their parts; see `Client.results`."""
+        """The results that have arrived, by the ids of their parts; see `Client.results`."""
         return self.client.results
 
     def purge_results(self, jobs: Any = (), targets: Any = ()) -> None:
@@ -241,7 +285,7 @@ class View:
         self.client.abort(jobs, self.targets if targets is None else targets)
 
     def queue_status(self, targets: Any = None, verbose: bool = False) -> dict[Any, Any]:
-        """How long the engines' queues are; see `Client.queue_status`."""
+        """Return the lengths of the engines' queues; see `Client.queue_status`."""
         return self.client.queue_status(self.targets if targets is None else targets, verbose)
 
     def shutdown(
@@ -251,5 +295,5 @@ class View:
         self.client.shutdown(self.targets if targets is None else targets, restart, hub, block)
 
     def spin(self) -> None:
-        """Take in what has come (nothing needs it)."""
+        """Take in the messages that have arrived; nothing requires this call."""
         self.client.spin()

@@ -1,44 +1,45 @@
-"""How a view asks its engines for a collective."""
+"""Requests for collectives between the engines of a view."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 import uuid
-from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from ...errors import format_ids
 from ...protocol.collective import Collective
-from ..interface import ClientInterface
 from ..results import waiting
-from ..results.asyncresult import AsyncResult
 from ..session.engines import is_single_target
 from ..session.session import Session
+from .requests import RequestView
 
 
-class _Caller:
-    """What a client's collectives carry, so that engines can tell them apart and know their order."""
+class _CollectiveOrder:
+    """The numbers of a client's collectives, in the order in which the engines get the requests.
+
+    Attributes
+    ----------
+    client : str
+        A name that no other client has.
+    numbers : iterator of int
+        The next numbers.
+    lock : Lock
+        Held while a request is numbered and sent.
+    """
 
     def __init__(self) -> None:
-        self.name = uuid.uuid4().hex
+        self.client = uuid.uuid4().hex
         self.numbers = itertools.count()
-        self.order = threading.Lock()  # held while a call is numbered and sent
+        self.lock = threading.Lock()
 
 
-_callers: WeakKeyDictionary[Session, _Caller] = WeakKeyDictionary()
+_orders: WeakKeyDictionary[Session, _CollectiveOrder] = WeakKeyDictionary()
 
 
-class CollectiveCalls:
-    """What all collectives of a view have in common."""
-
-    client: ClientInterface
-    _session: Session
-    targets: Any
-    block: bool | None
-    _call: Callable[..., AsyncResult]
-    _result: Callable[..., Any]
+class CollectiveView(RequestView):
+    """A view whose engines can call collectives."""
 
     def _collective(
         self,
@@ -51,23 +52,31 @@ class CollectiveCalls:
         targets: Any,
         block: bool | None,
     ) -> Any:
-        chosen = self.targets if targets is None else targets
-        group = self._session.engines.resolve(chosen)
-        for text in (name, out):
-            if text is not None and kind != "barrier" and not (isinstance(text, str) and text.isidentifier()):
-                raise ValueError(f"{text!r} can't be a name on the engines: it is no Python identifier")
+        """Request a collective: see `Collective` for the parameters."""
+        targets = self.targets if targets is None else targets
+        group = self._session.engines.resolve(targets)
+        if kind != "barrier":
+            _check_names(name, out)
         root = _check_root(root, group)
-        single = is_single_target(chosen)
-        caller = _callers.setdefault(self._session, _Caller())
-        with caller.order:
-            number = next(caller.numbers)
-            ask = Collective(kind, caller.name, number, group, name, out or name, root, option)
-            result = self._call("collective", kind, tuple(ask), targets=group, block=False, single=single)
+        single = is_single_target(targets)
+        order = _orders.setdefault(self._session, _CollectiveOrder())
+        with order.lock:
+            number = next(order.numbers)
+            collective = Collective(kind, order.client, number, group, name, out or name, root, option)
+            result = self._request(
+                "collective", kind, tuple(collective), targets=group, block=False, single=single
+            )
         for call in result._calls:
             call.together = True
         if self.block if block is None else block:
             waiting.wait(result)
-        return self._result(result, block)
+        return self._values_if_blocking(result, block)
+
+
+def _check_names(name: str, out: str | None) -> None:
+    for text in (name, out):
+        if text is not None and not (isinstance(text, str) and text.isidentifier()):
+            raise ValueError(f"{text!r} can't be a name on the engines: it is no Python identifier")
 
 
 def _check_root(root: int | None, group: list[int]) -> int:

@@ -12,17 +12,27 @@ from .reductions import Reductions
 class Collectives(Reductions):
     """The collectives of a view.
 
-    Each works on a name that the engines of the view have, and moves data from engine to engine: no byte
-    of it comes through the client or the controller. The k-th target of the view has the k-th place, where
-    order matters; `root` is an engine id. All take `targets` and `block` as the other methods of a view, and
-    return ``[None, …]``, or an `AsyncResult`.
+    Each collective works on a name that the engines of the view have, and moves data from engine to engine:
+    no byte passes through the client or the controller. Where order matters, the engines have the order of
+    the view's targets; `root` is an engine id.
 
-    An array whose bytes say all moves by buffer, anything else by pickle. When an engine can't take part, all
-    of them raise, and the `CompositeError` names it.
+    An array without object references moves by buffer, any other value by pickle. When an engine can't take
+    part, all engines raise an error, and the `CompositeError` names that engine.
     """
 
     def barrier(self, *, targets: Any = None, block: bool | None = None) -> Any:
-        """Wait until all engines have come to this point.
+        """Wait until all engines have reached this point.
+
+        Parameters
+        ----------
+        targets : int or list of int, optional
+            The engines; by default those of the view.
+        block : bool, optional
+            Whether to wait; by default the view's ``block``.
+
+        Returns
+        -------
+        ``[None, …]``, or an `AsyncResult`.
 
         Examples
         --------
@@ -49,7 +59,15 @@ class Collectives(Reductions):
         root : int, optional
             The engine id of the root; by default the first engine of the view.
         out : str, optional
-            The name that gets it; by default `name`.
+            The name of the copies; by default `name`.
+        targets : int or list of int, optional
+            The engines; by default those of the view.
+        block : bool, optional
+            Whether to wait; by default the view's ``block``.
+
+        Returns
+        -------
+        ``[None, …]``, or an `AsyncResult`.
 
         Examples
         --------
@@ -77,13 +95,21 @@ class Collectives(Reductions):
         Parameters
         ----------
         name : str
-            An array, a list or whatever can be cut, on the root.
+            An array, a list or another sequence, on the root.
         root : int, optional
             The engine id of the root; by default the first engine of the view.
         out : str, optional
             The name of the parts; by default `name`, so that the root keeps its part only.
         counts : sequence of int, optional
-            How many items each engine gets; by default even parts, a remainder to the first engines.
+            The number of items of each engine; by default even parts, the remainder to the first engines.
+        targets : int or list of int, optional
+            The engines; by default those of the view.
+        block : bool, optional
+            Whether to wait; by default the view's ``block``.
+
+        Returns
+        -------
+        ``[None, …]``, or an `AsyncResult`.
 
         Examples
         --------
@@ -93,7 +119,7 @@ class Collectives(Reductions):
         [array([0, 1]), array([2]), array([3]), array([4])]
         """
         return self._collective(
-            "scatter_from", name, out, root, _counts(counts), targets=targets, block=block
+            "scatter_from", name, out, root, _check_counts(counts), targets=targets, block=block
         )
 
     def gather_to(
@@ -118,6 +144,14 @@ class Collectives(Reductions):
             The engine id of the root; by default the first engine of the view.
         out : str, optional
             The name of the whole, on the root only; by default `name`, so that the others keep their parts.
+        targets : int or list of int, optional
+            The engines; by default those of the view.
+        block : bool, optional
+            Whether to wait; by default the view's ``block``.
+
+        Returns
+        -------
+        ``[None, …]``, or an `AsyncResult`.
 
         Examples
         --------
@@ -138,6 +172,14 @@ class Collectives(Reductions):
             The parts, joined as by `gather_to`; arrays may differ in their first length.
         out : str, optional
             The name of the whole; by default `name`.
+        targets : int or list of int, optional
+            The engines; by default those of the view.
+        block : bool, optional
+            Whether to wait; by default the view's ``block``.
+
+        Returns
+        -------
+        ``[None, …]``, or an `AsyncResult`.
 
         Examples
         --------
@@ -156,10 +198,17 @@ class Collectives(Reductions):
         Parameters
         ----------
         name : str
-            A sequence on each engine. It is cut into as many parts as there are engines, as `scatter` does;
-            one of that many items has an item for each.
+            A sequence on each engine, which is cut into a part for each engine, as by `scatter`.
         out : str, optional
             The name of the joined parts; by default `name`.
+        targets : int or list of int, optional
+            The engines; by default those of the view.
+        block : bool, optional
+            Whether to wait; by default the view's ``block``.
+
+        Returns
+        -------
+        ``[None, …]``, or an `AsyncResult`.
 
         Examples
         --------
@@ -186,9 +235,17 @@ class Collectives(Reductions):
         name : str
             The parts: arrays, along their first axis, or lists.
         counts : 'even' or sequence of int
-            How many items each engine is to have.
+            The number of items that each engine shall have.
         out : str, optional
             The name of the new parts; by default `name`.
+        targets : int or list of int, optional
+            The engines; by default those of the view.
+        block : bool, optional
+            Whether to wait; by default the view's ``block``.
+
+        Returns
+        -------
+        ``[None, …]``, or an `AsyncResult`.
 
         Examples
         --------
@@ -202,11 +259,12 @@ class Collectives(Reductions):
                 raise ValueError(f"counts must be 'even' or a sequence of int, not {counts!r}")
             option = None
         else:
-            option = _counts(counts)
+            option = _check_counts(counts)
         return self._collective("redistribute", name, out, option=option, targets=targets, block=block)
 
 
-def _counts(counts: Sequence[int] | None) -> list[int] | None:
+def _check_counts(counts: Sequence[int] | None) -> list[int] | None:
+    """Return the counts as a list of int; raise an error if one is no count."""
     if counts is None:
         return None
     try:

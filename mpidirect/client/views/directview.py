@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import tokenize
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import Any
 
 from ...arrays import partition
-from ...protocol import messages
-from ...serialize import calls, pickles
+from ...serialize import calls
 from ..display import html
-from ..display.tracebacks import quiet
-from ..results import waiting
+from ..display.tracebacks import trim_tracebacks
+from ..magics.activation import activate
 from ..results.asyncmapresult import AsyncMapResult
 from ..results.asyncresult import AsyncResult
-from ..results.outputs import ExecuteReply, at_prompt
-from ..session.engines import is_single_target
-from . import syntax
-from .base import View
 from .collectives import Collectives
-from .function import check, name_of
-from .namespaces import Namespaces
+from .execution import ExecutionView
+from .functions import check_callable, function_name
+from .imports import SynchronizedImports
+from .namespaces import NamespaceView
+from .remotefunction import ParallelFunction
 
-if TYPE_CHECKING:
-    from .remotefunction import ParallelFunction
 
-
-@quiet
-class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
+@trim_tracebacks
+class DirectView(NamespaceView, ExecutionView, Collectives):
     """Some engines of a cluster: call functions on them, and use their namespaces as a dict.
 
     Parameters
@@ -60,52 +52,13 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
     >>> del dview["a"]
     """
 
-    def _there(self, name: str) -> str:
+    def _hint_for(self, name: str) -> str:
         return f"; for that name on its engines:  view[{name!r}]"
 
     def _repr_html_(self) -> str:
         return html.engines(self._session, self._session.engines.resolve(self.targets), repr(self))
 
-    # -- the one way to the engines ------------------------------------------------------------------------
-
-    def _call(
-        self,
-        op: str,
-        method: str,
-        shared: Any = None,
-        *,
-        frames: Sequence[Any] | None = None,
-        own: Callable[[int], list[Any]] | None = None,
-        targets: Any = None,
-        block: bool | None = None,
-        track: bool | None = None,
-        kind: type[AsyncResult] = AsyncResult,
-        convert: Callable[[messages.Reply, Any], Any] | None = None,
-        single: bool | None = None,
-        gathers: bool = False,
-        label: str | None = None,
-        progress: bool = False,
-        **options: Any,
-    ) -> AsyncResult:
-        """Send one request: an object for all, or its frames; `own` gives those for each of a number."""
-        chosen = self.targets if targets is None else targets
-        engines = self._session.engines.resolve(chosen)
-        frames = pickles.dumps(shared) if frames is None else frames
-        parts = [] if own is None else [pickles.dumps(part) for part in own(len(engines))]
-        call = self._session.submit(op, method, engines, frames, parts, convert, gathers)
-        call.source = shared[0] if op == "execute" else None
-        self.history.append(call.id)
-        if single is None:
-            single = is_single_target(chosen)
-        label = self.label if label is None else label
-        result = kind(self._session, [call], method=method, single=single, label=label, **options)
-        call.holders -= 1
-        if self.block if block is None else block:
-            with result.stream_output() if at_prompt() else nullcontext() as live:
-                waiting.wait(result, progress, None if live is None or progress else live.status)
-        return result
-
-    # -- functions -------------------------------------------------------------------------------------------
+    # -- functions ----------------------------------------------------------------------------------------
 
     def _apply(
         self,
@@ -113,14 +66,11 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
         block: bool | None = None,
-        targets: Any = None,
-        track: bool | None = None,
     ) -> Any:
-        check(f)
+        check_callable(f)
         frames = calls.dumps(f, args, kwargs or {})
-        return self._result(
-            self._call("apply", name_of(f), frames=frames, targets=targets, block=block, track=track), block
-        )
+        result = self._request("apply", function_name(f), frames=frames, block=block)
+        return self._values_if_blocking(result, block)
 
     def map(
         self,
@@ -145,8 +95,14 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
             As with the builtin, the shortest decides.
         block : bool, optional
             Whether to wait.
+        track : bool, optional
+            Ignored: `AsyncResult.sent` always works.
         return_exceptions : bool
             Exceptions in the place of an engine's results instead of a `CompositeError`.
+        targets : int or list of int, optional
+            The engines; by default those of the view.
+        dist : {'b', 'r'}
+            Cut sequences into contiguous blocks, or deal the items out round robin.
         ordered : bool
             Iterate over the results in their order, not as they arrive.
         label : str, optional
@@ -157,21 +113,25 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         Returns
         -------
         AsyncMapResult, or a list.
+
+        Examples
+        --------
+        >>> dview.map(lambda x: x**2, range(8), block=True)
+        [0, 1, 4, 9, 16, 25, 36, 49]
         """
-        check(f)
+        check_callable(f)
         items, length = partition.to_map(sequences)
 
-        def own(n: int) -> list[Any]:
+        def parts_for(n: int) -> list[Any]:
             return list(zip(*(partition.split(item, n, dist, listed=False) for item in items), strict=True))
 
-        result = self._call(
+        result = self._request(
             "map",
-            name_of(f),
+            function_name(f),
             frames=calls.dumps(f, (), {}),
-            own=own,
+            parts_for=parts_for,
             targets=targets,
             block=block,
-            track=track,
             progress=progress,
             kind=AsyncMapResult,
             single=False,
@@ -181,100 +141,52 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
             return_exceptions=return_exceptions,
             label=label,
         )
-        return self._result(result, block)
+        return self._values_if_blocking(result, block)
 
     def imap(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> Iterator[Any]:
-        """`map` that returns an iterator over the items, as the engines' parts arrive."""
+        """Do as `map`; return an iterator over the items, as the engines' parts arrive.
+
+        Parameters
+        ----------
+        f, *sequences, **options
+            As for `map`.
+
+        Examples
+        --------
+        >>> list(dview.imap(abs, range(-2, 3)))
+        [2, 1, 0, 1, 2]
+        """
         return iter(self.map_async(f, *sequences, **options))
 
-    def _parallel(self, f: ParallelFunction, items: list[Any], length: int) -> Any:
-        return f._on(self, items, length)
+    def _apply_to_parts(self, f: ParallelFunction, items: list[Any], length: int) -> Any:
+        targets = self._session.engines.resolve(self.targets)[:length]
+        if not targets:
+            empty = AsyncMapResult(self._session, [], method=f.__name__)
+            return empty.get() if self.block else empty
 
-    def _map_parallel(self, f: ParallelFunction, sequences: Sequence[Any]) -> Any:
+        def parts_for(n: int) -> list[tuple[Any, ...]]:
+            return list(zip(*(partition.split(item, n, f.dist) for item in items), strict=True))
+
+        result = self._request(
+            "apply",
+            f.__name__,
+            frames=calls.dumps(f.func, (), {}),
+            parts_for=parts_for,
+            targets=targets,
+            single=False,
+            kind=AsyncMapResult,
+            dist=f.dist,
+            ordered=f.ordered,
+            return_exceptions=f.return_exceptions,
+        )
+        return self._values_if_blocking(result, None)
+
+    def _map_with_options(self, f: ParallelFunction, sequences: Sequence[Any]) -> Any:
         return self.map(
             f.func, *sequences, dist=f.dist, ordered=f.ordered, return_exceptions=f.return_exceptions
         )
 
-    # -- code -----------------------------------------------------------------------------------------------
-
-    def execute(
-        self,
-        code: str,
-        silent: bool = True,
-        targets: Any = None,
-        block: bool | None = None,
-        label: str | None = None,
-    ) -> AsyncResult:
-        """Run source code in the engines' namespaces.
-
-        Parameters
-        ----------
-        code : str
-            With IPython on the engines, magics and shell escapes as well.
-        silent : bool
-            Don't keep the value of the last line as a result, nor count the prompt.
-        label : str, optional
-            A name for the call, kept in its metadata.
-
-        Returns
-        -------
-        AsyncResult
-            Of `ExecuteReply`; ``stdout`` has what was printed.
-        """
-        if not isinstance(code, str):
-            raise TypeError(f"code must be a string, not {type(code).__name__}")
-        if not self._session.python_mismatch:  # else the engines' Python may know another syntax
-            syntax.check(code)
-        result = self._call(
-            "execute",
-            "_execute",
-            (code, silent),
-            targets=targets,
-            block=block,
-            convert=ExecuteReply,
-            label=label,
-        )
-        self._result(result, block)
-        return result
-
-    def run(
-        self,
-        filename: str | Path,
-        targets: Any = None,
-        block: bool | None = None,
-        label: str | None = None,
-        *,
-        args: Sequence[Any] = (),
-    ) -> AsyncResult:
-        """Run a file of this machine on the engines, as ``__main__``, in their namespaces.
-
-        An mpi4py program runs unchanged: its ``MPI.COMM_WORLD`` is the engines' communicator, it imports what
-        lies beside it, and when it ends with ``sys.exit(0)`` or ``MPI.Finalize()``, the engines go on.
-
-        Parameters
-        ----------
-        filename : str or Path
-            The program.
-        args : sequence
-            Its arguments, which it finds in ``sys.argv``.
-
-        Examples
-        --------
-        >>> dview.run("heat.py", args=["--steps", 1000], block=True)
-        """
-        if isinstance(args, (str, bytes)):
-            raise TypeError(f"args must be a list of arguments, like ['-n', 5], not {args!r}")
-        argv = [os.fspath(arg) if isinstance(arg, os.PathLike) else str(arg) for arg in args]
-        path = Path(filename).expanduser().absolute()
-        with tokenize.open(path) as file:  # which knows the encoding that a program declares
-            source = file.read()
-        result = self._call(
-            "run", "run", (source, str(path), argv), targets=targets, block=block, label=label
-        )
-        self._result(result, block)
-        return result
-
-    # -- what ipyparallel can switch, and is settled here ----------------------------------------------------
+    # -- ipyparallel's switches, without effect -----------------------------------------------------------
 
     def use_cloudpickle(self) -> AsyncResult:
         """Functions are always pickled by cloudpickle, and what it lacks is added: this changes nothing."""
@@ -288,10 +200,17 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         """What pickle knows is pickled as it does that: this changes nothing."""
         return self.apply_async(bool)
 
-    # -- imports and magics --------------------------------------------------------------------------------
+    # -- imports and magics -------------------------------------------------------------------------------
 
     def sync_imports(self, local: bool = True, quiet: bool = False) -> AbstractContextManager[None]:
         """Import here and on the engines what is imported in the ``with`` block.
+
+        Parameters
+        ----------
+        local : bool
+            Import here as well; False is not implemented.
+        quiet : bool
+            Print nothing.
 
         Examples
         --------
@@ -299,9 +218,7 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         ...     import numpy
         importing numpy on engine(s)
         """
-        from .imports import everywhere
-
-        return everywhere(self, local, quiet)
+        return SynchronizedImports(self, local, quiet)
 
     @property
     def importer(self) -> AbstractContextManager[None]:
@@ -309,11 +226,19 @@ class DirectView(View, Namespaces, Collectives):  # type: ignore[misc]
         return self.sync_imports()
 
     def activate(self, suffix: str = "") -> None:
-        """Make IPython's magics ``%px``, ``%%px``, ``%autopx``, ``%result`` work on this view."""
-        from ..magics.activation import activate
+        """Make IPython's magics ``%px``, ``%%px``, ``%autopx``, ``%result`` work on this view.
 
+        Parameters
+        ----------
+        suffix : str
+            Ends the names of the magics, for a second view beside the first.
+
+        Examples
+        --------
+        >>> dview.activate("2")  # %px2, %autopx2, …
+        """
         activate(self, suffix)
 
 
 class BroadcastView(DirectView):
-    """A direct view: here each one sends what engines share once. The name is ipyparallel's."""
+    """A direct view under ipyparallel's name: every direct view sends what engines share once."""

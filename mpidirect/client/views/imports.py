@@ -9,34 +9,40 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...serialize.reference import Reference
 from ..results import waiting
-
-if TYPE_CHECKING:
-    from .directview import DirectView
+from .requests import RequestView
 
 
-class everywhere:
-    """Context manager: the imports that are written in its block happen on the engines of `view` too.
+class SynchronizedImports:
+    """Context manager: the import statements of its block run on the engines of a view too.
 
     Parameters
     ----------
-    view : DirectView
-        Where.
+    view : RequestView
+        The engines.
     local : bool
-        Import here as well; nothing else is possible.
+        Import here as well; False is not implemented.
     quiet : bool
         Print nothing.
 
     Raises
     ------
+    NotImplementedError
+        When `local` is False.
     CompositeError
-        At the end of the block, when engines could not import what could be imported here.
+        At the end of the block, when an import has succeeded here and failed on engines.
+
+    Examples
+    --------
+    >>> with SynchronizedImports(dview):
+    ...     import numpy
+    importing numpy on engine(s)
     """
 
-    def __init__(self, view: DirectView, local: bool = True, quiet: bool = False) -> None:
+    def __init__(self, view: RequestView, local: bool = True, quiet: bool = False) -> None:
         if not local:
             raise NotImplementedError(
                 "imports on the engines alone are not implemented for sync_imports: "
@@ -45,30 +51,38 @@ class everywhere:
         self._view = view
         self._quiet = quiet
         self._results: list[Any] = []
-        self.block: FrameType | None = None  # where the with statement stands
+        self.frame: FrameType | None = None  # the frame of the with statement
 
     def __enter__(self) -> None:
-        self.block = sys._getframe(1)
+        self.frame = sys._getframe(1)
         _hook.enter(self)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         _hook.leave(self)
-        self.block = None
+        self.frame = None
         if error is None:
             for result in self._results:
                 waiting.wait(result)
                 result.get()
 
-    def imported(self, statement: _Statement) -> None:
-        """An import of our block has succeeded here: repeat it there."""
+    def on_import(self, statement: _ImportStatement) -> None:
+        """Run an import statement, which has succeeded here, on the engines."""
         if not self._quiet:
             print(f"importing {statement.description} on engine(s)")
         call: tuple[Any, ...] = (exec, (statement.code, Reference("globals()")), {})
-        self._results.append(self._view._call("apply", "import", call, block=False))
+        self._results.append(self._view._request("apply", "import", call, block=False))
 
 
-class _Statement:
-    """An import statement, found again from what it calls and from the bytecode that it became."""
+class _ImportStatement:
+    """The source of an import statement, from the call of ``__import__`` and from the bytecode.
+
+    Attributes
+    ----------
+    code : str
+        The statement.
+    description : str
+        What the statement imports, for the user.
+    """
 
     def __init__(self, frame: FrameType, module: str, fromlist: tuple[str, ...]) -> None:
         stored = list(_stored_names(frame))
@@ -89,7 +103,7 @@ def _renamed(name: str, new: str) -> str:
 
 
 def _stored_names(frame: FrameType) -> Iterator[str]:
-    """The names that the import statement which `frame` is in binds, in order."""
+    """Yield the names that the present import statement of a frame binds, in order."""
     instructions = iter(dis.get_instructions(frame.f_code))
     for instruction in instructions:
         if instruction.offset == frame.f_lasti:
@@ -97,7 +111,7 @@ def _stored_names(frame: FrameType) -> Iterator[str]:
     for instruction in instructions:
         name = instruction.opname
         if name.startswith("STORE_"):
-            value = instruction.argval  # a pair, where two instructions were made one
+            value = instruction.argval  # a pair, if the compiler has merged two instructions
             yield value[0] if isinstance(value, tuple) else value
             following = next(instructions, None)
             if following is None or following.opname != "IMPORT_FROM":
@@ -106,34 +120,34 @@ def _stored_names(frame: FrameType) -> Iterator[str]:
             return
 
 
-class _Hook:
-    """The place of ``builtins.__import__`` while any block is open, in any thread."""
+class _ImportHook:
+    """The replacement of ``builtins.__import__`` while any block is open, in any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: tuple[everywhere, ...] = ()
+        self._open: tuple[SynchronizedImports, ...] = ()
         self._original: Callable[..., Any] = builtins.__import__
-        self._ours = self._import  # one object, to recognise it by
-        self._buried = False  # somebody else's hook was put on top of ours, and calls it
+        self._replacement = self._import  # kept: each access makes another bound method
+        self._is_wrapped = False  # whether another hook has replaced this one, and calls this one
 
-    def enter(self, context: everywhere) -> None:
-        """A block begins."""
+    def enter(self, context: SynchronizedImports) -> None:
+        """Install the hook for a block."""
         with self._lock:
             current = builtins.__import__
-            if self._buried and current is self._original:
-                self._buried = False
-            if current is not self._ours and not self._buried:
+            if self._is_wrapped and current is self._original:
+                self._is_wrapped = False
+            if current is not self._replacement and not self._is_wrapped:
                 self._original = current
-                builtins.__import__ = self._ours
+                builtins.__import__ = self._replacement
             self._open += (context,)
 
-    def leave(self, context: everywhere) -> None:
-        """A block ends; with the last one the hook goes."""
+    def leave(self, context: SynchronizedImports) -> None:
+        """End a block; remove the hook after the last one."""
         with self._lock:
             self._open = tuple(other for other in self._open if other is not context)
             if not self._open:
-                self._buried = builtins.__import__ is not self._ours
-                if not self._buried:
+                self._is_wrapped = builtins.__import__ is not self._replacement
+                if not self._is_wrapped:
                     builtins.__import__ = self._original
 
     def _import(
@@ -142,16 +156,16 @@ class _Hook:
         module = self._original(name, globals, locals, fromlist, level)
         frame = sys._getframe(1)
         for context in self._open:
-            if context.block is frame and _is_statement(frame):
+            if context.frame is frame and _is_import_statement(frame):
                 if level:
                     name = importlib.util.resolve_name("." * level + name, (globals or {}).get("__package__"))
-                context.imported(_Statement(frame, name, tuple(fromlist or ())))
+                context.on_import(_ImportStatement(frame, name, tuple(fromlist or ())))
         return module
 
 
-def _is_statement(frame: FrameType) -> bool:
-    """Whether `frame` is in an import statement, and not in a call of ``__import__``."""
+def _is_import_statement(frame: FrameType) -> bool:
+    """Return whether a frame runs an import statement, not a call of ``__import__``."""
     return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_NAME"
 
 
-_hook = _Hook()
+_hook = _ImportHook()

@@ -1,4 +1,4 @@
-"""The names of MPI's operations, and what else stands for them."""
+"""The names of MPI's operations, and the functions that stand for them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
 }
 
 
-def for_the_engines(op: Any) -> str | list[bytes]:
-    """The name of an operation, or the frames of a pickled callable.
+def encode_operation(op: Any) -> str | list[bytes]:
+    """Return the name of an operation, or the frames of a pickled callable.
 
     Parameters
     ----------
@@ -38,9 +38,16 @@ def for_the_engines(op: Any) -> str | list[bytes]:
         A name, also as ``'MPI.SUM'``; a function that stands for one, as `operator.add` or `numpy.maximum`;
         an operation of mpi4py; or any function of two values.
 
+    Raises
+    ------
+    ValueError
+        When there is no operation of that name.
+    TypeError
+        When `op` is neither a name nor a callable.
+
     Examples
     --------
-    >>> for_the_engines("MPI.SUM"), for_the_engines(np.maximum)
+    >>> encode_operation("MPI.SUM"), encode_operation(np.maximum)
     ('sum', 'max')
     """
     if isinstance(op, str):
@@ -48,9 +55,9 @@ def for_the_engines(op: Any) -> str | list[bytes]:
         if name not in NAMES:
             raise ValueError(f"there is no operation {op!r}: use one of {', '.join(NAMES)}, or a callable")
         return name
-    if type(op).__module__ == "mpi4py.MPI":  # its predefined ones are pickled as their names
-        given = op.__reduce__()
-        return for_the_engines(given if isinstance(given, str) else str(op))
+    if type(op).__module__ == "mpi4py.MPI":  # mpi4py pickles its predefined operations as their names
+        reduced = op.__reduce__()
+        return encode_operation(reduced if isinstance(reduced, str) else str(op))
     if not callable(op):
         raise TypeError(f"op must be a name or a callable, not {op!r}")
     for name, functions in _FUNCTIONS.items():

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from . import operators
-from .collective_call import CollectiveCalls
+from .collective_call import CollectiveView
 
 
-class Reductions(CollectiveCalls):
+class Reductions(CollectiveView):
     """The reductions of a view: see `Collectives`."""
 
     def reduce(
@@ -38,6 +38,14 @@ class Reductions(CollectiveCalls):
             The engine id of the root; by default the first engine of the view.
         out : str, optional
             The name of the result, on the root only; by default `name`.
+        targets : int or list of int, optional
+            The engines; by default those of the view.
+        block : bool, optional
+            Whether to wait; by default the view's ``block``.
+
+        Returns
+        -------
+        ``[None, …]``, or an `AsyncResult`.
 
         Examples
         --------
@@ -45,7 +53,7 @@ class Reductions(CollectiveCalls):
         >>> rc[1]["y"]
         3
         """
-        option = operators.for_the_engines(op)
+        option = operators.encode_operation(op)
         return self._collective("reduce", name, out, root, option, targets=targets, block=block)
 
     def allreduce(
@@ -68,6 +76,14 @@ class Reductions(CollectiveCalls):
         out : str, optional
             The name of the result; by default `name`. An array that has this name already and fits is
             written to, as MPI does, instead of a new one.
+        targets : int or list of int, optional
+            The engines; by default those of the view.
+        block : bool, optional
+            Whether to wait; by default the view's ``block``.
+
+        Returns
+        -------
+        ``[None, …]``, or an `AsyncResult`.
 
         Examples
         --------
@@ -75,7 +91,7 @@ class Reductions(CollectiveCalls):
         >>> dview["y"]
         [6, 6, 6, 6]
         """
-        option = operators.for_the_engines(op)
+        option = operators.encode_operation(op)
         return self._collective("allreduce", name, out, option=option, targets=targets, block=block)
 
     def scan(
@@ -93,6 +109,14 @@ class Reductions(CollectiveCalls):
         ----------
         name, op, out
             As for `allreduce`.
+        targets : int or list of int, optional
+            The engines; by default those of the view.
+        block : bool, optional
+            Whether to wait; by default the view's ``block``.
+
+        Returns
+        -------
+        ``[None, …]``, or an `AsyncResult`.
 
         Examples
         --------
@@ -100,7 +124,7 @@ class Reductions(CollectiveCalls):
         >>> dview["y"]
         [0, 1, 3, 6]
         """
-        option = operators.for_the_engines(op)
+        option = operators.encode_operation(op)
         return self._collective("scan", name, out, option=option, targets=targets, block=block)
 
     def exscan(
@@ -118,6 +142,14 @@ class Reductions(CollectiveCalls):
         ----------
         name, op, out
             As for `allreduce`; the first engine, which has none before it, gets None.
+        targets : int or list of int, optional
+            The engines; by default those of the view.
+        block : bool, optional
+            Whether to wait; by default the view's ``block``.
+
+        Returns
+        -------
+        ``[None, …]``, or an `AsyncResult`.
 
         Examples
         --------
@@ -125,5 +157,5 @@ class Reductions(CollectiveCalls):
         >>> dview["y"]
         [None, 0, 1, 3]
         """
-        option = operators.for_the_engines(op)
+        option = operators.encode_operation(op)
         return self._collective("exscan", name, out, option=option, targets=targets, block=block)

@@ -4,133 +4,189 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...arrays import partition
-from ...serialize import calls
-from ..display.tracebacks import quiet, quietly
-from ..results.asyncmapresult import AsyncMapResult
-from .function import check, name_of
+from ..display.tracebacks import trim_traceback, trim_tracebacks
+from .functions import check_callable, function_name
 
 if TYPE_CHECKING:
-    from .base import View
-    from .directview import DirectView
+    from typing_extensions import Self
 
 Function = Callable[..., Any]
 
 
-def remote(view: View, block: bool | None = None, **flags: Any) -> Callable[[Function], RemoteFunction]:
+class CallingView(Protocol):
+    """The part of a view that remote functions use: see `View`."""
+
+    def set_flags(self, **flags: Any) -> Self:
+        """Set flags of the view."""
+
+    def apply(self, f: Function, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function on the engines."""
+
+    def _apply_to_parts(self, f: ParallelFunction, items: list[Any], length: int) -> Any:
+        """Call a function on each engine with a part of each sequence."""
+
+    def _map_with_options(self, f: ParallelFunction, sequences: Sequence[Any]) -> Any:
+        """Call a function with each item of the sequences."""
+
+
+def remote(
+    view: CallingView, block: bool | None = None, **flags: Any
+) -> Callable[[Function], RemoteFunction]:
     """Decorator: a function that runs on the engines of `view`.
 
     Parameters
     ----------
     view : View
-        Where.
+        The engines.
     block : bool, optional
-        Whether to wait; by default what the view says when the function is called.
+        Whether to wait; by default the view's ``block`` at the time of the call.
     **flags
         Other flags of the view, for these calls: ``targets``, ``track``, ``label``.
+
+    Returns
+    -------
+    callable
+        The decorator.
+
+    Examples
+    --------
+    >>> @remote(dview, block=True)
+    ... def rank_squared():
+    ...     return rank**2
+    >>> rank_squared()
+    [0, 1, 4, 9]
     """
     return lambda f: RemoteFunction(view, f, block=block, **flags)
 
 
 def parallel(
-    view: View, dist: str = "b", block: bool | None = None, ordered: bool = True, **flags: Any
+    view: CallingView, dist: str = "b", block: bool | None = None, ordered: bool = True, **flags: Any
 ) -> Callable[[Function], ParallelFunction]:
-    """Decorator: a function that engines call with their parts of the sequences.
+    """Decorator: a function that each engine calls with its part of the sequences.
 
     Parameters
     ----------
     view : View
-        Where.
+        The engines.
     dist : {'b', 'r'}
-        The parts are contiguous blocks, or taken round robin.
+        Cut sequences into contiguous blocks, or deal the items out round robin.
     block : bool, optional
-        Whether to wait; by default what the view says when the function is called.
+        Whether to wait; by default the view's ``block`` at the time of the call.
     ordered : bool
         Iterate over results in their order, not as they arrive.
     **flags
         ``return_exceptions``, ``chunksize``, and the flags of the view: ``targets``, ``track``, ``label``.
+
+    Returns
+    -------
+    callable
+        The decorator.
+
+    Examples
+    --------
+    >>> @parallel(dview, block=True)
+    ... def double(part):
+    ...     return [2 * x for x in part]
+    >>> double(range(5))
+    [0, 2, 4, 6, 8]
     """
     return lambda f: ParallelFunction(view, f, dist=dist, block=block, ordered=ordered, **flags)
 
 
-def _itself(f: Function) -> Function:
+def _same(f: Function) -> Function:
     return f
 
 
-@quiet
+@trim_tracebacks
 class RemoteFunction:
     """A function that runs on engines when it is called.
 
     Parameters
     ----------
     view : View
-        Where.
+        The engines.
     f : callable
-        What.
+        The function.
     block : bool, optional
-        Whether to wait; by default what the view says when the function is called.
+        Whether to wait; by default the view's ``block`` at the time of the call.
     **flags
         Other flags of the view, for these calls.
+
+    Examples
+    --------
+    >>> RemoteFunction(dview, os.getpid, block=True)()
+    [12345, 12346, 12347, 12348]
     """
 
-    @quietly
-    def __init__(self, view: View, f: Function, block: bool | None = None, **flags: Any) -> None:
-        check(f)
+    @trim_traceback
+    def __init__(self, view: CallingView, f: Function, block: bool | None = None, **flags: Any) -> None:
+        check_callable(f)
         functools.update_wrapper(self, f)
-        self.__name__ = name_of(f)
+        self.__name__ = function_name(f)
         self.view = view
         self.func = f
         self.block = block
         self.flags = flags
-        self._view()  # a wrong flag is told at once
+        self._view_with_flags()  # raises the error of a wrong flag now
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run it; the results, or an `AsyncResult`."""
-        return self._view().apply(self.func, *args, **kwargs)
+        """Call the function on the engines.
 
-    def _view(self) -> View:
-        """The view with our flags; a copy, so that other threads don't see them."""
+        Returns
+        -------
+        AsyncResult, or the results where calls block.
+        """
+        return self._view_with_flags().apply(self.func, *args, **kwargs)
+
+    def _view_with_flags(self) -> CallingView:
+        """Return a copy of the view with the flags; other threads use the view itself."""
         view = copy.copy(self.view).set_flags(**self.flags)
         return view if self.block is None else view.set_flags(block=self.block)
 
     def __reduce__(self) -> Any:
-        return _itself, (self.func,)  # on an engine it is the function: a recursive one calls itself there
+        return _same, (self.func,)  # on an engine a recursive function calls itself, not the view
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.__name__} on {self._view()!r}>"
+        return f"<{type(self).__name__} {self.__name__} on {self._view_with_flags()!r}>"
 
 
-@quiet
+@trim_tracebacks
 class ParallelFunction(RemoteFunction):
     """A function that each engine calls with its part of the sequences.
 
     Parameters
     ----------
     view : View
-        Where.
+        The engines.
     f : callable
         Called once on each engine, with the parts; by `map` with each item.
     dist : {'b', 'r'}
-        The parts are contiguous blocks, or taken round robin.
+        Cut sequences into contiguous blocks, or deal the items out round robin.
     block : bool, optional
-        Whether to wait; by default what the view says when the function is called.
+        Whether to wait; by default the view's ``block`` at the time of the call.
     chunksize : int, optional
         With a load-balanced view, the length of each part.
     ordered : bool
         Iterate over results in their order, not as they arrive.
     return_exceptions : bool
-        Exceptions in the place of results, instead of a `CompositeError`.
+        Put exceptions in the place of results, instead of raising `CompositeError`.
     **flags
         Other flags of the view, for these calls.
+
+    Examples
+    --------
+    >>> ParallelFunction(dview, sorted, block=True)([3, 1, 2, 5, 4])
+    [1, 3, 2, 5, 4]
     """
 
-    @quietly
+    @trim_traceback
     def __init__(
         self,
-        view: View,
+        view: CallingView,
         f: Function,
         dist: str = "b",
         block: bool | None = None,
@@ -147,16 +203,23 @@ class ParallelFunction(RemoteFunction):
         self.return_exceptions = return_exceptions
 
     def __call__(self, *sequences: Any) -> Any:
-        """Call it on each engine with a part of each sequence.
+        """Call the function on each engine with a part of each sequence.
 
         Parameters
         ----------
         *sequences : sequences, arrays or iterables
-            Of equal lengths. Engines that would get nothing are not called.
+            Of equal lengths. Engines whose part would be empty are not called.
 
         Returns
         -------
-        AsyncMapResult, or what the engines returned: lists and arrays joined, else a list.
+        AsyncMapResult, or the results where calls block: lists and arrays joined, else a list.
+
+        Raises
+        ------
+        TypeError
+            When no sequence is given.
+        ValueError
+            When the lengths differ.
         """
         items = [partition.as_sequence(sequence) for sequence in sequences]
         lengths = [len(item) for item in items]
@@ -164,32 +227,23 @@ class ParallelFunction(RemoteFunction):
             raise TypeError(f"{self.__name__}() needs a sequence, to give each engine a part of it")
         if len(set(lengths)) > 1:
             raise ValueError(f"all sequences must have equal length, but have {lengths}")
-        return self._view()._parallel(self, items, lengths[0])
-
-    def _on(self, view: DirectView, items: list[Any], length: int) -> Any:
-        """Give each engine of a direct view its part."""
-        targets = view._session.engines.resolve(view.targets)[:length]
-        if not targets:
-            nothing = AsyncMapResult(view._session, [], method=self.__name__)
-            return nothing.get() if view.block else nothing
-
-        def own(n: int) -> list[tuple[Any, ...]]:
-            return list(zip(*(partition.split(item, n, self.dist) for item in items), strict=True))
-
-        result = view._call(
-            "apply",
-            self.__name__,
-            frames=calls.dumps(self.func, (), {}),
-            own=own,
-            targets=targets,
-            single=False,
-            kind=AsyncMapResult,
-            dist=self.dist,
-            ordered=self.ordered,
-            return_exceptions=self.return_exceptions,
-        )
-        return view._result(result, None)
+        return self._view_with_flags()._apply_to_parts(self, items, lengths[0])
 
     def map(self, *sequences: Any) -> Any:
-        """Call it with each item of the sequences, as the builtin `map`; the shortest one decides."""
-        return self._view()._map_parallel(self, sequences)
+        """Call the function with each item of the sequences, as the builtin `map`.
+
+        Parameters
+        ----------
+        *sequences : sequences or iterables
+            The shortest one decides how many calls are made.
+
+        Returns
+        -------
+        AsyncMapResult, or a list where calls block.
+
+        Examples
+        --------
+        >>> echo.map(range(5))
+        ['0', '1', '2', '3', '4']
+        """
+        return self._view_with_flags()._map_with_options(self, sequences)

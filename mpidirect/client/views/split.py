@@ -12,9 +12,9 @@ from ...mpi import group_functions
 from ..interface import ClientInterface
 from ..results.asyncresult import AsyncResult
 from .directview import DirectView
-from .function import check
+from .functions import check_callable
 
-AHEAD = 2  # tasks that a group has, or has before it
+_TASKS_PER_GROUP = 2  # that are sent before the first one has ended
 
 _numbers = itertools.count(1)
 
@@ -36,19 +36,32 @@ class GroupView(DirectView):
         super().__init__(client, targets, **flags)
 
     def _apply(self, f: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        check(f)
+        check_callable(f)
         return super()._apply(group_functions.GroupFunction(self.group, f), *args, **options)
 
     def map(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> Any:
-        """`DirectView.map`; the function sees the group's ``comm``."""
-        check(f)
+        """Do as `DirectView.map`; the function sees the group's ``comm``.
+
+        Examples
+        --------
+        >>> first.map(lambda x: comm.allreduce(x), [1, 2], block=True)
+        [3, 3]
+        """
+        check_callable(f)
         return super().map(group_functions.GroupFunction(self.group, f), *sequences, **options)
 
 
 class Groups(Sequence[GroupView]):
-    """Views of groups of engines, and a pool of them: each task runs on a whole group.
+    """Views of groups of engines, and a pool of these groups: each task runs on a whole group.
 
-    Made by `Client.split`. As a context manager it gives the communicators back at the end.
+    `Client.split` returns this object. As a context manager it frees the communicators at the end.
+
+    Parameters
+    ----------
+    client : Client
+        The client.
+    groups : list of lists of int
+        The engines of each group.
 
     Examples
     --------
@@ -59,10 +72,11 @@ class Groups(Sequence[GroupView]):
 
     def __init__(self, client: ClientInterface, groups: list[list[int]]) -> None:
         self._client = client
-        self._name = f"{client._session.connection.name}/{next(_numbers)}"
-        self._everyone = DirectView(client, "all")
-        processes = {info.pid: id for id, info in client._session.engines.live.items()}
-        self._everyone.apply_sync(group_functions.make, self._name, groups, processes)
+        session = client._session
+        self._session = session
+        self._name = f"{session.connection.name}/{next(_numbers)}"
+        engine_of = {info.pid: id for id, info in session.engines.live.items()}
+        DirectView(client, "all").apply_sync(group_functions.make, self._name, groups, engine_of)
         self._views = [GroupView(client, group, self._name) for group in groups]
 
     def __len__(self) -> int:
@@ -75,7 +89,7 @@ class Groups(Sequence[GroupView]):
         return f"<{type(self).__name__} {[view.targets for view in self._views]}>"
 
     def map(self, f: Callable[..., Any], *sequences: Any, whole: bool = False) -> list[Any]:
-        """Call `f` with each item, on whichever group is free: all its engines call it together.
+        """Call `f` with each item on a group that is free: all engines of the group call `f` together.
 
         Parameters
         ----------
@@ -84,12 +98,17 @@ class Groups(Sequence[GroupView]):
         *sequences : iterables
             As with the builtin `map`.
         whole : bool
-            Have what each engine of the group returned, as a list, and not only what the first one did.
+            Return a list of the values of all engines of the group, not only the first engine's value.
+
+        Returns
+        -------
+        list
+            A value for each item.
 
         Raises
         ------
         CompositeError
-            When it fails on an engine; the tasks that run go on.
+            When `f` fails on an engine; the tasks that run go on.
 
         Examples
         --------
@@ -99,14 +118,25 @@ class Groups(Sequence[GroupView]):
         return list(self.imap(f, *sequences, whole=whole))
 
     def imap(self, f: Callable[..., Any], *sequences: Any, whole: bool = False) -> Iterator[Any]:
-        """`map` over iterables of any length; results come in their order, as soon as they are there."""
-        check(f)
+        """Do as `map` over iterables of any length; yield the results in order, as they arrive.
+
+        Parameters
+        ----------
+        f, *sequences, whole
+            As for `map`.
+
+        Examples
+        --------
+        >>> for value in pool.imap(solve, parameters):
+        ...     print(value)
+        """
+        check_callable(f)
         if not sequences:
             raise TypeError("map() must have at least two arguments.")
         return self._results(f, zip(*sequences, strict=False), whole)
 
     def _results(self, f: Callable[..., Any], items: Iterator[tuple[Any, ...]], whole: bool) -> Iterator[Any]:
-        free = deque(view for _ in range(AHEAD) for view in self._views)
+        free = deque(view for _ in range(_TASKS_PER_GROUP) for view in self._views)
         running: dict[AsyncResult, GroupView] = {}
         order: deque[AsyncResult] = deque()
         try:
@@ -118,11 +148,11 @@ class Groups(Sequence[GroupView]):
                     order.append(result)
                 if not order:
                     return
-                self._client._session.wait(lambda: any(result.ready() for result in running), None)
+                self._session.wait(lambda: any(result.ready() for result in running), None)
                 for result in [result for result in running if result.ready()]:
                     view = running.pop(result)
                     if any(isinstance(e, EngineError) for e in result.failures.values()):
-                        free = deque(other for other in free if other is not view)  # it lacks an engine
+                        free = deque(other for other in free if other is not view)  # an engine has died
                     elif view.targets:
                         free.append(view)
                 while order and order[0].ready():
@@ -132,7 +162,13 @@ class Groups(Sequence[GroupView]):
             self._client.abort([result for result in running if not result.ready()])
 
     def close(self) -> None:
-        """Give the communicators back to MPI."""
+        """Free the communicators.
+
+        Examples
+        --------
+        >>> pool = rc.split(2)
+        >>> pool.close()
+        """
         for view in self._views:
             DirectView(self._client, view.targets).apply_sync(group_functions.free, [self._name])
 
@@ -144,14 +180,27 @@ class Groups(Sequence[GroupView]):
 
 
 def groups_of(client: ClientInterface, how: Any) -> list[list[int]]:
-    """The engines of each group: so many each, these sizes, or those of each node."""
+    """Return the engines of each group.
+
+    Parameters
+    ----------
+    client : Client
+        The client.
+    how : int, sequence of int, or 'node'
+        The size of all groups, the size of each group, or one group for each node.
+
+    Raises
+    ------
+    ValueError
+        When the engines can't be split so.
+    """
     engines = client._session.engines
     ids = sorted(engines.resolve("all"), key=lambda id: (engines.live[id].node, id))
     if isinstance(how, str):
         if how != "node":
             raise ValueError(f"engines are split by a size, by sizes or by 'node', not by {how!r}")
         by_node = itertools.groupby(ids, lambda id: engines.live[id].node)
-        return [list(those) for _, those in by_node]
+        return [list(group) for _, group in by_node]
     if hasattr(how, "__index__"):
         size = how.__index__()
         if size < 1 or len(ids) % size:
@@ -164,5 +213,5 @@ def groups_of(client: ClientInterface, how: Any) -> list[list[int]]:
         sizes = [each.__index__() for each in how]
         if not sizes or min(sizes) < 1 or sum(sizes) > len(ids):
             raise ValueError(f"there are {len(ids)} engines, which can't be split into groups of {sizes}")
-    rest = iter(ids)
-    return [list(itertools.islice(rest, size)) for size in sizes]
+    remaining = iter(ids)
+    return [list(itertools.islice(remaining, size)) for size in sizes]

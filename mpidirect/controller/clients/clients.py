@@ -37,7 +37,7 @@ class Clients:
         self.requests = Requests(controller)
         self._connections: dict[tuple[Listener, int], Session] = {}
         self._held_since = 0.0
-        self._place = process_memory.place()
+        self._place = process_memory.domain()
 
     # -- what the loop calls ----------------------------------------------------------------------------
 

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 
 from ...protocol import messages
 from ...protocol.names import ANCHOR
-from .. import handover
 from . import exit_status
 from .replacement import ReplacementRefused
 
 if TYPE_CHECKING:
-    from ...job.handover import Handover
     from ..controller import Controller
     from ..sessions.session import Session
 
@@ -52,10 +50,6 @@ class Generations:
         self._killed: set[int] = set()
         self._supervised = False  # whether the supervisor starts the next one
         self._why = ""  # in words, of the tasks that end
-        self._awaited: Handover | None = (
-            None  # what the former controller has left, until all engines are here
-        )
-        self.handover_due = self.handed_over = False
         if self.spawns:
             controller.replacement.await_first(list(range(controller.size)))
 
@@ -68,23 +62,8 @@ class Generations:
     def advice(self) -> str:
         """Return what a user can do to have all engines started anew."""
         spawning = self.anchored and self.controller.facts["fault_tolerance"]["restarts"]
-        can = spawning or self.controller.hand_over is not None
+        can = spawning or self.controller.succession.possible
         return "rc.restart() of all engines" if can else "'mpidirect stop' and 'mpidirect start'"
-
-    @property
-    def awaits_all(self) -> bool:
-        """Whether the engines of this job are to come, after those of a former controller."""
-        return self._awaited is not None
-
-    @property
-    def asked(self) -> tuple[bytes, str]:
-        """Return the name of the client that waits for a restart, and its query; empty if none waits."""
-        return (self._asked[0].name, self._asked[1].id) if self._asked else (b"", "")
-
-    @property
-    def size(self) -> int:
-        """Return the number of engines of the next generation."""
-        return self._size
 
     @property
     def anchored(self) -> bool:
@@ -103,7 +82,7 @@ class Generations:
             return
         log.error("the process that starts engines is gone: all of them can't be started anew any more")
         if self._due:
-            self._answer_failure(
+            self.fail(
                 "the process that starts engines died meanwhile: 'mpidirect stop' and 'mpidirect start'"
             )
 
@@ -131,13 +110,13 @@ class Generations:
     def ask(self, session: Session, query: messages.Query, size: int) -> None:
         """End all engines, and start so many others."""
         controller = self.controller
-        supervised = controller.hand_over is not None
+        supervised = controller.succession.possible
         if not supervised and not (controller.facts["fault_tolerance"]["restarts"] and self.anchored):
             raise ReplacementRefused(
                 "engines can't all be started anew with this MPI, or as it was started. Save what you need, "
                 "then 'mpidirect stop' and 'mpidirect start'"
             )
-        if self._due or self.awaits_all or controller.replacement.excludes:
+        if self._due or controller.succession.awaits_engines or controller.replacement.excludes:
             raise ReplacementRefused("engines are being started just now: try again in a moment")
         call = "rc.restart()" if size == controller.size else f"rc.resize({size})"
         controller.replacement.cancel(f"{call} ends all engines")
@@ -160,15 +139,13 @@ class Generations:
 
     def look(self) -> None:
         """Do what is due."""
-        if self._awaited is not None and len(self.controller.engines) == self.controller.size:
-            self._answer_former(self._awaited)
         if not self._due or self.controller.stopping:
             return
         now = time.monotonic()
         if self._leaving:
             self._see_off(now)
         elif self._supervised:
-            self.handover_due = True
+            self._hand_over()
         elif self.anchored and self._noted(now):
             self._begin()
 
@@ -177,7 +154,7 @@ class Generations:
             self._leaving.clear()  # the supervisor ends them, by the MPI launcher
         elif self._killed and now > self._deadline:
             where = ", ".join(f"process {e.pid} on {e.host}" for e in self._leaving.values())
-            self._answer_failure(f"these could not be ended from here: {where}. Kill them, and try again")
+            self.fail(f"these could not be ended from here: {where}. Kill them, and try again")
         elif now > self._kill_at:
             for engine, info in self._leaving.items():
                 if engine not in self._killed:
@@ -186,6 +163,11 @@ class Generations:
                         HANGING if self._supervised else KILLED
                     )  # from now on: this host may have been stopped meanwhile
                     self.controller.end(info)
+
+    def _hand_over(self) -> None:
+        """Leave the next generation to another controller, which the supervisor starts."""
+        asker, query = (self._asked[0].name, self._asked[1].id) if self._asked else (b"", "")
+        self.controller.succession.begin(asker, query, self._size, f"each engine {self._why}")
 
     def _noted(self, now: float) -> bool:
         """Whether the guards have noted how engines ended: later they would tell it of the new ones."""
@@ -204,41 +186,8 @@ class Generations:
             controller.lost = {id: why for id, why in controller.lost.items() if id < self._size}
         controller.replacement.start(list(range(self._size)), asked, STARTING)
 
-    def hand_over(self) -> bool:
-        """Leave all to a successor; return whether that is possible."""
-        controller = self.controller
-        self.handover_due = False
-        handover.conclude(controller, f"each engine {self._why}")
-        assert controller.hand_over is not None
-        try:
-            try:
-                controller.hand_over()
-            except OSError as e:
-                log.warning("%s: results that wait for clients are dropped", e)
-                handover.drop_results(controller)
-                controller.hand_over()
-        except OSError as e:
-            self._answer_failure(f"what clients wait for can't be written: {e}. Make room, and try again")
-            return False
-        handover.announce(controller)
-        self.handed_over = True
-        return True
-
-    def await_all(self, former: Handover) -> None:
-        """Answer the client that asked the former controller for a restart when all engines are here."""
-        self._awaited = former
-
-    def _answer_former(self, former: Handover) -> None:
-        self._awaited = None
-        self.controller.tell_engines({})
-        session = self.controller.clients.sessions.get(former.asker)
-        if session is None:
-            return
-        size = self.controller.size
-        why = "" if size == former.engines else f"{former.engines} engines can't be started here: see job.log"
-        session.tell(messages.Answer, former.query, None if why else {"replaced": list(range(size))}, why)
-
-    def _answer_failure(self, why: str) -> None:
+    def fail(self, why: str) -> None:
+        """Answer that engines are not started anew, and why."""
         log.error("engines are not started anew: %s", why)
         self._due, self._leaving = False, {}
         if self._asked is not None:

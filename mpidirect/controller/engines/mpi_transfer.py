@@ -10,7 +10,7 @@ from mpi4py import MPI
 
 from ...arrays.lazy_numpy import np
 from ...mpi.bulk_transfer import BulkTransfer, Pending
-from ...mpi.world import World, grown, limited, living
+from ...mpi.world import World, living, merged, time_limit
 from ...protocol.messages import PrepareCommunicators, chunks
 
 LIVELY = 0.1  # seconds that the loop stays awake for a transfer that gets on
@@ -105,10 +105,10 @@ class MPITransfer:
         self._abandoned = [t for t in self._abandoned if not t.released()]
         ranks = [0, *(self._ranks[engine] for engine in order.living)]
         try:
-            with limited():
+            with time_limit():
                 alone = not order.living
                 members = MPI.COMM_SELF if alone else living(self.comm, ranks, self._ulfm, order.epoch)
-                world = grown(members, order.port, 0, whole=alone)
+                world = merged(members, order.port, 0, all_new=alone)
         finally:
             MPI.Close_port(order.port)
         if alone:  # all of it was for processes that are dead, and MPI has heard of their ends meanwhile

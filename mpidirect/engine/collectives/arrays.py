@@ -1,4 +1,4 @@
-"""Arrays as what MPI moves: bytes, in pieces that every MPI can count."""
+"""Arrays in MPI operations: as bytes, in pieces that every MPI can count."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mpi4py import MPI
 from ...arrays.kinds import NUMPY, Kind
 from .staging import StagedTransfer, TransferStep, spans, through_host
 
-PIECE = 1 << 30  # bytes or elements in one operation: MPI counts with 31 bits
+PIECE = 1 << 30  # Bytes or elements of one operation: MPI counts with 31 bits.
 
 Operation = Union[MPI.Request, StagedTransfer]
 
 
 def pieces(buffer: Any) -> Iterator[list[Any]]:
-    """A buffer of bytes cut to what one operation can move; nothing of an empty one."""
+    """Cut a buffer of bytes into pieces for one operation each; an empty buffer has no piece."""
     for start in range(0, len(buffer), PIECE):
         yield [buffer[start : start + PIECE], MPI.BYTE]
 
@@ -51,24 +51,24 @@ def bcast(comm: MPI.Intracomm, buffers: Sequence[Any], root: int, kind: Kind = N
 
 
 def allgather(
-    comm: MPI.Intracomm, mine: Any, whole: Any, counts: Sequence[int], kind: Kind = NUMPY
+    comm: MPI.Intracomm, own: Any, whole: Any, counts: Sequence[int], kind: Kind = NUMPY
 ) -> list[Operation]:
-    """Begin to put everyone's bytes into `whole`, one after the other.
+    """Begin to gather the bytes of all ranks into `whole`, in the order of the ranks.
 
     Parameters
     ----------
-    mine : flat bytes
-        ``counts[comm.rank]`` of them.
+    own : flat bytes
+        The bytes of this rank: ``counts[comm.rank]``.
     whole : flat bytes
-        As many as all counts together; is written to.
+        Memory for the bytes of all ranks. This is written to.
     """
     starts = [0, *np.cumsum(counts, dtype=np.int64).tolist()]
     staged = through_host(kind)
     if starts[-1] <= PIECE and not staged:
         kind.synchronize()
-        return [comm.Iallgatherv([mine, MPI.BYTE], [whole, (list(counts), starts[:-1]), MPI.BYTE])]
+        return [comm.Iallgatherv([own, MPI.BYTE], [whole, (list(counts), starts[:-1]), MPI.BYTE])]
     parts = [whole[a:b] for a, b in pairwise(starts)]
-    parts[comm.rank][:] = mine
+    parts[comm.rank][:] = own
     if staged:
         return [StagedTransfer(kind, _bcast_steps(comm, [(part, root) for root, part in enumerate(parts)]))]
     return [request for root, part in enumerate(parts) for request in bcast(comm, [part], root, kind)]

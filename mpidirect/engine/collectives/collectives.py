@@ -1,4 +1,4 @@
-"""The collectives between engines, on names in their namespaces; no byte goes through the controller."""
+"""Collectives between engines, on names in their namespaces. No data goes through the controller."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .. import interrupts
 from ..mpi import groups
 from ..mpi.groups import forget_communicators
 from ..mpi.watched_communicator import FAILURE_CLASSES
-from .data_movement import MOVES
+from .data_movement import DATA_MOVEMENTS
 from .reductions import REDUCTIONS
 from .rendezvous import AGAIN, Proposal, Rendezvous
 
 __all__ = ["forget_communicators", "run"]
 
 
-def barrier(meeting: Rendezvous) -> None:
-    """Wait until all engines are here."""
-    meeting.agree(Proposal, moves_data=False)
+def barrier(rendezvous: Rendezvous) -> None:
+    """Wait until all engines take part."""
+    rendezvous.agree(Proposal, moves_data=False)
 
 
-KINDS: dict[str, Callable[[Rendezvous], None]] = {"barrier": barrier, **MOVES, **REDUCTIONS}
+COLLECTIVES: dict[str, Callable[[Rendezvous], None]] = {"barrier": barrier, **DATA_MOVEMENTS, **REDUCTIONS}
 
 
 def run(namespace: dict[str, Any], shared: Any) -> None:
@@ -34,20 +34,23 @@ def run(namespace: dict[str, Any], shared: Any) -> None:
     Parameters
     ----------
     namespace : dict
-        Where the names live.
+        The namespace of user code.
     shared : tuple
-        The fields of a `Collective`.
+        The fields of a `Collective`, which describes the call.
     """
-    ask = Collective(*shared)
+    call = Collective(*shared)
     with interrupts.held():
-        meeting = Rendezvous(groups.current(), ask, namespace)
+        rendezvous = Rendezvous(groups.current(), call, namespace)
         try:
-            KINDS[ask.kind](meeting)
+            COLLECTIVES[call.kind](rendezvous)
         except BaseException as e:
-            with interrupts.held():  # again: what let it in may have left the door open
-                meeting.leave(e)
+            # Again: the block that let an interrupt in may have left the signal unblocked.
+            with interrupts.held():
+                rendezvous.leave(e)
             if isinstance(e, MPI.Exception) and e.Get_error_class() in FAILURE_CLASSES:
-                raise CollectiveError(f"{meeting.title} was not completed: an engine died. {AGAIN}") from None
+                raise CollectiveError(
+                    f"{rendezvous.title} was not completed: an engine died. {AGAIN}"
+                ) from None
             raise
         finally:
-            meeting.close()
+            rendezvous.close()

@@ -1,4 +1,4 @@
-"""The collectives that move data: arrays by buffer, straight into the result; all else by pickle."""
+"""Collectives that move data: arrays by buffer, straight into the result; other values by pickle."""
 
 from __future__ import annotations
 
@@ -16,168 +16,193 @@ from .. import interrupts
 from . import arrays
 from .rendezvous import Proposal, Rendezvous
 
-SIZES = 1  # the tag of a message that announces a pickle's frames,
-FRAME = 2  # and that of data
+SIZES_TAG = 1  # The tag of messages with the sizes of a pickle's frames.
+DATA_TAG = 2  # The tag of messages with data.
 
 
 # -- objects ------------------------------------------------------------------------------------------
 
 
-def send_object(meeting: Rendezvous, value: Any, to: int) -> None:
-    """Begin to send an object; its large buffers are not copied."""
+def send_object(rendezvous: Rendezvous, value: Any, to: int) -> None:
+    """Begin to send an object, whose large buffers are not copied."""
     with interrupts.admitted():
         frames = pickles.dumps(value)
     sizes = np.array([len(frame) for frame in frames], np.int64)
-    meeting.begin([meeting.comm.Isend(sizes, to, SIZES)], sizes)
+    rendezvous.begin([rendezvous.comm.Isend(sizes, to, SIZES_TAG)], sizes)
     for frame in frames:
-        meeting.begin(arrays.send(meeting.comm, frame, to, FRAME), frame)
+        rendezvous.begin(arrays.send(rendezvous.comm, frame, to, DATA_TAG), frame)
 
 
-def receive_objects(meeting: Rendezvous, sources: list[int]) -> list[Any]:
-    """An object from each of `sources`, and the end of what is being sent meanwhile."""
+def receive_objects(rendezvous: Rendezvous, sources: list[int]) -> list[Any]:
+    """Receive an object from each of `sources`, and complete all operations under way."""
     announcements: list[tuple[MPI.Request, int, np.ndarray]] = []
     frames: dict[int, list[np.ndarray]] = {}
     status = MPI.Status()
 
-    def announced() -> bool:
-        while (message := meeting.comm.Improbe(MPI.ANY_SOURCE, SIZES, status)) is not None:
+    def all_announced() -> bool:
+        while (message := rendezvous.comm.Improbe(MPI.ANY_SOURCE, SIZES_TAG, status)) is not None:
             sizes = np.empty(status.Get_count(MPI.INT64_T), np.int64)
             request = message.Irecv(sizes)
-            meeting.begin([request], sizes)
+            rendezvous.begin([request], sizes)
             announcements.append((request, status.source, sizes))
         for request, source, sizes in announcements:
             if source not in frames and request.Test():
                 frames[source] = empty(sizes.tolist())
                 for buffer in frames[source]:
-                    meeting.begin(arrays.receive(meeting.comm, buffer, source, FRAME), buffer)
+                    rendezvous.begin(arrays.receive(rendezvous.comm, buffer, source, DATA_TAG), buffer)
         return len(frames) == len(sources)
 
-    meeting.wait(announced)
-    meeting.complete([])
+    rendezvous.wait(all_announced)
+    rendezvous.complete([])
     with interrupts.admitted():
         return [pickles.loads(frames[source]) for source in sources]
 
 
 def empty(sizes: list[int]) -> list[np.ndarray]:
-    """Memory for frames of these sizes: what is made of them owns it."""
+    """Return memory for frames of these sizes, which the unpickled objects will own."""
     return [np.empty(size, np.uint8) for size in sizes]
 
 
 def copied(frames: list[Any]) -> Any:
-    """The object of `frames` that shares no memory with the one that they were made of."""
+    """Unpickle an object that shares no memory with the pickled one."""
     return pickles.loads([bytearray(frame) for frame in frames])
 
 
 # -- one to all, all to all ---------------------------------------------------------------------------
 
 
-def bcast(meeting: Rendezvous) -> None:
-    """The root's value on every engine."""
-    root = meeting.root
+def bcast(rendezvous: Rendezvous) -> None:
+    """Put the root's value on every engine."""
+    root = rendezvous.root
     frames: list[Any] = []
-    part = LocalPart(meeting)
+    part = LocalPart(rendezvous)
 
     def describe() -> Proposal:
-        if meeting.position != root:
+        if rendezvous.position != root:
             return Proposal()
-        offer = part.describe()
+        proposal = part.describe()
         if part.kind is None or not part.kind.on_device:
             frames.extend(pickles.dumps(part.value))
             return Proposal(sizes=[len(frame) for frame in frames])
-        offer.shape = [*part.value.shape]
-        return offer
+        proposal.shape = [*part.value.shape]
+        return proposal
 
-    offers = meeting.agree(describe)
-    is_root = meeting.position == root
-    if not offers[root].sizes:
-        _bcast_on_device(meeting, part, offers[root])
+    proposals = rendezvous.agree(describe)
+    is_root = rendezvous.position == root
+    if not proposals[root].sizes:
+        _bcast_on_device(rendezvous, part, proposals[root])
         return
-    buffers = frames if is_root else empty(offers[root].sizes)
-    meeting.complete(arrays.bcast(meeting.comm, buffers, root), *buffers)
-    meeting.finished()
-    if is_root and meeting.ask.out == meeting.ask.name:
+    buffers = frames if is_root else empty(proposals[root].sizes)
+    rendezvous.complete(arrays.bcast(rendezvous.comm, buffers, root), *buffers)
+    rendezvous.finished()
+    if is_root and rendezvous.call.out == rendezvous.call.name:
         return
     with interrupts.admitted():
         result = copied(frames) if is_root else pickles.loads(buffers)
-    meeting.assign(result)
+    rendezvous.assign(result)
 
 
-def _bcast_on_device(meeting: Rendezvous, part: LocalPart, offer: Proposal) -> None:
-    """The same of an array on a device, from device to device."""
-    room = part.room([offer], offer.shape[0] if offer.shape else 1)
-    flat = room.flat if part.kind is None else part.flat
-    meeting.complete(arrays.bcast(meeting.comm, [flat], meeting.root, room.kind), flat)
-    meeting.finished()
+def _bcast_on_device(rendezvous: Rendezvous, part: LocalPart, proposal: Proposal) -> None:
+    """Broadcast an array on a device, from device to device."""
+    target = part.allocate([proposal], proposal.shape[0] if proposal.shape else 1)
+    flat = target.flat if part.kind is None else part.flat
+    rendezvous.complete(arrays.bcast(rendezvous.comm, [flat], rendezvous.root, target.kind), flat)
+    rendezvous.finished()
     if part.kind is None:
-        meeting.assign(room.array())
-    elif meeting.ask.out != meeting.ask.name:
-        room.flat[:] = flat
-        meeting.assign(room.array())
+        rendezvous.assign(target.array())
+    elif rendezvous.call.out != rendezvous.call.name:
+        target.flat[:] = flat
+        rendezvous.assign(target.array())
 
 
-def allgather(meeting: Rendezvous) -> None:
-    """Everyone's part on every engine, joined."""
+def allgather(rendezvous: Rendezvous) -> None:
+    """Join the parts of all engines on every engine."""
     frames: list[Any] = []
-    part = LocalPart(meeting)
+    part = LocalPart(rendezvous)
 
     def describe() -> Proposal:
-        offer = part.describe()
+        proposal = part.describe()
         if part.kind is None:
             frames.extend(pickles.dumps(part.value))
-            offer.sizes = [len(frame) for frame in frames]
-        return offer
+            proposal.sizes = [len(frame) for frame in frames]
+        return proposal
 
-    offers = meeting.agree(describe)
+    proposals = rendezvous.agree(describe)
     if part.kind is not None:
-        room = part.room(offers)
-        counts = [offer.shape[0] * room.row for offer in offers]
-        mine, whole = part.flat, room.flat
-        meeting.complete(arrays.allgather(meeting.comm, mine, whole, counts, part.kind), mine, whole)
-        meeting.finished()
-        result = room.array()
+        target = part.allocate(proposals)
+        counts = [proposal.shape[0] * target.row for proposal in proposals]
+        own, whole = part.flat, target.flat
+        rendezvous.complete(arrays.allgather(rendezvous.comm, own, whole, counts, part.kind), own, whole)
+        rendezvous.finished()
+        result = target.array()
     else:
-        mine = np.concatenate([np.frombuffer(frame, np.uint8) for frame in frames])
-        counts = [sum(offer.sizes) for offer in offers]
+        own = np.concatenate([np.frombuffer(frame, np.uint8) for frame in frames])
+        counts = [sum(proposal.sizes) for proposal in proposals]
         whole = np.empty(sum(counts), np.uint8)
-        meeting.complete(arrays.allgather(meeting.comm, mine, whole, counts), mine, whole)
-        meeting.finished()
-        cuts = np.cumsum([size for offer in offers for size in offer.sizes])[:-1]
+        rendezvous.complete(arrays.allgather(rendezvous.comm, own, whole, counts), own, whole)
+        rendezvous.finished()
+        cuts = np.cumsum([size for proposal in proposals for size in proposal.sizes])[:-1]
         pieces = iter(np.split(whole, cuts))
         with interrupts.admitted():
-            result = join([pickles.loads([next(pieces) for _ in offer.sizes]) for offer in offers])
-    meeting.assign(result)
+            result = join([pickles.loads([next(pieces) for _ in proposal.sizes]) for proposal in proposals])
+    rendezvous.assign(result)
 
 
-# -- parts from engine to engine ------------------------------------------------------------------------
+# -- parts that move from engine to engine ------------------------------------------------------------
 
 
 class ReceiveBuffer:
-    """A new array, of so many rows of what `offer` describes, and its bytes, to receive into."""
+    """A new array to receive into.
 
-    def __init__(self, offer: Proposal, rows: int, like: Any) -> None:
-        self.kind = kinds.named(offer.kind)
-        self.row = math.prod(offer.shape[1:]) * self.kind.itemsize(offer.dtype)
+    Parameters
+    ----------
+    proposal : Proposal
+        Describes the rows of the array.
+    rows : int
+        The number of rows.
+    like : array or None
+        An array on the device where the new one is to be.
+
+    Attributes
+    ----------
+    flat : flat bytes
+        The bytes of the array.
+    row : int
+        The bytes of a row.
+    """
+
+    def __init__(self, proposal: Proposal, rows: int, like: Any) -> None:
+        self.kind = kinds.named(proposal.kind)
+        self.row = math.prod(proposal.shape[1:]) * self.kind.itemsize(proposal.dtype)
         self.flat = self.kind.empty(rows * self.row, like)
-        self._dtype = offer.dtype
-        self._shape = (rows, *offer.shape[1:]) if offer.shape else ()
+        self._dtype = proposal.dtype
+        self._shape = (rows, *proposal.shape[1:]) if proposal.shape else ()
 
     def array(self) -> Any:
-        """The array, when the bytes are there."""
+        """Return the array, when its bytes have been received."""
         return self.kind.shaped(self.flat, self._dtype, self._shape)
 
 
 class LocalPart:
-    """This engine's part of a sequence that is spread over the engines."""
+    """This engine's part of a sequence that is distributed over the engines.
 
-    def __init__(self, meeting: Rendezvous) -> None:
-        self.meeting = meeting
+    Attributes
+    ----------
+    kind : Kind or None
+        The kind of an array that moves by buffer; None if the value moves by pickle.
+    flat : flat bytes
+        The bytes of such an array.
+    """
+
+    def __init__(self, rendezvous: Rendezvous) -> None:
+        self.rendezvous = rendezvous
         self.value: Any = None
-        self.kind: kinds.Kind | None = None  # the value's, where it moves by buffer,
-        self.flat: Any = None  # and its bytes
+        self.kind: kinds.Kind | None = None
+        self.flat: Any = None
 
     def describe(self, sliced: bool = False) -> Proposal:
-        """What this engine offers; `sliced`: it must be something that can be cut."""
-        self.value = value = self.meeting.value()
+        """Make the proposal of this engine; with `sliced`, the value must be one that can be cut."""
+        self.value = value = self.rendezvous.value()
         kind, form = kinds.of(value), kinds.form_of(value)
         if kind is not None and not (sliced and value.ndim == 0):
             self.kind, self.flat = kind, kind.flat(value)
@@ -187,72 +212,76 @@ class LocalPart:
         length = _length(value) if sliced else 1
         return Proposal(form=form, must_match="object", shape=[length])
 
-    def room(self, offers: list[Proposal], rows: int | None = None) -> ReceiveBuffer:
-        """A new array for so many rows of all, or for all of these offers."""
-        like = next(offer for offer in offers if offer.dtype)
+    def allocate(self, proposals: list[Proposal], rows: int | None = None) -> ReceiveBuffer:
+        """Return a new array for `rows` rows, or for the rows of all proposals."""
+        like = next(proposal for proposal in proposals if proposal.dtype)
         if rows is None:
-            rows = sum(offer.shape[0] for offer in offers)
-        with interrupts.admitted():  # the library may have to be imported
+            rows = sum(proposal.shape[0] for proposal in proposals)
+        with interrupts.admitted():  # The library may have to be imported, which takes long.
             return ReceiveBuffer(like, rows, None if self.kind is None else self.value)
 
     def cut(self, start: int, stop: int) -> Any:
-        """Some rows of it."""
-        return getattr(self.value, "iloc", self.value)[start:stop]  # pandas cuts by position with iloc
+        """Return some rows of the value."""
+        return getattr(self.value, "iloc", self.value)[start:stop]  # pandas cuts by position with iloc.
 
-    def deal(
-        self, offers: list[Proposal], outgoing: Mapping[int, tuple[int, int] | None], incoming: dict[int, int]
+    def exchange(
+        self,
+        proposals: list[Proposal],
+        outgoing: Mapping[int, tuple[int, int] | None],
+        incoming: dict[int, int],
     ) -> Any:
-        """Give pieces to engines and put together what comes, in the order of `incoming`.
+        """Send pieces to engines, and put together the received pieces in the order of `incoming`.
 
-        Point to point, which is what the MPIs make of Iscatterv, Igatherv and Ialltoallv too, but for any
-        amount of data.
+        The messages are point to point. MPIs do the same in Iscatterv, Igatherv and Ialltoallv, but those
+        limit the amount of data.
 
         Parameters
         ----------
         outgoing : dict of int to (int, int) or None
-            Which rows go to which position; None for the whole.
+            The rows for each position; None for all rows.
         incoming : dict of int to int
-            How many rows come from which position.
+            The number of rows from each position.
 
         Returns
         -------
-        An array, or the list of the objects that came.
+        array or list
+            An array, or the list of the received objects.
         """
-        if not any(offer.dtype for offer in offers):
-            return self._deal_objects(outgoing, incoming)
-        meeting, me = self.meeting, self.meeting.position
-        room = self.room(offers, sum(incoming.values()))
-        kind, row = room.kind, room.row
-        mine = {
+        if not any(proposal.dtype for proposal in proposals):
+            return self._exchange_objects(outgoing, incoming)
+        rendezvous, position = self.rendezvous, self.rendezvous.position
+        target = self.allocate(proposals, sum(incoming.values()))
+        kind, row = target.kind, target.row
+        own = {
             to: self.flat if edge is None else self.flat[edge[0] * row : edge[1] * row]
             for to, edge in outgoing.items()
         }
         start = 0
         for source, rows in incoming.items():
-            piece = room.flat[start : start + rows * row]
+            piece = target.flat[start : start + rows * row]
             start += rows * row
-            if source == me:
-                piece[:] = mine[me]
+            if source == position:
+                piece[:] = own[position]
             else:
-                meeting.begin(arrays.receive(meeting.comm, piece, source, FRAME, kind), piece)
-        for to, piece in mine.items():
-            if to != me:
-                meeting.begin(arrays.send(meeting.comm, piece, to, FRAME, kind), piece)
-        meeting.complete([])
-        return room.array()
+                rendezvous.begin(arrays.receive(rendezvous.comm, piece, source, DATA_TAG, kind), piece)
+        for to, piece in own.items():
+            if to != position:
+                rendezvous.begin(arrays.send(rendezvous.comm, piece, to, DATA_TAG, kind), piece)
+        rendezvous.complete([])
+        return target.array()
 
-    def _deal_objects(
+    def _exchange_objects(
         self, outgoing: Mapping[int, tuple[int, int] | None], incoming: dict[int, int]
     ) -> list[Any]:
-        meeting, me = self.meeting, self.meeting.position
-        mine = {to: self.value if edge is None else self.cut(*edge) for to, edge in outgoing.items()}
-        for to, piece in mine.items():
-            if to != me:
-                send_object(meeting, piece, to)
-        sources = [source for source in incoming if source != me]
-        received = dict(zip(sources, receive_objects(meeting, sources), strict=True))
-        if me in incoming:
-            received[me] = mine[me]
+        rendezvous, position = self.rendezvous, self.rendezvous.position
+        own = {to: self.value if edge is None else self.cut(*edge) for to, edge in outgoing.items()}
+        for to, piece in own.items():
+            if to != position:
+                send_object(rendezvous, piece, to)
+        sources = [source for source in incoming if source != position]
+        received = dict(zip(sources, receive_objects(rendezvous, sources), strict=True))
+        if position in incoming:
+            received[position] = own[position]
         return [received[source] for source in incoming]
 
 
@@ -268,80 +297,86 @@ def _joined(parts: Any) -> Any:
     return join(parts) if isinstance(parts, list) else parts
 
 
-def gather_to(meeting: Rendezvous) -> None:
-    """Everyone's part on the root, joined."""
-    part, root = LocalPart(meeting), meeting.root
-    offers = meeting.agree(part.describe)
-    incoming = {k: offer.shape[0] for k, offer in enumerate(offers)} if meeting.position == root else {}
-    parts = part.deal(offers, {root: None}, incoming)
-    meeting.finished()
-    if meeting.position == root:
-        meeting.assign(_joined(parts))
+def gather_to(rendezvous: Rendezvous) -> None:
+    """Join the parts of all engines on the root."""
+    part, root = LocalPart(rendezvous), rendezvous.root
+    proposals = rendezvous.agree(part.describe)
+    incoming = (
+        {k: proposal.shape[0] for k, proposal in enumerate(proposals)} if rendezvous.position == root else {}
+    )
+    parts = part.exchange(proposals, {root: None}, incoming)
+    rendezvous.finished()
+    if rendezvous.position == root:
+        rendezvous.assign(_joined(parts))
 
 
-def scatter_from(meeting: Rendezvous) -> None:
-    """A part of the root's sequence on each engine."""
-    part, root = LocalPart(meeting), meeting.root
-    offers = meeting.agree(lambda: part.describe(sliced=True) if meeting.position == root else Proposal())
-    edges = _edges(meeting, offers[root].shape[0])
-    outgoing = dict(enumerate(edges)) if meeting.position == root else {}
-    start, stop = edges[meeting.position]
-    result = part.deal(offers, outgoing, {root: stop - start})
-    meeting.finished()
-    meeting.assign(result[0] if isinstance(result, list) else result)
+def scatter_from(rendezvous: Rendezvous) -> None:
+    """Put a part of the root's sequence on each engine."""
+    part, root = LocalPart(rendezvous), rendezvous.root
+    proposals = rendezvous.agree(
+        lambda: part.describe(sliced=True) if rendezvous.position == root else Proposal()
+    )
+    edges = _edges(rendezvous, proposals[root].shape[0])
+    outgoing = dict(enumerate(edges)) if rendezvous.position == root else {}
+    start, stop = edges[rendezvous.position]
+    result = part.exchange(proposals, outgoing, {root: stop - start})
+    rendezvous.finished()
+    rendezvous.assign(result[0] if isinstance(result, list) else result)
 
 
-def alltoall(meeting: Rendezvous) -> None:
-    """The k-th part of everyone's sequence on the k-th engine, joined."""
-    part = LocalPart(meeting)
-    offers = meeting.agree(lambda: part.describe(sliced=True))
-    me, n = meeting.position, meeting.size
-    cuts = [bounds(offer.shape[0], n) for offer in offers]
-    outgoing = dict(enumerate(cuts[me]))
-    incoming = {k: cut[me][1] - cut[me][0] for k, cut in enumerate(cuts)}
-    parts = part.deal(offers, outgoing, incoming)
-    meeting.finished()
-    meeting.assign(_joined(parts))
+def alltoall(rendezvous: Rendezvous) -> None:
+    """Join the k-th parts of the sequences of all engines on the k-th engine."""
+    part = LocalPart(rendezvous)
+    proposals = rendezvous.agree(lambda: part.describe(sliced=True))
+    position, n = rendezvous.position, rendezvous.size
+    cuts = [bounds(proposal.shape[0], n) for proposal in proposals]
+    outgoing = dict(enumerate(cuts[position]))
+    incoming = {k: cut[position][1] - cut[position][0] for k, cut in enumerate(cuts)}
+    parts = part.exchange(proposals, outgoing, incoming)
+    rendezvous.finished()
+    rendezvous.assign(_joined(parts))
 
 
-def redistribute(meeting: Rendezvous) -> None:
-    """The same sequence, in parts of other lengths: each row goes straight to where it belongs."""
-    part = LocalPart(meeting)
-    offers = meeting.agree(lambda: part.describe(sliced=True))
-    me = meeting.position
-    lengths = [offer.shape[0] for offer in offers]
+def redistribute(rendezvous: Rendezvous) -> None:
+    """Distribute the sequence in parts of other lengths; each row goes straight to its new engine."""
+    part = LocalPart(rendezvous)
+    proposals = rendezvous.agree(lambda: part.describe(sliced=True))
+    position = rendezvous.position
+    lengths = [proposal.shape[0] for proposal in proposals]
     ends = np.cumsum(lengths).tolist()
     before = [(end - length, end) for end, length in zip(ends, lengths, strict=True)]
-    after = _edges(meeting, ends[-1])
-    mine = before[me][0]
-    outgoing = {k: (start - mine, stop - mine) for k, (start, stop) in _overlaps(before[me], after).items()}
-    incoming = {k: stop - start for k, (start, stop) in _overlaps(after[me], before).items()}
-    parts = part.deal(offers, outgoing, incoming)
-    meeting.finished()
-    meeting.assign(join(parts or [part.cut(0, 0)]) if isinstance(parts, list) else parts)
+    after = _edges(rendezvous, ends[-1])
+    own = before[position][0]
+    outgoing = {
+        k: (start - own, stop - own) for k, (start, stop) in _overlaps(before[position], after).items()
+    }
+    incoming = {k: stop - start for k, (start, stop) in _overlaps(after[position], before).items()}
+    parts = part.exchange(proposals, outgoing, incoming)
+    rendezvous.finished()
+    rendezvous.assign(join(parts or [part.cut(0, 0)]) if isinstance(parts, list) else parts)
 
 
-def _edges(meeting: Rendezvous, length: int) -> list[tuple[int, int]]:
-    """Where a sequence of this length is cut: as the counts of the call say, or evenly."""
-    counts = meeting.ask.option
+def _edges(rendezvous: Rendezvous, length: int) -> list[tuple[int, int]]:
+    """Return where a sequence of this length is cut: by the counts of the call, or evenly."""
+    counts = rendezvous.call.option
     if counts is None:
-        return bounds(length, meeting.size)
-    if len(counts) != meeting.size or sum(counts) != length:
-        meeting.refuse(
+        return bounds(length, rendezvous.size)
+    if len(counts) != rendezvous.size or sum(counts) != length:
+        rendezvous.refuse(
             f"{len(counts)} counts with a sum of {sum(counts)} were given, for {length} items on "
-            f"{meeting.size} engines"
+            f"{rendezvous.size} engines"
         )
     ends = np.cumsum(counts).tolist()
     return [(end - count, end) for end, count in zip(ends, counts, strict=True)]
 
 
-def _overlaps(mine: tuple[int, int], others: list[tuple[int, int]]) -> dict[int, tuple[int, int]]:
-    """Which rows of `mine` each of the others has; those that have none are left out."""
-    common = {k: (max(mine[0], start), min(mine[1], stop)) for k, (start, stop) in enumerate(others)}
+def _overlaps(own: tuple[int, int], others: list[tuple[int, int]]) -> dict[int, tuple[int, int]]:
+    """Return the rows of `own` that each of the others has; those without any are left out."""
+    common = {k: (max(own[0], start), min(own[1], stop)) for k, (start, stop) in enumerate(others)}
     return {k: (start, stop) for k, (start, stop) in common.items() if start < stop}
 
 
-MOVES: dict[str, Callable[[Rendezvous], None]] = {
+DATA_MOVEMENTS: dict[str, Callable[[Rendezvous], None]] = {
     "bcast": bcast,
     "allgather": allgather,
     "gather_to": gather_to,

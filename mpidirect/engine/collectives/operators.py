@@ -1,4 +1,4 @@
-"""What a reduction combines with: MPI's operations by name, as MPI and as numpy do them."""
+"""The operations of reductions, by their names in MPI: MPI's own, and the same by numpy."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _NUMPY: dict[str, np.ufunc] = {
     "bor": np.bitwise_or,
     "bxor": np.bitwise_xor,
 }
-# what the operations come to on truth values, where MPI knows the logical ones only
+# The logical operation that is the same on truth values, for which MPI has no others.
 _LOGICAL = {"sum": "lor", "max": "lor", "bor": "lor", "prod": "land", "min": "land", "band": "land"}
 _LOGICAL |= {"bxor": "lxor"}
 
 
 def mpi_op(name: str, dtype: np.dtype) -> MPI.Op | None:
-    """MPI's own operation on arrays of this type, or None where it has none."""
+    """Return MPI's operation on arrays of this type, or None if MPI has none."""
     if not dtype.isnative or name not in _MPI:
         return None
     if dtype.kind == "b":
@@ -59,7 +59,7 @@ def mpi_op(name: str, dtype: np.dtype) -> MPI.Op | None:
 
 
 def check(name: str, dtype: np.dtype) -> None:
-    """Raise TypeError where an operation is not defined for a type."""
+    """Raise TypeError if an operation is not defined for a type."""
     if name in _NUMPY:
         nothing = np.empty(0, dtype)
         try:
@@ -69,7 +69,7 @@ def check(name: str, dtype: np.dtype) -> None:
 
 
 def combine(name: str) -> Combine:
-    """The operation as a function of two values: elementwise on arrays, else as MPI does it on objects."""
+    """Return the operation as a function of two values: elementwise on arrays, else as MPI defines it."""
     if name in ("maxloc", "minloc"):
         return _best(operator.gt if name == "maxloc" else operator.lt)
 
@@ -79,14 +79,15 @@ def combine(name: str) -> Combine:
             return _MPI[name](a, b)
         result = getattr(module, _NUMPY[name].__name__)(a, b)
         if module is not np or type(a) is np.ndarray:
-            return module.asarray(result, dtype=a.dtype)  # it stays: logical results as 0 and 1, byte orders
+            # Keeps the type: logical results as 0 and 1, byte orders.
+            return module.asarray(result, dtype=a.dtype)
         return result
 
     return combined
 
 
 def with_location(value: Any, engine: int) -> tuple[Any, Any]:
-    """What maxloc and minloc compare: a pair as it is, anything else with the engine that has it."""
+    """Return what maxloc and minloc compare: a pair as it is, another value with the id of its engine."""
     if isinstance(value, tuple) and len(value) == 2:
         return value
     module = kinds.functions(value)
@@ -96,7 +97,7 @@ def with_location(value: Any, engine: int) -> tuple[Any, Any]:
 def _best(better: Combine) -> Combine:
     def best(a: Any, b: Any) -> Any:
         (x, i), (y, j) = a, b
-        first = better(x, y) | ((x == y) & (i <= j))  # of equal ones the lowest location, as in MPI
+        first = better(x, y) | ((x == y) & (i <= j))  # Of equal values the lowest location, as in MPI.
         module = kinds.functions(x)
         if module is not None:
             return module.where(first, x, y), module.where(first, i, j)

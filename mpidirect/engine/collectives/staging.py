@@ -1,4 +1,4 @@
-"""Data of devices on its way through MPI: straight where MPI takes it, else through the host, in pieces."""
+"""Data of devices (GPUs) in MPI operations: through the host in pieces, where MPI can't read devices."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mpi4py import MPI
 
 from ...arrays.kinds import Kind
 
-SIZE = 4 << 20  # bytes of one piece
-DEPTH = 3  # pieces of one transfer that are on their way: one is copied while others travel
-_KEPT = 8  # pieces of memory that are kept for each kind
+PIECE_SIZE = 4 << 20  # Bytes.
+DEPTH = 3  # Pieces of a transfer under way: one is copied while MPI moves others.
+_POOL_SIZE = 8  # Buffers on the host that are kept for each kind of array.
 
 _free: dict[str, list[np.ndarray]] = {}
 
@@ -26,11 +26,11 @@ class TransferStep(NamedTuple):
     Attributes
     ----------
     size : int
-        Its bytes.
+        The bytes of the piece.
     begin : callable
-        Begins the MPI operation, with the piece's memory on the host.
+        Begins the MPI operation on a buffer on the host.
     source, target : flat bytes or None
-        What is copied there before, and where to it is copied after.
+        Device memory that is copied to the buffer before, or from the buffer afterwards.
     """
 
     size: int
@@ -42,30 +42,30 @@ class TransferStep(NamedTuple):
 class StagedTransfer:
     """A transfer through the host.
 
-    Collective operations must be steps of one transfer, as their order counts.
+    Collective operations must be steps of one transfer, as all ranks must call them in one order.
 
     Parameters
     ----------
     kind : Kind
-        Of the arrays.
-    steps : iterable of Step
-        In order.
+        The kind of the arrays.
+    steps : iterable of TransferStep
+        The steps in their order.
     """
 
     def __init__(self, kind: Kind, steps: Iterable[TransferStep]) -> None:
         self._kind = kind
         self._steps: Iterator[TransferStep] = iter(steps)
         self._under_way: deque[tuple[MPI.Request, np.ndarray, TransferStep]] = deque()
-        self._begun = False  # whether all steps have
+        self._all_begun = False
 
     def done(self) -> bool:
-        """Go on with it as far as possible without waiting; whether it has ended."""
+        """Go on as far as possible without waiting; return whether the transfer has ended."""
         kind = self._kind
         while True:
-            if not self._begun and len(self._under_way) < DEPTH:
+            if not self._all_begun and len(self._under_way) < DEPTH:
                 step = next(self._steps, None)
                 if step is None:
-                    self._begun = True
+                    self._all_begun = True
                     continue
                 memory = _take(kind)
                 if step.source is not None:
@@ -80,47 +80,47 @@ class StagedTransfer:
                 return not self._under_way
 
     def pending(self) -> tuple[list[MPI.Request], list[np.ndarray]]:
-        """What MPI is still to do, and the memory that it uses for that."""
+        """Return the requests under way, and the buffers that they use."""
         return [request for request, _, _ in self._under_way], [memory for _, memory, _ in self._under_way]
 
 
 def _take(kind: Kind) -> np.ndarray:
     free = _free.get(kind.name)
-    return free.pop() if free and len(free[-1]) == SIZE else kind.pinned(SIZE)
+    return free.pop() if free and len(free[-1]) == PIECE_SIZE else kind.pinned(PIECE_SIZE)
 
 
 def _give_back(kind: Kind, memory: np.ndarray) -> None:
     free = _free.setdefault(kind.name, [])
-    if len(free) < _KEPT and len(memory) == SIZE:
+    if len(free) < _POOL_SIZE and len(memory) == PIECE_SIZE:
         free.append(memory)
 
 
 def spans(size: int, unit: int = 1) -> Iterator[slice]:
-    """Where so many bytes are cut to pieces, in whole elements of `unit` bytes."""
-    step = max(SIZE // unit, 1) * unit
+    """Return where `size` bytes are cut into pieces, in whole elements of `unit` bytes."""
+    step = max(PIECE_SIZE // unit, 1) * unit
     return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
 
 def through_host(kind: Kind, collective: bool = True) -> bool:
-    """Whether arrays of this kind have to go through the host, in a collective or point to point."""
-    return kind.on_device and not takes(kind.platform, collective)
+    """Return whether arrays of this kind must go through the host, in a collective or point to point."""
+    return kind.on_device and not reads_devices(kind.platform, collective)
 
 
 @functools.cache
-def takes(platform: str, collective: bool) -> bool:
-    """Whether MPI takes memory of such devices, in its non-blocking collectives or point to point.
+def reads_devices(platform: str, collective: bool) -> bool:
+    """Return whether MPI reads memory of such devices, in non-blocking collectives or point to point.
 
-    It says so itself. Open MPI's non-blocking collectives don't, as its documentation says.
+    MPI itself tells. By its documentation, Open MPI's non-blocking collectives do not.
     """
-    library = ctypes.CDLL(MPI.__file__)  # finds what MPI's library has
+    library = ctypes.CDLL(MPI.__file__)  # Finds the functions of MPI's library.
     asked = {"cuda": ("cuda",), "rocm": ("rocm", "hip")}.get(platform, ())
-    found = any(_says_yes(library, f"MPIX_Query_{name}_support") for name in asked)
-    return found and not (collective and "Open MPI" in MPI.Get_library_version())
+    is_supported = any(_query(library, f"MPIX_Query_{name}_support") for name in asked)
+    return is_supported and not (collective and "Open MPI" in MPI.Get_library_version())
 
 
-def _says_yes(library: ctypes.CDLL, function: str) -> bool:
+def _query(library: ctypes.CDLL, function: str) -> bool:
     try:
-        ask = getattr(library, function)
-    except AttributeError:  # this MPI knows nothing of that
+        query = getattr(library, function)
+    except AttributeError:  # This MPI has no such function.
         return False
-    return ask() == 1
+    return bool(query() == 1)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mpi4py import MPI
 
-from ...mpi.world import limited
+from ...mpi.world import time_limit
 from .channel import Channel
 
 ABANDONED = -1  # The serial number of a communicator on which a call was left.
@@ -79,7 +79,7 @@ class Groups:
         all_engines = self._comm.Get_group()
         members = all_engines.Incl([self._ranks[engine] for engine in group])
         try:
-            with limited():
+            with time_limit():
                 comm = self._comm.Create_group(members, serial % _TAGS)
         finally:
             members.Free()

@@ -82,7 +82,7 @@ class CommunicatorRepair:
 
     def repair(self, order: messages.RepairCommunicator) -> messages.CommunicatorsMade:
         """Make a new communicator of the living engines, which all call this together."""
-        with worlds.limited():
+        with worlds.time_limit():
             try:
                 self._call_roll(order.engines, order.epoch)
                 communicators.revoke_abandoned()
@@ -110,7 +110,7 @@ class CommunicatorRepair:
             The latter with an error, if an engine died meanwhile.
         """
         self._joining = order
-        with worlds.limited():
+        with worlds.time_limit():
             try:
                 self._call_roll(order.living, order.epoch)
             except (MPI.Exception, EngineDied) as e:
@@ -120,13 +120,13 @@ class CommunicatorRepair:
     def grow(self) -> messages.CommunicatorsMade:
         """Make communicators with new engines; `commit` begins to use them."""
         order = self._joining
-        with worlds.limited():
+        with worlds.time_limit():
             try:
                 communicators.revoke_abandoned()
                 ranks = [0, *self._ranks(order.living)]
                 members = worlds.living(self._private, ranks, self._ulfm, order.epoch)
                 rank = self._members[self._private.rank - 1] + 1
-                world = worlds.grown(members, order.port, rank)
+                world = worlds.merged(members, order.port, rank)
                 made = groups.make(world.engines, order.engines)
                 places = environment.gather(world.engines)
                 base, objects = world.engines.Dup(), communicators.make_object_comm(world.engines)

@@ -8,7 +8,7 @@ from ...engine.connection import connect_anchor
 from ...engine.mpi import spawning
 from ...files.job_file import JobSpec
 from ...mpi.fault_tolerance import Tolerance
-from ...mpi.world import World, nameless
+from ...mpi.world import World, unlink_shared_memory
 from ...protocol import messages
 from ..parent import Parent
 
@@ -35,7 +35,7 @@ def run_anchor(spec: JobSpec, world: World, tolerance: Tolerance, hosts: list[tu
     order = messages.SpawnEngines(list(range(n)), str(Path.cwd()), n)
     children = None if number else spawning.start_processes(command, order, placement)
     start = spawning.EngineStart(world.private.recv(source=0), tolerance, placement)
-    nameless(launched=True)
+    unlink_shared_memory(launched=True)
     if children is not None:
         spawning.send_start(children, start)
     spawning.serve(connect_anchor(start.invitation, number), spawning.Spawner(command, start))

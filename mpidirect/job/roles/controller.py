@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from ...controller.handover import resume
 from ...controller.server import Server
 from ...files import job_file
 from ...mpi import world as worlds
@@ -52,13 +51,13 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
         if spec.spawns:
             for anchor in range(1, world.private.size):
                 world.private.send(server.invitation(), anchor)
-            worlds.nameless(launched=True)
+            worlds.unlink_shared_memory(launched=True)
         else:
             world.private.bcast(server.invitation())
         controller = server.controller(worlds.alone() if spec.spawns else world)
         controller.abandoned = partial(_is_abandoned, spec, path)
         if former:
-            resume(controller, *former)
+            controller.succession.resume(*former)
         server.publish()
         with contextlib.suppress(_Terminated):
             controller.run()

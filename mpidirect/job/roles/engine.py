@@ -18,7 +18,7 @@ from ...engine.output.task_output import TaskOutput
 from ...files.job_file import JobSpec
 from ...mpi.fault_tolerance import Tolerance
 from ...mpi.listening_ports import close_to_other_hosts
-from ...mpi.world import World, grown, limited, nameless
+from ...mpi.world import World, merged, time_limit, unlink_shared_memory
 from ...protocol import messages
 from ...serialize import module_importer
 from ...transport.base import Connection
@@ -73,10 +73,10 @@ def run_spawned_engine(engine: int, spec: JobSpec, start: spawning.EngineStart) 
         if order is None:
             log.info("this engine is not let in")
             return False
-        with limited():
-            world = grown(MPI.COMM_WORLD, order.port, engine + 1, arriving=True, whole=not order.living)
+        with time_limit():
+            world = merged(MPI.COMM_WORLD, order.port, engine + 1, is_new=True, all_new=not order.living)
             repair = _make_communicators(world, order.engines, start, order.epoch)
-        nameless()
+        unlink_shared_memory()
         tasks.put([messages.encode(messages.CommunicatorsMade(order.epoch))], wait=True)
         return _run(engine, world, repair, start, tasks, control, Path(spec.log_directory))
 

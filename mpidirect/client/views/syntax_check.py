@@ -1,4 +1,4 @@
-"""Code that can't be right is told of here, once, before it is sent to many engines."""
+"""Syntax errors are raised here, once, before the code is sent to many engines."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import warnings
 from ... import _prompt
 
 _ASYNC = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-_OTHER = re.compile(r"^\s*(%|!|\?|.*[?]\s*$|.*=\s*[%!])", re.MULTILINE)  # what may be IPython's alone
+_IPYTHON_SYNTAX = re.compile(r"^\s*(%|!|\?|.*[?]\s*$|.*=\s*[%!])", re.MULTILINE)  # perhaps
 
 
-def check(code: str) -> None:
-    """Raise the SyntaxError of source code, if it has one for Python and IPython."""
+def check_syntax(code: str) -> None:
+    """Raise the SyntaxError of source code, if the code has one for Python and for IPython."""
     shell = _prompt.ipython_shell()
     source = code
     if shell is not None:
         try:
             source = shell.input_transformer_manager.transform_cell(code)
         except SyntaxError:
-            return  # a transformation of this prompt's, which the engines may not have
-    elif code[:1].isspace() or _OTHER.search(code):
+            return  # raised by a transformation of this prompt; the engines may lack that transformation
+    elif code[:1].isspace() or _IPYTHON_SYNTAX.search(code):
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the engines give them
+        warnings.simplefilter("ignore")  # the engines issue these warnings
         try:
             compile(source, "<code for the engines>", "exec", _ASYNC, dont_inherit=True)
         except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError) as e:

@@ -21,10 +21,10 @@ def place(room):
 
 
 def test_what_nobody_uses_any_more_is_used_again():
-    some = BufferPool()
-    first = place(some.room(SIZE))
-    assert place(some.room(SIZE)) == first
-    assert place(some.room(SIZE + 1)) != first  # of that size alone
+    pool = BufferPool()
+    first = place(pool.buffer(SIZE))
+    assert place(pool.buffer(SIZE)) == first
+    assert place(pool.buffer(SIZE + 1)) != first  # of that size alone
 
 
 @pytest.mark.parametrize(
@@ -39,45 +39,45 @@ def test_what_nobody_uses_any_more_is_used_again():
     ],
 )
 def test_what_is_still_used_is_not(use):
-    some = BufferPool()
-    room = some.room(SIZE)
+    pool = BufferPool()
+    room = pool.buffer(SIZE)
     room[:] = 7
     used = use(room)
     first = place(room)
     del room
-    assert place(some.room(SIZE)) != first
+    assert place(pool.buffer(SIZE)) != first
     del used
     gc.collect()
-    assert first in (place(some.room(SIZE)), place(some.room(SIZE)))
+    assert first in (place(pool.buffer(SIZE)), place(pool.buffer(SIZE)))
 
 
 def test_two_at_once_are_two():
-    some = BufferPool()
-    one, two = some.room(SIZE), some.room(SIZE)
+    pool = BufferPool()
+    one, two = pool.buffer(SIZE), pool.buffer(SIZE)
     assert place(one) != place(two)
 
 
 def test_what_is_small_is_not_worth_it():
-    some = BufferPool()
-    some.room(1000)
-    assert not some._rooms
+    pool = BufferPool()
+    pool.buffer(1000)
+    assert not pool._buffers
 
 
 def test_little_is_kept(monkeypatch):
-    monkeypatch.setattr(buffer_pool, "MOST", 3 * SIZE)
-    some = BufferPool()
-    held = [some.room(SIZE) for _ in range(10)]
-    assert len(some._rooms) == 3
+    monkeypatch.setattr(buffer_pool, "_CAPACITY", 3 * SIZE)
+    pool = BufferPool()
+    held = [pool.buffer(SIZE) for _ in range(10)]
+    assert len(pool._buffers) == 3
     del held
-    large = some.room(4 * SIZE)
+    large = pool.buffer(4 * SIZE)
     assert len(large) == 4 * SIZE
-    assert not some._rooms
+    assert not pool._buffers
 
 
 def test_it_is_given_back_when_nobody_asks():
-    some = BufferPool()
-    some.room(SIZE)
-    some.expire()
-    assert some._rooms
-    some.expire(-1.0)
-    assert not some._rooms
+    pool = BufferPool()
+    pool.buffer(SIZE)
+    pool.expire()
+    assert pool._buffers
+    pool.expire(-1.0)
+    assert not pool._buffers

@@ -1,0 +1,119 @@
+"""Source code and programs that run on engines."""
+
+from __future__ import annotations
+
+import os
+import tokenize
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..results.asyncresult import AsyncResult
+from ..results.outputs import ExecuteReply
+from .requests import RequestView
+from .syntax_check import check_syntax
+
+
+class ExecutionView(RequestView):
+    """The methods of a `DirectView` that run source code on its engines."""
+
+    def execute(
+        self,
+        code: str,
+        silent: bool = True,
+        targets: Any = None,
+        block: bool | None = None,
+        label: str | None = None,
+    ) -> AsyncResult:
+        """Run source code in the engines' namespaces.
+
+        Parameters
+        ----------
+        code : str
+            With IPython on the engines, magics and shell escapes as well.
+        silent : bool
+            Don't keep the value of the last line as a result, nor count the prompt.
+        targets : int or list of int, optional
+            The engines; by default those of the view.
+        block : bool, optional
+            Whether to wait; by default the view's ``block``.
+        label : str, optional
+            A name for the call, kept in its metadata.
+
+        Returns
+        -------
+        AsyncResult
+            Of `ExecuteReply`; ``stdout`` has what was printed.
+
+        Raises
+        ------
+        SyntaxError
+            When the code has one; nothing is sent.
+
+        Examples
+        --------
+        >>> dview.execute("print(rank)", block=True).stdout
+        ['0\\n', '1\\n', '2\\n', '3\\n']
+        """
+        if not isinstance(code, str):
+            raise TypeError(f"code must be a string, not {type(code).__name__}")
+        if not self._session.python_mismatch:  # another version of Python may accept other syntax
+            check_syntax(code)
+        result = self._request(
+            "execute",
+            "_execute",
+            (code, silent),
+            targets=targets,
+            block=block,
+            convert=ExecuteReply,
+            label=label,
+        )
+        self._values_if_blocking(result, block)
+        return result
+
+    def run(
+        self,
+        filename: str | Path,
+        targets: Any = None,
+        block: bool | None = None,
+        label: str | None = None,
+        *,
+        args: Sequence[Any] = (),
+    ) -> AsyncResult:
+        """Run a file of this machine on the engines, as ``__main__``, in their namespaces.
+
+        An mpi4py program runs unchanged: its ``MPI.COMM_WORLD`` is the engines' communicator, it imports what
+        lies beside it, and when it ends with ``sys.exit(0)`` or ``MPI.Finalize()``, the engines go on.
+
+        Parameters
+        ----------
+        filename : str or Path
+            The program.
+        targets : int or list of int, optional
+            The engines; by default those of the view.
+        block : bool, optional
+            Whether to wait; by default the view's ``block``.
+        label : str, optional
+            A name for the call, kept in its metadata.
+        args : sequence
+            Its arguments, which it finds in ``sys.argv``.
+
+        Returns
+        -------
+        AsyncResult
+
+        Examples
+        --------
+        >>> dview.run("heat.py", args=["--steps", 1000], block=True)
+        """
+        if isinstance(args, (str, bytes)):
+            raise TypeError(f"args must be a list of arguments, like ['-n', 5], not {args!r}")
+        argv = [os.fspath(arg) if isinstance(arg, os.PathLike) else str(arg) for arg in args]
+        path = Path(filename).expanduser().absolute()
+        with tokenize.open(path) as file:  # applies the encoding that the program declares
+            source = file.read()
+        result = self._request(
+            "run", "run", (source, str(path), argv), targets=targets, block=block, label=label
+        )
+        self._values_if_blocking(result, block)
+        return result

