@@ -56,7 +56,6 @@ _ONE_ANOTHER = "Two parts of one class or of one result know each other."
 EXCEPTIONS: dict[tuple[str, str], str] = {
     (importer, imported): reason
     for imported, (reason, importers) in {
-        "client.results.asyncresult": (_ONE_ANOTHER, "client.results.waiting"),
         "launchers": ("A job asks its scheduler's launcher for the time that is left.", "job.allocation"),
     }.items()
     for importer in importers.split()

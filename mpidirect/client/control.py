@@ -25,14 +25,25 @@ class EngineControl(BaseClient):
     def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
         """Take tasks that have not begun out of the engines' queues: their results raise `TaskAborted`.
 
-        What runs already goes on; `interrupt` ends it.
+        Tasks that run go on: `interrupt` ends them.
 
         Parameters
         ----------
         jobs : AsyncResult, id, or a list of them; optional
-            By default all of this client.
+            The calls; by default all of this client.
         targets : optional
-            Only on these engines.
+            Abort the calls on these engines only.
+        block : bool, optional
+            Accepted for ipyparallel; this always waits for the controller's answer.
+
+        Raises
+        ------
+        TypeError
+            When a job is neither an id nor an AsyncResult.
+
+        Examples
+        --------
+        >>> rc.abort(ar)
         """
         if jobs is None:
             jobs = list(self._session.calls.under_way)
@@ -50,9 +61,26 @@ class EngineControl(BaseClient):
             queries.abort(self._session, ids, self._session.engines.resolve(targets))
 
     def queue_status(self, targets: Any = None, verbose: bool = False) -> dict[Any, Any]:
-        """How many tasks wait (``queue``), are handed out (``tasks``) and were done (``completed``).
+        """Return the lengths of the engines' queues.
 
-        ``unassigned`` are tasks of load-balanced views that wait for an engine.
+        Parameters
+        ----------
+        targets : optional
+            Engine ids; by default all.
+        verbose : bool
+            Accepted for ipyparallel; not used.
+
+        Returns
+        -------
+        dict
+            By engine the numbers of tasks that wait (``queue``), are handed out (``tasks``) and are done
+            (``completed``); and ``unassigned``, the number of load-balanced tasks that wait for an engine.
+            If `targets` is an int, the dict of that engine.
+
+        Examples
+        --------
+        >>> rc.queue_status(0)
+        {'queue': 0, 'tasks': 1, 'completed': 12}
         """
         single = isinstance(targets, int)
         engines = self._session.engines.resolve(targets)
@@ -60,43 +88,62 @@ class EngineControl(BaseClient):
         return lengths[engines[0]] if single else lengths
 
     def interrupt(self, targets: Any = None, timeout: float = 10.0) -> None:
-        """Raise KeyboardInterrupt in what the engines are running, and wait until they are back.
+        """Raise KeyboardInterrupt in the code that engines run, and wait until they are back.
 
-        Engines that are stuck in MPI come back too: the communicator that they were in is given up, and if
-        that is ``comm``, all engines have a new one in its place. What waits in the queues is begun next;
-        `abort` takes it out.
+        Engines that are stuck in MPI come back too. Their communicator is revoked; if it is ``comm``, all
+        engines get a new one. The engines then begin the next tasks in their queues: `abort` removes those.
 
         Parameters
         ----------
         targets : optional
-            By default all engines.
+            Engine ids; by default all.
         timeout : float
-            Seconds that they have.
+            Seconds that the engines have.
 
         Raises
         ------
         TimeoutError
-            When some are not back by then: it tells which, where they are, and what can be done.
+            When an engine is not back in time; the error names its place and a remedy.
+
+        Examples
+        --------
+        >>> rc.interrupt(targets=[0, 1])
         """
         queries.interrupt(self._session, self._session.engines.resolve(targets), None, timeout)
 
     def where(self, targets: Any = None) -> dict[int, str]:
-        """What each engine is doing: the call of ``comm`` that it is in, and the line; empty when idle."""
-        return queries.places(self._session, self._session.engines.resolve(targets))
-
-    def stacks(self, targets: Any = None) -> Stacks:
-        """The stacks of what engines run, from outside and at once, whatever they do.
+        """Return what each engine is doing.
 
         Parameters
         ----------
         targets : optional
-            By default all engines.
+            Engine ids; by default all.
+
+        Returns
+        -------
+        dict of int to str
+            The call of ``comm`` that an engine is in, and the line; empty for an idle engine.
+
+        Examples
+        --------
+        >>> rc.where()
+        {0: 'in comm.allreduce (solve.py:41)', 1: ''}
+        """
+        return queries.places(self._session, self._session.engines.resolve(targets))
+
+    def stacks(self, targets: Any = None) -> Stacks:
+        """Return the stacks of the engines' user code at once, even while that code runs.
+
+        Parameters
+        ----------
+        targets : optional
+            Engine ids; by default all.
 
         Returns
         -------
         Stacks
-            A dict of texts by engine. Printed, engines that are at the same place are put together, those
-            that are alone first; its ``summary`` is a line.
+            A dict of texts by engine. When it is printed, engines with equal stacks are shown together, the
+            smallest group first. Its ``summary`` is one line.
 
         Examples
         --------
@@ -114,24 +161,25 @@ class EngineControl(BaseClient):
         return Stacks(queries.stacks(self._session, self._session.engines.resolve(targets)))
 
     def peek(self, names: str | list[str], targets: Any = None, every: float | None = None) -> Any:
-        """The values of names on engines that may be busy: read while their code runs.
+        """Return the values of names on engines, even while their code runs.
 
-        A value may change while it is read, as another thread reads it: what is consistent is up to your
-        code. Values of more than 1 MiB are refused; of an array, the code may keep a small part under a name.
+        Another thread of the engine reads the value, so it may change meanwhile. Values of more than 1 MiB
+        are refused: your code can keep a small part of an array under a name of its own.
 
         Parameters
         ----------
         names : str or list of str
             Names or attributes, as ``"residual"`` or ``"solver.step"``.
         targets : optional
-            By default all engines.
+            Engine ids; by default all.
         every : float, optional
-            Look again after so many seconds, as long as one of the engines is busy, and return an iterator.
+            Return an iterator that reads again every so many seconds, while one of the engines is busy.
 
         Returns
         -------
         object or list
-            A value for each engine, or, if `targets` is an int, that engine's; of several names, lists.
+            A value for each engine; if `targets` is an int, the value of that engine. For several names, each
+            value is a list.
 
         Raises
         ------
@@ -151,19 +199,19 @@ class EngineControl(BaseClient):
             if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
                 raise ValueError(f"{name!r} is no name, and no attribute like 'solver.step'")
         if every is not None:
-            return self._peeks(names, wanted, targets, float(every))
-        return self._peek(names, wanted, targets)[0]
+            return self._peek_repeatedly(names, wanted, targets, float(every))
+        return self._peek_once(names, wanted, targets)[0]
 
-    def _peeks(self, names: Any, wanted: list[str], targets: Any, every: float) -> Iterator[Any]:
+    def _peek_repeatedly(self, names: Any, wanted: list[str], targets: Any, every: float) -> Iterator[Any]:
         busy = True
         while busy:
             began = time.monotonic()
-            value, busy = self._peek(names, wanted, targets)
+            value, busy = self._peek_once(names, wanted, targets)
             yield value
             time.sleep(max(0.0, began + every - time.monotonic()))
 
-    def _peek(self, names: Any, wanted: list[str], targets: Any) -> tuple[Any, bool]:
-        """The values, and whether an engine is busy."""
+    def _peek_once(self, names: Any, wanted: list[str], targets: Any) -> tuple[Any, bool]:
+        """Return the values, and whether an engine is busy."""
         found: dict[int, Any] = self._session.query("peek", self._session.engines.resolve(targets), wanted)
         values = []
         for engine, (_, value, problem) in found.items():
@@ -177,7 +225,26 @@ class EngineControl(BaseClient):
         return (values[0] if is_single_target(targets) else values), busy
 
     def send_signal(self, sig: int | str, targets: Any = None, block: bool | None = None) -> None:
-        """Send a signal, by number or name, to engines."""
+        """Send a signal to engines.
+
+        Parameters
+        ----------
+        sig : int or str
+            The signal's number or name.
+        targets : optional
+            Engine ids; by default all.
+        block : bool, optional
+            Accepted for ipyparallel; not used.
+
+        Raises
+        ------
+        ValueError
+            When there is no signal of that name.
+
+        Examples
+        --------
+        >>> rc.send_signal("SIGUSR1", targets=0)
+        """
         if isinstance(sig, str):
             name = sig if sig.startswith("SIG") else f"SIG{sig}"
             if name not in Signals.__members__:
@@ -194,10 +261,21 @@ class EngineControl(BaseClient):
         ----------
         targets : 'all'
             All engines end together.
+        restart : bool
+            Not supported: see `restart`.
         hub : bool
-            As in ipyparallel; the controller always ends with its engines.
+            Accepted for ipyparallel; the controller always ends with its engines.
         block : bool, optional
-            Wait until it is gone.
+            Whether to wait until the controller has ended; by default as `block` of the client.
+
+        Raises
+        ------
+        NotImplementedError
+            When `restart` is set, or `targets` are not all engines.
+
+        Examples
+        --------
+        >>> rc.shutdown(block=True)
         """
         if restart:
             raise NotImplementedError("rc.restart() starts the engines anew; the controller goes on")

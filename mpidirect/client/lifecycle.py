@@ -12,9 +12,9 @@ from typing import Any
 from .. import errors
 from . import saving
 from .display.progress import wait_with_bar
-from .results.asyncresult import limit_of
 from .results.future import in_thread
 from .results.outputs import at_prompt
+from .results.pending import limit_of
 from .saving import Saved
 from .session.engines import is_single_target
 from .session.queries import engines_in_words
@@ -41,15 +41,15 @@ class EngineLifecycle(ViewFactory):
         Parameters
         ----------
         n : int, optional
-            How many.
+            The number of engines.
         timeout : float, optional
-            Seconds to wait; None or -1: without end.
+            Seconds to wait; None or -1: without limit.
         block : bool
             If False, return a future at once instead.
         interactive : bool, optional
-            Whether to show a progress bar; by default at a prompt, where there is something to wait for.
+            Whether to show a progress bar; by default at a prompt, unless the engines live already.
         widget : bool, optional
-            As in ipyparallel; the bar suits itself to where it is shown.
+            Accepted for ipyparallel; the bar chooses its form by itself.
 
         Returns
         -------
@@ -62,9 +62,9 @@ class EngineLifecycle(ViewFactory):
         Raises
         ------
         TimeoutError
-            When that takes longer than `timeout` seconds.
+            When fewer engines live after `timeout` seconds.
         EngineError
-            When so many have died that it can't come true.
+            When so many engines have died that `n` can't be reached.
         """
         wanted = self.size if n is None else operator.index(n)
         if not block:
@@ -92,23 +92,23 @@ class EngineLifecycle(ViewFactory):
             raise errors.EngineError("EngineError", f"{wanted} engines there can't be: {reasons}")
 
     def save(self, path: str | os.PathLike[str], names: Sequence[str] | None = None) -> Saved:
-        """Save what the engines have, for a later job: `load` brings it back.
+        """Save the engines' namespaces to files, for `load` in this job or a later one.
 
-        Each engine writes a file of its own, at the same time; arrays are written as they are. An earlier
-        save at the same place counts until this one is whole.
+        Each engine writes a file of its own, all at the same time. An earlier save in the same directory is
+        replaced when the new one is complete.
 
         Parameters
         ----------
         path : str or path
             A directory, as the engines see it; on a shared file system if engines are on several hosts.
         names : sequence of str, optional
-            Which names; by default all that the user has set.
+            The names to save; by default all that the user has set.
 
         Returns
         -------
         Saved
-            What was saved, and what was not because it can't be pickled. That is also told in a warning. How
-            objects of a type are pickled can be registered on the engines with `copyreg.pickle`.
+            The saved names, and the names whose values can't be pickled, which a warning lists too. Use
+            `copyreg.pickle` on the engines to register how objects of a type are pickled.
 
         Examples
         --------
@@ -118,15 +118,25 @@ class EngineLifecycle(ViewFactory):
         return saving.save(self, path, names)
 
     def load(self, path: str | os.PathLike[str]) -> list[str]:
-        """Bring back what `save` has saved; returns the names.
+        """Load what `save` has saved into the engines' namespaces.
 
-        If there are as many engines as then, each gets what the one with its id had. Another number of
-        engines shares out anew what was scattered, and all get what all had; a warning names the rest.
+        With the same number of engines, each engine gets what the engine of its id had. With another number,
+        scattered data is divided anew, and all engines get what all engines had; a warning names the rest.
 
         Parameters
         ----------
         path : str or path
             The directory, as the engines see it.
+
+        Returns
+        -------
+        list of str
+            The loaded names.
+
+        Raises
+        ------
+        MPIDirectError
+            When nothing was saved in that directory, or in a form that this version does not know.
 
         Examples
         --------
@@ -136,33 +146,34 @@ class EngineLifecycle(ViewFactory):
         return saving.load(self, path)
 
     def restart(self, targets: Any = None, timeout: float = 60.0) -> list[int]:
-        """Start engines anew, with empty namespaces, and wait until they are there.
+        """Replace engines by new ones with empty namespaces, and wait until the new ones are ready.
 
-        By default all: they are ended, however they hang, and new ones take their ids, in about a second.
-        What was asked of them before fails with `EngineError`.
+        By default all engines are replaced, even if they hang; this takes about a second. Their calls fail
+        with `EngineError`.
 
-        If only some of them are to be new, the others keep their namespaces: what was asked before is done
-        first, what is asked meanwhile waits, and then ``comm`` is made anew. In C, ``MPI_COMM_WORLD`` can't
-        be mended: for that, all must be started anew.
+        If only some engines are replaced, the others keep their namespaces. Earlier calls are completed
+        first, later calls wait, and then ``comm`` is made anew. ``MPI_COMM_WORLD`` of C code can't be made
+        anew: only a restart of all engines repairs it.
 
         Parameters
         ----------
         targets : int, sequence of int or 'dead', optional
-            Which; 'dead' stands for all that have died. By default all.
+            The engines to replace; 'dead' means all that have died. By default all.
         timeout : float
-            If only some are to be new, the seconds that the others have to end what they do.
+            If only some engines are replaced, the seconds that the others have to complete earlier calls.
 
         Returns
         -------
         list of int
-            The engines that are new.
+            The ids of the new engines.
 
         Raises
         ------
         TimeoutError
-            When they have not: it tells which.
+            When other engines have not completed earlier calls in time; the error names them.
         MPIDirectError
-            When it can't be done, and why. All is as it was then, but that engines that were to be ended are.
+            When the restart fails; the error says why. The engines to replace have then ended, and nothing
+            else has changed.
 
         Examples
         --------
@@ -174,10 +185,10 @@ class EngineLifecycle(ViewFactory):
         >>> rc.restart()
         [0, 1, 2, 3]
         """
-        wanted = self._replaceable(targets)
-        if not wanted:
+        replaced = self._engines_to_replace(targets)
+        if not replaced:
             return []
-        answer = self._session.query("restart", wanted, timeout, timeout + START_TIMEOUT)
+        answer = self._session.query("restart", replaced, timeout, timeout + START_TIMEOUT)
         if "busy" in answer:
             busy = engines_in_words(answer["busy"])
             raise errors.TimeoutError(
@@ -189,23 +200,23 @@ class EngineLifecycle(ViewFactory):
     def resize(self, n: int) -> list[int]:
         """End all engines and start `n` others, in the same job.
 
-        All that the engines have in their namespaces is lost: save it before. What was asked of them before
-        fails with `EngineError`, as after `restart`. Clients stay connected.
+        The contents of the engines' namespaces are lost: `save` them before. Earlier calls fail with
+        `EngineError`, as after `restart`. Clients stay connected.
 
         Parameters
         ----------
         n : int
-            How many engines there are then; on one host, any number.
+            The new number of engines; on one host, any number.
 
         Returns
         -------
         list of int
-            Their ids.
+            The ids of the new engines.
 
         Raises
         ------
         MPIDirectError
-            When it can't be done, and why.
+            When the engines can't be started; the error says why.
 
         Examples
         --------
@@ -220,14 +231,15 @@ class EngineLifecycle(ViewFactory):
         answer: dict[str, list[int]] = self._session.query("resize", [], n, START_TIMEOUT + START_TIMEOUT)
         return answer["replaced"]
 
-    def _replaceable(self, targets: Any) -> list[int]:
+    def _engines_to_replace(self, targets: Any) -> list[int]:
+        """Return the ids, also of dead engines, that the `targets` of `restart` mean."""
         if targets is None:
             return list(range(self.size))
         if targets == "dead":
             ids = self.ids
             return [engine for engine in range(self.size) if engine not in ids]
-        chosen = [targets] if is_single_target(targets) else list(targets)
-        for engine in chosen:
+        engines = [targets] if is_single_target(targets) else list(targets)
+        for engine in engines:
             if not hasattr(engine, "__index__") or not 0 <= engine.__index__() < self.size:
                 raise IndexError(f"No such engine: {engine!r}. This cluster has engines 0 to {self.size - 1}")
-        return [engine.__index__() for engine in chosen]
+        return [engine.__index__() for engine in engines]

@@ -10,8 +10,9 @@ from .. import errors
 from .base import BaseClient
 from .calls.balanced_call import BalancedCall, is_balanced
 from .calls.call import Call
-from .results.asyncresult import AsyncResult, limit_of
+from .results.asyncresult import AsyncResult
 from .results.hubresult import AsyncHubResult
+from .results.pending import limit_of
 from .session.calls import KEPT_CALLS
 
 

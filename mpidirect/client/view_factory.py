@@ -31,29 +31,44 @@ class ViewFactory(HubQueries, EngineControl):
         return self.direct_view(key)
 
     def direct_view(self, targets: Any = "all", **flags: Any) -> DirectView:
-        """A view of some engines.
+        """Return a view of some engines.
 
         Parameters
         ----------
         targets : 'all', int, slice or sequence of int
-            Engine ids; a slice is taken of `ids`. With 'all', those that live when the view is used.
+            Engine ids; a slice selects from `ids`. 'all' means the engines that live when the view is used.
         **flags
             ``block``, ``track``.
+
+        Returns
+        -------
+        DirectView
+            Its methods call functions on each of these engines.
+
+        Examples
+        --------
+        >>> rc.direct_view([0, 2]).apply_sync(pow, 2, 10)
+        [1024, 1024]
         """
-        chosen = self._session.engines.resolve(targets)
-        if isinstance(targets, str):  # all that there are when it is used
+        engines = self._session.engines.resolve(targets)
+        if isinstance(targets, str):  # 'all': resolved again at each use
             return DirectView(self, "all", **flags)
-        return DirectView(self, chosen[0] if is_single_target(targets) else chosen, **flags)
+        return DirectView(self, engines[0] if is_single_target(targets) else engines, **flags)
 
     def load_balanced_view(self, targets: Any = None, **flags: Any) -> LoadBalancedView:
-        """A view whose tasks each get an engine that is free.
+        """Return a view whose tasks run on any free engine.
 
         Parameters
         ----------
         targets : optional
-            The engines that may run them; by default all that live when a task begins.
+            The engines that may run the tasks; by default all that live when a task begins.
         **flags
             ``block``, ``retries``, ``after``, ``follow``, ``timeout``, ``label``.
+
+        Returns
+        -------
+        LoadBalancedView
+            Its methods call a function once, on one engine.
 
         Examples
         --------
@@ -68,27 +83,42 @@ class ViewFactory(HubQueries, EngineControl):
     def broadcast_view(
         self, targets: Any = "all", is_coalescing: bool = False, **flags: Any
     ) -> BroadcastView:
-        """A direct view: here each one sends what engines share once.
+        """Return a direct view: every direct view sends the data that engines share once.
 
         Parameters
         ----------
         targets : optional
             Engine ids.
         is_coalescing : bool
-            As in ipyparallel; answers of engines come together in any case.
+            Accepted for ipyparallel; answers of engines are joined in any case.
         **flags
             ``block``, ``track``.
+
+        Returns
+        -------
+        BroadcastView
+            A `DirectView`.
+
+        Examples
+        --------
+        >>> rc.broadcast_view().apply_sync(pow, 2, 10)
+        [1024, 1024, 1024, 1024]
         """
-        chosen = self._session.engines.resolve(targets)
-        return BroadcastView(self, chosen[0] if is_single_target(targets) else chosen, **flags)
+        engines = self._session.engines.resolve(targets)
+        return BroadcastView(self, engines[0] if is_single_target(targets) else engines, **flags)
 
     def executor(self, targets: Any = None) -> ViewExecutor:
-        """A `concurrent.futures.Executor` whose workers are engines.
+        """Return a `concurrent.futures.Executor` whose workers are engines.
 
         Parameters
         ----------
         targets : optional
-            Which engines; by default all that live.
+            The engines; by default all that live.
+
+        Returns
+        -------
+        ViewExecutor
+            Its functions run on free engines.
 
         Examples
         --------
@@ -101,17 +131,17 @@ class ViewFactory(HubQueries, EngineControl):
     def split(self, how: int | Sequence[int] | str) -> Groups:
         """Split the engines into groups, each with a communicator of its own.
 
-        All engines take part, so it waits until they are free.
+        All engines take part, so this waits until they are free.
 
         Parameters
         ----------
         how : int, sequence of int or 'node'
-            The size of each group, the sizes of all, or one group for each node.
+            The size of each group, the sizes of all groups, or one group for each node.
 
         Returns
         -------
         Groups
-            The views of the groups; its `map` runs each task on a whole group, on the next that is free.
+            The views of the groups. Its `map` runs each task on a whole group, on the next free one.
 
         Examples
         --------
@@ -135,17 +165,17 @@ class ViewFactory(HubQueries, EngineControl):
     ) -> Any:
         """Start dask.distributed on engines: a scheduler on the first, a worker on each.
 
-        Dask's tasks run in threads of the engines, which go on with what they are asked here as well. They
-        can't use MPI: an engine's main thread alone does.
+        Dask's tasks run in threads of the engines. The engines still serve calls of this client. Dask's tasks
+        can't use MPI: only an engine's main thread calls MPI.
 
         Parameters
         ----------
         targets : optional
-            Which engines.
+            The engines.
         port : int
-            Of the scheduler; by default any.
+            The scheduler's port; 0 for any free port.
         nanny : bool
-            Have workers as processes of their own.
+            Whether workers are processes of their own.
         scheduler_args : dict, optional
             Further arguments of ``distributed.Scheduler``.
         **worker_args
@@ -154,6 +184,7 @@ class ViewFactory(HubQueries, EngineControl):
         Returns
         -------
         distributed.Client
+            Dask's client of this scheduler.
 
         Examples
         --------
@@ -165,22 +196,66 @@ class ViewFactory(HubQueries, EngineControl):
         return dask.become(self, targets, port, nanny, dict(scheduler_args or {}), worker_args)
 
     def stop_dask(self, targets: Any = "all") -> None:
-        """End what `become_dask` has started: the workers first, then the scheduler."""
+        """End the dask workers and the scheduler that `become_dask` has started, the workers first.
+
+        Parameters
+        ----------
+        targets : optional
+            The engines, as given to `become_dask`.
+
+        Examples
+        --------
+        >>> rc.stop_dask()
+        """
         engines = self._session.engines.resolve(targets)
-        for some in (engines[1:], engines[:1]):
-            if some:
-                self.direct_view(some).apply_sync(dask.stop)
+        for group in (engines[1:], engines[:1]):
+            if group:
+                self.direct_view(group).apply_sync(dask.stop)
 
     become_distributed = become_dask
     stop_distributed = stop_dask
 
     def activate(self, targets: Any = "all", suffix: str = "") -> DirectView:
-        """Make a view of `targets`, and IPython's magics ``%px``, … for it."""
+        """Make a blocking view, and register IPython's magics ``%px``, … for it.
+
+        Parameters
+        ----------
+        targets : optional
+            Engine ids.
+        suffix : str
+            Ends the names of the magics, for a second view beside the first.
+
+        Returns
+        -------
+        DirectView
+            The view that the magics use.
+
+        Examples
+        --------
+        >>> rc.activate([0, 1], suffix="2")  # %px2 runs on two engines
+        <DirectView [0, 1]>
+        """
         view = self.direct_view(targets)
         view.block = True
         view.activate(suffix)
         return view
 
     def clear(self, targets: Any = None, block: bool | None = None) -> Any:
-        """Clear the namespaces of engines; the names that an engine begins with stay."""
+        """Clear the namespaces of engines; the names that an engine starts with stay.
+
+        Parameters
+        ----------
+        targets : optional
+            Engine ids; by default all.
+        block : bool, optional
+            Whether to wait; by default as `block` of the client.
+
+        Returns
+        -------
+        AsyncResult, or None where `block` is set.
+
+        Examples
+        --------
+        >>> rc.clear([0, 1], block=True)
+        """
         return self.direct_view("all" if targets is None else targets).clear(block=block)

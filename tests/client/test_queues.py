@@ -100,8 +100,11 @@ def test_engines_are_processes_that_compute(rc):
 
 
 def test_who_waits_is_not_disturbed_by_an_engine_that_dies_meanwhile(rc, monkeypatch):
-    monkeypatch.setattr("mpidirect.client.results.waiting.LONG", 0.1)
+    monkeypatch.setattr("mpidirect.client.results.state.QUEUE_REPORT_DELAY", 0.1)
     asked = []  # the controller tells only of engines that live
-    monkeypatch.setattr(rc, "queue_status", lambda targets: asked.append(targets) or {"unassigned": 0})
+    monkeypatch.setattr(
+        "mpidirect.client.session.queries.queue_lengths",
+        lambda session, targets: asked.append(targets) or {"unassigned": 0},
+    )
     assert rc[0].apply_sync(lambda: __import__("time").sleep(1) or 7) == 7
     assert asked == [[0]]

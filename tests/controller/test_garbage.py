@@ -182,7 +182,7 @@ def test_a_client_stands_whatever_comes(said, in_order):
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_connection, "Dialer", FakeDialer)
-            patch.setattr(_connection.Connection, "_background", lambda self: None)
+            patch.setattr(_connection.Connection, "_read_while_idle", lambda self: None)
             patch.setattr(_connection.Connection, "_reconnect", lambda self: None)
             client = Client(info)
         connection = client._session.connection
@@ -193,7 +193,7 @@ def test_a_client_stands_whatever_comes(said, in_order):
                 header = _numbered(header, number)
             link.socket.coming.append([header, *frames])
         with connection.lock:
-            connection._receive()  # nothing is raised
+            connection._read_available()  # nothing is raised
         assert connection.error is None or isinstance(connection.error, errors.MPIDirectError)
         if result.ready():
             assert connection.error is not None or {0, 1} <= result._calls[0].replies.keys()

@@ -312,13 +312,13 @@ def test_an_interrupt_at_a_bad_moment_costs_no_more_than_its_call(far, proxy, mo
         if when == "putting":
             patch.setattr(connection, "_put_bulk", interrupted)
         else:
-            patch.setattr(connection, "_dial_again", interrupted)
+            patch.setattr(connection, "_start_reconnecting", interrupted)
         with pytest.raises(KeyboardInterrupt):  # noqa: PT012
             if when == "putting":
                 far[0].push({"a": np.zeros(1_000_000)}, block=True)
             else:
                 with connection.lock:
-                    connection._break()
+                    connection._drop_link()
     assert far[:].apply_async(lambda: 7).get(20) == [7] * len(far)
 
 

@@ -1,4 +1,4 @@
-"""What a connection tells, and to whom."""
+"""The receiver of what arrives by a connection."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Answer = tuple[messages.Reply, list[Any]]  # how a task ended, and the frames of
 
 
 class Receiver(Protocol):
-    """Who is told what comes in; called with the connection's lock held."""
+    """Gets what arrives; each method is called with the connection's lock held."""
 
     def engines_changed(self, engines: list[messages.EngineInfo], size: int, lost: dict[int, str]) -> None:
-        """The engines that live now."""
+        """Engines have started or ended: `engines` live now."""
 
     def replied(self, answers: list[Answer]) -> None:
         """Tasks have ended on engines."""
@@ -21,17 +21,17 @@ class Receiver(Protocol):
     def printed(self, message: messages.RelayedOutput) -> None:
         """A task has printed or displayed something."""
 
-    def taken(self, id: str) -> None:
-        """The data of a request has been read."""
+    def data_read(self, id: str) -> None:
+        """The cluster has read the bulk data of a request."""
 
-    def moved(self, id: str, engine: int, addresses: list[int]) -> None:
-        """A result is at other addresses of its engine's memory now."""
+    def result_moved(self, id: str, engine: int, addresses: list[int]) -> None:
+        """A result has other addresses in its engine's memory now."""
 
     def answered(self, answer: messages.Answer) -> None:
         """The controller has answered a query."""
 
-    def forgotten(self) -> None:
-        """The controller has dropped what it knew of this client: open calls won't be answered."""
+    def session_forgotten(self) -> None:
+        """The controller has dropped what it knew of this client: it answers no call under way."""
 
-    def lost(self, error: Exception) -> None:
+    def controller_lost(self, error: Exception) -> None:
         """The controller is gone."""

@@ -12,7 +12,8 @@ from ...errors import ClusterNotFound
 from ..display.live import LiveDisplay
 from ..results.asyncresult import AsyncResult
 from ..results.outputs import ExecuteReply
-from ..results.waiting import end, given_up, pending, wait_and_look, wait_and_tell
+from ..results.state import unanswered_engines
+from ..results.waiting import interrupt_after_ctrl_c, wait_and_report_failures, wait_and_report_state
 from ..session.queries import engines_in_words
 from .autopx import AutoParallel
 from .options import execution_options, output_options, parse_targets
@@ -265,23 +266,23 @@ class ParallelMagics(Magics):
         """Wait; Ctrl-C sends a signal to the engines, so that KeyboardInterrupt is their result."""
         try:
             if timeout is not None or progress_after >= 0:
-                in_time = wait_and_look(result, timeout, progress_after, show_status)
+                in_time = wait_and_report_state(result, timeout, progress_after, show_status)
                 if not in_time:
-                    raise given_up(result, timeout)
-            wait_and_tell(result)
+                    raise result._interrupt_late(timeout)
+            wait_and_report_failures(result)
         except KeyboardInterrupt:
             self._interrupt(result, signal)
 
     def _interrupt(self, result: AsyncResult, signal: str) -> None:
         if signal in ("SIGINT", "INT", "2"):
-            end(result)
+            interrupt_after_ctrl_c(result)
         elif signal == "0":
             raise KeyboardInterrupt
         else:
-            running = pending(result)
+            running = unanswered_engines(result._slots)
             print(f"Sending {signal} to {engines_in_words(running)} …", file=sys.stderr)
             self.view.client.send_signal(int(signal) if signal.isdigit() else signal, running)
-            wait_and_tell(result)
+            wait_and_report_failures(result)
 
     def _listed_engines(self) -> str:
         engines = self.view.client._session.engines.resolve(self.view.targets)

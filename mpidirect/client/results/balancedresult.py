@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from ... import errors
@@ -25,7 +26,7 @@ class BalancedResult(AsyncResult):
 
     _calls: list[BalancedCall]  # type: ignore[assignment]
 
-    def _wait_in_line(self) -> None:
+    def _wait_in_queue(self) -> None:
         self.wait()
 
     def _wait_in_call(self) -> None:
@@ -33,7 +34,7 @@ class BalancedResult(AsyncResult):
         try:
             self.wait()
         except KeyboardInterrupt:
-            waiting.end(self, "the tasks", "left running")
+            waiting.interrupt_after_ctrl_c(self, "the tasks", "left running")
             raise errors.Interrupted(self._state_in_words()) from None
 
     def _state_in_words(self) -> str:
@@ -76,7 +77,7 @@ class BalancedResult(AsyncResult):
         if not self.wait(timeout):
             raise errors.TimeoutError("Result not ready.")
         values = self._values()
-        self._raise(values)
+        self._raise_failure(values)
         engines = [call.engine_of(key) for call, key in self._slots]
         if len(set(engines)) < len(engines):
             raise ValueError("an engine has run several of these tasks, so there is no dict by engines")
@@ -111,20 +112,23 @@ class BalancedMapResult(BalancedResult, AsyncMapResult):
         for key in self._keys(work):
             value = work.value(key)
             if not self._return_exceptions:
-                self._raise([value])
+                self._raise_failure([value])
             yield value
 
     def _keys(self, work: BalancedCall) -> Iterator[int]:
         if self.ordered:
             for key in work.targets:
-                if key not in work.replies:
-                    self._session.wait(lambda k=key: k in work.replies, None)  # type: ignore[misc]
+                self._wait_for_part(work, key)
                 yield key
             return
         at = 0
         while at < len(work.order) or not work.ready:
             if at == len(work.order):
-                self._session.wait(lambda n=at: n < len(work.order), None)  # type: ignore[misc]
+                self._session.wait(partial(_has_more_than, work.order, at), None)
             first = work.order[at]
             yield from range(first, first + work.replies[first].count)
             at += 1
+
+
+def _has_more_than(items: Sequence[Any], count: int) -> bool:
+    return len(items) > count

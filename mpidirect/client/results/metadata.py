@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import RemoteError, TimeoutError
 from ...protocol.names import PUBLISHED
@@ -15,6 +15,7 @@ from ..calls.engine_output import output_of
 from ..display.live import LiveDisplay
 from ..session.session import Session
 from .outputs import ExecuteReply
+from .state import Slot
 
 METADATA = (
     "msg_id",
@@ -46,24 +47,52 @@ class Metadata(dict):
 
 
 class CallMetadata:
-    """What an `AsyncResult` tells of its call, as attributes."""
+    """The calls of an `AsyncResult`, and what is known about each engine's part, as attributes.
 
-    _session: Session
-    _calls: list[Call]
-    _slots: list[tuple[Call, int]]  # each engine's part
-    _single: bool
-    _label: str | None
+    Parameters
+    ----------
+    session : Session
+        The session that sent the calls.
+    calls : sequence of Call
+        The calls.
+    slots : list of (Call, int), optional
+        The parts of the calls that the result has; by default all.
+    single : bool
+        Whether values of a single part are not put into a list.
+    label : str, optional
+        The user's name for the call.
+    """
 
-    if TYPE_CHECKING:
+    def __init__(
+        self,
+        session: Session,
+        calls: Sequence[Call],
+        slots: list[Slot] | None,
+        single: bool,
+        label: str | None,
+    ) -> None:
+        all_slots = [(call, key) for call in calls for key in call.targets]
+        self._session = session
+        self._calls = list(calls)
+        self._has_all_slots = slots is None or slots == all_slots
+        self._slots = all_slots if slots is None else slots
+        self._single = single and len(self._slots) == 1
+        self._label = label
+        self._ready = False
 
-        def ready(self) -> bool: ...
-
-        def __getitem__(self, key: Any) -> Any: ...
+    def ready(self) -> bool:
+        """Return whether all engines have answered."""
+        return self._ready
 
     def __getattr__(self, name: str) -> Any:
         if name in METADATA:
-            return self[name]
+            return self._metadata_values(name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _metadata_values(self, name: str) -> Any:
+        """Return one entry of the metadata, for each part."""
+        values = [entry[name] for entry in self._metadata()]
+        return values[0] if self._single else values
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *METADATA})

@@ -264,13 +264,13 @@ class Session:
         if call is not None:
             call.printed(message.engine, message.pieces)
 
-    def taken(self, id: str) -> None:
+    def data_read(self, id: str) -> None:
         """Release the buffers of a request: the cluster has read them."""
         call = self.calls.under_way.get(id)
         if call is not None:
             call.buffers = None
 
-    def moved(self, id: str, engine: int, addresses: list[int]) -> None:
+    def result_moved(self, id: str, engine: int, addresses: list[int]) -> None:
         """Read a result at its new addresses in the engine's memory."""
         call = self.calls.under_way.get(id)
         if call is not None:
@@ -282,11 +282,11 @@ class Session:
         if answer.id in self._answers:
             self._answers[answer.id] = answer
 
-    def forgotten(self) -> None:
+    def session_forgotten(self) -> None:
         """End all calls under way: the controller has dropped what it kept for this client."""
         self.calls.abandon("ResultExpired", "the controller kept nothing of this client while it was away")
 
-    def lost(self, error: Exception) -> None:
+    def controller_lost(self, error: Exception) -> None:
         """End all calls under way: the controller is gone."""
         from ...launchers.scheduled_jobs import failure_reason
 

@@ -66,7 +66,7 @@ class TransferView(RequestView):
             return self._values_if_blocking(push_shared(self, ns, targets, block), block)
         result = self._request("push", "push", ns, targets=targets, block=block)
         if block is None and not self.block:
-            return waiting.at_once(result)
+            return waiting.wait_if_idle(result)
         return self._values_if_blocking(result, block)
 
     def pull(self, names: Any, targets: Any = None, block: bool | None = None) -> Any:

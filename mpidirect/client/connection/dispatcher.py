@@ -1,0 +1,57 @@
+"""Handing messages of the controller to the receiver, bulk results when all their chunks have arrived."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from ...protocol import messages
+from .bulk_frames import FrameAssembly
+from .receiver import Receiver
+
+
+class MessageDispatcher:
+    """Calls the method of the receiver for each message.
+
+    Parameters
+    ----------
+    receiver : Receiver
+        Gets what arrives.
+    """
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._assembly: FrameAssembly | None = None  # replies whose chunks are still arriving
+
+    def reset(self) -> None:
+        """Drop replies that are not complete: the stream starts again without their chunks."""
+        self._assembly = None
+
+    def dispatch(self, message: Any, frames: list[Any]) -> None:
+        """Hand over one message with the frames that came with it."""
+        if isinstance(message, messages.Results):
+            replies = message.replies
+            if sum(len(reply.frames) for reply in replies) == len(frames):  # no chunks follow
+                self._assembly = None
+                parts = iter(frames)
+                self._receiver.replied([(reply, [*islice(parts, len(reply.frames))]) for reply in replies])
+                return
+            self._assembly = FrameAssembly(replies, frames)
+        elif isinstance(message, messages.Chunk):
+            if self._assembly is not None and frames:
+                self._assembly.add(frames[0])
+            elif self._assembly is not None:
+                self._assembly.lose()
+        elif isinstance(message, messages.RelayedOutput):
+            self._receiver.printed(message)
+        elif isinstance(message, messages.Answer):
+            self._receiver.answered(message)
+        elif isinstance(message, messages.DataRead):
+            self._receiver.data_read(message.id)
+        elif isinstance(message, messages.ResultMoved):
+            self._receiver.result_moved(message.id, message.engine, message.addresses)
+        elif isinstance(message, messages.EnginesChanged):
+            self._receiver.engines_changed(message.engines, message.size, message.lost)
+        if self._assembly is not None and self._assembly.complete:
+            assembly, self._assembly = self._assembly, None
+            self._receiver.replied(assembly.replies)

@@ -1,0 +1,277 @@
+"""A call whose engines may not have answered yet: waiting for it, and ending it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, InvalidStateError
+from concurrent.futures._base import RUNNING
+from functools import partial
+from typing import Any
+
+from ...errors import RemoteError, TimeoutError
+from ..calls.call import Call
+from ..display.progress import wait_with_bar
+from ..session import queries
+from ..session.session import Session
+from . import callbacks
+from .metadata import CallMetadata
+from .state import Slot, failures_of, unanswered_engines
+
+
+class PendingResult(CallMetadata, Future):
+    """The future of a call on engines: the base of `AsyncResult`.
+
+    Parameters
+    ----------
+    session, calls, slots, single, label
+        See `CallMetadata`.
+    method : str
+        The name of the called method or function, for errors.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        calls: Sequence[Call],
+        *,
+        method: str = "unknown",
+        slots: list[Slot] | None = None,
+        single: bool = False,
+        label: str | None = None,
+    ) -> None:
+        Future.__init__(self)
+        CallMetadata.__init__(self, session, calls, slots, single, label)
+        self._method = method
+        self._state = RUNNING  # the future's own state, set without its lock: nobody waits for it yet
+        for call in self._calls:
+            call.holders += 1
+            if not call.ready:
+                call.watch(self._update, each=not self._has_all_slots)
+        self._update()
+
+    def __del__(self) -> None:
+        for call in self.__dict__.get("_calls", ()):
+            call.let_go()
+
+    def _update(self, call: Call | None = None) -> None:
+        """After answers: complete the future if all parts have been answered."""
+        if self._has_all_slots:  # without a look at each engine: there may be thousands
+            done = self._calls[0].ready if len(self._calls) == 1 else all(c.ready for c in self._calls)
+        else:
+            done = all(engine in c.replies for c, engine in self._slots)
+        if done and not self._ready:
+            self._ready = True
+            try:
+                self.set_result(None)  # whoever asks for the value makes it
+            except InvalidStateError:  # the reading thread has seen the last reply at the same time
+                pass
+
+    def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
+        """Have ``fn(result)`` called when all engines have answered.
+
+        Callbacks run in a thread of their own; if the result is ready already, in this one, at once.
+
+        Parameters
+        ----------
+        fn : callable
+            Called with this result.
+
+        Examples
+        --------
+        >>> ar.add_done_callback(lambda ar: print("done"))
+        """
+        super().add_done_callback(fn if self._ready else partial(callbacks.later, fn))
+
+    def __len__(self) -> int:
+        """Return the number of parts: of engines, or of items of a map."""
+        return len(self._slots)
+
+    # -- waiting -----------------------------------------------------------------------------------------
+
+    def done(self) -> bool:
+        """Return whether all engines have answered."""
+        return self._ready
+
+    def wait(self, timeout: float | None = None, return_when: str | None = None) -> Any:
+        """Wait until all engines have answered.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds; None or -1: without limit.
+        return_when : {ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION}, optional
+            End the wait earlier; these are the constants of `concurrent.futures`.
+
+        Returns
+        -------
+        bool
+            Whether the result is ready.
+        (set, set)
+            With `return_when`: the results that are done and those that are pending, one for each engine.
+
+        Examples
+        --------
+        >>> done, pending = ar.wait(return_when=FIRST_EXCEPTION)
+        """
+        limit = limit_of(timeout)
+        if return_when is None:
+            return self._ready or self._session.wait(self.ready, limit)
+        check_return_when(return_when, ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION)
+        self._session.wait(partial(self._is_settled, return_when), limit)
+        parts = self.split()
+        done = {part for part in parts if part.ready()}
+        return done, set(parts) - done
+
+    def split(self) -> tuple[PendingResult, ...]:
+        """Return one result for each engine."""
+        raise NotImplementedError
+
+    def _is_settled(self, return_when: str) -> bool:
+        """Return whether a wait with `return_when` ends now."""
+        if self._ready or return_when == ALL_COMPLETED:
+            return self._ready
+        replies = [call.replies[engine] for call, engine in self._slots if engine in call.replies]
+        if return_when == FIRST_COMPLETED:
+            return bool(replies)
+        return any(reply.status != "ok" for reply in replies)
+
+    def wait_interactive(
+        self,
+        interval: float = 0.1,
+        timeout: float | None = -1,
+        widget: bool | None = None,
+        return_when: str = ALL_COMPLETED,
+    ) -> bool:
+        """Wait with a progress bar, on a terminal or in a notebook.
+
+        Parameters
+        ----------
+        interval : float
+            Seconds between two updates of the bar.
+        timeout : float, optional
+            Seconds to wait; None or -1: without limit.
+        widget : bool, optional
+            Accepted for ipyparallel; the bar chooses its form by itself.
+        return_when : {ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION}
+            End the wait earlier.
+
+        Returns
+        -------
+        bool
+            Whether the condition of `return_when` came true.
+
+        Examples
+        --------
+        >>> ar.wait_interactive()
+        True
+        """
+        check_return_when(return_when, ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION)
+        is_settled = partial(self._is_settled, return_when)
+        limit = limit_of(timeout)
+        return wait_with_bar(self._session, is_settled, limit, interval, self._method, self._done, len(self))
+
+    @property
+    def sent(self) -> bool:
+        """Whether the buffers of the call have been sent, so that they can be changed."""
+        return all(call.buffers is None for call in self._calls)
+
+    def wait_for_send(self, timeout: float | None = None) -> None:
+        """Wait until the buffers of the call can be changed.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds; None or -1: without limit.
+
+        Raises
+        ------
+        TimeoutError
+            When that takes longer.
+
+        Examples
+        --------
+        >>> ar = dview.push({"a": array}, track=True)
+        >>> ar.wait_for_send()
+        >>> array[:] = 0
+        """
+        if not self._session.wait(lambda: self.sent, limit_of(timeout)):
+            raise TimeoutError("Still waiting to be sent")
+
+    def wait_for_output(self, timeout: float | None = None) -> bool:
+        """Wait for the result: what engines print comes with it.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds; None or -1: without limit.
+
+        Returns
+        -------
+        bool
+            Whether the result is ready.
+        """
+        return self.wait(timeout)
+
+    @property
+    def failures(self) -> dict[int, RemoteError]:
+        """The errors that have arrived, by engine, while other engines may still run."""
+        return failures_of(self._slots)
+
+    # -- ending it ---------------------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """Take the parts that have not begun out of the queues.
+
+        The parts that run go on: `interrupt` ends them.
+
+        Examples
+        --------
+        >>> ar.abort()
+        """
+        targets = self._session.engines.resolve("all")
+        queries.abort(self._session, {call.id for call in self._calls}, targets)
+
+    def cancel(self) -> bool:
+        """Abort the call; return whether no part of it runs or has run."""
+        if self._ready:
+            return False
+        self.abort()
+        self.wait(1)
+        return self.cancelled()
+
+    def cancelled(self) -> bool:
+        """Return whether the call was aborted before any part of it began."""
+        return self._ready and all(c.replies[engine].status == "aborted" for c, engine in self._slots)
+
+    def interrupt(self, timeout: float = 10.0) -> None:
+        """Interrupt the call, and wait until its engines are back.
+
+        The parts that run raise KeyboardInterrupt. The parts that have not begun are aborted.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds that the engines have.
+
+        Raises
+        ------
+        TimeoutError
+            When an engine is not back in time: see `Client.interrupt`.
+
+        Examples
+        --------
+        >>> ar.interrupt()
+        """
+        ids = [call.id for call in self._calls]
+        queries.interrupt(self._session, unanswered_engines(self._slots), ids, timeout)
+
+
+def check_return_when(return_when: Any, *allowed: str) -> None:
+    """Raise ValueError unless `return_when` is one of the `allowed` constants."""
+    if return_when not in allowed:
+        raise ValueError(f"Unrecognized return_when={return_when!r}, must be one of {', '.join(allowed)}")
+
+
+def limit_of(timeout: float | None) -> float | None:
+    """Return a timeout in seconds, or None for a timeout without limit, which may be negative."""
+    return None if timeout is None or timeout < 0 else timeout
