@@ -70,12 +70,12 @@ def save(client: ClientInterface, path: str | os.PathLike[str], names: Sequence[
     files = [f"{generation}-engine-{engine}.data" for engine in client.ids]
     places = [f"{directory}/{file}" for file in files]
     try:
-        written = view._call(
-            "save", "save", names, own=lambda n: list(places), block=False, single=False
+        written = view._request(
+            "save", "save", names, parts_for=lambda n: list(places), block=False, single=False
         ).get()
     except BaseException:
         earlier = _earlier(client, directory)
-        view._call("sweep", "save", (directory, earlier), block=False, single=False).wait(10)
+        view._request("sweep", "save", (directory, earlier), block=False, single=False).wait(10)
         raise
     engines = [
         SavedEngine(
@@ -86,8 +86,8 @@ def save(client: ClientInterface, path: str | os.PathLike[str], names: Sequence[
     manifest = Manifest(VERSION, __version__, time.time(), engines)
     encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     first = DirectView(client, client.ids[0])
-    first._call("saved", "save", (directory, encoded), block=False).get()
-    view._call("sweep", "save", (directory, generation), block=False, single=False).get()
+    first._request("saved", "save", (directory, encoded), block=False).get()
+    view._request("sweep", "save", (directory, generation), block=False, single=False).get()
     left = {name: why for each in reversed(written) for name, why in each["left"].items()}
     if left:
         warnings.warn(_not_saved(left), stacklevel=4)
@@ -124,13 +124,13 @@ def load(client: ClientInterface, path: str | os.PathLike[str]) -> list[str]:
     else:
         plans = _shared_out(directory, manifest, n)
     view = _view_of_all(client)
-    loaded = view._call("load", "load", None, own=lambda _: plans, block=False, single=False).get()
+    loaded = view._request("load", "load", None, parts_for=lambda _: plans, block=False, single=False).get()
     return list(dict.fromkeys(name for names in loaded for name in names))
 
 
 def _manifest(client: ClientInterface, directory: str) -> Manifest:
     try:
-        data = DirectView(client, client.ids[0])._call("manifest", "load", directory, block=False).get()
+        data = DirectView(client, client.ids[0])._request("manifest", "load", directory, block=False).get()
     except errors.RemoteError as e:
         raise errors.MPIDirectError(
             f"Nothing was saved at {directory}, as engines see it: {e.evalue}"

@@ -67,7 +67,11 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
     def run(self, code: str, targets: str = "") -> None:
         """Run code on engines, and show what they print and display."""
         view = self._connect()
-        flags = {"targets": parse_targets(ranges_to_list(targets), view.client)} if targets else {}
+        flags = (
+            {"targets": parse_targets(ranges_to_list(targets), view.client._session.engines)}
+            if targets
+            else {}
+        )
         with view.temp_flags(block=True, **flags):
             self._magics.run_auto(code)
 

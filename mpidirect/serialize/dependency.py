@@ -126,4 +126,4 @@ class Dependency(set[str]):
 
 def _ids_of(result: Any) -> list[str]:
     """Return the ids of a result: the request's own for a whole request, else those of its tasks."""
-    return [call.id for call in result._calls] if result._whole else result.msg_ids
+    return [call.id for call in result._calls] if result._has_all_slots else result.msg_ids

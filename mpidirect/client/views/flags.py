@@ -48,15 +48,17 @@ class FlaggedView:
             raise AttributeError(f"a view has no attribute {name!r} to set{hint and hint + ' = …'}")
         super().__setattr__(name, value)
 
-    def __getattr__(self, name: str) -> Any:
-        hint = ""
-        if not name.startswith("_"):
-            import difflib
+    if not TYPE_CHECKING:  # a type checker is to find names that do not exist
 
-            public = [known for known in dir(self) if not known.startswith("_")]
-            similar = difflib.get_close_matches(name, public, 1, _MIN_SIMILARITY)
-            hint = f"; did you mean {similar[0]!r}?" if similar else self._hint_for(name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
+        def __getattr__(self, name: str) -> Any:
+            hint = ""
+            if not name.startswith("_"):
+                import difflib
+
+                public = [known for known in dir(self) if not known.startswith("_")]
+                similar = difflib.get_close_matches(name, public, 1, _MIN_SIMILARITY)
+                hint = f"; did you mean {similar[0]!r}?" if similar else self._hint_for(name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def __repr__(self) -> str:
         text = str(self.targets)
