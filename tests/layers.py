@@ -50,17 +50,6 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     }.items()
 }
 
-# Imports that break the contract or close a circle of modules.  This list only shrinks: an entry that is not
-# needed any more fails the check.  By the imported module: the reason, and the modules that import it.
-_ONE_ANOTHER = "Two parts of one class or of one result know each other."
-EXCEPTIONS: dict[tuple[str, str], str] = {
-    (importer, imported): reason
-    for imported, (reason, importers) in {
-        "launchers": ("A job asks its scheduler's launcher for the time that is left.", "job.allocation"),
-    }.items()
-    for importer in importers.split()
-}
-
 Graph = Mapping[str, Set[str]]
 
 
@@ -120,7 +109,7 @@ def circle(graph: Graph) -> list[str]:
 
 
 def problems(graph: Graph) -> Iterator[str]:
-    """Yield a sentence for each breach of the contract, each circle and each exception that is not needed."""
+    """Yield a sentence for each breach of the contract and each circle of modules."""
     below: set[str] = set()
     for layer, allowed in MAY_IMPORT.items():
         for above in sorted(allowed - below):
@@ -130,16 +119,10 @@ def problems(graph: Graph) -> Iterator[str]:
         if layer_of(module) not in MAY_IMPORT:
             yield f"{module} belongs to no layer of the contract"
     for importer, imported in _edges(graph):
-        if upward(importer, imported) and (importer, imported) not in EXCEPTIONS:
+        if upward(importer, imported):
             yield f"{importer} imports {imported}: {layer_of(importer)} may not import {layer_of(imported)}"
-    kept = _without(graph, EXCEPTIONS)
-    if found := circle(kept):
+    if found := circle(graph):
         yield f"a circle of imports: {' -> '.join(found)}"
-    for importer, imported in EXCEPTIONS:
-        if imported not in graph.get(importer, ()):
-            yield f"an exception that is gone: {importer} does not import {imported}"
-        elif not upward(importer, imported) and not circle({**kept, importer: kept[importer] | {imported}}):
-            yield f"an exception that is not needed: {importer} may import {imported}"
 
 
 def _edges(graph: Graph) -> Iterator[tuple[str, str]]:
@@ -148,14 +131,10 @@ def _edges(graph: Graph) -> Iterator[tuple[str, str]]:
             yield importer, imported
 
 
-def _without(graph: Graph, edges: Mapping[tuple[str, str], str]) -> dict[str, set[str]]:
-    return {name: {i for i in imported if (name, i) not in edges} for name, imported in graph.items()}
-
-
 def main() -> int:
     """Print the problems; return the exit status."""
     found = list(problems(imports()))
-    print("\n".join(found) or f"The layers hold, with {len(EXCEPTIONS)} exceptions.")
+    print("\n".join(found) or "The layers hold.")
     return 1 if found else 0
 
 

@@ -18,6 +18,7 @@ from ..cluster.cluster import Cluster
 from ..files.profiles import RUN, Profile, profile_names
 from ..job import allocation
 from ..launchers import jobs
+from ..launchers.walltime import current_job_end, job_end
 from .parameters import assigned, parse_time, profile_option, setting_flags
 
 _KEPT_RUNS = 5  # failed runs whose logs are kept
@@ -120,11 +121,11 @@ def _run(command: list[str], own: Profile, cluster: Cluster, margin: float) -> i
 
 def _wait(process: subprocess.Popen[bytes], margin: float) -> None:
     """Wait for the script; raise `_Ended` shortly before the end of the walltime."""
-    ends, asked = allocation.ends(), time.monotonic()
+    ends, asked = job_end(), time.monotonic()
     while process.poll() is None:
         time.sleep(0.05)
         if time.monotonic() > asked + _WALLTIME_INTERVAL:
-            ends, asked = allocation.ends_now(ends), time.monotonic()
+            ends, asked = current_job_end(ends), time.monotonic()
         if ends and time.time() > ends - margin:
             click.echo(f"mpidirect: the walltime ends in {max(0, ends - time.time()):.0f} s.", err=True)
             raise _Ended

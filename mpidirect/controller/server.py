@@ -76,6 +76,8 @@ class Server:
         The communicators.
     tolerance : Tolerance
         The failures that this job can survive.
+    ends : float
+        When the walltime ends the job, in seconds since the epoch; 0 if it is not known.
     former : Handover, optional
         What the former controller has handed over.
     successor : Path, optional
@@ -87,6 +89,7 @@ class Server:
         spec: JobSpec,
         world: World,
         tolerance: Tolerance,
+        ends: float = 0.0,
         former: Handover | None = None,
         successor: Path | None = None,
     ) -> None:
@@ -95,6 +98,7 @@ class Server:
         self._spec = spec
         self._one_host = world.one_host
         self._tolerance = tolerance
+        self._ends = ends
         self._generation = former.generation if former else 1
         self._successor = successor
         raise_descriptor_limit()
@@ -164,7 +168,7 @@ class Server:
             "spawns": self._spec.spawns,
             "world": WORLDS[self._spec.spawns],
             "started": time.time(),
-            "ends": allocation.ends(),
+            "ends": self._ends,
         }
         transfer = MPITransfer(world, self._tolerance.revokes)
         clients = [self._local, self._remote]
@@ -209,7 +213,7 @@ class Server:
             profile=self._spec.profile,
             mpi=mpi_library(),
             started=time.time(),
-            ends=allocation.ends(),
+            ends=self._ends,
             warning=self._spec.walltime_warning,
         )
         connection_file.write(info, Path(self._spec.connection_file))

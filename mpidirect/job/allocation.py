@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -101,10 +100,14 @@ def _expand_counts(counts: str) -> list[int]:
     return [int(n) for n, times in found for _ in range(int(times or 1))]
 
 
-def ends() -> float:
-    """Return when the walltime ends this job, in seconds since the epoch; 0 if it is not known."""
-    # By the clock of the job's first host, else by Slurm's clock.
-    return _time_from(ENDS) or ends_now(_time_from("SLURM_JOB_END_TIME"))
+def job_end() -> float:
+    """Return when the walltime ends this job by its script, in seconds since the epoch; 0 if not known."""
+    return _time_from(ENDS)
+
+
+def slurm_job_end() -> float:
+    """Return when the walltime ends this job by Slurm's clock, in seconds since the epoch; 0 if not known."""
+    return _time_from("SLURM_JOB_END_TIME")
 
 
 def _time_from(variable: str) -> float:
@@ -113,22 +116,3 @@ def _time_from(variable: str) -> float:
         return float(os.environ[variable])
     except (KeyError, ValueError):
         return 0.0
-
-
-def ends_now(known: float) -> float:
-    """Ask the scheduler when the walltime ends this job: the walltime may have been changed.
-
-    Parameters
-    ----------
-    known : float
-        The time that is known. It is returned if the scheduler does not answer.
-    """
-    launcher, job = enclosing()
-    if not launcher:
-        return known
-    from ..launchers import launcher_class
-
-    here = launcher_class(launcher).of(job)
-    here.command_timeout = 5.0
-    left = here.state().left
-    return known if left is None else time.time() + left

@@ -9,11 +9,6 @@ from tests import layers, layers_picture
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 
-@pytest.fixture
-def no_exceptions(monkeypatch):
-    monkeypatch.setattr(layers, "EXCEPTIONS", {})
-
-
 def test_the_layers_hold():
     assert list(layers.problems(layers.imports())) == []
 
@@ -31,32 +26,19 @@ def test_imports_in_functions_and_for_types_count(tmp_path, monkeypatch):
     assert layers.imports()["arrays.kinds"] == {"cli", "errors", "arrays"}
 
 
-def test_an_import_of_a_higher_layer_is_found(no_exceptions):
+def test_an_import_of_a_higher_layer_is_found():
     (problem,) = layers.problems({"arrays.kinds": {"client.client"}, "client.client": set()})
     assert problem == "arrays.kinds imports client.client: arrays may not import client"
 
 
-def test_a_circle_is_found(no_exceptions):
+def test_a_circle_is_found():
     (problem,) = layers.problems({"files.a": {"files.b"}, "files.b": {"files.a"}})
     assert "files.a -> files.b" in problem or "files.b -> files.a" in problem
 
 
-def test_a_module_outside_the_layers_is_found(no_exceptions):
+def test_a_module_outside_the_layers_is_found():
     (problem,) = layers.problems({"elsewhere": set()})
     assert problem == "elsewhere belongs to no layer of the contract"
-
-
-@pytest.mark.parametrize(
-    ("graph", "said"),
-    [
-        ({"files.a": set(), "files.b": set()}, "gone"),
-        ({"files.a": {"files.b"}, "files.b": set()}, "not needed"),
-    ],
-)
-def test_an_exception_that_nothing_needs_is_found(monkeypatch, graph, said):
-    monkeypatch.setattr(layers, "EXCEPTIONS", {("files.a", "files.b"): "a reason"})
-    (problem,) = layers.problems(graph)
-    assert said in problem
 
 
 def test_the_picture_is_made_of_this_code():

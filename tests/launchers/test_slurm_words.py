@@ -8,10 +8,10 @@ from schedulers.slurm import SLURM
 
 from mpidirect import Cluster, errors
 from mpidirect.files.profiles import ClusterRecord, Profile
-from mpidirect.job import allocation
 from mpidirect.launchers import launcher_class, scheduled_jobs
 from mpidirect.launchers.base import JobState
 from mpidirect.launchers.slurm import parse_job
+from mpidirect.launchers.walltime import current_job_end, job_end
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -182,7 +182,7 @@ def test_an_end_that_was_moved_is_asked_for(login_node, monkeypatch):
     """Slurm tells a job's processes of its end only once, in their environment."""
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_JOB_END_TIME", "1000")
-    assert allocation.ends() == 1000
+    assert job_end() == 1000
     moved = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 600))
     began = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 60))
     command(
@@ -190,13 +190,13 @@ def test_an_end_that_was_moved_is_asked_for(login_node, monkeypatch):
         "scontrol",
         f"echo JobId=7 JobState=RUNNING RunTime=00:01:00 StartTime={began} EndTime={moved}",
     )
-    assert 590 < allocation.ends_now(1000) - time.time() <= 600
+    assert 590 < current_job_end(1000) - time.time() <= 600
     skewed = (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) for moment in (0, 900))
     times = "StartTime={} EndTime={}".format(*skewed)  # by a clock that is years behind
     command(login_node, "scontrol", f"echo JobId=7 JobState=RUNNING RunTime=00:05:00 {times}")
-    assert 590 < allocation.ends_now(1000) - time.time() <= 600
+    assert 590 < current_job_end(1000) - time.time() <= 600
     command(login_node, "scontrol", "echo Unable to contact slurm controller >&2; exit 1")
-    assert allocation.ends_now(1000) == 1000
+    assert current_job_end(1000) == 1000
 
 
 def test_of_a_job_that_still_ends_it_is_told_who_will_know_more(login_node):

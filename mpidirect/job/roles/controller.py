@@ -12,6 +12,7 @@ from types import FrameType
 
 from ...controller.server import Server
 from ...files import job_file
+from ...launchers.walltime import job_end
 from ...mpi import world as worlds
 from ...mpi.fault_tolerance import Tolerance
 from .. import handover
@@ -47,7 +48,7 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
     supervised = os.environ.get(SUPERVISED) == spec.cluster and not spec.spawns
     successor = handover.path(path) if supervised else None
     former = handover.take(successor) if successor else None
-    with Server(spec, world, tolerance, former[0] if former else None, successor) as server:
+    with Server(spec, world, tolerance, job_end(), former[0] if former else None, successor) as server:
         if spec.spawns:
             for anchor in range(1, world.private.size):
                 world.private.send(server.invitation(), anchor)
