@@ -18,8 +18,12 @@ _JOB_PREFIXES = ("OMPI_", "OPAL_", "PMIX_", "PRTE_", "PMI_", "PMI2_", "HYDI_", "
 _USER_SETTINGS = re.compile(
     r"(OMPI|PRTE|PMIX|OPAL)_MCA_(?!(PREFIXES|cpu_type|initial_wdir|num_procs)$)|OMPI_ALLOW_RUN_AS"
 )
-# Open MPI starts nothing if both variables of a pair are set.
-EXCLUDED_BY = {"OMPI_MCA_btl_tcp_if_include": "OMPI_MCA_btl_tcp_if_exclude"}
+# Variables that are not set if the user has set another one. Open MPI starts nothing with both of the first
+# pair. UCX reaches no process by the loopback if the user has chosen TCP alone.
+EXCLUDED_BY = {
+    "OMPI_MCA_btl_tcp_if_include": "OMPI_MCA_btl_tcp_if_exclude",
+    "UCX_NET_DEVICES": "UCX_TLS",
+}
 
 
 def launch_environment(

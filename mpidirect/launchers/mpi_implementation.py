@@ -88,7 +88,7 @@ class Implementation(NamedTuple):
             Whether all ranks share a host.
         """
         if self.name == "mpich":
-            return _MPICH | (_MPICH_ONE_HOST if one_host else {})
+            return (_MPICH_ONE_HOST if one_host else {}) | _MPICH
         if self.name != "openmpi":
             return dict(_OPEN_MPI)  # in case this is Open MPI: other implementations ignore them
         if self.major < 5:
