@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -50,7 +51,9 @@ class Futures(System):
         for process in psutil.Process(self._process.pid).children(recursive=True):
             process.send_signal(signal.SIGCONT)
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(OSError):  # the job has ended
+            self._process.stdin.write(b"stop\n")  # mpiexec does not tell the job the end of its input
+            self._process.stdin.close()
         end(self._process, 10)
 
     def open(self, way: str) -> Way:
@@ -96,6 +99,8 @@ def _serve(n: int) -> None:
         array = None
         for line in sys.stdin:
             what, _, number = line.strip().partition(" ")
+            if what == "stop":
+                return
             if what == "push" and (array is None or array.nbytes != int(number)):
                 array = content.array(int(number))
             begun = time.perf_counter()

@@ -59,6 +59,10 @@ class CompositeError(RemoteError):
             self._notes = ["\n".join(["", *tracebacks])] if tracebacks else []
         return self._notes
 
+    @__notes__.setter
+    def __notes__(self, notes: list[str]) -> None:
+        self._notes = notes  # by libraries that pickle exceptions with their notes, as dask does
+
     def _render_traceback_(self) -> list[str]:
         return _prompt.format_error(self, self._tracebacks())
 

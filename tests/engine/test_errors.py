@@ -358,6 +358,13 @@ def test_the_end_of_the_cluster_is_told_once_and_where_there_are_no_tracebacks()
     assert error.render_traceback(1)[0] == "[1:apply]: ControllerLost: its walltime was over."
 
 
+def test_errors_have_their_notes_set_by_libraries():
+    error = composite(2)
+    notes = list(error.__notes__)
+    error.__notes__ = [*notes, "another"]
+    assert error.__notes__ == [*notes, "another"]
+
+
 @pytest.mark.parametrize("error", [composite(3), RemoteError("E", "v", "tb", {"engine_id": 1})])
 def test_errors_can_be_pickled(error):
     again = pickle.loads(pickle.dumps(error))

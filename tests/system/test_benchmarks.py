@@ -29,6 +29,7 @@ def directory(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.timeout(300)
 def test_a_quick_run_on_two_engines(directory):
     path = directory / "results.json"
     wanted = "open,all,push,shared,scatter,gather,pull,map,execute,often,allreduce,idle-cpu"
@@ -53,16 +54,16 @@ def test_every_target_has_its_case():
 def test_the_page_gets_its_figures(tmp_path, monkeypatch):
     shutil.copy(Path(page.DOCS, "benchmarks.md"), tmp_path)
     monkeypatch.setattr(page, "DOCS", tmp_path)
-    samples = {"mpidirect": [0.001], "direct": [0.0121, 0.013, 0.1], "floor": [0.0008]}
+    samples = {"mpidirect": [0.001], "direct": [0.0141, 0.015, 0.1], "floor": [0.0008]}
     row = Row("all", "empty call on all engines", "s", 4, samples, {"broadcast": "absent"})
     results = Results({"date": "today", "cores": 2, "processor": "", "system": "x", "python": "3"}, [row])
     for _ in range(2):  # the second plot replaces the first one
         page.fill(results)
         text = (tmp_path / "benchmarks.md").read_text()
-        assert text.count("| empty call on all engines | 4 | 1.00 ms | 13.0 ms |") == 1
-        assert "13.0 (≥ 12) ✓" in text and "BroadcastView: absent" in text
+        assert text.count("| empty call on all engines | 4 | 1.00 ms | 15.0 ms |") == 1
+        assert "15.0 (≥ 14) ✓" in text and "BroadcastView: absent" in text
     assert (tmp_path / "benchmarks.png").stat().st_size > 1000
-    assert report.summary([row]) == (2, 2)
+    assert report.summary([row]) == (1, 1)
 
 
 def test_the_controller_scales_in_simulation():
