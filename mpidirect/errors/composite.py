@@ -52,7 +52,7 @@ class CompositeError(RemoteError):
         return "\n".join([self.msg, *self._summary(), *hints(f.engine_info for f in self.elist)])
 
     @property
-    def __notes__(self) -> list[str]:  # type: ignore[override]
+    def __notes__(self) -> list[str]:
         """The engines' tracebacks: Python shows notes below the text of an uncaught error."""
         if self._notes is None:
             tracebacks = self._tracebacks()
