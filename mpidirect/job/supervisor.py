@@ -29,7 +29,6 @@ ENDING = 5.0  # seconds that the launcher has to end its ranks
 _ASKED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _WATCHED = {signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2, *_ASKED}
 _PR_SET_PDEATHSIG = 1
-_STEPS = 4_000_000_000  # numbers of Slurm's steps are smaller, but for those that are a script
 
 
 def supervised(command: Sequence[str], job_file: Path, python: str = "") -> list[str]:

@@ -12,7 +12,6 @@ from ipykernel.ipkernel import IPythonKernel
 from IPython.display import DisplayHandle
 
 from .._version import __version__
-from ..client import Client
 from ..client.magics.options import parse_targets
 from ..client.magics.parallel_magics import ParallelMagics, register
 from ..errors import MPIDirectError, TimeoutError
@@ -109,37 +108,32 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
 
     def do_complete(self, code: str, cursor_pos: int | None) -> dict[str, Any]:
         """Complete a name, of an engine unless the cell is local."""
+        position = len(code) if cursor_pos is None else cursor_pos
         reply: dict[str, Any] = super().do_complete(code, cursor_pos)
-        client = self._cluster.client
-        if client is None or not client.ids or parse(code).local:
-            return reply
-        with contextlib.suppress(MPIDirectError):
-            position = len(code) if cursor_pos is None else cursor_pos
-            reply.update(self._ask_engine(client, complete, code, position) or {})
-        return reply
+        return {**reply, **(self._ask_engine(complete, code, position) or {})}
 
     def do_inspect(
         self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()
     ) -> dict[str, Any]:
         """Describe a name, of an engine unless the cell is local."""
-        client = self._cluster.client
-        if client is not None and client.ids and not parse(code).local:
-            with contextlib.suppress(MPIDirectError):
-                data = self._ask_engine(client, inspect, code, cursor_pos, detail_level)
-                if data:
-                    return {"status": "ok", "found": True, "data": data, "metadata": {}}
+        data = self._ask_engine(inspect, code, cursor_pos, detail_level)
+        if data:
+            return {"status": "ok", "found": True, "data": data, "metadata": {}}
         reply: dict[str, Any] = super().do_inspect(code, cursor_pos, detail_level, omit_sections)
         return reply
 
-    @staticmethod
-    def _ask_engine(client: Client, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a function on the first engine; raise if the engine is busy."""
-        pending = client[client.ids[0]].apply_async(function, *args)
-        try:
-            return pending.get(_COMPLETION)
-        except TimeoutError:
-            pending.abort()
-            raise
+    def _ask_engine(self, function: Callable[..., Any], code: str, *args: Any) -> Any:
+        """Call a function on the first engine; None if the cell is local, or if no engine answers in time."""
+        client = self._cluster.client
+        if client is None or not client.ids or parse(code).local:
+            return None
+        with contextlib.suppress(MPIDirectError):
+            pending = client[client.ids[0]].apply_async(function, code, *args)
+            try:
+                return pending.get(_COMPLETION)
+            except TimeoutError:
+                pending.abort()
+        return None
 
     def do_shutdown(self, restart: bool) -> dict[str, Any]:
         """Stop the cluster if this kernel has started it; on a restart, start all engines anew instead."""
