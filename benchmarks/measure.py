@@ -77,7 +77,7 @@ class Run:
             for kind in SYSTEMS:
                 self._start(kind, n, stack)
             gc.collect()
-            gc.freeze()  # what the packages have made lives as long as the run: no later collection looks at it
+            gc.freeze()  # packages and systems live as long as the run
             stack.callback(gc.unfreeze)
             for case in self.cases:
                 self._case(case, n)
