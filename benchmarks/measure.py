@@ -76,6 +76,9 @@ class Run:
         with contextlib.ExitStack() as stack:
             for kind in SYSTEMS:
                 self._start(kind, n, stack)
+            gc.collect()
+            gc.freeze()  # packages and systems live as long as the run
+            stack.callback(gc.unfreeze)
             for case in self.cases:
                 self._case(case, n)
 
@@ -124,13 +127,13 @@ class Run:
         self._add(row)
 
     def _sample(self, row: Row, column: str, measure: Callable[[], float]) -> None:
+        gc.collect()  # not within the measurement
         value = self._step(row, column, measure)
         if value is not None:
             row.samples.setdefault(column, []).append(value)
 
     def _step(self, row: Row, column: str, action: Callable[[], Any]) -> Any:
         """Do something in bounded time; what goes wrong is noted in the row, instead of its figures."""
-        gc.collect()  # not within the measurement
         left = self._end - time.monotonic()
         if left <= 0:
             row.notes[column] = "no time left"

@@ -127,7 +127,8 @@ class TorchKind(Kind):
         flat.copy_(self._torch.from_numpy(source if source.flags.writeable else source.copy()))
 
     def pinned(self, size: int) -> np.ndarray:
-        return self._torch.empty(size, dtype=self._torch.uint8, pin_memory=self._device == "cuda").numpy()
+        tensor = self._torch.empty(size, dtype=self._torch.uint8, pin_memory=self._device == "cuda")
+        return np.asarray(tensor)
 
     def synchronize(self) -> None:
         if self._device == "cuda":

@@ -195,7 +195,7 @@ class EngineLifecycle(ViewFactory):
                 f"Nothing was replaced: {busy} did not end what was asked before within {timeout:g} s. "
                 "rc.interrupt() ends it."
             )
-        return answer["replaced"]
+        return list(answer["replaced"])
 
     def resize(self, n: int) -> list[int]:
         """End all engines and start `n` others, in the same job.
@@ -229,7 +229,7 @@ class EngineLifecycle(ViewFactory):
         if n < 1:
             raise ValueError(f"a cluster has at least one engine, not {n}")
         answer: dict[str, list[int]] = self._session.query("resize", [], n, START_TIMEOUT + START_TIMEOUT)
-        return answer["replaced"]
+        return list(answer["replaced"])
 
     def _engines_to_replace(self, targets: Any) -> list[int]:
         """Return the ids, also of dead engines, that the `targets` of `restart` mean."""

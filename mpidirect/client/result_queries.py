@@ -143,7 +143,7 @@ class ResultQueries(BaseClient):
     def _id_of(self, index: Any) -> str:
         """Return the id that an index to `history` means; an id is returned as it is."""
         if not isinstance(index, int):
-            return index
+            return str(index)
         try:
             return self.history[index]
         except IndexError:

@@ -6,7 +6,7 @@ import functools
 import signal as signals
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..config.ipyparallel_keywords import profile_name
 from ..files.profiles import Profile
@@ -227,4 +227,5 @@ class IPyParallelMethods:
         """
         if cluster_file is not None:
             profile_dir = Path(cluster_file).parent
-        return cls.from_profile(profile_name(profile or "", profile_dir, cluster_id))  # type: ignore[attr-defined]
+        name = profile_name(profile or "", profile_dir, cluster_id)
+        return cast("Self", cls.from_profile(name))  # type: ignore[attr-defined]

@@ -24,7 +24,6 @@ from .local import (
     ConfigError,
     ConnectionFailed,
     ControllerLost,
-    Interrupted,
     LaunchError,
     MPIDirectError,
     NeverStarts,
@@ -36,9 +35,10 @@ from .local import (
     Untrusted,
     VersionMismatch,
 )
+from .local import Interrupted as Interrupted
+from .remote import EngineFailure as EngineFailure
 from .remote import (
     EngineError,
-    EngineFailure,
     ExpiredResult,
     ImpossibleDependency,
     InvalidDependency,

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..client import Client
-from ..cluster.cluster import Cluster, ClusterState
+from ..cluster.cluster import Cluster
+from ..cluster.state import ClusterState
 from ..errors import ClusterNotFound
 from ..job.process_identity import parent_process
 

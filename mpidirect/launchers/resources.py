@@ -50,7 +50,7 @@ class ResourceRequest:
     @property
     def tasks(self) -> int:
         """The number of tasks on the engines' nodes: one for each engine, perhaps one for the controller."""
-        return self._engines + (self._settings["controller"] == "slot")
+        return self._engines + bool(self._settings["controller"] == "slot")
 
     @property
     def nodes_and_tasks(self) -> tuple[int | None, int | None]:

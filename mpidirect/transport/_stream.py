@@ -236,7 +236,7 @@ class MessageStream:
         (count,) = _COUNT.unpack_from(data, at)
         if not 0 < count <= _MOST_FRAMES:
             raise ValueError(f"a message of {count} frames")
-        start = at + _COUNT.size + 8 * count
+        start: int = at + _COUNT.size + 8 * count
         if len(data) < start:
             return at
         sizes = struct.unpack_from(f"<{count}Q", data, at + _COUNT.size)

@@ -49,14 +49,14 @@ def event_of(monitor: zmq.Socket[Any]) -> tuple[int, int]:
     return int(kind), int(value)
 
 
-class Context(zmq.Context):
+class Context(zmq.Context["zmq.Socket[bytes]"]):
     """The context of sockets; its maker must call `destroy`."""
 
     def __del__(self) -> None:
         """Do nothing: pyzmq would wait for its sockets, for ever if they are collected at the same time."""
 
 
-class Socket(zmq.Socket):
+class Socket(zmq.Socket[bytes]):
     """A ZeroMQ socket with methods that use no enumerations, and no exceptions for an empty socket."""
 
     event_socket: zmq.Socket[Any] | None = None  # the monitor, after `watch`

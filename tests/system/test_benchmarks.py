@@ -33,7 +33,7 @@ def directory(tmp_path, monkeypatch):
 def test_a_quick_run_on_two_engines(directory):
     path = directory / "results.json"
     wanted = "open,all,push,shared,scatter,gather,pull,map,execute,often,allreduce,idle-cpu"
-    arguments = ["--quick", "--engines", "2", "--cases", wanted, "--limit", "90", "--json", str(path)]
+    arguments = ["--quick", "--engines", "2", "--cases", wanted, "--limit", "240", "--json", str(path)]
     run = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert run.exit_code == 0, run.output
     rows = {row.case: row for row in Results.read(path).rows}

@@ -109,7 +109,8 @@ class BalancedCall(Call):
         if first not in self._values:
             self._values[first] = self._open(first)
             self._frames.pop(first, None)
-        return self._values[first]
+        values: list[Any] = self._values[first]
+        return values
 
     def _open(self, engine: int) -> list[Any]:
         reply = self.replies[engine]
@@ -124,7 +125,8 @@ class BalancedCall(Call):
         value = self._unpickled(reply, self._frames[engine])
         if isinstance(value, errors.RemoteError) and value.engine_info:
             return [value] * reply.count
-        return value
+        values: list[Any] = value
+        return values
 
     def info(self, engine: int, method: str) -> dict[str, Any]:
         """What errors tell of a task: where it ran."""

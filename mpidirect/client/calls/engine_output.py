@@ -117,7 +117,8 @@ def output_of(output: bytes) -> dict[str, Any]:
 def opened(output: bytes) -> dict[str, Any]:
     """What an engine displayed, if it can be unpickled here."""
     try:
-        return pickles.loads_without_mpi([output])
+        content: dict[str, Any] = pickles.loads_without_mpi([output])
+        return content
     except KeyboardInterrupt:
         raise
     except BaseException as e:  # whatever a class says when its object is made again

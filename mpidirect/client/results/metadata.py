@@ -36,7 +36,7 @@ METADATA = (
 )
 
 
-class Metadata(dict):
+class Metadata(dict[str, Any]):
     """What is known of one engine's part of a call; its keys are attributes too."""
 
     def __getattr__(self, key: str) -> Any:

@@ -40,12 +40,13 @@ class ExecuteReply:
     @property
     def data(self) -> dict[str, Any]:
         """The result by MIME type."""
-        return (self.execute_result or {}).get("data", {})
+        data: dict[str, Any] = (self.execute_result or {}).get("data", {})
+        return data
 
     @property
     def text(self) -> str:
         """The result as plain text."""
-        return self.data.get("text/plain", "")
+        return str(self.data.get("text/plain", ""))
 
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= 32 else self.text[:29] + "..."

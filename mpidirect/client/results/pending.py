@@ -18,7 +18,7 @@ from .metadata import CallMetadata
 from .state import Slot, failures_of, unanswered_engines
 
 
-class PendingResult(CallMetadata, Future):
+class PendingResult(CallMetadata, Future[Any]):
     """The future of a call on engines: the base of `AsyncResult`.
 
     Parameters
@@ -210,7 +210,7 @@ class PendingResult(CallMetadata, Future):
         bool
             Whether the result is ready.
         """
-        return self.wait(timeout)
+        return bool(self.wait(timeout))
 
     @property
     def failures(self) -> dict[int, RemoteError]:

@@ -15,7 +15,7 @@ from .. import bulk_data, environment
 from . import communicators, groups, requests
 from .polled_communicator import PolledCommunicator
 from .polling import keep_requests
-from .watched_communicator import mpi_state
+from .watched_communicator import RevocableCommunicator, mpi_state
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class CommunicatorRepair:
         self._base = world.engines.Dup()
         self._joining: messages.PrepareCommunicators
         self._prepared: _Prepared
-        mixin = communicators.RevocableCommunicator if ulfm else PolledCommunicator
+        mixin = RevocableCommunicator if ulfm else PolledCommunicator
         requests.replace_request_class()
         self.comm = communicators.create_world(world.engines, self.living, mixin, epoch)
 

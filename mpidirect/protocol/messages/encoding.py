@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Union
 
 import msgspec
 
 from . import client, engine
+from .shared import Message
 
 _FromClient = Union[
     client.Hello,
@@ -68,10 +70,10 @@ _FromEngine = Union[
 ]
 
 encode = msgspec.msgpack.Encoder().encode
-decode_from_client = msgspec.msgpack.Decoder(_FromClient).decode
-decode_from_controller = msgspec.msgpack.Decoder(_FromController).decode
-decode_to_engine = msgspec.msgpack.Decoder(_ToEngine).decode
-decode_from_engine = msgspec.msgpack.Decoder(_FromEngine).decode
+decode_from_client: Callable[[bytes], Message] = msgspec.msgpack.Decoder(_FromClient).decode
+decode_from_controller: Callable[[bytes], Message] = msgspec.msgpack.Decoder(_FromController).decode
+decode_to_engine: Callable[[bytes], Message] = msgspec.msgpack.Decoder(_ToEngine).decode
+decode_from_engine: Callable[[bytes], Message] = msgspec.msgpack.Decoder(_FromEngine).decode
 decode_engine_frames = msgspec.msgpack.Decoder(engine.EngineFrames).decode
 
 MalformedMessage = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # raised by the decoders
