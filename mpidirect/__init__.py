@@ -124,7 +124,7 @@ def use_dill() -> None:
 
 
 def use_pickle() -> None:
-    """What pickle knows is pickled as it does that: this changes nothing."""
+    """Pickle with pickle what pickle knows, as always: the call changes nothing."""
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -23,7 +23,7 @@ DEAF = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")  # a Ctrl-C at the prompt is
 
 
 def fetch(server: str, profile: str) -> ConnectionInfo:
-    """The connection file of a profile's cluster, from the home directory on `server`.
+    """Return the connection file of a profile's cluster, from the home directory on `server`.
 
     Raises
     ------
@@ -123,7 +123,7 @@ class Tunnel:
 
 
 def _bracketed(host: str) -> str:
-    """A host as ssh has it before a port."""
+    """Return a host as ssh writes it before a port."""
     return f"[{host}]" if ":" in host else host
 
 

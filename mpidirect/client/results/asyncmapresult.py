@@ -30,7 +30,7 @@ class AsyncMapResult(AsyncResult):
         return super().__len__() if self._length is None else self._length
 
     def __getitem__(self, key: Any) -> Any:
-        """An item, or a slice of them."""
+        """Return an item, or a slice of the items."""
         if isinstance(key, str):
             return super().__getitem__(key)
         if not isinstance(key, (int, slice)):
@@ -51,7 +51,7 @@ class AsyncMapResult(AsyncResult):
         return partition.join(values, self._dist, whole)
 
     def __iter__(self) -> Iterator[Any]:
-        """The items, as the engines' parts arrive."""
+        """Yield the items as the engines' parts arrive."""
         if self._dist == "r":
             yield from self.get()
             return

@@ -85,7 +85,7 @@ class DirectView(NamespaceView, ExecutionView, Collectives):
         label: str | None = None,
         progress: bool = False,
     ) -> Any:
-        """The builtin `map`, over the engines: each gets a contiguous part of the sequences.
+        """Map a function over sequences like the builtin `map`: each engine gets a contiguous part.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class DirectView(NamespaceView, ExecutionView, Collectives):
         return self.apply_async(bool)
 
     def use_pickle(self) -> AsyncResult:
-        """What pickle knows is pickled as it does that: this changes nothing."""
+        """Pickle with pickle what pickle knows, as always: the call changes nothing."""
         return self.apply_async(bool)
 
     # -- imports and magics -------------------------------------------------------------------------------

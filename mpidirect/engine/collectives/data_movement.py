@@ -184,7 +184,7 @@ class ReceiveBuffer:
 
 
 class LocalPart:
-    """This engine's part of a sequence that is distributed over the engines.
+    """The engine's part of a sequence that is distributed over the engines.
 
     Attributes
     ----------
