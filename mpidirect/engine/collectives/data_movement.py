@@ -10,7 +10,8 @@ import numpy as np
 from mpi4py import MPI
 
 from ...arrays import kinds
-from ...arrays.partition import bounds, join
+from ...arrays.joining import join
+from ...arrays.partition import bounds
 from ...serialize import pickles
 from .. import interrupts
 from . import arrays
