@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "kernel": "_version client cluster errors job",
         "cli": "_ssh _version client cluster config errors files job kernel launchers",
         "__main__": "cli",
-        "__init__": "_cluster_lookup _version client cluster error errors serialize",
+        "__init__": "_cluster_lookup _version arrays client cluster error errors serialize",
     }.items()
 }
 

@@ -47,7 +47,7 @@ class ChunkedFrame(BulkFrame):
         return self._places[-1]
 
     def add(self, chunk: Any) -> None:
-        """The next chunk is there."""
+        """Take the next chunk."""
         self.place()[:] = np.frombuffer(chunk, np.uint8)
         self._places.pop()
 
@@ -166,7 +166,7 @@ class FrameAssembly:
         return not self._due
 
     def lose(self, ename: str = "ResultExpired", why: str = EXPIRED) -> None:
-        """The rest will not come: the controller had no room for it while this client was away, say."""
+        """Note that the rest does not come: perhaps the controller had no room while the client was away."""
         self._due.clear()
         for reply, parts in self.replies:
             if any(isinstance(part, ChunkedFrame) for part in parts):
@@ -175,7 +175,7 @@ class FrameAssembly:
                 parts.clear()
 
     def add(self, chunk: Any) -> None:
-        """The next chunk."""
+        """Return the next chunk."""
         if self._next_place() is not None:
             self._due.pop().add(chunk)
 

@@ -54,7 +54,7 @@ def server_of(profile: str) -> str:
 
 
 def absent(error: errors.ClusterNotFound, profile: str) -> errors.ClusterNotFound:
-    """What is to be said of a profile whose cluster can't be found, if it was started."""
+    """Return what a user should know of a profile whose cluster was started, but can't be found."""
     from ...files.profiles import Profile
     from ...launchers.scheduled_jobs import missing_cluster_reason
 
