@@ -96,6 +96,7 @@ def test_the_host_can_be_a_setting_of_the_profile(login, monkeypatch):
         Client(profile="big")
     monkeypatch.setenv("MPIDIRECT_PROFILE", "big")
     assert "No cluster runs under profile 'big'" in run("wait").stderr
+    assert "Welcome to login" not in run("wait", "--ssh", "").stderr
     with pytest.raises(errors.ConfigError, match="mpidirect start --ssh login"):
         Cluster(1, ssh="login").start()
 
