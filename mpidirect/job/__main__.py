@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -61,7 +62,9 @@ def _run_launched(path: Path) -> NoReturn:
     except Exception as e:
         _report(e)
         world.Abort(1)
-    leave(finalize if clean else None)
+    from ..mpi import c_world
+
+    leave(partial(c_world.finalize, finalize) if clean else None)
 
 
 def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[str, int]]) -> bool:

@@ -18,6 +18,7 @@ from waiting import until, until_assigned
 from mpidirect import Cluster
 from mpidirect.errors import CompositeError, MPIDirectError
 from mpidirect.job import processes
+from mpidirect.job.variables import C_WORLD
 from mpidirect.launchers import mpi
 from mpidirect.launchers.mpiexec import MpiexecLauncher
 
@@ -185,9 +186,12 @@ def test_data_that_a_restart_interrupts_is_let_go_of(start, monkeypatch):
 
 
 @pytest.mark.openmpi_only  # with fault tolerance
+@pytest.mark.parametrize("launched", [False, True])
 @pytest.mark.parametrize("lock", [False, True])
-def test_an_interrupt_gets_engines_out_of_c(start, lock):
+def test_an_interrupt_gets_engines_out_of_c(start, lock, launched, monkeypatch):
     """Whoever is free gives up the world that they wait in; they keep what they know."""
+    if launched:
+        monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
     _, rc = start(3)
     is_new(rc, 3)
     stuck_in_c(rc, lock)
@@ -263,7 +267,9 @@ def test_petsc_begins_with_their_communicator(start, monkeypatch, tmp_path):
         "begun = []\ndef _initialize(comm=None):\n    begun.append(comm)\n"
     )
     monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
+    monkeypatch.setenv(C_WORLD, "launcher")
     _, rc = start(2)
+    assert "its rank 0 is the controller" in rc.facts["world"]
     rc[:].execute(f"import sys; sys.path.insert(0, {str(tmp_path)!r})", block=True)
     rc[:].execute("from petsc4py import PETSc", block=True)
     assert rc[:].pull("[each is comm for each in PETSc.begun]").get(WITHIN) == [[True]] * 2
