@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -291,6 +292,33 @@ def test_networks_that_the_user_excludes(start, monkeypatch):
     monkeypatch.setenv("OMPI_MCA_btl_tcp_if_exclude", "docker0")
     _, rc = start(2)
     world_is_theirs(rc, 2)
+
+
+OWNER = """
+import sys, time
+from mpidirect import Cluster
+cluster = Cluster(n=2, python=sys.argv[1], start_timeout=sys.argv[2], shutdown_atexit=sys.argv[3] == "owned")
+print(cluster.start().cluster, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(("limit", "owned"), [("10m", "owned"), ("4s", "free")])
+def test_engines_that_never_come_leave_nothing(tmp_path, monkeypatch, limit, owned):
+    """MPI does not return from the spawn: the owner of the job is killed, or the time is over."""
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\n[ -n "$MPIDIRECT_PLACE" ] && exec sleep 1000\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    command = [sys.executable, "-c", OWNER, str(python), limit, owned]
+    owner = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    cluster = owner.stdout.readline().strip()
+    until(lambda: "sleep" in [each.name() for each in processes.members(cluster)])
+    owner.kill()
+    until(lambda: not processes.members(cluster))
+    owner.wait()
 
 
 def test_an_engine_that_can_not_start_is_told(tmp_path, monkeypatch):
