@@ -83,7 +83,7 @@ lint: $(OPENMPI)/.for-lint  ## Check style, types and layers
 	$(OPENMPI)/bin/python -m tests.layers
 
 clean:  ## Remove the virtual environments and all that was built
-	rm -rf $(OPENMPI) $(MPICH) $(BENCH) .venv-3.* .venv-python* build dist *.egg-info .pytest_cache .mypy_cache .coverage .coverage.* htmlcov .ruff_cache .hypothesis
+	rm -rf $(OPENMPI) $(MPICH) $(BENCH) .venv-3.* .venv-python* .gridengine* build dist *.egg-info .pytest_cache .mypy_cache .coverage .coverage.* htmlcov .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Virtual environments: made once, and installed into again when the dependencies may have changed.

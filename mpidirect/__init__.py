@@ -20,6 +20,7 @@ version_info = tuple(int(part) for part in __version__.split(".")[:3] if part.is
 if TYPE_CHECKING:
     from . import error as error
     from . import errors as errors
+    from .arrays.joining import register_join
     from .client import AsyncMapResult, AsyncResult, Client, DirectView, Reference, interactive, require
     from .client.executor import ViewExecutor
     from .client.results.asyncresult import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
@@ -65,6 +66,7 @@ _HOMES = {
     **dict.fromkeys(
         ["ParallelFunction", "RemoteFunction", "parallel", "remote"], "client.views.remotefunction"
     ),
+    "register_join": "arrays.joining",
     "Cluster": "cluster.cluster",
     "ClusterManager": "cluster.manager",
     **dict.fromkeys(["CompositeError", "MPIDirectError", "RemoteError", "TimeoutError"], "errors"),
@@ -124,7 +126,7 @@ def use_dill() -> None:
 
 
 def use_pickle() -> None:
-    """What pickle knows is pickled as it does that: this changes nothing."""
+    """Pickle with pickle what pickle knows, as always: the call changes nothing."""
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     for layer, allowed in {
         "_version": "",
         "_cluster_lookup": "",
+        "_ssh": "",
         "_tracebacks": "",
         "_prompt": "_tracebacks",
         "errors": "_prompt",
@@ -40,13 +41,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "engine": "arrays errors files job memory mpi protocol serialize transport",
         "job.roles": "controller engine files job launchers mpi protocol serialize transport",
         "job.__main__": "errors files job job.roles mpi",
-        "client": "_cluster_lookup _prompt _tracebacks _version arrays config errors files job launchers "
-        "memory mpi protocol serialize transport",
+        "client": "_cluster_lookup _prompt _ssh _tracebacks _version arrays config errors files job "
+        "launchers memory mpi protocol serialize transport",
         "cluster": "client config errors files job launchers mpi",
         "kernel": "_version client cluster errors job",
-        "cli": "_version client cluster config errors files job kernel launchers",
+        "cli": "_ssh _version client cluster config errors files job kernel launchers",
         "__main__": "cli",
-        "__init__": "_cluster_lookup _version client cluster error errors serialize",
+        "__init__": "_cluster_lookup _version arrays client cluster error errors serialize",
     }.items()
 }
 

@@ -88,10 +88,10 @@ def functions(*values: Any) -> Any:
     return None
 
 
-def concatenated(parts: Sequence[Any]) -> Any:
-    """Return arrays of one kind end to end, on their device; arrays without dimensions become items."""
+def concatenated(parts: Sequence[Any], axis: int = 0) -> Any:
+    """Return arrays of one kind side by side, on their device; arrays without dimensions become items."""
     module = functions(*parts)
-    return module.concatenate(list(parts)) if parts[0].ndim else module.stack(list(parts))
+    return module.concatenate(list(parts), axis) if parts[0].ndim else module.stack(list(parts))
 
 
 def on_host(array: Any, kind: Kind) -> np.ndarray:

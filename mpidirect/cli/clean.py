@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from .parameters import profile_option
+from .remote import RemoteCommand
 
 
-@click.command()
+@click.command(cls=RemoteCommand)
 @profile_option
 @click.option(
     "--force",

@@ -10,11 +10,14 @@ import click
 from ..cluster.doctor import examine
 from ..cluster.findings import Finding, Verdict
 from .parameters import profile_option
+from .remote import RemoteCommand
 
 _COLOURS = {Verdict.GOOD: "green", Verdict.DOUBT: "yellow", Verdict.BAD: "red"}
 
 
-@click.command(epilog="Exit codes: 0 if clusters can work here, 1 if something prevents them.")
+@click.command(
+    cls=RemoteCommand, epilog="Exit codes: 0 if clusters can work here, 1 if something prevents them."
+)
 @profile_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def doctor_command(profile: str, as_json: bool) -> None:

@@ -16,14 +16,16 @@ from ..files.profiles import Profile
 from ..launchers.scheduled_jobs import missing_cluster_reason
 from . import NOTHING_RUNS
 from .parameters import profile_option
+from .remote import RemoteCommand
 
 
 @click.command(
+    cls=RemoteCommand,
     epilog="""\b
 Examples:
   mpidirect logs                     # of the job and the controller
   mpidirect logs --engine 3 -f       # of engine 3, while it writes
-  mpidirect logs --engine all -n 5"""
+  mpidirect logs --engine all -n 5""",
 )
 @profile_option
 @click.option("--follow", "-f", is_flag=True, help="Show new lines until the cluster ends.")

@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..files.profiles import DEFAULT, Profile, profile_names
 from ..launchers import jobs, launcher_class
 from .parameters import assigned, complete_profile, setting_flags
+from .remote import RemoteCommand
 
 name_argument: Callable[..., Any] = click.argument(
     "name", default="", metavar="[NAME]", shell_complete=complete_profile
@@ -24,7 +25,7 @@ def profile_command() -> None:
     """Make profiles and look at them."""
 
 
-@profile_command.command("list")
+@profile_command.command("list", cls=RemoteCommand)
 def list_profiles() -> None:
     """List the profiles."""
     for name in profile_names():
@@ -32,6 +33,7 @@ def list_profiles() -> None:
 
 
 @profile_command.command(
+    cls=RemoteCommand,
     epilog="""\b
 Examples:
   mpidirect profile create
@@ -58,7 +60,7 @@ def create(name: str, assignments: tuple[str, ...], force: bool, **options: Any)
     click.echo(f"Wrote {here.config_file}\nStart its cluster:  mpidirect start{argument}")
 
 
-@profile_command.command()
+@profile_command.command(cls=RemoteCommand)
 @name_argument
 def show(name: str) -> None:
     """Show each setting of a profile, and the source of its value."""

@@ -8,13 +8,15 @@ import click
 
 from ..cluster.cluster import Cluster
 from .parameters import profile_option
+from .remote import RemoteCommand
 
 
 @click.command(
+    cls=RemoteCommand,
     epilog="""\b
 Examples:
   mpidirect restart
-  mpidirect restart --profile mpi"""
+  mpidirect restart --profile mpi""",
 )
 @profile_option
 def restart_command(profile: str) -> None:
@@ -27,10 +29,11 @@ def restart_command(profile: str) -> None:
 
 
 @click.command(
+    cls=RemoteCommand,
     epilog="""\b
 Examples:
   mpidirect resize 8
-  mpidirect resize 8 --profile mpi --yes"""
+  mpidirect resize 8 --profile mpi --yes""",
 )
 @click.argument("engines", type=click.IntRange(min=1), metavar="N")
 @profile_option

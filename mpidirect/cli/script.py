@@ -8,9 +8,11 @@ import click
 
 from ..cluster.cluster import Cluster
 from .parameters import assigned, profile_option, setting_flags
+from .remote import RemoteCommand
 
 
 @click.command(
+    cls=RemoteCommand,
     epilog="""\b
 Examples:
   mpidirect script -n 64 --launcher slurm --walltime 2h

@@ -16,9 +16,11 @@ from ..errors import NeverStarts
 from . import FAILURE, INTERRUPTED
 from .parameters import assigned, profile_option, setting_flags
 from .progress import progress
+from .remote import RemoteCommand, server
 
 
 @click.command(
+    cls=RemoteCommand,
     epilog="""\b
 Examples:
   mpidirect start -n 4
@@ -105,10 +107,13 @@ def _keep_waiting(cluster: Cluster, what: str) -> bool:
 def how_to_connect(cluster: Cluster, took: float | None = None) -> str:
     """Return how to connect, for a cluster whose engines all answer."""
     name = cluster.profile.name
-    argument = "" if name == "default" else f"profile={name!r}"
+    arguments = [f"profile={name!r}"] if name != "default" else []
+    arguments += [f"sshserver={server()!r}"] if server() else []
     engines = f"{cluster.n} engine{'s' * (cluster.n != 1)}"
     after = "" if took is None else f" after {took:.1f} s"
-    return f"{engines} ready{after}.  Connect:  import mpidirect; rc = mpidirect.Client({argument})"
+    return (
+        f"{engines} ready{after}.  Connect:  import mpidirect; rc = mpidirect.Client({', '.join(arguments)})"
+    )
 
 
 def _stay_in_foreground(cluster: Cluster) -> None:

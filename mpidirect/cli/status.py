@@ -19,6 +19,7 @@ from ..files import logs
 from ..files.profiles import Profile, profile_names
 from . import NOTHING_RUNS
 from .parameters import profile_option
+from .remote import RemoteCommand
 
 if TYPE_CHECKING:
     from ..files.connection_file import ConnectionInfo
@@ -28,12 +29,13 @@ _ANSWER_TIMEOUT = 2.0  # seconds that a controller, or a command of the schedule
 
 
 @click.command(
+    cls=RemoteCommand,
     epilog="""\b
 Examples:
   mpidirect status
   mpidirect status --profile mpi --json
 
-Exit codes: 0 if all shown clusters run, 1 if one does not, 3 if there is no cluster to show."""
+Exit codes: 0 if all shown clusters run, 1 if one does not, 3 if there is no cluster to show.""",
 )
 @profile_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -84,7 +86,7 @@ def status_command(profile: str, as_json: bool) -> None:
     sys.exit(any(row["state"] != ClusterState.RUNNING for row in found))
 
 
-@click.command()
+@click.command(cls=RemoteCommand)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def list_command(as_json: bool) -> None:
     """List the profiles and their clusters.

@@ -8,9 +8,11 @@ from ..cluster.cluster import Cluster
 from ..cluster.state import ClusterState
 from ..files.profiles import Profile, profile_names
 from .parameters import parse_time, profile_option
+from .remote import RemoteCommand
 
 
 @click.command(
+    cls=RemoteCommand,
     epilog="""\b
 Examples:
   mpidirect stop

@@ -10,16 +10,18 @@ from ..cluster.cluster import Cluster
 from . import INTERRUPTED
 from .parameters import parse_time, profile_option
 from .progress import progress
+from .remote import RemoteCommand
 from .start import how_to_connect
 
 
 @click.command(
+    cls=RemoteCommand,
     epilog="""\b
 Examples:
   mpidirect start --no-wait; mpidirect wait && python script.py
   mpidirect wait --profile mpi --timeout 1h
 
-Exit codes: 0 if all engines answer, 1 if they do not, or not in time, 3 if no cluster was started."""
+Exit codes: 0 if all engines answer, 1 if they do not, or not in time, 3 if no cluster was started.""",
 )
 @profile_option
 @click.option("--timeout", metavar="TIME", help="How long to wait; by default without end.")

@@ -37,8 +37,8 @@ class Client(EngineLifecycle):
         Seconds until the controller must have answered, 10 by default. If `timeout` is given, the client also
         waits for a cluster that is not there yet and, with a profile, for engines that still start.
     sshserver : str
-        A host to reach the controller through, as ssh takes it (``me@login``). If this host has no connection
-        file of the profile, the client fetches the one in the home directory there.
+        A host to reach the controller through, as ssh takes it (``me@login``); by default the setting ``ssh``
+        of the profile. If this host has no connection file of the profile, the client fetches the one there.
     patience : float
         Seconds to try for a new connection when this one breaks and the controller may be alive.
     **contents
@@ -86,12 +86,14 @@ class Client(EngineLifecycle):
         named = contents.pop("profile_dir", None), contents.pop("cluster_id", "")
         profile = ipyparallel_keywords.profile_name(profile or "", *named) if any(named) else profile
         ipyparallel_keywords.drop_ignored("Client", contents)
+        if not (sshserver or connection_info or contents):
+            sshserver = discovery.server_of(profile or "")
         find = partial(discovery.find, connection_info, profile or "", contents, sshserver)
-        waits = timeout is not None and timeout >= 0 and not sshserver
+        waits = timeout is not None and timeout >= 0
         deadline = time.monotonic() + (timeout or 0)
         try:
             session = (
-                await_session(find, deadline, patience)
+                await_session(find, deadline, patience, sshserver)
                 if waits
                 else open_session(find, timeout, patience, sshserver)
             )

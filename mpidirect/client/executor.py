@@ -77,7 +77,7 @@ class ViewExecutor(Executor):
         chunksize: int = 1,
         **options: Any,
     ) -> Iterator[Any]:
-        """The builtin `map`, on the engines.
+        """Map a function over sequences on the engines, like the builtin `map`.
 
         Parameters
         ----------
@@ -150,7 +150,7 @@ def _until_done(future: Any) -> None:
 
 
 def _values(result: AsyncResult, until: float | None) -> Iterator[Any]:
-    """The values of a map, one after the other; whoever stops ends the rest."""
+    """Yield the values of a map one after the other; the rest is cancelled when the caller stops."""
     try:
         if not result._calls:
             return
@@ -175,7 +175,7 @@ def _of_map(result: Any, until: float | None) -> Iterator[Any]:
 
 
 def _opened(value: Any) -> Any:
-    """What a function returned; what it raised is raised."""
+    """Return what a function returned; raise what the function raised."""
     if isinstance(value, errors.RemoteError) and value.engine_info:
         raise value
     if not isinstance(value, Outcome):
@@ -225,7 +225,7 @@ class ViewFuture(Future[Any]):
             self.set_result(value)
 
     def cancel(self) -> bool:
-        """Cancel it, if no engine has begun it."""
+        """Cancel the call, if no engine has begun it."""
         if not self.done():
             self.result_.abort()
             if self.result_.wait(CANCELLING):
@@ -233,12 +233,12 @@ class ViewFuture(Future[Any]):
         return self.cancelled()
 
     def result(self, timeout: float | None = None) -> Any:
-        """What the function returned; what it raised is raised."""
+        """Return what the function returned; raise what the function raised."""
         self._wait(timeout)
         return super().result()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """What it raised, or None."""
+        """Return what the function raised, or None."""
         self._wait(timeout)
         return super().exception()
 

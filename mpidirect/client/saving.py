@@ -101,7 +101,7 @@ def _view_of_all(client: ClientInterface) -> DirectView:
 
 
 def _earlier(client: ClientInterface, directory: str) -> str:
-    """The generation that counts still; a text that is none if there is none."""
+    """Return the name of the generation that is valid; "-" if there is none."""
     try:
         return _manifest(client, directory).engines[0].file.rpartition("-engine-")[0]
     except errors.MPIDirectError:
@@ -149,14 +149,14 @@ def _manifest(client: ClientInterface, directory: str) -> Manifest:
 
 
 def _same(directory: str, engine: SavedEngine) -> dict[str, Any]:
-    """The plan for an engine that gets what the one with its id had."""
+    """Return the plan for an engine that gets what the engine with the same id had."""
     file = f"{directory}/{engine.file}"
     parts = {name: (dist, None, [(file, place)]) for name, (dist, _, _, place) in engine.parts.items()}
     return {"rest": (file, engine.rest, None), "parts": parts}
 
 
 def _shared_out(directory: str, manifest: Manifest, n: int) -> list[dict[str, Any]]:
-    """The plans for another number of engines: parts are joined and cut anew, and what all had all get."""
+    """Return the plans for another number of engines: parts are joined and cut anew; all get what all had."""
     first, *others = manifest.engines
     shared = {name for name, total in first.sums.items() if all(o.sums.get(name) == total for o in others)}
     scattered = [name for name in first.parts if _is_one_thing([o.parts.get(name) for o in manifest.engines])]
@@ -177,7 +177,7 @@ def _shared_out(directory: str, manifest: Manifest, n: int) -> list[dict[str, An
 
 
 def _part(directory: str, manifest: Manifest, name: str, mine: int, n: int) -> tuple[Any, ...]:
-    """What one of `n` engines reads for its part: of blocks only those that it has a share in."""
+    """Return what one of `n` engines reads for its part: only the blocks that the engine has a share in."""
     dist = manifest.engines[0].parts[name][0]
     sources = [(f"{directory}/{each.file}", each.parts[name][3]) for each in manifest.engines]
     if dist != "b":

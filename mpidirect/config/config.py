@@ -99,16 +99,22 @@ def site_file() -> Path:
     return Path(os.environ.get("MPIDIRECT_SITE_CONFIG") or SITE_FILE)
 
 
-def launcher_name(profile_file: Path, given: Mapping[str, Any]) -> str:
-    """Return the name of the launcher that the settings choose; its own options need not be known."""
-    for name in (given.get("launcher"), os.environ.get("MPIDIRECT_LAUNCHER")):
-        if name:
-            return str(name)
+def early_value(name: str, profile_file: Path, given: Mapping[str, Any]) -> str:
+    """Return the value of option `name`, a text, before the options of the launcher are known."""
+    option = Options().all[name]
+    for value in (given.get(name), os.environ.get(option.variable)):
+        if value:
+            return str(value)
     for file in (profile_file, site_file()):
-        name = _load(file)[0].get("launcher")
-        if isinstance(name, str):
-            return name
-    return str(Options().all["launcher"].default)
+        value = _load(file)[0].get(name)
+        if isinstance(value, str):
+            return value
+    return str(option.default)
+
+
+def launcher_name(profile_file: Path, given: Mapping[str, Any]) -> str:
+    """Return the name of the launcher that the settings choose."""
+    return early_value("launcher", profile_file, given)
 
 
 def _from_file(file: Path, options: Options) -> dict[str, Setting]:

@@ -145,3 +145,23 @@ BATCH = (
     ),
     Option("walltime_warning", seconds, 300.0, "How long before its walltime clients warn.", "TIME", '"5m"'),
 )
+
+# Options of the command line that choose another host to run a command on.
+REMOTE = (
+    Option(
+        "ssh",
+        text,
+        "",
+        "Run the command on this host, by ssh: from a laptop, on a login node.",
+        "HOST",
+        '"me@login"',
+    ),
+    Option(
+        "ssh_python",
+        text,
+        "",
+        "The Python of mpidirect on that host; if not said, the mpidirect that a login there finds.",
+        "PATH",
+        '"/opt/env/bin/python"',
+    ),
+)

@@ -11,15 +11,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import ConfigError
-from .definitions import BATCH, COMMON
+from .definitions import BATCH, COMMON, REMOTE
 from .option import Option
 
 
 class Options:
-    """The options: `COMMON`, `BATCH` and the options that a launcher adds."""
+    """The options: `COMMON`, `BATCH`, `REMOTE` and the options that a launcher adds."""
 
     def __init__(self, extra: Iterable[Option] = ()) -> None:
-        self.all = {option.name: option for option in (*COMMON, *BATCH, *extra)}
+        self.all = {option.name: option for option in (*COMMON, *BATCH, *REMOTE, *extra)}
         self.aliases = {alias: option.name for option in self.all.values() for alias in option.aliases}
 
     def find(self, name: str) -> Option:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..arrays import kinds, partition
+from ..arrays import joining, kinds
 from ..arrays.lazy_numpy import np
 from ..errors import SerializationError
 from ..files.connection_file import write_private
@@ -160,7 +160,7 @@ def load(plan: Mapping[str, Any]) -> dict[str, Any]:
         if cut is None:
             found[name] = parts[0]
         else:
-            whole = parts[0] if len(parts) == 1 else partition.join(parts, dist)
+            whole = parts[0] if len(parts) == 1 else joining.join(parts, dist)
             found[name] = whole[cut[0] : cut[1]] if dist == "b" else whole[cut[0] :: cut[1]]
         note_scattered(name, dist)
     return found

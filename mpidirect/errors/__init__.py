@@ -36,7 +36,6 @@ from .local import (
     VersionMismatch,
 )
 from .local import Interrupted as Interrupted
-from .remote import EngineFailure as EngineFailure
 from .remote import (
     EngineError,
     ExpiredResult,
@@ -46,6 +45,7 @@ from .remote import (
     TaskAborted,
     TaskTimeout,
 )
+from .remote import EngineFailure as EngineFailure
 from .remote import remote_error as remote_error
 from .text import error_text as error_text
 from .text import format_ids as format_ids

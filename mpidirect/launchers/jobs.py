@@ -41,6 +41,11 @@ def resolve(profile: Profile, given: Mapping[str, Any]) -> config.Settings:
     """
     options = options_for(profile, given)
     settings = config.resolve(profile.config_file, given, options)
+    if given.get("ssh"):
+        raise ConfigError(
+            "A program can't start a cluster by ssh. Start the cluster on the command line:  mpidirect start "
+            f"--ssh {given['ssh']}\nThen connect:  Client(sshserver={given['ssh']!r})"
+        )
     if not launcher_class(settings["launcher"]).scheduled:
         used = {options.find(name).name for name, value in given.items() if value is not None}
         for option in BATCH:

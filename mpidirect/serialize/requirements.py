@@ -43,7 +43,7 @@ def interactive(f: _F) -> _F:
 
 
 def require(*needs: Any, **renamed: Any) -> Callable[[Callable[..., Any]], Requiring]:
-    """Decorator: import modules on the engine before the function is called.
+    """Import modules on the engine before the decorated function is called.
 
     Parameters
     ----------

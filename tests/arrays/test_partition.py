@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections import UserDict, deque
+import sys
+import types
+from collections import Counter, UserDict, deque
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpidirect.arrays.partition import bounds, join, split
+import mpidirect
+from mpidirect.arrays import joining
+from mpidirect.arrays.joining import join
+from mpidirect.arrays.partition import bounds, split
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -105,6 +110,63 @@ def test_pandas(dist):
     pd.testing.assert_frame_equal(join(parts, dist), frame)
     pd.testing.assert_series_equal(join(split(frame["a"], 3, dist), dist), frame["a"])
     pd.testing.assert_index_equal(join(split(frame.index, 3, dist), dist), frame.index)
+
+
+@pytest.mark.parametrize("dist", ["b", "r"])
+@pytest.mark.parametrize("axis", [1, -1])
+def test_arrays_are_joined_along_any_axis(axis, dist):
+    array = np.arange(42).reshape(6, 7)
+    parts = [part.T for part in split(array.T, 3, dist)]
+    np.testing.assert_array_equal(join(parts, dist, axis=axis), array)
+    with pytest.raises(ValueError, match="no axis of the name 'x'"):
+        join(parts, axis="x")
+    with pytest.raises(ValueError, match="sequence objects can't be joined along axis 1"):
+        join([[1], [2]], axis=1)
+
+
+def test_columns_of_pandas():
+    frame = pd.DataFrame({"a": range(5), "b": list("vwxyz")})
+    pd.testing.assert_frame_equal(join([frame[["a"]], frame[["b"]]], axis=1), frame)
+
+
+@pytest.mark.parametrize("dist", ["b", "r"])
+def test_xarray(dist):
+    xarray = pytest.importorskip("xarray")
+    field = xarray.DataArray(np.arange(12.0).reshape(2, 6), dims=("t", "x"), coords={"x": list("abcdef")})
+    order = [[0, 2, 4], [1, 3, 5]] if dist == "r" else [[0, 1, 2], [3, 4, 5]]
+    parts = [field.isel(x=k) for k in order]
+    xarray.testing.assert_identical(join(parts, dist, axis="x"), field)
+    xarray.testing.assert_identical(join(parts, dist, axis=1), field)
+    table = xarray.Dataset({"u": field})
+    xarray.testing.assert_identical(join([table.isel(x=k) for k in order], dist, axis="x"), table)
+    assert join([field, table])[1] is table
+
+
+class _Mesh:
+    """A stand-in for PyVista's data sets, whose library is large."""
+
+    def __init__(self, *cells):
+        self.cells = cells
+
+
+def test_meshes_of_pyvista(monkeypatch):
+    def merge(meshes):
+        return _Mesh(*itertools.chain.from_iterable(mesh.cells for mesh in meshes))
+
+    library = types.SimpleNamespace(DataSet=_Mesh, merge=merge)
+    monkeypatch.setitem(sys.modules, "pyvista", library)
+    assert join([_Mesh(1, 2), _Mesh(3)]).cells == (1, 2, 3)
+    with pytest.raises(ValueError, match="along axis 1"):
+        join([_Mesh(1), _Mesh(2)], axis=1)
+
+
+def test_a_registered_join(monkeypatch):
+    monkeypatch.setattr(joining, "_registered", {})
+    mpidirect.register_join(Counter, lambda parts: sum(parts, Counter()))
+    assert join([Counter("ab"), Counter("a")]) == Counter("aab")
+    assert join([Counter("ab"), 3]) == [Counter("ab"), 3]
+    with pytest.raises(TypeError):
+        mpidirect.register_join("Counter", sum)
 
 
 def test_parts_that_are_no_sequences_become_a_list():

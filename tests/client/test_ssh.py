@@ -2,13 +2,11 @@
 
 import json
 import shutil
-import subprocess
 import sys
 
 import pytest
 from schedulers import ssh
 from schedulers.login import run
-from waiting import LIMIT
 
 from mpidirect import Client, Cluster, errors
 from mpidirect.client.connection.tunnel import Tunnel
@@ -60,15 +58,8 @@ ssh.wait()
 
 
 def on_a_laptop(program, *arguments):
-    """What a program prints in a network where there is nothing but itself."""
-    command = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable, "-c"]
-    done = subprocess.run(
-        [*command, program, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        stdin=subprocess.DEVNULL,
-    )
+    """Return what a program prints in a network where there is nothing but itself."""
+    done = ssh.on_a_laptop(sys.executable, "-c", program, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -85,12 +76,12 @@ def test_a_client_that_reaches_the_login_node_alone(hosts, login_node, monkeypat
         assert first == f"{SIZES} tcp://127.0.0.1"
         assert after_ctrl_c == SIZES and after_death == f"{SIZES} {SIZES}" and left == "[]"
         assert on_a_laptop(BY_HAND, row["tunnel"], str(copied)) == [SIZES]
-    with pytest.raises(errors.ConnectionFailed, match=r"no way through nowhere: .*refused"):
+    with pytest.raises(errors.ConnectionFailed, match=r"ssh to nowhere opened no tunnel: .*refused"):
         Tunnel("nowhere", info)
     cluster.stop()
-    with pytest.raises(errors.ClusterNotFound, match="No cluster runs under profile 'default' on login"):
+    with pytest.raises(errors.ClusterNotFound, match="cluster of profile 'default' on login does not run"):
         Client(sshserver="login")
-    with pytest.raises(errors.ClusterNotFound, match=r"'other' on login.\n.*ssh login mpidirect status$"):
+    with pytest.raises(errors.ClusterNotFound, match=r"'other' on login .*\n.*direct status .*--ssh login$"):
         Client(sshserver="login", profile="other")
     with pytest.raises(errors.ConnectionFailed, match=r"ssh nowhere failed: .*refused"):
         Client(sshserver="nowhere")

@@ -9,7 +9,7 @@ import pytest
 
 from mpidirect.cluster.cluster import Cluster
 from mpidirect.config import config
-from mpidirect.config.definitions import BATCH, COMMON
+from mpidirect.config.definitions import BATCH, COMMON, REMOTE
 from mpidirect.config.options import Options
 from mpidirect.config.values import port, positive, seconds, size
 from mpidirect.errors import ClusterNotFound, ConfigError
@@ -28,7 +28,7 @@ def own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_SITE_CONFIG", str(tmp_path / "site.toml"))
 
 
-ALL = (*COMMON, *BATCH)
+ALL = (*COMMON, *BATCH, *REMOTE)
 
 
 def write(path, text):

@@ -5,10 +5,12 @@ wherever it is called.  ``login`` is that host, ``nowhere`` one that does not an
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 
 from components import absent
+from waiting import LIMIT
 
 MISSING = "There is no sshd: apt-get install --no-install-recommends openssh-server openssh-client"
 
@@ -20,8 +22,15 @@ UsePAM no
 StrictModes no
 PasswordAuthentication no
 PermitRootLogin prohibit-password
-SetEnv MPIDIRECT_DIR={there}
+SetEnv HOME={directory}/account SHELL=/bin/bash
 """
+
+# The file that a login on the remote side reads.
+LOGIN = """\
+echo Welcome to login
+export MPIDIRECT_DIR={there}
+"""
+INHERITED = ("PATH", "PYTHONPATH", "SLURM_CONF", "UCX_TLS")  # variables that a login sets as they are here
 
 CLIENT = """\
 Host nowhere
@@ -40,7 +49,7 @@ Host !nowhere *
 
 
 def install(home, there):
-    """Write an ``ssh`` command to `home`/bin; on the remote side MPIDIRECT_DIR is `there`."""
+    """Write an ``ssh`` command to `home`/bin; a login on the remote side sets MPIDIRECT_DIR to `there`."""
     sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     if sshd is None or shutil.which("ssh") is None:
         absent(MISSING)
@@ -52,10 +61,21 @@ def install(home, there):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / key)]
         subprocess.run(command, check=True, timeout=20)
     (directory / "known_hosts").write_text(f"login {(directory / 'host_key.pub').read_text()}")
-    (directory / "sshd_config").write_text(SERVER.format(directory=directory, there=there))
+    (directory / "sshd_config").write_text(SERVER.format(directory=directory))
+    (directory / "account").mkdir()
+    exports = (f"export {name}={shlex.quote(os.environ[name])}\n" for name in INHERITED if name in os.environ)
+    (directory / "account" / ".bash_profile").write_text(LOGIN.format(there=there) + "".join(exports))
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
     text = CLIENT.format(directory=directory, pid=os.getpid(), user=user, sshd=sshd)
     (directory / "config").write_text(text)
     command = home / "bin" / "ssh"
     command.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {directory}/config "$@"\n')
     command.chmod(0o755)
+
+
+def on_a_laptop(*command, **options):
+    """Run a command in a network where there is nothing but itself, to its end."""
+    alone = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    return subprocess.run(
+        [*alone, *command], capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL, **options
+    )

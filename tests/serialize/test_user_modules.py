@@ -348,6 +348,45 @@ def test_autoreload_in_ipython(place):
     )
 
 
+def test_reload_of_a_view_brings_an_edit_to_engines_that_do_not_see_the_file(place, tmp_path):
+    place.run(
+        f"""
+        # Under this path each process has another directory.
+        directory = f"/proc/self/fd/{{os.open({str(tmp_path)!r}, os.O_RDONLY)}}"
+        sys.path.insert(0, directory)
+        file = os.path.join(directory, "formula.py")
+        def write(text):
+            with open(file, "w") as f:
+                f.write(text)
+        write("def f(): return 1")
+        import formula
+        from formula import f
+        n = len(dv)
+        assert dv.apply_sync(formula.f) == [1] * n
+        dv.execute("import formula; from formula import f as g", block=True)
+
+        write("def f(): return 'new'")
+        dv.reload("formula")
+        assert f() == "new" and dv.apply_sync(f) == ["new"] * n
+        assert dv.apply_sync(lambda: (formula.f(), g())) == [("new", "new")] * n
+
+        write("def f(): return 'third version'")
+        dv.reload(formula)
+        assert dv.pull("g()", block=True) == ["third version"] * n
+        """
+    )
+
+
+def test_reload_of_an_installed_module_executes_it_again(place):
+    place.run(
+        """
+        dv.execute("import colorsys; colorsys.rgb_to_hsv = None", block=True)
+        dv.reload("colorsys")
+        assert all(dv.pull("callable(colorsys.rgb_to_hsv)", block=True))
+        """
+    )
+
+
 def test_calls_without_the_users_modules_send_none():
     import numpy
 

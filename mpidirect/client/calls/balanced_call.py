@@ -82,7 +82,7 @@ class BalancedCall(Call):
         self._arrived([(reply, []) for reply in replies])
 
     def values(self, engines: list[int]) -> list[Any]:
-        """What tasks returned, or their errors."""
+        """Return what the tasks returned, or their errors."""
         if engines is not self.targets:
             return super().values(engines)
         if self.failed:
@@ -94,7 +94,7 @@ class BalancedCall(Call):
             return whole
 
     def pop(self, key: int) -> Any:
-        """The value of a task, which is not kept here."""
+        """Return the value of a task; the call does not keep the value."""
         value = self.value(key)
         first = self.replies[key].index
         self._values[first][key - first] = None
@@ -105,7 +105,7 @@ class BalancedCall(Call):
         return self._range(first)[engine - first]
 
     def _range(self, first: int) -> list[Any]:
-        """The values of an answer."""
+        """Return the values of an answer."""
         if first not in self._values:
             self._values[first] = self._open(first)
             self._frames.pop(first, None)
@@ -129,13 +129,13 @@ class BalancedCall(Call):
         return values
 
     def info(self, engine: int, method: str) -> dict[str, Any]:
-        """What errors tell of a task: where it ran."""
+        """Return what an error tells of a task: where the task ran."""
         reply = self.replies.get(engine)
         engine = -1 if reply is None else reply.engine
         return {"engine_id": None, "method": method} if engine < 0 else super().info(engine, method)
 
     def told(self, engine: int) -> messages.Reply | None:
-        """The reply with what a task has printed: that of the first, where some were answered together."""
+        """Return the reply that has what a task printed: the first, where tasks were answered together."""
         reply = self.replies.get(engine)
         return reply if reply is not None and reply.index == engine else None
 

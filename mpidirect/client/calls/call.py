@@ -154,7 +154,7 @@ class Call:
         return []
 
     def moved(self, engine: int, addresses: list[int]) -> None:
-        """The result of this engine, not read in time, is at other addresses now."""
+        """Note that the result of this engine, which was not read in time, lies at other addresses now."""
         pairs = [self._moving.pop(engine, None), *(p for p in self._waiting if p[0].engine == engine)]
         for pair in pairs:
             if pair is None:
@@ -197,7 +197,7 @@ class Call:
             self._watchers.clear()
 
     def printed(self, engine: int, pieces: list[messages.OutputPiece]) -> None:
-        """An engine has printed or displayed something."""
+        """Take what an engine has printed or displayed."""
         heard = self.heard(engine)
         for piece in pieces:
             heard.take(piece)
@@ -205,11 +205,11 @@ class Call:
             listener(self, engine)
 
     def heard(self, engine: int) -> EngineOutput:
-        """What the engine has printed before its reply, and after it."""
+        """Return what the engine has printed before its reply, and after the reply."""
         return self._heard.setdefault(engine, EngineOutput())
 
     def told(self, engine: int) -> messages.Reply | None:
-        """The reply that has what the engine has printed."""
+        """Return the reply that has what the engine has printed."""
         return self.replies.get(engine)
 
     def has_output(self, engine: int) -> bool:
@@ -219,7 +219,7 @@ class Call:
         return replied or engine in self._heard
 
     def output(self, engine: int) -> tuple[str, str, list[bytes]]:
-        """What the engine has printed so far on its two streams, and pickles of what it has displayed."""
+        """Return what the engine has printed on its two streams, and pickles of its displays."""
         reply = self.told(engine)
         heard = self._heard.get(engine)
         if heard is None:
@@ -231,7 +231,7 @@ class Call:
             watcher(self)
 
     def expect(self, targets: list[int]) -> None:
-        """The engines that answer, where they were not known: some may have answered already."""
+        """Set the engines that answer, where the engines were not known; some may have answered already."""
         self.targets = sorted({*targets, *self.replies})
         self.expected = frozenset(self.targets)
         self.ready = len(self.replies) == len(self.targets)
@@ -273,14 +273,14 @@ class Call:
             self.unseen.lose_holders()
 
     def value(self, engine: int) -> Any:
-        """What the engine returned, or the `RemoteError` that it ended with."""
+        """Return what the engine returned, or the `RemoteError` that the engine ended with."""
         if self.failed:
             self.mark_seen()
         with self._lock:
             return self._value(engine)
 
     def values(self, engines: list[int]) -> list[Any]:
-        """The same of several."""
+        """Return what several engines returned, or their errors."""
         if self.failed:
             self.mark_seen()
         with self._lock:
@@ -307,7 +307,7 @@ class Call:
         return value
 
     def _unpickled(self, reply: messages.Reply, frames: list[Any]) -> Any:
-        """What an engine returned, or a `RemoteError` that says why it can't be had."""
+        """Return what an engine returned, or a `RemoteError` that says why the value can't be had."""
         try:
             value = pickles.loads_without_mpi(frames)
             return value if self._convert is None else self._convert(reply, value)
@@ -319,7 +319,7 @@ class Call:
             return RemoteError("SerializationError", text, "", self.info(reply.engine, "apply"))
 
     def engine_of(self, key: int) -> int | None:
-        """The engine of a part."""
+        """Return the engine of a part of the call."""
         return key
 
     @property
@@ -329,7 +329,7 @@ class Call:
         return f"In [{self.cell}] {source}" if source else repr(self.method)
 
     def info(self, engine: int, method: str) -> dict[str, Any]:
-        """What errors tell of an engine."""
+        """Return what an error tells of an engine."""
         known = self._known.get(engine)
         info: dict[str, Any] = {"engine_id": engine, "method": method}
         if known is not None:

@@ -55,7 +55,7 @@ class EngineOutput:
                 self.items.append((kind, text))
 
     def rest(self, reply: messages.Reply) -> list[Item]:
-        """What the reply has beyond what has come before it, in order."""
+        """Return what the reply has beyond the output that came before the reply, in order."""
         items: list[Item] = []
         ends = self._ends[:DISPLAY]
 
@@ -75,7 +75,7 @@ class EngineOutput:
         return items
 
     def _texts(self, reply: messages.Reply) -> list[tuple[int, str, int]]:
-        """What the reply has of each stream, and where what came before it ends."""
+        """Return what the reply has of each stream, and where the output that came before the reply ends."""
         return list(zip((STDOUT, STDERR), (reply.stdout, reply.stderr), self._ends, strict=False))
 
     def whole(self, reply: messages.Reply | None) -> tuple[str, str, list[bytes]]:
@@ -96,7 +96,7 @@ class EngineOutput:
         return texts[STDOUT], texts[STDERR], displays
 
     def settle(self, reply: messages.Reply) -> None:
-        """The reply is there, and nobody watches: what it has is not kept twice."""
+        """Drop the output that the reply has too, when the reply is there and nobody watches the output."""
         if reply.status == "ok" and all(len(text) >= end for _, text, end in self._texts(reply)):
             self.items.clear()
             self._ids.clear()
@@ -104,18 +104,18 @@ class EngineOutput:
 
 
 def shown(outputs: bytes) -> list[bytes]:
-    """The displays that a reply has."""
+    """Return the displays of a reply."""
     return msgspec.msgpack.decode(outputs, type=list[bytes]) if outputs else []
 
 
 def output_of(output: bytes) -> dict[str, Any]:
-    """What an engine displayed, as a user finds it."""
+    """Return what an engine displayed, as a user sees the display."""
     content = opened(output)
     return {name: content[name] for name in ("data", "metadata", "transient") if name in content}
 
 
 def opened(output: bytes) -> dict[str, Any]:
-    """What an engine displayed, if it can be unpickled here."""
+    """Return what an engine displayed, if that can be unpickled here."""
     try:
         content: dict[str, Any] = pickles.loads_without_mpi([output])
         return content

@@ -18,7 +18,7 @@ _ABSENT = object()
 
 
 def hint_for(ename: str, evalue: str) -> str:
-    """A remedy in a sentence; empty where none is known."""
+    """Return a remedy in one sentence; an empty text where none is known."""
     try:
         if found := _NAME.search(evalue):
             return _of_name(found[1] or found[2])
@@ -32,7 +32,7 @@ def hint_for(ename: str, evalue: str) -> str:
 
 
 def _of_hidden_function() -> str:
-    """A helper of the prompt that is called as a name of each engine is."""
+    """Return a remedy when a function of the prompt has a name that the engines have too."""
     for name in INITIAL_NAMES:
         if isinstance(vars(sys.modules["__main__"]).get(name), types.FunctionType):
             return (

@@ -18,7 +18,7 @@ def placed(where: str) -> str:
 
 
 def completed(traceback: str) -> str:
-    """The traceback with the source lines that the engine did not have, and cells named as in IPython."""
+    """Return the traceback with the source lines that the engine lacked, and cells named as in IPython."""
     lines = traceback.split("\n")
     whole: list[str] = []
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
@@ -37,5 +37,5 @@ def completed(traceback: str) -> str:
 
 
 def named(file: str) -> str:
-    """What to call a cell, here or on an engine, of the name of its code's file; empty for other files."""
+    """Return the title of a cell, for the file name of the cell's code; an empty text for other files."""
     return cell_name(file) or ("Executed code" if _EXECUTED.fullmatch(file) else "")

@@ -24,7 +24,7 @@ def remember(info: ConnectionInfo, address: str) -> None:
 
 
 def in_order(info: ConnectionInfo) -> list[str]:
-    """The controller's addresses that may work from here, the most promising ones first."""
+    """Return the controller's addresses that may work from here, the most promising ones first."""
     local = [a for a in info.addresses if a.startswith(SCHEME) and _is_ours(Path(urlsplit(a).path))]
     tcp = [a for a in info.addresses if a.startswith("tcp://")]
     open_ = _listening(tcp) if info.host != socket.gethostname() or not local else tcp

@@ -66,7 +66,7 @@ class Dialer:
         self._directory = module_sources.prompt_directory()
 
     def gone(self, why: str) -> errors.ControllerLost:
-        """The error that says that the controller is gone."""
+        """Return the error that says that the controller is gone."""
         return errors.ControllerLost(
             f"The controller of cluster {self.info.cluster} on {self.info.host} is gone: {why}. "
             "'mpidirect status' and 'mpidirect logs' tell more."
@@ -113,7 +113,7 @@ class Dialer:
         )
 
     def candidates(self) -> list[str]:
-        """The addresses that may exist for this host, the most promising ones first."""
+        """Return the addresses that may exist for this host, the most promising ones first."""
         return in_order(self.info)
 
     def _hello(self, received: int, resumes: bool) -> bytes:
@@ -170,7 +170,7 @@ class Dialer:
             poll.poll(max(0, min(LOOK, int(left * 1000) + 1)))
 
     def _ended(self, address: str, event: int) -> errors.ConnectionFailed:
-        """The error for a connection that has ended with this event of ZeroMQ's."""
+        """Return the error for a connection that has ended with this event of ZeroMQ."""
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             return self._refused(address)
         if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:

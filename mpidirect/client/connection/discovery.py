@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ... import errors
+from ...config import config
 from ...files import connection_file
 from ...files.connection_file import ConnectionInfo
+from ...files.hosts import is_this_host
 from .tunnel import fetch
 
 
@@ -31,15 +33,28 @@ def find(given: Any, profile: str, contents: dict[str, Any], sshserver: str) -> 
         return connection_file.read(file)
 
     try:
-        return connection_file.read(find_connection_file(profile))
+        info = connection_file.read(find_connection_file(profile))
     except errors.ClusterNotFound:
         if not sshserver:
             raise
         return fetch(sshserver, profile)
+    # A cluster of this host needs no tunnel: the user means the cluster of the same profile on `sshserver`.
+    return fetch(sshserver, profile) if sshserver and is_this_host(info.host) else info
+
+
+def server_of(profile: str) -> str:
+    """Return the setting ``ssh`` of a profile; empty if this host has a connection file of the profile."""
+    from ...files.profiles import Profile, find_connection_file
+
+    server = config.early_value("ssh", Profile(profile).config_file, {})
+    try:
+        return "" if server and find_connection_file(profile) else server
+    except errors.ClusterNotFound:
+        return server
 
 
 def absent(error: errors.ClusterNotFound, profile: str) -> errors.ClusterNotFound:
-    """What is to be said of a profile whose cluster can't be found, if it was started."""
+    """Return what a user should know of a profile whose cluster was started, but can't be found."""
     from ...files.profiles import Profile
     from ...launchers.scheduled_jobs import missing_cluster_reason
 

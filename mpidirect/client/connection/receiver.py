@@ -19,19 +19,19 @@ class Receiver(Protocol):
         """Tasks have ended on engines."""
 
     def printed(self, message: messages.RelayedOutput) -> None:
-        """A task has printed or displayed something."""
+        """Take what a task has printed or displayed."""
 
     def data_read(self, id: str) -> None:
-        """The cluster has read the bulk data of a request."""
+        """Note that the cluster has read the bulk data of a request."""
 
     def result_moved(self, id: str, engine: int, addresses: list[int]) -> None:
-        """A result has other addresses in its engine's memory now."""
+        """Note that a result has other addresses in its engine's memory now."""
 
     def answered(self, answer: messages.Answer) -> None:
-        """The controller has answered a query."""
+        """Take the controller's answer to a query."""
 
     def session_forgotten(self) -> None:
-        """The controller has dropped what it knew of this client: it answers no call under way."""
+        """Note that the controller knows this client no longer: calls under way get no answer."""
 
     def controller_lost(self, error: Exception) -> None:
-        """The controller is gone."""
+        """Note that the controller is gone."""

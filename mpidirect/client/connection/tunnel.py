@@ -1,7 +1,8 @@
-"""A controller that can't be reached from here, reached through a host that can: by the ssh client."""
+"""Reach a controller through another host, by the ssh client."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import socket
 import subprocess
@@ -13,42 +14,55 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ..._ssh import KEEPALIVE, WITHOUT_INTERRUPT, login_command
 from ...errors import ClusterNotFound, ConnectionFailed
 from ...files.connection_file import ConnectionInfo
 
-NOTHING = 43  # exit code that tells that there is no connection file
-PATIENCE = 60.0  # seconds to get through; a password may have to be typed
-OPTIONS = ("-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=30")
-DEAF = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")  # a Ctrl-C at the prompt is not for ssh
+_NO_CONNECTION_FILE = 43  # exit code of `_READ`
+_OPTIONS = ("-o", "ExitOnForwardFailure=yes", *KEEPALIVE)
+_TIMEOUT = 60.0  # seconds until ssh must have connected; a password may have to be typed
+
+# Prints the newest connection file of the profile $1.
+_READ = (
+    'cd "${MPIDIRECT_DIR:-$HOME/.mpidirect}/$1" 2> /dev/null && '
+    'f=$(ls -t connection-*.json 2> /dev/null | head -n 1) && [ -n "$f" ] || '
+    f'exit {_NO_CONNECTION_FILE}; cat "$f"'
+)
 
 
 def fetch(server: str, profile: str) -> ConnectionInfo:
-    """The connection file of a profile's cluster, from the home directory on `server`.
+    """Return the connection file of a profile's cluster from another host.
+
+    Parameters
+    ----------
+    server : str
+        The host, as ssh takes it: ``me@login``.
+    profile : str
+        The profile on that host; empty for ``MPIDIRECT_PROFILE`` of this host, else ``default``.
 
     Raises
     ------
     ClusterNotFound
-        When there is none.
+        When there is no connection file.
+    ConnectionFailed
+        When ssh fails.
     """
-    place = f'"${{MPIDIRECT_DIR:-$HOME/.mpidirect}}"/{shlex.quote(profile or "default")}'
-    newest = "f=$(ls -t connection-*.json 2> /dev/null | head -n 1)"
-    script = f'cd {place} 2> /dev/null && {newest} && [ -n "$f" ] || exit {NOTHING}; cat "$f"'
-    command = f"sh -c {shlex.quote(script)}"  # whatever shell the user has there
+    profile = profile or os.environ.get("MPIDIRECT_PROFILE") or "default"
     try:
         done = subprocess.run(
-            ["ssh", server, command],
-            stdin=subprocess.DEVNULL,  # what is typed meanwhile is for the prompt
+            ["ssh", "--", server, login_command(_READ, profile)],
+            stdin=subprocess.DEVNULL,  # what the user types meanwhile is for the prompt
             capture_output=True,
-            timeout=PATIENCE,
+            timeout=_TIMEOUT,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as e:
         raise ConnectionFailed(f"ssh {server} failed: {e}") from None
     said = done.stderr.decode(errors="replace").strip()
-    if done.returncode == NOTHING:
+    if done.returncode == _NO_CONNECTION_FILE:
         raise ClusterNotFound(
-            f"No cluster runs under profile {profile or 'default'!r} on {server}.\n"
-            f"Look there:  ssh {server} mpidirect status"
+            f"The cluster of profile {profile!r} on {server} does not run, or is not ready yet.\n"
+            f"See:  mpidirect status --profile {shlex.quote(profile)} --ssh {shlex.quote(server)}"
         )
     if done.returncode != 0:
         raise ConnectionFailed(f"ssh {server} failed: {said or f'exit code {done.returncode}'}")
@@ -56,24 +70,24 @@ def fetch(server: str, profile: str) -> ConnectionInfo:
         return msgspec.json.decode(done.stdout, type=ConnectionInfo)
     except msgspec.MsgspecError as e:
         raise ConnectionFailed(
-            f"What came from {server} is no connection file: {e}. Does its shell print at its start?"
+            f"The text that came from {server} is no connection file: {e}. Does its shell print at its start?"
         ) from None
 
 
 class Tunnel:
-    """An ssh that brings the controller's port here, until it is closed.
+    """An ssh process that forwards the controller's port to this host, until it is closed.
 
     Parameters
     ----------
     server : str
         The host to go through, as ssh takes it: ``me@login``.
     info : ConnectionInfo
-        Where the controller listens.
+        The connection file of the controller.
 
     Attributes
     ----------
     addresses : list of str
-        Where the controller is reached by it.
+        The addresses of the forwarded ports on this host.
     """
 
     def __init__(self, server: str, info: ConnectionInfo) -> None:
@@ -84,21 +98,21 @@ class Tunnel:
         self.addresses = self._open((), lambda: False)
 
     def mend(self, given_up: Callable[[], bool]) -> list[str]:
-        """See that it is there, and start it again if it has ended; returns the addresses.
+        """Start ssh again if it has ended, and return the addresses.
 
         Parameters
         ----------
         given_up : callable
-            Whether nobody waits for it any more.
+            Return whether the caller has given up, so that the wait for ssh ends.
 
         Raises
         ------
         ConnectionFailed
-            When there is no way through now.
+            When ssh does not connect.
         """
         if not self._process or self._process[0].poll() is not None:
             _end(self._process)
-            self.addresses = self._open(("-o", "BatchMode=yes"), given_up)  # in the midst of other work
+            self.addresses = self._open(("-o", "BatchMode=yes"), given_up)  # no question to the user
         return self.addresses
 
     def _open(self, options: Sequence[str], given_up: Callable[[], bool]) -> list[str]:
@@ -108,28 +122,26 @@ class Tunnel:
             for port, target in zip(ports, self._targets, strict=True)
             for word in ("-L", f"127.0.0.1:{port}:{_bracketed(target.hostname or '')}:{target.port}")
         ]
-        command = ["ssh", "-N", *OPTIONS, *options, *forwards, self._server]
+        command = ["ssh", "-N", *_OPTIONS, *options, *forwards, "--", self._server]
         with tempfile.TemporaryFile() as said:
-            process = subprocess.Popen([*DEAF, *command], stdin=subprocess.DEVNULL, stderr=said)
+            process = subprocess.Popen([*WITHOUT_INTERRUPT, *command], stdin=subprocess.DEVNULL, stderr=said)
             self._process.append(process)
             if not _opens(ports[0], process, given_up):
                 _end(self._process)
                 said.seek(0)
                 why = said.read().decode(errors="replace").strip()
-                raise ConnectionFailed(
-                    f"There is no way through {self._server}: {why or 'ssh did not get through'}"
-                )
+                raise ConnectionFailed(f"ssh to {self._server} opened no tunnel: {why or 'no answer'}")
         return [f"tcp://127.0.0.1:{port}" for port in ports]
 
 
 def _bracketed(host: str) -> str:
-    """A host as ssh has it before a port."""
+    """Return a host as ssh expects it before a port."""
     return f"[{host}]" if ":" in host else host
 
 
 def _opens(port: int, process: subprocess.Popen[bytes], given_up: Callable[[], bool]) -> bool:
-    """Wait until something listens on `port`; False if `process` ends before, or it takes too long."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until something listens on `port`; return False if `process` ends, or at a timeout."""
+    deadline = time.monotonic() + _TIMEOUT
     while process.poll() is None and time.monotonic() < deadline and not given_up():
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

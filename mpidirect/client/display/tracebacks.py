@@ -30,7 +30,7 @@ def trim_tracebacks(kind: _C) -> _C:
 
 
 def trim_traceback(function: _F) -> _F:
-    """Decorator: trim the traceback of an error that leaves a function."""
+    """Trim the traceback of an error that leaves the decorated function."""
     if hasattr(function, "_trims_traceback") or inspect.isgeneratorfunction(function):
         return function
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ...arrays import partition
+from ...arrays import joining, partition
 from ...errors import RemoteError
 from .asyncresult import AsyncResult
 
@@ -19,10 +19,12 @@ class AsyncMapResult(AsyncResult):
         dist: str = "b",
         ordered: bool = True,
         length: int | None = None,
+        axis: int | str = 0,
         **kwargs: Any,
     ) -> None:
         self._dist = dist
         self._length = length  # in items, where that is known
+        self._axis = axis
         self.ordered = ordered
         super().__init__(*args, **kwargs)
 
@@ -30,7 +32,7 @@ class AsyncMapResult(AsyncResult):
         return super().__len__() if self._length is None else self._length
 
     def __getitem__(self, key: Any) -> Any:
-        """An item, or a slice of them."""
+        """Return an item, or a slice of the items."""
         if isinstance(key, str):
             return super().__getitem__(key)
         if not isinstance(key, (int, slice)):
@@ -48,11 +50,11 @@ class AsyncMapResult(AsyncResult):
         if self._return_exceptions:
             values = [[v] if isinstance(v, RemoteError) else v for v in values]
         whole = self._calls[0].whole if len(self._calls) == 1 else None
-        return partition.join(values, self._dist, whole)
+        return joining.join(values, self._dist, whole, self._axis)
 
     def __iter__(self) -> Iterator[Any]:
-        """The items, as the engines' parts arrive."""
-        if self._dist == "r":
+        """Yield the items as the engines' parts arrive."""
+        if self._dist == "r" or self._axis != 0:
             yield from self.get()
             return
         for part in self._parts():

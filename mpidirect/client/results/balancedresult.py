@@ -67,7 +67,7 @@ class BalancedResult(AsyncResult):
         self.wait(timeout)
 
     def get_dict(self, timeout: float | None = None) -> dict[int, Any]:
-        """The results as a dict, keyed by engine id.
+        """Return the results as a dict, keyed by engine id.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class BalancedMapResult(BalancedResult, AsyncMapResult):
         return super()._finish(values) if self._joins else values
 
     def __iter__(self) -> Iterator[Any]:
-        """The items, in their order, or as they arrive."""
+        """Yield the items, in their order or as they arrive."""
         work = self._calls[0] if self._calls else None
         if work is None:
             return

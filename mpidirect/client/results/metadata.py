@@ -169,7 +169,7 @@ class CallMetadata:
 
 
 def published(call: Call, engine: int) -> dict[str, Any]:
-    """What a task has published."""
+    """Return what a task has published."""
     data: dict[str, Any] = {}
     for output in map(output_of, call.output(engine)[2]):
         if PUBLISHED in output["data"]:
@@ -182,7 +182,7 @@ def _stamp(seconds: float | None) -> datetime | None:
 
 
 def metadata_of(call: Call, engine: int, label: str | None) -> Metadata:
-    """What is known of one part of a call."""
+    """Return what is known of one part of a call."""
     reply = call.replies.get(engine)
     out, err, shown = call.output(engine)
     entry = Metadata(

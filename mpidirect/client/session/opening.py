@@ -12,6 +12,7 @@ from .session import Session
 ANSWER_TIMEOUT = 10.0  # seconds that a controller has to answer, by default
 MIN_TIMEOUT = 0.1  # seconds of one attempt, however little time is left
 RETRY_INTERVAL = 0.05  # seconds between two looks for a cluster that is not there yet
+RETRY_INTERVAL_BY_SSH = 2.0  # the same, where each look is a login on another host
 
 
 def open_session(
@@ -34,7 +35,9 @@ def open_session(
     return Session(find(), limit, patience, sshserver)
 
 
-def await_session(find: Callable[[], ConnectionInfo], deadline: float, patience: float) -> Session:
+def await_session(
+    find: Callable[[], ConnectionInfo], deadline: float, patience: float, sshserver: str = ""
+) -> Session:
     """Connect to a cluster that may not be there yet, until `deadline` by the monotonic clock.
 
     Raises
@@ -45,8 +48,8 @@ def await_session(find: Callable[[], ConnectionInfo], deadline: float, patience:
     while True:
         try:
             info = find()
-            return Session(info, max(MIN_TIMEOUT, deadline - time.monotonic()), patience)
+            return Session(info, max(MIN_TIMEOUT, deadline - time.monotonic()), patience, sshserver)
         except errors.ClusterNotFound:
             if time.monotonic() > deadline:
                 raise
-        time.sleep(RETRY_INTERVAL)
+        time.sleep(RETRY_INTERVAL_BY_SSH if sshserver else RETRY_INTERVAL)

@@ -187,7 +187,7 @@ class LoadBalancedView(View):
         return_exceptions: bool = False,
         label: str | None = None,
     ) -> Any:
-        """The builtin `map`, each item on an engine that is free.
+        """Map a function over sequences like the builtin `map`, each item on an engine that is free.
 
         Parameters
         ----------

@@ -145,7 +145,7 @@ class View(FlaggedView):
         return values
 
     def remote(self, block: bool | None = None, **flags: Any) -> Callable[[Callable[..., Any]], Any]:
-        """Decorator: a function that runs on the engines when it is called.
+        """Make a function run on the engines when it is called: a decorator.
 
         Parameters
         ----------
@@ -173,7 +173,7 @@ class View(FlaggedView):
     def parallel(
         self, dist: str = "b", block: bool | None = None, ordered: bool = True, **flags: Any
     ) -> Callable[[Callable[..., Any]], Any]:
-        """Decorator: a function that is called on each engine with its part of the sequences.
+        """Make each engine call a function with its part of the sequences: a decorator.
 
         Parameters
         ----------

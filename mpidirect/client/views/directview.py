@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from types import ModuleType
 from typing import Any
 
 from ...arrays import partition
-from ...serialize import calls
+from ...serialize import calls, module_reload
 from ..display import html
 from ..display.tracebacks import trim_tracebacks
 from ..magics.activation import activate
 from ..results.asyncmapresult import AsyncMapResult
 from ..results.asyncresult import AsyncResult
 from .collectives import Collectives
+from .distributed_array import DistributedArray
 from .execution import ExecutionView
 from .functions import check_callable, function_name
 from .imports import SynchronizedImports
@@ -58,6 +60,26 @@ class DirectView(NamespaceView, ExecutionView, Collectives):
     def _repr_html_(self) -> str:
         return html.engines(self._session, self._session.engines.resolve(self.targets), repr(self))
 
+    def array(self, name: str) -> DistributedArray:
+        """Return the array whose blocks the engines hold: an index moves only the selected items.
+
+        Parameters
+        ----------
+        name : str
+            The name or expression of the blocks, as `scatter` makes them with arrays.
+
+        Returns
+        -------
+        DistributedArray
+
+        Examples
+        --------
+        >>> dview.scatter("A", np.arange(1_000_000))
+        >>> dview.array("A")[::250_000]
+        array([     0, 250000, 500000, 750000])
+        """
+        return DistributedArray(self, name)
+
     # -- functions ----------------------------------------------------------------------------------------
 
     def _apply(
@@ -85,7 +107,7 @@ class DirectView(NamespaceView, ExecutionView, Collectives):
         label: str | None = None,
         progress: bool = False,
     ) -> Any:
-        """The builtin `map`, over the engines: each gets a contiguous part of the sequences.
+        """Map a function over sequences like the builtin `map`: each engine gets a contiguous part.
 
         Parameters
         ----------
@@ -197,7 +219,7 @@ class DirectView(NamespaceView, ExecutionView, Collectives):
         return self.apply_async(bool)
 
     def use_pickle(self) -> AsyncResult:
-        """What pickle knows is pickled as it does that: this changes nothing."""
+        """Pickle with pickle what pickle knows, as always: the call changes nothing."""
         return self.apply_async(bool)
 
     # -- imports and magics -------------------------------------------------------------------------------
@@ -224,6 +246,32 @@ class DirectView(NamespaceView, ExecutionView, Collectives):
     def importer(self) -> AbstractContextManager[None]:
         """`sync_imports`, without parentheses."""
         return self.sync_imports()
+
+    def reload(self, *modules: str | ModuleType) -> None:
+        """Load modules again after an edit: here, and on the engines in the same version.
+
+        Engines need not see the file of a module that lies beside the notebook or script. Names of functions
+        and classes of the module refer to the new ones afterwards, here and on the engines. Objects keep
+        their old class.
+
+        Parameters
+        ----------
+        *modules : str or module
+            The modules, in the order in which they are executed again. Name submodules explicitly.
+
+        Raises
+        ------
+        CompositeError
+            When a module can't be executed on an engine.
+
+        Examples
+        --------
+        >>> dview.execute("from solver import step")
+        >>> dview.reload("solver")  # after an edit of solver.py
+        """
+        for module in modules:
+            reloaded = module_reload.reload_at_prompt(module)
+            self.apply_sync(module_reload.reload_on_engine, *reloaded)
 
     def activate(self, suffix: str = "") -> None:
         """Make IPython's magics ``%px``, ``%%px``, ``%autopx``, ``%result`` work on this view.

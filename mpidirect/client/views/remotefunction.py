@@ -36,7 +36,7 @@ class CallingView(Protocol):
 def remote(
     view: CallingView, block: bool | None = None, **flags: Any
 ) -> Callable[[Function], RemoteFunction]:
-    """Decorator: a function that runs on the engines of `view`.
+    """Make a function run on the engines of `view`: a decorator.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def remote(
 def parallel(
     view: CallingView, dist: str = "b", block: bool | None = None, ordered: bool = True, **flags: Any
 ) -> Callable[[Function], ParallelFunction]:
-    """Decorator: a function that each engine calls with its part of the sequences.
+    """Make each engine call a function with its part of the sequences: a decorator.
 
     Parameters
     ----------

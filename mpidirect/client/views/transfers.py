@@ -174,8 +174,18 @@ class TransferView(RequestView):
         )
         return self._values_if_blocking(result, block)
 
-    def gather(self, key: str, dist: str = "b", targets: Any = None, block: bool | None = None) -> Any:
-        """Return the engines' parts of a sequence as one sequence.
+    def gather(
+        self,
+        key: str,
+        dist: str = "b",
+        targets: Any = None,
+        block: bool | None = None,
+        axis: int | str = 0,
+    ) -> Any:
+        """Return the engines' parts of a whole as one object.
+
+        Arrays, lists and tuples are joined, and the objects of pandas, xarray and PyVista as their libraries
+        do. `mpidirect.register_join` adds other types. Parts of all other types are returned as a list.
 
         Parameters
         ----------
@@ -187,15 +197,24 @@ class TransferView(RequestView):
             The engines; by default those of the view.
         block : bool, optional
             Whether to wait; by default the view's ``block``.
+        axis : int or str
+            The axis along which the parts are joined; for xarray also the name of a dimension.
 
         Returns
         -------
-        list or array, or an AsyncMapResult
+        list, array or other object, or an AsyncMapResult
+
+        Raises
+        ------
+        ValueError
+            When the parts can't be joined along `axis`.
 
         Examples
         --------
         >>> dview.gather("x", block=True)
         [0, 1, 2, 3, 4, 5]
+        >>> dview.gather("columns", axis=1, block=True).shape
+        (100, 32)
         """
         check_name(key, dotted=True)
         result = self._request(
@@ -208,6 +227,7 @@ class TransferView(RequestView):
             single=False,
             gathers=True,
             dist=dist,
+            axis=axis,
         )
         return self._values_if_blocking(result, block)
 

@@ -10,7 +10,8 @@ import numpy as np
 from mpi4py import MPI
 
 from ...arrays import kinds
-from ...arrays.partition import bounds, join
+from ...arrays.joining import join
+from ...arrays.partition import bounds
 from ...serialize import pickles
 from .. import interrupts
 from . import arrays
@@ -184,7 +185,7 @@ class ReceiveBuffer:
 
 
 class LocalPart:
-    """This engine's part of a sequence that is distributed over the engines.
+    """The engine's part of a sequence that is distributed over the engines.
 
     Attributes
     ----------

@@ -30,7 +30,7 @@ class Reduction:
         self.mpi_op: MPI.Op | None = None
 
     def describe(self) -> Proposal:
-        """What this engine proposals."""
+        """Return what this engine proposes."""
         rendezvous, op = self.rendezvous, self.rendezvous.call.option
         self.value = value = rendezvous.value()
         proposal = Proposal(form=kinds.form_of(value), must_match="object")
