@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 FAILS = "this rank fails: "  # begins the last log message of a rank that can't go on
+_END_NOTE = "end.txt"  # the file with the reason for which a controller stopped its cluster
 _PROBE_TIMEOUT = 3.0  # seconds
 # Prints why a file can't be written in a directory; 16 KiB, as a nearly full disk has room for a few bytes.
 _PROBE = """\
@@ -36,6 +37,23 @@ def _sort_key(path: Path) -> tuple[int, int]:
     if engine:
         return 2, int(engine[1])
     return ["job", "controller"].index(path.stem) if path.stem in ("job", "controller") else 3, 0
+
+
+def note_end(directory: Path, text: str) -> None:
+    """Note why the controller stopped the cluster by itself; an empty text removes an earlier note."""
+    note = directory / _END_NOTE
+    if text:
+        note.write_text(text)
+    else:
+        note.unlink(missing_ok=True)
+
+
+def end_note(directory: Path) -> str:
+    """Return why the controller stopped the cluster by itself; empty if it did not, or it is not known."""
+    try:
+        return (directory / _END_NOTE).read_text()
+    except OSError:
+        return ""
 
 
 def tail(path: Path, lines: int) -> list[str]:
