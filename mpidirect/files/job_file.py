@@ -76,7 +76,7 @@ class JobSpec(msgspec.Struct, kw_only=True):
     budget : int
         Bytes of results that are kept for absent clients.
     start_timeout : float
-        Seconds after which a rank that still waits for the others gives up.
+        Seconds that MPI may take to spawn the engines.
     walltime_warning : float
         Seconds before the end of the walltime at which clients warn.
     idle_timeout : float

@@ -146,6 +146,7 @@ class Session:
         addresses = [process_memory.address(frame) for frame in bulk] if self.connection.direct else []
         call.mismatch = self.python_mismatch
         call.buffers = bulk or None
+        call.sent = sum(map(len, frames))
         self.calls.add(call)
         try:
             self.connection.post(kind, call.id, *fields, addresses, inline=inline, bulk=bulk)
