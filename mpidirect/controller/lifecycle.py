@@ -75,6 +75,7 @@ class EngineLifecycle:
         self._shutdown = shutdown
         self._logs = logs = Path(facts["logs"])
         self._unannounced = False  # whether clients have not been told of a change
+        self._announced_starting = 0.0  # what clients know of a restart
         tolerance = facts["fault_tolerance"]
         self.anchors = Anchors(link, shutdown)
         self.departures = Departures(logs, tolerance["deaths"], shutdown, self._engine_lost)
@@ -143,15 +144,16 @@ class EngineLifecycle:
 
     def announce_changes(self) -> None:
         """Tell the clients which engines are alive, if that has changed."""
-        if self._unannounced and not self.generations.awaits_first:
+        changed = self._unannounced or self._announced_starting != self._registry.starting
+        if changed and not self.generations.awaits_first:
             self.announce({})
 
     def announce(self, lost: dict[int, str]) -> None:
         """Tell the clients which engines are alive, and why some no longer are."""
-        self._unannounced = False
-        alive = self._registry.in_order()
+        self._unannounced, self._announced_starting = False, self._registry.starting
+        news = self._registry.in_order(), self._registry.size, lost, self._registry.starting
         for session in self._sessions.values():
-            session.notify(messages.EnginesChanged, alive, self._registry.size, lost)
+            session.notify(messages.EnginesChanged, *news)
 
     def stop(self) -> None:
         """Tell engines and anchors to leave."""
@@ -182,6 +184,7 @@ class EngineLifecycle:
     def _replaced(self, hellos: list[messages.EngineHello]) -> None:
         for hello in hellos:
             self._add(hello)
+        self._registry.starting = 0.0
         self.announce({})
 
     def placed(self, engine: int, placement: messages.EnginePlaced) -> None:
