@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..serialize import received_names
-from . import saving
+from . import post_mortem, saving
 from .output import displays
 from .shared_memory import map_shared
 
@@ -212,6 +212,7 @@ OPERATIONS: dict[str, Callable[[Namespace, Any, Any], Any]] = {
     "names": names,
     "has": has,
     "delete": delete,
+    "debug": post_mortem.debug,
 }
 
 
