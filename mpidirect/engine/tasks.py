@@ -14,7 +14,7 @@ import msgspec
 
 from ..files.saved_namespaces import Manifest, SavedEngine, same_engine_plan
 from ..serialize import received_names
-from . import saving
+from . import post_mortem, saving
 from .output import displays
 from .shared_memory import map_shared
 
@@ -243,6 +243,7 @@ OPERATIONS: dict[str, Callable[[Namespace, Any, Any], Any]] = {
     "names": names,
     "has": has,
     "delete": delete,
+    "debug": post_mortem.debug,
 }
 
 
