@@ -30,7 +30,7 @@ def of_the_page():
 def start(launcher, monkeypatch):
     """Start a cluster whose job ends in a minute, and continues before."""
     monkeypatch.setenv("MPIDIRECT_WALLTIME", "1m")
-    monkeypatch.setenv("MPIDIRECT_RESUME_BEFORE", "40s")
+    monkeypatch.setenv("MPIDIRECT_RESUME_BEFORE", "30s")
     started = run(
         "start", "-n", "2", "--nodes", "1", "--launcher", launcher, "--resume", "--max-resumes", "1"
     )
