@@ -75,7 +75,7 @@ class RemoteCommand(click.Command):
 def _setting(name: str, given: dict[str, Any], params: dict[str, Any]) -> str:
     """Return the value of an option of `REMOTE`: of the flag, the environment, or the profile's file."""
     profile = params.get("profile") or params.get("name") or ""
-    return config.early_value(name, Profile(profile).config_file, given)
+    return config.remote_value(name, Profile(profile).config_file, given)
 
 
 def server() -> str:

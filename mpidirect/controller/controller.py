@@ -151,7 +151,7 @@ class Controller:
             self.scheduler,
             self._registry,
             self._link,
-            self._lifecycle.recovery,
+            self._lifecycle.repair,
             facts["fault_tolerance"]["revokes"],
         )
         self._engine_messages = EngineMessages(
@@ -208,7 +208,7 @@ class Controller:
     @property
     def untouched(self) -> bool:
         """Return whether the engines' communicator has never been broken or made anew."""
-        return self._lifecycle.recovery.untouched
+        return self._lifecycle.repair.untouched
 
     # -- the loop ---------------------------------------------------------------------------------
 

@@ -253,6 +253,7 @@ class Connection(NumberedStream):
     def _meet_successor(self, welcome: messages.Welcome) -> None:
         """Watch the new process of the controller, which continues the work of the former one."""
         self.welcome.facts.update(welcome.facts)
+        self._receiver.engines_changed(welcome)
         self.info = msgspec.structs.replace(self.info, pid=welcome.facts["pid"])
         self._controller_watch.close()
         self._controller_watch = ControllerWatch(self.info, welcome.node)

@@ -12,8 +12,8 @@ Answer = tuple[messages.Reply, list[Any]]  # how a task ended, and the frames of
 class Receiver(Protocol):
     """Gets what arrives; each method is called with the connection's lock held."""
 
-    def engines_changed(self, engines: list[messages.EngineInfo], size: int, lost: dict[int, str]) -> None:
-        """Engines have started or ended: `engines` live now."""
+    def engines_changed(self, news: messages.EnginesChanged | messages.Welcome) -> None:
+        """Note that engines have started or ended, or are to start."""
 
     def replied(self, answers: list[Answer]) -> None:
         """Tasks have ended on engines."""

@@ -11,7 +11,7 @@ from typing import Any
 from ...protocol import messages
 from ..engine_registry import EngineRegistry
 from ..engines.links import EngineMessenger
-from ..engines.recovery import CommunicatorRecovery
+from ..engines.repair_coordinator import RepairCoordinator
 from ..scheduling.scheduler import Scheduler
 from ..sessions.session import Session
 
@@ -117,13 +117,13 @@ class PendingQueries:
         scheduler: Scheduler,
         registry: EngineRegistry,
         link: EngineMessenger,
-        recovery: CommunicatorRecovery,
+        repair: RepairCoordinator,
         revokes: bool,
     ) -> None:
         self._scheduler = scheduler
         self._registry = registry
         self._link = link
-        self._recovery = recovery
+        self._repair = repair
         self._revokes = revokes
         self._open: list[PendingQuery] = []
 
@@ -247,6 +247,6 @@ class PendingQueries:
     def _is_complete(self, pending: PendingQuery) -> bool:
         """Return whether nothing more is to come."""
         if isinstance(pending, PendingInterrupt):
-            return pending.begun and not pending.tasks and not self._recovery.repairing
+            return pending.begun and not pending.tasks and not self._repair.repairing
         alive = self._registry.alive
         return not any(engine in alive and engine not in pending.found for engine in pending.tasks)

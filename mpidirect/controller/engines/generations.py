@@ -108,6 +108,7 @@ class Generations:
         call = "rc.restart()" if size == self._registry.size else f"rc.resize({size})"
         self._replacement.cancel(f"{call} ends all engines")
         self.asked_by, self._ending, self.next_size = asked_by, True, size
+        self._registry.starting = START_TIMEOUT
         self._leaving = {info.id: info for info in self._registry.in_order()}
         self._killed.clear()
         send_stop(self._link, self._leaving)
@@ -125,7 +126,10 @@ class Generations:
         """Do the next step, if it is possible now."""
         if self._all_arrived is not None and len(self._registry.alive) == self._registry.size:
             all_arrived, self._all_arrived = self._all_arrived, None
+            self._registry.starting = 0.0
             all_arrived()
+        if not (self._ending or self.awaits_first or self._replacement.busy):
+            self._registry.starting = 0.0
         if not self._ending or self._shutdown.begun:
             return
         now = time.monotonic()
@@ -170,6 +174,7 @@ class Generations:
     def await_first(self, all_arrived: Callable[[], None]) -> None:
         """Expect the engines of this job, after those of an earlier controller; then call `all_arrived`."""
         self._all_arrived = all_arrived
+        self._registry.starting = START_TIMEOUT
 
     @property
     def awaits_first(self) -> bool:
@@ -181,5 +186,6 @@ class Generations:
         log.error("engines are not started anew: %s", why)
         self.handover_due = False
         self._ending, self._leaving = False, {}
+        self._registry.starting = 0.0
         if self.asked_by is not None:
             self.asked_by.answer(None, why)
