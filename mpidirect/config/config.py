@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import ConfigError, Untrusted
+from ..errors import ConfigError
 from ..files.ownership import read_shared, read_trusted
 from .option import Option
 from .options import Options
@@ -115,19 +115,6 @@ def early_value(name: str, profile_file: Path, given: Mapping[str, Any]) -> str:
 def launcher_name(profile_file: Path, given: Mapping[str, Any]) -> str:
     """Return the name of the launcher that the settings choose."""
     return early_value("launcher", profile_file, given)
-
-
-def remote_value(name: str, profile_file: Path, given: Mapping[str, Any]) -> str:
-    """Return the value of an option of `REMOTE`; a file that has a mistake sets nothing.
-
-    The command that runs here reports the mistake, unless the command works without the settings.
-    """
-    try:
-        return early_value(name, profile_file, given)
-    except Untrusted:
-        raise
-    except ConfigError:
-        return ""
 
 
 def _from_file(file: Path, options: Options) -> dict[str, Setting]:
