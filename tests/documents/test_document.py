@@ -16,6 +16,7 @@ import pexpect
 import pytest
 
 from mpidirect import Client, Cluster, CompositeError, RemoteError, TimeoutError, UnmetDependency
+from mpidirect.client.results import waiting
 
 pytestmark = pytest.mark.openmpi_only  # the same with any MPI
 
@@ -332,7 +333,8 @@ def test_require_what_is_not_there(In):
 # -- Parallel exceptions -----------------------------------------------------------------------------
 
 
-def test_composite_error(In):
+def test_composite_error(In, monkeypatch):
+    monkeypatch.setattr(waiting, "FAILURE_REPORT_DELAY", 60)  # engines may be slow to import IPython
     In("dview.block=True")
     error = In.fails("dview.execute('1/0')")
     assert isinstance(error, CompositeError)
