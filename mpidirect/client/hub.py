@@ -43,7 +43,7 @@ class HubQueries(ResultQueries):
         'ok'
         """
         known = self._session.calls.known
-        return PartsById(known, lambda call, key: metadata_of(call, key, None), answered=False)
+        return PartsById(known, metadata_of, answered=False)
 
     def result_status(self, msg_ids: Any, status_only: bool = True) -> dict[str, Any]:
         """Return which results have arrived.
@@ -114,7 +114,7 @@ class HubQueries(ResultQueries):
         calls = list(self._session.calls.known.values())
         for call in calls:
             for key in call.targets:
-                entry = metadata_of(call, key, None)
+                entry = metadata_of(call, key)
                 yield {**entry, "client_uuid": call.id.rpartition("-")[0], "method": call.method}
         known = {call.id for call in calls}
         for id in self.hub_history():
@@ -149,8 +149,6 @@ class HubQueries(ResultQueries):
         ------
         ResultExpired
             When a call is not known any more, or had large data, which is not kept.
-        ValueError
-            When a call is still under way.
 
         Examples
         --------
@@ -169,13 +167,11 @@ class HubQueries(ResultQueries):
         return result
 
     def _repeat(self, id: str) -> Call:
-        """Send the request of an ended call again."""
+        """Send the request of a call again."""
         call = self._session.calls.known.get(id)
         if call is None or call.again is None:
             reason = "is not known here any more" if call is None else "had large data, which is not kept"
             raise errors.ResultExpired(f"{id!r} {reason}: make the call again")
-        if not call.ready:
-            raise ValueError(f"{id!r} is under way: only what has ended can be made again")
         return call.again()
 
     # -- forgetting --------------------------------------------------------------------------------------

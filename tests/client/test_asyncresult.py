@@ -304,6 +304,20 @@ def test_display_outputs(dview, capsys):
         ar.display_outputs(groupby="colour")
 
 
+def test_the_outputs_of_a_single_engine_have_no_label(rc, capsys):
+    rc[0].execute("print('printed'); display('shown')").display_outputs()
+    assert capsys.readouterr().out == "printed\n'shown'\n"
+
+
+def test_the_formats_of_a_result(rc):
+    code = "from IPython.display import Image; Image(data=b'png', format='png', width=10)"
+    reply = rc[0].execute(code, silent=False, block=True).get()
+    data, metadata = reply._repr_png_()
+    assert (data.strip(), metadata) == ("cG5n", {"width": 10})
+    assert reply._repr_mimebundle_()[1] == {"image/png": {"width": 10}}
+    assert reply._repr_html_() is None
+
+
 def test_results_are_waited_for_in_several_threads(dview):
     results = [dview.apply_async(lambda k=k: k) for k in range(20)]
     found = {}

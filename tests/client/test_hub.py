@@ -47,6 +47,8 @@ def test_a_call_is_made_again(rc, dview):
     task = rc.load_balanced_view().map_async(abs, range(-2, 0))
     assert task.get(10) == [2, 1]
     assert rc.resubmit(task).get(10) == [2, 1]
+    running = rc[0].apply_async(time.sleep, 0.2)
+    assert rc.resubmit(running).get(10) is None
     large = dview.apply_async(np.sum, np.ones(100_000))
     large.get(10)
     with pytest.raises(errors.ResultExpired, match="large"):
@@ -61,6 +63,9 @@ def test_queries(rc, dview):
     assert sorted(record["engine_id"] for record in bad) == [0, 1, 2, 3]
     assert set(bad[0]) == {"msg_id", "engine_id"}
     assert rc.db_query({"engine_id": {"$in": [1, 2], "$gt": 1}, "status": "ok"})
+    with dview.temp_flags(label="setup"):
+        dview.apply_sync(abs, -1)
+    assert len(rc.db_query({"label": "setup"})) == 4
     with pytest.raises(ValueError, match="operator"):
         rc.db_query({"engine_id": {"$near": 1}})
 

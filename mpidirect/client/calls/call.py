@@ -59,6 +59,7 @@ class Call:
         self.replies: dict[int, messages.Reply] = {}
         self.received: dict[int, float] = {}
         self.source: str | None = None  # the code, of an execution
+        self.label: str | None = None  # the user's name for the call
         self.size = 0
         self.sent = 0  # bytes of the request
         self.ready = not targets  # whether every engine has answered

@@ -87,7 +87,7 @@ def _after_carriage_return(line: str) -> str:
     return line.rstrip("\r\n").rpartition("\r")[2] + end
 
 
-def display_outputs(entries: Sequence[Any], groupby: str, result_only: bool) -> None:
+def display_outputs(entries: Sequence[Any], groupby: str, result_only: bool, single: bool = False) -> None:
     """Show the outputs of several engines: see `AsyncResult.display_outputs`.
 
     Parameters
@@ -98,6 +98,8 @@ def display_outputs(entries: Sequence[Any], groupby: str, result_only: bool) -> 
         The order of the outputs.
     result_only : bool
         Leave out what was printed and displayed.
+    single : bool
+        The call was on one engine: show its text and its displays without the engine's id.
 
     Raises
     ------
@@ -107,13 +109,22 @@ def display_outputs(entries: Sequence[Any], groupby: str, result_only: bool) -> 
     if groupby not in ("type", "engine", "order"):
         raise ValueError(f"groupby must be one of 'type', 'engine', 'order', not {groupby!r}")
     for group in [[entry] for entry in entries] if groupby == "engine" else [entries]:
-        if not result_only:
+        if not result_only and single:
+            _show_without_labels(group[0])
+        elif not result_only:
             _show_text(STDOUT, group)
             _show_text(STDERR, group)
             _show_displays(group, groupby == "order")
         for entry in group:
             if result := entry["execute_result"]:
                 publish(f"Out[{entry['engine_id']}:{result['execution_count']}]:", result)
+
+
+def _show_without_labels(entry: Any) -> None:
+    for text, file in ((entry["stdout"], sys.stdout), (entry["stderr"], sys.stderr)):
+        print(text, file=file, end="" if not text or text.endswith("\n") else "\n")
+    for output in entry["outputs"]:
+        publish("", output)
 
 
 def _show_text(kind: int, entries: Sequence[Any]) -> None:
@@ -142,7 +153,7 @@ def publish(label: str, output: dict[str, Any], display_id: str = "", update: bo
     Parameters
     ----------
     label : str
-        Names the engines.
+        Names the engines; empty for no label.
     output : dict
         The ``data`` by MIME type, and ``metadata``.
     display_id : str
@@ -154,10 +165,11 @@ def publish(label: str, output: dict[str, Any], display_id: str = "", update: bo
     if (len(data) > 1 or display_id) and _prompt.ipython_shell() is not None:
         from IPython.display import publish_display_data
 
-        if not update:
+        if label and not update:
             print(label)
         transient = {"display_id": display_id} if display_id else {}
         publish_display_data(data, output.get("metadata") or {}, transient=transient, update=update)
         return
     text = data.get("text/plain", "")
-    print(f"{label} {text}" if "\n" not in text else f"{label}\n{text}")
+    separator = "" if not label else "\n" if "\n" in text else " "
+    print(f"{label}{separator}{text}")

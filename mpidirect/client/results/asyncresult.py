@@ -350,12 +350,12 @@ class AsyncResult(PendingResult):
 
         Examples
         --------
-        >>> dv.execute("print(rank)").display_outputs()
+        >>> rc[:2].execute("print(rank)").display_outputs()
         [stdout:0] 0
         [stdout:1] 1
         """
         self.wait()
-        display_outputs(self._metadata(), groupby, result_only)
+        display_outputs(self._metadata(), groupby, result_only, self._single)
 
     def _state_in_words(self) -> str:
         """Return what has failed, and what still runs."""

@@ -77,7 +77,9 @@ class CallMetadata:
         self._has_all_slots = slots is None or slots == all_slots
         self._slots = all_slots if slots is None else slots
         self._single = single and len(self._slots) == 1
-        self._label = label
+        if label is not None:
+            for call in self._calls:
+                call.label = label
         self._ready = False
 
     def ready(self) -> bool:
@@ -98,7 +100,7 @@ class CallMetadata:
         return sorted({*super().__dir__(), *METADATA})
 
     def _metadata(self) -> list[Metadata]:
-        return [metadata_of(call, engine, self._label) for call, engine in self._slots]
+        return [metadata_of(call, engine) for call, engine in self._slots]
 
     @property
     def metadata(self) -> Any:
@@ -181,12 +183,15 @@ def _stamp(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
 
 
-def metadata_of(call: Call, engine: int, label: str | None) -> Metadata:
+def metadata_of(call: Call, engine: int) -> Metadata:
     """Return what is known of one part of a call."""
     reply = call.replies.get(engine)
     out, err, shown = call.output(engine)
     entry = Metadata(
-        dict.fromkeys(METADATA), msg_id=f"{call.id}:{engine}", engine_id=call.engine_of(engine), label=label
+        dict.fromkeys(METADATA),
+        msg_id=f"{call.id}:{engine}",
+        engine_id=call.engine_of(engine),
+        label=call.label,
     )
     entry.update(
         engine_uuid=f"engine-{entry['engine_id']}",

@@ -52,8 +52,43 @@ class ExecuteReply:
         text = self.text if len(self.text) <= 32 else self.text[:29] + "..."
         return f"<ExecuteReply[{self.execution_count}]: {text}>"
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {**self.data, "text/plain": self._prompted()} if self.data else {}
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        if not self.data:
+            return {}
+        return {**self.data, "text/plain": self._prompted()}, self._display_metadata
+
+    def _repr_html_(self) -> Any:
+        return self._in_format("text/html")
+
+    def _repr_latex_(self) -> Any:
+        return self._in_format("text/latex")
+
+    def _repr_markdown_(self) -> Any:
+        return self._in_format("text/markdown")
+
+    def _repr_json_(self) -> Any:
+        return self._in_format("application/json")
+
+    def _repr_javascript_(self) -> Any:
+        return self._in_format("application/javascript")
+
+    def _repr_png_(self) -> Any:
+        return self._in_format("image/png")
+
+    def _repr_jpeg_(self) -> Any:
+        return self._in_format("image/jpeg")
+
+    def _repr_svg_(self) -> Any:
+        return self._in_format("image/svg+xml")
+
+    def _in_format(self, mime: str) -> Any:
+        """Return the result in one format; with the metadata of the format, if there are any."""
+        data, metadata = self.data.get(mime), self._display_metadata.get(mime)
+        return (data, metadata) if metadata else data
+
+    @property
+    def _display_metadata(self) -> dict[str, Any]:
+        return (self.execute_result or {}).get("metadata") or {}
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(self._prompted() or repr(self))

@@ -1,0 +1,35 @@
+"""The cluster for ipyparallel's own tests, in the place of their `tests/__init__.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ipyparallel import Client, Cluster
+
+N = 4  # engines with which a test starts
+PROFILE = "iptest"
+launchers: list[Any] = []  # of single engines, which mpidirect does not have
+_running: list[Cluster] = []
+
+
+def setup() -> None:
+    """Start the cluster for a module of tests."""
+    _running.append(Cluster(n=N, profile=PROFILE).start().wait())
+
+
+def teardown() -> None:
+    """Stop the cluster."""
+    _running.pop().stop()
+
+
+def add_engines(n: int = 1, profile: str = PROFILE, total: bool = False) -> list[Any]:
+    """Give the cluster `n` more engines, or `n` in all.
+
+    A request for up to `N` engines in all, with which each test starts, restores the cluster.
+    """
+    with Client(profile=profile) as client:
+        live = len(client)
+        wanted = live + n if not total else N if n <= N else max(n, live)
+        if wanted != live or client.size != live:
+            client.resize(wanted)
+        return [None] * max(0, wanted - live)
