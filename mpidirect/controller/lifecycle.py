@@ -16,7 +16,7 @@ from .engines.departures import Departures
 from .engines.generations import Generations
 from .engines.joining import CommunicatorMaker, Joining
 from .engines.links import EngineMessenger, send_stop
-from .engines.recovery import CommunicatorRecovery
+from .engines.repair_coordinator import RepairCoordinator
 from .engines.replacement import Replacement
 from .engines.shutdown import Shutdown
 from .scheduling.balancer import Balancer
@@ -24,6 +24,7 @@ from .scheduling.delivery import BulkSender
 from .scheduling.scheduler import ActiveRequest, Scheduler
 from .scheduling.task_results import TaskResults
 from .sessions.downloads import BulkReceiver, Downloads
+from .sessions.session import Session
 from .sessions.sessions import Sessions
 
 log = logging.getLogger(__name__)
@@ -75,17 +76,19 @@ class EngineLifecycle:
         self._shutdown = shutdown
         self._logs = logs = Path(facts["logs"])
         self._unannounced = False  # whether clients have not been told of a change
+        self._announced_starting = 0.0  # what clients know of a restart
         tolerance = facts["fault_tolerance"]
+        self.admitted_session: Session | None = None  # if set, only tasks of this session may begin
         self.anchors = Anchors(link, shutdown)
         self.departures = Departures(logs, tolerance["deaths"], shutdown, self._engine_lost)
-        self.recovery = CommunicatorRecovery(scheduler, registry, link)
+        self.repair = RepairCoordinator(scheduler, registry, link)
         self.replacement = Replacement(
             link,
             registry,
             scheduler,
             self.anchors,
             self.departures,
-            self.recovery,
+            self.repair,
             Joining(link, transfer),
             shutdown,
             logs,
@@ -113,11 +116,15 @@ class EngineLifecycle:
 
     def _admits(self, request: ActiveRequest) -> bool:
         """Return whether a request may begin now."""
-        return self.recovery.admits(request) and self.replacement.admits(request)
+        if self.admitted_session not in (None, request.client):
+            return False
+        return self.repair.admits(request) and self.replacement.admits(request)
 
     def _admits_on(self, engine: int) -> bool:
         """Return whether a task for any engine may begin on this engine now."""
-        return not self.replacement.busy and self.recovery.admits_targets([engine])
+        if self.admitted_session is not None:
+            return False
+        return not self.replacement.busy and self.repair.admits_targets([engine])
 
     # -- what the loop calls ----------------------------------------------------------------------
 
@@ -125,36 +132,38 @@ class EngineLifecycle:
     def busy(self) -> bool:
         """Return whether a step is likely to be possible in a moment."""
         return (
-            self.departures.pending
-            or self.recovery.repairing
-            or self.replacement.busy
-            or self.generations.busy
+            self.departures.pending or self.repair.repairing or self.replacement.busy or self.generations.busy
         )
 
     def look(self) -> None:
         """Do what is due."""
         self.departures.look()
-        if self.recovery.due and not (
+        if self.repair.due and not (
             self._shutdown.begun
             or self.departures.pending
             or self.replacement.exclusive
             or self._downloads.busy  # an engine that waits with its result would keep the others waiting
         ):
-            self.recovery.look()
+            self.repair.look()
         self.generations.look()
         self.replacement.look()
 
     def announce_changes(self) -> None:
         """Tell the clients which engines are alive, if that has changed."""
-        if self._unannounced and not self.generations.awaits_first:
+        changed = self._unannounced or self._announced_starting != self._registry.starting
+        if changed and not self.generations.awaits_first:
             self.announce({})
 
     def announce(self, lost: dict[int, str]) -> None:
         """Tell the clients which engines are alive, and why some no longer are."""
-        self._unannounced = False
-        alive = self._registry.in_order()
+        self._unannounced, self._announced_starting = False, self._registry.starting
+        news = self._registry.in_order(), self._registry.size, lost, self._registry.starting
         for session in self._sessions.values():
-            session.notify(messages.EnginesChanged, alive, self._registry.size, lost)
+            session.notify(messages.EnginesChanged, *news)
+
+    def send_control(self, engine: int, message: messages.Message) -> None:
+        """Send a message to an engine's control thread."""
+        self._link.send_control(engine, message)
 
     def stop(self) -> None:
         """Tell engines and anchors to leave."""
@@ -168,8 +177,8 @@ class EngineLifecycle:
         if is_anchor(hello.engine):
             self.anchors.joined(hello)
             self.replacement.spawned(hello.engine, messages.EnginesSpawned())  # the first engines
-        elif self.generations.awaits_first or not (
-            self.generations.spawns or hello.engine in self._registry.lost
+        elif not self.generations.spawns and (
+            self.generations.awaits_first or hello.engine not in self._registry.lost
         ):
             self._add(hello)
         else:
@@ -185,6 +194,8 @@ class EngineLifecycle:
     def _replaced(self, hellos: list[messages.EngineHello]) -> None:
         for hello in hellos:
             self._add(hello)
+        self._registry.starting = 0.0
+        self.generations.note_arrivals()
         self.announce({})
 
     def placed(self, engine: int, placement: messages.EnginePlaced) -> None:
@@ -223,7 +234,7 @@ class EngineLifecycle:
         self._registry.lost[engine] = reason
         self.announce({engine: reason})  # before the errors: a client may then ask which engines are alive
         self._end_tasks(engine, died=True)
-        self.recovery.engine_lost(engine, reason)
+        self.repair.engine_lost(engine, reason)
         self.replacement.engine_lost(engine)
 
     def _retire(self, why: str) -> None:
@@ -234,10 +245,11 @@ class EngineLifecycle:
         for info in retired:
             reasons[info.id] = self._registry.lost[info.id] = f"engine {info.id} {why}"
         log.info("%d engines are ended", len(retired))
-        self.announce(reasons)  # before the errors, as above
+        continues = self.admitted_session is not None  # the engines come again in the next job
+        self.announce({} if continues else reasons)  # before the errors, as above
         for info in retired:
             self._end_tasks(info.id, died=False)
-        self.recovery.reset()
+        self.repair.reset()
         self.departures.clear()
 
     def _end_tasks(self, engine: int, died: bool) -> None:

@@ -159,12 +159,11 @@ def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
     with Cluster(launcher="slurm", nodes=nodes, ntasks_per_node=4 // nodes) as rc:
         dv, was = rc[:], where(rc[:])
         spawned = nodes == 1 or "Open MPI" not in rc.facts["mpi"]
-        assert spawned == ("in C and Fortran as in Python" in rc.facts["world"])
+        assert "in C and Fortran as in Python" in rc.facts["world"]
         for _ in range(3):
             assert where(dv) == was and len(set(was)) == nodes
             dv.run(str(PROGRAMS / "cworld.py"), block=True)
-            if spawned:
-                assert dv.pull("world.facts()").get(LIMIT) == [(k, 4, 6) for k in range(4)]
+            assert dv.pull("world.facts()").get(LIMIT) == [(k, 4, 6) for k in range(4)]
             rc[1:].execute("world.barrier(True)").wait(0.5)
             assert rc.restart() == [0, 1, 2, 3]
         if spawned:
@@ -174,6 +173,16 @@ def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
             assert rc.restart("dead") == [1] and where(dv) == was
         assert rc.resize(3) == [0, 1, 2] and set(where(rc[:])) == set(was)
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [3, 3, 3]  # noqa: F821
+
+
+def test_an_mpiexec_whose_hosts_are_not_known(hosts):
+    """Its arguments spread the ranks, so nothing is spawned; a supervisor starts all anew."""
+    starter = mpi.find_mpiexec()[0]
+    spread = "-ppn 3" if mpi.implementation(starter).name == "mpich" else "--map-by ppr:3:node"
+    with Cluster(mpiexec=f"{starter} {spread}", **SLURM) as rc:
+        was = where(rc[:])
+        assert rc.facts["fault_tolerance"]["restarts"] and sorted(set(was)) == ["n1", "n2"]
+        assert rc.restart() == [0, 1, 2, 3] and where(rc[:]) == was
 
 
 def test_a_node_for_the_controller_alone(hosts):

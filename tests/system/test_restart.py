@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -46,6 +47,8 @@ def is_new(rc, n=N):
 def stuck_in_c(rc):
     """Wait in C for an engine that never comes, with Python's lock held."""
     rc[:].run(str(PROGRAMS / "cworld.py"), block=True)
+    if "Open MPI" in rc.facts["mpi"]:
+        assert rc[:].pull("world.facts()").get(WITHIN) == [(k, N, sum(range(N))) for k in range(N)]
     rc[1:].execute("world.barrier(True)")
     until(lambda: all(rc.queue_status(k)["tasks"] for k in rc.ids[1:]))
 
@@ -66,7 +69,7 @@ def deaf(rc):
 
 def test_whatever_the_engines_do(launch):
     cluster, rc = launch(N)
-    assert "its rank 0 is the controller" in rc.facts["world"]
+    assert ("in C and Fortran as in Python" in rc.facts["world"]) == ("Open MPI" in rc.facts["mpi"])
     job = cluster.job_id
     with cluster.connect_client() as other:
         is_new(rc)
@@ -76,10 +79,23 @@ def test_whatever_the_engines_do(launch):
             assert rc.restart() == list(range(N)), trouble
             is_new(rc)
             assert result is None or result.wait(WITHIN)
-            until(lambda: other.ids == rc.ids)  # a client that did not ask connects a moment later
             assert other[:].apply(int).get(WITHIN) == [0] * N
+            assert other.ids == rc.ids
             assert cluster.job_id == job
     assert not list(cluster.profile.directory.glob("*handover*"))
+
+
+@pytest.mark.parametrize("spawned", [False, True])
+def test_calls_meanwhile_wait_for_the_engines(start, monkeypatch, spawned):
+    if not spawned:
+        monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
+    cluster, rc = start(2)
+    with cluster.connect_client() as other, ThreadPoolExecutor(1) as pool:
+        dv = other[:]
+        asked = pool.submit(rc.restart)
+        until(lambda: not other.ids)
+        assert dv.apply(int).get(WITHIN) == [0, 0]
+        assert other.ids == asked.result(WITHIN) == [0, 1]
 
 
 def test_tasks_end_with_an_error_that_names_the_restart(launch):
