@@ -31,6 +31,10 @@ def register_joblib_backend(name: str = "ipyparallel", make_default: bool = Fals
 class Client(mpidirect.Client):
     """A client with private methods that the tests call."""
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Client:
+        """Make a client; a test replaces this method for a while."""
+        return super().__new__(cls)
+
     @property
     def _ids(self) -> list[int]:
         return self._session.engines.ids
