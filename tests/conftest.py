@@ -164,6 +164,7 @@ class Prompt:
         self.shell = shell
         self.names = shell.user_ns
         self.shown = ""  # the output of the last cell, with its value
+        self.printed = ""  # the same without reports on slow engines
         self._capsys = capsys
 
     def __call__(self, cell: str):
@@ -184,6 +185,7 @@ class Prompt:
         result = self.shell.run_cell(cell, store_history=True)
         captured = self._capsys.readouterr()
         self.shown = captured.out + captured.err
+        self.printed = captured.out
         return result
 
 

@@ -16,7 +16,6 @@ import pexpect
 import pytest
 
 from mpidirect import Client, Cluster, CompositeError, RemoteError, TimeoutError, UnmetDependency
-from mpidirect.client.results import waiting
 
 pytestmark = pytest.mark.openmpi_only  # the same with any MPI
 
@@ -333,12 +332,11 @@ def test_require_what_is_not_there(In):
 # -- Parallel exceptions -----------------------------------------------------------------------------
 
 
-def test_composite_error(In, monkeypatch):
-    monkeypatch.setattr(waiting, "FAILURE_REPORT_DELAY", 60)  # engines may be slow to import IPython
+def test_composite_error(In):
     In("dview.block=True")
     error = In.fails("dview.execute('1/0')")
     assert isinstance(error, CompositeError)
-    lines = In.shown.rstrip().splitlines()
+    lines = In.printed.rstrip().splitlines()
     assert lines[-5:] == [
         "CompositeError: one or more exceptions from call to method: _execute",
         *FAILURES,
