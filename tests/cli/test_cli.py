@@ -285,10 +285,10 @@ def test_clean_sweeps_up_after_a_death_and_leaves_the_living():
 def test_clean_removes_what_nobody_remembers():
     profile = Profile().create()
     profile.connection_file("gone").write_text("{}")
-    sockets = socket_directory("gone-long-ago")
+    sockets = socket_directory(f"gone-long-ago-{os.getpid()}")
     sockets.mkdir(mode=0o700)
     os.utime(sockets, (1, 1))
-    shared = Path("/dev/shm/sm_segment.test.0.0")
+    shared = Path(f"/dev/shm/sm_segment.test-{os.getpid()}.0.0")
     if shared.parent.is_dir():
         shared.touch()
         os.utime(shared, (1, 1))

@@ -69,7 +69,7 @@ def test_a_cluster_that_is_not_there_yet(tmp_path, monkeypatch):
         Client()
     with pytest.raises(ClusterNotFound):
         Client(timeout=0.3)
-    assert 0.3 < time.monotonic() - start < 5
+    assert 0.3 < time.monotonic() - start < 20
     found = []
     waiting = threading.Thread(target=lambda: found.append(Client(timeout=60)))
     waiting.start()
@@ -139,7 +139,7 @@ def test_nobody_listens(contents):
         start = time.monotonic()
         with pytest.raises(ConnectionFailed, match="No controller answered"):
             Client(contents, timeout=0.3)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 20
 
 
 def test_a_cluster_that_is_gone(contents, tmp_path):
@@ -156,7 +156,7 @@ def test_wrong_keys(contents):
         Client({**contents, "client_key": public, "client_secret": secret}, timeout=5)
     with pytest.raises(ConnectionFailed, match="of an earlier cluster"):
         Client({**contents, "server_key": public}, timeout=0.5)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
     with pytest.raises(AuthenticationFailed, match="no usable keys"):
         Client({**contents, "client_secret": "x"}, timeout=0.5)
 

@@ -265,6 +265,7 @@ def test_an_open_c_stream_is_no_problem_for_its_engine(rc):
     assert result.stdout == "y" * 3_000_000
 
 
+@pytest.mark.alone
 def test_many_lines_cost_little(dview):
     def prints():
         for k in range(16_000):

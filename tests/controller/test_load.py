@@ -22,7 +22,11 @@ from mpidirect.serialize import pickles
 from mpidirect.transport.zeromq import Dealer
 from tests.proxy import Proxy
 
-pytestmark = [pytest.mark.timeout(100), pytest.mark.openmpi_only]  # nothing here depends on the MPI
+pytestmark = [
+    pytest.mark.timeout(100),
+    pytest.mark.alone,
+    pytest.mark.openmpi_only,
+]  # nothing here depends on the MPI
 
 MB = 1_000_000
 
