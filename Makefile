@@ -14,7 +14,7 @@ MPICH := .venv-mpich
 BENCH := .venv-bench
 PIP := -m pip --disable-pip-version-check --quiet --quiet
 
-.PHONY: help demo test components test-openmpi test-mpich proofs test-pythons corpus coverage bench bench-scale soak lint clean
+.PHONY: help demo test components test-openmpi test-mpich proofs test-pythons corpus coverage bench bench-scale soak soak-mpich lint clean
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,7 +75,10 @@ bench-scale: $(BENCH)/.for-bench  ## Measure the controller with up to 16,384 si
 	$(BENCH)/bin/python -m benchmarks.scale $(ARGS)
 
 soak: $(OPENMPI)/.for-tests  ## Everything at once, with faults, for long (MINUTES=5 SEED=1)
-	$(OPENMPI)/bin/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
+	$(OPENMPI)/bin/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+soak-mpich: $(MPICH)/.for-tests  ## The same with MPICH (ARGS='--histories 3': every history of three events)
+	$(MPICH)/bin/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 lint: $(OPENMPI)/.for-lint  ## Check style, types and layers
 	$(OPENMPI)/bin/ruff check .
@@ -84,7 +87,7 @@ lint: $(OPENMPI)/.for-lint  ## Check style, types and layers
 	$(OPENMPI)/bin/python -m tests.layers
 
 clean:  ## Remove the virtual environments and all that was built
-	rm -rf $(OPENMPI) $(MPICH) $(BENCH) .venv-3.* .venv-python* build dist *.egg-info .pytest_cache .mypy_cache .coverage .coverage.* htmlcov .ruff_cache .hypothesis
+	rm -rf $(OPENMPI) $(MPICH) $(BENCH) .venv-3.* .venv-python* .gridengine* build dist *.egg-info .pytest_cache .mypy_cache .coverage .coverage.* htmlcov .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Virtual environments: made once, and installed into again when the dependencies may have changed.

@@ -52,7 +52,7 @@ def status_command(profile: str, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
     elif found:
         _table(
-            ("PROFILE", "STATE", "ENGINES", "LAUNCHER", "JOB", "HOST", "STARTED", "LEFT", "MPI"),
+            ("PROFILE", "STATE", "ENGINES", "LAUNCHER", "JOB", "HOST", "STARTED", "IDLE", "LEFT", "MPI"),
             (
                 (
                     row["profile"],
@@ -62,6 +62,7 @@ def status_command(profile: str, as_json: bool) -> None:
                     row["job"],
                     row["controller_host"] or row["host"],
                     _ago(row["started"]),
+                    "" if row["idle"] is None else _span(row["idle"]),
                     "" if row["left"] is None else _span(row["left"]),
                     row["mpi"],
                 )
@@ -159,6 +160,7 @@ def _status(cluster: Cluster) -> dict[str, Any]:
         "job": cluster.job_id if job else "",
         "nodes": job.hosts if job else "",
         "left": cluster.left(facts.get("time_left")),
+        "idle": facts.get("idle"),
         "controller_host": info.host if info else "",
         "tunnel": _tunnel(info) if info and job else "",
         "connection_file": str(cluster.connection_file),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..client import Client
+
+BAR_DELAY = 1.0  # seconds after which a wait at a prompt shows a bar
 
 
 class Cluster(IPyParallelMethods):
@@ -262,7 +265,12 @@ class Cluster(IPyParallelMethods):
     ) -> Client:
         launcher = self._started
         limit = launcher.settings["start_timeout"] if timeout is None else timeout
-        return Readiness(self.profile, launcher, limit, watch, within).client()
+        if watch is not None or not hasattr(sys, "ps1"):
+            return Readiness(self.profile, launcher, limit, watch, within).client()
+        from ..client.display.progress import start_bar  # imported only now, while the job starts
+
+        with start_bar(self.n, BAR_DELAY) as bar:
+            return Readiness(self.profile, launcher, limit, bar.update, within).client()
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop the cluster and remove its files, but not its logs.

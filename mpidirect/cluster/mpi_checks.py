@@ -57,13 +57,13 @@ def check_mpi(command: str, python: str) -> Iterator[Finding]:
 
 def _world(implementation: Implementation) -> Finding:
     """Return what MPI_COMM_WORLD is in C and Fortran."""
-    if implementation.can_spawn:
-        where = "on one host and on several" if implementation.name == "mpich" else "on one host"
+    if implementation.can_spawn or implementation.name == "openmpi":
+        where = "on one host and on several"
         return good("world", f"{where} MPI_COMM_WORLD is the engines alone, in C and Fortran as in Python")
     return doubt(
         "world",
         "in C and Fortran, MPI_COMM_WORLD has the controller in it as its rank 0",
-        "Programs that use it there wait for ever: Open MPI 5 or MPICH on one host can do it.",
+        "Programs that use it there wait for ever: with Open MPI or MPICH it is the engines alone.",
     )
 
 

@@ -70,6 +70,14 @@ COMMON = (
         "TO",
     ),
     Option("budget", size, 1 << 30, "How much of results is held for absent clients.", "SIZE", '"1GiB"'),
+    Option(
+        "idle_timeout",
+        seconds,
+        0.0,
+        "How long the engines may be idle before the cluster is stopped; 0 is without end.",
+        "TIME",
+        '"30m"',
+    ),
     Option("keep_logs", positive, 5, "The number of clusters whose logs are kept.", "N"),
 )
 

@@ -22,6 +22,7 @@ from .engines.shutdown import Shutdown
 from .engines.task_sender import TaskSender
 from .event_loop import MAX_SLEEP, EventLoop
 from .handover import Succession
+from .idleness import Idleness
 from .lifecycle import BulkTransport, EngineLifecycle
 from .scheduling.balancer import Balancer
 from .scheduling.scheduler import Scheduler
@@ -64,11 +65,15 @@ class Controller:
         Bytes of results that are kept for clients that are away.
     supervised : bool
         Whether a supervisor starts a successor of this controller when that is asked for.
+    idle_timeout : float
+        Seconds after which an idle cluster is stopped; 0 for no limit.
 
     Attributes
     ----------
     orphaned : bool
         Whether the process that started this job is gone.
+    end_reason : str
+        Why the controller stops the cluster by itself, for clients and for ``mpidirect status``; else empty.
     abandoned : callable
         Tells whether the cluster is to end with a process that has ended.
     write_handover : callable
@@ -87,8 +92,10 @@ class Controller:
         size: int,
         budget: int = 1 << 30,
         supervised: bool = False,
+        idle_timeout: float = 0.0,
     ) -> None:
         self.orphaned = False
+        self.end_reason = ""
         self.abandoned: Callable[[], bool] = lambda: False
         self.write_handover: Callable[[], None] = lambda: None
         self._link = engines
@@ -103,6 +110,7 @@ class Controller:
         self._downloads = Downloads(transfer, self._retention)
         self._compose_scheduling()
         self._compose_engines(facts, supervised)
+        self._idleness = Idleness(self.sessions, self.scheduler, self._registry, idle_timeout)
         self._compose_clients(facts, budget)
         self._loop = EventLoop()
         for listener in engines.listeners:
@@ -143,7 +151,7 @@ class Controller:
             self.scheduler,
             self._registry,
             self._link,
-            self._lifecycle.recovery,
+            self._lifecycle.repair,
             facts["fault_tolerance"]["revokes"],
         )
         self._engine_messages = EngineMessages(
@@ -181,8 +189,8 @@ class Controller:
             self._registry,
             self._retention,
             self._retained,
+            self._idleness,
         )
-
         self.succession = Succession(
             self.sessions,
             self._requests,
@@ -200,7 +208,7 @@ class Controller:
     @property
     def untouched(self) -> bool:
         """Return whether the engines' communicator has never been broken or made anew."""
-        return self._lifecycle.recovery.untouched
+        return self._lifecycle.repair.untouched
 
     # -- the loop ---------------------------------------------------------------------------------
 
@@ -214,7 +222,8 @@ class Controller:
                     self._loop.run(self.turn, self._max_sleep, self._finished)
         finally:  # clients are told, whatever ends the loop
             if not self.succession.complete:
-                self.clients.farewell("it has been stopped" if self._shutdown.begun else "its job has ended")
+                stopped = self.end_reason or "it has been stopped"
+                self.clients.farewell(stopped if self._shutdown.begun else "its job has ended")
 
     def turn(self, ready: Sequence[Any]) -> None:
         """Take one turn of the loop: take what has come, and do what is due."""
@@ -244,6 +253,10 @@ class Controller:
             self._shutdown.begin(grace=0.0)
         elif not self._shutdown.begun and self.abandoned():
             log.warning("the process that this cluster was to end with has ended: leaving")
+            self.stop()
+        elif not self._shutdown.begun and self._idleness.overdue:
+            self.end_reason = self._idleness.reason
+            log.info("leaving: %s", self.end_reason)
             self.stop()
         self.clients.enforce_limits()
 

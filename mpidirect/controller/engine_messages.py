@@ -89,7 +89,7 @@ class EngineMessages:
     def _go_on(self, engine: int, left: str) -> None:
         """Hand out the next task; `left` tells why the engine has left its communicator, if so."""
         if left:
-            self._lifecycle.recovery.broken(left)
+            self._lifecycle.repair.broken(left)
         self._scheduler.next(engine)
 
     def _about_engine(self, engine: int, message: messages.Message) -> None:
@@ -101,7 +101,7 @@ class EngineMessages:
             for other in self._registry.alive:
                 self._link.send_control(other, messages.ProgressMPI())
         elif isinstance(message, messages.CommunicatorsMade):
-            lifecycle.recovery.made(engine, message)
+            lifecycle.repair.made(engine, message)
             lifecycle.replacement.made(engine, message)
         elif isinstance(message, messages.EnginesSpawned):
             lifecycle.replacement.spawned(engine, message)

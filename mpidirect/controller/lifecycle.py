@@ -16,7 +16,7 @@ from .engines.departures import Departures
 from .engines.generations import Generations
 from .engines.joining import CommunicatorMaker, Joining
 from .engines.links import EngineMessenger, send_stop
-from .engines.recovery import CommunicatorRecovery
+from .engines.repair_coordinator import RepairCoordinator
 from .engines.replacement import Replacement
 from .engines.shutdown import Shutdown
 from .scheduling.balancer import Balancer
@@ -78,14 +78,14 @@ class EngineLifecycle:
         tolerance = facts["fault_tolerance"]
         self.anchors = Anchors(link, shutdown)
         self.departures = Departures(logs, tolerance["deaths"], shutdown, self._engine_lost)
-        self.recovery = CommunicatorRecovery(scheduler, registry, link)
+        self.repair = RepairCoordinator(scheduler, registry, link)
         self.replacement = Replacement(
             link,
             registry,
             scheduler,
             self.anchors,
             self.departures,
-            self.recovery,
+            self.repair,
             Joining(link, transfer),
             shutdown,
             logs,
@@ -113,11 +113,11 @@ class EngineLifecycle:
 
     def _admits(self, request: ActiveRequest) -> bool:
         """Return whether a request may begin now."""
-        return self.recovery.admits(request) and self.replacement.admits(request)
+        return self.repair.admits(request) and self.replacement.admits(request)
 
     def _admits_on(self, engine: int) -> bool:
         """Return whether a task for any engine may begin on this engine now."""
-        return not self.replacement.busy and self.recovery.admits_targets([engine])
+        return not self.replacement.busy and self.repair.admits_targets([engine])
 
     # -- what the loop calls ----------------------------------------------------------------------
 
@@ -125,22 +125,19 @@ class EngineLifecycle:
     def busy(self) -> bool:
         """Return whether a step is likely to be possible in a moment."""
         return (
-            self.departures.pending
-            or self.recovery.repairing
-            or self.replacement.busy
-            or self.generations.busy
+            self.departures.pending or self.repair.repairing or self.replacement.busy or self.generations.busy
         )
 
     def look(self) -> None:
         """Do what is due."""
         self.departures.look()
-        if self.recovery.due and not (
+        if self.repair.due and not (
             self._shutdown.begun
             or self.departures.pending
             or self.replacement.exclusive
             or self._downloads.busy  # an engine that waits with its result would keep the others waiting
         ):
-            self.recovery.look()
+            self.repair.look()
         self.generations.look()
         self.replacement.look()
 
@@ -223,7 +220,7 @@ class EngineLifecycle:
         self._registry.lost[engine] = reason
         self.announce({engine: reason})  # before the errors: a client may then ask which engines are alive
         self._end_tasks(engine, died=True)
-        self.recovery.engine_lost(engine, reason)
+        self.repair.engine_lost(engine, reason)
         self.replacement.engine_lost(engine)
 
     def _retire(self, why: str) -> None:
@@ -237,7 +234,7 @@ class EngineLifecycle:
         self.announce(reasons)  # before the errors, as above
         for info in retired:
             self._end_tasks(info.id, died=False)
-        self.recovery.reset()
+        self.repair.reset()
         self.departures.clear()
 
     def _end_tasks(self, engine: int, died: bool) -> None:

@@ -166,7 +166,7 @@ class Server:
             "logs": self._spec.log_directory,
             "fault_tolerance": self._tolerance.facts(self._spec.spawns, self._successor is not None),
             "spawns": self._spec.spawns,
-            "world": WORLDS[self._spec.spawns],
+            "world": WORLDS[world.engines_alone_in_c],
             "started": time.time(),
             "ends": self._ends,
         }
@@ -181,6 +181,7 @@ class Server:
             self._spec.engines,
             self._spec.budget,
             supervised=self._successor is not None,
+            idle_timeout=self._spec.idle_timeout,
         )
         if self._successor is not None:
             controller.write_handover = partial(self._hand_over, controller.succession, self._successor)

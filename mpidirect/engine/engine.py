@@ -18,7 +18,7 @@ from .batches import BatchRunner
 from .interrupts import EngineExit
 from .main_thread import MainThread
 from .memory_reserve import MemoryReserve
-from .mpi import recovery
+from .mpi import communicator_repair
 from .mpi.spawning import Spawner
 from .mpi.watched_communicator import mpi_state
 from .output import displays
@@ -70,7 +70,7 @@ class Engine:
         self,
         id: int,
         world: World,
-        repair: recovery.CommunicatorRepair,
+        repair: communicator_repair.CommunicatorRepair,
         spawner: Spawner,
         tasks: Connection,
         names: dict[str, Any],
@@ -158,7 +158,7 @@ class Engine:
             self.parts.data.use(self._repair.commit())
         if isinstance(order, (messages.RepairCommunicator, messages.UseCommunicators)):
             place = environment.enter(self._repair.places, mpi_state.world.Get_rank())
-            recovery.update(self._names, self.namespace, place)
+            communicator_repair.update(self._names, self.namespace, place)
             self._tell(environment.placed(place))
 
     def _tell(self, message: messages.Message) -> None:

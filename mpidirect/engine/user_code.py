@@ -37,7 +37,7 @@ class UserCode:
     def run(self, task: messages.Task, operation: Callable[..., Result], *args: Any) -> Result:
         """Call ``operation(*args)`` for a task; an interrupt is raised here, and nowhere else."""
         try:
-            self._main_thread.task = task.id
+            self._main_thread.begin(task)
             return self.call(task, operation, *args)
         finally:
             self._main_thread.task = ""

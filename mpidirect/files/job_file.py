@@ -52,9 +52,11 @@ class JobSpec(msgspec.Struct, kw_only=True):
     budget : int
         Bytes of results that are kept for absent clients.
     start_timeout : float
-        Seconds after which a rank that still waits for the others gives up.
+        Seconds that MPI may take to spawn the engines.
     walltime_warning : float
         Seconds before the end of the walltime at which clients warn.
+    idle_timeout : float
+        Seconds after which an idle cluster is stopped; 0 for no limit.
     gpu_bind : str
         ``auto`` if each engine sees only its own GPU, unless something else has chosen one; else ``none``.
     bind : str
@@ -77,6 +79,7 @@ class JobSpec(msgspec.Struct, kw_only=True):
     budget: int = 1 << 30
     start_timeout: float = 120.0
     walltime_warning: float = 300.0
+    idle_timeout: float = 0.0
     gpu_bind: str = "auto"
     bind: str = "none"
     cpus_per_task: int = 1

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +20,7 @@ from ..files import job_file
 from ..files.logs import FAILS
 from .exit import leave
 from .mpi_start import begin_mpi, expected_size, wrong_world_size
+from .process_identity import this_process
 from .rank_log import redirect_output
 from .variables import SPAWNED_RANK, SPAWNS, anchor_hosts
 
@@ -61,7 +63,9 @@ def _run_launched(path: Path) -> NoReturn:
     except Exception as e:
         _report(e)
         world.Abort(1)
-    leave(finalize if clean else None)
+    from ..mpi import c_world
+
+    leave(partial(c_world.finalize, finalize) if clean else None)
 
 
 def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[str, int]]) -> bool:
@@ -82,12 +86,14 @@ def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[s
     if is_anchor:
         from .roles.anchor import run_anchor
 
-        run_anchor(spec, joined, tolerance, hosts)
+        run_anchor(spec, joined, tolerance, hosts, joined.private.bcast(None))
         return False
     if rank > 0:
         from .roles.engine import run_launched_engine
 
         return run_launched_engine(spec, joined, tolerance)
+    if spec.spawns:
+        joined.private.bcast(this_process())
     from .roles.controller import run_controller  # A slow import: meanwhile the anchor spawns.
 
     return run_controller(spec, path, joined, tolerance)

@@ -7,6 +7,8 @@ WRAPPER_PID = "MPIDIRECT_GUARD"  # The process number of the rank wrapper, in a 
 SPAWNED_RANK = "MPIDIRECT_PLACE"  # In a spawned engine: its rank in the private communicator.
 SPAWNS = "MPIDIRECT_SPAWNS"  # The hosts with an anchor, see `anchor_hosts`. Empty if nothing is spawned.
 
+# MPI_COMM_WORLD in C where nothing is spawned: "launcher" keeps the world that includes the controller.
+C_WORLD = "MPIDIRECT_C_WORLD"
 SUPERVISED = "MPIDIRECT_SUPERVISED"  # The cluster's id, if a supervisor runs the launcher.
 
 

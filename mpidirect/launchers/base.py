@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from ..config import config
 from ..config.option import Option
 from ..config.options import Options
+from ..files import logs
 from ..files.job_file import JobSpec
 
 if TYPE_CHECKING:
@@ -173,6 +174,9 @@ class Launcher(ABC):
             unwritten = f"failed, and could not write its exit code to {self._directory}"
             how = f"ended with exit code {code}" if code else f"{unwritten}: is the disk full?"
             return JobStatus(JobState.ENDED, f"{reason}; its first rank {how}", failed=True)
+        note = logs.end_note(Path(self._directory)) if self._directory else ""
+        if note:
+            return JobStatus(JobState.ENDED, note, failed=False)
         return JobStatus(JobState.ENDED, reason, failed=failed)
 
     def _exit_codes(self) -> dict[str, str]:

@@ -77,6 +77,7 @@ def new_launcher(profile: Profile, settings: config.Settings, owner: Owner | Non
         budget=settings["budget"],
         start_timeout=settings["start_timeout"],
         walltime_warning=settings["walltime_warning"],
+        idle_timeout=settings["idle_timeout"],
         gpu_bind=settings["gpu_bind"],
         bind=settings["bind"],
         cpus_per_task=settings["cpus_per_task"] or 1,

@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 
 from mpi4py import MPI
 
-from . import bulk_transfer
+from . import bulk_transfer, c_world
 
 # Tags of Create_group on the private communicator: in Open MPI, messages use the same tags.
 _FIRST_TAG, TAGS = 20_000, 2_000
@@ -56,6 +56,8 @@ class World(NamedTuple):
         Whether all ranks share a host.
     processes : list of int
         The process of each rank of `private`, if bulk data is read out of their memory; else empty.
+    engines_alone_in_c : bool
+        Whether ``MPI_COMM_WORLD`` in C and Fortran is the engines alone.
     """
 
     private: MPI.Intracomm
@@ -63,6 +65,7 @@ class World(NamedTuple):
     spread: MPI.Intracomm | None
     one_host: bool
     processes: list[int]
+    engines_alone_in_c: bool = True
 
 
 @contextmanager
@@ -86,7 +89,8 @@ def split() -> World:
     node = world.Split_type(MPI.COMM_TYPE_SHARED)
     one_host = world.allreduce(node.size == world.size, MPI.LAND)
     node.Free()
-    return _complete(private, engines, one_host, [])
+    made = _complete(private, engines, one_host, [])
+    return made._replace(engines_alone_in_c=c_world.replace(engines))
 
 
 def alone() -> World:

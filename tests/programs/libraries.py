@@ -1,16 +1,19 @@
 """On a cluster of 4: a system solved by petsc4py, Poisson's equation by dolfinx, and more; prints ``solved``.
 
-    python libraries.py [world LIBRARY … [fft]]
+    python libraries.py spawned|replaced|launcher [LIBRARY … [fft]]
 
-With "world", the engines' world in C must be theirs: also for each LIBRARY, which has a function ``total``
-(total.c, total.f90). Else, the launcher's world has the controller in it. With "fft" mpi4py-fft is there.
+The word tells ``MPI_COMM_WORLD`` in C: of spawned engines, the engines' communicator in the place of the
+launcher's world, or the launcher's world, which includes the controller. Each LIBRARY uses that world and has
+a function ``total`` (total.c, total.f90). With "fft" mpi4py-fft is there.
 """
 
+import os
 import sys
 
 import numpy as np
 
 from mpidirect import Cluster
+from mpidirect.job.variables import C_WORLD
 from mpidirect.launchers.mpiexec import MpiexecLauncher
 
 N = 4
@@ -90,9 +93,11 @@ def transform(dv, where: str) -> None:
 
 def main() -> None:
     """Solve them on ``comm``, and where the world is theirs, on that."""
-    theirs, libraries = sys.argv[1:2] == ["world"], [word for word in sys.argv[2:] if word != "fft"]
-    if not theirs:
+    kind, libraries = sys.argv[1], [word for word in sys.argv[2:] if word != "fft"]
+    theirs = kind != "launcher"
+    if kind != "spawned":
         MpiexecLauncher.spawns = lambda self: False
+        os.environ[C_WORLD] = kind
     with Cluster(n=N) as rc:
         dv = rc[:]
         dv.block = True

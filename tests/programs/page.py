@@ -6,6 +6,7 @@ CHECK is an expression that must be true at the prompt afterwards. With "world",
 be theirs; else, the launcher's world has the controller in it.
 """
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from mpidirect import Cluster
+from mpidirect.job.variables import C_WORLD
 from mpidirect.launchers.mpiexec import MpiexecLauncher
 
 CELL = re.compile(r"^```(?:ipython|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -24,6 +26,7 @@ def main() -> None:
     page, check, *theirs = sys.argv[1:]
     if not theirs:
         MpiexecLauncher.spawns = lambda self: False
+        os.environ[C_WORLD] = "launcher"
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     cells = CELL.findall(Path(page).read_text())
     assert cells

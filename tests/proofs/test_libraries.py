@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from components import absent
 from conftest import PROGRAMS, ROOT
+from schedulers.slurm import SLURM
+from waiting import LIMIT
 
 import mpidirect
+from mpidirect import Cluster
 
 pytestmark = [pytest.mark.proof, pytest.mark.openmpi_only, pytest.mark.timeout(600)]  # Debian's Open MPI
 
@@ -72,16 +75,17 @@ def compiled(tmp_path_factory):
     return made
 
 
-def test_the_world_of_c_and_fortran_is_theirs(python, tmp_path, compiled, fft):
+@pytest.mark.parametrize("world", ["spawned", "replaced"])
+def test_the_world_of_c_and_fortran_is_theirs(python, tmp_path, compiled, fft, world):
     """For petsc4py, dolfinx, compiled libraries and mpi4py-fft."""
     more = ["fft"] if fft else []
-    done = run(python, tmp_path, "libraries.py", "world", *compiled, *more)
+    done = run(python, tmp_path, "libraries.py", world, *compiled, *more)
     assert done.returncode == 0 and "solved" in done.stdout, done.stdout + done.stderr
 
 
 def test_where_it_is_not_theirs_petsc4py_is_given_comm(python, tmp_path):
     """And what is built on it."""
-    done = run(python, tmp_path, "libraries.py")
+    done = run(python, tmp_path, "libraries.py", "launcher")
     assert done.returncode == 0 and "solved" in done.stdout, done.stdout + done.stderr
 
 
@@ -94,6 +98,17 @@ TRAINED = (
     "len(set(dv.pull('loss.item()'))) == 4 "
     "and len(set(map(str, dv.pull('[p.tolist() for p in model.parameters()]')))) == 1"
 )
+
+
+def test_the_world_is_theirs_on_several_hosts(python, hosts):
+    """Before and after a restart of all."""
+    with Cluster(python=python, mpiexec="/usr/bin/mpiexec.openmpi", **SLURM) as rc:
+        assert "Open MPI v4" in rc.facts["mpi"] and "in C and Fortran" in rc.facts["world"]
+        for _ in range(2):
+            rc[:].run(str(PROGRAMS / "cworld.py"), block=True)
+            assert rc[:].pull("world.facts()").get(LIMIT) == [(k, 4, 6) for k in range(4)]
+            assert set(rc[:].pull("node").get(LIMIT)) == {"n1", "n2"}
+            assert rc.restart() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

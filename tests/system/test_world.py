@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from waiting import until, until_assigned
 from mpidirect import Cluster
 from mpidirect.errors import CompositeError, MPIDirectError
 from mpidirect.job import processes
+from mpidirect.job.variables import C_WORLD
 from mpidirect.launchers import mpi
 from mpidirect.launchers.mpiexec import MpiexecLauncher
 
@@ -179,8 +181,11 @@ def test_data_that_a_restart_interrupts_is_let_go_of(start, monkeypatch):
 
 
 @pytest.mark.openmpi_only  # with fault tolerance
-def test_an_interrupt_gets_engines_out_of_c(start):
+@pytest.mark.parametrize("launched", [False, True])
+def test_an_interrupt_gets_engines_out_of_c(start, launched, monkeypatch):
     """Free engines give up the world in which the others wait; all engines keep what they know."""
+    if launched:
+        monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
     _, rc = start(3)
     for lock in (False, True):
         is_new(rc, 3)
@@ -257,7 +262,9 @@ def test_petsc_begins_with_their_communicator(start, monkeypatch, tmp_path):
         "begun = []\ndef _initialize(comm=None):\n    begun.append(comm)\n"
     )
     monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
+    monkeypatch.setenv(C_WORLD, "launcher")
     _, rc = start(2)
+    assert "its rank 0 is the controller" in rc.facts["world"]
     rc[:].execute(f"import sys; sys.path.insert(0, {str(tmp_path)!r})", block=True)
     rc[:].execute("from petsc4py import PETSc", block=True)
     assert rc[:].pull("[each is comm for each in PETSc.begun]").get(WITHIN) == [[True]] * 2
@@ -279,6 +286,33 @@ def test_networks_that_the_user_excludes(start, monkeypatch):
     monkeypatch.setenv("OMPI_MCA_btl_tcp_if_exclude", "docker0")
     _, rc = start(2)
     world_is_theirs(rc, 2)
+
+
+OWNER = """
+import sys, time
+from mpidirect import Cluster
+cluster = Cluster(n=2, python=sys.argv[1], start_timeout=sys.argv[2], shutdown_atexit=sys.argv[3] == "owned")
+print(cluster.start().cluster, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(("limit", "owned"), [("10m", "owned"), ("4s", "free")])
+def test_engines_that_never_come_leave_nothing(tmp_path, monkeypatch, limit, owned):
+    """MPI does not return from the spawn: the owner of the job is killed, or the time is over."""
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\n[ -n "$MPIDIRECT_PLACE" ] && exec sleep 1000\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    command = [sys.executable, "-c", OWNER, str(python), limit, owned]
+    owner = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    cluster = owner.stdout.readline().strip()
+    until(lambda: "sleep" in [each.name() for each in processes.members(cluster)])
+    owner.kill()
+    until(lambda: not processes.members(cluster))
+    owner.wait()
 
 
 def test_an_engine_that_can_not_start_is_told(tmp_path, monkeypatch):

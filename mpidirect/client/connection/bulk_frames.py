@@ -12,6 +12,7 @@ from ...job.allocation import cores
 from ...memory import process_memory
 from ...memory.buffer_pool import BufferPool
 from ...protocol import messages
+from .traffic import traffic
 
 THREADS = 4  # at most, to copy data
 LARGEST = 1 << 40  # bytes of one frame
@@ -49,6 +50,7 @@ class ChunkedFrame(BulkFrame):
     def add(self, chunk: Any) -> None:
         """Take the next chunk."""
         self.place()[:] = np.frombuffer(chunk, np.uint8)
+        traffic.received += len(chunk)
         self._places.pop()
 
     def taken(self) -> np.ndarray:
@@ -86,7 +88,9 @@ def read_together(pairs: Sequence[tuple[RemoteFrame, np.ndarray]]) -> None:
     def read(piece: tuple[RemoteFrame, np.ndarray, int, int]) -> None:
         frame, room, start, stop = piece
         process_memory.read(frame.pid, frame.address + start, room[start:stop])
+        traffic.received += stop - start
 
+    traffic.announced += sum(frame.size for frame, _ in pairs)
     pieces = [(frame, room, *part) for frame, room in pairs for part in messages.chunks(frame.size)]
     try:
         in_parallel(read, pieces)
@@ -155,6 +159,7 @@ class FrameAssembly:
                     parts.append(RemoteFrame(size, reply.pid, next(addresses)))
                 else:
                     chunks = ChunkedFrame(size)
+                    traffic.announced += size
                     parts.append(chunks)
                     due += [chunks] * len(messages.chunks(size))
             self.replies.append((reply, parts))

@@ -152,6 +152,11 @@ class NumberedStream:
     def _acknowledge(self) -> None:
         self._send([messages.encode(messages.Ack(self._inbox.acknowledged()))])
 
+    @property
+    def unsent_bytes(self) -> int:
+        """The bytes of messages that the controller has not acknowledged."""
+        return self._outbox.kept
+
     def check(self) -> None:
         """Raise the error that ended this connection, if it has ended."""
         if self.error is not None:

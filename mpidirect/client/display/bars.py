@@ -30,7 +30,7 @@ class Bars:
 
     def put_status(self, text: str) -> None:
         """Set the status line."""
-        if not self._status and not self._can_update():
+        if not self._status and not can_update():
             print(text, file=sys.stderr)
         self._status = text
 
@@ -44,7 +44,7 @@ class Bars:
         texts = [self._texts[engines] for engines in sorted(self._texts)]
         if self._status:
             texts.append(self._status)
-        if texts == self._requested or not self._can_update():
+        if texts == self._requested or not can_update():
             return
         self._requested = texts
         if in_kernel():
@@ -76,9 +76,6 @@ class Bars:
                 print(self._texts[engines], file=sys.stderr)
         self._texts.clear()
 
-    def _can_update(self) -> bool:
-        return in_kernel() or sys.stderr.isatty()
-
     def _update(self, text: str) -> None:
         from IPython.display import display
 
@@ -87,6 +84,11 @@ class Bars:
             self._display = display(data, raw=True, display_id=True)
         else:
             self._display.update(data, raw=True)
+
+
+def can_update() -> bool:
+    """Return whether a line that was shown can be replaced: on a terminal and in a notebook."""
+    return in_kernel() or sys.stderr.isatty()
 
 
 def in_kernel() -> bool:

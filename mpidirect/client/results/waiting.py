@@ -22,14 +22,22 @@ from .state import (
     unanswered_engines,
     wait_in_queue,
 )
+from .transfer_progress import TransferProgress
 
 FAILURE_REPORT_DELAY = 0.5  # seconds between the first failure and the report that other engines still run
 STATE_REPORT_INTERVAL = 3.0  # seconds between two reports on a long call
+TRANSFER_REPORT_DELAY = 1.0  # seconds after which a transfer shows its progress
+TRANSFER_REPORT_INTERVAL = 0.2  # seconds between two reports on moving data
 SHORT_WAIT = 0.5  # seconds that a call on idle engines may take
 MAX_SEARCHED = 16  # calls under way that are searched for one that keeps the engines busy
 
 
-def wait(result: AsyncResult, progress: bool = False, report: Callable[[str], None] | None = None) -> None:
+def wait(
+    result: AsyncResult,
+    progress: bool = False,
+    report: Callable[[str], None] | None = None,
+    transfer: TransferProgress | None = None,
+) -> None:
     """Wait for a blocking call.
 
     The first Ctrl-C interrupts the engines that run the call. The second one leaves them running, and
@@ -43,12 +51,14 @@ def wait(result: AsyncResult, progress: bool = False, report: Callable[[str], No
         Whether to show a progress bar.
     report : callable, optional
         Called with a line about the state of a long call.
+    transfer : TransferProgress, optional
+        The progress of the data that the call moves, to be reported while data moves.
     """
     try:
         if progress:
             result.wait_interactive(return_when="FIRST_EXCEPTION")
         if report is not None:
-            wait_and_report_state(result, None, QUEUE_REPORT_DELAY, report)
+            wait_and_report_state(result, None, QUEUE_REPORT_DELAY, report, transfer)
         wait_and_report_failures(result)
     except KeyboardInterrupt:
         interrupt_after_ctrl_c(result)
@@ -91,7 +101,11 @@ def wait_and_report_failures(result: AsyncResult) -> None:
 
 
 def wait_and_report_state(
-    result: AsyncResult, timeout: float | None, delay: float, report: Callable[[str], None]
+    result: AsyncResult,
+    timeout: float | None,
+    delay: float,
+    report: Callable[[str], None],
+    transfer: TransferProgress | None = None,
 ) -> bool:
     """Wait until a call is done or an engine has failed; return False after `timeout` seconds.
 
@@ -105,22 +119,30 @@ def wait_and_report_state(
         Seconds after which reports begin; negative for no reports.
     report : callable
         Called with a line about the state of the call, every few seconds.
+    transfer : TransferProgress, optional
+        The progress of the call's data: while data moves, the report is about it.
     """
     session, calls = result._session, result._calls
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     next_report = math.inf if delay < 0 else time.monotonic() + delay
+    next_look = math.inf if transfer is None else time.monotonic() + TRANSFER_REPORT_DELAY
 
     def done() -> bool:
         return result._ready or any(call.failed for call in calls)
 
     def remaining() -> float | None:
-        first = min(deadline, next_report)
+        first = min(deadline, next_report, next_look)
         return None if first == math.inf else max(0.0, first - time.monotonic())
 
     while not session.wait(done, remaining()):
         now = time.monotonic()
         if now >= deadline:
             return False
+        if transfer is not None and now >= next_look:
+            next_look = now + TRANSFER_REPORT_INTERVAL
+            if transfer.is_moving():
+                next_report = now + STATE_REPORT_INTERVAL
+                report(transfer.line())
         if now >= next_report:
             next_report = now + STATE_REPORT_INTERVAL
             with contextlib.suppress(errors.MPIDirectError):  # the connection may be down for a moment

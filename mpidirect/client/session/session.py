@@ -7,9 +7,11 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ... import errors
+from ...files import logs
 from ...files.connection_file import ConnectionInfo
 from ...memory import process_memory
 from ...protocol import messages
@@ -144,6 +146,7 @@ class Session:
         addresses = [process_memory.address(frame) for frame in bulk] if self.connection.direct else []
         call.mismatch = self.python_mismatch
         call.buffers = bulk or None
+        call.sent = sum(map(len, frames))
         self.calls.add(call)
         try:
             self.connection.post(kind, call.id, *fields, addresses, inline=inline, bulk=bulk)
@@ -293,8 +296,10 @@ class Session:
         self._stop_walltime()
         if isinstance(error, errors.ControllerLost):
             reason = failure_reason(self.info.profile, self.info.cluster, FAILURE_REASON_TIMEOUT)
-            if reason:
-                cluster = f"{self.info.cluster} on {self.info.host}"
+            cluster = f"{self.info.cluster} on {self.info.host}"
+            if note := logs.end_note(Path(self.facts["logs"])):
+                error.args = (f"The cluster {cluster} is gone: {note}",)
+            elif reason:
                 error.args = (f"The cluster {cluster} is gone, by the end {reason}",)
         self.engines.clear()
         for call in self.calls.abandon(type(error).__name__, str(error)):

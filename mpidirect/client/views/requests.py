@@ -8,11 +8,15 @@ from typing import Any
 
 from ...protocol import messages
 from ...serialize import pickles
+from ..display.bars import can_update
 from ..results import waiting
 from ..results.asyncresult import AsyncResult
 from ..results.outputs import at_prompt
+from ..results.transfer_progress import TransferProgress
 from ..session.engines import is_single_target
 from .base import View
+
+TRANSFERS = ("push", "pull", "scatter")  # operations that may move much data
 
 
 class RequestView(View):
@@ -83,5 +87,8 @@ class RequestView(View):
         call.holders -= 1
         if self.block if block is None else block:
             with result.stream_output() if at_prompt() else nullcontext() as live:
-                waiting.wait(result, progress, None if live is None or progress else live.status)
+                report = None if live is None or progress else live.status
+                moves = report is not None and operation in TRANSFERS and can_update()
+                transfer = TransferProgress(self._session, method) if moves else None
+                waiting.wait(result, progress, report, transfer)
         return result

@@ -19,7 +19,7 @@ from .anchors import Anchors
 from .departures import Departures
 from .joining import JoinFailed, Joining
 from .links import EngineMessenger, send_stop
-from .recovery import CommunicatorRecovery
+from .repair_coordinator import RepairCoordinator
 from .shutdown import Shutdown
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Replacement:
         scheduler: Scheduler,
         anchors: Anchors,
         departures: Departures,
-        recovery: CommunicatorRecovery,
+        repair: RepairCoordinator,
         joining: Joining,
         shutdown: Shutdown,
         logs: Path,
@@ -72,7 +72,7 @@ class Replacement:
         self._scheduler = scheduler
         self._anchors = anchors
         self._departures = departures
-        self._recovery = recovery
+        self._repair = repair
         self._joining = joining
         self._shutdown = shutdown
         self._logs = logs
@@ -174,7 +174,7 @@ class Replacement:
         return not (
             self._registry.alive.keys() & self._killed
             or self._departures.pending
-            or self._recovery.repairing
+            or self._repair.repairing
             or not self._transfers_idle()
             or self._occupied()
         )
@@ -223,7 +223,7 @@ class Replacement:
 
     def _begin_joining(self) -> None:
         try:
-            epoch = self._recovery.next_epoch()
+            epoch = self._repair.next_epoch()
             self._joining.begin(epoch, sorted(self._registry.alive), self._wanted)
         except JoinFailed as e:
             self._give_up(str(e))
@@ -277,7 +277,7 @@ class Replacement:
         log.info("engines %s have come", replaced)
         if self._asked_by is not None:
             self._asked_by.answer({"replaced": replaced})
-        self._recovery.renewed()
+        self._repair.renewed()
 
     # -- failures ---------------------------------------------------------------------------------
 

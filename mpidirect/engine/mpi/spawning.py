@@ -7,6 +7,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,8 +141,8 @@ def send_start(children: MPI.Intercomm, start: EngineStart) -> None:
         children.send(start, k)
 
 
-def serve(tasks: Connection, spawner: Spawner) -> None:
-    """Serve orders to an anchor: to spawn engines, and to kill processes of its host."""
+def serve(tasks: Connection, spawner: Spawner, watch: AbstractContextManager[None]) -> None:
+    """Serve orders to an anchor: to spawn engines within `watch`, and to kill processes of its host."""
     parent = Parent()
     with contextlib.suppress(Closed):  # The controller is gone.
         while not parent.gone():
@@ -152,7 +153,9 @@ def serve(tasks: Connection, spawner: Spawner) -> None:
             if isinstance(message, messages.Stop):
                 return
             if isinstance(message, messages.SpawnEngines):
-                tasks.put([messages.encode(spawner.spawn(message))], wait=True)
+                with watch:
+                    answer = spawner.spawn(message)
+                tasks.put([messages.encode(answer)], wait=True)
             elif isinstance(message, messages.KillProcess) and belongs(
                 message.pid, os.environ.get(CLUSTER, "")
             ):

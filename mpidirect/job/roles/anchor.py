@@ -6,14 +6,17 @@ from pathlib import Path
 
 from ...engine.connection import connect_anchor
 from ...engine.mpi import spawning
-from ...files.job_file import JobSpec
+from ...files.job_file import JobSpec, Owner
 from ...mpi.fault_tolerance import Tolerance
 from ...mpi.world import World, unlink_shared_memory
 from ...protocol import messages
 from ..parent import Parent
+from ..spawn_watch import SpawnWatch
 
 
-def run_anchor(spec: JobSpec, world: World, tolerance: Tolerance, hosts: list[tuple[str, int]]) -> None:
+def run_anchor(
+    spec: JobSpec, world: World, tolerance: Tolerance, hosts: list[tuple[str, int]], controller: Owner
+) -> None:
     """Run an anchor until the cluster ends.
 
     The first anchor spawns the engines at once, while the controller prepares its sockets.
@@ -28,14 +31,18 @@ def run_anchor(spec: JobSpec, world: World, tolerance: Tolerance, hosts: list[tu
         The failures that this MPI can survive.
     hosts : list of (str, int)
         The hosts with an anchor, and how many engines have room on each.
+    controller : Owner
+        The process of the controller.
     """
     command = Parent().command()
     number, n = world.private.rank - 1, spec.engines
     placement = spawning.Hosts(hosts, f"{spec.log_directory}/engines.hosts") if len(hosts) > 1 else None
     order = messages.SpawnEngines(list(range(n)), str(Path.cwd()), n)
-    children = None if number else spawning.start_processes(command, order, placement)
+    watch = SpawnWatch(spec.cluster, controller, spec.start_timeout)
+    with watch:
+        children = None if number else spawning.start_processes(command, order, placement)
     start = spawning.EngineStart(world.private.recv(source=0), tolerance, placement)
     unlink_shared_memory(launched=True)
     if children is not None:
         spawning.send_start(children, start)
-    spawning.serve(connect_anchor(start.invitation, number), spawning.Spawner(command, start))
+    spawning.serve(connect_anchor(start.invitation, number), spawning.Spawner(command, start), watch)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from ...controller.server import Server
-from ...files import job_file
+from ...files import job_file, logs
 from ...launchers.walltime import job_end
 from ...mpi import world as worlds
 from ...mpi.fault_tolerance import Tolerance
@@ -59,10 +59,13 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
         controller.abandoned = partial(_is_abandoned, spec, path)
         if former:
             controller.succession.resume(*former)
+        directory = Path(spec.log_directory)
+        logs.note_end(directory, "")  # of an earlier run of this job
         server.publish()
         with contextlib.suppress(_Terminated):
             controller.run()
         controller.stop()
+        logs.note_end(directory, controller.end_reason)
         server.orphaned = controller.orphaned
         log.info("leaving")
     if is_gone(spec.owner):  # The owner would have removed the records of the job.

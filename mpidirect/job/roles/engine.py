@@ -13,7 +13,7 @@ from ...engine.connection import connect
 from ...engine.control import ControlThread
 from ...engine.engine import Engine
 from ...engine.mpi import groups, petsc, spawning
-from ...engine.mpi.recovery import CommunicatorRepair
+from ...engine.mpi.communicator_repair import CommunicatorRepair
 from ...engine.output.task_output import TaskOutput
 from ...files.job_file import JobSpec
 from ...mpi.fault_tolerance import Tolerance

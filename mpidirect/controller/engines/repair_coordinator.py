@@ -18,7 +18,7 @@ RETRY_DELAY = 0.05  # seconds before a repair is tried again
 MAX_ATTEMPTS = 20
 
 
-class CommunicatorRecovery:
+class RepairCoordinator:
     """Keeps the engines' communicator usable.
 
     All engines must take part in a repair, and none should wait for a busy one. So the repair begins when no
