@@ -229,7 +229,7 @@ def test_a_second_ctrl_c_kills(tmp_path):
     process.send_signal(signal.SIGINT)
     assert b"\n" in os.read(process.stderr.fileno(), 1000)  # it says that it stops
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 130
+    assert process.wait(30) == 130
     process.stderr.close()
     assert nothing_left(cluster)
 

@@ -335,7 +335,7 @@ def test_close(cluster):
         late = view.apply_async(lambda: __import__("time").sleep(0.2))
     assert ar.get() == [1] * 4
     with pytest.raises((ClientClosed, CompositeError), match="closed"):
-        late.get(5)
+        late.get(30)
     with pytest.raises(ClientClosed, match=r"Client\(\)"):
         view.apply_async(lambda: 1)
     rc.close()
@@ -384,7 +384,7 @@ def test_a_forked_child_of_the_client_leaves_the_answers_alone(rc):
     child = os.fork()
     if not child:
         try:
-            result.get(5)
+            result.get(30)
         except ClientClosed:
             os._exit(7)
         os._exit(1)

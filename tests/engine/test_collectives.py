@@ -14,7 +14,7 @@ from mpidirect import CompositeError, Reference
 from mpidirect.arrays.partition import bounds
 from mpidirect.client.views import operators
 
-SOON = 10.0  # seconds within which nothing may hang
+SOON = 30.0  # seconds within which nothing may hang
 
 
 @pytest.fixture

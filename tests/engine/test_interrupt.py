@@ -16,7 +16,7 @@ from waiting import until, until_running
 
 from mpidirect.errors import CompositeError, RemoteError, TaskAborted, TimeoutError
 
-WITHIN = 5.0  # seconds: far more than an interrupt takes, far less than what it interrupts
+WITHIN = 30.0  # seconds: far more than an interrupt takes, far less than what it interrupts
 
 STUCK = {  # what engines 0 to 2 wait in when engine 3 stays away
     "Barrier": "{c}.Barrier()",
@@ -115,7 +115,7 @@ def test_python_and_system_calls(engines, code):
 
 def test_none_is_lost_however_early_it_comes(engines):
     rc = engines.client
-    for k in range(500):
+    for k in range(250):
         running = engines.apply(time.sleep, 60)
         time.sleep(k % 10 * 0.0002)
         rc.interrupt(timeout=WITHIN)

@@ -35,7 +35,7 @@ LAUNCHERS = [
     pytest.param("sge", marks=pytest.mark.openmpi_only),
 ]
 RANKS = 3
-SOON = 20.0
+SOON = 30.0
 
 RANK = """
 import json, os, pathlib, signal, subprocess, sys, time

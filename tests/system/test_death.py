@@ -15,7 +15,7 @@ from mpidirect import Client, Cluster
 from mpidirect.errors import CompositeError, ControllerLost, EngineError
 from mpidirect.job import processes
 
-WITHIN = 10.0  # seconds: far more than anything here takes
+WITHIN = 30.0  # seconds: far more than anything here takes
 WAYS = {  # how an engine dies, and the text of the error
     "os._exit(3)": "it exited with code 3",
     "os._exit(0)": "it exited with code 0",
