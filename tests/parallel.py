@@ -19,7 +19,13 @@ SPLIT = {  # files whose tests start clusters of their own: any process may run 
     "tests/system/test_restart.py",
     "tests/system/test_world.py",
 }
-LONGEST = ("tests/launchers/test_slurm", "tests/launchers/test_launchers", "tests/system/test_data")
+LONGEST = (
+    "tests/launchers/test_slurm",
+    "tests/launchers/test_launchers",
+    "tests/launchers/test_sge",
+    "tests/system/test_soak",
+    "tests/system/test_data",
+)
 
 _HERE = Path(__file__).parent
 _TURN, _ROOM = _HERE / "parallel.py", _HERE / "conftest.py"  # any two files to lock
@@ -60,7 +66,7 @@ def pytest_runtest_protocol(item) -> Iterator[None]:
 @contextmanager
 def room(alone: bool) -> Iterator[None]:
     """Share the machine with the tests of other processes, or have it alone."""
-    with _TURN.open() as turn, _ROOM.open() as shared:
+    with _TURN.open("r+") as turn, _ROOM.open("r+") as shared:  # NFS locks only what can be written
         fcntl.flock(turn, fcntl.LOCK_EX)  # in order: no test passes one that waits to be alone
         fcntl.flock(shared, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(turn, fcntl.LOCK_UN)

@@ -138,7 +138,8 @@ def test_two_profiles_run_side_by_side_and_stop_together():
     for profile in ("one", "two"):
         assert run("start", "-n", "1", "--profile", profile).returncode == 0
     clusters = {profile: cluster_of(profile) for profile in ("one", "two")}
-    assert all(cluster not in run("clean").stdout for cluster in clusters.values())
+    cleaned = run("clean").stdout
+    assert all(cluster not in cleaned for cluster in clusters.values())
     assert run("status").stdout.count(" running ") == 2
     assert run("stop", "--all").stdout.count("Stopped") == 2
     assert all(nothing_left(cluster, profile) for profile, cluster in clusters.items())

@@ -219,7 +219,7 @@ def test_a_controller_that_is_gone_is_told_from_a_network_that_is_down(tmp_path,
                     result.get(20)
                 with pytest.raises(errors.ControllerLost):
                     client[0].apply_sync(int)
-            assert time.monotonic() - began < 8  # the scheduler's word on it included
+            assert time.monotonic() - began < 20  # the scheduler's word on it included
     finally:
         cluster.stop()
 
