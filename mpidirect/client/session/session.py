@@ -64,7 +64,7 @@ class Session:
 
     def __init__(self, info: ConnectionInfo, timeout: float, patience: float, sshserver: str = "") -> None:
         self.info = info
-        self.engines = EngineDirectory(self.check)
+        self.engines = EngineDirectory(self.check, self.wait)
         self.calls = CallRegistry()
         self.interrupt_on_error = False
         self._answers: dict[str, messages.Answer | None] = {}
@@ -238,9 +238,9 @@ class Session:
 
     # -- what comes in: the methods of `Receiver` ---------------------------------------------------------
 
-    def engines_changed(self, engines: list[messages.EngineInfo], size: int, lost: dict[int, str]) -> None:
+    def engines_changed(self, news: messages.EnginesChanged | messages.Welcome) -> None:
         """Update the engines."""
-        self.engines.change(engines, size, lost)
+        self.engines.change(news)
 
     def replied(self, answers: list[Answer]) -> None:
         """Hand answers of engines to their calls."""
@@ -284,6 +284,12 @@ class Session:
         """Store the answer to a query that waits for it."""
         if answer.id in self._answers:
             self._answers[answer.id] = answer
+
+    def controller_changed(self, info: ConnectionInfo) -> None:
+        """Watch the walltime of the job in which the controller is now."""
+        self._stop_walltime()
+        self.info = info
+        self._walltime = Deadline(info, self.facts.get("time_left"))
 
     def session_forgotten(self) -> None:
         """End all calls under way: the controller has dropped what it kept for this client."""

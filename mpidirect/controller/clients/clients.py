@@ -147,6 +147,7 @@ class Clients:
             bool(session.process),
             process_memory.node(),
             self._registry.lost,
+            self._registry.starting,
         )
         if session.send([messages.encode(welcome)]):
             session.connect(listener, hello.received)
