@@ -180,6 +180,7 @@ def test_data_that_a_restart_interrupts_is_let_go_of(start, monkeypatch):
     assert used[-1] < used[0] + 2.5 * data.nbytes, used
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.openmpi_only  # with fault tolerance
 @pytest.mark.parametrize("launched", [False, True])
 def test_an_interrupt_gets_engines_out_of_c(start, launched, monkeypatch):
