@@ -8,6 +8,11 @@ import types
 from pathlib import Path
 
 import pytest
+from parallel import (  # noqa: F401  # hooks
+    pytest_collection_modifyitems,
+    pytest_runtest_protocol,
+    pytest_xdist_make_scheduler,
+)
 from schedulers import login
 from schedulers.slurm import Slurm
 from waiting import until

@@ -70,7 +70,7 @@ def test_it_has_all_of_a_pools_result(dview):
     theirs = {name for name in dir(multiprocessing.pool.AsyncResult) if not name.startswith("_")}
     ar = dview.apply_async(lambda: 1)
     assert theirs <= set(dir(ar))
-    ar.wait(10)
+    ar.wait(30)
     assert ar.ready()
     assert ar.successful()
     assert ar.get(1) == ar.r == [1] * 4
@@ -92,7 +92,7 @@ def test_get_that_is_too_early(dview, gate):
     with pytest.raises(TimeoutError):
         ar[0]
     gate.open()
-    assert ar.wait(10) is True
+    assert ar.wait(30) is True
 
 
 def test_get_without_end(dview):
@@ -167,7 +167,7 @@ def test_await(dview):
 def test_callbacks_come_without_anybody_waiting(dview):
     event = threading.Event()
     dview.apply_async(lambda: 1).add_done_callback(lambda ar: event.set())
-    assert event.wait(10)
+    assert event.wait(30)
 
 
 def test_waiting_for_the_first(dview, gate):
@@ -254,11 +254,11 @@ def test_abort(rc, gate):
     waiting[1].abort()
     until(waiting[1].ready)
     gate.open()
-    assert running.get(10) == "done"
+    assert running.get(30) == "done"
     with pytest.raises(TaskAborted):
-        waiting[1].get(10)
+        waiting[1].get(30)
     assert waiting[1].cancelled()
-    assert [waiting[0].get(10), waiting[2].get(10)] == ["never", "never"]
+    assert [waiting[0].get(30), waiting[2].get(30)] == ["never", "never"]
     assert not waiting[0].cancelled()
 
 
@@ -268,8 +268,8 @@ def test_interrupt(dview, gate):
     until_running(dview.client)
     ar.interrupt()
     with pytest.raises(CompositeError, match="KeyboardInterrupt"):
-        ar.get(10)
-    assert other.get(10) == ["unharmed"] * 4
+        ar.get(30)
+    assert other.get(30) == ["unharmed"] * 4
 
 
 def test_split_and_join(dview):
@@ -343,13 +343,13 @@ def test_a_maps_length_progress_and_items_are_those_of_the_sequence(dview, gate)
     with pytest.raises(TimeoutError, match="not ready"):
         ar[0]
     gate.open()
-    assert ar.get(10) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
+    assert ar.get(30) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
     assert (ar.progress, ar[3], ar[-1], ar[2:5]) == (10, 30, 90, [20, 30, 40])
     assert ar["engine_id"] == [0, 1, 2, 3]
     dealt = dview.map_async(abs, range(10), dist="r")
-    assert (dealt.get(10)[4], dealt[4], dealt.progress, len(dealt)) == (4, 4, 10, 10)
+    assert (dealt.get(30)[4], dealt[4], dealt.progress, len(dealt)) == (4, 4, 10, 10)
     few = dview.map_async(abs, [5])
-    assert (few.get(10), len(few), few.progress) == ([5], 1, 1)
+    assert (few.get(30), len(few), few.progress) == ([5], 1, 1)
 
 
 def test_wait_until_the_first_exception(dview, gate):
@@ -398,5 +398,5 @@ def test_a_bar_on_a_terminal(dview, monkeypatch, capsys):
 def test_join_and_split_keep_the_parts(dview):
     first, second = dview.apply_async(lambda: rank), dview.apply_async(lambda: -rank)  # noqa: F821
     parts = [first.split()[1], second.split()[2]]
-    assert AsyncResult.join(*parts).get(10) == [1, -2]
-    assert AsyncResult.join(second, first).get(10) == [0, -1, -2, -3, 0, 1, 2, 3]
+    assert AsyncResult.join(*parts).get(30) == [1, -2]
+    assert AsyncResult.join(second, first).get(30) == [0, -1, -2, -3, 0, 1, 2, 3]

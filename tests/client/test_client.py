@@ -69,7 +69,7 @@ def test_a_cluster_that_is_not_there_yet(tmp_path, monkeypatch):
         Client()
     with pytest.raises(ClusterNotFound):
         Client(timeout=0.3)
-    assert 0.3 < time.monotonic() - start < 5
+    assert 0.3 < time.monotonic() - start < 20
     found = []
     waiting = threading.Thread(target=lambda: found.append(Client(timeout=60)))
     waiting.start()
@@ -139,13 +139,13 @@ def test_nobody_listens(contents):
         start = time.monotonic()
         with pytest.raises(ConnectionFailed, match="No controller answered"):
             Client(contents, timeout=0.3)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 20
 
 
 def test_a_cluster_that_is_gone(contents, tmp_path):
     contents["addresses"] = [f"ipc://{tmp_path}/no-such-socket"]
     with pytest.raises(ClusterNotFound, match="gone"):
-        Client(contents, timeout=5)
+        Client(contents, timeout=0.5)
 
 
 def test_wrong_keys(contents):
@@ -156,7 +156,7 @@ def test_wrong_keys(contents):
         Client({**contents, "client_key": public, "client_secret": secret}, timeout=5)
     with pytest.raises(ConnectionFailed, match="of an earlier cluster"):
         Client({**contents, "server_key": public}, timeout=0.5)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
     with pytest.raises(AuthenticationFailed, match="no usable keys"):
         Client({**contents, "client_secret": "x"}, timeout=0.5)
 
@@ -335,7 +335,7 @@ def test_close(cluster):
         late = view.apply_async(lambda: __import__("time").sleep(0.2))
     assert ar.get() == [1] * 4
     with pytest.raises((ClientClosed, CompositeError), match="closed"):
-        late.get(5)
+        late.get(30)
     with pytest.raises(ClientClosed, match=r"Client\(\)"):
         view.apply_async(lambda: 1)
     rc.close()
@@ -384,7 +384,7 @@ def test_a_forked_child_of_the_client_leaves_the_answers_alone(rc):
     child = os.fork()
     if not child:
         try:
-            result.get(5)
+            result.get(30)
         except ClientClosed:
             os._exit(7)
         os._exit(1)

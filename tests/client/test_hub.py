@@ -15,42 +15,42 @@ pytestmark = pytest.mark.openmpi_only  # the same with any MPI
 
 def test_results_and_metadata_by_id(rc, dview):
     ar = dview.apply_async(abs, -3)
-    ar.get(10)
+    ar.get(30)
     assert [rc.results[id] for id in ar.msg_ids] == [3] * 4
     assert rc.metadata[ar.msg_ids[2]].engine_id == 2
     assert set(ar.msg_ids) <= set(rc.results)
     assert "nobody's" not in rc.results
     task = rc.load_balanced_view().apply_async(abs, -5)
-    task.get(10)
+    task.get(30)
     assert rc.results[task.msg_ids[0]] == 5
     assert rc.metadata[task.msg_ids[0]].engine_id == task.engine_id
 
 
 def test_status_of_results(rc):
     slow, quick = rc[0].apply_async(time.sleep, 0.5), rc[1].apply_async(abs, -1)
-    quick.get(10)
+    quick.get(30)
     status = rc.result_status([slow, quick])
     assert status == {"pending": slow.msg_ids, "completed": quick.msg_ids}
     assert rc.result_status(quick, status_only=False)[quick.msg_ids[0]] == 1
-    slow.get(10)
+    slow.get(30)
     assert rc.result_status(-1)["pending"] == []
 
 
 def test_a_call_is_made_again(rc, dview):
     dview.execute("n = 0", block=True)
     ar = dview.execute("n += 1")
-    ar.get(10)
+    ar.get(30)
     again = rc.resubmit(ar)
     assert isinstance(again, AsyncHubResult)
-    again.get(10)
+    again.get(30)
     assert dview["n"] == [2] * 4
     task = rc.load_balanced_view().map_async(abs, range(-2, 0))
-    assert task.get(10) == [2, 1]
-    assert rc.resubmit(task).get(10) == [2, 1]
+    assert task.get(30) == [2, 1]
+    assert rc.resubmit(task).get(30) == [2, 1]
     running = rc[0].apply_async(time.sleep, 0.2)
-    assert rc.resubmit(running).get(10) is None
+    assert rc.resubmit(running).get(30) is None
     large = dview.apply_async(np.sum, np.ones(100_000))
-    large.get(10)
+    large.get(30)
     with pytest.raises(errors.ResultExpired, match="large"):
         rc.resubmit(large)
 
@@ -72,7 +72,7 @@ def test_queries(rc, dview):
 
 def test_what_was_purged_is_forgotten(rc, dview, cluster):
     ar = dview.apply_async(abs, -1)
-    ar.get(10)
+    ar.get(30)
     rc.purge_results(ar)
     assert ar.get() == [1] * 4  # who holds it has it
     assert ar.msg_ids[0] not in rc.results
@@ -81,7 +81,7 @@ def test_what_was_purged_is_forgotten(rc, dview, cluster):
         rc.purge_local_results(slow)
     with pytest.raises(ValueError, match="at least one"):
         rc.purge_results()
-    slow.get(10)
+    slow.get(30)
     with Client(str(cluster.connection_file)) as gone:
         left = gone[0].apply_async(time.sleep, 0.1)
         id = left._calls[0].id
@@ -109,7 +109,7 @@ def test_what_a_task_publishes(rc, dview):
     assert ar.data[0]["values"].tolist() == [0, 1, 2]
     assert [len(outputs) for outputs in ar.outputs] == [1] * 4
     task = rc.load_balanced_view().apply_async(simulate, 2)
-    task.get(10)
+    task.get(30)
     assert task.data["steps"] == 2
     assert rc[0].apply_async(abs, 1).data == {}
 
@@ -120,7 +120,7 @@ def test_views_of_other_names(rc):
     view = rc.broadcast_view()
     assert isinstance(view, ipp.BroadcastView)
     assert view.apply_sync(abs, -1) == [1] * 4
-    assert view.use_cloudpickle().get(10) == [False] * 4
+    assert view.use_cloudpickle().get(30) == [False] * 4
     assert isinstance(rc.load_balanced_view(), ipp.View)
 
 

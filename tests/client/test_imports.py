@@ -68,12 +68,12 @@ def test_blocks_of_several_threads(dview):
     def other():
         with dview.sync_imports(quiet=True):
             entered.set()
-            leave.wait(10)
+            leave.wait(30)
 
     thread = threading.Thread(target=other)
     with dview.sync_imports(quiet=True):
         thread.start()
-        entered.wait(10)
+        entered.wait(30)
     leave.set()
     thread.join(10)
     assert builtins.__import__ is before

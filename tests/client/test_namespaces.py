@@ -151,9 +151,9 @@ def test_a_tab_does_not_wait_for_busy_engines(dview, tmp_path):
     running = dview.apply_async(occupied(tmp_path))
     start = time.monotonic()
     assert dview._ipython_key_completions_() == []
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
     (tmp_path / "go on").touch()
-    running.get(10)
+    running.get(30)
 
 
 def test_a_tab_on_what_is_gone_offers_nothing(cluster):

@@ -36,8 +36,8 @@ def test_a_busy_engine_does_not_delay_others(rc, tmp_path):
     assert rc[1].apply_sync(lambda: b.sum()) == 200_000  # noqa: F821
     assert not everywhere.ready()
     (tmp_path / "go on").touch()
-    assert everywhere.get(10) == [None] * 4
-    busy.get(10)
+    assert everywhere.get(30) == [None] * 4
+    busy.get(30)
 
 
 def test_requests_keep_their_order(rc):
@@ -55,10 +55,10 @@ def test_abort_of_all(rc, tmp_path):
     rc.abort(waiting)
     until(lambda: all(ar.ready() for ar in waiting))
     (tmp_path / "go on").touch()
-    assert running.get(10) == [None] * 4
+    assert running.get(30) == [None] * 4
     for ar in waiting:
         with pytest.raises(CompositeError, match="TaskAborted"):
-            ar.get(10)
+            ar.get(30)
         assert ar.cancelled()
     with pytest.raises(TypeError):
         rc.abort([1])
@@ -71,9 +71,9 @@ def test_abort_on_one_engine(rc, tmp_path):
     view.abort()
     until(ar.ready)
     (tmp_path / "go on").touch()
-    running.wait(10)
+    running.wait(30)
     with pytest.raises(TaskAborted):
-        ar.get(10)
+        ar.get(30)
 
 
 def test_interrupt(rc):
@@ -83,7 +83,7 @@ def test_interrupt(rc):
         rc.interrupt()
         ar.wait(0.1)
     with pytest.raises(CompositeError, match="KeyboardInterrupt"):
-        ar.get(10)
+        ar.get(30)
     assert rc[:].apply_sync(lambda: 1) == [1] * 4
 
 

@@ -12,7 +12,7 @@ from mpidirect import RemoteError, TimeoutError
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
-WITHIN = 20
+WITHIN = 30
 
 
 @pytest.fixture

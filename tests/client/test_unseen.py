@@ -11,6 +11,7 @@ import pytest
 from conftest import N, occupied
 
 from mpidirect import AsyncResult, Client, CompositeError, MPIDirectError
+from mpidirect.client.results import state
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -40,7 +41,7 @@ def test_an_assignment_to_busy_engines_returns_at_once(dview, bad, tmp_path):
     began = time.monotonic()
     dview["a"] = 2
     pushed = dview.push({"b": bad})
-    assert time.monotonic() - began < 1 and not pushed.ready()
+    assert time.monotonic() - began < 10 and not pushed.ready()
     (tmp_path / "go on").touch()
     assert dview["a"] == [2] * N
     with pytest.raises(CompositeError):
@@ -54,7 +55,7 @@ def test_an_assignment_to_engines_that_others_keep_busy_returns_soon(dview, clus
         other[:].queue_status()
         began = time.monotonic()
         dview["a"] = 2
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10
         (tmp_path / "go on").touch()
         running.get()
     assert dview["a"] == [2] * N
@@ -85,7 +86,7 @@ def forgotten(capsys) -> str:
 
 def test_a_result_that_nobody_has_looked_at_is_told_when_it_goes(dview, capsys):
     result = fail(dview)
-    assert result.wait(10)
+    assert result.wait(30)
     assert forgotten(capsys) == ""
     del result
     told = forgotten(capsys)
@@ -96,7 +97,7 @@ def test_a_result_that_nobody_has_looked_at_is_told_when_it_goes(dview, capsys):
 
 def test_a_result_that_was_never_kept_is_told_when_it_fails(dview, capsys):
     fail(dview)
-    assert dview.client.wait(timeout=10)
+    assert dview.client.wait(timeout=30)
     assert "nobody looked at its result" in forgotten(capsys)
 
 
@@ -118,7 +119,7 @@ def test_a_result_that_was_never_kept_is_told_when_it_fails(dview, capsys):
 )
 def test_who_has_looked_is_told_no_more(dview, capsys, look):
     result = fail(dview)
-    assert result.wait(10)
+    assert result.wait(30)
     look(result)
     del result
     assert forgotten(capsys) == ""
@@ -131,7 +132,7 @@ def test_blocking_calls_interrupts_and_aborts_are_known(dview, capsys, tmp_path)
     waiting = dview.apply_async(int)
     dview.client.abort(waiting)
     running.interrupt()
-    assert waiting.wait(10)
+    assert waiting.wait(30)
     del running, waiting
     pending = dview.client[0].apply_async(occupied(tmp_path))
     dview.client.close()
@@ -142,7 +143,7 @@ def test_blocking_calls_interrupts_and_aborts_are_known(dview, capsys, tmp_path)
 
 def test_another_holder_looks_later(dview, capsys):
     first = fail(dview)
-    assert first.wait(10)
+    assert first.wait(30)
     again = dview.client.get_result(first.msg_ids)
     del first
     assert forgotten(capsys) == ""
@@ -225,31 +226,37 @@ def test_ipython_says_nothing_of_what_was_seen(In):
 # -- who waits for others
 
 
-def test_a_call_behind_another_says_so(dview, capsys):
-    slow = dview.apply_async(time.sleep, 3.5)
+@pytest.fixture
+def reported_soon(monkeypatch):
+    """Report on a call that waits for other calls after a fraction of a second."""
+    monkeypatch.setattr(state, "QUEUE_REPORT_DELAY", 0.2)
+
+
+def test_a_call_behind_another_says_so(dview, capsys, reported_soon):
+    slow = dview.apply_async(time.sleep, 1.2)
     assert dview.apply_sync(int) == [0] * N
     told = capsys.readouterr().err
-    assert "waiting for engines 0-3, which run 'sleep' since 2 s (rc.interrupt() ends it)" in told
+    assert "waiting for engines 0-3, which run 'sleep' since 0 s (rc.interrupt() ends it)" in told
     assert slow.ready()
 
 
-def test_ipython_names_the_cell_that_is_waited_for(In):
+def test_ipython_names_the_cell_that_is_waited_for(In, reported_soon):
     In("import time")
-    In("slow = rc[:2].apply_async(time.sleep, 3.5)")
+    In("slow = rc[:2].apply_async(time.sleep, 2.5)")
     assert In("dv.apply_sync(int)") == [0] * N
-    assert "waiting for engines 0-1, which run In [2] slow = rc[:2].apply_async(time.sleep, 3.5)" in In.shown
+    assert "waiting for engines 0-1, which run In [2] slow = rc[:2].apply_async(time.sleep, 2.5)" in In.shown
 
 
-def test_a_call_behind_that_of_another_client_says_so(dview, cluster, capsys):
+def test_a_call_behind_that_of_another_client_says_so(dview, cluster, capsys, reported_soon):
     with Client(str(cluster.connection_file)) as other:
-        running = other[:2].apply_async(time.sleep, 3.5)
+        running = other[:2].apply_async(time.sleep, 1.2)
         other.queue_status()
         assert dview.apply_sync(int) == [0] * N
         assert "waiting for engines 0-1, where other clients have calls as well" in capsys.readouterr().err
         running.get()
 
 
-def test_a_long_call_of_ones_own_says_nothing(dview, capsys):
-    dview.apply_sync(time.sleep, 2.5)
-    dview.apply_async(time.sleep, 2.5).get()
+def test_a_long_call_of_ones_own_says_nothing(dview, capsys, reported_soon):
+    dview.apply_sync(time.sleep, 0.5)
+    dview.apply_async(time.sleep, 0.5).get()
     assert capsys.readouterr().err == ""

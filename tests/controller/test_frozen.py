@@ -16,7 +16,11 @@ from mpidirect.controller.server import EngineEndpoint
 from mpidirect.engine import connection
 from mpidirect.transport import zeromq
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.alone,
+    pytest.mark.openmpi_only,
+]  # nothing here depends on the MPI
 
 SILENCE = 0.5
 

@@ -16,7 +16,7 @@ from waiting import until, until_assigned, until_running
 from mpidirect.errors import CompositeError, EngineError, MPIDirectError
 from mpidirect.launchers import mpi
 
-WITHIN = 10.0  # seconds: far more than anything here takes
+WITHIN = 30.0  # seconds: far more than anything here takes
 N = 4
 
 
@@ -51,7 +51,7 @@ def test_they_come_and_may_die_as_well(start):
     cluster, rc = start(N)
     rc[:].scatter("mine", range(N), flatten=True).get(WITHIN)
     with cluster.connect_client() as other:
-        for victims in ([2], [0], [2, 3], [1]):
+        for victims in ([2], [0], [1, 3]):
             kill(rc, *victims)
             assert rc.restart("dead") == victims
             known = [k for k in range(N) if k not in victims]
@@ -60,7 +60,7 @@ def test_they_come_and_may_die_as_well(start):
                 rc[victims].pull("mine").get(WITHIN)
             rc[victims].scatter("mine", victims, flatten=True).get(WITHIN)
             all_work_together(rc)
-            assert other.ids == rc.ids
+            until(lambda: other.ids == rc.ids)
             assert other[:].apply(int).get(WITHIN) == [0] * N
     assert rc.restart("dead") == []
 
@@ -86,8 +86,13 @@ def test_it_has_its_place_among_what_is_asked(start):
     assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [3, 3, 3]  # noqa: F821
 
 
-def test_who_is_busy_is_told(start):
+def test_what_can_not_be_and_who_is_busy_is_told(start):
     _, rc = start(3)
+    with pytest.raises(IndexError, match="engines 0 to 2"):
+        rc.restart(3)
+    with pytest.raises(IndexError, match="'all'"):
+        rc.restart(["all"])
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [3, 3, 3]  # noqa: F821
     kill(rc, 1)
     busy = rc[2].apply(time.sleep, 60)
     with pytest.raises(TimeoutError, match=r"engine 2 did not end .* within 0.2 s"):
@@ -96,15 +101,6 @@ def test_who_is_busy_is_told(start):
     rc.interrupt()
     assert busy.wait(WITHIN)
     assert rc.restart("dead") == [1]
-
-
-def test_what_can_not_be_is_told(start):
-    _, rc = start(2)
-    with pytest.raises(IndexError, match="engines 0 to 1"):
-        rc.restart(2)
-    with pytest.raises(IndexError, match="'all'"):
-        rc.restart(["all"])
-    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
 
 
 @pytest.mark.openmpi_only

@@ -10,7 +10,7 @@ from mpidirect import Client, Reference
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
-N = 8
+N = 4
 
 
 IMPORT_IN_A_THREAD = """

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from mpidirect.engine import core_binding
 from mpidirect.engine import environment as surroundings
@@ -73,6 +74,7 @@ def test_after_a_death_and_a_replacement(start, monkeypatch):
         pytest.skip("engines can't be replaced with this MPI")
     with pytest.raises(Exception, match="died"):
         rc[1].apply_sync(os.kill, rc[1].apply_sync(os.getpid), 9)
+    until(lambda: rc.ids == [0, 2])
     found = environments(rc[[0, 2]])
     assert [ranks(env) for env in found] == [("0", "2", "0"), ("1", "2", "1")]
     assert rc[[0, 2]].pull("local_rank", block=True) == [0, 1]

@@ -66,7 +66,8 @@ def test_jobs_that_do_not_start(sge, monkeypatch):
 
 
 def test_a_kill_is_a_plain_qdel(sge):
-    cluster = Cluster(1, launcher="sge").start().wait()
+    cluster = Cluster(1, launcher="sge").start()
+    until(lambda: sge.state(cluster.job_id) == "r")
     stopped = run("stop", "--timeout", "0")
     assert (stopped.returncode, stopped.stderr) == (0, "") and sge.state(cluster.job_id) == "gone"
 
@@ -103,9 +104,9 @@ def test_ends_under_a_waiting_client(sge, monkeypatch, word):
             sge.let_time_pass(cluster.job_id)
         with pytest.raises(errors.MPIDirectError, match=word):
             result.get(timeout=LIMIT)
-    assert "does not know how yet" in run("status").stdout  # who did not see it end
+    assert "does not know how yet" in Cluster.from_profile().look()[1]  # this object did not see the end
     monkeypatch.setenv("FAKE_SGE_LAG", "0")
-    assert word in run("status").stdout
+    assert word in Cluster.from_profile().look()[1]
     cluster.stop()
 
 

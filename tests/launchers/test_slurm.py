@@ -160,7 +160,7 @@ def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
         dv, was = rc[:], where(rc[:])
         spawned = nodes == 1 or "Open MPI" not in rc.facts["mpi"]
         assert "in C and Fortran as in Python" in rc.facts["world"]
-        for _ in range(3):
+        for _ in range(2):
             assert where(dv) == was and len(set(was)) == nodes
             dv.run(str(PROGRAMS / "cworld.py"), block=True)
             assert dv.pull("world.facts()").get(LIMIT) == [(k, 4, 6) for k in range(4)]

@@ -218,7 +218,7 @@ def gone(slurm, cluster):
 
 def _free_port(count):
     """Return the first of `count` consecutive free ports."""
-    for first in range(20000 + os.getpid() % 10000, 32000, 7):
+    for first in range(20000 + 13 * os.getpid() % 10000, 32000, 7):
         try:
             for port in range(first, first + count):
                 socket.create_server(("", port)).close()

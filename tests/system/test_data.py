@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from conftest import occupied
 
 from mpidirect import Client, interactive
 from mpidirect.client.connection.bulk_frames import RemoteFrame
@@ -133,7 +134,7 @@ def test_a_gather_ends_when_the_last_engine_to_answer_fails(view, length):
     view.client[2].execute("import time; time.sleep(0.3); del part", block=False)
     gathered = view.gather("part", block=False)
     with pytest.raises(CompositeError, match="name 'part' is not defined") as failed:
-        gathered.get(10)
+        gathered.get(30)
     assert len(failed.value.elist) == 1
 
 
@@ -182,17 +183,15 @@ def test_a_client_that_reads_late_gets_what_was_there(cluster, rc, monkeypatch):
     assert (rc[0]["x"] == 1).all()
 
 
-def test_a_busy_engine_does_not_delay_the_others(view):
+def test_a_busy_engine_does_not_delay_the_others(view, tmp_path):
     """Data for all engines: idle engines get it at once, a busy engine when it is free."""
-    import time as clock
-
     array = np.random.default_rng(4).random(BIG)
-    busy = view.client[0].apply_async(clock.sleep, 1.5)
-    begun = clock.perf_counter()
+    busy = view.client[0].apply_async(occupied(tmp_path))
     pushed = view.push({"z": array}, block=False)
     others = view.client[1:].apply_sync(lambda: float(z.sum()))  # noqa: F821
     assert others == [float(array.sum())] * 3
-    assert not busy.ready() and clock.perf_counter() - begun < 1.4
+    assert not busy.ready()
+    (tmp_path / "go on").touch()
     assert pushed.get() == [None] * 4
     assert view.client[0].apply_sync(lambda: float(z.sum())) == float(array.sum())  # noqa: F821
 
@@ -216,7 +215,7 @@ def test_sent_tells_when_a_buffer_can_be_changed(view):
 
 @pytest.mark.openmpi_only
 def test_the_controller_answers_during_a_large_push(view, cluster):
-    array = np.zeros(1_000_000_000, "u1")
+    array = np.zeros(400_000_000, "u1")
     with Client(str(cluster.connection_file)) as other:
         other.queue_status()
         pushed = view.push({"large": array}, block=False, targets=[0, 1])
@@ -231,6 +230,7 @@ def test_the_controller_answers_during_a_large_push(view, cluster):
     print(f"longest wait {max(waits) * 1000:.0f} ms")
 
 
+@pytest.mark.alone
 def test_more_than_two_gigabytes_in_one_array(rc):
     if psutil.virtual_memory().available < 8 << 30:
         pytest.fail("this test needs 8 GiB of memory")
@@ -256,10 +256,10 @@ def resident(pids: list[int]) -> list[float]:
 def test_memory_stays_flat_over_many_pushes(view):
     array = np.random.default_rng(5).random(50_000_000 // 8)
     pids = [os.getpid(), view.client.facts["pid"], *view.apply(os.getpid)]
-    for _ in range(10):
+    for _ in range(4):
         view["z"] = array
     before = resident(pids)
-    for _ in range(40):
+    for _ in range(15):
         view["z"] = array
     after = resident(pids)
     assert all(late < early + 60 for early, late in zip(before, after, strict=True)), (before, after)

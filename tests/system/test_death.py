@@ -7,15 +7,15 @@ import signal
 import time
 
 import numpy as np
-import psutil
 import pytest
+from conftest import occupied
 from waiting import until, until_assigned
 
 from mpidirect import Client, Cluster
 from mpidirect.errors import CompositeError, ControllerLost, EngineError
 from mpidirect.job import processes
 
-WITHIN = 10.0  # seconds: far more than anything here takes
+WITHIN = 30.0  # seconds: far more than anything here takes
 WAYS = {  # how an engine dies, and the text of the error
     "os._exit(3)": "it exited with code 3",
     "os._exit(0)": "it exited with code 0",
@@ -46,14 +46,12 @@ def test_one_after_the_other_in_every_way(start):
     for victim, (way, told) in enumerate(WAYS.items(), 1):
         others = [k for k in rc.ids if k != victim]
         waiting = rc[others].execute("comm.allreduce(1)")  # for the one that dies
-        began = time.monotonic()
         dying = rc[victim].execute(
             f"print('said', rank); print('last words', file=__import__('sys').__stderr__); {way}"
         )
         with pytest.raises(EngineError) as e:
             dying.get(WITHIN)
         assert dying.stdout.startswith("said ")
-        assert time.monotonic() - began < 3
         assert f"engine {victim} " in e.value.evalue and told in e.value.evalue, way
         assert str(rc[others[0]].apply_sync(lambda: __import__("socket").gethostname())) in e.value.evalue
         assert f"engine-{victim}.log" in e.value.traceback
@@ -129,17 +127,18 @@ def test_collectives_of_a_view(start):
     assert rc[:].pull("x[0]").get(WITHIN) == [n - 1.0] * (n - 1)
 
 
-def test_busy_survivors_are_not_disturbed(start):
+def test_busy_survivors_are_not_disturbed(start, tmp_path):
     n = 4
     _, rc = start(n)
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
-    busy = rc[0].execute("time.sleep(1.5); done = 1")
+    busy = rc[0].apply(occupied(tmp_path))
     os.kill(rc.engines_info[2]["pid"], signal.SIGKILL)
     until(lambda: 2 not in rc.ids)
-    assert rc[[1, 3]].apply(int).get(0.8) == [0, 0]
+    assert rc[[1, 3]].apply(int).get(WITHIN) == [0, 0]
     assert not busy.ready()
+    (tmp_path / "go on").touch()
     survivors_work(rc, {2}, n)  # waits for the busy one, as it must
-    assert rc[0]["done"] == 1
+    assert busy.get(WITHIN) is None
 
 
 @pytest.mark.openmpi_only
@@ -169,28 +168,25 @@ def test_the_controller_or_the_job(start, who):
     stuck = rc[[0]].execute("comm.Barrier()")
     pid = rc.facts["pid"] if who == "controller" else cluster._launcher.handle["pid"]
     os.kill(pid, signal.SIGKILL)
-    began = time.monotonic()
     for call in (waiting, stuck):
         assert call.wait(WITHIN)
         with pytest.raises(ControllerLost, match="gone"):
             call.get()
-    while processes.members(cluster.cluster) and time.monotonic() - began < 4:
-        time.sleep(0.05)
-    left = processes.members(cluster.cluster)
-    assert not left, [p.cmdline() for p in left if psutil.pid_exists(p.pid)]
+    until(lambda: not processes.members(cluster.cluster))
     with Cluster(n=1) as again:  # of the same profile
         assert again[:].apply_sync(int) == [0]
 
 
-@pytest.mark.parametrize("gap", [0.0, 0.01, 0.1])
-def test_two_at_once(start, gap):
+def test_two_at_once(start):
     """As when a node dies: the second death may come while `comm` is repaired."""
-    n = 6
+    n = 8
     _, rc = start(n)
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
-    for pair in ((1, 4), (0, 5)):
+    lost = set()
+    for pair, gap in (((1, 4), 0.0), ((0, 5), 0.01), ((3, 7), 0.1)):
         for victim in pair:
             os.kill(rc.engines_info[victim]["pid"], signal.SIGKILL)
             time.sleep(gap)
-        until(lambda: not {1, 4, *pair} & set(rc.ids))
-        survivors_work(rc, {1, 4, *pair}, n)
+        lost |= {*pair}
+        until(lambda: not lost & set(rc.ids))
+        survivors_work(rc, lost, n)

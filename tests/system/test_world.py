@@ -24,7 +24,7 @@ from mpidirect.launchers import mpi
 from mpidirect.launchers.mpiexec import MpiexecLauncher
 
 N = 4
-WITHIN = 20.0  # seconds: far more than anything here takes
+WITHIN = 30.0  # seconds: far more than anything here takes
 
 
 def world_is_theirs(rc, n: int = N) -> None:
@@ -48,14 +48,14 @@ def is_new(rc, n: int = N) -> None:
 
 
 def test_it_is_theirs_and_stays_so(start):
-    cluster, rc = start(N)
+    cluster, rc = start(2)
     assert "in C and Fortran as in Python" in rc.facts["world"]
     with cluster.connect_client() as other:
-        is_new(rc)
-        assert rc.restart() == list(range(N))
-        is_new(rc)
-        assert other.ids == rc.ids
-        assert other[:].apply(int).get(WITHIN) == [0] * N
+        is_new(rc, 2)
+        assert rc.restart() == [0, 1]
+        is_new(rc, 2)
+        until(lambda: other.ids == [0, 1])
+        assert other[:].apply(int).get(WITHIN) == [0, 0]
 
 
 def stuck_in_c(rc, lock: bool) -> None:
@@ -104,12 +104,13 @@ TROUBLES = {
 
 @pytest.mark.timeout(600)
 def test_all_are_started_anew_whatever_they_do(start):
-    _, rc = start(N)
-    is_new(rc)
+    n = 3
+    _, rc = start(n)
+    is_new(rc, n)
     for name, trouble in TROUBLES.items():
         trouble(rc)
-        assert rc.restart() == list(range(N)), name
-        is_new(rc)
+        assert rc.restart() == list(range(n)), name
+        is_new(rc, n)
 
 
 def test_what_was_asked_ends_with_an_error_that_names_the_restart(start):
@@ -122,13 +123,6 @@ def test_what_was_asked_ends_with_an_error_that_names_the_restart(start):
         with pytest.raises(CompositeError, match=r"EngineError: engine 0 .*rc.restart\(\)"):
             asked.get(WITHIN)
     assert rc[:].apply(int).get(WITHIN) == [0, 0]
-
-
-def test_all_may_die_and_the_cluster_lives(start):
-    _, rc = start(2)
-    all_dead(rc)
-    assert rc.restart() == [0, 1]
-    is_new(rc, 2)
 
 
 def test_single_ones_are_replaced_in_a_generation(start):
@@ -154,11 +148,11 @@ def test_single_ones_are_replaced_in_a_generation(start):
 
 
 @pytest.mark.timeout(600)
-def test_ten_restarts_leave_nothing(start):
+def test_restarts_leave_nothing(start):
     cluster, rc = start(2)
     controller = rc.facts["pid"]
     descriptors, there, shared = [], [], set()
-    for _ in range(10):
+    for _ in range(6):
         assert rc.restart() == [0, 1]
         texts = rc[:].apply(lambda: __import__("pathlib").Path("/proc/self/maps").read_text()).get(WITHIN)
         last = set(re.findall(r"/dev/shm/(?:sm_segment|mpich_shm)\S+", " ".join(texts)))
@@ -167,7 +161,7 @@ def test_ten_restarts_leave_nothing(start):
         there.append(len(processes.members(cluster.cluster)))
     assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
     assert not [file for file in shared - last if Path(file).exists()]
-    assert descriptors[-1] <= descriptors[4] + 4, descriptors
+    assert descriptors[-1] <= descriptors[1] + 3, descriptors
     assert there[-1] <= there[0], there
 
 
@@ -176,7 +170,7 @@ def test_data_that_a_restart_interrupts_is_let_go_of(start, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")
     _, rc = start(2)
     data, used = np.ones(12_500_000), []
-    for _ in range(5):
+    for _ in range(4):
         rc[:].push({"data": data}, block=False)
         rc[:].pull("np.ones(12_500_000)", block=False)
         assert rc.restart() == [0, 1]
@@ -186,20 +180,21 @@ def test_data_that_a_restart_interrupts_is_let_go_of(start, monkeypatch):
     assert used[-1] < used[0] + 2.5 * data.nbytes, used
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.openmpi_only  # with fault tolerance
 @pytest.mark.parametrize("launched", [False, True])
-@pytest.mark.parametrize("lock", [False, True])
-def test_an_interrupt_gets_engines_out_of_c(start, lock, launched, monkeypatch):
-    """Whoever is free gives up the world that they wait in; they keep what they know."""
+def test_an_interrupt_gets_engines_out_of_c(start, launched, monkeypatch):
+    """Free engines give up the world in which the others wait; all engines keep what they know."""
     if launched:
         monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
     _, rc = start(3)
-    is_new(rc, 3)
-    stuck_in_c(rc, lock)
-    rc.interrupt(timeout=8)
-    assert rc[:].pull("known").get(WITHIN) == [1, 1, 1]
-    assert rc[:].pull("comm.allreduce(rank)").get(WITHIN) == [3, 3, 3]
-    rc.restart()
+    for lock in (False, True):
+        is_new(rc, 3)
+        stuck_in_c(rc, lock)
+        rc.interrupt(timeout=8)
+        assert rc[:].pull("known").get(WITHIN) == [1, 1, 1]
+        assert rc[:].pull("comm.allreduce(rank)").get(WITHIN) == [3, 3, 3]
+        rc.restart()
     is_new(rc, 3)
 
 

@@ -516,7 +516,7 @@ def test_a_slow_peer_does_not_prolong_a_close(listener, dial):
     reader.start()
     began = time.monotonic()
     listener.close(300)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     read.set()
     reader.join()
 

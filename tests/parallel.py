@@ -1,0 +1,76 @@
+"""Tests in several processes at once (pytest-xdist): what one process runs in order, and what runs alone."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SPLIT = {  # files whose tests start clusters of their own: any process may run any of these tests
+    "tests/cli/test_cli.py",
+    "tests/client/test_hub.py",
+    "tests/controller/test_replacement.py",
+    "tests/engine/test_memory_limit.py",
+    "tests/system/test_again_and_again.py",
+    "tests/system/test_death.py",
+    "tests/system/test_restart.py",
+    "tests/system/test_world.py",
+}
+LONGEST = (
+    "tests/launchers/test_slurm",
+    "tests/launchers/test_launchers",
+    "tests/launchers/test_sge",
+    "tests/system/test_soak",
+    "tests/system/test_data",
+)
+
+_HERE = Path(__file__).parent
+_TURN, _ROOM = _HERE / "parallel.py", _HERE / "conftest.py"  # any two files to lock
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Hand whole files to the processes, except those in `SPLIT`."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return unit(nodeid)
+
+    config.option.loadscopereorder = False  # the order is the one of `pytest_collection_modifyitems`
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    """Begin with the longest files; end with the single tests, so that all processes end at the same time."""
+    if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (not item.nodeid.startswith(LONGEST), unit(item.nodeid) == item.nodeid))
+
+
+def unit(nodeid: str) -> str:
+    """Return the name of what one process runs in order: a file, or a test of a file in `SPLIT`."""
+    file = nodeid.partition("::")[0]
+    return nodeid if file in SPLIT else file
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item) -> Iterator[None]:
+    """Wait until the test may run, before its time begins to count."""
+    with room(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+@contextmanager
+def room(alone: bool) -> Iterator[None]:
+    """Share the machine with the tests of other processes, or have it alone."""
+    with _TURN.open("r+") as turn, _ROOM.open("r+") as shared:  # NFS locks only what can be written
+        fcntl.flock(turn, fcntl.LOCK_EX)  # in order: no test passes one that waits to be alone
+        fcntl.flock(shared, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(turn, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.flock(shared, fcntl.LOCK_UN)  # a forked child of a test may keep the file open
