@@ -97,6 +97,7 @@ class EngineLifecycle:
             link,
             registry,
             self.anchors,
+            self.departures,
             self.replacement,
             shutdown,
             logs,

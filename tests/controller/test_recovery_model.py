@@ -1,0 +1,325 @@
+"""The controller's recovery against simulated engines: in every order of events the cluster recovers."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from mpidirect.controller import lifecycle
+from mpidirect.controller.engine_registry import EngineRegistry
+from mpidirect.controller.engines import (
+    departures,
+    exit_status,
+    generations,
+    repair_coordinator,
+    replacement,
+    shutdown,
+)
+from mpidirect.controller.engines.replacement import AskedBy, ReplacementRefused
+from mpidirect.controller.engines.states import GenerationState, RepairState, ReplacementState
+from mpidirect.controller.scheduling.scheduler import ActiveRequest, Scheduler
+from mpidirect.protocol import messages
+from mpidirect.protocol.names import ANCHOR
+from tests.controller.simulated_engines import Clock, SimulatedJob
+
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
+IN_ROUND = (ReplacementState.SPAWNING, ReplacementState.PREPARING, ReplacementState.MAKING)
+SETTLED = (RepairState.USABLE, RepairState.ABANDONED)
+
+
+class Unused:
+    """A part of the controller that recovery only informs."""
+
+    busy = False
+    open_port = None
+
+    def __getattr__(self, name):
+        return lambda *arguments: (0, 0)
+
+
+class Controller:
+    """The controller's parts for recovery, connected to simulated engines."""
+
+    def __init__(self, size, patch):
+        self.clock = Clock()
+        self.job = job = SimulatedJob(self.clock)
+        for module in (departures, generations, repair_coordinator, replacement, shutdown):
+            patch.setattr(module, "time", self.clock)
+        patch.setattr(exit_status, "describe", job.describe)
+        patch.setattr(exit_status, "remove_note", job.remove_note)
+        patch.setattr(exit_status, "kill", job.kill_by_number)
+        patch.setattr(exit_status, "take_output", lambda *arguments: ("", ""))
+        patch.setattr(exit_status, "log_tail", lambda *arguments, **keywords: "")
+        self.registry = EngineRegistry(size)
+        self.scheduler = Scheduler(job)
+        self.answers: dict[str, list] = {}
+        facts = {"logs": "/nowhere", "spawns": True}
+        facts["fault_tolerance"] = {"deaths": True, "replaces": True, "restarts": True}
+        parts = [Unused(), Unused(), Unused(), {}, shutdown.Shutdown(), False]
+        self.lifecycle = lifecycle.EngineLifecycle(facts, self.registry, job, job, self.scheduler, *parts)
+        anchor = job.process(ANCHOR)
+        engines = [job.process(engine) for engine in range(size)]
+        for process in (anchor, *engines):
+            process.may_connect = True
+
+    # -- messages ---------------------------------------------------------------------------------
+
+    def connected(self, process):
+        self.lifecycle.connected(messages.EngineHello(process.id, "simulated", process.pid))
+
+    def disconnected(self, id):
+        self.lifecycle.disconnected(id)
+
+    def receive(self, process, message):
+        if self.job.addressed.get(process.id) is not process:
+            return
+        parts, engine = self.lifecycle, process.id
+        if isinstance(message, messages.EnginesSpawned):
+            parts.replacement.spawned(engine, message)
+        elif isinstance(message, messages.ReadyToJoin):
+            parts.replacement.ready(engine, message)
+        elif isinstance(message, messages.CommunicatorsMade):
+            parts.repair.made(engine, message)
+            parts.replacement.made(engine, message)
+        else:
+            task, left = message
+            if self.scheduler.done(engine, task) is not None:
+                if left:
+                    parts.repair.broken(left)
+                self.scheduler.next(engine)
+
+    # -- clients ----------------------------------------------------------------------------------
+
+    def ask(self, call, targets):
+        """Have a client ask for a restart by a function of its query; note the answer."""
+        query = messages.Query(id=str(len(self.answers)), what="restart", targets=targets, seq=0, ack=0)
+        got = self.answers[query.id] = []
+        session = SimpleNamespace(notify=lambda kind, id, value, error="": got.append(value or error))
+        try:
+            call(AskedBy(session, query))
+        except ReplacementRefused as e:
+            got.append(str(e))
+
+    def turn(self, seconds):
+        self.clock.now += seconds
+        self.lifecycle.look()
+
+    def run(self, rounds, seconds):
+        """Let all happen that may, a number of times."""
+        for _ in range(rounds):
+            for action in list(self.job.actions(self)):
+                action()
+                self.turn(0.0)
+            self.turn(seconds)
+
+    def at_rest(self):
+        parts = self.lifecycle
+        return (
+            not next(self.job.actions(self), None)
+            and not any(process.alive and not process.acts for process in self.job.processes)
+            and parts.repair.state in SETTLED
+            and parts.replacement.state is ReplacementState.IDLE
+            and parts.generations.state is GenerationState.RUNNING
+            and not parts.departures.pending
+            and not self.scheduler.all()
+        )
+
+    def settle(self):
+        """Let all happen that may, until nothing more does; a history that does not end is an error."""
+        for number in range(500):
+            if self.at_rest():
+                return
+            self.run(rounds=1, seconds=0.05 if number < 200 else 1.0)
+        raise AssertionError(f"recovery does not end: {self.describe()}")
+
+    def describe(self):
+        parts = self.lifecycle
+        states = [part.state.name for part in (parts.repair, parts.replacement, parts.generations)]
+        return f"{states}, alive: {sorted(self.registry.alive)}, {self.job.processes}"
+
+
+class Recovery(RuleBasedStateMachine):
+    """All histories of deaths, restarts and tasks."""
+
+    @initialize(size=st.integers(1, 4))
+    def start(self, size):
+        self.patch = pytest.MonkeyPatch()
+        self.controller = Controller(size, self.patch)
+        self.job, self.parts = self.controller.job, self.controller.lifecycle
+        self.numbers = itertools.count()
+        self.requests = []
+        self.controller.settle()
+        assert sorted(self.controller.registry.alive) == list(range(size))
+
+    def engines(self):
+        return [process for process in self.job.processes if process.alive and process.id != ANCHOR]
+
+    # -- what happens by itself -------------------------------------------------------------------
+
+    @rule(choices=st.lists(st.integers(0, 20), min_size=1, max_size=12))
+    def happen(self, choices):
+        for choice in choices:
+            actions = list(self.job.actions(self.controller))
+            if actions:
+                actions[choice % len(actions)]()
+
+    @rule(seconds=st.sampled_from([0.0, 0.06, 0.2]))
+    def turn(self, seconds):
+        self.controller.turn(seconds)
+
+    @rule(seconds=st.sampled_from([1.0, 6.0, 30.0]))
+    def wait(self, seconds):
+        self.controller.run(rounds=20, seconds=seconds / 20)
+
+    # -- faults -----------------------------------------------------------------------------------
+
+    @rule(choice=st.integers(0, 9))
+    def kill(self, choice):
+        if engines := self.engines():
+            self.job.end(engines[choice % len(engines)])
+
+    @precondition(lambda self: self.parts.replacement.state in IN_ROUND)
+    @rule(choice=st.integers(0, 9), choices=st.lists(st.integers(0, 20), max_size=6))
+    def kill_in_a_round(self, choice, choices):
+        self.happen(choices)
+        self.kill(choice)
+        self.happen(choices)
+        self.turn(0.2)
+        self.happen(choices)
+
+    @rule(choice=st.integers(0, 9))
+    def freeze(self, choice):
+        if engines := self.engines():
+            engines[choice % len(engines)].frozen_since = self.controller.clock.now
+
+    @precondition(lambda self: self.job.processes[0].alive)
+    @rule(really=st.integers(0, 4))
+    def kill_anchor(self, really):
+        if really == 4:
+            self.job.end(self.job.processes[0])
+
+    @rule()
+    def mpi_fails(self):
+        self.job.faulty = True
+
+    # -- clients ----------------------------------------------------------------------------------
+
+    @rule(method=st.sampled_from(["collective", "apply"]), chosen=st.sets(st.integers(0, 3)))
+    def submit(self, method, chosen):
+        alive = sorted(self.controller.registry.alive)
+        targets = alive if method == "collective" else [engine for engine in alive if engine in chosen]
+        if targets:
+            upload = SimpleNamespace(bulk=False)
+            request = ActiveRequest(f"task {next(self.numbers)}", None, method, targets, upload)
+            self.requests.append(request)
+            self.controller.scheduler.submit(request)
+
+    @rule(choice=st.integers(0, 3))
+    def interrupt(self, choice):
+        for process in self.engines():
+            if process.id == choice and process.running is not None:
+                process.interrupted = True
+
+    @rule(chosen=st.sets(st.integers(0, 3), min_size=1), within=st.sampled_from([0.2, 60.0]))
+    def restart(self, chosen, within):
+        targets = sorted(engine for engine in chosen if engine < self.controller.registry.size)
+        before = self.parts.replacement.busy, self.parts.generations.busy
+        known = [process for process in self.engines() if process.connected]
+        self.allow_ends(targets)
+        self.controller.ask(lambda asked_by: self.parts.generations.restart(asked_by, within), targets)
+        if before == (self.parts.replacement.busy, self.parts.generations.busy):
+            self.forbid_ends(known)
+
+    @rule(size=st.integers(1, 4))
+    def resize(self, size):
+        self.allow_ends(range(4))
+        self.controller.ask(lambda asked_by: self.parts.generations.renew(asked_by, size), [])
+
+    def allow_ends(self, engines):
+        for process in self.engines():
+            process.doomed = process.doomed or process.id in engines
+
+    def forbid_ends(self, processes):
+        """A restart that was refused at once ends no engine."""
+        assert all(process.alive or process.frozen_since for process in processes)
+
+    # -- what always holds ------------------------------------------------------------------------
+
+    @invariant()
+    def one_round_at_a_time(self):
+        assert not (
+            self.parts.repair.state is RepairState.REPAIRING and self.parts.replacement.state in IN_ROUND
+        )
+
+    @invariant()
+    def survivors_keep_their_ids(self):
+        for engine, info in self.controller.registry.alive.items():
+            process = self.job.processes[info.pid - 1]
+            assert process.id == engine
+            assert process.departed or self.job.addressed[engine] is process
+
+    def teardown(self):
+        try:
+            self.controller.settle()
+            self.check_the_end()
+            self.check_restarts()
+        finally:
+            self.patch.undo()
+
+    def check_the_end(self):
+        living = tuple(process for process in self.engines() if process.frozen_since is None)
+        assert sorted(process.id for process in living) == sorted(self.controller.registry.alive)
+        assert [request for request in self.requests if not request.complete] == []
+        for answers in self.controller.answers.values():
+            assert len(answers) == 1
+            assert "these could not be ended" not in str(answers), "one that is gone is awaited"
+        if self.parts.repair.state is RepairState.USABLE:
+            for process in living:
+                assert set(process.members) == set(living), self.controller.describe()
+                assert not process.broken
+
+    def check_restarts(self):
+        """Whatever happened: all engines can be started anew, and then one, unless the anchor is dead."""
+        self.job.faulty = False
+        size = self.controller.registry.size
+        for targets in (list(range(size)), [0]) if self.parts.anchors.can_spawn else ():
+            self.allow_ends(targets)
+            self.controller.ask(lambda asked_by: self.parts.generations.restart(asked_by, 60.0), targets)
+            self.controller.settle()
+            (answer,) = list(self.controller.answers.values())[-1]
+            assert answer == {"replaced": targets}, answer
+            self.check_the_end()
+
+
+def check(histories):
+    run_state_machine_as_test(
+        Recovery,
+        settings=settings(
+            max_examples=histories,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_the_cluster_recovers():
+    check(300)
+
+
+@pytest.mark.proof
+def test_the_cluster_recovers_from_thousands_of_histories():
+    check(5000)
