@@ -13,7 +13,7 @@ MPICH := .venv-mpich
 BENCH := .venv-bench
 PIP := -m pip --disable-pip-version-check --quiet --quiet
 
-.PHONY: help demo test components test-openmpi test-mpich proofs test-pythons corpus coverage bench bench-scale soak lint clean
+.PHONY: help demo test components test-openmpi test-mpich proofs test-pythons corpus coverage bench bench-scale soak soak-mpich lint clean
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,7 +74,10 @@ bench-scale: $(BENCH)/.for-bench  ## Measure the controller with up to 16,384 si
 	$(BENCH)/bin/python -m benchmarks.scale $(ARGS)
 
 soak: $(OPENMPI)/.for-tests  ## Everything at once, with faults, for long (MINUTES=5 SEED=1)
-	$(OPENMPI)/bin/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
+	$(OPENMPI)/bin/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+soak-mpich: $(MPICH)/.for-tests  ## The same with MPICH (ARGS='--histories 3': every history of three events)
+	$(MPICH)/bin/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 lint: $(OPENMPI)/.for-lint  ## Check style, types and layers
 	$(OPENMPI)/bin/ruff check .

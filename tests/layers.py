@@ -44,8 +44,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "client": "_cluster_lookup _prompt _ssh _tracebacks _version arrays config errors files job "
         "launchers memory mpi protocol serialize transport",
         "cluster": "client config errors files job launchers mpi",
+        "monitor": "client errors",
         "kernel": "_version client cluster errors job",
-        "cli": "_ssh _version client cluster config errors files job kernel launchers",
+        "cli": "_ssh _version client cluster config errors files job kernel launchers monitor",
         "__main__": "cli",
         "__init__": "_cluster_lookup _version arrays client cluster error errors serialize",
     }.items()

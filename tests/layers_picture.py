@@ -18,6 +18,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 DRAWN = {
     "cli": (0.5, "client", "the command line"),
     "kernel": (1.5, "client", "the Jupyter kernel that is the job"),
+    "monitor": (2.5, "client", "the live view of the engines"),
     "cluster": (0.5, "client", "start, state and end of a cluster"),
     "client": (1.5, "client", "views, results, connection, magics"),
     "job.__main__": (3.8, "job", "python -m mpidirect.job"),

@@ -24,6 +24,7 @@ COMMANDS = {
     "run": "run",
     "status": "status",
     "list": "status",
+    "top": "top",
     "script": "script",
     "logs": "logs",
     "clean": "clean",

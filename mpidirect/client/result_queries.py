@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from .. import errors
 from .base import BaseClient
 from .calls.balanced_call import BalancedCall, is_balanced
 from .calls.call import Call
+from .display.report import report
 from .results.asyncresult import AsyncResult
 from .results.hubresult import AsyncHubResult
 from .results.pending import limit_of
@@ -91,6 +94,30 @@ class ResultQueries(BaseClient):
         if isinstance(jobs, list) and not jobs:
             return True
         return self.get_result(jobs, block=False).wait_interactive(interval, timeout, widget)
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write a report of this client's calls as one HTML file.
+
+        The report shows the calls over the engines and time, the bytes, and the load imbalance: by how much
+        the busiest engine computes longer than the mean. Of long sessions it has the latest calls.
+
+        Parameters
+        ----------
+        path : str or path
+            The file; an earlier file is replaced.
+
+        Returns
+        -------
+        Path
+            The path of the file.
+
+        Examples
+        --------
+        >>> rc.report("report.html")
+        """
+        file = Path(path).expanduser()
+        file.write_text(report(self._session.calls.log, repr(self)), encoding="utf-8")
+        return file
 
     def get_result(
         self, indices_or_msg_ids: Any = None, block: bool | None = None, owner: bool = True

@@ -32,7 +32,9 @@ def cluster_state(profile: Profile, launcher: Launcher, record: ClusterRecord) -
         # A controller removes the file when it is asked to stop, and not when it dies.
         failed = has_connection_file if job.failed is None else job.failed
         return (ClusterState.DEAD if failed else ClusterState.STOPPED), job.reason
+    if job.ending:
+        return ClusterState.ENDING, job.reason
     if job.state is JobState.RUNNING and not has_connection_file:
-        return (ClusterState.ENDING if job.ending else ClusterState.STARTING), job.reason
+        return ClusterState.STARTING, job.reason
     never = "it will never start: " if job.hopeless else ""
     return ClusterState(job.state.value), f"{never}{job.reason}"

@@ -103,7 +103,7 @@ def early_value(name: str, profile_file: Path, given: Mapping[str, Any]) -> str:
     """Return the value of option `name`, a text, before the options of the launcher are known."""
     option = Options().all[name]
     for value in (given.get(name), os.environ.get(option.variable)):
-        if value:
+        if value is not None:
             return str(value)
     for file in (profile_file, site_file()):
         value = _load(file)[0].get(name)

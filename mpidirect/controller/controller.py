@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..job.handover import QUEUED
 from ..job.parent import Parent
 from ..protocol import messages
 from ..transport.base import Listener
@@ -22,7 +23,10 @@ from .engines.shutdown import Shutdown
 from .engines.task_sender import TaskSender
 from .event_loop import MAX_SLEEP, EventLoop
 from .handover import Succession
+from .idleness import Idleness
 from .lifecycle import BulkTransport, EngineLifecycle
+from .own_tasks import OwnTasks
+from .resumption import Resumption, Step
 from .scheduling.balancer import Balancer
 from .scheduling.scheduler import Scheduler
 from .scheduling.task_results import TaskResults
@@ -64,15 +68,23 @@ class Controller:
         Bytes of results that are kept for clients that are away.
     supervised : bool
         Whether a supervisor starts a successor of this controller when that is asked for.
+    idle_timeout : float
+        Seconds after which an idle cluster is stopped; 0 for no limit.
 
     Attributes
     ----------
     orphaned : bool
         Whether the process that started this job is gone.
+    end_reason : str
+        Why the controller stops the cluster by itself, for clients and for ``mpidirect status``; else empty.
     abandoned : callable
         Tells whether the cluster is to end with a process that has ended.
     write_handover : callable
         Writes the handover file for the successor.
+    write_for_next_job : callable
+        Writes the same for the controller of the next job.
+    resumption : Resumption
+        Continues the cluster in another job.
     succession : Succession
         Hands clients over to the successor, and takes them from a former controller.
     """
@@ -87,10 +99,13 @@ class Controller:
         size: int,
         budget: int = 1 << 30,
         supervised: bool = False,
+        idle_timeout: float = 0.0,
     ) -> None:
         self.orphaned = False
+        self.end_reason = ""
         self.abandoned: Callable[[], bool] = lambda: False
         self.write_handover: Callable[[], None] = lambda: None
+        self.write_for_next_job: Callable[[], None] = lambda: None
         self._link = engines
         self._transfer = transfer
         self._shutdown = Shutdown()
@@ -103,6 +118,7 @@ class Controller:
         self._downloads = Downloads(transfer, self._retention)
         self._compose_scheduling()
         self._compose_engines(facts, supervised)
+        self._idleness = Idleness(self.sessions, self.scheduler, self._registry, idle_timeout)
         self._compose_clients(facts, budget)
         self._loop = EventLoop()
         for listener in engines.listeners:
@@ -181,8 +197,8 @@ class Controller:
             self._registry,
             self._retention,
             self._retained,
+            self._idleness,
         )
-
         self.succession = Succession(
             self.sessions,
             self._requests,
@@ -190,6 +206,15 @@ class Controller:
             self._pending_queries,
             self._registry,
             self._lifecycle,
+        )
+        self.resumption = Resumption(
+            self.sessions,
+            self.scheduler,
+            self._balancer,
+            self._registry,
+            self._lifecycle,
+            OwnTasks(self._requests),
+            self.results.fail,
         )
 
     def _release_on_engine(self, task: str, engine: int) -> None:
@@ -209,12 +234,20 @@ class Controller:
         try:
             self._loop.run(self.turn, self._max_sleep, self._finished)
             while self.succession.due and not self.succession.complete:
-                self.succession.hand_over(self.write_handover)
+                self._hand_over()
                 if not self.succession.complete:
                     self._loop.run(self.turn, self._max_sleep, self._finished)
         finally:  # clients are told, whatever ends the loop
             if not self.succession.complete:
-                self.clients.farewell("it has been stopped" if self._shutdown.begun else "its job has ended")
+                stopped = self.end_reason or "it has been stopped"
+                self.clients.farewell(stopped if self._shutdown.begun else "its job has ended")
+
+    def _hand_over(self) -> None:
+        """Hand over to a successor in this job, or in the next one."""
+        if self.resumption.step is Step.ENDING:
+            self.succession.hand_over(self.write_for_next_job, QUEUED, next_job=True)
+        else:
+            self.succession.hand_over(self.write_handover)
 
     def turn(self, ready: Sequence[Any]) -> None:
         """Take one turn of the loop: take what has come, and do what is due."""
@@ -245,6 +278,12 @@ class Controller:
         elif not self._shutdown.begun and self.abandoned():
             log.warning("the process that this cluster was to end with has ended: leaving")
             self.stop()
+        elif not self._shutdown.begun and self._idleness.overdue:
+            self.end_reason = self._idleness.reason
+            log.info("leaving: %s", self.end_reason)
+            self.stop()
+        if not self._shutdown.begun:
+            self.resumption.look()
         self.clients.enforce_limits()
 
     def _max_sleep(self) -> int:

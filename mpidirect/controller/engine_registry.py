@@ -24,12 +24,15 @@ class EngineRegistry:
         The engines that can get tasks, by id.
     lost : dict of int to str
         Why an engine is not alive.
+    starting : float
+        Seconds within which all engines are started anew; 0 if no restart is under way.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.alive: dict[int, messages.EngineInfo] = {}
         self.lost: dict[int, str] = {}
+        self.starting = 0.0
         self._memory_domain = process_memory.domain()
         self._memory_domains: dict[int, str] = {}
         self._placements: dict[int, messages.EnginePlaced] = {}

@@ -22,6 +22,7 @@ from .output.relay import OutputRelay
 from .parts import EngineParts
 from .peek import peek
 from .tasks import Namespace
+from .usage import usage
 from .where import stack, where
 
 log = logging.getLogger(__name__)
@@ -126,6 +127,8 @@ class ControlThread(threading.Thread):
         answer = messages.Inspection(message.number, look() if self._parts.main_thread.task else "")
         if message.names:
             answer.value, answer.problem = peek(self._namespace, message.names)
+        if message.usage:
+            answer.usage = usage(self._parts.main_thread, self._parts.output)
         self._send(answer)
 
     def _send(self, message: messages.Message) -> None:

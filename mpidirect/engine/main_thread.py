@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -29,6 +30,8 @@ class MainThread:
     def __init__(self) -> None:
         self.leaving = False  # Whether the engine is to end.
         self.task = ""  # The id of the task whose user code runs now.
+        self.method = ""  # The method or function of the task that runs, or of the last one.
+        self.began = 0.0  # When that task began (monotonic clock).
         self.requested: set[str] = set()  # The ids of tasks to interrupt.
         self._left_loop = False  # Whether the main loop has ended.
         self._sent_by_control = False  # Whether the next SIGINT is one of the control thread.
@@ -52,6 +55,11 @@ class MainThread:
         """Install the handler of SIGINT again, if user code has replaced it."""
         if signal_handlers.interrupt_replaced:
             signal.signal(signal.SIGINT, self._on_interrupt)
+
+    def begin(self, task: messages.Task) -> None:
+        """Note that the user code of a task begins."""
+        self.method, self.began = task.method, time.monotonic()
+        self.task = task.id
 
     def leave_loop(self) -> None:
         """Note that the main loop has ended: signals do nothing any more."""

@@ -33,15 +33,32 @@ def where() -> str:
 
 def stack() -> str:
     """Return the call that user code is in and its line, and below that the stack (control thread)."""
-    call = mpi_state.blocking_call
+    outside = _frames_outside()
+    if not outside:
+        return where()
+    lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(outside))
+    return f"{_head(outside)}\n{''.join(user_stack(lines).format())}"
+
+
+def call_and_line() -> str:
+    """Return the call that user code is in and its line: the first line of `stack` (control thread)."""
+    outside = _frames_outside()
+    return _head(outside) if outside else where()
+
+
+def _frames_outside() -> list[FrameType]:
+    """Return the frames of a task that are not of this package, the innermost first."""
     frame = _main_frame()
     frames = []
     while frame is not None and frame.f_code.co_filename != _CALLER:
         frames.append(frame)
         frame = frame.f_back
-    outside = [frame for frame in frames if not frame.f_code.co_filename.startswith(_PACKAGE)]
-    if not outside:
-        return where()
+    return [frame for frame in frames if not frame.f_code.co_filename.startswith(_PACKAGE)]
+
+
+def _head(outside: list[FrameType]) -> str:
+    """Return the call that these frames are in, and the innermost line of user code."""
+    call = mpi_state.blocking_call
     name = ""
     if call is not None:
         name = f"comm.{call[1]}" if call[0] is mpi_state.world else call[1]
@@ -51,9 +68,7 @@ def stack() -> str:
     ] or outside
     place = (user_frames or with_source)[0]
     name = name or _called_function(with_source[0])
-    lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(outside))
-    text = "".join(user_stack(lines).format())
-    return f"{name} at {place.f_code.co_filename}:{place.f_lineno}\n{text}"
+    return f"{name} at {place.f_code.co_filename}:{place.f_lineno}"
 
 
 def _main_frame() -> FrameType | None:

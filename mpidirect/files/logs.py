@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 FAILS = "this rank fails: "  # begins the last log message of a rank that can't go on
+_END_NOTE = "end.txt"  # the file with the reason for which a controller stopped its cluster
+_PROBE_TIMEOUT = 3.0  # seconds
+# Prints why a file can't be written in a directory; 16 KiB, as a nearly full disk has room for a few bytes.
+_PROBE = """\
+import os, sys, tempfile
+try:
+    with tempfile.NamedTemporaryFile(dir=sys.argv[1], prefix=".probe-") as file:
+        file.write(bytes(16384))
+        file.flush()
+        os.fsync(file.fileno())
+except OSError as e:
+    print(e.strerror)
+"""
 _TAIL_SIZE = 64 * 1024  # bytes that are read for the last lines
 
 
@@ -22,6 +37,23 @@ def _sort_key(path: Path) -> tuple[int, int]:
     if engine:
         return 2, int(engine[1])
     return ["job", "controller"].index(path.stem) if path.stem in ("job", "controller") else 3, 0
+
+
+def note_end(directory: Path, text: str) -> None:
+    """Note why the controller stopped the cluster by itself; an empty text removes an earlier note."""
+    note = directory / _END_NOTE
+    if text:
+        note.write_text(text)
+    else:
+        note.unlink(missing_ok=True)
+
+
+def end_note(directory: Path) -> str:
+    """Return why the controller stopped the cluster by itself; empty if it did not, or it is not known."""
+    try:
+        return (directory / _END_NOTE).read_text()
+    except OSError:
+        return ""
 
 
 def tail(path: Path, lines: int) -> list[str]:
@@ -70,7 +102,22 @@ def report(directory: Path, lines: int = 15, most: int = 3) -> str:
         seen.add(pattern)
         if len(parts) < most:
             parts.append("\n".join([f"==> {path} <==", *ending]))
-    return "\n\n".join(parts) or f"Its logs in {directory} are empty."
+    return "\n\n".join(parts) or f"Its logs in {directory} are empty{_why_unwritable(directory)}."
+
+
+def _why_unwritable(directory: Path) -> str:
+    """Return why nothing can be written to a directory, as the end of a sentence; empty if something can.
+
+    Another process tries: a write to a disk that does not answer could not be interrupted.
+    """
+    words = [sys.executable, "-I", "-S", "-c", _PROBE, str(directory)]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    try:
+        problem, _ = process.communicate(timeout=_PROBE_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()  # not waited for
+        problem = "the disk does not answer"
+    return f": nothing can be written there ({problem.strip()})" if problem else ""
 
 
 def failure_report(directory: Path, lines: int = 15) -> str:

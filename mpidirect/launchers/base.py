@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from ..config import config
 from ..config.option import Option
 from ..config.options import Options
+from ..errors import LaunchError
+from ..files import logs
 from ..files.job_file import JobSpec
 
 if TYPE_CHECKING:
@@ -103,6 +105,7 @@ class Launcher(ABC):
     local: ClassVar[bool] = True  # whether a job can be seen only from the host that started it
     scheduled: ClassVar[bool] = False  # whether a scheduler runs the jobs, by `config.definitions.BATCH`
     keeps_time: ClassVar[bool] = False  # whether the time left does not depend on two hosts' clocks
+    can_continue: ClassVar[bool] = False  # whether a job can be submitted that begins after another one
     command_timeout: float = 20.0  # seconds that a command of the scheduler may take
     ip: ClassVar[str] = ""  # the address that the controller listens on by default
 
@@ -143,6 +146,16 @@ class Launcher(ABC):
             When the job can't be started.
         """
 
+    def submit_continuation(self) -> dict[str, Any]:
+        """Submit the job once more, to begin when the present one has ended; return the new handle.
+
+        Raises
+        ------
+        LaunchError
+            When that is not possible.
+        """
+        raise LaunchError(f"The launcher '{self.name}' can't continue a cluster in another job.")
+
     @abstractmethod
     def state(self) -> JobStatus:
         """Return the status of the job. A query that fails is `JobState.UNKNOWN`, not the end of the job."""
@@ -173,6 +186,9 @@ class Launcher(ABC):
             unwritten = f"failed, and could not write its exit code to {self._directory}"
             how = f"ended with exit code {code}" if code else f"{unwritten}: is the disk full?"
             return JobStatus(JobState.ENDED, f"{reason}; its first rank {how}", failed=True)
+        note = logs.end_note(Path(self._directory)) if self._directory else ""
+        if note:
+            return JobStatus(JobState.ENDED, note, failed=False)
         return JobStatus(JobState.ENDED, reason, failed=failed)
 
     def _exit_codes(self) -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""Start ranks by MPICH's mpiexec (hydra): ``python -m mpidirect.launchers.hydra DIRECTORY N MPIEXEC …``.
+"""Start ranks by MPICH's mpiexec (hydra).
 
-Job scripts run this module, since the preparations depend on the hosts that the job has got.
+The command is ``python -m mpidirect.launchers.hydra JOBFILE DIRECTORY N MPIEXEC …``. Job scripts run this
+module, since the preparations depend on the hosts that the job has got.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from ..job import allocation
+from ..job.supervisor import supervised
 from ..job.variables import SPAWNS
 
 # Hydra sends SIGUSR1 to all processes of the job when one of them has died.  The signal would end a process
@@ -153,8 +155,11 @@ def _with_blocking_proxy(mpiexec: Path, proxy: Path, directory: Path, python: st
 
 
 def main(argv: list[str]) -> None:
-    """Become the mpiexec that starts the ranks."""
-    command, environment = begin(argv[3:], int(argv[2]), Path(argv[1]), sys.executable)
+    """Become the mpiexec that starts the ranks, or, where no engine can be spawned, its supervisor."""
+    job_file, directory, engines, *starter = argv[1:]
+    command, environment = begin(starter, int(engines), Path(directory), sys.executable)
+    if SPAWNS not in environment:
+        command = supervised(command, Path(job_file))
     os.execvpe(command[0], command, {**os.environ, **environment})
 
 

@@ -144,10 +144,17 @@ class JobScript:
         return text.replace(f" -n {self.job.ranks} ", f' -n "${_RANKS}" ', 1), condition
 
     def _hydra_command(self) -> list[str]:
-        """Return the command that prepares the hosts of the job, and then becomes MPICH's mpiexec."""
+        """Return the command that prepares the hosts of the job, and then starts MPICH's mpiexec."""
         python = self.settings["python"] or sys.executable
         spec = self.job.spec
-        return [python, "-m", "mpidirect.launchers.hydra", spec.log_directory, str(spec.engines)]
+        return [
+            python,
+            "-m",
+            "mpidirect.launchers.hydra",
+            str(self.job.file),
+            spec.log_directory,
+            str(spec.engines),
+        ]
 
     def _removal_of_old_files(self) -> list[str]:
         spec = self.job.spec

@@ -19,10 +19,11 @@ import pytest
 from click.testing import CliRunner
 from waiting import LIMIT, until
 
+from mpidirect import Client
 from mpidirect.cli import COMMANDS, cli
 from mpidirect.cluster.cluster import Cluster
 from mpidirect.cluster.state import ClusterState
-from mpidirect.errors import ClusterNotFound, ClusterRunning, LaunchError
+from mpidirect.errors import ClusterNotFound, ClusterRunning, ControllerLost, LaunchError
 from mpidirect.files.private_directories import socket_directory
 from mpidirect.files.profiles import Profile, home, profile_names
 from mpidirect.job import processes
@@ -157,6 +158,24 @@ def test_a_cluster_that_a_client_shut_down_is_just_gone():
 
 
 # Starts that fail
+
+
+def test_an_idle_cluster_is_stopped_and_says_why():
+    cluster = Cluster(n=1, idle_timeout="2s").start()
+    with cluster.connect_client() as rc:
+        rc[:].apply_sync(time.sleep, 2.5)  # a task that runs is no idle time
+        [row] = json.loads(invoke("status", "--json").output)
+        assert 0 <= row["idle"] < 2  # a look at the status does not count as use
+        until(lambda: not rc.ids)
+        with pytest.raises(ControllerLost, match="nothing ran on it for 2 s"):
+            rc.queue_status()
+    until(lambda: cluster.state is ClusterState.STOPPED)
+    shown = invoke("status")
+    assert shown.exit_code == 3 and "has ended: it was stopped because nothing ran" in shown.output
+    with pytest.raises(ClusterNotFound, match="nothing ran on it for 2 s"):
+        Client()
+    cluster.stop()
+    assert nothing_left(cluster.cluster)
 
 
 def test_a_job_that_dies_at_start_says_why(tmp_path):
@@ -525,6 +544,15 @@ def test_the_doctor_names_remedies(tmp_path):
     assert f"chmod 700 {home()}" in done.stdout
     assert "MPIDIRECT_FOO" in done.stdout
     assert "/no/such/mpiexec" in done.stdout
+
+
+@pytest.mark.openmpi_only
+def test_the_doctor_examines_a_directory_that_others_can_change(monkeypatch):
+    home().mkdir()
+    home().chmod(0o777)
+    monkeypatch.setattr("mpidirect.cli.doctor.examine", lambda profile: [])
+    assert invoke("doctor").exit_code == 0
+    assert "can be changed by other users" in invoke("status").output
 
 
 @pytest.mark.openmpi_only

@@ -4,6 +4,7 @@ import doctest
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from schedulers.login import COMMAND, command, run
 from waiting import LIMIT, until
 
 from mpidirect import Client, Cluster, errors
+from mpidirect.files import connection_file
 from mpidirect.files.profiles import Profile
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
@@ -94,8 +96,17 @@ def test_the_host_can_be_a_setting_of_the_profile(login, monkeypatch):
         Client(profile="big")
     monkeypatch.setenv("MPIDIRECT_PROFILE", "big")
     assert "No cluster runs under profile 'big'" in run("wait").stderr
+    assert "Welcome to login" not in run("wait", "--ssh", "").stderr
     with pytest.raises(errors.ConfigError, match="mpidirect start --ssh login"):
         Cluster(1, ssh="login").start()
+
+
+def test_a_cluster_of_this_host_is_not_taken_for_that_of_the_other(login):
+    keys = dict.fromkeys(("server_key", "client_key", "client_secret"), "")
+    info = connection_file.ConnectionInfo(cluster="1", addresses=[], host=socket.gethostname(), **keys)
+    connection_file.write(info, Profile().create().connection_file("1"))
+    with pytest.raises(errors.ClusterNotFound, match="'default' on login does not run"):
+        Client(sshserver="login")
 
 
 def test_errors_say_what_to_do(login):

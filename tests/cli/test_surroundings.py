@@ -43,6 +43,24 @@ def test_a_temporary_directory_with_a_name_too_long_for_sockets(login_node):
     assert Profile().record() is None and list(far.iterdir()) == []
 
 
+FULL = """
+mount -t tmpfs -o size=64k,mode=700 none home
+dd if=/dev/zero of=home/fill bs=1k 2> /dev/null; truncate -s -8k home/fill
+exec "$@"
+"""
+
+
+@either_mpi
+@pytest.mark.skipif(os.geteuid() != 0, reason="a disk of its own takes root")
+def test_a_full_disk(login_node):
+    """The job file and the record fit, the connection file and the logs do not."""
+    (login_node / "home").mkdir(mode=0o700)
+    words = ["unshare", "--mount", "sh", "-c", FULL, "sh", *COMMAND, "start", "-n", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 1
+    assert "nothing can be written there (No space left on device)" in done.stderr, done.stderr
+
+
 # What is around
 
 

@@ -23,7 +23,7 @@ import psutil
 from mpidirect import Client
 
 warnings.simplefilter("ignore")  # that the connection is down
-with Client(sshserver=f"{getpass.getuser()}@login") as rc:
+with Client(sshserver=f"{getpass.getuser()}@login", timeout=60) as rc:  # the cluster still starts
     def size():
         return rc[:].apply_async(lambda: comm.size).get(timeout=30)
     [ssh] = [p for p in psutil.Process().children() if p.name() == "ssh"]
@@ -66,15 +66,17 @@ def on_a_laptop(program, *arguments):
 
 def test_a_client_that_reaches_the_login_node_alone(hosts, login_node, monkeypatch):
     ssh.install(login_node, there=login_node / "home")
-    cluster = Cluster(2, launcher="slurm").start().wait()
-    [row] = json.loads(run("status", "--json").stdout)
-    info = connection_file.read(cluster.connection_file)
-    copied = shutil.copy(cluster.connection_file, login_node / "copied.json")
+    cluster = Cluster(2, launcher="slurm").start()
     with monkeypatch.context() as laptop:
         laptop.setenv("MPIDIRECT_DIR", str(login_node / "laptop"))
         first, after_ctrl_c, after_death, left = on_a_laptop(TUNNELLED)
         assert first == f"{SIZES} tcp://127.0.0.1"
         assert after_ctrl_c == SIZES and after_death == f"{SIZES} {SIZES}" and left == "[]"
+    [row] = json.loads(run("status", "--json").stdout)
+    info = connection_file.read(cluster.connection_file)
+    copied = shutil.copy(cluster.connection_file, login_node / "copied.json")
+    with monkeypatch.context() as laptop:
+        laptop.setenv("MPIDIRECT_DIR", str(login_node / "laptop"))
         assert on_a_laptop(BY_HAND, row["tunnel"], str(copied)) == [SIZES]
     with pytest.raises(errors.ConnectionFailed, match=r"ssh to nowhere opened no tunnel: .*refused"):
         Tunnel("nowhere", info)

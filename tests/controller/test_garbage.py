@@ -45,7 +45,10 @@ SIZES = st.lists(st.one_of(st.integers(0, 20), NUMBERS), max_size=4)
 TARGETS = st.lists(st.one_of(st.integers(0, 2), NUMBERS), max_size=4)
 WHATS = st.one_of(
     st.sampled_from(
-        ["queue_status", "abort", "signal", "interrupt", "where", "history", "recall", "shutdown?", "nothing"]
+        [
+            *("queue_status", "abort", "signal", "interrupt", "where", "usage", "history", "recall"),
+            *("shutdown?", "nothing"),
+        ]
     ),
     TEXTS,
 )

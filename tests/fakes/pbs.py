@@ -33,6 +33,8 @@ def qsub(arguments):
     wanted = sum(n * per for n, per, _ in _chunks(job))
     if wanted > CORES:
         job["comment"] = f"Can Never Run: Insufficient amount of resource: ncpus (R: {wanted} A: {CORES})"
+    elif job.pop("held", False):
+        job["job_state"] = "H"
     elif os.environ.get("FAKE_PBS_FULL"):
         job["comment"] = "Not Running: Insufficient amount of resource: ncpus"
     else:
@@ -50,6 +52,8 @@ def _directive(job, flag, value):
         job["Job_Name"] = value
     elif flag == "-o":
         job["output"] = value
+    elif flag == "-h":
+        job["held"] = True
     elif flag == "-q":
         if value not in QUEUES:
             fail("qsub: Unknown queue", NO_QUEUE)
@@ -127,7 +131,7 @@ def qdel(arguments):
         fail(f"qdel: Unknown Job Id {id}", UNKNOWN)
     if job["job_state"] == "F":
         fail(f"qdel: Job has finished {id}", FINISHED)
-    if job["job_state"] == "Q":
+    if job["job_state"] in ("Q", "H"):
         write(id, {**job, "job_state": "F"})  # such a job has no exit status
     else:
         kill(id, "force" in arguments)

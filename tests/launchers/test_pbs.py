@@ -53,11 +53,14 @@ def test_jobs_that_do_not_start(pbs, monkeypatch):
     assert "will never start" in never.stderr and "Insufficient amount of resource" in never.stderr
     refused = run("start", "-n", "2", "--launcher", "pbs", "--queue", "nowhere")
     assert refused.returncode == 1 and "Unknown queue" in refused.stderr and "170" in refused.stderr
+    held = run("start", "-n", "2", "--launcher", "pbs", "--directive=-h", "--queue-timeout", "1s")
+    assert held.returncode == 1 and "within 1 s: it is held; it goes on after 'qrls 1.pbs1'" in held.stderr
+    assert pbs.state("1.pbs1") == "F" and Profile().record() is None
     monkeypatch.setenv("FAKE_PBS_FULL", "1")
     cluster = Cluster(2, launcher="pbs").start()
     assert cluster.state is ClusterState.PENDING and "Not Running" in cluster.look()[1]
     assert run("stop").returncode == 0
-    assert pbs.state("1.pbs1") == "F"
+    assert pbs.state("2.pbs1") == "F"
 
 
 def test_a_job_that_dies_at_start_says_why(pbs):

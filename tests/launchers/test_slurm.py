@@ -175,6 +175,16 @@ def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [3, 3, 3]  # noqa: F821
 
 
+def test_an_mpiexec_whose_hosts_are_not_known(hosts):
+    """Its arguments spread the ranks, so nothing is spawned; a supervisor starts all anew."""
+    starter = mpi.find_mpiexec()[0]
+    spread = "-ppn 3" if mpi.implementation(starter).name == "mpich" else "--map-by ppr:3:node"
+    with Cluster(mpiexec=f"{starter} {spread}", **SLURM) as rc:
+        was = where(rc[:])
+        assert rc.facts["fault_tolerance"]["restarts"] and sorted(set(was)) == ["n1", "n2"]
+        assert rc.restart() == [0, 1, 2, 3] and where(rc[:]) == was
+
+
 def test_a_node_for_the_controller_alone(hosts):
     with Cluster(controller="node", **SLURM) as rc:
         assert rc.facts["host"] == "n1"

@@ -7,6 +7,7 @@ from schedulers.login import command
 from schedulers.slurm import SLURM
 
 from mpidirect import Cluster, errors
+from mpidirect.cluster.state import ClusterState
 from mpidirect.files.profiles import ClusterRecord, Profile
 from mpidirect.launchers import launcher_class, scheduled_jobs
 from mpidirect.launchers.base import JobState
@@ -205,5 +206,7 @@ def test_of_a_job_that_still_ends_it_is_told_who_will_know_more(login_node):
         cluster="one", launcher="slurm", engines=2, host="vm", started=time.time(), handle={"id": "7"}
     )
     Profile().create().remember(record)
+    Profile().connection_file("one").touch(0o600)  # its controller was killed
+    assert Cluster.from_profile().look() == (ClusterState.ENDING, "it ends")
     told = scheduled_jobs.failure_reason("", "one", 0.2)
     assert told.startswith("of its job 7: it ends; 'mpidirect status' will tell how it ended.")

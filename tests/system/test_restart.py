@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -78,10 +79,23 @@ def test_whatever_the_engines_do(launch):
             assert rc.restart() == list(range(N)), trouble
             is_new(rc)
             assert result is None or result.wait(WITHIN)
-            until(lambda: other.ids == rc.ids)  # a client that did not ask connects a moment later
             assert other[:].apply(int).get(WITHIN) == [0] * N
+            assert other.ids == rc.ids
             assert cluster.job_id == job
     assert not list(cluster.profile.directory.glob("*handover*"))
+
+
+@pytest.mark.parametrize("spawned", [False, True])
+def test_calls_meanwhile_wait_for_the_engines(start, monkeypatch, spawned):
+    if not spawned:
+        monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
+    cluster, rc = start(2)
+    with cluster.connect_client() as other, ThreadPoolExecutor(1) as pool:
+        dv = other[:]
+        asked = pool.submit(rc.restart)
+        until(lambda: not other.ids)
+        assert dv.apply(int).get(WITHIN) == [0, 0]
+        assert other.ids == asked.result(WITHIN) == [0, 1]
 
 
 def test_tasks_end_with_an_error_that_names_the_restart(launch):

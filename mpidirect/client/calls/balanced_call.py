@@ -40,6 +40,10 @@ class BalancedCall(Call):
         super().__init__(id, method, list(range(total)), known, None, False, release)
         self.order: list[int] = []  # the first tasks of the answers, as they came
 
+    def distinct_replies(self) -> list[messages.Reply]:
+        """Return each reply once."""
+        return [self.replies[first] for first in self.order]
+
     def replied(self, answers: list[Answer]) -> None:
         """Tasks have ended."""
         read: list[Answer] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -60,6 +60,7 @@ class Call:
         self.received: dict[int, float] = {}
         self.source: str | None = None  # the code, of an execution
         self.size = 0
+        self.sent = 0  # bytes of the request
         self.ready = not targets  # whether every engine has answered
         self.failed = False  # whether an engine has answered with an error
         self.hopeless = False  # whether the engines that still run are being interrupted
@@ -86,6 +87,10 @@ class Call:
         self._watchers: list[Callable[[Call], None]] = []
         self._followers: list[Callable[[Call], None]] = []
         self._lock = threading.Lock()
+
+    def distinct_replies(self) -> Collection[messages.Reply]:
+        """Return each reply once: a reply may be the answer to several parts."""
+        return self.replies.values()
 
     def watch(self, watcher: Callable[[Call], None], each: bool = False) -> None:
         """Have `watcher` called when every engine has answered, or at each answer."""

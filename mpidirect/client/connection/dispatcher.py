@@ -51,7 +51,7 @@ class MessageDispatcher:
         elif isinstance(message, messages.ResultMoved):
             self._receiver.result_moved(message.id, message.engine, message.addresses)
         elif isinstance(message, messages.EnginesChanged):
-            self._receiver.engines_changed(message.engines, message.size, message.lost)
+            self._receiver.engines_changed(message)
         if self._assembly is not None and self._assembly.complete:
             assembly, self._assembly = self._assembly, None
             self._receiver.replied(assembly.replies)

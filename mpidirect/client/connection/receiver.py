@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ...files.connection_file import ConnectionInfo
 from ...protocol import messages
 
 Answer = tuple[messages.Reply, list[Any]]  # how a task ended, and the frames of its result
@@ -12,8 +13,8 @@ Answer = tuple[messages.Reply, list[Any]]  # how a task ended, and the frames of
 class Receiver(Protocol):
     """Gets what arrives; each method is called with the connection's lock held."""
 
-    def engines_changed(self, engines: list[messages.EngineInfo], size: int, lost: dict[int, str]) -> None:
-        """Engines have started or ended: `engines` live now."""
+    def engines_changed(self, news: messages.EnginesChanged | messages.Welcome) -> None:
+        """Note that engines have started or ended, or are to start."""
 
     def replied(self, answers: list[Answer]) -> None:
         """Tasks have ended on engines."""
@@ -29,6 +30,9 @@ class Receiver(Protocol):
 
     def answered(self, answer: messages.Answer) -> None:
         """Take the controller's answer to a query."""
+
+    def controller_changed(self, info: ConnectionInfo) -> None:
+        """Note that another process is the controller now, perhaps in another job and on another host."""
 
     def session_forgotten(self) -> None:
         """Note that the controller knows this client no longer: calls under way get no answer."""

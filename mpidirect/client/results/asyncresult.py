@@ -7,7 +7,7 @@ from concurrent.futures import ALL_COMPLETED as ALL_COMPLETED
 from concurrent.futures import FIRST_COMPLETED as FIRST_COMPLETED
 from concurrent.futures import FIRST_EXCEPTION as FIRST_EXCEPTION
 from copy import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import CompositeError, ControllerLost, Interrupted, MPIDirectError, RemoteError, TimeoutError
 from ..calls.call import Call
@@ -20,6 +20,9 @@ from ..session.session import Session
 from .metadata import METADATA
 from .pending import PendingResult, check_return_when, limit_of
 from .state import Slot, outcome_in_words, state_in_words, unanswered_engines, wait_in_queue
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @trim_tracebacks
@@ -363,6 +366,29 @@ class AsyncResult(PendingResult):
         if state == "pending" and self.failures:
             state = self._state_in_words()
         return f"<{type(self).__name__}({self._method}): {state}>"
+
+    def timeline(self) -> Figure:
+        """Return a picture of the call: when each engine waited, ran and ended, as far as known now.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            A notebook shows the figure; ``savefig`` writes a file.
+
+        Raises
+        ------
+        ImportError
+            When matplotlib is not installed here.
+
+        Examples
+        --------
+        >>> ar = dv.apply_async(time.sleep, 1)
+        >>> ar.wait()
+        >>> ar.timeline().savefig("timeline.png")
+        """
+        from ..display.timeline import timeline
+
+        return timeline(repr(self), self._slots)
 
     def _repr_html_(self) -> str:
         return html.timeline(repr(self), self._slots)

@@ -6,6 +6,7 @@ from collections import deque
 from weakref import WeakValueDictionary
 
 from ..calls.call import Call
+from .call_log import CallLog
 
 KEPT_CALLS = 64  # ended calls whose results stay available to `get_result`
 KEPT_BYTES = 16 * 1024 * 1024  # of their results, together
@@ -22,12 +23,15 @@ class CallRegistry:
         All calls that still exist: a user holds their results, or they are among the latest.
     history : list of str
         The ids of the calls that were sent, in order.
+    log : CallLog
+        When the calls that have ended ran, and where.
     """
 
     def __init__(self) -> None:
         self.under_way: dict[str, Call] = {}
         self.known: WeakValueDictionary[str, Call] = WeakValueDictionary()
         self.history: list[str] = []
+        self.log = CallLog()
         self._latest: deque[Call] = deque()
         self._latest_bytes = 0
 
@@ -52,6 +56,7 @@ class CallRegistry:
                 call.report_failure()
 
     def _keep(self, call: Call) -> None:
+        self.log.add(call)
         latest = self._latest
         latest.append(call)
         self._latest_bytes += call.size

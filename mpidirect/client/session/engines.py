@@ -18,6 +18,8 @@ class EngineDirectory:
     ----------
     check : callable
         Raises the error that ended the connection to the controller, if it has ended.
+    wait : callable
+        Waits until a condition holds; returns False after so many seconds.
 
     Attributes
     ----------
@@ -27,13 +29,19 @@ class EngineDirectory:
         Why an engine ended, by id.
     size : int
         The number of engines that the cluster has when all are alive.
+    starting : float
+        Seconds within which all engines are started anew; 0 if no restart is under way.
     """
 
-    def __init__(self, check: Callable[[], None]) -> None:
+    def __init__(
+        self, check: Callable[[], None], wait: Callable[[Callable[[], bool], float | None], bool]
+    ) -> None:
         self.live: dict[int, messages.EngineInfo] = {}
         self.lost: dict[int, str] = {}
         self.size = 0
+        self.starting = 0.0
         self._check = check
+        self._wait = wait
 
     @property
     def ids(self) -> list[int]:
@@ -42,29 +50,31 @@ class EngineDirectory:
 
     def start(self, welcome: messages.Welcome) -> None:
         """Take the engines from the controller's welcome, unless newer news came first."""
-        self.size = welcome.size
+        self.size, self.starting = welcome.size, welcome.starting
         if not self.live:
             self.live = {engine.id: engine for engine in welcome.engines}
             self.lost = {**welcome.lost, **self.lost}
 
-    def change(self, engines: list[messages.EngineInfo], size: int, lost: dict[int, str]) -> None:
+    def change(self, news: messages.EnginesChanged | messages.Welcome) -> None:
         """Replace the live engines, and add the reasons why others ended."""
-        self.live = {engine.id: engine for engine in engines}
-        self.size = size
-        reasons = {**self.lost, **lost}
-        self.lost = {id: reason for id, reason in reasons.items() if id < size and id not in self.live}
+        self.live = {engine.id: engine for engine in news.engines}
+        self.size, self.starting = news.size, news.starting
+        reasons = {**self.lost, **news.lost}
+        self.lost = {id: reason for id, reason in reasons.items() if id < self.size and id not in self.live}
 
     def clear(self) -> None:
         """Forget the live engines: the controller is gone."""
-        self.live = {}
+        self.live, self.starting = {}, 0.0
 
     def complete(self, wanted: int | None = None) -> bool:
         """Return whether `wanted` engines (by default all) live, or never will."""
         wanted = self.size if wanted is None else wanted
+        if self.starting:
+            return False
         return len(self.live) >= wanted or self.size - len(self.lost) < wanted
 
     def resolve(self, targets: Any) -> list[int]:
-        """Return the engine ids that a user's `targets` mean.
+        """Return the engine ids that a user's `targets` mean; while all engines are started anew, wait first.
 
         Parameters
         ----------
@@ -80,6 +90,8 @@ class EngineDirectory:
         IndexError
             When a target never existed.
         """
+        if self.starting:
+            self._wait(lambda: not self.starting, self.starting)
         kind = type(targets)
         if kind is int and targets in self.live:
             return [targets]

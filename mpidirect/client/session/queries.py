@@ -8,6 +8,7 @@ from typing import Any
 
 from ... import errors
 from ...errors import format_ids
+from ...protocol import messages
 from ..calls.source_lines import placed
 from .session import Session
 
@@ -24,6 +25,12 @@ def places(session: Session, targets: list[int]) -> dict[int, str]:
     """Return the MPI call and the line that each engine is in, by engine; empty for an idle engine."""
     found: dict[int, str] = session.query("where", targets)
     return {engine: placed(text) for engine, text in found.items()}
+
+
+def usage(session: Session, targets: list[int]) -> dict[int, messages.Usage | None]:
+    """Return what each engine does and uses; None for an engine that holds Python's lock."""
+    found: dict[int, Any] = session.query("usage", targets)
+    return {engine: None if fields is None else messages.Usage(*fields) for engine, fields in found.items()}
 
 
 def stacks(session: Session, targets: list[int]) -> dict[int, str]:

@@ -7,9 +7,11 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ... import errors
+from ...files import logs
 from ...files.connection_file import ConnectionInfo
 from ...memory import process_memory
 from ...protocol import messages
@@ -62,7 +64,7 @@ class Session:
 
     def __init__(self, info: ConnectionInfo, timeout: float, patience: float, sshserver: str = "") -> None:
         self.info = info
-        self.engines = EngineDirectory(self.check)
+        self.engines = EngineDirectory(self.check, self.wait)
         self.calls = CallRegistry()
         self.interrupt_on_error = False
         self._answers: dict[str, messages.Answer | None] = {}
@@ -144,6 +146,7 @@ class Session:
         addresses = [process_memory.address(frame) for frame in bulk] if self.connection.direct else []
         call.mismatch = self.python_mismatch
         call.buffers = bulk or None
+        call.sent = sum(map(len, frames))
         self.calls.add(call)
         try:
             self.connection.post(kind, call.id, *fields, addresses, inline=inline, bulk=bulk)
@@ -235,9 +238,9 @@ class Session:
 
     # -- what comes in: the methods of `Receiver` ---------------------------------------------------------
 
-    def engines_changed(self, engines: list[messages.EngineInfo], size: int, lost: dict[int, str]) -> None:
+    def engines_changed(self, news: messages.EnginesChanged | messages.Welcome) -> None:
         """Update the engines."""
-        self.engines.change(engines, size, lost)
+        self.engines.change(news)
 
     def replied(self, answers: list[Answer]) -> None:
         """Hand answers of engines to their calls."""
@@ -282,6 +285,12 @@ class Session:
         if answer.id in self._answers:
             self._answers[answer.id] = answer
 
+    def controller_changed(self, info: ConnectionInfo) -> None:
+        """Watch the walltime of the job in which the controller is now."""
+        self._stop_walltime()
+        self.info = info
+        self._walltime = Deadline(info, self.facts.get("time_left"))
+
     def session_forgotten(self) -> None:
         """End all calls under way: the controller has dropped what it kept for this client."""
         self.calls.abandon("ResultExpired", "the controller kept nothing of this client while it was away")
@@ -293,8 +302,10 @@ class Session:
         self._stop_walltime()
         if isinstance(error, errors.ControllerLost):
             reason = failure_reason(self.info.profile, self.info.cluster, FAILURE_REASON_TIMEOUT)
-            if reason:
-                cluster = f"{self.info.cluster} on {self.info.host}"
+            cluster = f"{self.info.cluster} on {self.info.host}"
+            if note := logs.end_note(Path(self.facts["logs"])):
+                error.args = (f"The cluster {cluster} is gone: {note}",)
+            elif reason:
                 error.args = (f"The cluster {cluster} is gone, by the end {reason}",)
         self.engines.clear()
         for call in self.calls.abandon(type(error).__name__, str(error)):

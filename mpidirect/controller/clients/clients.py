@@ -12,6 +12,7 @@ from ...memory import process_memory
 from ...protocol import messages
 from ...transport.base import Listener
 from ..engine_registry import EngineRegistry
+from ..idleness import Idleness
 from ..sessions.retained_results import RetainedResults
 from ..sessions.retention import Retention
 from ..sessions.session import Session
@@ -36,6 +37,7 @@ class Clients:
         registry: EngineRegistry,
         retention: Retention,
         retained: RetainedResults,
+        idleness: Idleness,
     ) -> None:
         self.sessions = sessions
         self._facts = facts
@@ -44,6 +46,7 @@ class Clients:
         self._registry = registry
         self._retention = retention
         self._retained = retained
+        self._idleness = idleness
         self._connections: dict[tuple[Listener, int], Session] = {}
         self._waiting_since = 0.0  # when the first of the replies came that wait for others; 0: none waits
         self._memory_domain = process_memory.domain()
@@ -140,14 +143,22 @@ class Clients:
             self._registry.in_order(),
             session.inbox.last,
             resumes,
-            _with_time_left(self._facts),
+            self._current_facts(),
             bool(session.process),
             process_memory.node(),
             self._registry.lost,
+            self._registry.starting,
         )
         if session.send([messages.encode(welcome)]):
             session.connect(listener, hello.received)
             session.send_due()
+
+    def _current_facts(self) -> dict[str, Any]:
+        """Return the facts, with times in seconds from now: clients' clocks may differ."""
+        facts = {**self._facts, "idle": self._idleness.seconds}
+        if ends := facts["ends"]:
+            facts["time_left"] = max(0.0, ends - time.time())
+        return facts
 
     def _readable_process(self, memory: messages.ReadableMemory | None) -> int:
         """Return the client's process if its memory can be read, else 0."""
@@ -192,9 +203,3 @@ class Clients:
                 self._requests.receive(session, message, frames)
         if session.inbox.owes:
             session.send([messages.encode(messages.Ack(session.inbox.acknowledged()))])
-
-
-def _with_time_left(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts, and the seconds that are left of the allocation: clients' clocks may differ."""
-    ends = facts["ends"]
-    return {**facts, "time_left": max(0.0, ends - time.time())} if ends else {**facts}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...protocol import messages
@@ -44,15 +44,17 @@ class PendingQuery:
         self.ends = ends
         self.number = next(_numbers)  # tells the engines' answers apart
         self.inspected = False  # whether the engines were asked where they are
-        self.with_stacks = False
+        self.with_stacks = self.with_usage = False
         self.names: list[str] = []  # names whose values are asked for
         self.found: dict[int, Any] = {}  # by engine: its answer
 
     def add_inspection(self, engine: int, message: messages.Inspection) -> None:
         """Take the answer of an engine."""
         if self.number == message.number and engine in self.tasks:
-            values = [bool(message.where), message.value, message.problem]
-            self.found[engine] = values if self.names else message.where
+            if self.names:
+                self.found[engine] = [bool(message.where), message.value, message.problem]
+            else:
+                self.found[engine] = message.usage if self.with_usage else message.where
 
     def next_event(self, now: float) -> float:
         """Return when there is something to do."""
@@ -60,7 +62,9 @@ class PendingQuery:
 
     def answer(self) -> None:
         """Answer with what is known."""
-        default: Any = [True, b"", f"TimeoutError: it is {NO_ANSWER}"] if self.names else NO_ANSWER
+        default: Any = None if self.with_usage else NO_ANSWER
+        if self.names:
+            default = [True, b"", f"TimeoutError: it is {NO_ANSWER}"]
         value = {engine: self.found.get(engine, default) for engine in sorted(self.tasks)}
         self.session.notify(messages.Answer, self.query.id, value)
 
@@ -150,13 +154,21 @@ class PendingQueries:
         self._open.append(PendingInterrupt(session, query, ids, begins, begins + within, abort))
         self.look()
 
-    def inspect(self, session: Session, query: messages.Query, with_stacks: bool, names: list[str]) -> None:
-        """Ask engines where they are, or for the values of names."""
+    def inspect(
+        self,
+        session: Session,
+        query: messages.Query,
+        *,
+        with_stacks: bool = False,
+        names: Sequence[str] = (),
+        with_usage: bool = False,
+    ) -> None:
+        """Ask engines where they are, for the values of names, or what they do and use."""
         tasks: dict[int, set[str]] = {
             engine: set() for engine in query.targets if engine in self._registry.alive
         }
         pending = PendingQuery(session, query, tasks, time.monotonic() + INSPECTION_TIMEOUT)
-        pending.with_stacks, pending.names = with_stacks, names
+        pending.with_stacks, pending.names, pending.with_usage = with_stacks, list(names), with_usage
         self._open.append(pending)
         self._inspect_engines(pending)
 
@@ -229,7 +241,7 @@ class PendingQueries:
     def _inspect_engines(self, pending: PendingQuery) -> None:
         pending.inspected = True
         for engine in pending.tasks:
-            order = messages.Inspect(pending.number, pending.with_stacks, pending.names)
+            order = messages.Inspect(pending.number, pending.with_stacks, pending.names, pending.with_usage)
             self._link.send_control(engine, order)
 
     def _is_complete(self, pending: PendingQuery) -> bool:

@@ -149,14 +149,19 @@ class Queries:
 
     def _where(self, session: Session, query: messages.Query) -> Any:
         """Return what the engines are doing; the value is whether to return their stacks."""
-        self._pending.inspect(session, query, bool(query.value), [])
+        self._pending.inspect(session, query, with_stacks=bool(query.value))
         return Later.LATER
 
     def _peek(self, session: Session, query: messages.Query) -> Any:
         """Return the values of names on engines that may be busy; the value is the list of names."""
         if not (isinstance(query.value, list) and query.value and _all_text(query.value)):
             raise BadQuery("peek takes names")
-        self._pending.inspect(session, query, False, query.value)
+        self._pending.inspect(session, query, names=query.value)
+        return Later.LATER
+
+    def _usage(self, session: Session, query: messages.Query) -> Any:
+        """Return what the engines do and use; None for an engine that does not answer in time."""
+        self._pending.inspect(session, query, with_usage=True)
         return Later.LATER
 
     def _restart(self, session: Session, query: messages.Query) -> Any:
@@ -244,6 +249,7 @@ ANSWERS: dict[str, Callable[[Queries, Session, messages.Query], Any]] = {
     "resize": Queries._resize,
     "where": Queries._where,
     "peek": Queries._peek,
+    "usage": Queries._usage,
     "shutdown": Queries._shutdown,
     "history": Queries._history,
     "recall": Queries._recall,

@@ -125,8 +125,20 @@ class Generations:
             raise ReplacementRefused("engines are being started just now: try again in a moment")
         call = "rc.restart()" if size == self._registry.size else f"rc.resize({size})"
         self._replacement.cancel(f"{call} ends all engines")
-        self._machine.enter(GenerationState.ENDING)
         self.asked_by, self.next_size = asked_by, size
+        self._registry.starting = START_TIMEOUT
+        self._end(f"was ended by {call}, which replaces all engines")
+
+    def end_for_next_job(self, reason: str) -> None:
+        """End all engines: the controller of another job continues the work of this one."""
+        self._supervised = True  # the next job takes the place of the supervisor
+        if not self.busy:
+            self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        """Tell all engines to leave, and end their tasks."""
+        self._machine.enter(GenerationState.ENDING)
+        self.end_reason = reason
         now = time.monotonic()
         self._kill_time, self._note_deadline = now + LEAVE_TIMEOUT, now
         self._leaving = {info.id: info for info in self._registry.in_order()}
@@ -136,8 +148,7 @@ class Generations:
                 self.departed(info.id)
                 self._anchors.kill_engine(info)  # a frozen engine has lost its connection, and lives
         send_stop(self._link, self._leaving)
-        self.end_reason = f"was ended by {call}, which replaces all engines"
-        self._retire(self.end_reason)
+        self._retire(reason)
 
     def departed(self, engine: int) -> None:
         """Note that the connection of an engine has closed."""
@@ -146,9 +157,9 @@ class Generations:
 
     def look(self) -> None:
         """Do the next step, if it is possible now."""
-        if self.awaits_first and len(self._registry.alive) == self._registry.size:
-            self._machine.enter(GenerationState.RUNNING)
-            self._all_arrived()
+        self.note_arrivals()
+        if not (self.busy or self.awaits_first or self._replacement.busy):
+            self._registry.starting = 0.0
         if self.state is not GenerationState.ENDING or self._shutdown.begun:
             return
         now = time.monotonic()
@@ -162,6 +173,13 @@ class Generations:
             )
         elif self._notes_complete(now):
             self._begin()
+
+    def note_arrivals(self) -> None:
+        """Do what is to be done when the engines of this job have come, if they have."""
+        if self.awaits_first and len(self._registry.alive) == self._registry.size:
+            self._machine.enter(GenerationState.RUNNING)
+            self._registry.starting = 0.0
+            self._all_arrived()
 
     def _kill_remaining(self, now: float) -> None:
         if self._killed and now > self._deadline and self._supervised:
@@ -194,11 +212,13 @@ class Generations:
         """Expect the engines of this job, after those of an earlier controller; then call `all_arrived`."""
         self._machine.enter(GenerationState.TAKING_OVER)
         self._all_arrived = all_arrived
+        self._registry.starting = START_TIMEOUT
 
     def fail(self, why: str) -> None:
         """Give up: no generation follows."""
         log.error("engines are not started anew: %s", why)
         self._machine.enter(GenerationState.RUNNING)
         self._leaving = {}
+        self._registry.starting = 0.0
         if self.asked_by is not None:
             self.asked_by.answer(None, why)

@@ -38,8 +38,8 @@ class GenerationState(Enum):
 
     RUNNING = "the generation works, or is being started"
     ENDING = "all engines leave, or are killed"
-    HANDING_OVER = "all engines are gone; this controller hands over to the next one"
-    TAKING_OVER = "this controller is the next one, and waits for its engines"
+    HANDING_OVER = "all engines are gone; this controller hands over to the next controller"
+    TAKING_OVER = "this controller continues for a former one, and waits for its engines"
 
 
 REPAIR: Transitions[RepairState] = {
@@ -85,18 +85,19 @@ REPLACEMENT: Transitions[ReplacementState] = {
 
 GENERATION: Transitions[GenerationState] = {
     GenerationState.RUNNING: {
-        GenerationState.ENDING: "a client asks for a restart of all engines, or for another number",
+        GenerationState.ENDING: "a client asks for a restart of all engines, or the next job is to continue",
         GenerationState.TAKING_OVER: "a former controller has handed over",
     },
     GenerationState.ENDING: {
         GenerationState.RUNNING: "all engines are gone, and the anchor spawns the next; or the restart fails",
-        GenerationState.HANDING_OVER: "all engines are gone, and a supervisor starts the next job",
+        GenerationState.HANDING_OVER: "all engines are gone, and a supervisor or the next job continues",
     },
     GenerationState.HANDING_OVER: {
         GenerationState.RUNNING: "the handover file cannot be written",
     },
     GenerationState.TAKING_OVER: {
-        GenerationState.RUNNING: "all engines have connected",
+        GenerationState.RUNNING: "all engines have come",
+        GenerationState.ENDING: "the next job is to continue",
     },
 }
 

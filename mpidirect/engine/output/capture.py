@@ -21,6 +21,7 @@ from typing import Any
 from ...protocol.messages import OUTPUT_LIMIT
 
 LINE_BUFFER = 8 * 1024  # Characters of an incomplete line that are buffered.
+LINE_LIMIT = 400  # Bytes that the last line of output may have.
 FREE_SIZE = 16 * 1024 * 1024  # Bytes of a file after which the room of taken output is given back.
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -91,6 +92,17 @@ class CapturedFile:
         """Return how many characters of the task's output are kept."""
         size = min(self.end - self.start, OUTPUT_LIMIT)
         return len(os.pread(self.file, size, self.start).decode("utf-8", "replace")) if size else 0
+
+    def changed(self) -> int:
+        """Return when the file was written last (ns)."""
+        return os.fstat(self.file).st_mtime_ns if os.fstat(self.file).st_size else 0
+
+    def last_line(self) -> str:
+        """Return the last line with text in the last bytes of the file; empty if there is none."""
+        end = os.fstat(self.file).st_size
+        data = os.pread(self.file, LINE_LIMIT, max(0, end - LINE_LIMIT))
+        lines = data.strip(b"\0").decode("utf-8", "replace").splitlines()
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def take(self) -> tuple[str, int]:
         """Take the output of the task; what is written from now on belongs to another task.

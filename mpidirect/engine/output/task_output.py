@@ -179,6 +179,11 @@ class TaskOutput(displays.DisplayListener):
         """Whether no descriptor tells of output, so that the control thread must look now and then."""
         return self._watch < 0 and self._running
 
+    def last_line(self) -> str:
+        """Return the last line of output, of this task or an earlier one; empty if there is none."""
+        newest = max(self._captured, key=CapturedFile.changed)
+        return newest.last_line()
+
     def next(self) -> messages.Output | None:
         """Return the next message; None if there is no output."""
         with self._lock:

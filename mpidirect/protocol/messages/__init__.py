@@ -89,6 +89,7 @@ from .shared import (
     Message,
     Numbered,
     OutputPiece,
+    Usage,
 )
 
 __all__ = [
@@ -168,4 +169,5 @@ __all__ = [
     "decode_from_engine",
     "decode_to_engine",
     "encode",
+    "Usage",
 ]

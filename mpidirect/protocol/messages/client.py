@@ -135,7 +135,7 @@ class Welcome(Message, tag="welcome"):
 
     ``received`` is the number of the last message that the controller has of this client. ``direct`` says
     whether the controller can read the client's memory. ``node`` is a text that only processes of the
-    controller's node know. ``lost`` says why an engine is gone.
+    controller's node know. ``lost`` says why an engine is gone. ``starting`` is as in `EnginesChanged`.
     """
 
     protocol: int
@@ -150,6 +150,7 @@ class Welcome(Message, tag="welcome"):
     direct: bool = False
     node: str = ""
     lost: dict[int, str] = {}
+    starting: float = 0.0
 
 
 class Refused(Message, tag="refused"):
@@ -165,9 +166,13 @@ class Farewell(Message, tag="farewell"):
 
 
 class ControllerRestarts(Message, tag="restarts"):
-    """The controller ends, and another process continues its work within so many seconds."""
+    """The controller ends, and another process continues its work within so many seconds.
+
+    ``next_job`` says that the other process belongs to another job, and perhaps runs on another host.
+    """
 
     within: float
+    next_job: bool = False
 
 
 class Reply(Message):
@@ -235,9 +240,11 @@ class ResultMoved(Numbered, tag="elsewhere"):
 class EnginesChanged(Numbered, tag="engines"):
     """The engines that live now.
 
-    ``size`` is the number of engines when all live; ``lost`` says why one is gone.
+    ``size`` is the number of engines when all live; ``lost`` says why one is gone. ``starting`` is the
+    number of seconds within which all engines are started anew; 0 if no restart is under way.
     """
 
     engines: list[EngineInfo]
     size: int
     lost: dict[int, str] = {}
+    starting: float = 0.0

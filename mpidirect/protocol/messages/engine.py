@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Union
 
-from .shared import Failure, Message, OutputPiece
+from .shared import Failure, Message, OutputPiece, Usage
 
 # Controller to engine: tasks
 
@@ -80,11 +80,15 @@ class DropResults(Message, tag="forget"):
 
 
 class Inspect(Message, tag="locate"):
-    """Tell where user code is: with ``deep`` all its frames, with ``names`` the values of these names."""
+    """Tell where user code is: with ``deep`` all its frames, with ``names`` the values of these names.
+
+    With ``usage`` tell what the engine does and uses.
+    """
 
     number: int
     deep: bool = False
     names: list[str] = []
+    usage: bool = False
 
 
 class Stop(Message, tag="stop"):
@@ -311,3 +315,4 @@ class Inspection(Message, tag="located"):
     where: str
     value: bytes = b""
     problem: str = ""
+    usage: Union[Usage, None] = None

@@ -36,6 +36,24 @@ class EngineInfo(Message):
     device: str = ""  # the GPUs that the engine sees
 
 
+class Usage(Message):
+    """What an engine does and uses at a moment.
+
+    ``task`` is the method that runs, empty if the engine is idle, ``place`` its present call and line, and
+    ``age`` the seconds since its begin. ``cpu`` is the processor time of the process in seconds. ``memory``
+    is the resident memory of the process and ``gpu_memory`` its GPU memory, in bytes. ``line`` is the last
+    line of output.
+    """
+
+    task: str
+    place: str
+    age: float
+    cpu: float
+    memory: int
+    gpu_memory: int
+    line: str
+
+
 class Failure(Message):
     """An exception of an engine, as text: the encoded form of `errors.EngineFailure`."""
 

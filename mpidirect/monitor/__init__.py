@@ -1,0 +1,1 @@
+"""A live view of the engines in the terminal: `mpidirect top`."""

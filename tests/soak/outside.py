@@ -1,0 +1,171 @@
+"""What goes wrong outside of the engines: networks, frozen processes, killed clients, strangers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import zmq
+
+from mpidirect.files import connection_file
+from mpidirect.transport.zeromq import Dealer
+
+from . import work
+from .testbed import HANG_TIMEOUT, Testbed, environment
+
+
+def cut(bed: Testbed) -> None:
+    """Cut the far client's connections."""
+    work.many(bed)
+    bed.proxy.cut()
+
+
+def network_down(bed: Testbed) -> None:
+    """Take the far client's network away for a while."""
+    work.many(bed)
+    bed.proxy.down()
+    bed.near_call()
+    bed.proxy.up()
+
+
+def frozen_engine(bed: Testbed) -> None:
+    _frozen(bed, bed.near.engines_info[bed.source.choice(bed.near.ids)]["pid"])
+
+
+def frozen_controller(bed: Testbed) -> None:
+    _frozen(bed, bed.pids["controller"])
+
+
+def frozen_launcher(bed: Testbed) -> None:
+    """Freeze what has started the controller: mpiexec, or what mpiexec has started."""
+    parent = psutil.Process(bed.pids["controller"]).parent()
+    if parent is not None and parent.pid not in (1, os.getpid()):
+        _frozen(bed, parent.pid)
+
+
+def frozen_client(bed: Testbed) -> None:
+    """Freeze a client in the middle of its calls; it goes on, and misses no result."""
+    with _other_client(bed, "calls", "300") as client:
+        _stop_for(client.pid, bed.source.uniform(0.1, 3))
+        bed.near_call()
+        if client.wait(HANG_TIMEOUT):
+            bed.lost.append(f"frozen client: it ended with code {client.returncode}")
+
+
+def killed_upload(bed: Testbed) -> None:
+    """Kill a client in the middle of a large push."""
+    with _other_client(bed, "upload", "200_000_000") as client:
+        time.sleep(bed.source.uniform(0, 0.5))
+        client.kill()
+    bed.near_call()
+    bed.unchanged()
+
+
+def garbage(bed: Testbed) -> None:
+    """Send garbage to the controller, by TCP, by its socket, and in the form of messages."""
+    here = urlsplit(bed.proxy.info.addresses[0])
+    with contextlib.suppress(OSError), socket.create_connection((here.hostname, here.port), 5) as plain:
+        plain.sendall(bed.source.randbytes(bed.source.randint(1, 2000)))
+    near = connection_file.read(Path(bed.path)).addresses[0]
+    with zmq.Context() as context:
+        dealer = Dealer.of_client(context, near, b"n" + bed.source.randbytes(8), None)
+        for _ in range(10):
+            dealer.put([bed.source.randbytes(bed.source.randint(0, 60)) for _ in range(2)])
+        dealer.close(1000)
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as plain:
+        plain.connect(urlsplit(near).path)
+        plain.sendall(bed.source.randbytes(bed.source.randint(1, 2000)))
+
+
+def neighbours(bed: Testbed) -> None:
+    """Connect to all ports of all ranks: some strangers are silent, some send garbage."""
+    with _strangers(bed, lambda: bed.source.choice([b"", bed.source.randbytes(bed.source.randint(1, 2000))])):
+        bed.near_call()
+        bed.together()
+    bed.near_call()
+
+
+def greetings(bed: Testbed) -> None:
+    """Greet all ranks as Open MPI does, and be silent: MPI goes on when the strangers have left."""
+    with _strangers(bed, lambda: b"OPAL-TCP"):
+        result = bed.near[:].apply_async(lambda: comm.allreduce(1))  # noqa: F821
+        result.wait(bed.source.uniform(0.1, 2))
+    bed.expect("collective beside strangers", result, [len(bed.near.ids)] * len(bed.near.ids))
+
+
+@contextlib.contextmanager
+def _strangers(bed: Testbed, greeting: Callable[[], bytes]) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for address in {each for pid in bed.pids.values() for each in _ports(pid)}:
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.create_connection(address, 1)).sendall(greeting())
+        yield
+
+
+def _ports(pid: int) -> Iterator[tuple[str, int]]:
+    """Yield the addresses of a process's listening TCP sockets."""
+    with contextlib.suppress(psutil.Error):
+        for each in psutil.Process(pid).net_connections("tcp"):
+            if each.status == psutil.CONN_LISTEN:
+                host = "::1" if ":" in each.laddr.ip else "127.0.0.1"
+                yield (each.laddr.ip if each.laddr.ip not in ("0.0.0.0", "::") else host), each.laddr.port
+
+
+def _frozen(bed: Testbed, pid: int) -> None:
+    """Freeze a process while calls are under way."""
+    bed.drain()
+    n = len(bed.near.ids)
+    before = bed.near[:].apply_async(lambda: comm.allreduce(1))  # noqa: F821
+    process = psutil.Process(pid)
+    process.suspend()
+    try:
+        after = bed.near[:].apply_async(lambda: comm.allreduce(2))  # noqa: F821
+        time.sleep(bed.source.uniform(0.1, 3))
+    finally:
+        process.resume()
+    bed.expect("call before a process was frozen", before, [n] * n)
+    bed.expect("call while a process was frozen", after, [2 * n] * n)
+
+
+def _stop_for(pid: int, seconds: float) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def _other_client(bed: Testbed, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a client in a process of its own; the block begins when the client does."""
+    command = [sys.executable, "-m", "tests.soak.other_client", bed.path, *arguments]
+    with environment(MPIDIRECT_DIRECT_MEMORY=bed.source.choice("01")):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+FAULTS = {
+    cut: 8,
+    network_down: 3,
+    frozen_engine: 2,
+    frozen_controller: 2,
+    frozen_launcher: 1,
+    frozen_client: 1,
+    killed_upload: 1,
+    garbage: 4,
+    neighbours: 2,
+    greetings: 1,
+}
