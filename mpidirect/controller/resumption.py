@@ -159,17 +159,16 @@ class Resumption:
     def _end_calls(self) -> None:
         """End all calls with an error, and interrupt what runs. Later calls end with the engines."""
         self._lifecycle.admitted_session = self._tasks.session
-        why = f"each engine {END_REASON}"
         for engine in self._scheduler.engines.values():
             for request in engine.sent.values():
                 if not isinstance(request, TaskBatch):
-                    self._fail(request, engine.id, "EngineError", why)
+                    self._fail(request, engine.id, "EngineError", f"engine {engine.id} {END_REASON}")
             if engine.sent:
                 running = next(iter(engine.sent))
                 self._lifecycle.send_control(engine.id, messages.Signal(signal.SIGINT, running))
         for request, number in self._scheduler.abort(None, list(self._scheduler.engines)):
-            self._fail(request, number, "EngineError", why)
-        self._balancer.retire(why)
+            self._fail(request, number, "EngineError", f"engine {number} {END_REASON}")
+        self._balancer.retire(f"each engine {END_REASON}")
         for session in self._sessions.values():  # no engine is lost: clients wait for them
             session.notify(messages.EnginesChanged, [], self._registry.size, {})
 

@@ -163,6 +163,8 @@ def parse_job(job: dict[str, Any], id: str) -> JobStatus:
     )
     if state in _FINISHED:
         return _ended_status(job, comment, hosts)
+    if state == "H" and job.get("depend"):
+        return JobStatus(JobState.PENDING, "it waits for another job")
     if state == "H":
         return JobStatus(JobState.PENDING, held_reason(f"qrls {id}"))
     if state in _PENDING:

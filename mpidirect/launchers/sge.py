@@ -114,6 +114,8 @@ class SGELauncher(BatchLauncher):
             why = f"it can't start: {self._pending_reason()}; 'qmod -cj {self.id}' lets it try again"
             return JobStatus(JobState.PENDING, why, hopeless=True)
         if "q" in state or state == "t":
+            if "h" in state and self._waits_for_job():
+                return JobStatus(JobState.PENDING, "it waits for another job")
             if "h" in state:
                 return JobStatus(JobState.PENDING, held_reason(f"qrls {self.id}"))
             if why := self._pending_reason():
@@ -145,6 +147,10 @@ class SGELauncher(BatchLauncher):
         limit = re.search(r"^hard resource_list:.*\bh_rt=(\d+)", shown, re.M)
         start = parse_local_time(began, "%m/%d/%Y %H:%M:%S")
         return start + int(limit[1]) if limit and start is not None else 0.0
+
+    def _waits_for_job(self) -> bool:
+        """Return whether the job is held until another one has ended."""
+        return "jid_predecessor_list:" in self.run("qstat", "-j", self.id).stdout
 
     def _pending_reason(self) -> str:
         """Return the scheduler's reason for a job that waits."""

@@ -82,6 +82,12 @@ def run(id, script, output, environment, directory, seconds, signum=signal.SIGTE
     return process.returncode, why
 
 
+def await_end(id, state):
+    """Wait until job `id` has this state."""
+    while (job := read(id)) is not None and job["job_state"] != state:
+        time.sleep(0.05)
+
+
 def _end(process, id, signum, patient):
     """End all processes of a job, in all sessions, as a scheduler does."""
     for number, wait in ((signum, 2 if patient else 0), (signal.SIGKILL, 2)):

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from jobs import HOME, begin, fail, kill, new_id, read, run, write
+from jobs import HOME, await_end, begin, fail, kill, new_id, read, run, write
 
 CORES = 16
 QUEUES = ("workq", "batch")
@@ -41,8 +41,12 @@ def qsub(arguments):
         job.update(
             job_state="R", comment="Job run at Mon Jan 01 at 00:00 on (pbs1:ncpus=1)", exec_host="pbs1/0"
         )
+    begins = job["job_state"] == "R"
+    if begins and "-W" in arguments:
+        condition = arguments[arguments.index("-W") + 1].removeprefix("depend=")
+        job.update(job_state="H", depend=f"{condition}@pbs1")
     write(id, job)
-    if job["job_state"] == "R":
+    if begins:
         begin(__file__, id)
     print(id)
 
@@ -80,6 +84,11 @@ def supervise(arguments):
     """Run a job to its end."""
     (id,) = arguments
     job = read(id)
+    if "depend" in job:
+        await_end(re.search(r"afterany:(.*)@", job["depend"])[1], "F")
+        if read(id)["job_state"] == "F":  # it was deleted meanwhile
+            return
+        job["job_state"] = "R"
     nodes = HOME / f"{id}.nodes"
     nodes.write_text("".join(f"{socket.gethostname()}\n" * (n * ranks) for n, _, ranks in _chunks(job)))
     environment = {**job["submitted"], "PBS_JOBID": id, "PBS_NODEFILE": str(nodes)}

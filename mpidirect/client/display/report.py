@@ -34,7 +34,7 @@ def report(log: CallLog, title: str) -> str:
     title : str
         The title of the report.
     """
-    records = list(log.records)
+    records = log.records
     body = [f"<h1>{escape(title)}</h1>", f"<p>{escape(_summary(records, log.dropped))}</p>"]
     if records:
         body += [

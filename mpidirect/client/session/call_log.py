@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from ...protocol import messages
 from ..calls.call import Call
 
 MAX_PARTS = 50_000  # parts of calls in a log
@@ -79,42 +78,50 @@ class CallRecord(NamedTuple):
         return times
 
 
+_Part = tuple[int, float, float, float, bool]  # the fields of a `PartRecord`
+_Entry = tuple[str, int, float, float, int, int, list[_Part]]  # the fields of a `CallRecord`
+
+
 class CallLog:
-    """The latest calls of a client.
+    """The latest calls of a client; an entry becomes a record only when a report asks for the records.
 
     Attributes
     ----------
-    records : deque of CallRecord
-        The calls, the earliest first.
     dropped : int
         The number of earlier calls that the log has dropped.
     """
 
     def __init__(self) -> None:
-        self.records: deque[CallRecord] = deque()
         self.dropped = 0
+        self._entries: deque[_Entry] = deque()
         self._parts = 0
 
     def add(self, call: Call) -> None:
         """Add a call that has ended."""
-        parts = [_part_of(reply) for reply in call.distinct_replies() if reply.engine >= 0]
+        replies = call.distinct_replies()
+        parts: list[_Part] = [
+            (r.engine, r.started, r.completed, r.completed - r.started, r.status == "ok") for r in replies
+        ]
         if len(parts) > MAX_PARTS_OF_CALL:
-            parts = list(_merged(parts))
-        self.records.append(
-            CallRecord(call.method, call.cell, call.submitted, time.time(), call.sent, call.size, parts)
+            parts = list(_merged(map(PartRecord._make, parts)))
+        self._entries.append(
+            (call.method, call.cell, call.submitted, time.time(), call.sent, call.size, parts)
         )
-        self._parts += len(parts) or 1
-        while self._parts > MAX_PARTS and len(self.records) > 1:
-            self._parts -= len(self.records.popleft().parts) or 1
+        self._parts += len(parts)
+        while self._parts > MAX_PARTS and len(self._entries) > 1:
+            self._parts -= len(self._entries.popleft()[-1])
             self.dropped += 1
 
+    @property
+    def records(self) -> list[CallRecord]:
+        """The calls, the earliest first."""
+        return [
+            CallRecord(*entry[:-1], [PartRecord(*part) for part in entry[-1] if part[0] >= 0])
+            for entry in self._entries
+        ]
 
-def _part_of(reply: messages.Reply) -> PartRecord:
-    started, completed = reply.started, reply.completed
-    return PartRecord(reply.engine, started, completed, completed - started, reply.status == "ok")
 
-
-def _merged(parts: Iterable[PartRecord]) -> Iterable[PartRecord]:
+def _merged(parts: Iterable[PartRecord]) -> Collection[PartRecord]:
     """Return one part for each engine."""
     merged: dict[int, PartRecord] = {}
     for part in parts:
