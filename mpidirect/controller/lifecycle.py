@@ -100,6 +100,7 @@ class EngineLifecycle:
             link,
             registry,
             self.anchors,
+            self.departures,
             self.replacement,
             shutdown,
             logs,

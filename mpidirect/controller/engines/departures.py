@@ -29,6 +29,10 @@ class Departures:
         """Return whether an engine is gone that has not been given up."""
         return bool(self._deadlines)
 
+    def awaits_note(self, engine: int) -> bool:
+        """Return whether an engine is gone that has not been given up."""
+        return engine in self._deadlines
+
     def add(self, engine: int) -> None:
         """Note that the connection of an engine has closed."""
         self._deadlines.setdefault(engine, time.monotonic() + self._timeout)

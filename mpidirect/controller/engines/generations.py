@@ -11,9 +11,11 @@ from ...protocol import messages
 from ..engine_registry import EngineRegistry
 from . import exit_status
 from .anchors import Anchors
+from .departures import Departures
 from .links import EngineMessenger, send_stop
 from .replacement import AskedBy, Replacement, ReplacementRefused
 from .shutdown import Shutdown
+from .states import GENERATION, GenerationState, StateMachine
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class Generations:
         link: EngineMessenger,
         registry: EngineRegistry,
         anchors: Anchors,
+        departures: Departures,
         replacement: Replacement,
         shutdown: Shutdown,
         logs: Path,
@@ -48,18 +51,18 @@ class Generations:
         self._link = link
         self._registry = registry
         self._anchors = anchors
+        self._departures = departures
         self._replacement = replacement
         self._shutdown = shutdown
         self._logs = logs
         self._can_respawn = can_respawn
         self._supervised = supervised
         self._retire = retire
-        self._ending = False  # whether a generation ends, and the next is to begin
+        self._machine = StateMachine(GenerationState.RUNNING, GENERATION)
         self.next_size = registry.size
         self.asked_by: AskedBy | None = None
         self.end_reason = ""  # why the engines of this generation were ended
-        self.handover_due = False  # whether the engines are gone, and the successor can begin
-        self._all_arrived: Callable[[], None] | None = None
+        self._all_arrived: Callable[[], None] = lambda: None
         self._leaving: dict[int, messages.EngineInfo] = {}  # engines of the old generation that are not gone
         self._killed: set[int] = set()
         self._kill_time = 0.0  # when the engines that are left are killed
@@ -69,9 +72,24 @@ class Generations:
             replacement.await_first(list(range(registry.size)))
 
     @property
+    def state(self) -> GenerationState:
+        """Return the state of the generation."""
+        return self._machine.state
+
+    @property
     def busy(self) -> bool:
         """Return whether a generation ends."""
-        return self._ending
+        return self.state in (GenerationState.ENDING, GenerationState.HANDING_OVER)
+
+    @property
+    def handover_due(self) -> bool:
+        """Return whether the engines are gone, and the successor can begin."""
+        return self.state is GenerationState.HANDING_OVER
+
+    @property
+    def awaits_first(self) -> bool:
+        """Return whether engines of this job are to come, after those of an earlier controller."""
+        return self.state is GenerationState.TAKING_OVER
 
     def restart(self, asked_by: AskedBy, within: float) -> None:
         """Replace the query's targets; if these are all engines, by a new generation.
@@ -84,7 +102,7 @@ class Generations:
         if sorted(set(asked_by.query.targets)) == list(range(self._registry.size)):
             self.renew(asked_by, self._registry.size)
             return
-        if self._ending:
+        if self.busy:
             raise ReplacementRefused("all engines are being started anew: try again in a moment")
         respawn = self._supervised or (self._can_respawn and self._anchors.can_spawn)
         alternative = "rc.restart() of all engines" if respawn else "'mpidirect stop' and 'mpidirect start'"
@@ -103,7 +121,7 @@ class Generations:
                 "engines can't all be started anew with this MPI, or as it was started. Save what you need, "
                 "then 'mpidirect stop' and 'mpidirect start'"
             )
-        if self._ending or self.awaits_first or self._replacement.exclusive:
+        if self.state is not GenerationState.RUNNING or self._replacement.exclusive:
             raise ReplacementRefused("engines are being started just now: try again in a moment")
         call = "rc.restart()" if size == self._registry.size else f"rc.resize({size})"
         self._replacement.cancel(f"{call} ends all engines")
@@ -114,16 +132,22 @@ class Generations:
     def end_for_next_job(self, reason: str) -> None:
         """End all engines: the controller of another job continues the work of this one."""
         self._supervised = True  # the next job takes the place of the supervisor
-        self._end(reason)
+        if not self.busy:
+            self._end(reason)
 
     def _end(self, reason: str) -> None:
         """Tell all engines to leave, and end their tasks."""
-        self._ending, self.end_reason = True, reason
-        self._leaving = {info.id: info for info in self._registry.in_order()}
-        self._killed.clear()
-        send_stop(self._link, self._leaving)
+        self._machine.enter(GenerationState.ENDING)
+        self.end_reason = reason
         now = time.monotonic()
         self._kill_time, self._note_deadline = now + LEAVE_TIMEOUT, now
+        self._leaving = {info.id: info for info in self._registry.in_order()}
+        self._killed.clear()
+        for info in list(self._leaving.values()):
+            if self._departures.awaits_note(info.id):
+                self.departed(info.id)
+                self._anchors.kill_engine(info)  # a frozen engine has lost its connection, and lives
+        send_stop(self._link, self._leaving)
         self._retire(reason)
 
     def departed(self, engine: int) -> None:
@@ -134,28 +158,28 @@ class Generations:
     def look(self) -> None:
         """Do the next step, if it is possible now."""
         self.note_arrivals()
-        if not (self._ending or self.awaits_first or self._replacement.busy):
+        if not (self.busy or self.awaits_first or self._replacement.busy):
             self._registry.starting = 0.0
-        if not self._ending or self._shutdown.begun:
+        if self.state is not GenerationState.ENDING or self._shutdown.begun:
             return
         now = time.monotonic()
-        if not self._supervised and not self._anchors.can_spawn:
+        if self._leaving:
+            self._kill_remaining(now)
+        elif self._supervised:
+            self._machine.enter(GenerationState.HANDING_OVER)
+        elif not self._anchors.can_spawn:
             self.fail(
                 "the process that starts engines died meanwhile: 'mpidirect stop' and 'mpidirect start'"
             )
-        elif self._leaving:
-            self._kill_remaining(now)
-        elif self._supervised:
-            self.handover_due = True
         elif self._notes_complete(now):
             self._begin()
 
     def note_arrivals(self) -> None:
         """Do what is to be done when the engines of this job have come, if they have."""
-        if self._all_arrived is not None and len(self._registry.alive) == self._registry.size:
-            all_arrived, self._all_arrived = self._all_arrived, None
+        if self.awaits_first and len(self._registry.alive) == self._registry.size:
+            self._machine.enter(GenerationState.RUNNING)
             self._registry.starting = 0.0
-            all_arrived()
+            self._all_arrived()
 
     def _kill_remaining(self, now: float) -> None:
         if self._killed and now > self._deadline and self._supervised:
@@ -178,7 +202,7 @@ class Generations:
         )
 
     def _begin(self) -> None:
-        self._ending = False
+        self._machine.enter(GenerationState.RUNNING)
         asked_by, self.asked_by = self.asked_by, None
         if self._registry.size != self.next_size:
             self._registry.resize(self.next_size)
@@ -186,19 +210,15 @@ class Generations:
 
     def await_first(self, all_arrived: Callable[[], None]) -> None:
         """Expect the engines of this job, after those of an earlier controller; then call `all_arrived`."""
+        self._machine.enter(GenerationState.TAKING_OVER)
         self._all_arrived = all_arrived
         self._registry.starting = START_TIMEOUT
-
-    @property
-    def awaits_first(self) -> bool:
-        """Return whether engines of this job are to come, after those of an earlier controller."""
-        return self._all_arrived is not None
 
     def fail(self, why: str) -> None:
         """Give up: no generation follows."""
         log.error("engines are not started anew: %s", why)
-        self.handover_due = False
-        self._ending, self._leaving = False, {}
+        self._machine.enter(GenerationState.RUNNING)
+        self._leaving = {}
         self._registry.starting = 0.0
         if self.asked_by is not None:
             self.asked_by.answer(None, why)

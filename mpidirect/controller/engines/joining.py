@@ -43,9 +43,9 @@ class Joining:
         self._use: Callable[[], None] | None = None
 
     @property
-    def begun(self) -> bool:
-        """Return whether engines are joining."""
-        return self._order is not None
+    def engines(self) -> list[int]:
+        """Return all engines that take part; none if no engine joins."""
+        return self._order.engines if self._order is not None else []
 
     @property
     def awaited(self) -> list[int]:

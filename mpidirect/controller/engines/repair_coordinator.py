@@ -10,6 +10,7 @@ from ...protocol import messages
 from ..engine_registry import EngineRegistry
 from ..scheduling.scheduler import ActiveRequest, Scheduler
 from .links import EngineMessenger
+from .states import REPAIR, RepairState, StateMachine
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class RepairCoordinator:
         self._scheduler = scheduler
         self._registry = registry
         self._link = link
-        self._broken_by = ""  # why the communicator cannot be used; empty: it can
+        self._machine = StateMachine(RepairState.USABLE, REPAIR)
         self._epoch = 0  # the number of the latest communicator
         self._repairing: set[int] = set()  # engines that have not answered the order to repair
         self._problem = ""  # why the repair under way fails
@@ -39,14 +40,21 @@ class RepairCoordinator:
         self._earliest = 0.0  # when the next repair may begin
 
     @property
+    def state(self) -> RepairState:
+        """Return the state of the communicator."""
+        return self._machine.state
+
+    @property
     def due(self) -> bool:
         """Return whether a repair is needed, and worth another attempt."""
-        return bool(self._broken_by) and self._attempts < MAX_ATTEMPTS
+        return self.state in (RepairState.BROKEN, RepairState.REPAIRING)
 
     @property
     def repairing(self) -> bool:
         """Return whether a repair is under way, or could begin at any moment."""
-        return bool(self._repairing) or (self.due and not self._occupied())
+        return self.state is RepairState.REPAIRING or (
+            self.state is RepairState.BROKEN and not self._occupied()
+        )
 
     def _occupied(self) -> bool:
         """Return whether an engine has a task, or one waits for it that others have begun."""
@@ -55,7 +63,7 @@ class RepairCoordinator:
 
     def admits(self, request: ActiveRequest) -> bool:
         """Return whether a request may begin now."""
-        return not self._broken_by or self.admits_targets(request.targets, request.begun)
+        return self.state is RepairState.USABLE or self.admits_targets(request.targets, request.begun)
 
     def admits_targets(self, targets: Collection[int], begun: bool = False) -> bool:
         """Return whether a task may begin on these engines; `begun` if it has on one of them.
@@ -65,12 +73,15 @@ class RepairCoordinator:
         """
         if not self.due:
             return True
-        return not self._repairing and (begun or not self._registry.alive.keys() <= set(targets))
+        return self.state is RepairState.BROKEN and (begun or not self._registry.alive.keys() <= set(targets))
 
     # -- damage -----------------------------------------------------------------------------------
 
     def engine_lost(self, engine: int, why: str) -> None:
-        """Note the death of an engine: the others cannot use a communicator that contains it."""
+        """Note the death of an engine: the others cannot use a communicator that contains the dead one."""
+        if not self._registry.alive:
+            self.reset()
+            return
         self._earliest = time.monotonic() + SETTLE_TIME
         self.broken(why, engine)
         if engine in self._repairing:
@@ -80,22 +91,24 @@ class RepairCoordinator:
     def broken(self, why: str, dead: int = -1) -> None:
         """Tell all engines to leave the communicator; `dead` is the engine that died, if one did."""
         self.untouched = False
-        if self._broken_by and dead < 0:
+        if self.state is not RepairState.USABLE and dead < 0:
             return
         log.info("the engines' communicator needs repair: %s", why)
-        self._broken_by = self._broken_by or why
         self._attempts = 0
         for engine in self._registry.alive:
             self._link.send_control(engine, messages.LeaveCommunicator(self._epoch, why, dead))
-        if self._repairing:
+        if self.state is RepairState.REPAIRING:
             self._problem = self._problem or why
+        elif self.state is not RepairState.BROKEN:
+            self._machine.enter(RepairState.BROKEN)
 
     # -- repair -----------------------------------------------------------------------------------
 
     def look(self) -> None:
         """Have the engines make a new communicator, which is due, if all are free."""
-        if self._repairing or self._occupied() or time.monotonic() < self._earliest:
+        if self.state is not RepairState.BROKEN or self._occupied() or time.monotonic() < self._earliest:
             return
+        self._machine.enter(RepairState.REPAIRING)
         engines = sorted(self._registry.alive)
         self._repairing, self._problem = set(engines), ""
         order = messages.RepairCommunicator(self.next_epoch(), engines)
@@ -110,18 +123,21 @@ class RepairCoordinator:
             self._finish()
 
     def _finish(self) -> None:
-        """Go on, or try again, when all engines have reported."""
-        if self._repairing or not self._broken_by:
+        """Use the new communicator, or try again, when all engines have reported."""
+        if self._repairing:
             return
         if not self._problem:
-            self._broken_by = ""
+            self._machine.enter(RepairState.USABLE)
             log.info("the engines' communicator is repaired")
             self._scheduler.resume()
             return
         log.warning("the engines' communicator is not repaired yet: %s", self._problem)
         self._earliest = max(self._earliest, time.monotonic() + RETRY_DELAY)
         self._attempts += 1
-        if self._attempts >= MAX_ATTEMPTS:
+        if self._attempts < MAX_ATTEMPTS:
+            self._machine.enter(RepairState.BROKEN)
+        else:
+            self._machine.enter(RepairState.ABANDONED)
             log.error("giving up: engines go on without a common communicator")
             self._scheduler.resume()
 
@@ -135,11 +151,15 @@ class RepairCoordinator:
     def reset(self) -> None:
         """Forget the communicator: all its engines have ended."""
         self.untouched = False
-        self._broken_by, self._problem, self._attempts = "", "", 0
         self._repairing.clear()
+        self._enter_usable()
 
     def renewed(self) -> None:
         """Note that the communicator was made anew, with new engines in it."""
         self.untouched = False
-        self._broken_by, self._attempts = "", 0
+        self._enter_usable()
         self._scheduler.resume()
+
+    def _enter_usable(self) -> None:
+        if self.state is not RepairState.USABLE:
+            self._machine.enter(RepairState.USABLE)

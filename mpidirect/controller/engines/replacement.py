@@ -21,6 +21,7 @@ from .joining import JoinFailed, Joining
 from .links import EngineMessenger, send_stop
 from .repair_coordinator import RepairCoordinator
 from .shutdown import Shutdown
+from .states import REPLACEMENT, ReplacementState, StateMachine
 
 log = logging.getLogger(__name__)
 
@@ -79,30 +80,38 @@ class Replacement:
         self._possible = possible
         self._transfers_idle = transfers_idle
         self._joined = joined
-        self._wanted: list[int] = []  # engines to replace; empty: no replacement is under way
+        self._machine = StateMachine(ReplacementState.IDLE, REPLACEMENT)
+        self._wanted: list[int] = []  # engines to replace
         self._asked_by: AskedBy | None = None
         self._earlier: set[ActiveRequest] = set()  # requests that are done first
         self._deadline = 0.0
         self._killed: set[int] = set()  # engines that are to be replaced and may still be alive
-        self._spawner = -1  # the engine or anchor that starts the new processes; -1: not yet
+        self._spawner = -1  # the engine or anchor that starts the new processes; -1: none
         self._spawned = False  # whether MPI has started the new processes
         self._spawn_failing = False  # whether a new process died before MPI returned from the spawn
         self._arrived: dict[int, messages.EngineHello] = {}
         self._directory = str(Path.cwd())  # the directory in which this job was started
 
     @property
+    def state(self) -> ReplacementState:
+        """Return the state of the replacement."""
+        return self._machine.state
+
+    @property
     def busy(self) -> bool:
         """Return whether a replacement is under way."""
-        return bool(self._wanted)
+        return self.state is not ReplacementState.IDLE
 
     @property
     def exclusive(self) -> bool:
-        """Return whether a replacement has begun, so that no task may begin."""
-        return self._spawner >= 0
+        """Return whether new engines are started, so that no task may begin."""
+        return self.state not in (ReplacementState.IDLE, ReplacementState.WAITING)
 
     def admits(self, request: ActiveRequest) -> bool:
         """Return whether a request may begin now."""
-        return not self._wanted or (not self.exclusive and request in self._earlier)
+        if self.state is ReplacementState.IDLE:
+            return True
+        return self.state is ReplacementState.WAITING and request in self._earlier
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -113,7 +122,7 @@ class Replacement:
         seconds. A refusal names the `alternative`, which starts all engines anew.
         """
         registry, targets = self._registry, sorted(set(asked_by.query.targets))
-        if self._wanted:
+        if self.busy:
             raise ReplacementRefused(f"engines {self._wanted} are being replaced already")
         if not self._possible:
             raise ReplacementRefused(
@@ -127,6 +136,7 @@ class Replacement:
                 "an engine that lives must start the new ones, and none would be left. "
                 f"For all of them: {alternative}"
             )
+        self._machine.enter(ReplacementState.WAITING)
         self._wanted, self._asked_by = targets, asked_by
         self._deadline = time.monotonic() + within
         self._earlier = self._scheduler.all()
@@ -143,19 +153,20 @@ class Replacement:
 
     def await_first(self, engines: list[int]) -> None:
         """Expect the first engines. The anchor starts them unasked; the launcher limits the time."""
+        self._machine.enter(ReplacementState.SPAWNING)
         self._wanted, self._spawner = engines, ANCHOR
         self._deadline = math.inf
 
     def cancel(self, why: str) -> None:
         """Give up the replacement under way, if there is one."""
-        if self._wanted:
+        if self.busy:
             self._give_up(why)
 
     # -- progress ---------------------------------------------------------------------------------
 
     def look(self) -> None:
         """Do the next step, if it is possible now."""
-        if not self._wanted:
+        if not self.busy:
             return
         late = time.monotonic() > self._deadline
         if self._shutdown.begun:
@@ -196,6 +207,7 @@ class Replacement:
 
     def _spawn(self) -> None:
         """Have the anchor or an engine start the new processes."""
+        self._machine.enter(ReplacementState.SPAWNING)
         for engine in self._wanted:
             exit_status.remove_note(self._logs, engine)
         self._spawner = ANCHOR if self._anchors.can_spawn else min(self._registry.alive)
@@ -214,14 +226,18 @@ class Replacement:
             self._deadline = min(self._deadline, time.monotonic() + SPAWN_RETURN_TIMEOUT)
         elif died and (self._spawned or late):
             self._new_engine_died(*died[0], "job.log")
-        elif self._spawned and not missing and not self._joining.begun and not self._departures.pending:
+        elif self._spawned and not missing and self._can_join():
             self._begin_joining()
         elif late:
             if not self._spawned:
                 self._kill_spawner()
             self._give_up(f"engines {missing or self._joining.awaited} did not come in time")
 
+    def _can_join(self) -> bool:
+        return self.state is ReplacementState.SPAWNING and not self._departures.pending
+
     def _begin_joining(self) -> None:
+        self._machine.enter(ReplacementState.PREPARING)
         try:
             epoch = self._repair.next_epoch()
             self._joining.begin(epoch, sorted(self._registry.alive), self._wanted)
@@ -250,6 +266,7 @@ class Replacement:
         self._joining.ready(engine, message)
         if not self._joining.all_ready or self._departures.pending:
             return  # if an engine is gone, `engine_lost` gives up in a moment
+        self._machine.enter(ReplacementState.MAKING)
         try:
             self._joining.make()
         except JoinFailed as e:
@@ -272,6 +289,7 @@ class Replacement:
             return
         replaced, arrived = self._wanted, self._arrived
         self._joining.finish()
+        self._killed.difference_update(replaced)  # if all engines were restarted, no news of the end came
         self._clear()
         self._joined([arrived[engine] for engine in replaced])
         log.info("engines %s have come", replaced)
@@ -285,6 +303,8 @@ class Replacement:
         """Note that the anchor, or an engine that has not joined, has closed its connection."""
         if engine == ANCHOR == self._spawner:
             self._give_up("the process that was to start it died")
+        elif engine in self._arrived and not self._spawned:
+            del self._arrived[engine]  # the spawn has returned, and its report is on its way
         elif engine in self._arrived:
             how = exit_status.describe(self._logs, engine) or "its connection closed"
             self._new_engine_died(engine, how, f"engine-{engine}.log")
@@ -307,7 +327,7 @@ class Replacement:
     def engine_lost(self, engine: int) -> None:
         """Give up if an engine that takes part is dead."""
         self._killed.discard(engine)
-        if engine == self._spawner or engine in self._joining.awaited:
+        if engine == self._spawner or engine in self._joining.engines:
             self._give_up(f"engine {engine} died meanwhile")
 
     def _give_up(self, why: str) -> None:
@@ -323,6 +343,7 @@ class Replacement:
         self._scheduler.resume()
 
     def _clear(self) -> None:
+        self._machine.enter(ReplacementState.IDLE)
         self._wanted, self._earlier, self._arrived = [], set(), {}
         self._spawner, self._spawned, self._spawn_failing = -1, False, False
         self._joining.clear()
