@@ -49,7 +49,8 @@ def setting_flags(command: Decorated) -> Decorated:
             option.name,
             default=None,
             multiple=option.many,
-            metavar=option.metavar,
+            is_flag=option.is_switch,
+            metavar=None if option.is_switch else option.metavar,
             help=option.help,
             callback=_check,
         )(command)

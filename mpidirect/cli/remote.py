@@ -73,9 +73,16 @@ class RemoteCommand(click.Command):
 
 
 def _setting(name: str, given: dict[str, Any], params: dict[str, Any]) -> str:
-    """Return the value of an option of `REMOTE`: of the flag, the environment, or the profile's file."""
+    """Return the value of an option of `REMOTE`: of the flag, the environment, or the profile's file.
+
+    A profile with a mistake, or in a directory that others can change, sets nothing. The command then runs
+    here, and reports the problem.
+    """
     profile = params.get("profile") or params.get("name") or ""
-    return config.early_value(name, Profile(profile).config_file, given)
+    try:
+        return config.early_value(name, Profile(profile).config_file, given)
+    except ConfigError:
+        return str(given[name] or "")
 
 
 def server() -> str:

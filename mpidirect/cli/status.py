@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from ..files.connection_file import ConnectionInfo
 
 _LOOPBACK = ("tcp://127.", "tcp://[::1]")
+_HEADS = (
+    *("PROFILE", "STATE", "ENGINES", "LAUNCHER", "JOB", "HOST", "STARTED"),
+    *("IDLE", "LEFT", "RESUMES", "MPI"),
+)
 _ANSWER_TIMEOUT = 2.0  # seconds that a controller, or a command of the scheduler, may take
 
 
@@ -52,7 +56,7 @@ def status_command(profile: str, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
     elif found:
         _table(
-            ("PROFILE", "STATE", "ENGINES", "LAUNCHER", "JOB", "HOST", "STARTED", "IDLE", "LEFT", "MPI"),
+            _HEADS,
             (
                 (
                     row["profile"],
@@ -64,6 +68,7 @@ def status_command(profile: str, as_json: bool) -> None:
                     _ago(row["started"]),
                     "" if row["idle"] is None else _span(row["idle"]),
                     "" if row["left"] is None else _span(row["left"]),
+                    row["resumes"],
                     row["mpi"],
                 )
                 for row in found
@@ -160,6 +165,7 @@ def _status(cluster: Cluster) -> dict[str, Any]:
         "job": cluster.job_id if job else "",
         "nodes": job.hosts if job else "",
         "left": cluster.left(facts.get("time_left")),
+        "resumes": cluster.resumes,
         "idle": facts.get("idle"),
         "controller_host": info.host if info else "",
         "tunnel": _tunnel(info) if info and job else "",

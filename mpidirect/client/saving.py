@@ -14,29 +14,11 @@ import msgspec
 
 from .. import errors
 from ..arrays import partition
+from ..files.saved_namespaces import MANIFEST_VERSION, Manifest, SavedEngine, same_engine_plan
 from .interface import ClientInterface
 from .views.directview import DirectView
 
-VERSION = 1
 MOST = 5  # names that a message lists
-
-
-class SavedEngine(msgspec.Struct):
-    """What one engine has written."""
-
-    file: str
-    rest: list[list[int]]
-    sums: dict[str, int]
-    parts: dict[str, tuple[str, int, str, list[list[int]]]]  # how scattered, length, made of, place
-
-
-class Manifest(msgspec.Struct):
-    """What was saved: it is all that `load` needs."""
-
-    version: int
-    mpidirect: str
-    saved: float
-    engines: list[SavedEngine]
 
 
 class Saved(NamedTuple):
@@ -83,7 +65,7 @@ def save(client: ClientInterface, path: str | os.PathLike[str], names: Sequence[
         )
         for file, each in zip(files, written, strict=True)
     ]
-    manifest = Manifest(VERSION, __version__, time.time(), engines)
+    manifest = Manifest(MANIFEST_VERSION, __version__, time.time(), engines)
     encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     first = DirectView(client, client.ids[0])
     first._request("saved", "save", (directory, encoded), block=False).get()
@@ -120,7 +102,7 @@ def load(client: ClientInterface, path: str | os.PathLike[str]) -> list[str]:
     manifest = _manifest(client, directory)
     n = len(client.ids)
     if n == len(manifest.engines):
-        plans = [_same(directory, each) for each in manifest.engines]
+        plans = [same_engine_plan(directory, each) for each in manifest.engines]
     else:
         plans = _shared_out(directory, manifest, n)
     view = _view_of_all(client)
@@ -141,18 +123,11 @@ def _manifest(client: ClientInterface, directory: str) -> Manifest:
         raise errors.MPIDirectError(
             f"{directory}/manifest.json is not a manifest of mpidirect: {e}"
         ) from None
-    if manifest.version != VERSION:
+    if manifest.version != MANIFEST_VERSION:
         raise errors.MPIDirectError(
             f"{directory} was saved by mpidirect {manifest.mpidirect}, in a form that this one does not know."
         )
     return manifest
-
-
-def _same(directory: str, engine: SavedEngine) -> dict[str, Any]:
-    """Return the plan for an engine that gets what the engine with the same id had."""
-    file = f"{directory}/{engine.file}"
-    parts = {name: (dist, None, [(file, place)]) for name, (dist, _, _, place) in engine.parts.items()}
-    return {"rest": (file, engine.rest, None), "parts": parts}
 
 
 def _shared_out(directory: str, manifest: Manifest, n: int) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import config, ipyparallel_keywords
 from ..errors import ClusterNotFound, LaunchError, MPIDirectError
+from ..files import job_file
 from ..files.job_file import Owner
 from ..files.profiles import ClusterRecord, Profile, appeared
 from ..job.process_identity import this_process
@@ -157,6 +158,15 @@ class Cluster(IPyParallelMethods):
         return self
 
     @property
+    def resumes(self) -> str:
+        """How often another job has continued the cluster, and how often it may: ``1 of 3``; else empty."""
+        try:
+            resume = job_file.read(self.profile.job_file(self.cluster)).resume
+        except MPIDirectError:
+            return ""
+        return f"{resume.done} of {resume.most}" if resume else ""
+
+    @property
     def n(self) -> int:
         """The number of engines."""
         return self._launcher.job.spec.engines if self._launcher else jobs.engines(self.settings)
@@ -186,7 +196,7 @@ class Cluster(IPyParallelMethods):
         record = self._own_record()
         if self._launcher is None or record is None:
             return ClusterState.STOPPED, ""
-        return cluster_state(self.profile, self._launcher, record)
+        return cluster_state(self.profile, self._started, record)
 
     def _own_record(self) -> ClusterRecord | None:
         """Return the profile's record if it is of this cluster."""
@@ -361,6 +371,9 @@ class Cluster(IPyParallelMethods):
     def _started(self) -> Launcher:
         if self._launcher is None:
             raise LaunchError("This cluster was not started: call start(), or Cluster.from_profile(…).")
+        record = self._own_record() if self._launcher.can_continue else None
+        if record is not None and record.handle != self._launcher.handle:  # another job continues it
+            self._launcher = jobs.recalled_launcher(self.profile, record)
         return self._launcher
 
     def _require_visible(self) -> None:

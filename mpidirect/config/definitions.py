@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .option import Option
-from .values import lines, one_of, port, positive, seconds, size, text, walltime
+from .values import lines, one_of, port, positive, seconds, size, switch, text, walltime
 
 COMMON = (
     Option("n", positive, None, "The number of engines; one per core if not said.", "N", "4", ("--engines",)),
@@ -152,6 +152,32 @@ BATCH = (
         '"30m"',
     ),
     Option("walltime_warning", seconds, 300.0, "How long before its walltime clients warn.", "TIME", '"5m"'),
+    Option(
+        "resume",
+        switch,
+        False,
+        "Continue in another job when the walltime ends this one: the namespaces are saved and loaded again.",
+        "",
+        "true",
+        is_switch=True,
+    ),
+    Option("max_resumes", positive, 3, "How many other jobs may continue a cluster.", "N"),
+    Option(
+        "resume_before",
+        seconds,
+        60.0,
+        "How long before the walltime the namespaces are saved, with --resume.",
+        "TIME",
+        '"2m"',
+    ),
+    Option(
+        "resume_dir",
+        text,
+        "",
+        "Where the namespaces are saved, with --resume; in the profile's directory if not said.",
+        "PATH",
+        '"/scratch/me"',
+    ),
 )
 
 # Options of the command line that choose another host to run a command on.

@@ -32,6 +32,8 @@ class Option:
         Other names of the option: as keywords, in files and as flags.
     many : bool
         Whether the value is a list of lines, so that the flag can be repeated.
+    is_switch : bool
+        Whether the value is true or false, so that the flag takes none.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Option:
     flags: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     many: bool = False
+    is_switch: bool = False
 
     @property
     def variable(self) -> str:

@@ -94,6 +94,15 @@ def one_of(*choices: str) -> Check:
     return check
 
 
+def switch(value: Any) -> bool:
+    """Return a truth value; `value` is one, or ``true`` or ``false`` as text."""
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
 def port(value: Any) -> str:
     """Return a port or a range of ports as text; ``0`` means any port."""
     found = re.fullmatch(r"(\d+)(?:-(\d+))?", str(value).strip())

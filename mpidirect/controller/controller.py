@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..job.handover import QUEUED
 from ..job.parent import Parent
 from ..protocol import messages
 from ..transport.base import Listener
@@ -24,6 +25,8 @@ from .event_loop import MAX_SLEEP, EventLoop
 from .handover import Succession
 from .idleness import Idleness
 from .lifecycle import BulkTransport, EngineLifecycle
+from .own_tasks import OwnTasks
+from .resumption import Resumption, Step
 from .scheduling.balancer import Balancer
 from .scheduling.scheduler import Scheduler
 from .scheduling.task_results import TaskResults
@@ -78,6 +81,10 @@ class Controller:
         Tells whether the cluster is to end with a process that has ended.
     write_handover : callable
         Writes the handover file for the successor.
+    write_for_next_job : callable
+        Writes the same for the controller of the next job.
+    resumption : Resumption
+        Continues the cluster in another job.
     succession : Succession
         Hands clients over to the successor, and takes them from a former controller.
     """
@@ -98,6 +105,7 @@ class Controller:
         self.end_reason = ""
         self.abandoned: Callable[[], bool] = lambda: False
         self.write_handover: Callable[[], None] = lambda: None
+        self.write_for_next_job: Callable[[], None] = lambda: None
         self._link = engines
         self._transfer = transfer
         self._shutdown = Shutdown()
@@ -199,6 +207,15 @@ class Controller:
             self._registry,
             self._lifecycle,
         )
+        self.resumption = Resumption(
+            self.sessions,
+            self.scheduler,
+            self._balancer,
+            self._registry,
+            self._lifecycle,
+            OwnTasks(self._requests),
+            self.results.fail,
+        )
 
     def _release_on_engine(self, task: str, engine: int) -> None:
         """Tell an engine to release a result, or shared memory."""
@@ -217,13 +234,20 @@ class Controller:
         try:
             self._loop.run(self.turn, self._max_sleep, self._finished)
             while self.succession.due and not self.succession.complete:
-                self.succession.hand_over(self.write_handover)
+                self._hand_over()
                 if not self.succession.complete:
                     self._loop.run(self.turn, self._max_sleep, self._finished)
         finally:  # clients are told, whatever ends the loop
             if not self.succession.complete:
                 stopped = self.end_reason or "it has been stopped"
                 self.clients.farewell(stopped if self._shutdown.begun else "its job has ended")
+
+    def _hand_over(self) -> None:
+        """Hand over to a successor in this job, or in the next one."""
+        if self.resumption.step is Step.ENDING:
+            self.succession.hand_over(self.write_for_next_job, QUEUED, next_job=True)
+        else:
+            self.succession.hand_over(self.write_handover)
 
     def turn(self, ready: Sequence[Any]) -> None:
         """Take one turn of the loop: take what has come, and do what is due."""
@@ -258,6 +282,8 @@ class Controller:
             self.end_reason = self._idleness.reason
             log.info("leaving: %s", self.end_reason)
             self.stop()
+        if not self._shutdown.begun:
+            self.resumption.look()
         self.clients.enforce_limits()
 
     def _max_sleep(self) -> int:

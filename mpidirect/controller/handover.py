@@ -58,8 +58,18 @@ class Succession:
         """Return whether the engines are gone, and the successor can begin."""
         return self._generations.handover_due
 
-    def hand_over(self, write: Callable[[], None]) -> None:
-        """Hand over to the successor; `write` writes the handover file. `complete` tells the outcome."""
+    def hand_over(self, write: Callable[[], None], within: float = STARTING, next_job: bool = False) -> None:
+        """Hand over to the successor; `complete` tells the outcome.
+
+        Parameters
+        ----------
+        write : callable
+            Writes the handover file.
+        within : float
+            Seconds that the successor may take to start.
+        next_job : bool
+            Whether the successor runs in another job, perhaps on another host.
+        """
         self._end_requests(f"each engine {self._generations.end_reason}")
         try:
             try:
@@ -73,7 +83,7 @@ class Succession:
             self._generations.fail(why)
             return
         for session in self._sessions.values():
-            session.send([messages.encode(messages.ControllerRestarts(STARTING))])
+            session.send([messages.encode(messages.ControllerRestarts(within, next_job))])
         self.complete = True
 
     def _end_requests(self, why: str) -> None:
@@ -147,16 +157,35 @@ class Succession:
 
     # -- the beginning ----------------------------------------------------------------------------
 
-    def resume(self, handover: Handover, kept: Iterable[KeptSession]) -> None:
-        """Continue with the clients of the former controller."""
+    def resume(
+        self, handover: Handover, kept: Iterable[KeptSession], prepare: Callable[[], None] | None = None
+    ) -> None:
+        """Continue with the clients of the former controller.
+
+        Parameters
+        ----------
+        handover : Handover
+            What the former controller has handed over.
+        kept : iterable of KeptSession
+            The sessions of its clients.
+        prepare : callable, optional
+            Called when all engines are there, before clients know of them.
+        """
         same_memory = handover.place == process_memory.domain()
         for state, frames in kept:
             if state.process and not same_memory:
                 continue  # the client sends addresses in its memory, which this controller can't read
             self._sessions[state.name] = self._restored(state, frames)
         size = self._registry.size
-        self._registry.lost = {engine: why for engine, why in handover.lost.items() if engine < size}
-        self._generations.await_first(lambda: self._answer_former(handover))
+        if prepare is None:
+            self._registry.lost = {engine: why for engine, why in handover.lost.items() if engine < size}
+
+        def all_arrived() -> None:
+            if prepare is not None:
+                prepare()
+            self._answer_former(handover)
+
+        self._generations.await_first(all_arrived)
         log.info("generation %d: %d clients are known", handover.generation, len(self._sessions))
 
     def _restored(self, state: SessionState, frames: Iterable[list[bytes]]) -> Session:

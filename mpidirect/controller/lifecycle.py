@@ -24,6 +24,7 @@ from .scheduling.delivery import BulkSender
 from .scheduling.scheduler import ActiveRequest, Scheduler
 from .scheduling.task_results import TaskResults
 from .sessions.downloads import BulkReceiver, Downloads
+from .sessions.session import Session
 from .sessions.sessions import Sessions
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class EngineLifecycle:
         self._unannounced = False  # whether clients have not been told of a change
         self._announced_starting = 0.0  # what clients know of a restart
         tolerance = facts["fault_tolerance"]
+        self.admitted_session: Session | None = None  # if set, only tasks of this session may begin
         self.anchors = Anchors(link, shutdown)
         self.departures = Departures(logs, tolerance["deaths"], shutdown, self._engine_lost)
         self.repair = RepairCoordinator(scheduler, registry, link)
@@ -114,10 +116,14 @@ class EngineLifecycle:
 
     def _admits(self, request: ActiveRequest) -> bool:
         """Return whether a request may begin now."""
+        if self.admitted_session not in (None, request.client):
+            return False
         return self.repair.admits(request) and self.replacement.admits(request)
 
     def _admits_on(self, engine: int) -> bool:
         """Return whether a task for any engine may begin on this engine now."""
+        if self.admitted_session is not None:
+            return False
         return not self.replacement.busy and self.repair.admits_targets([engine])
 
     # -- what the loop calls ----------------------------------------------------------------------
@@ -155,6 +161,10 @@ class EngineLifecycle:
         for session in self._sessions.values():
             session.notify(messages.EnginesChanged, *news)
 
+    def send_control(self, engine: int, message: messages.Message) -> None:
+        """Send a message to an engine's control thread."""
+        self._link.send_control(engine, message)
+
     def stop(self) -> None:
         """Tell engines and anchors to leave."""
         send_stop(self._link, self._registry.alive)
@@ -167,8 +177,8 @@ class EngineLifecycle:
         if is_anchor(hello.engine):
             self.anchors.joined(hello)
             self.replacement.spawned(hello.engine, messages.EnginesSpawned())  # the first engines
-        elif self.generations.awaits_first or not (
-            self.generations.spawns or hello.engine in self._registry.lost
+        elif not self.generations.spawns and (
+            self.generations.awaits_first or hello.engine not in self._registry.lost
         ):
             self._add(hello)
         else:
@@ -185,6 +195,7 @@ class EngineLifecycle:
         for hello in hellos:
             self._add(hello)
         self._registry.starting = 0.0
+        self.generations.note_arrivals()
         self.announce({})
 
     def placed(self, engine: int, placement: messages.EnginePlaced) -> None:
@@ -234,7 +245,8 @@ class EngineLifecycle:
         for info in retired:
             reasons[info.id] = self._registry.lost[info.id] = f"engine {info.id} {why}"
         log.info("%d engines are ended", len(retired))
-        self.announce(reasons)  # before the errors, as above
+        continues = self.admitted_session is not None  # the engines come again in the next job
+        self.announce({} if continues else reasons)  # before the errors, as above
         for info in retired:
             self._end_tasks(info.id, died=False)
         self.repair.reset()

@@ -200,6 +200,17 @@ class Server:
         successor_file(self._spec.cluster).write_text("")  # clients of this host see a process end
         self.handed_over = True
 
+    def hand_over_to_next_job(self, succession: Succession, file: Path) -> None:
+        """Write the file for the controller of the next job."""
+        handover = succession.describe(
+            1,
+            (self._server_keys.public, self._server_keys.secret),
+            (self._client_keys.public, self._client_keys.secret),
+            self._port,
+            "",
+        )
+        write(file, handover, succession.kept_sessions())
+
     def publish(self) -> None:
         """Write the connection file: from now on clients can connect."""
         info = connection_file.ConnectionInfo(

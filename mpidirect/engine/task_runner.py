@@ -14,7 +14,7 @@ from .interrupts import EngineExit
 from .mpi.watched_communicator import mpi_state
 from .output import displays
 from .parts import EngineParts
-from .tasks import OPERATIONS, Namespace
+from .tasks import CONTROLLER_OPERATIONS, OPERATIONS, Namespace
 
 
 class TaskRunner:
@@ -70,6 +70,9 @@ class TaskRunner:
         """Unpickle the arguments, call the operation, pickle the result."""
         if task.op == "share":
             return pickles.dumps(self._parts.data.shared_memory.keep(task.id))
+        if task.op in CONTROLLER_OPERATIONS:
+            arguments = [bytes(frame).decode() for frame in own or []]
+            return CONTROLLER_OPERATIONS[task.op](self._namespace, *arguments)
         own_value = None if own is None else pickles.loads(own)
         try:
             value = OPERATIONS[task.op](self._namespace, pickles.loads(shared), own_value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -9,12 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from ..files.saved_namespaces import Manifest, SavedEngine, same_engine_plan
 from ..serialize import received_names
-from . import saving
+from . import post_mortem, saving
 from .output import displays
 from .shared_memory import map_shared
 
 Namespace = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 _MISSING = object()
 
@@ -65,6 +71,31 @@ def load(namespace: Namespace, shared: Any, own: Any) -> list[str]:
     namespace.update(found)
     _mark_as_own(found)
     return list(found)
+
+
+def save_all(namespace: Namespace, file: str) -> list[Any]:
+    """Write all names that user code has set to `file`; return the entry of the manifest, for the controller.
+
+    The controller unpickles nothing, so the entry is JSON.
+    """
+    saved = save(namespace, None, file)
+    for name, why in saved["left"].items():
+        log.warning("%r is not saved: %s", name, why)
+    parts = {name: tuple(part) for name, part in saved["parts"].items()}
+    entry = SavedEngine(Path(file).name, saved["rest"], saved["sums"], parts)
+    return [msgspec.json.encode(entry)]
+
+
+def load_all(namespace: Namespace, directory: str, engine: str) -> list[Any]:
+    """Set the names that the engine with this id has saved by `save_all`."""
+    engines = msgspec.json.decode(saving.read_manifest(directory), type=Manifest).engines
+    if int(engine) < len(engines):
+        load(namespace, None, same_engine_plan(directory, engines[int(engine)]))
+    return []
+
+
+# Operations of the controller itself: their arguments and results are texts, not pickles.
+CONTROLLER_OPERATIONS: dict[str, Callable[..., list[Any]]] = {"save_all": save_all, "load_all": load_all}
 
 
 def _mark_as_own(names: Iterable[str]) -> None:
@@ -212,6 +243,7 @@ OPERATIONS: dict[str, Callable[[Namespace, Any, Any], Any]] = {
     "names": names,
     "has": has,
     "delete": delete,
+    "debug": post_mortem.debug,
 }
 
 

@@ -25,6 +25,6 @@ def _input(prompt: object = "", /) -> NoReturn:
 
 def _breakpoint(*args: Any, **kwargs: Any) -> NoReturn:
     raise NoTerminal(
-        "breakpoint() can't stop on an engine, which has no terminal: print or return what is of interest, "
-        "look at the engine's names from the prompt (rc[0]['x']), or call the function at the prompt"
+        "breakpoint() can't stop on an engine, which has no terminal: it raises this error. "
+        "To look around at this place, type  rc[:].debug()  at the prompt"
     )

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from ..protocol import messages
 from ..serialize import module_importer
+from . import post_mortem
 from .main_thread import MainThread
 from .memory_reserve import MemoryReserve
 from .output.task_output import TaskOutput
@@ -36,6 +37,8 @@ class UserCode:
 
     def run(self, task: messages.Task, operation: Callable[..., Result], *args: Any) -> Result:
         """Call ``operation(*args)`` for a task; an interrupt is raised here, and nowhere else."""
+        if post_mortem.held is not None and task.op not in post_mortem.HARMLESS:
+            post_mortem.release()
         try:
             self._main_thread.begin(task)
             return self.call(task, operation, *args)
@@ -56,7 +59,8 @@ class UserCode:
             self._reserve.release()
 
     def end_failed(self, error: BaseException) -> None:
-        """Let go of what a reported error keeps alive; end the process if it is a forked child."""
+        """Keep a reported error for a debugger; end the process if it is a forked child."""
+        post_mortem.hold(error)
         BaseException.with_traceback(error, None)  # Not by assignment: a class of the user may redefine that.
         self.end_child(error)
 

@@ -29,6 +29,30 @@ class Owner(msgspec.Struct, kw_only=True):
     host: str
 
 
+class ResumeSpec(msgspec.Struct, kw_only=True):
+    """How the cluster continues in another job.
+
+    Attributes
+    ----------
+    launcher : str
+        The launcher that submits the job.
+    directory : str
+        Where the namespaces are saved.
+    before : float
+        Seconds before the end of the walltime at which the namespaces are saved.
+    done : int
+        How many jobs have continued the cluster.
+    most : int
+        How many jobs may continue the cluster.
+    """
+
+    launcher: str
+    directory: str
+    before: float
+    done: int = 0
+    most: int = 3
+
+
 class JobSpec(msgspec.Struct, kw_only=True):
     """The description of a job.
 
@@ -65,6 +89,8 @@ class JobSpec(msgspec.Struct, kw_only=True):
         The number of cores of each engine.
     owner : Owner or None
         The process that started the job, if the job ends with that process.
+    resume : ResumeSpec or None
+        How the cluster continues in another job, if asked for.
     spawns : bool
         Whether rank 1 spawns the engines; else ranks 1 to n are the engines.
     """
@@ -84,6 +110,7 @@ class JobSpec(msgspec.Struct, kw_only=True):
     bind: str = "none"
     cpus_per_task: int = 1
     owner: Owner | None = None
+    resume: ResumeSpec | None = None
     spawns: bool = False
 
 

@@ -130,6 +130,14 @@ class Profile:
         """Return the file that a controller of `cluster` leaves to its successor."""
         return self.directory / f"handover-{cluster}"
 
+    def resume_file(self, cluster: str) -> Path:
+        """Return the file that a controller of `cluster` leaves to the controller of the next job."""
+        return self.directory / f"resume-{cluster}"
+
+    def saved_directory(self, cluster: str) -> Path:
+        """Return the directory of the namespaces that `cluster` saves for its next job."""
+        return self.directory / f"saved-{cluster}"
+
     def log_directory(self, cluster: str) -> Path:
         """Return the log directory of `cluster`."""
         return self.logs / cluster
@@ -206,11 +214,16 @@ class Profile:
         """Remove the files of a cluster that is gone, but not its logs; return the removed paths."""
         record = self.record()
         files = [self.connection_file(cluster), self.job_file(cluster), self.handover_file(cluster)]
+        files.append(self.resume_file(cluster))
         if record is not None and record.cluster == cluster:
             files.append(self.record_file)
         removed = [path for path in files if path.exists()]
         for path in removed:
             path.unlink(missing_ok=True)
+        saved = self.saved_directory(cluster)
+        if saved.is_dir():
+            shutil.rmtree(saved, ignore_errors=True)
+            removed.append(saved)
         return removed
 
     def last_logs(self) -> Path | None:

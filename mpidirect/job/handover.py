@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 
 STARTING = 100.0  # seconds that the processes of a new generation may take to start
+QUEUED = 7 * 86400.0  # seconds that the next job of a cluster may wait in a queue
 
 _LENGTH = struct.Struct("<Q")
 
@@ -111,6 +112,11 @@ class KeptSession(NamedTuple):
 def path(job_file: Path) -> Path:
     """Return the place of the handover file of the job of `job_file`."""
     return job_file.with_name(f"handover-{job_file.stem.removeprefix('job-')}")
+
+
+def path_for_next_job(job_file: Path) -> Path:
+    """Return the place of the file that is left to the controller of the next job."""
+    return job_file.with_name(f"resume-{job_file.stem.removeprefix('job-')}")
 
 
 def write(file: Path, handover: Handover, sessions: Iterable[KeptSession]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from ..config import config
 from ..config.option import Option
 from ..config.options import Options
+from ..errors import LaunchError
 from ..files import logs
 from ..files.job_file import JobSpec
 
@@ -104,6 +105,7 @@ class Launcher(ABC):
     local: ClassVar[bool] = True  # whether a job can be seen only from the host that started it
     scheduled: ClassVar[bool] = False  # whether a scheduler runs the jobs, by `config.definitions.BATCH`
     keeps_time: ClassVar[bool] = False  # whether the time left does not depend on two hosts' clocks
+    can_continue: ClassVar[bool] = False  # whether a job can be submitted that begins after another one
     command_timeout: float = 20.0  # seconds that a command of the scheduler may take
     ip: ClassVar[str] = ""  # the address that the controller listens on by default
 
@@ -143,6 +145,16 @@ class Launcher(ABC):
         LaunchError
             When the job can't be started.
         """
+
+    def submit_continuation(self) -> dict[str, Any]:
+        """Submit the job once more, to begin when the present one has ended; return the new handle.
+
+        Raises
+        ------
+        LaunchError
+            When that is not possible.
+        """
+        raise LaunchError(f"The launcher '{self.name}' can't continue a cluster in another job.")
 
     @abstractmethod
     def state(self) -> JobStatus:

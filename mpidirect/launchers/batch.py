@@ -64,6 +64,10 @@ class BatchLauncher(SchedulerCommands, Launcher):
     def submission(self, script: Path) -> list[str]:
         """Return the command that submits a script."""
 
+    def after(self, id: str) -> list[str]:
+        """Return the arguments of the submission for a job that begins when job `id` has ended."""
+        raise LaunchError(f"The launcher '{self.name}' can't continue a cluster in another job.")
+
     @abstractmethod
     def query(self) -> JobStatus:
         """Ask the scheduler for the status of the job.
@@ -198,7 +202,14 @@ class BatchLauncher(SchedulerCommands, Launcher):
     def start(self) -> dict[str, Any]:
         """Submit the script."""
         self.script_file.write_text(self._new_script())
-        command = self.submission(self.script_file)
+        return self._submit(self.submission(self.script_file))
+
+    def submit_continuation(self) -> dict[str, Any]:
+        """Submit the script once more, to begin when the present job has ended; return the new handle."""
+        command, *arguments = self.submission(self.script_file)
+        return self._submit([command, *self.after(self.id), *arguments])
+
+    def _submit(self, command: list[str]) -> dict[str, Any]:
         try:
             submission = Submission(command, self.environment(), self.scheduler)
         except OSError as e:

@@ -16,10 +16,10 @@ import msgspec
 from ..config import config
 from ..config.definitions import BATCH
 from ..config.options import Options
-from ..errors import ConfigError, MPIDirectError, Untrusted
+from ..errors import ClusterNotFound, ConfigError, MPIDirectError, Untrusted
 from ..files import job_file
 from ..files.hosts import is_this_host
-from ..files.job_file import JobSpec, Owner
+from ..files.job_file import JobSpec, Owner, ResumeSpec
 from ..files.profiles import ClusterRecord, Profile
 from ..job import allocation
 from . import launcher_class
@@ -82,10 +82,51 @@ def new_launcher(profile: Profile, settings: config.Settings, owner: Owner | Non
         bind=settings["bind"],
         cpus_per_task=settings["cpus_per_task"] or 1,
         owner=owner,
+        resume=_resume_spec(profile, settings, cluster),
     )
     launcher = kind(Job(spec, profile.job_file(cluster)), settings)
     spec.spawns = launcher.spawns()
     return launcher
+
+
+def _resume_spec(profile: Profile, settings: config.Settings, cluster: str) -> ResumeSpec | None:
+    """Return how a cluster continues in another job; None if the settings do not ask for that.
+
+    Raises
+    ------
+    ConfigError
+        When the launcher can't submit a job that begins after another one.
+    """
+    if not settings["resume"]:
+        return None
+    kind = launcher_class(settings["launcher"])
+    if not kind.can_continue:
+        raise ConfigError(f"--resume: the launcher '{kind.name}' can't continue a cluster in another job.")
+    directory = profile.saved_directory(cluster)
+    if settings["resume_dir"]:
+        directory = Path(settings["resume_dir"]).expanduser().absolute() / directory.name
+    return ResumeSpec(
+        launcher=kind.name,
+        directory=str(directory),
+        before=settings["resume_before"],
+        most=settings["max_resumes"],
+    )
+
+
+def submit_continuation(profile: Profile, cluster: str) -> None:
+    """Submit the job that continues a cluster when the present job has ended, and note it in the record.
+
+    Raises
+    ------
+    MPIDirectError
+        When no record exists, or the scheduler refuses the job.
+    """
+    record = profile.record()
+    if record is None or record.cluster != cluster:
+        raise ClusterNotFound(f"cluster {cluster} has no record any more: it has been stopped")
+    launcher = recalled_launcher(profile, record)
+    handle = launcher.submit_continuation()
+    profile.remember(msgspec.structs.replace(record, handle=handle))
 
 
 def launch(profile: Profile, launcher: Launcher) -> None:

@@ -37,6 +37,7 @@ class PBSLauncher(BatchLauncher):
     name = "pbs"
     summary = "a PBS or Torque job (qsub)"
     keeps_time = True
+    can_continue = True
     scheduler = "PBS"
     directive_prefix = "#PBS "
     job_variable = "PBS_JOBID"
@@ -112,6 +113,10 @@ class PBSLauncher(BatchLauncher):
     def submission(self, script: Path) -> list[str]:
         """Return the ``qsub`` command."""
         return ["qsub", str(script)]
+
+    def after(self, id: str) -> list[str]:
+        """Return the arguments for a job that begins when job `id` has ended."""
+        return ["-W", f"depend=afterany:{id}"]
 
     def query(self) -> JobStatus:
         """Ask ``qstat`` for JSON with the history, then for less: not every PBS has both."""

@@ -24,6 +24,7 @@ class SGELauncher(BatchLauncher):
 
     name = "sge"
     summary = "a Grid Engine job (qsub)"
+    can_continue = True
     scheduler = "Grid Engine"
     directive_prefix = "#$ "
     job_variable = "PE_HOSTFILE"
@@ -89,6 +90,10 @@ class SGELauncher(BatchLauncher):
     def submission(self, script: Path) -> list[str]:
         """Return the command ``qsub -terse``, which prints the id alone."""
         return ["qsub", "-terse", str(script)]
+
+    def after(self, id: str) -> list[str]:
+        """Return the arguments for a job that begins when job `id` has ended."""
+        return ["-hold_jid", id]
 
     def query(self) -> JobStatus:
         """Ask ``qstat`` for all jobs, and ``qacct`` if the job is not among them."""

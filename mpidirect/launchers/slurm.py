@@ -67,6 +67,7 @@ class SlurmLauncher(BatchLauncher):
     summary = "a Slurm job (sbatch)"
     keeps_time = True
     names_have_blanks = True
+    can_continue = True
     scheduler = "Slurm"
     directive_prefix = "#SBATCH "
     job_variable = "SLURM_JOB_ID"
@@ -134,6 +135,10 @@ class SlurmLauncher(BatchLauncher):
         """Return the environment for Slurm's commands, without the user's filters and formats."""
         formats = ("SQUEUE_", "SLURM_TIME_FORMAT", "SACCT_")
         return {k: v for k, v in super().environment().items() if not k.startswith(formats)}
+
+    def after(self, id: str) -> list[str]:
+        """Return the arguments for a job that begins when job `id` has ended."""
+        return [f"--dependency=afterany:{id}"]
 
     def query(self) -> JobStatus:
         """Ask ``scontrol``, and ``sacct`` if ``scontrol`` has forgotten the job."""

@@ -547,6 +547,15 @@ def test_the_doctor_names_remedies(tmp_path):
 
 
 @pytest.mark.openmpi_only
+def test_the_doctor_examines_a_directory_that_others_can_change(monkeypatch):
+    home().mkdir()
+    home().chmod(0o777)
+    monkeypatch.setattr("mpidirect.cli.doctor.examine", lambda profile: [])
+    assert invoke("doctor").exit_code == 0
+    assert "can be changed by other users" in invoke("status").output
+
+
+@pytest.mark.openmpi_only
 def test_progress_is_shown_on_a_terminal():
     main, worker = pty.openpty()
     process = subprocess.Popen(

@@ -37,19 +37,18 @@ def gridengine(daemons, login_node, monkeypatch):
     return daemons
 
 
-def test_a_life_that_its_walltime_ends(gridengine):
-    started = run("start", "-n", "2", "--launcher", "sge", "--walltime", "12s")
+def test_start_use_and_stop(gridengine):
+    started = run("start", "-n", "2", "--launcher", "sge", "--walltime", "10m")
     assert started.returncode == 0, started.stderr
     cluster = Cluster.from_profile()
     status = run("status")
     assert status.returncode == 0 and re.search(rf" running +2/2 +sge +{cluster.job_id} ", status.stdout)
     with Client() as rc:
         assert rc[:].apply_sync(lambda: comm.allreduce(1)) == [2, 2]  # noqa: F821
-        assert 0 < rc.time_left <= 12
-        with pytest.raises(errors.MPIDirectError, match="walltime was over"):
-            rc[:].apply_async(time.sleep, 60).get(LIMIT)
-    until(lambda: "its walltime was over" in run("status").stdout)
-    assert run("stop").returncode == 0 and processes.members(cluster.cluster) == []
+        assert 500 < rc.time_left <= 600
+    stopped = run("stop")
+    assert (stopped.returncode, stopped.stderr) == (0, "")
+    assert gridengine.ask("qstat") == "" and processes.members(cluster.cluster) == []
 
 
 def test_a_held_job_waits_and_is_killed_when_it_runs(gridengine):

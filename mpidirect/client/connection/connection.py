@@ -235,8 +235,10 @@ class Connection(NumberedStream):
             if not link.welcome.resumes:
                 self._outbox, self._inbox = Outbox(), Inbox()
                 self._dispatcher.reset()
+                self.direct = link.welcome.direct
                 self._receiver.session_forgotten()
-            if link.welcome.facts["pid"] != self.info.pid:
+            facts = link.welcome.facts
+            if (facts["pid"], facts["host"]) != (self.info.pid, self.info.host):
                 self._meet_successor(link.welcome)
             self._link = link
             self._outbox.rewind(link.welcome.received)
@@ -244,8 +246,8 @@ class Connection(NumberedStream):
             self._read_available()  # no descriptor tells of messages that came with the welcome
         self._wake_pipe.wake()
 
-    def _await_successor(self, seconds: float) -> None:
-        self._controller_watch.await_successor(seconds)
+    def _await_successor(self, seconds: float, next_job: bool) -> None:
+        self._controller_watch.await_successor(seconds, next_job)
 
     def _gone(self, reason: str) -> errors.ControllerLost:
         return self._dialer.gone(reason)
@@ -254,9 +256,11 @@ class Connection(NumberedStream):
         """Watch the new process of the controller, which continues the work of the former one."""
         self.welcome.facts.update(welcome.facts)
         self._receiver.engines_changed(welcome)
-        self.info = msgspec.structs.replace(self.info, pid=welcome.facts["pid"])
+        facts = welcome.facts
+        self.info = msgspec.structs.replace(self._dialer.info, pid=facts["pid"], host=facts["host"])
         self._controller_watch.close()
         self._controller_watch = ControllerWatch(self.info, welcome.node)
+        self._receiver.controller_changed(self.info)
 
     def _fail(self, error: Exception) -> None:
         """End this connection for good."""

@@ -13,7 +13,9 @@ import msgspec
 import zmq
 
 from ... import _version, errors
+from ...files import connection_file
 from ...files.connection_file import ConnectionInfo
+from ...files.profiles import Profile, appeared
 from ...memory import process_memory
 from ...protocol import messages
 from ...serialize import module_sources, user_modules
@@ -111,6 +113,25 @@ class Dialer:
             f"The cluster {self.info.cluster} is gone: its socket on {self.info.host} no longer exists. "
             "'mpidirect clean' removes what it left; then: mpidirect start"
         )
+
+    def look_up(self) -> bool:
+        """Read the connection file again: the controller may be in another job, at another address.
+
+        Returns
+        -------
+        bool
+            False if this host has the profile, but no connection file: no controller listens yet.
+        """
+        if self.tunnel is not None:
+            return True
+        profile = Profile(self.info.profile)
+        try:
+            if not appeared(profile.connection_file(self.info.cluster)):
+                return not profile.exists()
+            self.info = connection_file.read(profile.connection_file(self.info.cluster))
+        except errors.MPIDirectError:
+            return False  # the file is being written, or was removed meanwhile
+        return True
 
     def candidates(self) -> list[str]:
         """Return the addresses that may exist for this host, the most promising ones first."""

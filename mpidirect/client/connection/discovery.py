@@ -46,7 +46,12 @@ def server_of(profile: str) -> str:
     """Return the setting ``ssh`` of a profile; empty if this host has a connection file of the profile."""
     from ...files.profiles import Profile, find_connection_file
 
-    server = config.early_value("ssh", Profile(profile).config_file, {})
+    try:
+        server = config.early_value("ssh", Profile(profile).config_file, {})
+    except errors.Untrusted:
+        raise
+    except errors.ConfigError:  # a mistake in a file must not keep a client from its cluster
+        return ""
     try:
         return "" if server and find_connection_file(profile) else server
     except errors.ClusterNotFound:

@@ -65,8 +65,8 @@ class NumberedStream:
         """Have a thread make a new connection, unless there is one or a thread makes one already."""
         raise NotImplementedError
 
-    def _await_successor(self, seconds: float) -> None:
-        """Expect another controller within so many seconds: this one has said that it ends."""
+    def _await_successor(self, seconds: float, next_job: bool) -> None:
+        """Expect another controller within so many seconds, in this job or the next: this one ends."""
         raise NotImplementedError
 
     def _gone(self, reason: str) -> errors.ControllerLost:
@@ -213,7 +213,7 @@ class NumberedStream:
         elif isinstance(message, messages.Ack):
             self._outbox.acknowledge(message.ack)
         elif isinstance(message, messages.ControllerRestarts):
-            self._await_successor(message.within)
+            self._await_successor(message.within, message.next_job)
         elif isinstance(message, messages.Farewell):
             raise self._gone(message.reason)
         elif isinstance(message, messages.Refused):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ...files.connection_file import ConnectionInfo
 from ...protocol import messages
 
 Answer = tuple[messages.Reply, list[Any]]  # how a task ended, and the frames of its result
@@ -29,6 +30,9 @@ class Receiver(Protocol):
 
     def answered(self, answer: messages.Answer) -> None:
         """Take the controller's answer to a query."""
+
+    def controller_changed(self, info: ConnectionInfo) -> None:
+        """Note that another process is the controller now, perhaps in another job and on another host."""
 
     def session_forgotten(self) -> None:
         """Note that the controller knows this client no longer: calls under way get no answer."""

@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 from ... import errors
 from ...files.connection_file import ConnectionInfo
 from ...files.private_directories import successor
+from ...files.profiles import Profile
 from ...memory import process_memory
 from .dialer import Dialer, ForeignListener, Link
 
 QUIET = 3.0  # seconds until the user is told
 PAUSES = 0.02, 5.0  # seconds between two attempts: the first, and the longest
 SOON = 0.2  # the longest where another controller is about to follow
+NEXT_JOB = 1.0  # the longest where the controller of the next job is to follow
 ATTEMPT = 15.0  # seconds that one takes at most
 PROBE = 1.5  # seconds to find out whether anything listens
 REFUSED = 10.0  # seconds after which a host that refuses connections has no controller any more
@@ -49,6 +51,11 @@ def redial(dialer: Dialer, lifeline: ControllerWatch, received: int, patience: f
     told = False
     strange = 0.0  # since when others answer in its place
     while not dialer.closing.wait(pause * random.uniform(0.5, 1)):  # or all clients would come at once
+        if lifeline.awaits_next_job and not dialer.look_up():
+            if lifeline.gone([]):
+                raise dialer.gone("it was stopped, or its next job was cancelled")
+            pause = min(2 * pause, NEXT_JOB)
+            continue
         try:
             return dialer.attempt(received, True, ATTEMPT)
         except errors.VersionMismatch:
@@ -63,9 +70,9 @@ def redial(dialer: Dialer, lifeline: ControllerWatch, received: int, patience: f
             if strange and now - strange >= REFUSED:  # not at once: whoever refuses us has no key to prove it
                 raise dialer.gone("another cluster is in its place") from None
         waited = time.monotonic() - began
-        if waited > patience:
+        if waited > patience and not lifeline.awaits_next_job:
             raise dialer.gone(f"nothing was heard of it for {waited:.0f} s")
-        if waited > QUIET and not (told or lifeline.awaits_successor):
+        if waited > QUIET and not (told or lifeline.awaits_successor or lifeline.awaits_next_job):
             told = True
             _tell_user(dialer.info)
         pause = min(2 * pause, SOON if lifeline.awaits_successor else longest)
@@ -101,8 +108,10 @@ class ControllerWatch:
         self.near = bool(node) and node == process_memory.node()
         self._process: int | None = None
         self._refused = 0.0
+        self._next_job_due = 0.0  # until when the controller of the next job may come
         self._successor_due = 0.0  # until when another controller may come in the place of this one
         self._pid = info.pid
+        self._profile = Profile(info.profile)
         if self.near:
             self._watch(info.pid)
 
@@ -114,9 +123,22 @@ class ControllerWatch:
             with contextlib.suppress(OSError):
                 self._process = os.pidfd_open(pid)
 
-    def await_successor(self, within: float) -> None:
+    def await_successor(self, within: float, next_job: bool) -> None:
         """Note that another controller continues the work of this one, in so many seconds."""
-        self._successor_due = time.monotonic() + within
+        if next_job:
+            self._next_job_due = time.monotonic() + within
+        else:
+            self._successor_due = time.monotonic() + within
+
+    @property
+    def awaits_next_job(self) -> bool:
+        """Whether the controller of the cluster's next job is to continue."""
+        return time.monotonic() < self._next_job_due or self._profile.resume_file(self.info.cluster).exists()
+
+    def _next_job_is_gone(self) -> bool:
+        """Whether the cluster was stopped while its next job waited: a stop removes the files."""
+        profile = self._profile
+        return profile.exists() and not profile.job_file(self.info.cluster).exists()
 
     @property
     def awaits_successor(self) -> bool:
@@ -127,6 +149,8 @@ class ControllerWatch:
 
     def gone(self, candidates: list[str]) -> bool:
         """Whether the controller won't come back; call it after an attempt that failed."""
+        if self.awaits_next_job:
+            return self._next_job_is_gone()
         if self.awaits_successor:
             return False
         if self.near:

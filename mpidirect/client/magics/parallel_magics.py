@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from IPython.core.error import UsageError
 
-from ...errors import ClusterNotFound
+from ...errors import ClusterNotFound, RemoteError
 from ..display.live import LiveDisplay
 from ..results.asyncresult import AsyncResult
 from ..results.outputs import ExecuteReply
@@ -112,8 +113,14 @@ class ParallelMagics(Magics):
             [stdout:1] 1
             [stdout:2] 4
             [stdout:3] 9
+
+            In [3]: %px --pdb 1 / rank
+            …
+            (Pdb 0) p rank
+            0
         """
-        return self._run(line)
+        code = line.removeprefix("--pdb ")
+        return self._run(code, pdb=code != line)
 
     @magic_arguments("%px")
     @execution_options
@@ -122,6 +129,7 @@ class ParallelMagics(Magics):
         "--timeout", type=float, metavar="SECONDS", help="after so long, interrupt it and say where it was"
     )
     @argument("--local", action="store_true", help="run the cell here as well")
+    @argument("--pdb", action="store_true", help="after an error, debug the first engine that failed")
     def cell_px(self, line: str = "", cell: str = "") -> AsyncResult | None:
         """Run a cell on the engines.
 
@@ -152,7 +160,8 @@ class ParallelMagics(Magics):
         stream = options.groupby is None and self.stream if options.stream is None else options.stream
         after = self.progress_after if options.progress_after is None else options.progress_after
         signal = options.signal_on_interrupt or self.signal_on_interrupt
-        self._finish(result, options.groupby, stream, after, signal, options.timeout)
+        with self._debugger(options.pdb):
+            self._finish(result, options.groupby, stream, after, signal, options.timeout)
         return None
 
     def autopx(self, line: str = "") -> None:
@@ -221,12 +230,24 @@ class ParallelMagics(Magics):
 
     # -- execution ----------------------------------------------------------------------------------
 
-    def _run(self, code: str) -> AsyncResult | None:
+    @contextmanager
+    def _debugger(self, wanted: bool) -> Iterator[None]:
+        """Show an error of engines in the block and debug the first of them, if `wanted`."""
+        try:
+            yield
+        except RemoteError:
+            if not wanted:
+                raise
+            self.shell.showtraceback()
+            self.view.debug()
+
+    def _run(self, code: str, pdb: bool = False) -> AsyncResult | None:
         """Run code; show its outputs where the view blocks, else return the result."""
         result = self._submit(code)
         if not self.view.block:
             return result
-        self._finish(result, None, self.stream, self.progress_after, self.signal_on_interrupt)
+        with self._debugger(pdb):
+            self._finish(result, None, self.stream, self.progress_after, self.signal_on_interrupt)
         return None
 
     def _submit(self, code: str, name: str | None = None, verbose: bool | None = None) -> AsyncResult:

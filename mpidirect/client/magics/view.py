@@ -20,6 +20,9 @@ class MagicView(Protocol):
     def execute(self, code: str, silent: bool = True, *, block: bool | None = None) -> AsyncResult:
         """Run code on the engines."""
 
+    def debug(self, engine: int | None = None) -> None:
+        """Debug the last error of an engine at the prompt."""
+
     def get_result(self, indices_or_msg_ids: Any = None, block: bool | None = None) -> AsyncResult:
         """Return a result by its index in the history."""
 

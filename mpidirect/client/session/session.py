@@ -285,6 +285,12 @@ class Session:
         if answer.id in self._answers:
             self._answers[answer.id] = answer
 
+    def controller_changed(self, info: ConnectionInfo) -> None:
+        """Watch the walltime of the job in which the controller is now."""
+        self._stop_walltime()
+        self.info = info
+        self._walltime = Deadline(info, self.facts.get("time_left"))
+
     def session_forgotten(self) -> None:
         """End all calls under way: the controller has dropped what it kept for this client."""
         self.calls.abandon("ResultExpired", "the controller kept nothing of this client while it was away")

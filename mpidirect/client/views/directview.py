@@ -15,6 +15,7 @@ from ..magics.activation import activate
 from ..results.asyncmapresult import AsyncMapResult
 from ..results.asyncresult import AsyncResult
 from .collectives import Collectives
+from .debugging import debug
 from .distributed_array import DistributedArray
 from .execution import ExecutionView
 from .functions import check_callable, function_name
@@ -246,6 +247,33 @@ class DirectView(NamespaceView, ExecutionView, Collectives):
     def importer(self) -> AbstractContextManager[None]:
         """`sync_imports`, without parentheses."""
         return self.sync_imports()
+
+    def debug(self, engine: int | None = None) -> None:
+        """Debug the last error of an engine at the prompt, after the error, by the commands of pdb.
+
+        Other engines go on, and the engine itself waits for nobody: each command is a task. An engine keeps
+        an error, with the frames and their variables, until other code runs on the engine.
+
+        Parameters
+        ----------
+        engine : int, optional
+            The engine; by default the first engine of the view that has an error.
+
+        Examples
+        --------
+        >>> dview.apply_sync(solve)
+        Traceback (most recent call last):
+        ...
+        mpidirect.errors.CompositeError: one or more exceptions from call to method: solve
+        >>> dview.debug()
+        Engine 2: ZeroDivisionError: division by zero
+        > /home/me/solve.py(12)solve()
+        -> return 1 / x
+        (Pdb 2) p x
+        0
+        (Pdb 2) q
+        """
+        debug(self, engine)
 
     def reload(self, *modules: str | ModuleType) -> None:
         """Load modules again after an edit: here, and on the engines in the same version.

@@ -107,15 +107,24 @@ class Generations:
             raise ReplacementRefused("engines are being started just now: try again in a moment")
         call = "rc.restart()" if size == self._registry.size else f"rc.resize({size})"
         self._replacement.cancel(f"{call} ends all engines")
-        self.asked_by, self._ending, self.next_size = asked_by, True, size
+        self.asked_by, self.next_size = asked_by, size
         self._registry.starting = START_TIMEOUT
+        self._end(f"was ended by {call}, which replaces all engines")
+
+    def end_for_next_job(self, reason: str) -> None:
+        """End all engines: the controller of another job continues the work of this one."""
+        self._supervised = True  # the next job takes the place of the supervisor
+        self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        """Tell all engines to leave, and end their tasks."""
+        self._ending, self.end_reason = True, reason
         self._leaving = {info.id: info for info in self._registry.in_order()}
         self._killed.clear()
         send_stop(self._link, self._leaving)
         now = time.monotonic()
         self._kill_time, self._note_deadline = now + LEAVE_TIMEOUT, now
-        self.end_reason = f"was ended by {call}, which replaces all engines"
-        self._retire(self.end_reason)
+        self._retire(reason)
 
     def departed(self, engine: int) -> None:
         """Note that the connection of an engine has closed."""
@@ -124,10 +133,7 @@ class Generations:
 
     def look(self) -> None:
         """Do the next step, if it is possible now."""
-        if self._all_arrived is not None and len(self._registry.alive) == self._registry.size:
-            all_arrived, self._all_arrived = self._all_arrived, None
-            self._registry.starting = 0.0
-            all_arrived()
+        self.note_arrivals()
         if not (self._ending or self.awaits_first or self._replacement.busy):
             self._registry.starting = 0.0
         if not self._ending or self._shutdown.begun:
@@ -143,6 +149,13 @@ class Generations:
             self.handover_due = True
         elif self._notes_complete(now):
             self._begin()
+
+    def note_arrivals(self) -> None:
+        """Do what is to be done when the engines of this job have come, if they have."""
+        if self._all_arrived is not None and len(self._registry.alive) == self._registry.size:
+            all_arrived, self._all_arrived = self._all_arrived, None
+            self._registry.starting = 0.0
+            all_arrived()
 
     def _kill_remaining(self, now: float) -> None:
         if self._killed and now > self._deadline and self._supervised:

@@ -166,9 +166,13 @@ class Farewell(Message, tag="farewell"):
 
 
 class ControllerRestarts(Message, tag="restarts"):
-    """The controller ends, and another process continues its work within so many seconds."""
+    """The controller ends, and another process continues its work within so many seconds.
+
+    ``next_job`` says that the other process belongs to another job, and perhaps runs on another host.
+    """
 
     within: float
+    next_job: bool = False
 
 
 class Reply(Message):

@@ -1,0 +1,78 @@
+"""The last error of user code, kept for a debugger at the prompt until other user code runs.
+
+Each command of the debugger is a task of its own, so an engine never waits for a user.
+"""
+
+from __future__ import annotations
+
+import io
+import pdb
+from types import TracebackType
+from typing import Any
+
+from ..serialize.failures import user_traceback
+
+HARMLESS = frozenset({"debug", "pull", "names", "has"})  # operations that leave the error in place
+
+held: BaseException | None = None  # the last error
+_trace: TracebackType | None = None
+_debugger: pdb.Pdb | None = None
+
+
+def hold(error: BaseException) -> None:
+    """Keep an error with its frames; a MemoryError is not kept, so that memory becomes free."""
+    global held, _trace
+    release()
+    if not isinstance(error, MemoryError):
+        held, _trace = error, user_traceback(error.__traceback__)
+
+
+def release() -> None:
+    """Let go of the error, and of all that its frames keep alive."""
+    global held, _trace, _debugger
+    held = _trace = _debugger = None
+
+
+def debug(namespace: dict[str, Any], command: str | None, own: Any) -> tuple[str, bool] | None:
+    """Run a command of the debugger on the last error.
+
+    Parameters
+    ----------
+    command : str or None
+        The command. None begins: the output is the innermost place.
+
+    Returns
+    -------
+    output : str
+        What the debugger prints.
+    goes_on : bool
+        Whether the debugger takes another command.
+    None
+        Where there is no error to debug.
+    """
+    global _debugger
+    if held is None or _trace is None:
+        return None
+    output = io.StringIO()
+    if command is None or _debugger is None:
+        _debugger = _new_debugger(_trace, output)
+        _debugger.print_stack_entry(_debugger.stack[_debugger.curindex])
+        error = f"{type(held).__name__}: {held}\n"
+        return error + output.getvalue(), True
+    _debugger.stdout = output
+    try:
+        ends = bool(_debugger.onecmd(_debugger.precmd(command)))
+    except Exception as e:  # a command that asks for more input, or an error of the debugger itself
+        output.write(f"*** {type(e).__name__}: {e}\n")
+        ends = False
+    if ends:
+        release()
+    return output.getvalue(), not ends
+
+
+def _new_debugger(trace: TracebackType, output: io.StringIO) -> pdb.Pdb:
+    """Return a debugger that stands at the innermost frame of user code."""
+    debugger = pdb.Pdb(stdin=io.StringIO(), stdout=output, nosigint=True, readrc=False)
+    debugger.reset()
+    debugger.setup(None, trace)
+    return debugger

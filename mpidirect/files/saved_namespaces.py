@@ -1,0 +1,57 @@
+"""The manifest of saved namespaces: a directory with one file for each engine, and ``manifest.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .connection_file import write_private
+
+MANIFEST_VERSION = 1
+
+
+class SavedEngine(msgspec.Struct):
+    """What one engine has written; the file is empty for an engine that saved nothing."""
+
+    file: str = ""
+    rest: list[list[int]] = []
+    sums: dict[str, int] = {}
+    # By name: how the sequence was scattered, its length, the type of its items, its place in the file.
+    parts: dict[str, tuple[str, int, str, list[list[int]]]] = {}
+
+
+class Manifest(msgspec.Struct):
+    """What was saved: `load` needs nothing else."""
+
+    version: int
+    mpidirect: str
+    saved: float
+    engines: list[SavedEngine]
+
+
+def same_engine_plan(directory: str, engine: SavedEngine) -> dict[str, Any]:
+    """Return the plan for an engine that gets what the engine with the same id had."""
+    file = f"{directory}/{engine.file}"
+    parts = {name: (dist, None, [(file, place)]) for name, (dist, _, _, place) in engine.parts.items()}
+    return {"rest": (file, engine.rest, None), "parts": parts}
+
+
+def write_manifest(directory: Path, version: str, saved: float, engines: Sequence[bytes]) -> None:
+    """Write the manifest of engines that are encoded already; an empty text is an engine without a file.
+
+    Raises
+    ------
+    OSError
+        When the manifest can't be written.
+    """
+    empty = msgspec.json.encode(SavedEngine())
+    manifest = {
+        "version": MANIFEST_VERSION,
+        "mpidirect": version,
+        "saved": saved,
+        "engines": [msgspec.Raw(engine or empty) for engine in engines],
+    }
+    write_private(directory / "manifest.json", msgspec.json.encode(manifest))

@@ -1,0 +1,85 @@
+"""A debugger at the prompt, on the last error of an engine."""
+
+from __future__ import annotations
+
+import builtins
+
+import pytest
+
+from mpidirect import CompositeError, interactive
+
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
+
+@interactive
+def divide(x):
+    secret = x + 40
+    return secret / (rank - 2)  # noqa: F821
+
+
+@interactive
+def stop():
+    local = 17
+    breakpoint()
+    return local
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """A list of what the user types, which ends with Ctrl-D."""
+    lines = []
+
+    def read(prompt=""):
+        print(prompt, end="")
+        if not lines:
+            raise EOFError
+        print(line := lines.pop(0))
+        return line
+
+    monkeypatch.setattr(builtins, "input", read)
+    return lines
+
+
+def test_commands_after_an_error(dview, typed, capsys):
+    with pytest.raises(CompositeError):
+        dview.apply_sync(divide, 2)
+    typed += ["p secret", "secret = 5", "p secret + 1", "p nothing", "w", "l", "interact", "q"]
+    dview.debug()
+    out = capsys.readouterr().out
+    assert "Engine 2: ZeroDivisionError" in out and "divide()" in out
+    assert "-> return secret / (rank - 2)" in out
+    assert "(Pdb 2) p secret\n42\n" in out and "(Pdb 2) p secret + 1\n6\n" in out
+    assert "NameError" in out
+    dview.debug()  # it is over
+    assert "No engine has an error to debug" in capsys.readouterr().out
+
+
+def test_the_prompt_of_a_breakpoint_is_its_place_and_ctrl_d_is_the_way_out(rc, typed, capsys):
+    with pytest.raises(Exception, match=r"rc\[:\]\.debug\(\)"):
+        rc[1].apply_sync(stop)
+    assert rc[1]["rank"] == 1 and "rank" in rc[1]  # a look at names keeps the error
+    typed += ["p local"]
+    rc[:].debug()
+    out = capsys.readouterr().out
+    assert "Engine 1: NoTerminal" in out and "stop()" in out and "\n17\n" in out
+    assert rc[1].apply_sync(abs, -1) == 1
+
+
+def test_other_code_lets_go_of_the_error(rc, capsys):
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        rc[0].apply_sync(lambda: 1 / 0)
+    rc[0].apply_sync(abs, 1)
+    rc[0].debug()
+    assert "No engine has an error" in capsys.readouterr().out
+
+
+def test_px_with_pdb(prompt, typed, cluster):
+    prompt(f"from mpidirect import Client; rc = Client({str(cluster.connection_file)!r}); dv = rc[:]")
+    prompt("dv.block = True; dv.activate()")
+    typed += ["p rank + 100"]
+    prompt("%px --pdb 1 / (rank - 1)")
+    assert "ZeroDivisionError" in prompt.shown and "(Pdb 1) p rank + 100\n101" in prompt.shown
+    typed += ["p value"]
+    prompt("%%px --pdb\nvalue = rank\nvalue / 0")
+    assert "(Pdb 0) p value\n0" in prompt.shown
+    prompt.names["rc"].close()
