@@ -152,6 +152,18 @@ def test_nodes_with_addresses_of_their_own(hosts, capfd):
     assert gone(hosts, cluster)
 
 
+def stuck_in_c(rc):
+    rc[1:].execute("world.barrier(True)").wait(0.5)
+
+
+def frozen(rc):
+    os.kill(rc.engines_info[2]["pid"], signal.SIGSTOP)  # a process of a namespace is one of this host as well
+
+
+def pushed(rc):
+    rc[:].push({"large": bytes(200_000_000)}, block=False).wait(0.1)
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
@@ -160,14 +172,13 @@ def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
         dv, was = rc[:], where(rc[:])
         spawned = nodes == 1 or "Open MPI" not in rc.facts["mpi"]
         assert "in C and Fortran as in Python" in rc.facts["world"]
-        for _ in range(2):
+        for trouble in (stuck_in_c, frozen, pushed):
             assert where(dv) == was and len(set(was)) == nodes
             dv.run(str(PROGRAMS / "cworld.py"), block=True)
             assert dv.pull("world.facts()").get(LIMIT) == [(k, 4, 6) for k in range(4)]
-            rc[1:].execute("world.barrier(True)").wait(0.5)
+            trouble(rc)
             assert rc.restart() == [0, 1, 2, 3]
         if spawned:
-            # The processes of namespaces are this host's as well.
             os.kill(rc.engines_info[1]["pid"], signal.SIGKILL)
             until(lambda: rc.ids == [0, 2, 3])
             assert rc.restart("dead") == [1] and where(dv) == was

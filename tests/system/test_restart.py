@@ -67,13 +67,18 @@ def deaf(rc):
     rc[0].execute("import signal, time\nwhile True:\n try: time.sleep(60)\n except BaseException: pass")
 
 
+def in_a_push(rc):
+    rc[:].push({"large": np.zeros(125_000_000)}, block=False)
+    until(lambda: rc.queue_status(0)["tasks"])
+
+
 def test_whatever_the_engines_do(launch):
     cluster, rc = launch(N)
     assert ("in C and Fortran as in Python" in rc.facts["world"]) == ("Open MPI" in rc.facts["mpi"])
     job = cluster.job_id
     with cluster.connect_client() as other:
         is_new(rc)
-        for trouble in (stuck_in_c, frozen, all_dead, deaf):
+        for trouble in (stuck_in_c, frozen, all_dead, in_a_push, deaf):
             result = other[:].apply(lambda: bytes(100_000)) if len(other.ids) == N else None
             trouble(rc)
             assert rc.restart() == list(range(N)), trouble
