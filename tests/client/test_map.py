@@ -65,7 +65,7 @@ def test_remote_functions(dview):
 
     assert f(1) == [2] * 4
     assert f(1, y=5) == [6] * 4
-    assert (f.__name__, f.__doc__) == ("f", "What it does.")
+    assert (f.__name__, f.__doc__) == ("f", "RemoteFunction wrapping:\nWhat it does.")
     assert repr(f) == "<RemoteFunction f on <DirectView [0, 1, 2, 3]>>"
     assert f.__wrapped__(1) == 2
 

@@ -98,6 +98,7 @@ MAGICS = {
     **dict.fromkeys(["test_cellpx_groupby_type", "test_cellpx_targets"], TEXT),
     **dict.fromkeys(["test_autopx_blocking", "test_autopx_nonblocking"], TEXT),
     "test_cellpx_error_stream": "the error is a CompositeError; no AlreadyDisplayedError",
+    "test_cellpx_error_no_stream": "stderr says which engine has failed while others still run",
     "test_cellpx_keyboard_interrupt_default": CTRL_C,
     "test_cellpx_keyboard_interrupt_SIGINT": CTRL_C,
     "test_cellpx_keyboard_interrupt_signal_2": CTRL_C,

@@ -127,6 +127,8 @@ class RemoteFunction:
         check_callable(f)
         functools.update_wrapper(self, f)
         self.__name__ = function_name(f)
+        if f.__doc__:
+            self.__doc__ = f"{type(self).__name__} wrapping:\n{f.__doc__}"
         self.view = view
         self.func = f
         self.block = block

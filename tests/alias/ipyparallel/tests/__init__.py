@@ -15,6 +15,8 @@ _running: list[Cluster] = []
 def setup() -> None:
     """Start the cluster for a module of tests."""
     _running.append(Cluster(n=N, profile=PROFILE).start().wait())
+    with Client(profile=PROFILE) as client:
+        _import_modules(client)
 
 
 def teardown() -> None:
@@ -32,4 +34,10 @@ def add_engines(n: int = 1, profile: str = PROFILE, total: bool = False) -> list
         wanted = live + n if not total else N if n <= N else max(n, live)
         if wanted != live or client.size != live:
             client.resize(wanted)
+            _import_modules(client)
         return [None] * max(0, wanted - live)
+
+
+def _import_modules(client: Client) -> None:
+    """Import on the engines what functions of the tests refer to: the tests wait a few seconds only."""
+    client[:].execute("import IPython, joblib, matplotlib.pyplot, ipyparallel.tests.clienttest", block=True)
