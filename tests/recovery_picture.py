@@ -120,8 +120,9 @@ def _arrow(start: tuple[float, float], end: tuple[float, float], number: int, ca
     (x1, y1), (x2, y2) = start, end
     length = ((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5
     dx, dy = (x2 - x1) / length, (y2 - y1) / length
-    x1, y1, x2, y2 = x1 - 9 * dy, y1 + 9 * dx, x2 - 9 * dy, y2 + 9 * dx
-    leave, arrive = _edge(dx, dy), _edge(dx, dy)
+    aside = -9 * dy, 9 * dx
+    x1, y1, x2, y2 = x1 + aside[0], y1 + aside[1], x2 + aside[0], y2 + aside[1]
+    leave, arrive = _to_edge(*aside, dx, dy), _to_edge(*aside, -dx, -dy)
     x1, y1, x2, y2 = x1 + leave * dx, y1 + leave * dy, x2 - arrive * dx, y2 - arrive * dy
     x, y = (x1 + x2) / 2 - 10 * dy, (y1 + y2) / 2 + 10 * dx
     return (
@@ -131,11 +132,14 @@ def _arrow(start: tuple[float, float], end: tuple[float, float], number: int, ca
     )
 
 
-def _edge(dx: float, dy: float) -> float:
-    """Return the distance from the centre of a box to its edge in a direction."""
-    return min(
-        WIDTH / 2 / abs(dx) if abs(dx) > 1e-9 else 1e9, HEIGHT / 2 / abs(dy) if abs(dy) > 1e-9 else 1e9
-    )
+def _to_edge(x: float, y: float, dx: float, dy: float) -> float:
+    """Return how far it is from a point beside the centre of a box to the box's edge in a direction."""
+    distances = [
+        (half * (1 if step > 0 else -1) - place) / step
+        for place, step, half in ((x, dx, WIDTH / 2), (y, dy, HEIGHT / 2))
+        if abs(step) > 1e-9
+    ]
+    return min(distances)
 
 
 if __name__ == "__main__":
