@@ -87,16 +87,16 @@ def garbage(bed: Testbed) -> None:
 
 
 def neighbours(bed: Testbed) -> None:
-    """Connect to all ports of all ranks: some strangers are silent, some send garbage."""
-    with _strangers(bed, lambda: bed.source.choice([b"", bed.source.randbytes(bed.source.randint(1, 2000))])):
+    """Connect to all ports of all ranks: some strangers are silent, some send more than a greeting."""
+    with _strangers(bed, lambda: bed.source.randbytes(bed.source.choice([0, 200, 2000]))):
         bed.near_call()
         bed.together()
     bed.near_call()
 
 
 def greetings(bed: Testbed) -> None:
-    """Greet all ranks as Open MPI does, and be silent: MPI goes on when the strangers have left."""
-    with _strangers(bed, lambda: b"OPAL-TCP"):
+    """Send all ranks a part of a greeting, and be silent: MPI goes on when the strangers have left."""
+    with _strangers(bed, lambda: bed.source.choice([b"OPAL-TCP", bed.source.randbytes(5)])):
         result = bed.near[:].apply_async(lambda: comm.allreduce(1))  # noqa: F821
         result.wait(bed.source.uniform(0.1, 2))
     bed.expect("collective beside strangers", result, [len(bed.near.ids)] * len(bed.near.ids))

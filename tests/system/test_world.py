@@ -113,6 +113,28 @@ def test_all_are_started_anew_whatever_they_do(start):
         is_new(rc, n)
 
 
+@pytest.mark.proof
+@pytest.mark.timeout(900)
+def test_twenty_restarts_in_a_row(start):
+    """After a barrier in C, a frozen engine, the death of all, and in the middle of a push of 1 GB."""
+    cluster, rc = start(N)
+    controller = rc.facts["pid"]
+    large = np.ones(1 << 30, np.uint8)
+    descriptors, there = [], []
+    for _ in range(5):
+        for trouble in (TROUBLES["barrier-locked"], frozen, all_dead, None):
+            is_new(rc)
+            if trouble is None:
+                rc[:].push({"large": large}, block=False)
+            else:
+                trouble(rc)
+            assert rc.restart() == list(range(N)), trouble
+        descriptors.append(len(list(Path(f"/proc/{controller}/fd").iterdir())))
+        there.append(len(processes.members(cluster.cluster)))
+    assert descriptors[-1] <= descriptors[1] + 3, descriptors
+    assert there[-1] <= there[0], there
+
+
 def test_what_was_asked_ends_with_an_error_that_names_the_restart(start):
     _, rc = start(2)
     runs = rc[:].apply(time.sleep, 60)
