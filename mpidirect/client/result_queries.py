@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .. import errors
 from .base import BaseClient
@@ -170,7 +170,7 @@ class ResultQueries(BaseClient):
     def _id_of(self, index: Any) -> str:
         """Return the id that an index to `history` means; an id is returned as it is."""
         if not isinstance(index, int):
-            return str(index)
+            return cast("str", index)
         try:
             return self.history[index]
         except IndexError:

@@ -21,6 +21,7 @@ LARGE = 64 * 1024  # bytes from which a frame is received into memory of its own
 NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a broken pipe must not call a signal handler of user code
 
 _READ_SIZE = 64 * 1024  # bytes of one read
+_SMALL_READ_SIZE = 512  # bytes of one read where memory is short: Python has room for small objects
 _MOST_FRAMES = 1 << 16  # in one message
 _COUNT = struct.Struct("<I")
 _FEW_FRAMES = 32  # most messages have no more
@@ -158,7 +159,7 @@ class MessageStream:
                 size = self.connection.recv_into(self._missing)
                 self._missing = self._missing[size:]
             else:
-                data = self.connection.recv(_READ_SIZE)
+                data = self._receive()
                 size = len(data)
         except BlockingIOError:
             return False
@@ -175,6 +176,13 @@ class MessageStream:
             self._complete()
             self._take(b"")  # empty frames may follow
         return True
+
+    def _receive(self) -> bytes:
+        """Read a piece; a small piece if there is no memory for a large one, as nothing was read then."""
+        try:
+            return self.connection.recv(_READ_SIZE)
+        except MemoryError:
+            return self.connection.recv(_SMALL_READ_SIZE)
 
     @property
     def amid(self) -> bool:

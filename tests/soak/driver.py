@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -43,11 +44,13 @@ class Driver:
         self.before_loss: list[Event] = []
         self._source = random.Random(seed)
 
-    def run(self, seconds: float) -> None:
-        """Do work, with a fault after every few pieces."""
+    def run(self, seconds: float, events: int = sys.maxsize) -> None:
+        """Do work, with a fault after every few pieces; stop after some time or number of events."""
         end = time.monotonic() + seconds
         with self._cluster():
-            while time.monotonic() < end and not self.bed.hangs and len(self.bed.lost) < MAX_PROBLEMS:
+            while time.monotonic() < end and self.counts.total() < events:
+                if self.bed.hangs or len(self.bed.lost) >= MAX_PROBLEMS:
+                    break
                 if self._source.random() < 0.25:
                     name = self._source.choices(list(FAULTS), list(FAULTS.values()))[0].__name__
                 else:
