@@ -3,7 +3,9 @@
 PYTHON ?= python3
 ARGS ?=
 # The tests compute in three quarters of their time: three processes keep two cores busy.
-WORKERS ?= 3
+WORKERS ?= 2
+# What failed while other tests ran is run again, alone.
+AGAIN := --last-failed --last-failed-no-failures none
 MINUTES ?= 5
 SEED ?= 1
 
@@ -36,16 +38,18 @@ demo: $(OPENMPI)/.installed  ## Start a cluster of 4 engines, show what it can d
 	'  mpidirect stop                      # when you are done' '' \
 	'The tutorial: docs/tutorial.md'
 
-test: components test-mpich test-openmpi  ## Run the tests, against real clusters (ARGS='-k push' for pytest, in WORKERS=3 processes)
+test: components test-mpich test-openmpi  ## Run the tests, against real clusters (ARGS='-k push' for pytest, in WORKERS=2 processes)
 
 components:
 	@.ci/components
 
 test-openmpi: $(OPENMPI)/.for-tests  ## Run the tests with Open MPI
-	$(OPENMPI)/bin/python -m pytest -n $(WORKERS) -m "not proof" $(ARGS)
+	$(OPENMPI)/bin/python -m pytest -n $(WORKERS) -m "not proof" $(ARGS) || \
+	$(OPENMPI)/bin/python -m pytest $(AGAIN) -m "not proof" $(ARGS)
 
 test-mpich: $(MPICH)/.for-tests  ## Run with MPICH what depends on the MPI
-	$(MPICH)/bin/python -m pytest -n $(WORKERS) -m "not openmpi_only and not proof" $(ARGS)
+	$(MPICH)/bin/python -m pytest -n $(WORKERS) -m "not openmpi_only and not proof" $(ARGS) || \
+	$(MPICH)/bin/python -m pytest $(AGAIN) -m "not openmpi_only and not proof" $(ARGS)
 
 proofs: components test-pythons $(OPENMPI)/.for-tests  ## Run the suites of other projects, libraries that use MPI, the corpus of programs
 	$(OPENMPI)/bin/python -m pytest -m proof $(ARGS)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 
 from ..files.hosts import is_this_host
 from ..files.job_file import Owner
 from .variables import CLUSTER
+
+# While a process begins another program, its environment is empty for a moment.
+_READS, _PAUSE = 20, 0.005  # seconds
 
 
 def birth(pid: int) -> str | None:
@@ -54,9 +58,15 @@ def belongs(pid: int, cluster: str) -> bool:
     A process that does not let its environment be read does not belong.
     """
     try:
-        with Path(f"/proc/{pid}/environ").open("rb") as file:
-            is_own = os.fstat(file.fileno()).st_uid == os.getuid()
-            return is_own and f"{CLUSTER}={cluster}".encode() in file.read().split(b"\0")
+        for _ in range(_READS):
+            with Path(f"/proc/{pid}/environ").open("rb") as file:
+                if os.fstat(file.fileno()).st_uid != os.getuid():
+                    return False
+                environment = file.read()
+            if environment:
+                return f"{CLUSTER}={cluster}".encode() in environment.split(b"\0")
+            time.sleep(_PAUSE)
+        return False
     except FileNotFoundError:
         return not Path("/proc/self/stat").exists() and _belongs_by_psutil(pid, cluster)
     except OSError:

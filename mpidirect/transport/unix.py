@@ -325,11 +325,11 @@ class UnixListener:
         """Send the waiting messages within `linger` milliseconds, and close all connections."""
         if self._epoll.closed:
             return
+        self._epoll.close()
         deadline = time.monotonic() + linger / 1000
         for each in self._accepted.values():
             each.drain(deadline)
             each.close()
         self._listener.close()
-        self._epoll.close()
         if self._spare >= 0:
             os.close(self._spare)

@@ -191,11 +191,11 @@ def test_a_connection_that_breaks_loses_nothing(cluster, capsys):
         Proxy(cluster.connection_file, at_random(3, 2_000, 20_000)) as proxy,
         Client(proxy.info, timeout=20) as rc,
     ):
-        result = rc[0].apply_async(slowly, 3000)
+        result = rc[0].apply_async(slowly, 1000)
         with result.stream_output():
-            result.get(60)
+            result.get(100)
         assert proxy.cuts > 0
-    lines = "".join(f"{k}\n" for k in range(3000))
+    lines = "".join(f"{k}\n" for k in range(1000))
     assert result.stdout == lines
     assert re.sub(r"\[stdout:0\]\s", "", capsys.readouterr().out) == lines
 

@@ -42,7 +42,7 @@ def test_a_large_push_shows_bytes_and_their_rate(remote, monkeypatch):
     monkeypatch.setattr(waiting, "TRANSFER_REPORT_DELAY", 0.1)
 
     def slowly(data):
-        time.sleep(0.002)
+        time.sleep(0.01)
         return data
 
     remote.proxy.mutate(slowly)

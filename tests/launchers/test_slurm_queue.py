@@ -143,7 +143,7 @@ def test_what_a_wrapper_prints_around_the_id_does_no_harm_nor_do_blanks(slurm, l
 
 
 def test_a_ctrl_c_while_sbatch_does_not_answer(slurm, login_node):
-    command(login_node, "sbatch", "touch asked; sleep 60")
+    command(login_node, "sbatch", "sleep 1; touch asked; sleep 60")  # the command waits for sbatch by then
     words = [*COMMAND, "start", "-n", "1", "--launcher", "slurm"]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     until((login_node / "asked").exists)
