@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ipyparallel import Client, Cluster
@@ -27,11 +28,12 @@ def teardown() -> None:
 def add_engines(n: int = 1, profile: str = PROFILE, total: bool = False) -> list[Any]:
     """Give the cluster `n` more engines, or `n` in all.
 
-    A request for up to `N` engines in all, with which each test starts, restores the cluster.
+    In the setup of a test, a request for up to `N` engines in all restores the cluster.
     """
+    begins = os.environ["PYTEST_CURRENT_TEST"].endswith("(setup)")
     with Client(profile=profile) as client:
         live = len(client)
-        wanted = live + n if not total else N if n <= N else max(n, live)
+        wanted = live + n if not total else N if begins and n <= N else max(n, live)
         if wanted != live or client.size != live:
             client.resize(wanted)
             _import_modules(client)
