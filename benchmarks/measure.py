@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psutil
@@ -15,6 +14,7 @@ from . import processes
 from .cases import Case, Subject
 from .floor import BareStart, Floor
 from .results import Results, Row, Tell, machine
+from .time_limit import TooLong, time_limit
 from .ways import System, Unsupported
 from .with_dask import Dask
 from .with_futures import Futures
@@ -31,10 +31,6 @@ STARTED = {
     "futures": Futures,
 }
 STEP = 180.0  # seconds for one measurement
-
-
-class TooLong(Exception):
-    """The time for one step is over."""
 
 
 class Run:
@@ -174,22 +170,6 @@ def _start(kind: type[System], n: int) -> float:
             system.stop()
         finally:
             processes.end(born)
-
-
-@contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `TooLong` when the block takes longer; for the main thread."""
-
-    def over(signum: int, frame: Any) -> None:
-        raise TooLong(f"took longer than {seconds:.0f} s")
-
-    before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _quietly(close: Callable[[], None]) -> None:

@@ -137,7 +137,6 @@ class Resumption:
             next_job.ends = next_job.current_end(next_job.ends)
             if time.time() >= next_job.ends - next_job.before - 1.0:
                 next_job.submit()
-                self._failure = ""
             else:
                 self._failure = "extended"
         except Exception as e:

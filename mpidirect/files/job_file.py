@@ -11,6 +11,20 @@ from .connection_file import write_private
 from .ownership import read_trusted
 
 
+def handover_file(job_file: Path) -> Path:
+    """Return the file that the controller of a job leaves to its successor in the same job."""
+    return _beside(job_file, "handover")
+
+
+def resume_file(job_file: Path) -> Path:
+    """Return the file that the controller of a job leaves to the controller of the next job."""
+    return _beside(job_file, "resume")
+
+
+def _beside(job_file: Path, kind: str) -> Path:
+    return job_file.with_name(f"{kind}-{job_file.stem.removeprefix('job-')}")
+
+
 class Owner(msgspec.Struct, kw_only=True):
     """A process whose end ends the job.
 

@@ -27,6 +27,7 @@ from typing import Any
 import msgspec
 
 from ..errors import ClusterNotFound, ConfigError
+from . import job_file
 from .connection_file import START_ONE, write_private
 from .hosts import is_this_host
 from .job_file import Owner
@@ -128,11 +129,11 @@ class Profile:
 
     def handover_file(self, cluster: str) -> Path:
         """Return the file that a controller of `cluster` leaves to its successor."""
-        return self.directory / f"handover-{cluster}"
+        return job_file.handover_file(self.job_file(cluster))
 
     def resume_file(self, cluster: str) -> Path:
         """Return the file that a controller of `cluster` leaves to the controller of the next job."""
-        return self.directory / f"resume-{cluster}"
+        return job_file.resume_file(self.job_file(cluster))
 
     def saved_directory(self, cluster: str) -> Path:
         """Return the directory of the namespaces that `cluster` saves for its next job."""

@@ -109,16 +109,6 @@ class KeptSession(NamedTuple):
     messages: Iterable[list[Any]]
 
 
-def path(job_file: Path) -> Path:
-    """Return the place of the handover file of the job of `job_file`."""
-    return job_file.with_name(f"handover-{job_file.stem.removeprefix('job-')}")
-
-
-def path_for_next_job(job_file: Path) -> Path:
-    """Return the place of the file that is left to the controller of the next job."""
-    return job_file.with_name(f"resume-{job_file.stem.removeprefix('job-')}")
-
-
 def write(file: Path, handover: Handover, sessions: Iterable[KeptSession]) -> None:
     """Write a handover file, at once and whole, readable by its owner alone.
 

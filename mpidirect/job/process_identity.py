@@ -65,6 +65,8 @@ def belongs(pid: int, cluster: str) -> bool:
                 environment = file.read()
             if environment:
                 return f"{CLUSTER}={cluster}".encode() in environment.split(b"\0")
+            if birth(pid) is None:  # a zombie has no environment
+                return False
             time.sleep(_PAUSE)
         return False
     except FileNotFoundError:

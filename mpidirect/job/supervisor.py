@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..files.job_file import handover_file
 from . import handover
 from .handover import STARTING
 from .variables import CLUSTER, SUPERVISED
@@ -51,7 +52,7 @@ class Supervisor:
         self.job_file = job_file
         self.command = command
         self.cluster = os.environ.get(CLUSTER, "")
-        self.handover = handover.path(job_file)
+        self.handover = handover_file(job_file)
         self.generation = 1
         self.stopping = False
         # Whoever started a session of its own for this process sends signals to this process alone.

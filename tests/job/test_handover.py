@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mpidirect.files import job_file
 from mpidirect.job import handover
 from mpidirect.job.handover import Handover, KeptSession, SessionState
 
@@ -34,7 +35,7 @@ STATE = SessionState(
 
 
 def test_what_is_left_is_private_and_read_once(tmp_path):
-    file = handover.path(tmp_path / "job-1.json")
+    file = job_file.handover_file(tmp_path / "job-1.json")
     messages = [[b"header", b""], [b"header", memoryview(bytes(100_000))]]
     handover.write(file, LEFT, [KeptSession(STATE, messages)])
     assert file.stat().st_mode & 0o777 == 0o600
@@ -55,5 +56,5 @@ def test_a_file_that_can_not_be_written_leaves_nothing(tmp_path):
         raise OSError("no room")
 
     with pytest.raises(OSError, match="no room"):
-        handover.write(handover.path(tmp_path / "job-1.json"), LEFT, [KeptSession(STATE, broken())])
+        handover.write(job_file.handover_file(tmp_path / "job-1.json"), LEFT, [KeptSession(STATE, broken())])
     assert not list(tmp_path.iterdir())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import random
-import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from benchmarks.time_limit import TooLong, time_limit
 from mpidirect import errors
 
 from . import faults, outside
@@ -80,9 +80,9 @@ class Driver:
         self.history.append((name, seed))
         problems = len(bed.lost) + len(bed.hangs)
         try:
-            with _limited(LONGEST):
+            with time_limit(LONGEST):
                 EVENTS[name](bed)
-        except (errors.TimeoutError, Endless) as e:
+        except (errors.TimeoutError, TooLong) as e:
             bed.hangs.append(f"{name}: {type(e).__name__}: {e}")
         except (errors.MPIDirectError, AssertionError) as e:
             bed.lost.append(f"{name}: {type(e).__name__}: {e}")
@@ -119,24 +119,6 @@ class Driver:
         """Return a program that does again what was done before the first loss."""
         events = "".join(f"    {event!r},\n" for event in self.before_loss)
         return f"from tests.soak.__main__ import replay\n\nreplay({self.bed.n}, [\n{events}])\n"
-
-
-class Endless(Exception):
-    """One event has taken far longer than all its limits."""
-
-
-@contextlib.contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    def over(*_: Any) -> None:
-        raise Endless(f"more than {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _sum(counter: Counter[str]) -> str:

@@ -180,7 +180,7 @@ class FrameAssembly:
                 parts.clear()
 
     def add(self, chunk: Any) -> None:
-        """Return the next chunk."""
+        """Take the next chunk."""
         if self._next_place() is not None:
             self._due.pop().add(chunk)
 

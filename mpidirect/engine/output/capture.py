@@ -95,7 +95,8 @@ class CapturedFile:
 
     def changed(self) -> int:
         """Return when the file was written last (ns)."""
-        return os.fstat(self.file).st_mtime_ns if os.fstat(self.file).st_size else 0
+        status = os.fstat(self.file)
+        return status.st_mtime_ns if status.st_size else 0
 
     def last_line(self) -> str:
         """Return the last line with text in the last bytes of the file; empty if there is none."""

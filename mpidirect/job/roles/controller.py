@@ -49,9 +49,9 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
     for signum in _END_SIGNALS:
         signal.signal(signum, _terminate)
     supervised = os.environ.get(SUPERVISED) == spec.cluster and not spec.spawns
-    successor = handover.path(path) if supervised else None
+    successor = job_file.handover_file(path) if supervised else None
     former = handover.take(successor) if successor else None
-    from_last_job = handover.take(handover.path_for_next_job(path)) if spec.resume and not former else None
+    from_last_job = handover.take(job_file.resume_file(path)) if spec.resume and not former else None
     former = former or from_last_job
     with Server(spec, world, tolerance, job_end(), former[0] if former else None, successor) as server:
         if spec.spawns:
@@ -100,7 +100,7 @@ def _plan_next_job(
     if resume.done >= resume.most:
         log.info("this is the last job of the cluster: %d have continued it (max_resumes)", resume.done)
         return
-    file = handover.path_for_next_job(path)
+    file = job_file.resume_file(path)
     controller.write_for_next_job = partial(server.hand_over_to_next_job, controller.succession, file)
     submit = partial(_submit_next_job, spec, path)
     directory = Path(resume.directory)
