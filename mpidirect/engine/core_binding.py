@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,8 @@ def bind(
         return
     mine = share(units(how, os.sched_getaffinity(0), root), how, cores, local_rank, local_size)
     for thread in Path("/proc/self/task").iterdir():
-        os.sched_setaffinity(int(thread.name), mine)
+        with contextlib.suppress(ProcessLookupError):  # the thread has ended meanwhile
+            os.sched_setaffinity(int(thread.name), mine)
 
 
 def units(how: str, allowed: set[int], root: Path) -> list[set[int]]:
