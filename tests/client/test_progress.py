@@ -42,13 +42,13 @@ def test_a_large_push_shows_bytes_and_their_rate(remote, monkeypatch):
     monkeypatch.setattr(waiting, "TRANSFER_REPORT_DELAY", 0.1)
 
     def slowly(data):
-        time.sleep(0.01)
+        time.sleep(0.002)
         return data
 
     remote.proxy.mutate(slowly)
-    remote[0].push({"a": np.zeros(8_000_000, np.uint8)}, block=True)
+    remote[0].push({"a": np.zeros(40_000_000, np.uint8)}, block=True)  # acknowledged every 8 MiB
     text = terminal.getvalue()
-    assert "push ━" in text and "of 8.0 MB, " in text and "MB/s" in text
+    assert "push ━" in text and "of 40.0 MB, " in text and "MB/s" in text
     remote.proxy.mutate(None)
     del remote[0]["a"]
 
