@@ -206,8 +206,12 @@ class SimulatedJob:
         if process.round is not None:
             return (lambda: self._end_round(process)) if self._round_ends(process) else None
         if process.inbox:
-            return lambda: self._obey(process, process.inbox.popleft())
+            return lambda: self._obey_next(process)
         return None
+
+    def _obey_next(self, process):
+        if process.inbox:  # an action before this one may have ended the process
+            self._obey(process, process.inbox.popleft())
 
     def _obey(self, process, message):
         if isinstance(message, messages.Stop):

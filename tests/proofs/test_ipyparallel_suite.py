@@ -50,6 +50,9 @@ DESELECTED = {
     "test_magics.TestParallelMagics.test_cellpx_keyboard_interrupt_signal_0": (
         "signal 0: the KeyboardInterrupt is raised here, which would end pytest"
     ),
+    "test_asyncresult.TestAsyncResult.test_hubresult_timestamps": (
+        "another client finds a delivered result only until the delivery is acknowledged: passes by chance"
+    ),
     "test_label.TestLabelSqliteDB": "TestLabelDictDB again, with another database of the hub",
     "test_label.TestLabelMongoDB": "TestLabelDictDB again, with another database of the hub",
     "test_magics.TestParallelMagics.test_cellpx_stream": "skipped by ipyparallel itself",
@@ -79,7 +82,6 @@ CLIENT = {
     "test_wait_for_engines": "more engines than the cluster has are an error at once",
 }
 ASYNC_RESULT = {
-    "test_hubresult_timestamps": HUB,
     "test_not_single_result": PRIVATE,
     "test_owner_pop": "a result is known as long as somebody holds it",
     "test_wait_for_send": PRIVATE,
