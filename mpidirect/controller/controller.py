@@ -288,7 +288,7 @@ class Controller:
 
     def _max_sleep(self) -> int:
         """Return how many milliseconds the loop may sleep."""
-        if self._transfer.active or self._requests.staging or self._loop.has_input:
+        if self._transfer.active or self._requests.staging:
             return 0
         if self._transfer.busy or self.clients.replies_wait:
             return BUSY_SLEEP
