@@ -195,7 +195,8 @@ def test_single_ones_are_replaced_in_a_generation(start, petsc):
     kill(0)
     assert rc.restart("dead") == [0, 3]
     assert rc[:].pull("comm.allreduce(1)").get(WITHIN) == [N] * N
-    rc.restart()
+    kill(2)
+    Cluster.from_profile().restart_engines_sync()
     is_new(rc)
     assert "as in Python" in rc.facts["world"]
     rc[:].execute(f"import sys; sys.path.insert(0, {petsc!r})\nfrom petsc4py import PETSc", block=True)
