@@ -111,7 +111,7 @@ class Controller:
         self._shutdown = Shutdown()
         self._parent = Parent()
         self._last_tick = 0.0
-        self._registry = EngineRegistry(size)
+        self._registry = EngineRegistry(size, facts["world"])
         self.sessions = Sessions()
         self._retained = RetainedResults(self._release_on_engine)
         self._retention = Retention(budget, self._retained)

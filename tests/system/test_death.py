@@ -54,6 +54,7 @@ def test_one_after_the_other_in_every_way(start):
         assert dying.stdout.startswith("said ")
         assert f"engine {victim} " in e.value.evalue and told in e.value.evalue, way
         assert str(rc[others[0]].apply_sync(lambda: __import__("socket").gethostname())) in e.value.evalue
+        assert "rc.restart() starts all engines anew" in e.value.hint
         assert f"engine-{victim}.log" in e.value.traceback
         assert "last words" in e.value.traceback or way in ("os.abort()", "ctypes.string_at(0)")
         with pytest.raises(CompositeError) as stuck:
