@@ -160,7 +160,12 @@ class Clients:
 
     def _current_facts(self) -> dict[str, Any]:
         """Return the facts, with times in seconds from now: clients' clocks may differ."""
-        facts = {**self._facts, "idle": self._idleness.seconds, "debuggers": self._debuggers.in_words()}
+        facts = {
+            **self._facts,
+            "idle": self._idleness.seconds,
+            "world": self._registry.world,
+            "debuggers": self._debuggers.in_words(),
+        }
         if ends := facts["ends"]:
             facts["time_left"] = max(0.0, ends - time.time())
         return facts
