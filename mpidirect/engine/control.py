@@ -11,6 +11,7 @@ import zmq
 
 from ..job.exit import exit_cleanly
 from ..job.parent import Parent
+from ..job.signals import send_signal
 from ..protocol import messages
 from ..transport.zeromq import event_of
 from . import interrupt_watch
@@ -124,6 +125,8 @@ class ControlThread(threading.Thread):
                 parts.data.comm.Iprobe(CONTROLLER, UNUSED_TAG)
         elif isinstance(message, messages.RevokeWorld):
             communicators.revoke_c_world()
+        elif isinstance(message, messages.SignalProcess):
+            send_signal(message.pid, message.signum)
         elif isinstance(message, messages.Inspect):
             self._inspect(message)
         elif isinstance(message, messages.DebuggerCommand):

@@ -10,13 +10,16 @@ from typing import Any
 
 from ...protocol import messages
 from ..engine_registry import EngineRegistry
+from ..engines import stack_dumps
 from ..engines.links import EngineMessenger
 from ..engines.repair_coordinator import RepairCoordinator
+from ..engines.stack_dumps import StackDumps
 from ..scheduling.scheduler import Scheduler
 from ..sessions.session import Session
 
 STUCK_TIME = 3.0  # seconds after which interrupted engines count as stuck in C; also before the end
 INSPECTION_TIMEOUT = 0.5  # seconds that an engine has to answer
+DUMP_TIMEOUT = 0.2  # seconds that an engine has to write its stack, which needs no Python
 REVOKED = "an interrupt has ended calls on it"
 NO_ANSWER = "in a call that does not let go of Python's lock"
 
@@ -45,6 +48,7 @@ class PendingQuery:
         self.ends = ends
         self.number = next(_numbers)  # tells the engines' answers apart
         self.inspected = False  # whether the engines were asked where they are
+        self.dumped = False  # whether those that do not answer were made to write their stacks
         self.with_stacks = self.with_usage = False
         self.names: list[str] = []  # names whose values are asked for
         self.found: dict[int, Any] = {}  # by engine: its answer
@@ -60,6 +64,16 @@ class PendingQuery:
     def next_event(self, now: float) -> float:
         """Return when there is something to do."""
         return self.ends if self.inspected else self.ends - INSPECTION_TIMEOUT
+
+    @property
+    def silent(self) -> list[int]:
+        """The engines that have not answered."""
+        return [engine for engine in self.tasks if engine not in self.found]
+
+    def add_dump(self, engine: int, frames: list[stack_dumps.Frame]) -> None:
+        """Take what an engine that does not answer has written."""
+        if frames:
+            self.found[engine] = (stack_dumps.stack if self.with_stacks else stack_dumps.place)(frames)
 
     def answer(self) -> None:
         """Answer with what is known."""
@@ -119,12 +133,14 @@ class PendingQueries:
         registry: EngineRegistry,
         link: EngineMessenger,
         repair: RepairCoordinator,
+        dumps: StackDumps,
         revokes: bool,
     ) -> None:
         self._scheduler = scheduler
         self._registry = registry
         self._link = link
         self._repair = repair
+        self._dumps = dumps
         self._revokes = revokes
         self._open: list[PendingQuery] = []
 
@@ -185,9 +201,25 @@ class PendingQueries:
         for pending in list(self._open):
             if isinstance(pending, PendingInterrupt):
                 self._look_at_interrupt(pending, now)
-            if now >= pending.ends or self._is_complete(pending):
-                self._open.remove(pending)
-                pending.answer()
+            if self._is_complete(pending) or (now >= pending.ends and not self._dump_stacks(pending, now)):
+                self._close(pending)
+
+    def _close(self, pending: PendingQuery) -> None:
+        if pending.dumped:
+            for engine in pending.silent:
+                pending.add_dump(engine, self._dumps.read(engine))
+        self._open.remove(pending)
+        pending.answer()
+
+    def _dump_stacks(self, pending: PendingQuery, now: float) -> bool:
+        """Have engines that do not answer write their stacks; return False if that is not of use."""
+        silent = [engine for engine in pending.silent if engine in self._registry.alive]
+        if pending.dumped or pending.names or pending.with_usage or not silent:
+            return False
+        pending.dumped, pending.ends = True, now + DUMP_TIMEOUT
+        for engine in silent:
+            self._dumps.request(engine)
+        return True
 
     def answer_all(self) -> None:
         """Answer with what is known by now: the controller ends."""

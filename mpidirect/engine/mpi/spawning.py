@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -14,8 +12,8 @@ from typing import Any, NamedTuple
 from mpi4py import MPI
 
 from ...job.parent import Parent
-from ...job.process_identity import belongs
-from ...job.variables import CLUSTER, SPAWNED_RANK
+from ...job.signals import send_signal
+from ...job.variables import SPAWNED_RANK
 from ...mpi.fault_tolerance import Tolerance
 from ...protocol import messages
 from ...transport.base import Closed, Connection
@@ -142,7 +140,7 @@ def send_start(children: MPI.Intercomm, start: EngineStart) -> None:
 
 
 def serve(tasks: Connection, spawner: Spawner, watch: AbstractContextManager[None]) -> None:
-    """Serve orders to an anchor: to spawn engines within `watch`, and to kill processes of its host."""
+    """Serve orders to an anchor: to spawn engines within `watch`, and to signal processes of its host."""
     parent = Parent()
     with contextlib.suppress(Closed):  # The controller is gone.
         while not parent.gone():
@@ -156,11 +154,8 @@ def serve(tasks: Connection, spawner: Spawner, watch: AbstractContextManager[Non
                 with watch:
                     answer = spawner.spawn(message)
                 tasks.put([messages.encode(answer)], wait=True)
-            elif isinstance(message, messages.KillProcess) and belongs(
-                message.pid, os.environ.get(CLUSTER, "")
-            ):
-                with contextlib.suppress(OSError):  # The process has ended.
-                    os.kill(message.pid, signal.SIGKILL)
+            elif isinstance(message, messages.SignalProcess):
+                send_signal(message.pid, message.signum)
 
 
 def await_admission(tasks: Connection) -> messages.PrepareCommunicators | None:

@@ -52,7 +52,7 @@ _ToEngine = Union[
     engine.DebuggerCommand,
     engine.ProgressMPI,
     engine.RevokeWorld,
-    engine.KillProcess,
+    engine.SignalProcess,
 ]
 _FromEngine = Union[
     engine.EngineHello,

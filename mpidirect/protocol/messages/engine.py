@@ -150,10 +150,11 @@ class SpawnEngines(Message, tag="spawn"):
     size: int
 
 
-class KillProcess(Message, tag="kill"):
-    """Kill process ``pid`` of this host; sent to the anchor of the host."""
+class SignalProcess(Message, tag="kill"):
+    """Send a signal to process ``pid`` of this host; sent to an anchor or an engine of the host."""
 
     pid: int
+    signum: int
 
 
 class PrepareCommunicators(Message, tag="join"):
