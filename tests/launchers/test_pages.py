@@ -13,14 +13,18 @@ from schedulers.login import command
 from waiting import LIMIT
 
 pytestmark = [pytest.mark.openmpi_only, pytest.mark.page]
-FEWER = {"--nodes 2 --ntasks-per-node 16": "--nodes 1 --ntasks-per-node 2", "-n 32": "-n 2"}
+LESS = {
+    "--nodes 2 --ntasks-per-node 16": "--nodes 1 --ntasks-per-node 2",
+    "-n 32": "-n 2",
+    "--walltime 2h": "--walltime 5m",
+}
 
 
 def commands(page):
     """Return the commands of the first example of a page, for two engines, without the installation."""
     example = re.findall(r"^```console\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.M | re.S)[0]
-    for many, few in FEWER.items():
-        example = example.replace(many, few)
+    for much, less in LESS.items():
+        example = example.replace(much, less)
     typed = [line.removeprefix("$ ") for line in example.splitlines()]
     assert typed[0].startswith("pip install")
     return typed[1:]
