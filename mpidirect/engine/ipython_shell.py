@@ -21,6 +21,7 @@ from traitlets.config import Config
 from ..protocol.names import INITIAL_NAMES
 from ..serialize import received_names
 from ..serialize.failures import has_source, user_traceback
+from .breakpoints import refuse_embed
 from .output import displays
 
 # No history is written: engines have no prompt, and many of them share a home directory.
@@ -163,6 +164,8 @@ class Shell:
                 colors=_no_color(),
             )
         self.own_names = dict(self.shell.user_ns_hidden)  # The names that IPython has set.
+        for name in {"IPython", "IPython.terminal.embed"} & sys.modules.keys():  # The terminal is not loaded.
+            vars(sys.modules[name])["embed"] = refuse_embed
 
     def execute(self, code: str, silent: bool) -> dict[str, Any]:
         """Run a cell; return its result, or raise its error.

@@ -27,6 +27,7 @@ _FromController = Union[
     client.ControllerRestarts,
     client.Results,
     client.RelayedOutput,
+    client.DebuggerPrompt,
     client.Chunk,
     client.DataRead,
     client.ResultMoved,
@@ -48,6 +49,7 @@ _ToEngine = Union[
     engine.MakeCommunicators,
     engine.UseCommunicators,
     engine.Inspect,
+    engine.DebuggerCommand,
     engine.ProgressMPI,
     engine.RevokeWorld,
     engine.KillProcess,
@@ -65,6 +67,7 @@ _FromEngine = Union[
     engine.EnginesSpawned,
     engine.ReadyToJoin,
     engine.Inspection,
+    engine.DebuggerWaits,
     engine.TasksAborted,
     engine.CommunicatorRevoked,
 ]

@@ -91,6 +91,17 @@ class Inspect(Message, tag="locate"):
     usage: bool = False
 
 
+class DebuggerCommand(Message, tag="command"):
+    """The answer to the `DebuggerWaits` with this ``number``.
+
+    ``line`` is a command; None is the end of input. ``refusal`` tells why nobody gives commands.
+    """
+
+    number: int
+    line: Union[str, None] = None
+    refusal: str = ""
+
+
 class Stop(Message, tag="stop"):
     """Leave now."""
 
@@ -244,6 +255,20 @@ class Output(Message, tag="output"):
 
     id: str
     pieces: list[OutputPiece]
+
+
+class DebuggerWaits(Message, tag="debugger"):
+    """A debugger in the task ``id`` waits for a command at ``place``, a file and a line.
+
+    ``text`` is what the debugger has printed since its last command; ``prompt`` is its prompt. Without a
+    place the debugger waits no longer.
+    """
+
+    id: str
+    number: int
+    place: str = ""
+    text: str = ""
+    prompt: str = ""
 
 
 class ItemsDone(Message):
