@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ..type_variables import Value
 from .asyncresult import AsyncResult
 
 
-class AsyncHubResult(AsyncResult):
+class AsyncHubResult(AsyncResult[Value]):
     """The result of a call that was repeated, or that another client made.
 
     `Client.resubmit` and `Client.get_result` return it.
@@ -15,3 +16,5 @@ class AsyncHubResult(AsyncResult):
     >>> rc.resubmit(ar).get()
     [1024, 1024, 1024, 1024]
     """
+
+    _kind = "AsyncHubResult"
