@@ -16,7 +16,7 @@ from .calls.balanced_call import BalancedCall, is_balanced
 from .calls.call import Call
 from .display.report import report
 from .results.asyncresult import AsyncResult
-from .results.hubresult import AsyncHubResult
+from .results.hubresult import kind_of_result
 from .results.outputs import ExecuteReply
 from .results.pending import limit_of
 from .session.calls import KEPT_CALLS
@@ -164,7 +164,7 @@ class ResultQueries(BaseClient):
         if not calls:
             raise ValueError("get_result() was given no ids")
         single = (not several and len(slots) == 1) or (isinstance(wanted, AsyncResult) and wanted._single)
-        kind = AsyncResult if known.issuperset(call.id for call in calls) else AsyncHubResult
+        kind = kind_of_result(calls, known.issuperset(call.id for call in calls), single)
         result = kind(self._session, calls, method=calls[0].method, slots=list(slots), single=single)
         if self.block if block is None else block:
             result.wait()

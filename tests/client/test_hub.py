@@ -46,6 +46,7 @@ def test_a_call_is_made_again(rc, dview):
     assert dview["n"] == [2] * 4
     task = rc.load_balanced_view().map_async(abs, range(-2, 0))
     assert task.get(30) == [2, 1]
+    assert rc.get_result(task.msg_ids[0]).get(30) == [2]  # the items of this task
     assert rc.resubmit(task).get(30) == [2, 1]
     running = rc[0].apply_async(time.sleep, 0.2)
     assert rc.resubmit(running).get(30) is None
