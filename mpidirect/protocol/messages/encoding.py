@@ -51,6 +51,7 @@ _ToEngine = Union[
     engine.ProgressMPI,
     engine.RevokeWorld,
     engine.KillProcess,
+    engine.EndSpawn,
 ]
 _FromEngine = Union[
     engine.EngineHello,
