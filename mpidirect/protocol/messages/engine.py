@@ -142,18 +142,25 @@ class RepairCommunicator(Message, tag="repair"):
 class SpawnEngines(Message, tag="spawn"):
     """Start new processes for the dead ``engines`` of ``size``, in ``directory``.
 
-    Sent to an anchor or an engine.
+    Sent to an anchor or an engine. ``number`` tells the spawns of a job apart.
     """
 
     engines: list[int]
     directory: str
     size: int
+    number: int = 0
 
 
 class KillProcess(Message, tag="kill"):
     """Kill process ``pid`` of this host; sent to the anchor of the host."""
 
     pid: int
+
+
+class EndSpawn(Message, tag="endspawn"):
+    """End the processes of this host that came from spawn ``number``; sent to the anchor of the host."""
+
+    number: int
 
 
 class PrepareCommunicators(Message, tag="join"):
