@@ -55,7 +55,7 @@ ABSENT = {
         f"Cluster.{name}": ONE_JOB
         for name in (
             *("controller", "controller_args", "controller_ip", "controller_launcher_class"),
-            *("controller_location", "delay", "engine_launcher_class", "engine_timeout", "engines"),
+            *("controller_location", "delay", "engine_launcher_class", "engine_timeout"),
             *("send_engines_connection_env",),
         )
     },
@@ -86,10 +86,10 @@ DIFFERENT = {
     "ViewExecutor.map": "raises what the function raised; knows `timeout`",
     "ViewExecutor.submit": "raises what the function raised, not a `RemoteError`",
     "Cluster.connect_client": "returns the client; `await` of it works as well",
-    "Cluster.start_controller": f"refused: {ONE_JOB}",
-    "Cluster.start_controller_sync": f"refused: {ONE_JOB}",
-    "Cluster.start_engines": "refused: `rc.resize(n)`",
-    "Cluster.start_engines_sync": "refused: `rc.resize(n)`",
+    "Cluster.start_controller": "does nothing: the controller starts with the engines",
+    "Cluster.start_controller_sync": "does nothing: the controller starts with the engines",
+    "Cluster.start_engines": "starts the cluster; refused when it runs: `rc.resize(n)`",
+    "Cluster.start_engines_sync": "starts the cluster; refused when it runs: `rc.resize(n)`",
     **{
         f"Cluster.{name}": f"refused: {ONE_JOB}"
         for name in (

@@ -19,6 +19,7 @@ from .display.debugger import DebuggerPrompt
 from .display.tracebacks import trim_traceback, trim_tracebacks
 from .lifecycle import EngineLifecycle
 from .magics.activation import offer
+from .results.outputs import ExecuteReply as ExecuteReply  # ipyparallel has this name here
 from .session.opening import await_session, open_session
 
 _ENGINE_FACTS = ("host", "pid", "local_rank", "device")

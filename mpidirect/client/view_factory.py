@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 from .control import EngineControl
 from .executor import ViewExecutor
@@ -21,16 +21,26 @@ class ViewFactory(HubQueries, EngineControl):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __iter__(self) -> Iterator[DirectView]:
+    def __iter__(self) -> Iterator[DirectView[int]]:
         for engine in self.ids:
             yield self.direct_view(engine)
 
-    def __getitem__(self, key: int | slice | Sequence[int]) -> DirectView:
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> DirectView[int]: ...
+    @overload
+    def __getitem__(self, key: slice | Sequence[int]) -> DirectView[list[int]]: ...
+    def __getitem__(self, key: SupportsIndex | slice | Sequence[int]) -> DirectView[Any]:
         if not isinstance(key, (slice, tuple, list, range)) and not hasattr(key, "__index__"):
             raise TypeError(f"key by int/slice/iterable of ints only, not {type(key)}")
         return self.direct_view(key)
 
-    def direct_view(self, targets: Any = "all", **flags: Any) -> DirectView:
+    @overload
+    def direct_view(self, targets: SupportsIndex, **flags: Any) -> DirectView[int]: ...
+    @overload
+    def direct_view(
+        self, targets: str | slice | Sequence[int] | None = "all", **flags: Any
+    ) -> DirectView[list[int]]: ...
+    def direct_view(self, targets: Any = "all", **flags: Any) -> DirectView[Any]:
         """Return a view of some engines.
 
         Parameters
@@ -102,9 +112,20 @@ class ViewFactory(HubQueries, EngineControl):
             return LoadBalancedView(self, None, **flags)
         return LoadBalancedView(self, self._session.engines.resolve(targets), **flags)
 
+    @overload
+    def broadcast_view(
+        self, targets: SupportsIndex, is_coalescing: bool = False, **flags: Any
+    ) -> BroadcastView[int]: ...
+    @overload
+    def broadcast_view(
+        self,
+        targets: str | slice | Sequence[int] | None = "all",
+        is_coalescing: bool = False,
+        **flags: Any,
+    ) -> BroadcastView[list[int]]: ...
     def broadcast_view(
         self, targets: Any = "all", is_coalescing: bool = False, **flags: Any
-    ) -> BroadcastView:
+    ) -> BroadcastView[Any]:
         """Return a direct view: every direct view sends the data that engines share once.
 
         Parameters

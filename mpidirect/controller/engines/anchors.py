@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 
+from ...job import processes
 from ...job.signals import send_signal
+from ...job.variables import CLUSTER
 from ...protocol import messages
 from ...protocol.names import ANCHOR
 from .links import EngineMessenger
@@ -60,6 +63,13 @@ class Anchors:
         for anchor in anchors:
             self._link.send_order(anchor, messages.SignalProcess(engine.pid, signum))
         return bool(anchors)
+
+    def end_spawn(self, number: int) -> None:
+        """End the processes of a spawn whose spawner is gone: they would wait for it in MPI for ever."""
+        processes.end_spawn(os.environ.get(CLUSTER, ""), number)
+        for anchor in self._anchors:
+            if anchor != ANCHOR:
+                self._link.send_order(anchor, messages.EndSpawn(number))
 
     def stop(self) -> None:
         """Tell the anchors to leave."""

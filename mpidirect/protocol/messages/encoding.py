@@ -53,6 +53,7 @@ _ToEngine = Union[
     engine.ProgressMPI,
     engine.RevokeWorld,
     engine.SignalProcess,
+    engine.EndSpawn,
 ]
 _FromEngine = Union[
     engine.EngineHello,

@@ -142,12 +142,13 @@ class RepairCommunicator(Message, tag="repair"):
 class SpawnEngines(Message, tag="spawn"):
     """Start new processes for the dead ``engines`` of ``size``, in ``directory``.
 
-    Sent to an anchor or an engine.
+    Sent to an anchor or an engine. ``number`` tells the spawns of a job apart.
     """
 
     engines: list[int]
     directory: str
     size: int
+    number: int = 0
 
 
 class SignalProcess(Message, tag="kill"):
@@ -155,6 +156,12 @@ class SignalProcess(Message, tag="kill"):
 
     pid: int
     signum: int
+
+
+class EndSpawn(Message, tag="endspawn"):
+    """End the processes of this host that came from spawn ``number``; sent to the anchor of the host."""
+
+    number: int
 
 
 class PrepareCommunicators(Message, tag="join"):
