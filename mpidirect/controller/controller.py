@@ -163,7 +163,9 @@ class Controller:
             self._registry,
             self._link,
             self._lifecycle.repair,
-            StackDumps(Path(facts["logs"]), self._registry, self._lifecycle.anchors, self._link),
+            StackDumps(
+                Path(facts["logs"]), self._registry, self._lifecycle.anchors, self._link, self.scheduler.idle
+            ),
             facts["fault_tolerance"]["revokes"],
         )
         self._debuggers = Debuggers(self.scheduler, self._registry, self._link)

@@ -19,6 +19,7 @@ from ..sessions.session import Session
 
 STUCK_TIME = 3.0  # seconds after which interrupted engines count as stuck in C; also before the end
 INSPECTION_TIMEOUT = 0.5  # seconds that an engine has to answer
+EXAMINATION_TIMEOUT = 30.0  # seconds that a tool has to look into engines
 DUMP_TIMEOUT = 0.2  # seconds that an engine has to write its stack, which needs no Python
 REVOKED = "an interrupt has ended calls on it"
 NO_ANSWER = "in a call that does not let go of Python's lock"
@@ -49,7 +50,7 @@ class PendingQuery:
         self.number = next(_numbers)  # tells the engines' answers apart
         self.inspected = False  # whether the engines were asked where they are
         self.dumped = False  # whether those that do not answer were made to write their stacks
-        self.with_stacks = self.with_usage = False
+        self.with_stacks = self.with_usage = self.with_examination = False
         self.names: list[str] = []  # names whose values are asked for
         self.found: dict[int, Any] = {}  # by engine: its answer
 
@@ -78,6 +79,8 @@ class PendingQuery:
     def answer(self) -> None:
         """Answer with what is known."""
         default: Any = None if self.with_usage else NO_ANSWER
+        if self.with_examination:
+            default = ["", "no other process of its host has looked into the engine"]
         if self.names:
             default = [True, b"", f"TimeoutError: it is {NO_ANSWER}"]
         value = {engine: self.found.get(engine, default) for engine in sorted(self.tasks)}
@@ -189,6 +192,23 @@ class PendingQueries:
         self._open.append(pending)
         self._inspect_engines(pending)
 
+    def examine(self, session: Session, query: messages.Query) -> None:
+        """Have other processes of the engines' hosts look into engines."""
+        alive = self._registry.alive
+        tasks: dict[int, set[str]] = {engine: set() for engine in query.targets if engine in alive}
+        pending = PendingQuery(session, query, tasks, time.monotonic() + EXAMINATION_TIMEOUT)
+        pending.with_examination = pending.inspected = True
+        self._open.append(pending)
+        self._dumps.examine(pending.number, tasks)
+        self.look()
+
+    def examined(self, message: messages.ProcessesExamined) -> None:
+        """Take the stack of an engine."""
+        for pending in self._open:
+            if pending.number == message.number and message.engine in pending.tasks:
+                pending.found[message.engine] = [message.stack, message.problem]
+        self.look()
+
     def inspected(self, engine: int, message: messages.Inspection) -> None:
         """Take the answer of an engine."""
         for pending in self._open:
@@ -214,7 +234,8 @@ class PendingQueries:
     def _dump_stacks(self, pending: PendingQuery, now: float) -> bool:
         """Have engines that do not answer write their stacks; return False if that is not of use."""
         silent = [engine for engine in pending.silent if engine in self._registry.alive]
-        if pending.dumped or pending.names or pending.with_usage or not silent:
+        is_about_places = not (pending.names or pending.with_usage or pending.with_examination)
+        if pending.dumped or not silent or not is_about_places:
             return False
         pending.dumped, pending.ends = True, now + DUMP_TIMEOUT
         for engine in silent:

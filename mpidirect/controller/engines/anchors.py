@@ -64,6 +64,13 @@ class Anchors:
             self._link.send_order(anchor, messages.SignalProcess(engine.pid, signum))
         return bool(anchors)
 
+    def examine(self, host: str, order: messages.ExamineProcesses) -> bool:
+        """Have an anchor of a host look into engines there; return whether there is one."""
+        anchor = next((k for k, info in self._anchors.items() if info.host == host), None)
+        if anchor is not None:
+            self._link.send_order(anchor, order)
+        return anchor is not None
+
     def end_spawn(self, number: int) -> None:
         """End the processes of a spawn whose spawner is gone: they would wait for it in MPI for ever."""
         processes.end_spawn(os.environ.get(CLUSTER, ""), number)

@@ -10,6 +10,7 @@ import linecache
 import os
 import re
 import sysconfig
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,15 +51,23 @@ class StackDumps:
         Send signals to processes of their hosts.
     link : EngineMessenger
         Reaches engines that can send signals where there is no anchor.
+    is_idle : callable
+        Returns whether engines have no tasks.
     """
 
     def __init__(
-        self, directory: Path, registry: EngineRegistry, anchors: Anchors, link: EngineMessenger
+        self,
+        directory: Path,
+        registry: EngineRegistry,
+        anchors: Anchors,
+        link: EngineMessenger,
+        is_idle: Callable[[Iterable[int]], bool],
     ) -> None:
         self._directory = directory
         self._registry = registry
         self._anchors = anchors
         self._link = link
+        self._is_idle = is_idle
 
     def request(self, engine: int) -> None:
         """Have an engine write its stack."""
@@ -70,6 +79,25 @@ class StackDumps:
             for other in self._registry.alive.values():
                 if other.host == info.host and other.id != engine:
                     self._link.send_control(other.id, order)
+
+    def examine(self, number: int, engines: Iterable[int]) -> None:
+        """Have a process of the host look into each engine: the anchor, an idle engine, or a neighbour."""
+        hosts: dict[str, list[messages.EngineInfo]] = {}
+        for engine in engines:
+            info = self._registry.alive[engine]
+            hosts.setdefault(info.host, []).append(info)
+        for host, wanted in hosts.items():
+            order = messages.ExamineProcesses(number, {info.id: info.pid for info in wanted})
+            if self._anchors.examine(host, order):
+                continue
+            there = [info.id for info in self._registry.in_order() if info.host == host]
+            idle = next((engine for engine in there if self._is_idle([engine])), None)
+            if idle is not None:
+                self._link.send_control(idle, order)
+                continue
+            for info in wanted:  # The next engine may be stuck as well.
+                neighbour = there[(there.index(info.id) + 1) % len(there)]
+                self._link.send_control(neighbour, messages.ExamineProcesses(number, {info.id: info.pid}))
 
     def read(self, engine: int) -> list[Frame]:
         """Return the frames of user code that an engine has written, the innermost first."""

@@ -19,7 +19,9 @@ from ...job.variables import CLUSTER, SPAWN, SPAWNED_RANK
 from ...mpi.fault_tolerance import Tolerance
 from ...protocol import messages
 from ...transport.base import Closed, Connection
+from ..process_examiner import ProcessExaminer
 
+BUSY_WAIT = 50  # Milliseconds between two looks for stacks that a thread makes.
 ADMISSION_TIMEOUT = 60.0  # Seconds after which a spawned engine that is not admitted ends.
 
 
@@ -144,10 +146,12 @@ def send_start(children: MPI.Intercomm, start: EngineStart) -> None:
 
 def serve(tasks: Connection, spawner: Spawner, watch: AbstractContextManager[None]) -> None:
     """Serve orders to an anchor: to spawn engines within `watch`, and to signal processes of its host."""
-    parent = Parent()
+    parent, examiner = Parent(), ProcessExaminer()
     with contextlib.suppress(Closed):  # The controller is gone.
         while not parent.gone():
-            if not tasks.poll(1000):
+            if not tasks.poll(BUSY_WAIT if examiner.busy else 1000):
+                while examiner.due:
+                    tasks.put([messages.encode(examiner.due.popleft())], wait=True)
                 continue
             message = messages.decode_to_engine(tasks.first(wait=True))
             tasks.rest()
@@ -157,6 +161,8 @@ def serve(tasks: Connection, spawner: Spawner, watch: AbstractContextManager[Non
                 with watch:
                     answer = spawner.spawn(message)
                 tasks.put([messages.encode(answer)], wait=True)
+            elif isinstance(message, messages.ExamineProcesses):
+                examiner.examine(message)
             elif isinstance(message, messages.SignalProcess):
                 send_signal(message.pid, message.signum)
             elif isinstance(message, messages.EndSpawn):

@@ -158,6 +158,16 @@ class SignalProcess(Message, tag="kill"):
     signum: int
 
 
+class ExamineProcesses(Message, tag="examine"):
+    """Make the stacks of processes of this host, with C frames; ``pids`` are their numbers by engine.
+
+    Sent to an anchor or an engine of the host.
+    """
+
+    number: int
+    pids: dict[int, int]
+
+
 class EndSpawn(Message, tag="endspawn"):
     """End the processes of this host that came from spawn ``number``; sent to the anchor of the host."""
 
@@ -263,6 +273,15 @@ class Output(Message, tag="output"):
 
     id: str
     pieces: list[OutputPiece]
+
+
+class ProcessesExamined(Message, tag="examined"):
+    """The stack of an ``engine`` for `ExamineProcesses`; ``problem`` says why there is none."""
+
+    number: int
+    engine: int
+    stack: str = ""
+    problem: str = ""
 
 
 class DebuggerWaits(Message, tag="debugger"):
