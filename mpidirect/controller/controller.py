@@ -252,8 +252,9 @@ class Controller:
                     self._loop.run(self.turn, self._max_sleep, self._finished)
         finally:  # clients are told, whatever ends the loop
             if not self.succession.complete:
-                stopped = self.end_reason or "it has been stopped"
-                self.clients.farewell(stopped if self._shutdown.begun else "its job has ended")
+                stopped = self._shutdown.begun and self.resumption.step is not Step.CANCELLED
+                reason = self.end_reason or "it has been stopped"
+                self.clients.farewell(reason if stopped else "its job has ended")
 
     def _hand_over(self) -> None:
         """Hand over to a successor in this job, or in the next one."""

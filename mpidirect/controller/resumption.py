@@ -192,6 +192,7 @@ class Resumption:
             left = next_job.ends - time.time()
             if cancelled or (self._terminated and cancelled is None):  # `scancel` sends a SIGTERM as well
                 log.info("this job is cancelled: no other job continues the cluster")
+                self._outcome = Step.CANCELLED
             elif not (self._terminated or self._warned or left <= next_job.before + 1.0):
                 self._outcome = Step.WAITING
             elif left < LEAST_TIME:

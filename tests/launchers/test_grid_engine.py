@@ -51,6 +51,24 @@ def test_start_use_and_stop(gridengine):
     assert gridengine.ask("qstat") == "" and processes.members(cluster.cluster) == []
 
 
+def test_a_soft_limit_continues_the_cluster_and_qdel_does_not(gridengine, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIRECTIVES", "-l s_rt=20\n-notify")
+    started = run("start", "-n", "2", "--launcher", "sge", "--walltime", "10m", "--resume", "--max-resumes=2")
+    assert started.returncode == 0, started.stderr
+    cluster = Cluster.from_profile()
+    first = cluster.job_id
+    with Client() as rc:
+        process = rc.facts["pid"]
+        rc[:].push({"n": 7}, block=True)
+        until(lambda: rc.ids and rc.facts["pid"] != process)
+        assert rc[:].pull("n", block=True) == [7, 7] and cluster.job_id != first
+        gridengine.ask("qdel", cluster.job_id)  # it warns as well, and kills a minute later
+        with pytest.raises(errors.MPIDirectError, match="qdel"):
+            rc[:].apply_async(time.sleep, 60).get(LIMIT)
+    assert run("stop").returncode == 0 and gridengine.ask("qstat") == ""
+    assert processes.members(cluster.cluster) == []
+
+
 def test_a_held_job_waits_and_is_killed_when_it_runs(gridengine):
     words = [*COMMAND, "start", "-n", "1", "--launcher", "sge", "--directive=-h"]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

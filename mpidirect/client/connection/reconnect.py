@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from ... import errors
 from ...files.connection_file import ConnectionInfo
 from ...files.private_directories import successor
+from ...job.handover import QUEUED
 from ...memory import process_memory
 from .dialer import Dialer, ForeignListener, Link
 from .next_job import NextJobWatch
@@ -62,7 +63,7 @@ def redial(dialer: Dialer, lifeline: ControllerWatch, received: int, patience: f
             raise dialer.gone("another cluster is in its place") from None
         except errors.ConnectionFailed as e:
             now = time.monotonic()
-            if lifeline.gone(dialer.candidates()):
+            if lifeline.gone(dialer.candidates()) and not _continues_elsewhere(dialer, lifeline):
                 raise dialer.gone("it was stopped, its job ended, or it died") from None
             strange = (
                 (strange or now) if isinstance(e, (errors.AuthenticationFailed, ForeignListener)) else 0.0
@@ -85,6 +86,21 @@ def _next_job_found(dialer: Dialer) -> bool:
         return dialer.look_up()
     except errors.ClusterNotFound:
         raise dialer.gone("it was stopped, or its next job was cancelled") from None
+
+
+def _continues_elsewhere(dialer: Dialer, lifeline: ControllerWatch) -> bool:
+    """Return whether another job continues the cluster: a client that was not connected is not told."""
+    known = dialer.info
+    try:
+        found = dialer.look_up()
+    except errors.ClusterNotFound:
+        return False
+    if found:
+        return (dialer.info.host, dialer.info.pid) != (known.host, known.pid)
+    waits = dialer.tunnel is not None and dialer.tunnel.next_job_waits
+    if waits:
+        lifeline.await_successor(QUEUED, next_job=True)
+    return waits
 
 
 def _tell_user(info: ConnectionInfo) -> None:

@@ -19,7 +19,7 @@ from ...errors import ClusterNotFound, ConnectionFailed
 from ...files.connection_file import ConnectionInfo
 
 _NO_CONNECTION_FILE = 43  # exit code of `_READ`
-_STOPPED = 44  # exit code of `_READ_AGAIN`
+_STOPPED, _NEXT_JOB_WAITS = 44, 45  # exit codes of `_READ_AGAIN`
 _BATCH = ("-o", "BatchMode=yes")  # no question to the user
 _OPTIONS = ("-o", "ExitOnForwardFailure=yes", *KEEPALIVE)
 _TIMEOUT = 60.0  # seconds until ssh must have connected; a password may have to be typed
@@ -33,7 +33,8 @@ _READ = (
 # Prints the connection file of the cluster $2 of the profile $1, whose job file tells that it is not stopped.
 _READ_AGAIN = (
     f'cd "${{MPIDIRECT_DIR:-$HOME/.mpidirect}}/$1" 2> /dev/null && [ -e "job-$2.json" ] || exit {_STOPPED}; '
-    f'cat "connection-$2.json" 2> /dev/null || exit {_NO_CONNECTION_FILE}'
+    'cat "connection-$2.json" 2> /dev/null && exit; '
+    f'[ -e "resume-$2" ] && exit {_NEXT_JOB_WAITS}; exit {_NO_CONNECTION_FILE}'
 )
 _LOOK_PAUSES = 1.0, 30.0  # seconds between two looks for the next job: the first, and the longest
 
@@ -106,11 +107,14 @@ class Tunnel:
     ----------
     addresses : list of str
         The addresses of the forwarded ports on this host.
+    next_job_waits : bool
+        Whether the cluster's next job had not begun at the last look.
     """
 
     def __init__(self, server: str, info: ConnectionInfo) -> None:
         self._server = server
         self._targets = _tcp(info)
+        self.next_job_waits = False
         self._next_look, self._look_pause = 0.0, _LOOK_PAUSES[0]
         self._process: list[subprocess.Popen[bytes]] = []
         self.close = weakref.finalize(self, _end, self._process)  # at the latest when this process ends
@@ -159,6 +163,7 @@ class Tunnel:
         self._next_look, self._look_pause = now + self._look_pause, min(2 * self._look_pause, _LOOK_PAUSES[1])
         try:
             done = _run(self._server, _BATCH, login_command(_READ_AGAIN, info.profile, info.cluster))
+            self.next_job_waits = done.returncode == _NEXT_JOB_WAITS
             if done.returncode == _STOPPED:
                 raise ClusterNotFound(f"The cluster {info.cluster} on {self._server} was stopped.")
             found = _connection_info(self._server, done)
