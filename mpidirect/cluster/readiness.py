@@ -47,6 +47,8 @@ class Readiness:
         Called at each change.
     within : float
         Seconds for the queue and the start together.
+    was_ready : bool
+        Whether all engines have answered before: those that have died since are not waited for.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class Readiness:
         limit: float,
         watch: Watcher | None,
         within: float = math.inf,
+        was_ready: bool = False,
     ) -> None:
         self._name = profile.name
+        self._was_ready = was_ready
         self._launcher = launcher
         self._limit = min(limit, within)
         self._within = within
@@ -106,7 +110,9 @@ class Readiness:
         client = connect(self._file, self._deadline)
         n = client.size  # the cluster may have been resized
         try:
-            while (ready := len(client.ids)) < n:
+            while (ready := len(client.ids)) < n and not (
+                self._was_ready and client._session.engines.complete()
+            ):
                 self._watch("waiting for engines", ready, n)
                 self._require_running()
                 if time.monotonic() > self._deadline:

@@ -116,7 +116,7 @@ class Controller:
         self._shutdown = Shutdown()
         self._parent = Parent()
         self._last_tick = 0.0
-        self._registry = EngineRegistry(size)
+        self._registry = EngineRegistry(size, facts["world"])
         self.sessions = Sessions()
         self._retained = RetainedResults(self._release_on_engine)
         self._retention = Retention(budget, self._retained)
@@ -308,7 +308,7 @@ class Controller:
 
     def _max_sleep(self) -> int:
         """Return how many milliseconds the loop may sleep."""
-        if self._transfer.active or self._requests.staging or self._loop.has_input:
+        if self._transfer.active or self._requests.staging:
             return 0
         if self._transfer.busy or self.clients.replies_wait:
             return BUSY_SLEEP

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from ..memory import process_memory
+from ..mpi.fault_tolerance import lost_c_world
 from ..protocol import messages
 
 log = logging.getLogger(__name__)
@@ -17,6 +18,8 @@ class EngineRegistry:
     ----------
     size : int
         The number of engines when all are alive.
+    world : str
+        What ``MPI_COMM_WORLD`` is, in words, as long as no engine has died.
 
     Attributes
     ----------
@@ -26,10 +29,14 @@ class EngineRegistry:
         Why an engine is not alive.
     starting : float
         Seconds within which all engines are started anew; 0 if no restart is under way.
+    c_world_loss : str
+        Why the world in C can't be used any more; empty if it can.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, world: str = "") -> None:
         self.size = size
+        self.c_world_loss = ""
+        self._world = world
         self.alive: dict[int, messages.EngineInfo] = {}
         self.lost: dict[int, str] = {}
         self.starting = 0.0
@@ -37,6 +44,11 @@ class EngineRegistry:
         self._memory_domains: dict[int, str] = {}
         self._placements: dict[int, messages.EnginePlaced] = {}
         self._nodes = {process_memory.node(): 0}  # numbers of the nodes; the controller's node is 0
+
+    @property
+    def world(self) -> str:
+        """Return what ``MPI_COMM_WORLD`` is now, in words."""
+        return lost_c_world(self.c_world_loss) if self.c_world_loss else self._world
 
     def add(self, hello: messages.EngineHello) -> None:
         """Note that an engine is alive, at the start or in the place of a dead one."""

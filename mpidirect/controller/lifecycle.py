@@ -76,7 +76,7 @@ class EngineLifecycle:
         self._shutdown = shutdown
         self._logs = logs = Path(facts["logs"])
         self._unannounced = False  # whether clients have not been told of a change
-        self._announced_starting = 0.0  # what clients know of a restart
+        self._announced = registry.starting, registry.world  # what clients know
         tolerance = facts["fault_tolerance"]
         self.admitted_session: Session | None = None  # if set, only tasks of this session may begin
         self.anchors = Anchors(link, shutdown)
@@ -151,14 +151,16 @@ class EngineLifecycle:
 
     def announce_changes(self) -> None:
         """Tell the clients which engines are alive, if that has changed."""
-        changed = self._unannounced or self._announced_starting != self._registry.starting
+        registry = self._registry
+        changed = self._unannounced or self._announced != (registry.starting, registry.world)
         if changed and not self.generations.awaits_first:
             self.announce({})
 
     def announce(self, lost: dict[int, str]) -> None:
         """Tell the clients which engines are alive, and why some no longer are."""
-        self._unannounced, self._announced_starting = False, self._registry.starting
-        news = self._registry.in_order(), self._registry.size, lost, self._registry.starting
+        registry = self._registry
+        self._unannounced, self._announced = False, (registry.starting, registry.world)
+        news = registry.in_order(), registry.size, lost, *self._announced
         for session in self._sessions.values():
             session.notify(messages.EnginesChanged, *news)
 
@@ -233,6 +235,9 @@ class EngineLifecycle:
         reason = f"engine {engine} (process {info.pid} on {info.host}) died: {how}"
         log.error("%s", reason)
         self._registry.lost[engine] = reason
+        self._registry.c_world_loss = self._registry.c_world_loss or f"engine {engine} has died"
+        if not self._registry.alive:
+            log.error("all engines have died: rc.restart() or 'mpidirect restart' starts new ones")
         self.announce({engine: reason})  # before the errors: a client may then ask which engines are alive
         self._end_tasks(engine, died=True)
         self.repair.engine_lost(engine, reason)
@@ -242,6 +247,7 @@ class EngineLifecycle:
         """End the tasks of all engines: a new generation takes their place."""
         retired, reasons = self._registry.in_order(), {}
         self._registry.alive.clear()
+        self._registry.c_world_loss = ""
         self._balancer.retire(f"each engine {why}")
         for info in retired:
             reasons[info.id] = self._registry.lost[info.id] = f"engine {info.id} {why}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import _prompt
+from .html import as_html
 from .remote import EngineFailure, RemoteError, engine_label, hints, remote_error
 from .text import format_ids, innermost_user_line
 
@@ -65,6 +66,13 @@ class CompositeError(RemoteError):
 
     def _render_traceback_(self) -> list[str]:
         return _prompt.format_error(self, self._tracebacks())
+
+    def _repr_html_(self) -> str:
+        groups: dict[Any, list[EngineFailure]] = {}
+        for failure in self.elist:
+            groups.setdefault((failure.ename, failure.evalue, failure.traceback), []).append(failure)
+        entries = [(_line(failures), failures[0].traceback) for failures in groups.values()]
+        return as_html(f"{type(self).__name__}: {self.msg}", entries)
 
     def _tracebacks(self) -> list[str]:
         """Return the tracebacks as lines: one of several equal ones; of an interrupt only the user's line."""

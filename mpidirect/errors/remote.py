@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from .html import as_html
 from .local import MPIDirectError, ResultExpired
 
 
@@ -50,6 +51,10 @@ class RemoteError(MPIDirectError):
     def __str__(self) -> str:
         parts = [f"{self.ename}({self.evalue})", self.traceback, *hints([self.engine_info])]
         return "\n".join(part for part in parts if part)
+
+    def _repr_html_(self) -> str:
+        line = f"{engine_label(self.engine_info)}{self.ename}: {self.evalue}"
+        return as_html(type(self).__name__, [(line, self.traceback)])
 
     @property
     def hint(self) -> str:

@@ -73,6 +73,14 @@ class Tolerance(NamedTuple):
         }
 
 
+def lost_c_world(reason: str) -> str:
+    """Return the text that the world in C is lost for a `reason`, and how to renew it."""
+    return (
+        f"MPI_COMM_WORLD in C and Fortran can't be used any more: {reason}. "
+        "rc.restart() of all engines renews it"
+    )
+
+
 _DEATHS = {
     True: "the others survive the death of an engine",
     False: "the death of an engine ends the job (this MPI or launcher has no fault tolerance)",

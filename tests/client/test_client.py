@@ -27,6 +27,8 @@ from mpidirect.errors import (
     ResultExpired,
 )
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 
 @pytest.fixture
 def contents(cluster):

@@ -36,5 +36,15 @@ def test_a_result(dview):
     shown = result._repr_html_()
     assert "failed: ZeroDivisionError" in shown and shown.count("<td>done</td>") == N - 1
     running = dview.execute("import time; time.sleep(60)")
-    assert running._repr_html_().count("<td>pending</td>") == N
+    waiting = dview.execute("1")
+    assert running._repr_html_().count("<td>running</td>") == N
+    assert waiting._repr_html_().count("<td>queued</td>") == N
     running.interrupt()
+
+
+def test_errors(dview):
+    failed = dview.apply_async(lambda: 1 / (rank // 3))  # noqa: F821
+    shown = failed.exception()._repr_html_()
+    assert shown.count("<summary>") == 1 and "(3 engines)" in shown and "Traceback" in shown
+    part = failed.split()[0].exception()._repr_html_()
+    assert "[0:apply]: ZeroDivisionError" in part and "\x1b" not in part

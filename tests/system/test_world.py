@@ -17,7 +17,7 @@ from conftest import PROGRAMS
 from waiting import until, until_assigned
 
 from mpidirect import Cluster
-from mpidirect.errors import CompositeError, MPIDirectError
+from mpidirect.errors import CompositeError, MPIDirectError, NoEnginesRegistered
 from mpidirect.job import processes
 from mpidirect.job.variables import C_WORLD
 from mpidirect.launchers import mpi
@@ -25,6 +25,19 @@ from mpidirect.launchers.mpiexec import MpiexecLauncher
 
 N = 4
 WITHIN = 30.0  # seconds: far more than anything here takes
+
+
+@pytest.fixture
+def petsc(tmp_path):
+    """Make a package that begins as petsc4py does, and stands in for it; return its directory."""
+    (tmp_path / "petsc4py").mkdir()
+    (tmp_path / "petsc4py" / "__init__.py").write_text(
+        "def init(args=None, arch=None, comm=None):\n    from . import PETSc\n    PETSc._initialize(comm)\n"
+    )
+    (tmp_path / "petsc4py" / "PETSc.py").write_text(
+        "begun = []\ndef _initialize(comm=None):\n    begun.append(comm)\n"
+    )
+    return str(tmp_path)
 
 
 def world_is_theirs(rc, n: int = N) -> None:
@@ -75,6 +88,8 @@ def killed(rc) -> None:
 def all_dead(rc) -> None:
     killed(rc)
     until(lambda: not rc.ids)
+    with pytest.raises(NoEnginesRegistered, match=r"rc.restart\(\) starts new ones"):
+        rc[:].apply(int)
 
 
 def one_dead(rc) -> None:
@@ -147,9 +162,18 @@ def test_what_was_asked_ends_with_an_error_that_names_the_restart(start):
     assert rc[:].apply(int).get(WITHIN) == [0, 0]
 
 
-def test_single_ones_are_replaced_in_a_generation(start):
-    """Deaths one after the other of engines that came together, some of them in the place of others."""
-    _, rc = start(N)
+def test_single_ones_are_replaced_in_a_generation(start, petsc):
+    """Deaths one after the other of engines that came together, some of them in the place of others.
+
+    The world in C is lost then: clients are told, and PETSc does not wait for ever.
+    """
+    cluster, rc = start(N)
+
+    def petsc_is_refused():
+        refused = rc[:].execute(f"import sys; sys.path.insert(0, {petsc!r})\nfrom petsc4py import PETSc")
+        assert refused.wait(WITHIN) and sorted(refused.failures) == rc.ids
+        for failure in refused.failures.values():
+            assert failure.ename == "ImportError" and "rc.restart() of all" in failure.evalue
 
     def kill(*victims):
         for victim in victims:
@@ -158,15 +182,24 @@ def test_single_ones_are_replaced_in_a_generation(start):
         n = len(rc.ids)
         assert rc[:].pull("comm.allreduce(1)").get(WITHIN) == [n] * n
 
+    assert "as in Python" in rc.facts["world"]
     kill(0)
+    assert "engine 0 has died" in rc.facts["world"]
+    with cluster.connect_client() as other:
+        assert other.facts["world"] == rc.facts["world"]
+    petsc_is_refused()
     kill(1, 2)
     assert rc.restart("dead") == [0, 1, 2]
+    petsc_is_refused()
     kill(3)
     kill(0)
     assert rc.restart("dead") == [0, 3]
     assert rc[:].pull("comm.allreduce(1)").get(WITHIN) == [N] * N
-    rc.restart()
+    kill(2)
+    Cluster.from_profile().restart_engines_sync()
     is_new(rc)
+    assert "as in Python" in rc.facts["world"]
+    rc[:].execute(f"import sys; sys.path.insert(0, {petsc!r})\nfrom petsc4py import PETSc", block=True)
 
 
 @pytest.mark.timeout(600)
@@ -275,20 +308,13 @@ def test_two_who_ask_at_once(start):
         is_new(rc, 2)
 
 
-def test_petsc_begins_with_their_communicator(start, monkeypatch, tmp_path):
-    """Where the world in C is not theirs. A package with the same way to begin stands in for PETSc."""
-    (tmp_path / "petsc4py").mkdir()
-    (tmp_path / "petsc4py" / "__init__.py").write_text(
-        "def init(args=None, arch=None, comm=None):\n    from . import PETSc\n    PETSc._initialize(comm)\n"
-    )
-    (tmp_path / "petsc4py" / "PETSc.py").write_text(
-        "begun = []\ndef _initialize(comm=None):\n    begun.append(comm)\n"
-    )
+def test_petsc_begins_with_their_communicator(start, monkeypatch, petsc):
+    """Where the world in C is not theirs."""
     monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
     monkeypatch.setenv(C_WORLD, "launcher")
     _, rc = start(2)
     assert "its rank 0 is the controller" in rc.facts["world"]
-    rc[:].execute(f"import sys; sys.path.insert(0, {str(tmp_path)!r})", block=True)
+    rc[:].execute(f"import sys; sys.path.insert(0, {petsc!r})", block=True)
     rc[:].execute("from petsc4py import PETSc", block=True)
     assert rc[:].pull("[each is comm for each in PETSc.begun]").get(WITHIN) == [[True]] * 2
     assert rc[:].pull("type(comm).__module__").get(WITHIN) == ["mpi4py.MPI"] * 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -15,7 +15,14 @@ from ..session.session import Session
 
 _MAX_ROWS = 40
 _OPTIONAL_COLUMN = 4  # this column and the columns after it are left out where no row has a value
-_COLOURS = {"done": "#4c9f70", "failed": "#c8553d", "aborted": "#999999", "pending": "#6b9ac4"}
+_COLOURS = {
+    "queued": "#c5ccd3",
+    "pending": "#c5ccd3",
+    "running": "#6b9ac4",
+    "done": "#4c9f70",
+    "failed": "#c8553d",
+    "aborted": "#999999",
+}
 
 
 def engines(session: Session, ids: Sequence[int], title: str) -> str:
@@ -63,7 +70,7 @@ def _memory(host: str, pid: int) -> str:
         return ""
 
 
-def timeline(title: str, slots: Sequence[tuple[Call, int]]) -> str:
+def timeline(title: str, slots: Sequence[tuple[Call, int]], under_way: Iterable[Call] = ()) -> str:
     """Return a table of the parts of a call: the state of each, and a bar for its time.
 
     Parameters
@@ -72,7 +79,10 @@ def timeline(title: str, slots: Sequence[tuple[Call, int]]) -> str:
         The caption.
     slots : sequence of (Call, int)
         The parts: each engine's, or each task's.
+    under_way : iterable of Call
+        All calls of the client that are not complete: a part waits for earlier ones on its engine.
     """
+    others = list(under_way)
     now = time.time()
     begin = min((call.submitted for call, _ in slots), default=now)
     end = max((call.replies[e].completed if e in call.replies else now for call, e in slots), default=now)
@@ -81,7 +91,7 @@ def timeline(title: str, slots: Sequence[tuple[Call, int]]) -> str:
     for call, engine in slots[:_MAX_ROWS]:
         reply = call.replies.get(engine)
         if reply is None:
-            state, start, stop = "pending", begin, now
+            state, start, stop = _open_state(call, engine, others), begin, now
         else:
             state = {"ok": "done", "error": "failed"}.get(reply.status, "aborted")
             start, stop = reply.started, reply.completed
@@ -96,6 +106,19 @@ def timeline(title: str, slots: Sequence[tuple[Call, int]]) -> str:
             ["" if ran_on is None else ran_on, label, seconds, _Html(f'<div style="width:20em">{bar}</div>')]
         )
     return _table(title, ["engine", "state", "time", ""], rows, len(slots) - _MAX_ROWS)
+
+
+def _open_state(call: Call, part: int, under_way: Sequence[Call]) -> str:
+    """Return the state of a part without a reply, as far as the client knows."""
+    engine = call.engine_of(part)
+    if engine is None:  # a load-balanced task
+        return "pending"
+    waits = any(
+        other.submitted < call.submitted and engine in other.expected and engine not in other.replies
+        for other in under_way
+        if other.engine_of(engine) is not None
+    )
+    return "queued" if waits else "running"
 
 
 class _Html(str):

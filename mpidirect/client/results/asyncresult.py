@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED as ALL_COMPLETED
 from concurrent.futures import FIRST_COMPLETED as FIRST_COMPLETED
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ...errors import CompositeError, ControllerLost, Interrupted, MPIDirectError, RemoteError, TimeoutError
 from ..calls.call import Call
 from ..display import html
+from ..display.bars import in_kernel
 from ..display.roll_call import Stacks
 from ..display.show import display_outputs
 from ..display.tracebacks import trim_tracebacks
+from ..display.updating import display_until
 from ..session import queries
 from ..session.session import Session
 from .metadata import METADATA
@@ -391,7 +394,15 @@ class AsyncResult(PendingResult):
         return timeline(repr(self), self._slots)
 
     def _repr_html_(self) -> str:
-        return html.timeline(repr(self), self._slots)
+        return html.timeline(repr(self), self._slots, self._session.calls.under_way.copy().values())
+
+    def _ipython_display_(self) -> None:
+        """In a notebook, show a timeline that is updated until all engines have answered."""
+        if self._ready or not in_kernel():
+            raise NotImplementedError  # IPython shows this result like any other object
+        ended = threading.Event()
+        self.add_done_callback(lambda _: ended.set())
+        display_until(ended, lambda: {"text/plain": repr(self), "text/html": self._repr_html_()})
 
     def _retrieval(self, call_id: str) -> str:
         """Return what to append to this object's name to get a call's result; empty for other calls."""

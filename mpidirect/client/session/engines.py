@@ -118,7 +118,7 @@ class EngineDirectory:
     def _raise_no_engines(self) -> None:
         self._check()
         raise errors.NoEnginesRegistered(
-            "This cluster has no engines (any more): see 'mpidirect status', or start it anew."
+            "All engines of this cluster have ended. rc.restart() starts new ones."
             if self.lost
             else "The engines have not started yet: rc.wait_for_engines() waits for them."
         )

@@ -239,7 +239,9 @@ class Session:
     # -- what comes in: the methods of `Receiver` ---------------------------------------------------------
 
     def engines_changed(self, news: messages.EnginesChanged | messages.Welcome) -> None:
-        """Update the engines."""
+        """Update the engines, and what their world is."""
+        if isinstance(news, messages.EnginesChanged) and news.world:
+            self.facts["world"] = news.world
         self.engines.change(news)
 
     def replied(self, answers: list[Answer]) -> None:

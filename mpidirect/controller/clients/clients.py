@@ -155,7 +155,7 @@ class Clients:
 
     def _current_facts(self) -> dict[str, Any]:
         """Return the facts, with times in seconds from now: clients' clocks may differ."""
-        facts = {**self._facts, "idle": self._idleness.seconds}
+        facts = {**self._facts, "idle": self._idleness.seconds, "world": self._registry.world}
         if ends := facts["ends"]:
             facts["time_left"] = max(0.0, ends - time.time())
         return facts

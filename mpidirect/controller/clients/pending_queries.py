@@ -17,6 +17,7 @@ from ..sessions.session import Session
 
 STUCK_TIME = 3.0  # seconds after which interrupted engines count as stuck in C; also before the end
 INSPECTION_TIMEOUT = 0.5  # seconds that an engine has to answer
+REVOKED = "an interrupt has ended calls on it"
 NO_ANSWER = "in a call that does not let go of Python's lock"
 
 _numbers = itertools.count(1)
@@ -235,6 +236,7 @@ class PendingQueries:
         """Revoke MPI's own world: no signal has helped, so the engines may wait for others in C code."""
         pending.world_revoked = True
         if self._revokes:
+            self._registry.c_world_loss = self._registry.c_world_loss or REVOKED
             for engine in self._registry.alive:
                 self._link.send_control(engine, messages.RevokeWorld())
 

@@ -1,38 +1,54 @@
-"""PETSc on the engines' communicator, where ``MPI_COMM_WORLD`` in C includes the controller."""
+"""The start of PETSc: on the engines' communicator, or refused if the world that PETSc needs is lost."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-PACKAGE = "petsc4py"
+from ...mpi.fault_tolerance import lost_c_world
+
+PACKAGE, MODULE = "petsc4py", "petsc4py.PETSc"
 
 
 class PETScImportHook(MetaPathFinder):
-    """Initializes petsc4py when it is imported: else petsc4py calls a collective on the world.
+    """Watches the import of petsc4py, which calls collectives on its communicator.
 
     Parameters
     ----------
-    comm : MPI.Intracomm
-        The communicator for PETSc.
+    comm : MPI.Intracomm or None
+        The communicator for PETSc; None if PETSc uses ``MPI_COMM_WORLD``.
+    loss : callable
+        Returns why ``MPI_COMM_WORLD`` can't be used any more; an empty text if it can.
     """
 
-    def __init__(self, comm: Any) -> None:
+    def __init__(self, comm: Any, loss: Callable[[], str]) -> None:
         self._comm = comm
+        self._loss = loss
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != PACKAGE:
-            return None
+        """Return the module's spec if the module is to be initialized with the communicator.
+
+        Raises
+        ------
+        ImportError
+            When the world is lost: the import would wait for ever for engines that have died.
+        """
+        if fullname == MODULE and (reason := self._loss()):
+            raise ImportError(f"PETSc can't start on this engine. {lost_c_world(reason)}.", name=fullname)
+        return self._initialized() if fullname == PACKAGE and self._comm is not None else None
+
+    def _initialized(self) -> ModuleSpec | None:
+        """Return the package's spec, with a loader that initializes PETSc with the communicator."""
         sys.meta_path.remove(self)
         try:
-            spec = importlib.util.find_spec(fullname)
+            spec = importlib.util.find_spec(PACKAGE)
         finally:
             sys.meta_path.insert(0, self)
         if spec is not None and spec.loader is not None:
@@ -44,8 +60,3 @@ class PETScImportHook(MetaPathFinder):
 
             spec.loader.exec_module = execute_and_initialize  # type: ignore[method-assign]
         return spec
-
-
-def initialize_on_import(comm: Any) -> None:
-    """Initialize petsc4py with this communicator when it is imported."""
-    sys.meta_path.insert(0, PETScImportHook(comm))

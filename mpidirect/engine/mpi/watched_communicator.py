@@ -92,6 +92,8 @@ class MPIState:
         Returns whether an interrupt is due, which counts as taken then.
     c_world : MPI.Intracomm
         The world as C code sees it, which may include the controller.
+    c_world_loss : str
+        Why that world can't be used any more; empty if it can.
     derived : mapping
         The communicators that user code has made, by their object's id.
     """
@@ -100,6 +102,7 @@ class MPIState:
         self.blocking_call: tuple[WatchedCommunicator, str] | None = None
         self.world: WatchedCommunicator
         self.c_world: MPI.Intracomm
+        self.c_world_loss = ""
         self.engine = -1
         self.unusable_reason = ""
         self.death_reason = ""

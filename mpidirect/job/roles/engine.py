@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ...engine.control import ControlThread
 from ...engine.engine import Engine
 from ...engine.mpi import groups, petsc, spawning
 from ...engine.mpi.communicator_repair import CommunicatorRepair
+from ...engine.mpi.watched_communicator import mpi_state
 from ...engine.output.task_output import TaskOutput
 from ...files.job_file import JobSpec
 from ...mpi.fault_tolerance import Tolerance
@@ -76,6 +78,8 @@ def run_spawned_engine(engine: int, spec: JobSpec, start: spawning.EngineStart) 
         with time_limit():
             world = merged(MPI.COMM_WORLD, order.port, engine + 1, is_new=True, all_new=not order.living)
             repair = _make_communicators(world, order.engines, start, order.epoch)
+        if order.living:
+            mpi_state.c_world_loss = "this engine has taken the place of another one"
         unlink_shared_memory()
         tasks.put([messages.encode(messages.CommunicatorsMade(order.epoch))], wait=True)
         return _run(engine, world, repair, start, tasks, control, Path(spec.log_directory))
@@ -88,8 +92,8 @@ def _make_communicators(
     has_engines_alone = MPI.COMM_WORLD.size == len(engines)  # So in C, too.
     groups.enable(world.engines, engines)
     repair = CommunicatorRepair(world, engines, start.tolerance.revokes, epoch)
-    if not has_engines_alone:
-        petsc.initialize_on_import(repair.comm)
+    comm = None if has_engines_alone else repair.comm
+    sys.meta_path.insert(0, petsc.PETScImportHook(comm, lambda: mpi_state.c_world_loss))
     return repair
 
 

@@ -241,10 +241,12 @@ class EnginesChanged(Numbered, tag="engines"):
     """The engines that live now.
 
     ``size`` is the number of engines when all live; ``lost`` says why one is gone. ``starting`` is the
-    number of seconds within which all engines are started anew; 0 if no restart is under way.
+    number of seconds within which all engines are started anew; 0 if no restart is under way. ``world`` says
+    what ``MPI_COMM_WORLD`` is now; an empty text if that has not changed.
     """
 
     engines: list[EngineInfo]
     size: int
     lost: dict[int, str] = {}
     starting: float = 0.0
+    world: str = ""

@@ -1,0 +1,205 @@
+"""JupyterLab in a real browser: a server for one directory, and a notebook as a user sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect
+
+from tests.waiting import until
+
+LIMIT = 60  # seconds, on a machine that does other things as well
+
+_SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "notebook-extension/tracker": {"windowingMode": "none"},  # all cells are in the page
+}
+_ENDED = re.compile(r"\[\d+\]")
+_IS_SHOWN = "text => document.querySelector('.jp-Notebook').innerText.includes(text)"
+
+
+def browser_command() -> str | None:
+    """Return the path of Chromium; None where it is not installed."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def open_browser(playwright: Playwright) -> Browser:
+    """Start Chromium without a window."""
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return playwright.chromium.launch(executable_path=browser_command(), args=sandbox)
+
+
+class JupyterServer:
+    """A Jupyter server whose notebooks, settings, kernels and clusters are in one directory.
+
+    Parameters
+    ----------
+    directory : Path
+        The directory.
+    dark : bool
+        Whether JupyterLab has its dark theme.
+    """
+
+    def __init__(self, directory: Path, dark: bool = False) -> None:
+        self.notebooks = directory / "notebooks"
+        self.notebooks.mkdir(parents=True)
+        others = ("MPIDIRECT_", "JUPYTER")
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(others)}
+        places = ("DATA", "CONFIG", "RUNTIME")
+        self.environment = {
+            **kept,
+            **{f"JUPYTER_{place}_DIR": str(directory / place.lower()) for place in places},
+            "JUPYTERLAB_SETTINGS_DIR": str(directory / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(directory / "workspaces"),
+            "IPYTHONDIR": str(directory / "ipython"),
+            "MPIDIRECT_DIR": str(directory / "mpidirect"),
+        }
+        theme = "JupyterLab Dark" if dark else "JupyterLab Light"
+        for name, values in {**_SETTINGS, "apputils-extension/themes": {"theme": theme}}.items():
+            path = directory / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values))
+        self._log = directory / "server.log"
+        self._process = self._start()
+        self.address, self._token = self._wait_for_address(directory / "runtime")
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        options = ("--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=200")
+        with self._log.open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "jupyterlab", *options],
+                cwd=self.notebooks,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _wait_for_address(self, directory: Path) -> tuple[str, str]:
+        """Return the address and the token, which the server writes to a file when it listens."""
+        path = directory / f"jpserver-{self._process.pid}.json"
+
+        def read() -> dict[str, str] | None:
+            assert self._process.poll() is None, self._log.read_text()
+            try:
+                return json.loads(path.read_text())
+            except (OSError, ValueError):
+                return None
+
+        found = until(read)
+        return found["url"], found["token"]
+
+    def command(self, *words: str) -> None:
+        """Run ``mpidirect`` beside the notebooks."""
+        subprocess.run(
+            [sys.executable, "-m", "mpidirect", *words],
+            cwd=self.notebooks,
+            env=self.environment,
+            check=True,
+            timeout=LIMIT,
+        )
+
+    def open(self, page: Page, name: str, kernel: str, cells: dict[str, str]) -> NotebookPage:
+        """Write a notebook whose cells have names, and open it in a page of the browser."""
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(code.strip()) for code in cells.values()],
+            metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}},
+        )
+        nbformat.write(notebook, self.notebooks / f"{name}.ipynb")
+        page.set_default_timeout(1000 * LIMIT)
+        page.goto(f"{self.address}lab/tree/{name}.ipynb?token={self._token}&reset")
+        return NotebookPage(page, list(cells))
+
+    def stop(self) -> None:
+        """End the server as Ctrl-C and ``y`` would."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(LIMIT)
+
+
+class NotebookPage:
+    """A notebook that is open in the browser.
+
+    Parameters
+    ----------
+    page : Page
+        The page of the browser.
+    names : list of str
+        The names of the cells.
+    """
+
+    def __init__(self, page: Page, names: list[str]) -> None:
+        self.page = page
+        self._names = names
+        self.wait_until_idle()
+
+    def wait_until_idle(self) -> None:
+        """Wait until the kernel is idle."""
+        indicator = self.page.locator(".jp-Notebook-ExecutionIndicator")
+        expect(indicator).to_have_attribute("data-status", "idle", timeout=1000 * LIMIT)
+
+    def cell(self, name: str) -> Locator:
+        """Return a cell."""
+        return self.page.locator(".jp-Notebook .jp-CodeCell").nth(self._names.index(name))
+
+    def output(self, name: str) -> Locator:
+        """Return the output of a cell."""
+        return self.cell(name).locator(".jp-Cell-outputArea")
+
+    def prompt(self, name: str) -> Locator:
+        """Return the prompt of a cell: ``[*]:`` while the cell runs."""
+        return self.cell(name).locator(".jp-InputArea-prompt")
+
+    def start(self, name: str) -> None:
+        """Run a cell as a user does; do not wait for its end."""
+        self.prompt(name).click()
+        self.page.keyboard.press("Control+Enter")
+
+    def run(self, name: str) -> str:
+        """Run a cell, wait for its end, and return the text of its output."""
+        self.start(name)
+        self.wait_for_end(name)
+        return self.text(name)
+
+    def text(self, name: str) -> str:
+        """Return the text of a cell's output."""
+        return self.output(name).inner_text()
+
+    def is_running(self, name: str) -> bool:
+        """Return whether a cell runs."""
+        return "[*]" in self.prompt(name).inner_text()
+
+    def wait_for_end(self, name: str) -> None:
+        """Wait until a cell has ended."""
+        expect(self.prompt(name)).to_have_text(_ENDED, timeout=1000 * LIMIT)
+
+    def wait_for(self, name: str, text: str) -> None:
+        """Wait until a text is in the output of a cell."""
+        expect(self.output(name)).to_contain_text(text, timeout=1000 * LIMIT)
+
+    def wait_for_parts(self, name: str, selector: str, count: int) -> None:
+        """Wait until the output of a cell has so many elements."""
+        expect(self.output(name).locator(selector)).to_have_count(count, timeout=1000 * LIMIT)
+
+    def see(self, text: str) -> None:
+        """Wait until a text is in the notebook, also if the text is there for a moment only."""
+        self.page.wait_for_function(_IS_SHOWN, arg=text, polling="raf")
+
+    def press(self, button: str, agree: bool = False) -> None:
+        """Press a button of the notebook's toolbar; agree to the question that follows."""
+        self.page.locator(f'.jp-NotebookPanel-toolbar [data-jp-item-name="{button}"]').click()
+        if agree:
+            self.page.locator(".jp-Dialog button.jp-mod-accept").click()
+
+    def choose(self, menu: str, item: str) -> None:
+        """Choose an item of the menu bar."""
+        for kind, name in (("lm-MenuBar", menu), ("lm-Menu", item)):
+            self.page.locator(f".{kind}-itemLabel", has_text=re.compile(f"^{name}$")).click()
