@@ -62,18 +62,19 @@ def redial(dialer: Dialer, lifeline: ControllerWatch, received: int, patience: f
         except errors.VersionMismatch:
             raise dialer.gone("another cluster is in its place") from None
         except errors.ConnectionFailed as e:
-            now = time.monotonic()
-            if lifeline.gone(dialer.candidates()) and not _continues_elsewhere(dialer, lifeline):
-                raise dialer.gone("it was stopped, its job ended, or it died") from None
-            strange = (
-                (strange or now) if isinstance(e, (errors.AuthenticationFailed, ForeignListener)) else 0.0
-            )
-            if strange and now - strange >= REFUSED:  # not at once: whoever refuses us has no key to prove it
-                raise dialer.gone("another cluster is in its place") from None
+            now, why = time.monotonic(), ""
+            is_strange = isinstance(e, (errors.AuthenticationFailed, ForeignListener))
+            strange = (strange or now) if is_strange else 0.0
+            if lifeline.gone(dialer.candidates()):
+                why = "it was stopped, its job ended, or it died"
+            elif strange and now - strange >= REFUSED and not lifeline.awaits_other:
+                why = "another cluster is in its place"  # not at once: no key proves what a listener says
+            if why and not _continues_elsewhere(dialer, lifeline):
+                raise dialer.gone(why) from None
         waited = time.monotonic() - began
         if waited > patience and not lifeline.next_job.expected:
             raise dialer.gone(f"nothing was heard of it for {waited:.0f} s")
-        if waited > QUIET and not (told or lifeline.awaits_successor or lifeline.next_job.expected):
+        if waited > QUIET and not (told or lifeline.awaits_other):
             told = True
             _tell_user(dialer.info)
         pause = min(2 * pause, SOON if lifeline.awaits_successor else longest)
@@ -166,6 +167,11 @@ class ControllerWatch:
         if self.near:
             return successor(self.info.cluster) == 0
         return time.monotonic() < self._successor_due
+
+    @property
+    def awaits_other(self) -> bool:
+        """Whether another controller is to continue, in this job or in the next one."""
+        return self.awaits_successor or self.next_job.expected
 
     def gone(self, candidates: list[str]) -> bool:
         """Whether the controller won't come back; call it after an attempt that failed."""
