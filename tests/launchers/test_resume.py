@@ -4,6 +4,7 @@ import doctest
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import time
@@ -21,7 +22,7 @@ from mpidirect import Client, Cluster, errors
 from mpidirect.client.connection import next_job
 from mpidirect.cluster.state import ClusterState
 
-pytestmark = pytest.mark.openmpi_only
+pytestmark = [pytest.mark.openmpi_only, pytest.mark.timeout(240)]  # several jobs, one after the other
 
 PAGE = ROOT / "docs" / "walltime.md"
 
@@ -50,6 +51,17 @@ def of_the_page():
     runner = doctest.DocTestRunner()
     assert test.examples and not runner.run(test, clear_globs=False).failed
     return test.globs
+
+
+def test_the_commands_of_the_page(login_node):
+    commands = re.findall(r"^\$ mpidirect (start .*)$", PAGE.read_text(), re.M)
+    options = re.findall(r"`(--[a-z-]+[ =][^`]+)`", PAGE.read_text())
+    assert len(commands) >= 2 and len(options) >= 6
+    commands += [f"start -n 2 --resume --launcher slurm {' '.join(options)}"]
+    for line in commands:
+        shown = run(*shlex.split(line), "--dry-run")
+        assert shown.returncode == 0, (line, shown.stderr)
+    assert "#SBATCH --signal=B:USR1@120" in shown.stdout and "\nexec " in shown.stdout
 
 
 def start(launcher, monkeypatch, walltime="1m", *flags, **options):
@@ -179,7 +191,7 @@ def test_a_client_and_status_learn_that_the_next_job_was_cancelled(slurm, monkey
 
 
 @pytest.mark.slurm
-@pytest.mark.parametrize("asleep", [False, True])
+@pytest.mark.parametrize("asleep", [False, pytest.param(True, marks=pytest.mark.proof)])
 def test_a_laptop_follows_a_resized_cluster_to_another_host(hosts, login_node, monkeypatch, asleep):
     ssh.install(login_node, there=login_node / "home")
     monkeypatch.setenv("MPIDIRECT_WALLTIME", "10m")
