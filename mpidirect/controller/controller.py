@@ -252,9 +252,15 @@ class Controller:
                     self._loop.run(self.turn, self._max_sleep, self._finished)
         finally:  # clients are told, whatever ends the loop
             if not self.succession.complete:
-                stopped = self._shutdown.begun and self.resumption.step is not Step.CANCELLED
-                reason = self.end_reason or "it has been stopped"
-                self.clients.farewell(reason if stopped else "its job has ended")
+                self.clients.farewell(self._farewell)
+
+    @property
+    def _farewell(self) -> str:
+        """Return why the controller leaves, for clients."""
+        if self.resumption.step is Step.CANCELLED:
+            return "its job was cancelled"
+        stopped = self.end_reason or "it has been stopped"
+        return stopped if self._shutdown.begun else "its job has ended"
 
     def _hand_over(self) -> None:
         """Hand over to a successor in this job, or in the next one."""

@@ -228,7 +228,7 @@ class Profile:
         record = self.record()
         unloaded = self.unloaded_namespaces(cluster)
         files = [self.connection_file(cluster), self.job_file(cluster), self.handover_file(cluster)]
-        files.append(self.resume_file(cluster))
+        files += [self.resume_file(cluster), job_file.warning_file(self.job_file(cluster))]
         if record is not None and record.cluster == cluster:
             files.append(self.record_file)
         removed = [path for path in files if path.exists()]

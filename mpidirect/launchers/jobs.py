@@ -177,8 +177,8 @@ def forbid_continuation(profile: Profile, cluster: str) -> None:
         if spec.resume is not None:
             spec.resume.most = spec.resume.done
             job_file.write(spec, file)
-    except (ConfigError, OSError):
-        pass  # the cluster has ended
+    except (MPIDirectError, OSError):
+        pass  # the cluster has ended, or `stop` will say what is wrong
 
 
 def launch(profile: Profile, launcher: Launcher) -> None:
