@@ -80,6 +80,7 @@ def await_next_job(rc, process):
     return rc.facts["pid"]
 
 
+@pytest.mark.page
 @pytest.mark.slurm
 def test_a_client_counts_over_the_end_of_its_job(slurm, monkeypatch):
     cluster, page = start("slurm", monkeypatch), of_the_page()
