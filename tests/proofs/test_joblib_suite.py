@@ -1,7 +1,7 @@
 """joblib's own tests of `joblib.Parallel` pass with engines as the workers.
 
-The tests are those of the installed version. A copy of them runs in a process of its own, where the lists of joblib's
-backends are replaced by mpidirect's.
+The tests are those of the installed version. A copy of them runs in a process of its own, where mpidirect's backend
+replaces the lists of joblib's backends.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DESELECTED: dict[str, str] = {}
 
 
 def test_of_joblib_pass(tmp_path, start):
-    cluster, client = start(2, prepared=False)
+    start(2, prepared=False)
     text = (Path(joblib.__file__).parent / "test" / "test_parallel.py").read_text()
     assert BEFORE in text
     (tmp_path / "test_parallel.py").write_text(text.replace(BEFORE, LISTS + "\n\n" + BEFORE, 1))
