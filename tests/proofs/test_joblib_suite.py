@@ -1,7 +1,7 @@
 """joblib's own tests of `joblib.Parallel` pass with engines as the workers.
 
-The tests are those of the installed version. A copy of them runs in a process of its own, where mpidirect's backend
-replaces the lists of joblib's backends.
+The tests are those of the installed version. A copy of them runs in a process of its own, with the backend of
+mpidirect in the place of joblib's.
 """
 
 from __future__ import annotations
