@@ -33,6 +33,7 @@ class EventLoop:
 
     def __init__(self) -> None:
         self._listeners: dict[Listener, Callable[[], None]] = {}
+        self._unannounced: list[Callable[[], None]] = []  # receivers of input that no descriptor tells of
         self._callbacks: dict[Any, Callable[[], None]] = {}  # by descriptor
 
     def add_listener(self, listener: Listener, receiver: MessageReceiver) -> None:
@@ -46,18 +47,12 @@ class EventLoop:
         """Call a function when a descriptor is readable."""
         self._callbacks[descriptor] = callback
 
-    @property
-    def has_input(self) -> bool:
-        """Return whether a listener has input that no descriptor tells of."""
-        return any(listener.waiting for listener in self._listeners)
-
     def dispatch(self, ready: Sequence[Any]) -> None:
         """Hand on what has come at these descriptors, and what no descriptor tells of."""
         for descriptor in ready:
             self._callbacks[descriptor]()
-        for listener, receive in self._listeners.items():
-            if listener.waiting:
-                receive()
+        for receive in self._unannounced:
+            receive()
 
     def run(
         self,
@@ -83,7 +78,10 @@ class EventLoop:
             numpy_imported = False
             while not finished():
                 turn(ready)
-                sleep = max_sleep()
+                self._unannounced = [
+                    receive for listener, receive in self._listeners.items() if listener.waiting
+                ]
+                sleep = 0 if self._unannounced else max_sleep()
                 ready = [descriptor for descriptor, _ in epoll.poll(sleep / 1000)]
                 if not (numpy_imported or ready) and sleep >= MAX_SLEEP:
                     numpy_imported = True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import zmq
 from zmq.backend import Socket as Bare
+from zmq.backend import zmq_poll
 
 from .addresses import url
 from .base import Closed, Empty, Unreachable
@@ -30,7 +31,7 @@ _COPY_LIMIT = 64 * 1024  # bytes up to which a copy is cheaper than tracking the
 _NEVER = 24 * 3600 * 1000  # milliseconds: a connection that has ended is replaced long before
 
 _EVENT = struct.Struct("=Hi")
-_EVENTS, _MORE = int(zmq.EVENTS), int(zmq.RCVMORE)
+_MORE = int(zmq.RCVMORE)
 _POLLIN, _NOBLOCK, _SNDMORE = int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.SNDMORE)
 
 _END_EVENTS = (
@@ -58,6 +59,9 @@ class Context(zmq.Context["zmq.Socket[bytes]"]):
 
 class Socket(zmq.Socket[bytes]):
     """A ZeroMQ socket with methods that use no enumerations, and no exceptions for an empty socket."""
+
+    # pyzmq's own method compares each name with all options of ZeroMQ, at each assignment.
+    __setattr__ = object.__setattr__  # type: ignore[assignment]
 
     event_socket: zmq.Socket[Any] | None = None  # the monitor, after `watch`
     _spoiled = False  # whether a signal handler raised in the middle of a message
@@ -89,7 +93,7 @@ class Socket(zmq.Socket[bytes]):
 
     def readable(self) -> bool:
         """Whether a message waits. The socket's descriptor tells only messages that come after this call."""
-        return bool(Bare.get(self, _EVENTS) & _POLLIN)  # type: ignore[operator]
+        return bool(zmq_poll([(self, _POLLIN)], 0))  # `get(EVENTS)` makes an enumeration of its argument
 
     def first(self, *, wait: bool = False) -> bytes:
         """Return the first frame of the next message; raise `Empty` if there is none and `wait` is false."""

@@ -161,6 +161,7 @@ def test_a_cluster_that_a_client_shut_down_is_just_gone():
 # Starts that fail
 
 
+@pytest.mark.openmpi_only
 def test_an_idle_cluster_is_stopped_and_says_why():
     cluster = Cluster(n=1, idle_timeout="2s").start()
     with cluster.connect_client() as rc:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import signal
 import sys
 import time
 
@@ -12,12 +11,14 @@ import numpy as np
 import pytest
 from conftest import occupied
 from proxy import Proxy, at_random
-from waiting import until, until_running
+from waiting import until
 
 import mpidirect
 from mpidirect import Client, errors
 from mpidirect.serialize.dependency import Dependency
 from mpidirect.serialize.requirements import depend, require
+
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 
 @pytest.fixture
@@ -336,30 +337,3 @@ def test_bad_input_is_refused_at_once(lview):
     with pytest.raises(AttributeError, match="retires"):
         lview.retires = 1
     assert isinstance(lview.map_async(abs, [1]), mpidirect.AsyncMapResult)
-
-
-def test_deaths_cost_no_result(start):
-    _, rc = start(4)
-    lview = rc.load_balanced_view(retries=2)
-    result = lview.map_async(lambda x: (time.sleep(0.0002), x)[1], range(5000))
-    until(lambda: result.progress >= 1000)
-    rc.send_signal(signal.SIGKILL, 3)
-    assert result.get(60) == list(range(5000))
-    lview.retries = 0
-    result = lview.map_async(time.sleep, [0.5] * 9)
-    until_running(rc)
-    rc.send_signal(signal.SIGKILL, 2)
-    result.wait(30)
-    assert [e.ename for e in result.failures.values()] == ["EngineError"]  # the one that ran there
-    result = rc.load_balanced_view([1]).map_async(time.sleep, [30] * 3)
-    until_running(rc, 1)
-    rc.send_signal(signal.SIGKILL, 1)
-    assert result.wait(30)  # nobody is left for them
-    assert len(result.failures) == 3
-    with pytest.raises(errors.CompositeError, match="EngineError"):
-        result.get()
-    if rc.facts["fault_tolerance"]["restarts"]:
-        waiting = lview.map_async(time.sleep, [30] * 3)
-        rc.restart()
-        assert waiting.wait(30)
-        assert lview.map_sync(lambda x: rank >= 0, range(8)) == [True] * 8

@@ -12,6 +12,8 @@ from waiting import until, until_assigned
 from mpidirect import CompositeError, RemoteError
 from mpidirect.errors import TaskAborted
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 
 def test_queue_status(rc, tmp_path):
     before = rc.queue_status()[0]["completed"]

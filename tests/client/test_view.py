@@ -11,6 +11,8 @@ import pytest
 from mpidirect import AsyncResult, CompositeError, DirectView, Reference, interactive
 from mpidirect.errors import SerializationError
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 # -- calls -------------------------------------------------------------------------------------------
 
 

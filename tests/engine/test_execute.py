@@ -6,6 +6,8 @@ import pytest
 
 from mpidirect import AsyncResult, CompositeError
 
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
 
 def test_execute(dview):
     ar = dview.execute("a = rank\nprint(a)", block=True)

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 from conftest import occupied
-from waiting import until, until_assigned
+from waiting import until, until_assigned, until_running
 
 from mpidirect import Client, Cluster
 from mpidirect.errors import CompositeError, ControllerLost, EngineError
@@ -191,3 +191,30 @@ def test_two_at_once(start):
         lost |= {*pair}
         until(lambda: not lost & set(rc.ids))
         survivors_work(rc, lost, n)
+
+
+def test_deaths_cost_no_result_of_a_load_balanced_view(start):
+    _, rc = start(4)
+    lview = rc.load_balanced_view(retries=2)
+    result = lview.map_async(lambda x: (time.sleep(0.0002), x)[1], range(5000))
+    until(lambda: result.progress >= 1000)
+    rc.send_signal(signal.SIGKILL, 3)
+    assert result.get(60) == list(range(5000))
+    lview.retries = 0
+    result = lview.map_async(time.sleep, [0.5] * 9)
+    until_running(rc)
+    rc.send_signal(signal.SIGKILL, 2)
+    result.wait(30)
+    assert [e.ename for e in result.failures.values()] == ["EngineError"]  # the one that ran there
+    result = rc.load_balanced_view([1]).map_async(time.sleep, [30] * 3)
+    until_running(rc, 1)
+    rc.send_signal(signal.SIGKILL, 1)
+    assert result.wait(30)  # nobody is left for them
+    assert len(result.failures) == 3
+    with pytest.raises(CompositeError, match="EngineError"):
+        result.get()
+    if rc.facts["fault_tolerance"]["restarts"]:
+        waiting = lview.map_async(time.sleep, [30] * 3)
+        rc.restart()
+        assert waiting.wait(30)
+        assert lview.map_sync(lambda x: rank >= 0, range(8)) == [True] * 8  # noqa: F821
