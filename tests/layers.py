@@ -34,11 +34,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "files": "errors",
         "config": "errors files",
         "serialize": "_tracebacks arrays errors protocol",
+        "util": "serialize",
         "job": "errors files",
         "mpi": "arrays job memory protocol serialize",
         "launchers": "config errors files job mpi",
         "controller": "_version arrays errors files job memory mpi protocol transport",
         "engine": "arrays errors files job memory mpi protocol serialize transport",
+        "datapub": "engine",
         "job.roles": "controller engine files job launchers mpi protocol serialize transport",
         "job.__main__": "errors files job job.roles mpi",
         "client": "_cluster_lookup _prompt _ssh _tracebacks _version arrays config errors files job "
