@@ -11,7 +11,7 @@ import pytest
 from conftest import PROGRAMS
 from schedulers.login import JOBSCRIPTS, SCRIPT, run
 from schedulers.slurm import SLURM, gone
-from waiting import LIMIT, until
+from waiting import LIMIT, until, until_assigned
 
 from mpidirect import Client, Cluster, errors
 from mpidirect.files.profiles import Profile
@@ -203,6 +203,18 @@ def test_an_mpiexec_whose_hosts_are_not_known(hosts):
         was = where(rc[:])
         assert rc.facts["fault_tolerance"]["restarts"] and sorted(set(was)) == ["n1", "n2"]
         assert rc.restart() == [0, 1, 2, 3] and where(rc[:]) == was
+
+
+@either_mpi
+def test_a_kill_leaves_nothing_on_any_host(hosts):
+    cluster = Cluster(shutdown_atexit=False, **SLURM).start().wait()
+    with cluster.connect_client() as rc:
+        stuck = rc[:].apply_async(lambda: __import__("ctypes").PyDLL(None).sleep(60))  # nothing interrupts it
+        until_assigned(rc)
+        cluster.stop(0)
+        with pytest.raises(errors.MPIDirectError):
+            stuck.get(LIMIT)
+    assert gone(hosts, cluster)
 
 
 def test_a_node_for_the_controller_alone(hosts):
