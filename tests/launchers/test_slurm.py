@@ -234,3 +234,18 @@ def test_ranks_that_srun_starts(hosts):
         check_surroundings(rc)
         assert rc.restart() == [0, 1, 2, 3]
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
+
+
+def test_a_warning_to_ranks_that_srun_starts(hosts):
+    """A preemption with a grace time sends a SIGTERM to all steps."""
+    pmi = "pmi2" if mpi.implementation(mpi.find_mpiexec()[0]).name == "mpich" else "pmix"
+    options = {"mpiexec": f"srun --mpi={pmi}", "nodes": 1, "ntasks_per_node": 2, "walltime": "10m"}
+    cluster = Cluster(launcher="slurm", resume=True, shutdown_atexit=False, **options).start()
+    with cluster.connect_client() as rc:
+        process = rc.facts["pid"]
+        rc[:].push({"n": 7}, block=True)
+        hosts.ask("scancel", "--signal=TERM", cluster.job_id)
+        until(lambda: rc.ids and rc.facts["pid"] != process)
+        assert rc[:].pull("n", block=True) == [7, 7]
+    cluster.stop()
+    assert gone(hosts, cluster)
