@@ -35,7 +35,7 @@ from .user_code import UserCode
 IDLE = 1000  # Milliseconds without a task, after which there is time to import numpy.
 IMPORT_RETRY = 10_000  # Milliseconds until the next try, while other engines of the host import numpy.
 RETRY_SPREAD = 97  # Milliseconds between the retries of two neighbours.
-ENGINE_THREADS = 2  # The main thread and the control thread.
+OWN_THREADS = "mpidirect-"  # How the names of threads begin that run no user code.
 
 
 class Engine:
@@ -177,7 +177,8 @@ def _import_numpy() -> bool:
     The import is in this thread: two threads that import parts of one package may each find half of it. For
     the same reason numpy is not imported while user code has threads.
     """
-    if threading.active_count() > ENGINE_THREADS:
+    others = [one for one in threading.enumerate() if not one.name.startswith(OWN_THREADS)]
+    if others != [threading.main_thread()]:
         return False
     return lazy_numpy.warm_in_turn()
 

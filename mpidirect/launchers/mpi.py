@@ -124,5 +124,6 @@ def parse_version(text: str) -> Implementation:
     for name, pattern in patterns:
         found = re.search(pattern, text, re.DOTALL)
         if found:
-            return Implementation(name, found[1].rstrip("."))
+            device = re.search(r"--with-device=(ch[\w:]+)", text)
+            return Implementation(name, found[1].rstrip("."), device[1] if device else "")
     return Implementation()
