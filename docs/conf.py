@@ -14,7 +14,6 @@ project = "mpidirect"
 author = "the mpidirect developers"
 release = version = __version__
 root_doc = "index"
-exclude_patterns = ["inventories", "pictures/*.py"]
 smartquotes = False  # two hyphens begin an option
 
 extensions = [
