@@ -33,7 +33,6 @@ ABSENT = {
         ["Client.curve_publickey", "Client.curve_secretkey", "Client.curve_serverkey"],
         "keys are in the connection file",
     ),
-    "Client.debug": "use Python's `logging`",
     **dict.fromkeys(
         ["Client.create_message_futures", "Client.send_apply_request", "Client.send_execute_request"], WIRE
     ),
@@ -75,6 +74,7 @@ ABSENT = {
 
 # What differs under the same name. Additional parameters are no difference.
 DIFFERENT = {
+    "Client.debug": "a debugger on engines; ipyparallel's is a flag for its log",
     "Client.hub_history": "lists what waits for clients that are away",
     "Client.queue_status": "`verbose` is accepted; lengths alone",
     "Client.shutdown": "ends the whole cluster",

@@ -65,6 +65,28 @@ class ViewFactory(HubQueries, EngineControl):
         engines = self._session.engines.resolve(targets)
         return DirectView(self, engines[0] if is_single_target(targets) else engines, **flags)
 
+    def debug(self, targets: Any = "all") -> None:
+        """Debug engines at the prompt: where they wait in ``breakpoint()``, else the last error of one.
+
+        Parameters
+        ----------
+        targets : optional
+            Engine ids; by default all.
+
+        Examples
+        --------
+        >>> ar = dview.apply_async(solve)
+        engine 2 waits in breakpoint() at solve.py:41: rc.debug(), or get() of the result, gives it a prompt
+        >>> rc.debug()
+        engine 2 stopped in breakpoint() at solve.py:41
+        > solve.py(42)solve()
+        -> x = a / b
+        (Pdb 2) p b
+        0
+        (Pdb 2) c
+        """
+        self.direct_view(targets).debug()
+
     def load_balanced_view(self, targets: Any = None, **flags: Any) -> LoadBalancedView:
         """Return a view whose tasks run on any free engine.
 

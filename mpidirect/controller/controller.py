@@ -13,6 +13,7 @@ from ..protocol import messages
 from ..transport.base import Listener
 from ..transport.curve import ZapAuthenticator
 from .clients.clients import Clients
+from .clients.debuggers import Debuggers
 from .clients.pending_queries import PendingQueries
 from .clients.planner import DeliveryPlanner
 from .clients.queries import Queries
@@ -162,6 +163,7 @@ class Controller:
             self._lifecycle.repair,
             facts["fault_tolerance"]["revokes"],
         )
+        self._debuggers = Debuggers(self.scheduler, self._registry, self._link)
         self._engine_messages = EngineMessages(
             self._link,
             self._registry,
@@ -169,6 +171,7 @@ class Controller:
             self.results,
             self._lifecycle,
             self._pending_queries,
+            self._debuggers,
         )
 
     def _compose_clients(self, facts: dict[str, Any], budget: int) -> None:
@@ -183,6 +186,7 @@ class Controller:
             self._link,
             self._lifecycle.generations,
             self._pending_queries,
+            self._debuggers,
             self.sessions,
             self._retained,
             self.results.fail,
@@ -198,6 +202,7 @@ class Controller:
             self._retention,
             self._retained,
             self._idleness,
+            self._debuggers,
         )
         self.succession = Succession(
             self.sessions,

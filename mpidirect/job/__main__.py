@@ -22,7 +22,7 @@ from .exit import leave
 from .mpi_start import begin_mpi, expected_size, wrong_world_size
 from .process_identity import this_process
 from .rank_log import redirect_output
-from .variables import SPAWNED_RANK, SPAWNS, anchor_hosts
+from .variables import SPAWN, SPAWNED_RANK, SPAWNS, anchor_hosts
 
 log = logging.getLogger("mpidirect.job")
 
@@ -36,6 +36,7 @@ def main(argv: list[str]) -> NoReturn:
         sys.exit(2)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})  # The rank wrapper has set it to be ignored.
     rank = int(os.environ.pop(SPAWNED_RANK, 0))
+    os.environ.pop(SPAWN, None)  # What an engine starts is no part of the spawn.
     if rank:
         _run_spawned(rank, Path(argv[1]))
     _run_launched(Path(argv[1]))
@@ -73,7 +74,7 @@ def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[s
     from mpi4py import MPI
 
     from ..mpi.fault_tolerance import Tolerance
-    from ..mpi.listening_ports import close_to_other_hosts
+    from ..mpi.port_guard import protect
     from ..mpi.world import anchored, forget_launcher, split
 
     tolerance = Tolerance.of(MPI)
@@ -81,8 +82,7 @@ def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[s
     if not is_anchor:
         forget_launcher()  # Not in an anchor: engines are spawned in its environment.
     joined = anchored() if spec.spawns else split()
-    if joined.one_host:
-        close_to_other_hosts()
+    protect(MPI, joined.one_host, launcher=rank == 0)
     if is_anchor:
         from .roles.anchor import run_anchor
 

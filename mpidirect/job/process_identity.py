@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..files.hosts import is_this_host
@@ -26,13 +27,17 @@ def birth(pid: int) -> str | None:
         None if there is no such process, or if the process is a zombie.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        state, *fields = _status(pid)
     except FileNotFoundError:
         return _birth_by_psutil(pid) if not Path("/proc/self/stat").exists() else None
     except ProcessLookupError:
         return None
-    state, *fields = stat.rpartition(")")[2].split()
     return None if state in "ZX" else f"{_boot_id()}:{fields[18]}"
+
+
+def _status(pid: int) -> list[str]:
+    """Return what the kernel knows of process `pid`: its state, its parent, and more."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _boot_id() -> str:
@@ -83,6 +88,17 @@ def _belongs_by_psutil(pid: int, cluster: str) -> bool:
         return bool(process.uids().real == os.getuid() and process.environ().get(CLUSTER) == cluster)
     except psutil.Error:
         return False
+
+
+def ancestors(cluster: str) -> Iterator[int]:
+    """Yield the processes of the job of `cluster` that have started this one: rank wrapper and launcher."""
+    pid = os.getppid()
+    while belongs(pid, cluster):
+        yield pid
+        try:
+            pid = int(_status(pid)[1])
+        except OSError:  # It has ended.
+            return
 
 
 def this_process() -> Owner:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
 
 from .process_identity import belongs as belongs
 from .process_identity import birth as birth
-from .variables import CLUSTER
+from .variables import CLUSTER, SPAWN
+
+# Ends a rank that runs no user code. A rank wrapper survives, and writes no note when its rank has ended: the
+# note would seem to be on the next process of the rank.
+DISCARD_SIGNAL = signal.SIGUSR2
+SPAWN_LIMIT = 5.0  # Seconds in which the launcher starts what it was asked to start.
 
 
 def alive(pid: int, born: str) -> bool:
@@ -92,6 +98,34 @@ def end(cluster: str, grace: float) -> list[int]:
         _wait(left, 1)
         left = members(cluster)  # Processes may have started others meanwhile.
     return [process.pid for process in left]
+
+
+def end_spawn(cluster: str, number: int) -> None:
+    """End the processes of this host that came from one spawn of a cluster's job, and run no user code yet.
+
+    A thread does this for `SPAWN_LIMIT` seconds, because the launcher may still be starting some of them.
+    """
+    threading.Thread(target=_end_spawn, args=(cluster, str(number)), daemon=True).start()
+
+
+def _end_spawn(cluster: str, number: str) -> None:
+    import psutil
+
+    deadline = time.monotonic() + SPAWN_LIMIT
+    while time.monotonic() < deadline:
+        found = [process for process in members(cluster) if _variable(process, SPAWN) == number]
+        _send(sorted(found, key=psutil.Process.create_time), DISCARD_SIGNAL)  # Rank wrappers are older.
+        time.sleep(0.5)
+
+
+def _variable(process: psutil.Process, name: str) -> str:
+    """Return a variable of a process; empty if there is none."""
+    import psutil
+
+    try:
+        return str(process.environ().get(name, ""))
+    except psutil.Error:
+        return ""
 
 
 def _send(targets: list[psutil.Process], signum: int) -> None:

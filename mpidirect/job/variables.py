@@ -5,6 +5,7 @@ from __future__ import annotations
 CLUSTER = "MPIDIRECT_CLUSTER"  # The cluster's id, in every process of the job.
 WRAPPER_PID = "MPIDIRECT_GUARD"  # The process number of the rank wrapper, in a rank that has one.
 SPAWNED_RANK = "MPIDIRECT_PLACE"  # In a spawned engine: its rank in the private communicator.
+SPAWN = "MPIDIRECT_SPAWN"  # In a spawned engine: the number of the spawn.
 SPAWNS = "MPIDIRECT_SPAWNS"  # The hosts with an anchor, see `anchor_hosts`. Empty if nothing is spawned.
 
 # MPI_COMM_WORLD in C where nothing is spawned: "launcher" keeps the world that includes the controller.

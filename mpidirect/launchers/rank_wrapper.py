@@ -14,14 +14,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..job.exit import CLEAN_EXIT
+from ..job.processes import DISCARD_SIGNAL
 from ..job.variables import SPAWNED_RANK, SPAWNS, WRAPPER_PID
 
 # Where engines are spawned, each has a place; the launcher's own ranks are controller and anchors.
 _RANK = f'r=${{OMPI_COMM_WORLD_RANK:-${{PMI_RANK:-x}}}}; [ $r = 0 ] || [ -z "${SPAWNS}" ] || r=anchor-$r; '
 _WRITE_CODE = f'umask 077; echo $s > "$d/rank-${{{SPAWNED_RANK}:-$r}}.exit"'
 _RUN = (
-    f"d=$1; shift; {_RANK}{WRAPPER_PID}=$$; export {WRAPPER_PID}; "
-    f'"$@"; s=$?; [ $s -eq {CLEAN_EXIT} ] || {{ {_WRITE_CODE}; '
+    f"d=$1; shift; {_RANK}{WRAPPER_PID}=$$; export {WRAPPER_PID}; q=; trap q=1 {DISCARD_SIGNAL.name[3:]}; "
+    f'"$@"; s=$?; [ $s -eq {CLEAN_EXIT} ] || {{ [ $q ] || {{ {_WRITE_CODE}; }}; '
 )
 # Hydra tells all its proxies of each death, and fails if a proxy has just ended, as a proxy does with its
 # last process. So when the engines of several hosts end together, one wrapper of each host ends later.

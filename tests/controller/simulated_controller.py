@@ -17,6 +17,7 @@ from mpidirect.controller.engines import (
 from mpidirect.controller.engines.replacement import AskedBy, ReplacementRefused
 from mpidirect.controller.engines.states import GenerationState, RepairState, ReplacementState
 from mpidirect.controller.scheduling.scheduler import Scheduler
+from mpidirect.job import processes
 from mpidirect.protocol import messages
 from mpidirect.protocol.names import ANCHOR
 from tests.controller.simulated_engines import Clock, SimulatedJob
@@ -45,6 +46,7 @@ class Controller:
         patch.setattr(exit_status, "describe", job.describe)
         patch.setattr(exit_status, "remove_note", job.remove_note)
         patch.setattr(exit_status, "kill", job.kill_by_number)
+        patch.setattr(processes, "end_spawn", job.end_spawn)
         patch.setattr(exit_status, "take_output", lambda *arguments: ("", ""))
         patch.setattr(exit_status, "log_tail", lambda *arguments, **keywords: "")
         self.registry = EngineRegistry(size)

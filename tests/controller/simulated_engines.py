@@ -34,6 +34,7 @@ class Process:
     pid: int
     alive: bool = True
     connected: bool = False
+    spawn: int = 0  # the number of the spawn that it came from
     may_connect: bool = False  # whether MPI has started the process, which may connect then
     departed: bool = False  # whether the controller knows that the connection has closed
     noted: bool = False  # whether the guard has noted the end
@@ -86,8 +87,8 @@ class SimulatedJob:
         self.notes: set[int] = set()
         self.faulty = False  # whether MPI fails in the next round
 
-    def process(self, id):
-        process = Process(id, len(self.processes) + 1)
+    def process(self, id, spawn=0):
+        process = Process(id, len(self.processes) + 1, spawn=spawn)
         self.processes.append(process)
         return process
 
@@ -127,6 +128,13 @@ class SimulatedJob:
         )
         assert process.id != ANCHOR or hung or process.departed or process.spawning
         self.end(process)
+
+    def end_spawn(self, cluster, number):
+        """End the processes of a spawn without a spawner, and their guards, so that none notes it."""
+        for process in self.processes:
+            if process.alive and process.spawn == number and process.id != ANCHOR:
+                process.noted = True
+                self.end(process)
 
     def open_port(self):
         return "port"
@@ -218,7 +226,7 @@ class SimulatedJob:
             process.doomed = True
             self.end(process)
         elif isinstance(message, messages.SpawnEngines):
-            process.spawning = [self.process(engine) for engine in message.engines]
+            process.spawning = [self.process(engine, message.number) for engine in message.engines]
         elif isinstance(message, messages.RepairCommunicator):
             self._enter(process, "repair", message.epoch, message.engines)
         elif isinstance(message, messages.PrepareCommunicators):

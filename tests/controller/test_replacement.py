@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ import pytest
 from waiting import until, until_assigned, until_running
 
 from mpidirect.errors import CompositeError, EngineError, MPIDirectError
+from mpidirect.job import processes
+from mpidirect.job.variables import SPAWNED_RANK
 from mpidirect.launchers import mpi
 
 WITHIN = 30.0  # seconds: far more than anything here takes
@@ -125,26 +128,42 @@ def test_one_that_fails_on_its_way_in_changes_nothing(start):
     all_work_together(rc, 3)
 
 
+def spawned(cluster, *engines):
+    """Return the processes that were spawned as these engines."""
+    variables = {f"{SPAWNED_RANK}={engine + 1}".encode() for engine in engines}
+    found = []
+    for process in processes.members(cluster.cluster):
+        with contextlib.suppress(OSError):  # it has ended
+            environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+            found += [process] if variables & {*environment} else []
+    return found
+
+
 def test_one_that_dies_before_mpi_has_begun_costs_the_anchor(start, tmp_path):
-    """Which waits for it in MPI for ever.  From then on an engine starts others, and waits likewise."""
+    """The anchor waits for it in MPI for ever. From then on an engine starts others, and waits likewise."""
     python = tmp_path / "python"
     broken = tmp_path / "broken"
-    python.write_text(f'#!/bin/sh\n[ -e {broken} ] && exit 7\nexec {sys.executable} "$@"\n')
+    # The others of the same spawn wait for the anchor.
+    python.write_text(
+        f'#!/bin/sh\n[ -e {broken} ] && [ "${SPAWNED_RANK}" = 2 ] && exit 7\nexec {sys.executable} "$@"\n'
+    )
     python.chmod(0o755)
-    _, rc = start(4, python=str(python))
-    kill(rc, 1)
+    cluster, rc = start(4, python=str(python))
+    kill(rc, 1, 2)
     broken.touch()
     with pytest.raises(MPIDirectError, match="code 7; the process, which was to start it"):
         rc.restart("dead")
-    assert rc.ids == [0, 2, 3]
+    assert rc.ids == [0, 3]
+    until(lambda: not spawned(cluster, 1, 2))
     with pytest.raises(MPIDirectError, match="can't all be started anew"):
         rc.restart()
     with pytest.raises(MPIDirectError, match="code 7; engine 0, which was to start it"):
         rc.restart("dead")
     until(lambda: 0 not in rc.ids)
-    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
+    until(lambda: not spawned(cluster, 1, 2))
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [1]  # noqa: F821
     broken.unlink()
-    assert rc.restart("dead") == [0, 1]
+    assert rc.restart("dead") == [0, 1, 2]
     all_work_together(rc)
 
 

@@ -37,6 +37,7 @@ def start(launcher, monkeypatch):
     assert started.returncode == 0, started.stderr
 
 
+@pytest.mark.page
 @pytest.mark.slurm
 def test_a_client_counts_over_the_end_of_its_job(slurm, monkeypatch):
     start("slurm", monkeypatch)

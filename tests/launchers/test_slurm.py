@@ -164,6 +164,15 @@ def pushed(rc):
     rc[:].push({"large": bytes(200_000_000)}, block=False).wait(0.1)
 
 
+def killed(rc):
+    """All at once: the controller waits for a restart."""
+    for engine in rc.engines_info.values():
+        os.kill(engine["pid"], signal.SIGKILL)
+    until(lambda: not rc.ids)
+    with pytest.raises(errors.NoEnginesRegistered, match=r"rc.restart\(\) starts new ones"):
+        rc[:].apply(int)
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
@@ -172,7 +181,7 @@ def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
         dv, was = rc[:], where(rc[:])
         spawned = nodes == 1 or "Open MPI" not in rc.facts["mpi"]
         assert "in C and Fortran as in Python" in rc.facts["world"]
-        for trouble in (stuck_in_c, frozen, pushed):
+        for trouble in (stuck_in_c, frozen, pushed, killed):
             assert where(dv) == was and len(set(was)) == nodes
             dv.run(str(PROGRAMS / "cworld.py"), block=True)
             assert dv.pull("world.facts()").get(LIMIT) == [(k, 4, 6) for k in range(4)]
@@ -204,14 +213,12 @@ def test_a_node_for_the_controller_alone(hosts):
 
 
 def test_ranks_that_srun_starts(hosts):
-    """MPICH's ranks find each other by PMI2; Open MPI 5 knows no PMI2, and each of its ranks is alone."""
-    cluster = Cluster(**SLURM, mpiexec="srun --mpi=pmi2", controller="node")
-    if mpi.implementation(mpi.find_mpiexec()[0]).name != "mpich":
-        with pytest.raises(errors.LaunchError, match="should have 5 ranks"):
-            cluster.start().wait()
-        cluster.stop()
-        return
-    with cluster as rc:
+    """MPICH's ranks find each other by PMI2, Open MPI's by PMIx. There the end of an engine ends the job."""
+    pmi = "pmi2" if mpi.implementation(mpi.find_mpiexec()[0]).name == "mpich" else "pmix"
+    with Cluster(**SLURM, mpiexec=f"srun --mpi={pmi}", controller="node") as rc:
+        assert ("in C and Fortran as in Python" in rc.facts["world"]) == (pmi == "pmix")
         assert rc.facts["host"] == "n1" and set(where(rc[:])) == {"n2", "n3"}
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
         check_surroundings(rc)
+        assert rc.restart() == [0, 1, 2, 3]
+        assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +17,9 @@ import psutil
 import zmq
 
 from mpidirect.files import connection_file
+from mpidirect.job import processes
 from mpidirect.transport.zeromq import Dealer
+from tests import strangers
 
 from . import work
 from .testbed import HANG_TIMEOUT, Testbed, environment
@@ -87,37 +89,20 @@ def garbage(bed: Testbed) -> None:
 
 
 def neighbours(bed: Testbed) -> None:
-    """Connect to all ports of all ranks: some strangers are silent, some send more than a greeting."""
-    with _strangers(bed, lambda: bed.source.randbytes(bed.source.choice([0, 200, 2000]))):
+    """Connect another user to all ports: silent, with a part of a greeting, or with more than a greeting."""
+    greeting = bed.source.choice([b"", b"OPAL-TCP", bed.source.randbytes(5), bed.source.randbytes(200)])
+    with strangers.connected(_ports(bed), greeting, strangers.NOBODY if strangers.IS_ROOT else None):
         bed.near_call()
         bed.together()
-    bed.near_call()
+        bed.unchanged()
 
 
-def greetings(bed: Testbed) -> None:
-    """Send all ranks a part of a greeting, and be silent: MPI goes on when the strangers have left."""
-    with _strangers(bed, lambda: bed.source.choice([b"OPAL-TCP", bed.source.randbytes(5)])):
-        result = bed.near[:].apply_async(lambda: comm.allreduce(1))  # noqa: F821
-        result.wait(bed.source.uniform(0.1, 2))
-    bed.expect("collective beside strangers", result, [len(bed.near.ids)] * len(bed.near.ids))
-
-
-@contextlib.contextmanager
-def _strangers(bed: Testbed, greeting: Callable[[], bytes]) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        for address in {each for pid in bed.pids.values() for each in _ports(pid)}:
-            with contextlib.suppress(OSError):
-                stack.enter_context(socket.create_connection(address, 1)).sendall(greeting())
-        yield
-
-
-def _ports(pid: int) -> Iterator[tuple[str, int]]:
-    """Yield the addresses of a process's listening TCP sockets."""
-    with contextlib.suppress(psutil.Error):
-        for each in psutil.Process(pid).net_connections("tcp"):
-            if each.status == psutil.CONN_LISTEN:
-                host = "::1" if ":" in each.laddr.ip else "127.0.0.1"
-                yield (each.laddr.ip if each.laddr.ip not in ("0.0.0.0", "::") else host), each.laddr.port
+def _ports(bed: Testbed) -> set[strangers.Address]:
+    """Return the addresses of all ranks, and of the launcher if a stranger can be another user."""
+    pids = set(bed.pids.values())
+    if strangers.IS_ROOT:
+        pids.update(process.pid for process in processes.members(bed.cluster.cluster))
+    return set().union(*(strangers.listening(pid) for pid in pids))
 
 
 def _frozen(bed: Testbed, pid: int) -> None:
@@ -166,6 +151,5 @@ FAULTS = {
     frozen_client: 1,
     killed_upload: 1,
     garbage: 4,
-    neighbours: 2,
-    greetings: 1,
+    neighbours: 3,
 }

@@ -1,17 +1,22 @@
-"""MPI's own ports: on one host, ranks refuse connections from other hosts."""
+"""MPI's own ports: on one host, other hosts are refused, and other users of this host do no harm."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 from waiting import until
 
+from mpidirect.files import connection_file
 from mpidirect.job import processes
+from tests.strangers import IS_ROOT, NOBODY, connected
+from tests.strangers import listening as reachable
 
 HERE = {socket.AF_INET: "10.231.77.1", socket.AF_INET6: "fd57:77::1"}
 THERE = {socket.AF_INET: "10.231.77.2", socket.AF_INET6: "fd57:77::2"}
@@ -78,3 +83,28 @@ def test_no_rank_accepts_a_connection_from_another_host(cluster, rc, other_host,
         assert reached_from(other_host, family, listening(cluster, family)) == []
         rc.restart()
         assert rc[:].apply_sync(lambda: comm.allreduce(1)) == [4] * 4  # noqa: F821
+
+
+def ports_of_mpi(cluster):
+    """Return the addresses of a cluster's processes and its launcher, without the clients' port."""
+    clients = connection_file.read(cluster.connection_file).addresses
+    ours = {urlsplit(address).port for address in clients if address.startswith("tcp://")}
+    found = set().union(*(reachable(process.pid) for process in processes.members(cluster.cluster)))
+    return {(host, port) for host, port in found if port not in ours}
+
+
+GREETINGS = b"", b"OPAL-TCP", bytes(200)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
+def test_another_user_of_this_host_holds_up_nothing(cluster, rc):
+    ports = ports_of_mpi(cluster)
+    with contextlib.ExitStack() as stack:
+        strangers = [stack.enter_context(connected(ports, greeting, NOBODY)) for greeting in GREETINGS]
+        barriers = rc[:].apply(lambda: [comm.Barrier() for _ in range(100)])  # noqa: F821
+        assert barriers.get(30) == [[None] * 100] * 4
+        assert rc.restart() == [0, 1, 2, 3]
+        assert rc[:].apply(lambda: comm.allreduce(1)).get(30) == [4] * 4  # noqa: F821
+        for stranger in strangers:
+            assert len(stranger.reached) > 4
+            assert all(stranger.stdout.readline().startswith("ended") for _ in stranger.reached)

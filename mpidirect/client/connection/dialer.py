@@ -141,12 +141,17 @@ class Dialer:
         mine = messages.ReadableMemory(
             process_memory.domain(), os.getpid(), process_memory.address(self.cookie), self.cookie
         )
-        python = platform.python_version()
-        return messages.encode(
-            messages.Hello(
-                messages.PROTOCOL, _version.__version__, python, received, resumes, mine, self._directory
-            )
+        hello = messages.Hello(
+            messages.PROTOCOL,
+            _version.__version__,
+            platform.python_version(),
+            received,
+            resumes,
+            mine,
+            self._directory,
+            f"process {os.getpid()} on {platform.node()}",
         )
+        return messages.encode(hello)
 
     def _try(self, address: str, hello: bytes, timeout: float, whole: float) -> Link:
         socket = self._connected(address)

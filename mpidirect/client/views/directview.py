@@ -250,15 +250,20 @@ class DirectView(NamespaceView[Targets], ExecutionView[Targets], Collectives[Tar
         return self.sync_imports()
 
     def debug(self, engine: int | None = None) -> None:
-        """Debug the last error of an engine at the prompt, after the error, by the commands of pdb.
+        """Debug an engine at the prompt, by the commands of pdb: at ``breakpoint()``, or after an error.
 
-        Other engines go on, and the engine itself waits for nobody: each command is a task. An engine keeps
-        an error, with the frames and their variables, until other code runs on the engine.
+        If engines of the view wait in ``breakpoint()``, they get the prompt, one engine at a time, until
+        none of them waits. Calls that wait for such engines do the same.
+
+        Otherwise the last error of an engine is debugged, after the error. Other engines go on, and the
+        engine itself waits for nobody: each command is a task. An engine keeps an error, with the frames and
+        their variables, until other code runs on the engine.
 
         Parameters
         ----------
         engine : int, optional
-            The engine; by default the first engine of the view that has an error.
+            The engine; by default the engines of the view that wait in ``breakpoint()``, else the first
+            engine of the view that has an error.
 
         Examples
         --------

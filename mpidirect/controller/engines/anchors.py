@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 
+from ...job import processes
+from ...job.variables import CLUSTER
 from ...protocol import messages
 from ...protocol.names import ANCHOR
 from . import exit_status
@@ -53,6 +56,13 @@ class Anchors:
         for anchor, info in self._anchors.items():
             if anchor != ANCHOR and info.host == engine.host:
                 self._link.send_order(anchor, messages.KillProcess(engine.pid))
+
+    def end_spawn(self, number: int) -> None:
+        """End the processes of a spawn whose spawner is gone: they would wait for it in MPI for ever."""
+        processes.end_spawn(os.environ.get(CLUSTER, ""), number)
+        for anchor in self._anchors:
+            if anchor != ANCHOR:
+                self._link.send_order(anchor, messages.EndSpawn(number))
 
     def stop(self) -> None:
         """Tell the anchors to leave."""

@@ -87,6 +87,7 @@ class Replacement:
         self._deadline = 0.0
         self._killed: set[int] = set()  # engines that are to be replaced and may still be alive
         self._spawner = -1  # the engine or anchor that starts the new processes; -1: none
+        self._spawns = 0  # the number of the latest spawn; the first engines are spawn 0
         self._spawned = False  # whether MPI has started the new processes
         self._spawn_failing = False  # whether a new process died before MPI returned from the spawn
         self._arrived: dict[int, messages.EngineHello] = {}
@@ -214,7 +215,8 @@ class Replacement:
         self._deadline = time.monotonic() + ARRIVAL_TIMEOUT
         name = "the anchor" if self._spawner == ANCHOR else f"engine {self._spawner}"
         log.info("%s is to start engines %s", name, self._wanted)
-        order = messages.SpawnEngines(self._wanted, self._directory, self._registry.size)
+        self._spawns += 1
+        order = messages.SpawnEngines(self._wanted, self._directory, self._registry.size, self._spawns)
         self._link.send_order(self._spawner, order)
 
     def _await_new(self, late: bool) -> None:
@@ -333,6 +335,8 @@ class Replacement:
     def _give_up(self, why: str) -> None:
         """End the replacement; nothing has changed."""
         log.error("engines %s are not replaced: %s", self._wanted, why)
+        if self.state is ReplacementState.SPAWNING and not (self._spawned or self._shutdown.begun):
+            self._anchors.end_spawn(self._spawns)
         send_stop(self._link, self._arrived)
         self._answer(None, f"engines {self._wanted} could not be replaced: {why}")
 

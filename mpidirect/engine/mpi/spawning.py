@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from mpi4py import MPI
 
+from ...job import processes
 from ...job.parent import Parent
 from ...job.process_identity import belongs
-from ...job.variables import CLUSTER, SPAWNED_RANK
+from ...job.variables import CLUSTER, SPAWN, SPAWNED_RANK
 from ...mpi.fault_tolerance import Tolerance
 from ...protocol import messages
 from ...transport.base import Closed, Connection
@@ -128,7 +129,8 @@ def start_processes(command: list[str], order: messages.SpawnEngines, hosts: Hos
     if hosts is not None:
         hosts.write(order.engines, order.size)
         info.Set("hostfile", hosts.file)
-    arguments = [[f"{SPAWNED_RANK}={engine + 1}", *command] for engine in order.engines]
+    spawn = f"{SPAWN}={order.number}"
+    arguments = [[f"{SPAWNED_RANK}={engine + 1}", spawn, *command] for engine in order.engines]
     try:
         return MPI.COMM_SELF.Spawn_multiple(["env"] * n, arguments, [1] * n, [info] * n)
     finally:
@@ -156,6 +158,8 @@ def serve(tasks: Connection, spawner: Spawner, watch: AbstractContextManager[Non
                 with watch:
                     answer = spawner.spawn(message)
                 tasks.put([messages.encode(answer)], wait=True)
+            elif isinstance(message, messages.EndSpawn):
+                processes.end_spawn(os.environ.get(CLUSTER, ""), message.number)
             elif isinstance(message, messages.KillProcess) and belongs(
                 message.pid, os.environ.get(CLUSTER, "")
             ):

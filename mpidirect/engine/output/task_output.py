@@ -67,7 +67,7 @@ class TaskOutput(displays.DisplayListener):
         self.descriptors = [self._notice_reader, self._watch]
         if self._watch < 0:  # The system's limit is reached.
             self.descriptors = [self._notice_reader]
-            self._out.notify = self._err.notify = self._notify
+            self._out.notify = self._err.notify = self.notify
         sys.stdout, sys.stderr = self.streams
         os.environ.setdefault("GFORTRAN_UNBUFFERED_PRECONNECTED", "1")
         displays.listener = self
@@ -79,7 +79,7 @@ class TaskOutput(displays.DisplayListener):
         with self._lock:
             if self._has_more():
                 self._end_last()
-                self._notify()
+                self.notify()
             self._task, self._running = task, True
 
     def end(self) -> tuple[str, str, bytes]:
@@ -148,9 +148,10 @@ class TaskOutput(displays.DisplayListener):
         with self._lock:
             if self._running:
                 self._displays.append(([captured.end for captured in self._captured], piece))
-        self._notify()
+        self.notify()
 
-    def _notify(self) -> None:
+    def notify(self) -> None:
+        """Wake the control thread."""
         with contextlib.suppress(BlockingIOError):
             os.write(self._notice_writer, b"!")
 

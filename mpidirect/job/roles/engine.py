@@ -19,7 +19,7 @@ from ...engine.mpi.watched_communicator import mpi_state
 from ...engine.output.task_output import TaskOutput
 from ...files.job_file import JobSpec
 from ...mpi.fault_tolerance import Tolerance
-from ...mpi.listening_ports import close_to_other_hosts
+from ...mpi.port_guard import protect
 from ...mpi.world import World, merged, time_limit, unlink_shared_memory
 from ...protocol import messages
 from ...serialize import module_importer
@@ -68,8 +68,7 @@ def run_spawned_engine(engine: int, spec: JobSpec, start: spawning.EngineStart) 
     bool
         Whether MPI can be finalized.
     """
-    if start.invitation.credentials is None:  # All ranks are on one host.
-        close_to_other_hosts()
+    protect(MPI, one_host=start.invitation.credentials is None)
     with connect(start.invitation, engine) as (tasks, control):
         order = spawning.await_admission(tasks)
         if order is None:
@@ -119,7 +118,8 @@ def _run(
     spawner = spawning.Spawner(Parent().command(), start)
     output = TaskOutput(log_directory, engine)
     served = Engine(engine, world, repair, spawner, tasks, names, output)
-    control_thread = ControlThread(engine, served.parts, served.batches, served.namespace, control)
+    namespace, debugger = served.namespace, served.debugger
+    control_thread = ControlThread(engine, served.parts, served.batches, namespace, debugger, control)
     served.run(control_thread.start)
     output.release()
     return bool(repair.untouched)

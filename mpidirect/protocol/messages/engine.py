@@ -91,6 +91,17 @@ class Inspect(Message, tag="locate"):
     usage: bool = False
 
 
+class DebuggerCommand(Message, tag="command"):
+    """The answer to the `DebuggerWaits` with this ``number``.
+
+    ``line`` is a command; None is the end of input. ``refusal`` tells why nobody gives commands.
+    """
+
+    number: int
+    line: Union[str, None] = None
+    refusal: str = ""
+
+
 class Stop(Message, tag="stop"):
     """Leave now."""
 
@@ -131,18 +142,25 @@ class RepairCommunicator(Message, tag="repair"):
 class SpawnEngines(Message, tag="spawn"):
     """Start new processes for the dead ``engines`` of ``size``, in ``directory``.
 
-    Sent to an anchor or an engine.
+    Sent to an anchor or an engine. ``number`` tells the spawns of a job apart.
     """
 
     engines: list[int]
     directory: str
     size: int
+    number: int = 0
 
 
 class KillProcess(Message, tag="kill"):
     """Kill process ``pid`` of this host; sent to the anchor of the host."""
 
     pid: int
+
+
+class EndSpawn(Message, tag="endspawn"):
+    """End the processes of this host that came from spawn ``number``; sent to the anchor of the host."""
+
+    number: int
 
 
 class PrepareCommunicators(Message, tag="join"):
@@ -244,6 +262,20 @@ class Output(Message, tag="output"):
 
     id: str
     pieces: list[OutputPiece]
+
+
+class DebuggerWaits(Message, tag="debugger"):
+    """A debugger in the task ``id`` waits for a command at ``place``, a file and a line.
+
+    ``text`` is what the debugger has printed since its last command; ``prompt`` is its prompt. Without a
+    place the debugger waits no longer.
+    """
+
+    id: str
+    number: int
+    place: str = ""
+    text: str = ""
+    prompt: str = ""
 
 
 class ItemsDone(Message):

@@ -1,4 +1,4 @@
-"""MPI's own listening sockets: closed to other hosts where all ranks of a job share one host.
+"""A packet filter that closes listening sockets to other hosts.
 
 Open MPI and MPICH listen on all interfaces, and ask nobody for a key. A stranger who connects to such a port
 and then is silent can block MPI's progress for seconds. Neither MPI can be told to listen on the loopback
@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import logging
-import os
 import socket
 import struct
-
-log = logging.getLogger(__name__)
+from collections.abc import Iterable
 
 _ATTACH_FILTER = 26  # Linux's SO_ATTACH_FILTER; the module socket does not name it
 
@@ -62,36 +59,14 @@ _MEMORY = ctypes.create_string_buffer(_CODE, len(_CODE))
 _PROGRAM = struct.pack("@HP", len(_CODE) // 8, ctypes.addressof(_MEMORY))
 
 
-def close_to_other_hosts() -> int:
-    """Refuse other hosts at all TCP sockets on which this process listens now.
+def close_to_other_hosts(listeners: Iterable[socket.socket]) -> None:
+    """Refuse other hosts at listening TCP sockets, which may have duplicates in other processes.
 
-    Call it after MPI has begun, and before this process opens listening sockets of its own.
-
-    Returns
-    -------
-    int
-        The number of sockets. 0 on a system other than Linux.
+    Parameters
+    ----------
+    listeners : iterable of socket.socket
+        The sockets.
     """
-    closed = 0
-    with contextlib.suppress(OSError):
-        for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 (thousands of descriptors)
-            with contextlib.suppress(OSError), _duplicate(int(name)) as listener:
-                if _listens(listener):
-                    listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, _PROGRAM)
-                    closed += 1
-    log.debug("%d listening sockets of MPI are closed to other hosts", closed)
-    return closed
-
-
-def _duplicate(descriptor: int) -> socket.socket:
-    duplicate = os.dup(descriptor)
-    try:
-        return socket.socket(fileno=duplicate)
-    except OSError:  # the descriptor is no socket
-        os.close(duplicate)
-        raise
-
-
-def _listens(one: socket.socket) -> bool:
-    internet = one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM
-    return internet and bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    for listener in listeners:
+        with contextlib.suppress(OSError):  # A system other than Linux.
+            listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, _PROGRAM)

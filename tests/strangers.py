@@ -1,0 +1,75 @@
+"""Another user of this host, who connects to ports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import psutil
+
+NOBODY = 65534
+IS_ROOT = os.getuid() == 0  # only root can become another user
+PYTHON = shutil.which("python3", path="/usr/bin:/bin") or sys.executable  # which other users can run, too
+
+# Connects to all addresses, sends a greeting to each, tells which connections are ended, and stays.
+_PROGRAM = """
+import select, socket, sys
+greeting, connections = bytes.fromhex(sys.argv[1]), {}
+for address in sys.argv[2:]:
+    host, _, port = address.rpartition(":")
+    try:
+        one = socket.create_connection((host, int(port)), 1)
+        one.sendall(greeting)
+        connections[one] = address
+    except OSError:
+        pass
+print("connected", *connections.values(), flush=True)
+while True:
+    for one in select.select([sys.stdin, *connections], [], [])[0]:
+        if one is sys.stdin:
+            sys.exit()
+        try:
+            ended = not one.recv(1000)
+        except OSError:
+            ended = True
+        if ended:
+            print("ended", connections.pop(one), flush=True)
+"""
+
+Address = tuple[str, int]
+
+
+@contextmanager
+def connected(
+    addresses: Iterable[Address], greeting: bytes, user: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Connect a process of another user to all addresses; yield it when it has sent its greetings.
+
+    Its output has a line for each connection that is ended.
+    """
+    command = [PYTHON, "-I", "-c", _PROGRAM, greeting.hex(), *(f"{host}:{port}" for host, port in addresses)]
+    as_user = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd="/", **pipes, **as_user) as process:
+        try:
+            process.reached = process.stdout.readline().split()[1:]
+            yield process
+        finally:
+            process.stdin.close()
+
+
+def listening(pid: int) -> set[Address]:
+    """Return the addresses at which a process of this host can be reached by TCP."""
+    try:
+        found = psutil.Process(pid).net_connections("tcp")
+    except psutil.Error:
+        return set()
+    return {
+        ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(each.laddr.ip, each.laddr.ip), each.laddr.port)
+        for each in found
+        if each.status == psutil.CONN_LISTEN
+    }
