@@ -105,7 +105,8 @@ def test_joblib_runs_on_engines(rc):
 
 @pytest.mark.skipif(find_spec("distributed") is None, reason="dask is not there for this Python")
 def test_engines_become_a_dask_cluster(rc):
-    with rc.become_dask(rc.ids[:2]) as dask:
+    with rc.become_dask(rc.ids[:2], ncores=1) as dask:
+        assert rc[0].apply_sync(lambda: dask_worker.state.nthreads) == 1  # noqa: F821
         assert dask.submit(pow, 2, 10).result(timeout=30) == 1024
         assert sum(dask.gather(dask.map(abs, range(-20, 0)))) == 210
         assert rc[:].apply_sync(abs, -1) == [1] * 4
