@@ -1,7 +1,7 @@
 """joblib's own tests of `joblib.Parallel` pass with engines as the workers.
 
-These are the tests of the installed version that have a backend as a parameter. A copy of them runs in a process of
-its own, with mpidirect's backend in the place of joblib's.
+These are the tests of the installed version that have a backend as a parameter. A copy of them runs in a
+process of its own, with mpidirect's backend in the place of joblib's.
 """
 
 from __future__ import annotations
