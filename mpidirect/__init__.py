@@ -20,37 +20,47 @@ version_info = tuple(int(part) for part in __version__.split(".")[:3] if part.is
 if TYPE_CHECKING:
     from . import error as error
     from . import errors as errors
-    from .arrays.joining import register_join
-    from .client import AsyncMapResult, AsyncResult, Client, DirectView, Reference, interactive, require
-    from .client.executor import ViewExecutor
-    from .client.results.asyncresult import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
-    from .client.results.hubresult import AsyncHubResult
-    from .client.views.balancedview import LoadBalancedView
-    from .client.views.base import View
-    from .client.views.directview import BroadcastView
-    from .client.views.remotefunction import ParallelFunction, RemoteFunction, parallel, remote
-    from .cluster.cluster import Cluster
-    from .cluster.manager import ClusterManager
-    from .errors import (
-        AlreadyDisplayedError,
-        CompositeError,
-        DependencyTimeout,
-        EngineError,
-        ImpossibleDependency,
-        InvalidDependency,
-        IPythonError,
-        KernelError,
-        MPIDirectError,
-        NoEnginesRegistered,
-        RemoteError,
-        TaskAborted,
-        TaskRejectError,
-        TaskTimeout,
-        TimeoutError,
-        UnmetDependency,
-    )
-    from .serialize.dependency import Dependency
-    from .serialize.requirements import depend, dependent
+    from .arrays.joining import register_join as register_join
+    from .client import AsyncMapResult as AsyncMapResult
+    from .client import AsyncResult as AsyncResult
+    from .client import Client as Client
+    from .client import DirectView as DirectView
+    from .client import Reference as Reference
+    from .client import interactive as interactive
+    from .client import require as require
+    from .client.executor import ViewExecutor as ViewExecutor
+    from .client.results.asyncresult import ALL_COMPLETED as ALL_COMPLETED
+    from .client.results.asyncresult import FIRST_COMPLETED as FIRST_COMPLETED
+    from .client.results.asyncresult import FIRST_EXCEPTION as FIRST_EXCEPTION
+    from .client.results.hubresult import AsyncHubResult as AsyncHubResult
+    from .client.views.balancedview import LoadBalancedView as LoadBalancedView
+    from .client.views.base import View as View
+    from .client.views.directview import BroadcastView as BroadcastView
+    from .client.views.remotefunction import ParallelFunction as ParallelFunction
+    from .client.views.remotefunction import RemoteFunction as RemoteFunction
+    from .client.views.remotefunction import parallel as parallel
+    from .client.views.remotefunction import remote as remote
+    from .cluster.cluster import Cluster as Cluster
+    from .cluster.manager import ClusterManager as ClusterManager
+    from .errors import AlreadyDisplayedError as AlreadyDisplayedError
+    from .errors import CompositeError as CompositeError
+    from .errors import DependencyTimeout as DependencyTimeout
+    from .errors import EngineError as EngineError
+    from .errors import ImpossibleDependency as ImpossibleDependency
+    from .errors import InvalidDependency as InvalidDependency
+    from .errors import IPythonError as IPythonError
+    from .errors import KernelError as KernelError
+    from .errors import MPIDirectError as MPIDirectError
+    from .errors import NoEnginesRegistered as NoEnginesRegistered
+    from .errors import RemoteError as RemoteError
+    from .errors import TaskAborted as TaskAborted
+    from .errors import TaskRejectError as TaskRejectError
+    from .errors import TaskTimeout as TaskTimeout
+    from .errors import TimeoutError as TimeoutError
+    from .errors import UnmetDependency as UnmetDependency
+    from .serialize.dependency import Dependency as Dependency
+    from .serialize.requirements import depend as depend
+    from .serialize.requirements import dependent as dependent
 
 _HOMES = {
     **dict.fromkeys(["AsyncMapResult", "AsyncResult", "Client", "DirectView"], "client"),
@@ -130,11 +140,13 @@ def use_pickle() -> None:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """``%load_ext mpidirect``: the magics ``%px``, ``%%px``, ``%autopx``, … without ``activate()``."""
+    """``%load_ext mpidirect``: ``%ipcluster``, and ``%px``, ``%autopx``, … without ``activate()``."""
     from .client import Client
     from .client.magics.activation import load
+    from .cluster import magic
 
     load(shell, lambda: Client().direct_view(block=True))
+    magic.register(shell)
 
 
 def __dir__() -> list[str]:

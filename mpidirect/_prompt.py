@@ -17,8 +17,9 @@ _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 def ipython_shell() -> Any:
     """Return IPython's shell; None in plain Python."""
-    module = sys.modules.get("IPython.core.getipython")
-    return None if module is None else module.get_ipython()
+    # The class is missing while IPython is being imported.
+    shell_class = getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None)
+    return shell_class.instance() if shell_class is not None and shell_class.initialized() else None
 
 
 def cell_name(file: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import sys
 import types
@@ -192,6 +193,23 @@ class Prompt:
         self.shown = captured.out + captured.err
         self.printed = captured.out
         return result
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Return a list of what the user types at prompts: texts, or exceptions; then Ctrl-D."""
+    lines = []
+
+    def read(prompt=""):
+        print(prompt, end="")
+        line = lines.pop(0) if lines else EOFError
+        if line in (EOFError, KeyboardInterrupt):
+            raise line
+        print(line)
+        return line
+
+    monkeypatch.setattr(builtins, "input", read)
+    return lines
 
 
 @pytest.fixture

@@ -33,7 +33,6 @@ ABSENT = {
         ["Client.curve_publickey", "Client.curve_secretkey", "Client.curve_serverkey"],
         "keys are in the connection file",
     ),
-    "Client.debug": "use Python's `logging`",
     **dict.fromkeys(
         ["Client.create_message_futures", "Client.send_apply_request", "Client.send_execute_request"], WIRE
     ),
@@ -56,7 +55,7 @@ ABSENT = {
         f"Cluster.{name}": ONE_JOB
         for name in (
             *("controller", "controller_args", "controller_ip", "controller_launcher_class"),
-            *("controller_location", "delay", "engine_launcher_class", "engine_timeout", "engines"),
+            *("controller_location", "delay", "engine_launcher_class", "engine_timeout"),
             *("send_engines_connection_env",),
         )
     },
@@ -75,6 +74,7 @@ ABSENT = {
 
 # What differs under the same name. Additional parameters are no difference.
 DIFFERENT = {
+    "Client.debug": "a debugger on engines; ipyparallel's is a flag for its log",
     "Client.hub_history": "lists what waits for clients that are away",
     "Client.queue_status": "`verbose` is accepted; lengths alone",
     "Client.shutdown": "ends the whole cluster",
@@ -86,10 +86,10 @@ DIFFERENT = {
     "ViewExecutor.map": "raises what the function raised; knows `timeout`",
     "ViewExecutor.submit": "raises what the function raised, not a `RemoteError`",
     "Cluster.connect_client": "returns the client; `await` of it works as well",
-    "Cluster.start_controller": f"refused: {ONE_JOB}",
-    "Cluster.start_controller_sync": f"refused: {ONE_JOB}",
-    "Cluster.start_engines": "refused: `rc.resize(n)`",
-    "Cluster.start_engines_sync": "refused: `rc.resize(n)`",
+    "Cluster.start_controller": "does nothing: the controller starts with the engines",
+    "Cluster.start_controller_sync": "does nothing: the controller starts with the engines",
+    "Cluster.start_engines": "starts the cluster; refused when it runs: `rc.resize(n)`",
+    "Cluster.start_engines_sync": "starts the cluster; refused when it runs: `rc.resize(n)`",
     **{
         f"Cluster.{name}": f"refused: {ONE_JOB}"
         for name in (

@@ -81,6 +81,8 @@ def status_command(profile: str, as_json: bool) -> None:
                 click.echo(f"{row['profile']}: {row['fault_tolerance']}")
             if row["world"]:
                 click.echo(f"{row['profile']}: {row['world']}")
+            for sentence in row["debuggers"]:
+                click.echo(f"{row['profile']}: {sentence}")
             if row["tunnel"]:
                 click.echo(f"{row['profile']}: from outside:  {row['tunnel']}")
     else:
@@ -162,6 +164,7 @@ def _status(cluster: Cluster) -> dict[str, Any]:
         "mpi": info.mpi if info else "",
         "fault_tolerance": facts.get("fault_tolerance", {}).get("text", ""),
         "world": facts.get("world", ""),
+        "debuggers": facts.get("debuggers", []),
         "job": cluster.job_id if job else "",
         "nodes": job.hosts if job else "",
         "left": cluster.left(facts.get("time_left")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .records import part_id
 from .session.session import Session
 
 
@@ -54,5 +55,14 @@ class BaseClient:
 
     @property
     def outstanding(self) -> set[str]:
-        """The ids of the calls that are under way."""
-        return set(self._session.calls.under_way)
+        """The ids of the calls that are under way, and of their parts that have not been answered.
+
+        Examples
+        --------
+        >>> finished = set(ar.msg_ids) - rc.outstanding
+        """
+        ids: set[str] = set()
+        for call in list(self._session.calls.under_way.values()):
+            ids.add(call.id)
+            ids.update(part_id(call, key) for key in call.targets if key not in call.replies)
+        return ids

@@ -15,9 +15,11 @@ from ..files.connection_file import ConnectionInfo
 from .connection import discovery
 from .connection.connection import PATIENCE
 from .display import html
+from .display.debugger import DebuggerPrompt
 from .display.tracebacks import trim_traceback, trim_tracebacks
 from .lifecycle import EngineLifecycle
 from .magics.activation import offer
+from .results.outputs import ExecuteReply as ExecuteReply  # ipyparallel has this name here
 from .session.opening import await_session, open_session
 
 _ENGINE_FACTS = ("host", "pid", "local_rank", "device")
@@ -100,6 +102,7 @@ class Client(EngineLifecycle):
         except errors.ClusterNotFound as e:
             raise e if connection_info or sshserver else discovery.absent(e, profile or "") from None
         super().__init__(session)
+        session.debuggers.source = DebuggerPrompt(session)
         self.profile = profile or session.info.profile or "default"
         if session.python_mismatch:
             warnings.warn(session.python_mismatch, stacklevel=2)

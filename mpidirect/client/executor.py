@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from .. import errors
 from ..serialize.outcome import CatchingFunction, Outcome
 from .results.asyncresult import AsyncResult
+from .type_variables import Item, Params
 
 CANCELLING = 0.1  # seconds that an engine has to say that it had not begun a task
 
@@ -55,7 +56,9 @@ class ViewExecutor(Executor):
         self._maps: dict[AsyncResult, None] = {}
         self._shut = False
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(
+        self, fn: Callable[Params, Item], /, *args: Params.args, **kwargs: Params.kwargs
+    ) -> Future[Item]:
         """Call ``fn(*args, **kwargs)`` on an engine.
 
         Raises
@@ -71,12 +74,12 @@ class ViewExecutor(Executor):
 
     def map(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., Item],
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
         **options: Any,
-    ) -> Iterator[Any]:
+    ) -> Iterator[Item]:
         """Map a function over sequences on the engines, like the builtin `map`.
 
         Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
@@ -70,6 +71,8 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     **_ORDERINGS,
     "$in": lambda value, operand: value in operand,
     "$nin": lambda value, operand: value not in operand,
+    "$glob": lambda value, operand: value is not None and fnmatch.fnmatchcase(value, operand),
+    "$mod": lambda value, operand: value is not None and value % operand[0] == operand[1],
     "$all": lambda value, operand: all(item in value for item in operand),
 }
 

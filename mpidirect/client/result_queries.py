@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from .. import errors
+from ..protocol import messages
+from ..serialize.cell_result import CellResult
 from .base import BaseClient
 from .calls.balanced_call import BalancedCall, is_balanced
 from .calls.call import Call
 from .display.report import report
 from .results.asyncresult import AsyncResult
-from .results.hubresult import AsyncHubResult
+from .results.hubresult import kind_of_result
+from .results.outputs import ExecuteReply
 from .results.pending import limit_of
 from .session.calls import KEPT_CALLS
 
@@ -90,7 +93,7 @@ class ResultQueries(BaseClient):
         >>> rc.wait_interactive()
         True
         """
-        jobs = list(self.outstanding) if jobs is None else jobs
+        jobs = list(self._session.calls.under_way) if jobs is None else jobs
         if isinstance(jobs, list) and not jobs:
             return True
         return self.get_result(jobs, block=False).wait_interactive(interval, timeout, widget)
@@ -161,7 +164,7 @@ class ResultQueries(BaseClient):
         if not calls:
             raise ValueError("get_result() was given no ids")
         single = (not several and len(slots) == 1) or (isinstance(wanted, AsyncResult) and wanted._single)
-        kind = AsyncResult if known.issuperset(call.id for call in calls) else AsyncHubResult
+        kind = kind_of_result(calls, known.issuperset(call.id for call in calls), single)
         result = kind(self._session, calls, method=calls[0].method, slots=list(slots), single=single)
         if self.block if block is None else block:
             result.wait()
@@ -211,7 +214,9 @@ class ResultQueries(BaseClient):
         if is_balanced(id):
             call = BalancedCall(id, "apply", 0, session.engines.live, session.release_result)
         else:
-            call = Call(id, "apply", [], session.engines.live, release=session.release_result)
+            call = Call(
+                id, "apply", [], session.engines.live, _recalled_value, release=session.release_result
+            )
         session.calls.add(call)
         try:
             call.expect(session.query("recall", [], id) or [])
@@ -226,6 +231,11 @@ class ResultQueries(BaseClient):
             )
         session.calls.finish(call)
         return call
+
+
+def _recalled_value(reply: messages.Reply, value: Any) -> Any:
+    """Return the user's value of a part of another client's call."""
+    return ExecuteReply(reply, value) if isinstance(value, CellResult) else value
 
 
 def _has_expired(call: Call, key: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 from .control import EngineControl
 from .executor import ViewExecutor
@@ -21,16 +21,26 @@ class ViewFactory(HubQueries, EngineControl):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __iter__(self) -> Iterator[DirectView]:
+    def __iter__(self) -> Iterator[DirectView[int]]:
         for engine in self.ids:
             yield self.direct_view(engine)
 
-    def __getitem__(self, key: int | slice | Sequence[int]) -> DirectView:
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> DirectView[int]: ...
+    @overload
+    def __getitem__(self, key: slice | Sequence[int]) -> DirectView[list[int]]: ...
+    def __getitem__(self, key: SupportsIndex | slice | Sequence[int]) -> DirectView[Any]:
         if not isinstance(key, (slice, tuple, list, range)) and not hasattr(key, "__index__"):
             raise TypeError(f"key by int/slice/iterable of ints only, not {type(key)}")
         return self.direct_view(key)
 
-    def direct_view(self, targets: Any = "all", **flags: Any) -> DirectView:
+    @overload
+    def direct_view(self, targets: SupportsIndex, **flags: Any) -> DirectView[int]: ...
+    @overload
+    def direct_view(
+        self, targets: str | slice | Sequence[int] | None = "all", **flags: Any
+    ) -> DirectView[list[int]]: ...
+    def direct_view(self, targets: Any = "all", **flags: Any) -> DirectView[Any]:
         """Return a view of some engines.
 
         Parameters
@@ -50,10 +60,32 @@ class ViewFactory(HubQueries, EngineControl):
         >>> rc.direct_view([0, 2]).apply_sync(pow, 2, 10)
         [1024, 1024]
         """
-        engines = self._session.engines.resolve(targets)
-        if isinstance(targets, str):  # 'all': resolved again at each use
+        if isinstance(targets, str) and targets == "all":  # resolved at each use: engines may still start
             return DirectView(self, "all", **flags)
+        engines = self._session.engines.resolve(targets)
         return DirectView(self, engines[0] if is_single_target(targets) else engines, **flags)
+
+    def debug(self, targets: Any = "all") -> None:
+        """Debug engines at the prompt: where they wait in ``breakpoint()``, else the last error of one.
+
+        Parameters
+        ----------
+        targets : optional
+            Engine ids; by default all.
+
+        Examples
+        --------
+        >>> ar = dview.apply_async(solve)
+        engine 2 waits in breakpoint() at solve.py:41: rc.debug(), or get() of the result, gives it a prompt
+        >>> rc.debug()
+        engine 2 stopped in breakpoint() at solve.py:41
+        > solve.py(42)solve()
+        -> x = a / b
+        (Pdb 2) p b
+        0
+        (Pdb 2) c
+        """
+        self.direct_view(targets).debug()
 
     def load_balanced_view(self, targets: Any = None, **flags: Any) -> LoadBalancedView:
         """Return a view whose tasks run on any free engine.
@@ -80,9 +112,20 @@ class ViewFactory(HubQueries, EngineControl):
             return LoadBalancedView(self, None, **flags)
         return LoadBalancedView(self, self._session.engines.resolve(targets), **flags)
 
+    @overload
+    def broadcast_view(
+        self, targets: SupportsIndex, is_coalescing: bool = False, **flags: Any
+    ) -> BroadcastView[int]: ...
+    @overload
+    def broadcast_view(
+        self,
+        targets: str | slice | Sequence[int] | None = "all",
+        is_coalescing: bool = False,
+        **flags: Any,
+    ) -> BroadcastView[list[int]]: ...
     def broadcast_view(
         self, targets: Any = "all", is_coalescing: bool = False, **flags: Any
-    ) -> BroadcastView:
+    ) -> BroadcastView[Any]:
         """Return a direct view: every direct view sends the data that engines share once.
 
         Parameters

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import signal as signals
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from ..config.ipyparallel_keywords import profile_name
 from ..files.profiles import Profile
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
     from ..client import Client
 
-ENGINES = {"mpi": "mpiexec", "local": "mpiexec", "mpiexec": "mpiexec"}  # ipyparallel's names of launchers
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+ENGINES = dict.fromkeys(["mpi", "local", "mpirun"], "mpiexec")  # names of launchers in ipyparallel
 ONE_JOB = "the engines and the controller are one MPI job, which starts and ends as a whole"
 
 
@@ -28,11 +32,13 @@ def launcher_name(engines: Any) -> str:
     return ENGINES.get(engines.lower(), engines.lower())
 
 
-def _awaitable(method: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+def _awaitable(
+    method: Callable[Params, Result],
+) -> Callable[Params, Coroutine[Any, Any, Result]]:
     """Return a coroutine function that calls the method in a thread."""
 
     @functools.wraps(method)
-    async def call(*args: Any, **kwargs: Any) -> Any:
+    async def call(*args: Params.args, **kwargs: Params.kwargs) -> Result:
         import asyncio
 
         return await asyncio.to_thread(method, *args, **kwargs)
@@ -41,6 +47,24 @@ def _awaitable(method: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
     call.__name__, call.__qualname__ = name, name
     call.__doc__ = f"`{method.__name__}`, to be awaited."
     return call
+
+
+class EngineSet(NamedTuple):
+    """The engines of a cluster, under ipyparallel's name.
+
+    Attributes
+    ----------
+    engine_set_id : str
+        The id of the cluster.
+    n : int
+        The number of engines.
+    args : list of str
+        The command that started the job, or the script that was submitted.
+    """
+
+    engine_set_id: str
+    n: int
+    args: list[str]
 
 
 class IPyParallelMethods:
@@ -64,7 +88,12 @@ class IPyParallelMethods:
         def started(self) -> bool: ...
 
         @property
+        def scheduled(self) -> bool: ...
+
+        @property
         def connection_file(self) -> Path: ...
+
+        def job_script(self) -> str: ...
 
         def start(self) -> Self: ...
 
@@ -90,9 +119,19 @@ class IPyParallelMethods:
         return str(self.profile.record_file.parent)
 
     @property
-    def engine_set(self) -> dict[str, int]:
-        """The number of engines, by the id of the one set of engines."""
-        return {self.cluster: self.n} if self.started else {}
+    def engine_set(self) -> EngineSet | None:
+        """The engines: a cluster has one set of engines; None before its start."""
+        if not self.started:
+            return None
+        script = self.job_script()
+        args = [script] if self.scheduled else shlex.split(script, comments=True)
+        return EngineSet(self.cluster, self.n, args)
+
+    @property
+    def engines(self) -> dict[str, EngineSet]:
+        """The set of engines, by its id."""
+        engines = self.engine_set
+        return {} if engines is None else {engines.engine_set_id: engines}
 
     def start_cluster_sync(self, n: int | None = None) -> Self:
         """Start `n` engines and a controller, without waiting until they are ready."""
@@ -138,14 +177,21 @@ class IPyParallelMethods:
         self.stop()
 
     def start_controller_sync(self, **options: Any) -> None:
-        """Refused: there is no controller without engines."""
-        raise NotImplementedError(f"{ONE_JOB}: call start_cluster_sync(n)")
+        """Do nothing yet: the controller starts together with the engines, by `start_engines_sync`."""
 
     def start_engines_sync(
         self, n: int | None = None, engine_set_id: str | None = None, **options: Any
-    ) -> None:
-        """Refused: rc.resize(n) starts all engines anew with another number."""
-        raise NotImplementedError(f"{ONE_JOB}: rc.resize(n) starts all engines anew with another number")
+    ) -> str:
+        """Start the cluster; return the id of its engines.
+
+        Raises
+        ------
+        NotImplementedError
+            When the cluster has engines already.
+        """
+        if self.state is not ClusterState.STOPPED:
+            raise NotImplementedError(f"{ONE_JOB}: rc.resize(n) starts all engines anew with another number")
+        return self.start_cluster_sync(n).cluster
 
     def stop_engines_sync(self, engine_set_id: str | None = None) -> None:
         """Refused: the engines end with their cluster."""

@@ -118,7 +118,7 @@ class Readiness:
                 if time.monotonic() > self._deadline:
                     raise self._too_slow(f"{ready} of {n} engines answer")
                 try:
-                    client.wait_for_engines(n, timeout=0.1)
+                    client.wait_for_engines(n, timeout=0.1, interactive=False)
                 except TimeoutError:
                     pass
         except BaseException:

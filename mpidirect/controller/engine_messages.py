@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from ..protocol import messages
 from ..transport.base import Listener
+from .clients.debuggers import Debuggers
 from .clients.pending_queries import PendingQueries
 from .engine_registry import EngineRegistry
 from .engines.links import EngineMessenger
@@ -42,6 +43,7 @@ class EngineMessages:
         results: TaskResults,
         lifecycle: EngineLifecycle,
         pending_queries: PendingQueries,
+        debuggers: Debuggers,
     ) -> None:
         self._link = link
         self._registry = registry
@@ -49,6 +51,7 @@ class EngineMessages:
         self._results = results
         self._lifecycle = lifecycle
         self._pending_queries = pending_queries
+        self._debuggers = debuggers
 
     def departed(self, listener: Listener) -> None:
         """Note that connections of engines have closed."""
@@ -81,7 +84,12 @@ class EngineMessages:
         elif isinstance(message, messages.TasksAborted):
             self._results.tasks_aborted(engine, message.ids)
             self._scheduler.next(engine)
+        elif isinstance(message, messages.DebuggerWaits):
+            self._debuggers.changed(engine, message)
+        elif isinstance(message, messages.ProcessesExamined):
+            self._pending_queries.examined(message)
         elif isinstance(message, messages.Inspection):
+            self._debuggers.complete(engine, message)
             self._pending_queries.inspected(engine, message)
         else:
             self._about_engine(engine, message)

@@ -106,6 +106,7 @@ class EngineLifecycle:
             logs,
             facts["spawns"],
             tolerance["restarts"],
+            tolerance["deaths"],
             supervised,
             self._retire,
         )

@@ -11,16 +11,19 @@ import zmq
 
 from ..job.exit import exit_cleanly
 from ..job.parent import Parent
+from ..job.signals import send_signal
 from ..protocol import messages
 from ..transport.zeromq import event_of
 from . import interrupt_watch
 from .batches import BatchRunner
 from .bulk_data import CONTROLLER, pool
+from .debugger_channel import DebuggerChannel
 from .mpi import communicators
 from .mpi.watched_communicator import mpi_state
 from .output.relay import OutputRelay
 from .parts import EngineParts
 from .peek import peek
+from .process_examiner import ProcessExaminer
 from .tasks import Namespace
 from .usage import usage
 from .where import stack, where
@@ -46,6 +49,8 @@ class ControlThread(threading.Thread):
         Runs batches of tasks.
     namespace : dict
         The namespace of user code.
+    debugger : DebuggerChannel
+        Debuggers in user code, which wait for commands.
     socket : zmq.Socket
         The control connection.
     """
@@ -56,12 +61,15 @@ class ControlThread(threading.Thread):
         parts: EngineParts,
         batches: BatchRunner,
         namespace: Namespace,
+        debugger: DebuggerChannel,
         socket: zmq.Socket[Any],
     ) -> None:
         super().__init__(name="mpidirect-control", daemon=True)
         self._parts = parts
         self._batches = batches
         self._namespace = namespace
+        self._debugger = debugger
+        self._examiner = ProcessExaminer(parts.output.notify)
         self._socket = socket
         self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._parent = Parent()
@@ -89,6 +97,11 @@ class ControlThread(threading.Thread):
             if self._parent.gone():
                 self._leave("the process that started this job is gone", orphaned=True)
             self._relay.send(ready)
+            while self._examiner.due:
+                self._send(self._examiner.due.popleft())
+            while self._debugger.due:
+                self._relay.send_all()
+                self._send(self._debugger.due.popleft())
             self._parts.data.shared_memory.expire()
             pool.expire()
             self._interrupts.check()
@@ -116,8 +129,14 @@ class ControlThread(threading.Thread):
                 parts.data.comm.Iprobe(CONTROLLER, UNUSED_TAG)
         elif isinstance(message, messages.RevokeWorld):
             communicators.revoke_c_world()
+        elif isinstance(message, messages.ExamineProcesses):
+            self._examiner.examine(message)
+        elif isinstance(message, messages.SignalProcess):
+            send_signal(message.pid, message.signum)
         elif isinstance(message, messages.Inspect):
             self._inspect(message)
+        elif isinstance(message, messages.DebuggerCommand):
+            self._debugger.put(message)
         elif isinstance(message, messages.Stop):
             self._leave("told to stop")
 

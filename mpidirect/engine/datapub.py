@@ -20,7 +20,7 @@ def publish_data(data: dict[str, Any]) -> None:
     Examples
     --------
     >>> def simulate(n):
-    ...     from mpidirect.engine.datapub import publish_data
+    ...     from mpidirect.datapub import publish_data
     ...     publish_data({"steps": n})
     >>> ar = dview.apply_async(simulate, 10)
     >>> ar.wait()

@@ -13,8 +13,10 @@ from ..arrays import lazy_numpy
 from ..mpi.world import World
 from ..protocol import messages
 from ..transport.base import Closed, Connection
-from . import environment, terminal
+from . import environment
 from .batches import BatchRunner
+from .breakpoints import Breakpoints
+from .debugger_channel import DebuggerChannel
 from .interrupts import EngineExit
 from .main_thread import MainThread
 from .memory_reserve import MemoryReserve
@@ -33,7 +35,7 @@ from .user_code import UserCode
 IDLE = 1000  # Milliseconds without a task, after which there is time to import numpy.
 IMPORT_RETRY = 10_000  # Milliseconds until the next try, while other engines of the host import numpy.
 RETRY_SPREAD = 97  # Milliseconds between the retries of two neighbours.
-ENGINE_THREADS = 2  # The main thread and the control thread.
+OWN_THREADS = "mpidirect-"  # How the names of threads begin that run no user code.
 
 
 class Engine:
@@ -64,6 +66,8 @@ class Engine:
         Runs batches of tasks.
     namespace : dict
         The namespace of user code.
+    debugger : DebuggerChannel
+        Debuggers in user code, which wait for commands.
     """
 
     def __init__(
@@ -83,12 +87,14 @@ class Engine:
         self._names = names
         mpi_state.engine = id
         reserve, main_thread = MemoryReserve(), MainThread()
+        self.debugger = DebuggerChannel(main_thread, output)
+        breakpoints = Breakpoints(self.debugger, lambda: bool(main_thread.task))
         self.parts = EngineParts(
             tasks,
             main_thread,
             TaskAdmission(main_thread),
             TaskData(tasks, world, reserve),
-            UserCode(main_thread, output, reserve),
+            UserCode(main_thread, output, reserve, breakpoints),
             output,
             reserve,
         )
@@ -96,7 +102,7 @@ class Engine:
         self.batches = BatchRunner(self.parts)
         self._runner = TaskRunner(self.parts, self.namespace)
         displays.enable(partial(shell, self.namespace))
-        terminal.refuse_input()
+        breakpoints.enable()
 
     def run(self, start_control: Callable[[], None] = lambda: None) -> None:
         """Serve until told to stop.
@@ -171,7 +177,8 @@ def _import_numpy() -> bool:
     The import is in this thread: two threads that import parts of one package may each find half of it. For
     the same reason numpy is not imported while user code has threads.
     """
-    if threading.active_count() > ENGINE_THREADS:
+    others = [one for one in threading.enumerate() if not one.name.startswith(OWN_THREADS)]
+    if others != [threading.main_thread()]:
         return False
     return lazy_numpy.warm_in_turn()
 

@@ -20,7 +20,9 @@ from traitlets.config import Config
 
 from ..protocol.names import INITIAL_NAMES
 from ..serialize import received_names
+from ..serialize.cell_result import CellResult
 from ..serialize.failures import has_source, user_traceback
+from .breakpoints import refuse_embed
 from .output import displays
 
 # No history is written: engines have no prompt, and many of them share a home directory.
@@ -163,8 +165,10 @@ class Shell:
                 colors=_no_color(),
             )
         self.own_names = dict(self.shell.user_ns_hidden)  # The names that IPython has set.
+        for name in {"IPython", "IPython.terminal.embed"} & sys.modules.keys():  # The terminal is not loaded.
+            vars(sys.modules[name])["embed"] = refuse_embed
 
-    def execute(self, code: str, silent: bool) -> dict[str, Any]:
+    def execute(self, code: str, silent: bool) -> CellResult:
         """Run a cell; return its result, or raise its error.
 
         Parameters
@@ -189,10 +193,7 @@ class Shell:
                 except Exception:  # The exception takes no attributes.
                     pass
             raise error
-        return {
-            "execution_count": result.execution_count,
-            "result": shell.displayhook.formats,
-        }
+        return CellResult(execution_count=result.execution_count, result=shell.displayhook.formats)
 
     def clear(self) -> None:
         """Drop former results after the namespace was cleared, and set IPython's own names again."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from ..protocol import messages
 from ..serialize import module_importer
 from . import post_mortem
+from .breakpoints import Breakpoints, PromptInterrupted
 from .main_thread import MainThread
 from .memory_reserve import MemoryReserve
 from .output.task_output import TaskOutput
@@ -27,12 +28,17 @@ class UserCode:
         What tasks print and display.
     reserve : MemoryReserve
         The memory that is kept back for the engine's own work.
+    breakpoints : Breakpoints
+        The debugger of a task.
     """
 
-    def __init__(self, main_thread: MainThread, output: TaskOutput, reserve: MemoryReserve) -> None:
+    def __init__(
+        self, main_thread: MainThread, output: TaskOutput, reserve: MemoryReserve, breakpoints: Breakpoints
+    ) -> None:
         self._main_thread = main_thread
         self._output = output
         self._reserve = reserve
+        self._breakpoints = breakpoints
         self._pid = os.getpid()
 
     def run(self, task: messages.Task, operation: Callable[..., Result], *args: Any) -> Result:
@@ -42,6 +48,8 @@ class UserCode:
         try:
             self._main_thread.begin(task)
             return self.call(task, operation, *args)
+        except PromptInterrupted:
+            raise KeyboardInterrupt from None
         finally:
             self._main_thread.task = ""
 
@@ -74,6 +82,7 @@ class UserCode:
 
     def clean_up(self, task: messages.Task) -> None:
         """Restore after a task what the next task needs, as IPython's kernels do."""
+        self._breakpoints.end_task()
         self._reserve.renew()
         self._output.restore_streams()
         self._main_thread.restore_interrupt_handler()

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from ..serialize.failures import user_stack
+from . import debugger_channel
 from .mpi.watched_communicator import mpi_state
 
 _PACKAGE = str(Path(__file__).parents[1])
@@ -25,7 +26,7 @@ def where() -> str:
     """Return the blocking MPI call, if any, and the innermost line of user code (control thread)."""
     call = mpi_state.blocking_call
     line = _innermost_line(_main_frame())
-    name = ""
+    name = "breakpoint()" if debugger_channel.place else ""
     if call is not None:
         name = f"comm.{call[1]}" if call[0] is mpi_state.world else f"{call[1]} of a communicator"
     return ", ".join(part for part in (name, line) if part)
@@ -53,16 +54,25 @@ def _frames_outside() -> list[FrameType]:
     while frame is not None and frame.f_code.co_filename != _CALLER:
         frames.append(frame)
         frame = frame.f_back
-    return [frame for frame in frames if not frame.f_code.co_filename.startswith(_PACKAGE)]
+    frames = [frame for frame in frames if not frame.f_code.co_filename.startswith(_PACKAGE)]
+    if debugger_channel.place:  # The frames of the debugger are of no interest.
+        return list(itertools.dropwhile(_is_of_library, frames)) or frames
+    return frames
+
+
+def _is_of_library(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_LIBRARIES)
 
 
 def _head(outside: list[FrameType]) -> str:
     """Return the call that these frames are in, and the innermost line of user code."""
+    if debugger_channel.place:
+        return f"waits in breakpoint() at {debugger_channel.place}"
     call = mpi_state.blocking_call
     name = ""
     if call is not None:
         name = f"comm.{call[1]}" if call[0] is mpi_state.world else call[1]
-    user_frames = [frame for frame in outside if not frame.f_code.co_filename.startswith(_LIBRARIES)]
+    user_frames = [frame for frame in outside if not _is_of_library(frame)]
     with_source = [
         frame for frame in outside if not frame.f_code.co_filename.startswith("<frozen")
     ] or outside

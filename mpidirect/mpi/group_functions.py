@@ -58,17 +58,26 @@ def free(names: Sequence[str]) -> None:
 
 @contextmanager
 def entered(name: str) -> Iterator[None]:
-    """Make ``comm``, ``rank`` and ``size`` those of this engine's group within the block."""
+    """Make ``comm``, ``rank``, ``size`` and ``MPI.COMM_WORLD`` those of this engine's group within the block.
+
+    ``MPI.COMM_WORLD`` is replaced as an attribute of mpi4py's module. Other references to the communicator of
+    all engines, and C code, still have that communicator.
+    """
+    from mpi4py import MPI
+
     if name not in _comms:
         raise RuntimeError("this engine has no such group (any more): make new ones by rc.split(…)")
     comm = _comms[name]
     scope = namespace()
     inside: dict[str, Any] = {"comm": comm, "rank": comm.rank, "size": comm.size}
     before = {key: scope[key] for key in inside if key in scope}
+    world = MPI.COMM_WORLD
     scope.update(inside)
+    MPI.COMM_WORLD = comm  # type: ignore[misc, assignment]
     try:
         yield
     finally:
+        MPI.COMM_WORLD = world  # type: ignore[misc]
         for key, value in inside.items():
             if scope.get(key) is value:  # Else user code has set the name.
                 if key in before:

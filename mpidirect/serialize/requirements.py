@@ -6,12 +6,14 @@ import functools
 import importlib
 import types
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from ..errors import UnmetDependency
 from .functions import INTERACTIVE_PREFIX, namespace
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
 
 
 def interactive(f: _F) -> _F:
@@ -42,7 +44,7 @@ def interactive(f: _F) -> _F:
     return f
 
 
-def require(*needs: Any, **renamed: Any) -> Callable[[Callable[..., Any]], Requiring]:
+def require(*needs: Any, **renamed: Any) -> Callable[[Callable[Params, Result]], Requiring[Params, Result]]:
     """Import modules on the engine before the decorated function is called.
 
     Parameters
@@ -94,13 +96,13 @@ def require(*needs: Any, **renamed: Any) -> Callable[[Callable[..., Any]], Requi
         else:
             objects[name] = need
 
-    def decorate(f: Callable[..., Any]) -> Requiring:
+    def decorate(f: Callable[Params, Result]) -> Requiring[Params, Result]:
         return Requiring(f, modules, objects, renamed=frozenset(renamed))
 
     return decorate
 
 
-class Requiring:
+class Requiring(Generic[Params, Result]):
     """A function that needs modules and objects, as `require` returns.
 
     Parameters
@@ -117,7 +119,7 @@ class Requiring:
 
     def __init__(
         self,
-        f: Callable[..., Any],
+        f: Callable[Params, Result],
         modules: dict[str, str],
         objects: dict[str, Any],
         renamed: frozenset[str] = frozenset(),
@@ -128,7 +130,7 @@ class Requiring:
         self.objects = objects
         self.renamed = renamed
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Params.args, **kwargs: Params.kwargs) -> Result:
         scope: dict[str, Any] = {**self.objects}
         for name, module in self.modules.items():
             try:
@@ -183,11 +185,11 @@ class depend:
         self.args = args
         self.kwargs = kwargs
 
-    def __call__(self, f: Callable[..., Any]) -> dependent:
+    def __call__(self, f: Callable[Params, Result]) -> dependent[Params, Result]:
         return dependent(f, self.condition, *self.args, **self.kwargs)
 
 
-class dependent:
+class dependent(Generic[Params, Result]):
     """A function that runs only where a condition holds, as `depend` returns.
 
     Parameters
@@ -210,7 +212,7 @@ class dependent:
     """
 
     def __init__(
-        self, f: Callable[..., Any], condition: Callable[..., Any], /, *args: Any, **kwargs: Any
+        self, f: Callable[Params, Result], condition: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> None:
         functools.update_wrapper(self, f)
         self.f = f
@@ -218,7 +220,7 @@ class dependent:
         self.args = args
         self.kwargs = kwargs
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Params.args, **kwargs: Params.kwargs) -> Result:
         if not self.condition(*self.args, **self.kwargs):
             name = getattr(self.condition, "__name__", "the condition")
             raise UnmetDependency(f"{name}() of @depend does not hold here")
@@ -233,5 +235,5 @@ class dependent:
 
 def _make_dependent(
     f: Callable[..., Any], condition: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dependent:
+) -> dependent[..., Any]:
     return dependent(f, condition, *args, **kwargs)

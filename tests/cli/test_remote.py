@@ -61,6 +61,7 @@ def run_console(lines):
         assert doctest.OutputChecker().check_output(expected, done.stdout, FLAGS), (line, done.stdout)
 
 
+@pytest.mark.page
 @pytest.mark.slurm
 def test_the_page(hosts, login, monkeypatch):
     monkeypatch.setenv("HOME", str(login / "person"))

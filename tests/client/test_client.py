@@ -252,7 +252,7 @@ def test_wait_history_and_outstanding(rc, tmp_path):
     dview = rc[:]
     ar = dview.apply_async(occupied(tmp_path))
     assert len(rc.history) == len(dview.history) == 1
-    assert rc.outstanding == dview.outstanding == set(rc.history)
+    assert rc.outstanding == dview.outstanding == {*rc.history, *ar.msg_ids}
     assert rc.wait(timeout=0.01) is False
     assert rc.wait(ar, timeout=0.01) is False
     assert dview.wait(timeout=0.01) is False

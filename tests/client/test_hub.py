@@ -46,6 +46,7 @@ def test_a_call_is_made_again(rc, dview):
     assert dview["n"] == [2] * 4
     task = rc.load_balanced_view().map_async(abs, range(-2, 0))
     assert task.get(30) == [2, 1]
+    assert rc.get_result(task.msg_ids[0]).get(30) == [2]  # the items of this task
     assert rc.resubmit(task).get(30) == [2, 1]
     running = rc[0].apply_async(time.sleep, 0.2)
     assert rc.resubmit(running).get(30) is None
@@ -65,7 +66,7 @@ def test_queries(rc, dview):
     assert rc.db_query({"engine_id": {"$in": [1, 2], "$gt": 1}, "status": "ok"})
     with dview.temp_flags(label="setup"):
         dview.apply_sync(abs, -1)
-    assert len(rc.db_query({"label": "setup"})) == 4
+    assert len(rc.db_query({"label": "setup"})) == len(rc.db_query({"label": {"$glob": "set*"}})) == 4
     with pytest.raises(ValueError, match="operator"):
         rc.db_query({"engine_id": {"$near": 1}})
 
@@ -93,11 +94,27 @@ def test_what_was_purged_is_forgotten(rc, dview, cluster):
     assert dict(rc.results) == {}
 
 
+def test_parts_are_outstanding_until_they_are_answered(rc, dview):
+    slow = dview.apply_async(lambda: time.sleep(30 if rank == 2 else 0))  # noqa: F821
+    pending = set(slow.msg_ids)
+    until(lambda: pending & rc.outstanding == {slow.msg_ids[2]})
+    assert pending & dview.outstanding == {slow.msg_ids[2]}
+    slow.interrupt()
+    assert not rc.outstanding
+
+
+def test_another_client_gets_what_a_cell_returned(rc, cluster):
+    with Client(str(cluster.connection_file)) as gone:
+        id = gone[0].execute("import time; time.sleep(0.2)\n7", silent=False).msg_ids[0]
+    reply = rc.get_result(id).get(30)
+    assert (type(reply).__name__, reply.text) == ("ExecuteReply", "7")
+
+
 def test_what_a_task_publishes(rc, dview):
     def simulate(n):
         from IPython.display import display
 
-        from mpidirect.engine.datapub import publish_data
+        from mpidirect.datapub import publish_data
 
         publish_data({"steps": 1, "values": np.arange(n)})
         display("seen")
@@ -128,7 +145,9 @@ def test_a_cluster_by_ipyparallels_names(rc, cluster):
     import mpidirect as ipp
 
     assert cluster.cluster_id in repr(cluster)
-    assert cluster.engine_set == {cluster.cluster_id: 4}
+    assert cluster.engine_set.n == 4
+    assert cluster.engines == {cluster.cluster_id: cluster.engine_set}
+    assert "mpidirect.job" in cluster.engine_set.args
     with cluster.connect_client_sync() as client:
         assert client.ids == rc.ids
     found = ipp.ClusterManager().load_clusters() if rc.profile == "default" else {}

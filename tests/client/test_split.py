@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from waiting import until_running
 
 from mpidirect import errors
 
@@ -41,6 +42,30 @@ def test_tasks_run_on_whole_groups(rc):
         endless.close()
         with pytest.raises(errors.CompositeError, match="ZeroDivisionError"):
             pool.map(lambda x: 1 // x, [1, 0])
+
+
+def test_the_world_of_a_task_is_its_group(rc):
+    def world_size(x):
+        from mpi4py import MPI
+
+        return MPI.COMM_WORLD.allreduce(1) // x
+
+    def size_of_all():
+        from mpi4py import MPI
+
+        return MPI.COMM_WORLD.size
+
+    with rc.split(2) as pool:
+        assert pool.map(world_size, [1, 2]) == [2, 1]
+        with pytest.raises(errors.CompositeError, match="ZeroDivisionError"):
+            pool[0].apply_sync(world_size, 0)
+        assert rc[:].apply_sync(size_of_all) == [4] * 4
+        waiting = pool[0].apply_async(lambda: MPI.COMM_WORLD.recv(source=1 - rank))
+        until_running(rc, [0, 1])
+        waiting.interrupt()
+        with pytest.raises(errors.CompositeError, match="KeyboardInterrupt"):
+            waiting.get()
+        assert rc[:].apply_sync(size_of_all) == [4] * 4
 
 
 def test_what_can_not_be_split_is_told(rc):

@@ -47,7 +47,7 @@ WHATS = st.one_of(
     st.sampled_from(
         [
             *("queue_status", "abort", "signal", "interrupt", "where", "usage", "history", "recall"),
-            *("shutdown?", "nothing"),
+            *("debugger", "shutdown?", "nothing"),
         ]
     ),
     TEXTS,
@@ -90,6 +90,7 @@ FROM_CONTROLLERS = st.one_of(
     st.builds(messages.Chunk, NUMBERS, NUMBERS),
     st.builds(messages.Answer, NUMBERS, NUMBERS, TEXTS, VALUES, TEXTS),
     st.builds(messages.DataRead, NUMBERS, NUMBERS, TEXTS),
+    st.builds(messages.DebuggerPrompt, NUMBERS, NUMBERS, TEXTS, NUMBERS, NUMBERS, TEXTS, TEXTS, TEXTS),
     st.builds(messages.ResultMoved, NUMBERS, NUMBERS, TEXTS, NUMBERS, st.lists(NUMBERS, max_size=3)),
     st.builds(messages.EnginesChanged, NUMBERS, NUMBERS, ENGINES, st.dictionaries(st.integers(0, 3), TEXTS)),
     st.builds(messages.Ack, NUMBERS),

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 from conftest import ROOT
 
+import mpidirect
 from mpidirect import Client, Cluster
+from tests import gallery, notebook
 
-pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+pytestmark = [pytest.mark.openmpi_only, pytest.mark.page]  # nothing here depends on the MPI
 
 FLAGS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+PROGRAM = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+EXAMPLE = re.compile(r"…|'\w+'|SIG\w+")  # stands for other texts in messages
+PAGES = ["README.md"] + [
+    f"docs/{name}.md" for name in ("index", "tutorial", "collectives", "mpi", "balancing", "stuck")
+]
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +35,14 @@ def four_engines(tmp_path_factory):
         patch.delenv("MPIDIRECT_PROFILE", raising=False)
         with Cluster(n=4):
             yield
+
+
+@pytest.fixture
+def unused(four_engines, tmp_path, monkeypatch):
+    """Give a page engines without names, and an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    with Client() as rc:
+        rc[:].clear(block=True)
 
 
 def session(page):
@@ -39,11 +56,11 @@ def session(page):
     return "\n".join(kept)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md", "docs/collectives.md"])
-def test_examples(four_engines, name, main, monkeypatch):
+@pytest.mark.parametrize("name", PAGES)
+def test_examples(unused, name, main, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)  # they are typed at a prompt
-    with Client() as rc:
-        rc[:].clear(block=True)  # each page begins with engines that nobody has used
+    for file, program in PROGRAM.findall((ROOT / name).read_text()):
+        (tmp_path / file).write_text(f"# {file}\n{program}")
     test = doctest.DocTestParser().get_doctest(session(ROOT / name), {}, name, name, 0)
     test.globs = main.__dict__
     assert test.examples
@@ -53,7 +70,7 @@ def test_examples(four_engines, name, main, monkeypatch):
     assert not result.failed, "".join(report)
 
 
-def test_gpus(four_engines, main, monkeypatch):
+def test_gpus(unused, main, monkeypatch, tmp_path):
     """Use a fake of CuPy: the test machine has no GPU."""
     fakes = str(ROOT / "tests" / "fakes")
     monkeypatch.syspath_prepend(fakes)
@@ -61,7 +78,7 @@ def test_gpus(four_engines, main, monkeypatch):
     instead = "sys.modules['cupy'] = importlib.import_module('gpu_arrays')"
     with Client() as rc:
         rc[:].execute(f"import importlib, sys; sys.path.insert(0, {fakes!r}); {instead}", block=True)
-    test_examples(four_engines, "docs/gpus.md", main, monkeypatch)
+    test_examples(None, "docs/gpus.md", main, monkeypatch, tmp_path)
 
 
 def test_tour(four_engines):
@@ -71,3 +88,48 @@ def test_tour(four_engines):
     assert tour.returncode == 0, tour.stderr
     assert "[3.14159" in tour.stdout
     assert "ZeroDivisionError: division by zero" in tour.stdout
+
+
+@pytest.mark.parametrize("page", gallery.pages(), ids=lambda page: page.stem)
+def test_gallery(unused, page, main, tmp_path):
+    gallery.run(page)
+    drawn = (tmp_path / page.with_suffix(".png").name).read_bytes()
+    assert drawn.startswith(b"\x89PNG") and len(drawn) < 200_000
+    assert page.with_suffix(".png").exists(), "python -m tests.gallery"
+    assert f"]({page.stem}.png)" in page.read_text()
+
+
+def test_notebook(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "mpidirect"))
+    shown = notebook.read()
+    run = notebook.executed(shown)
+    assert notebook.results(run) == notebook.results(shown), "python -m tests.notebook"
+    start = next(cell for cell in run.cells if "Cluster(n=4)" in cell.source)
+    assert len(start.outputs) <= 2  # one bar, and the ids
+
+
+def test_the_reference_has_all_public_names():
+    reference = "".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.rst"))
+    public = {name for name in mpidirect.__all__ if callable(getattr(mpidirect, name))}
+    errors = {name for name in public if hasattr(mpidirect.errors, name)}  # a page has all of the module
+    documented = set(re.findall(r"^.. auto\w+:: (?:[\w.]+\.)?(\w+)", reference, re.MULTILINE))
+    assert public - errors - documented == {"View"}  # the base of the views
+
+
+def test_messages_of_the_troubleshooting_page():
+    """Each message in a table of the page is a text of the code."""
+    texts = {text for file in (ROOT / "mpidirect").rglob("*.py") for text in constants(file)}
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    rows = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
+    codes = re.findall(r"`(.*?)`", "\n".join(rows))
+    pieces = [piece.strip() for code in codes for piece in EXAMPLE.split(code)]
+    messages = [piece for piece in pieces if len(piece) > 15]
+    assert len(messages) > 30
+    assert [message for message in messages if not any(message in text for text in texts)] == []
+
+
+def constants(file):
+    """Yield the texts of a module; an f-string as its constant parts."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value

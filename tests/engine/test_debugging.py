@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
-
 import pytest
 
-from mpidirect import CompositeError, interactive
+from mpidirect import CompositeError, RemoteError, interactive
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -15,29 +13,6 @@ pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 def divide(x):
     secret = x + 40
     return secret / (rank - 2)  # noqa: F821
-
-
-@interactive
-def stop():
-    local = 17
-    breakpoint()
-    return local
-
-
-@pytest.fixture
-def typed(monkeypatch):
-    """A list of what the user types, which ends with Ctrl-D."""
-    lines = []
-
-    def read(prompt=""):
-        print(prompt, end="")
-        if not lines:
-            raise EOFError
-        print(line := lines.pop(0))
-        return line
-
-    monkeypatch.setattr(builtins, "input", read)
-    return lines
 
 
 def test_commands_after_an_error(dview, typed, capsys):
@@ -54,15 +29,15 @@ def test_commands_after_an_error(dview, typed, capsys):
     assert "No engine has an error to debug" in capsys.readouterr().out
 
 
-def test_the_prompt_of_a_breakpoint_is_its_place_and_ctrl_d_is_the_way_out(rc, typed, capsys):
-    with pytest.raises(Exception, match=r"rc\[:\]\.debug\(\)"):
-        rc[1].apply_sync(stop)
-    assert rc[1]["rank"] == 1 and "rank" in rc[1]  # a look at names keeps the error
-    typed += ["p local"]
-    rc[:].debug()
+def test_a_look_at_names_keeps_the_error_and_ctrl_d_is_the_way_out(rc, typed, capsys):
+    with pytest.raises(RemoteError, match="ZeroDivisionError"):
+        rc[2].apply_sync(divide, 2)
+    assert rc[2]["rank"] == 2 and "rank" in rc[2]
+    typed += ["p secret"]
+    rc.debug(2)
     out = capsys.readouterr().out
-    assert "Engine 1: NoTerminal" in out and "stop()" in out and "\n17\n" in out
-    assert rc[1].apply_sync(abs, -1) == 1
+    assert "Engine 2: ZeroDivisionError" in out and "\n42\n" in out
+    assert rc[2].apply_sync(abs, -1) == 1
 
 
 def test_other_code_lets_go_of_the_error(rc, capsys):

@@ -7,8 +7,10 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from waiting import until
 
 from mpidirect.arrays import lazy_numpy
 
@@ -36,3 +38,9 @@ def test_a_rank_starts_without_numpy(role):
         f"import mpidirect.job.roles.{role}; assert 'numpy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_an_idle_engine_imports_numpy(start):
+    _, rc = start(1)
+    maps = Path(f"/proc/{rc.engines_info[0]['pid']}/maps")
+    until(lambda: "_multiarray_umath" in maps.read_text())

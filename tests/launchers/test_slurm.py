@@ -11,7 +11,7 @@ import pytest
 from conftest import PROGRAMS
 from schedulers.login import JOBSCRIPTS, SCRIPT, run
 from schedulers.slurm import SLURM, gone
-from waiting import LIMIT, until
+from waiting import LIMIT, until, until_assigned
 
 from mpidirect import Client, Cluster, errors
 from mpidirect.files.profiles import Profile
@@ -164,6 +164,15 @@ def pushed(rc):
     rc[:].push({"large": bytes(200_000_000)}, block=False).wait(0.1)
 
 
+def killed(rc):
+    """All at once: the controller waits for a restart."""
+    for engine in rc.engines_info.values():
+        os.kill(engine["pid"], signal.SIGKILL)
+    until(lambda: not rc.ids)
+    with pytest.raises(errors.NoEnginesRegistered, match=r"rc.restart\(\) starts new ones"):
+        rc[:].apply(int)
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
@@ -172,7 +181,7 @@ def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
         dv, was = rc[:], where(rc[:])
         spawned = nodes == 1 or "Open MPI" not in rc.facts["mpi"]
         assert "in C and Fortran as in Python" in rc.facts["world"]
-        for trouble in (stuck_in_c, frozen, pushed):
+        for trouble in (stuck_in_c, frozen, pushed, killed):
             assert where(dv) == was and len(set(was)) == nodes
             dv.run(str(PROGRAMS / "cworld.py"), block=True)
             assert dv.pull("world.facts()").get(LIMIT) == [(k, 4, 6) for k in range(4)]
@@ -196,6 +205,18 @@ def test_an_mpiexec_whose_hosts_are_not_known(hosts):
         assert rc.restart() == [0, 1, 2, 3] and where(rc[:]) == was
 
 
+@either_mpi
+def test_a_kill_leaves_nothing_on_any_host(hosts):
+    cluster = Cluster(shutdown_atexit=False, **SLURM).start().wait()
+    with cluster.connect_client() as rc:
+        stuck = rc[:].apply_async(lambda: __import__("ctypes").PyDLL(None).sleep(60))  # nothing interrupts it
+        until_assigned(rc)
+        cluster.stop(0)
+        with pytest.raises(errors.MPIDirectError):
+            stuck.get(LIMIT)
+    assert gone(hosts, cluster)
+
+
 def test_a_node_for_the_controller_alone(hosts):
     with Cluster(controller="node", **SLURM) as rc:
         assert rc.facts["host"] == "n1"
@@ -204,14 +225,27 @@ def test_a_node_for_the_controller_alone(hosts):
 
 
 def test_ranks_that_srun_starts(hosts):
-    """MPICH's ranks find each other by PMI2; Open MPI 5 knows no PMI2, and each of its ranks is alone."""
-    cluster = Cluster(**SLURM, mpiexec="srun --mpi=pmi2", controller="node")
-    if mpi.implementation(mpi.find_mpiexec()[0]).name != "mpich":
-        with pytest.raises(errors.LaunchError, match="should have 5 ranks"):
-            cluster.start().wait()
-        cluster.stop()
-        return
-    with cluster as rc:
+    """MPICH's ranks find each other by PMI2, Open MPI's by PMIx. There the end of an engine ends the job."""
+    pmi = "pmi2" if mpi.implementation(mpi.find_mpiexec()[0]).name == "mpich" else "pmix"
+    with Cluster(**SLURM, mpiexec=f"srun --mpi={pmi}", controller="node") as rc:
+        assert ("in C and Fortran as in Python" in rc.facts["world"]) == (pmi == "pmix")
         assert rc.facts["host"] == "n1" and set(where(rc[:])) == {"n2", "n3"}
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
         check_surroundings(rc)
+        assert rc.restart() == [0, 1, 2, 3]
+        assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
+
+
+def test_a_warning_to_ranks_that_srun_starts(hosts):
+    """A preemption with a grace time sends a SIGTERM to all steps."""
+    pmi = "pmi2" if mpi.implementation(mpi.find_mpiexec()[0]).name == "mpich" else "pmix"
+    options = {"mpiexec": f"srun --mpi={pmi}", "nodes": 1, "ntasks_per_node": 2, "walltime": "10m"}
+    cluster = Cluster(launcher="slurm", resume=True, shutdown_atexit=False, **options).start()
+    with cluster.connect_client() as rc:
+        process = rc.facts["pid"]
+        rc[:].push({"n": 7}, block=True)
+        hosts.ask("scancel", "--signal=TERM", cluster.job_id)
+        until(lambda: rc.ids and rc.facts["pid"] != process)
+        assert rc[:].pull("n", block=True) == [7, 7]
+    cluster.stop()
+    assert gone(hosts, cluster)

@@ -19,7 +19,8 @@ pytestmark = [pytest.mark.proof, pytest.mark.openmpi_only, pytest.mark.timeout(6
 
 PYTHON = "/usr/bin/python3"
 PACKAGES = (
-    "python3-dolfinx-real python3-petsc4py-real python3-h5py-mpi python3-mpi4py openmpi-bin libfftw3-dev"
+    "python3-dolfinx-real python3-petsc4py-real python3-h5py-mpi python3-matplotlib python3-mpi4py "
+    "openmpi-bin libfftw3-dev"
 )
 PAGES = ROOT / "docs"
 
@@ -27,9 +28,8 @@ PAGES = ROOT / "docs"
 @pytest.fixture(scope="module")
 def python(request):
     """A Python that sees Debian's packages, and mpidirect with what it needs beside them."""
-    found = subprocess.run(
-        [PYTHON, "-c", "import dolfinx, petsc4py, h5py._debian_h5py_mpi"], capture_output=True, check=False
-    )
+    imports = "import dolfinx, petsc4py, h5py._debian_h5py_mpi, matplotlib"
+    found = subprocess.run([PYTHON, "-c", imports], capture_output=True, check=False)
     if found.returncode != 0:
         absent(f"no dolfinx or no h5py here: apt-get install {PACKAGES}")
     home = Path(request.config.cache.mkdir("debian"))
@@ -111,6 +111,7 @@ def test_the_world_is_theirs_on_several_hosts(python, hosts):
             assert rc.restart() == [0, 1, 2, 3]
 
 
+@pytest.mark.page
 @pytest.mark.parametrize(
     ("page", "check", "world"),
     [("petsc.md", SOLVED, "world"), ("h5py.md", WRITTEN, "world"), ("h5py.md", WRITTEN, "")],
@@ -121,6 +122,7 @@ def test_page(python, tmp_path, page, check, world):
     assert done.returncode == 0 and "right" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.page
 def test_pytorch_page(python, tmp_path):
     """With gloo, as there is no GPU where the tests run."""
     if subprocess.run([python, "-c", "import torch.distributed"], capture_output=True).returncode != 0:

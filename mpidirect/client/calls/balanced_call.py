@@ -38,6 +38,7 @@ class BalancedCall(Call):
         release: Callable[[str, int], None] | None = None,
     ) -> None:
         super().__init__(id, method, list(range(total)), known, None, False, release)
+        self.is_map = False  # whether the tasks are items of a map
         self.order: list[int] = []  # the first tasks of the answers, as they came
 
     def distinct_replies(self) -> list[messages.Reply]:

@@ -84,6 +84,7 @@ class Call:
         self._frames: dict[int, list[Any]] = {}
         self._values: dict[int, Any] = {}
         self.listeners: list[Callable[[Call, int], None]] = []  # called when an engine has printed something
+        self.displays: list[Callable[[], None]] = []  # each shows at once what engines have printed
         self._heard: dict[int, EngineOutput] = {}
         self._watchers: list[Callable[[Call], None]] = []
         self._followers: list[Callable[[Call], None]] = []

@@ -69,6 +69,8 @@ class Connection(NumberedStream):
         The client's name, a random text: the same for all its connections.
     welcome : Welcome
         The controller's answer to the first `Hello`.
+    needs_user : bool
+        Whether a wait in the main thread ends early, because an engine asks for something.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Connection(NumberedStream):
         self.info = info
         self.patience = patience
         self.name = os.urandom(8).hex()
+        self.needs_user = False
         self._waiters = 0
         self._reconnecting_thread: threading.Thread | None = None
         self._closing = threading.Event()
@@ -97,7 +100,7 @@ class Connection(NumberedStream):
         self._link = link
         self.welcome = link.welcome
         self.direct = self.welcome.direct
-        self._controller_watch = ControllerWatch(info, self.welcome.node)
+        self._controller_watch = ControllerWatch(info, self.welcome.node, tunnel is not None)
         self._reading_thread = threading.Thread(
             target=self._read_while_idle, name="mpidirect-client", daemon=True
         )
@@ -107,7 +110,7 @@ class Connection(NumberedStream):
     # -- waiting ------------------------------------------------------------------------------------
 
     def wait(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Read messages until `done` holds; return False after `timeout` seconds.
+        """Read messages until `done` holds; return False after `timeout` seconds, or if the user is needed.
 
         A Ctrl-C is raised between two messages, so that no message is lost.
 
@@ -135,6 +138,8 @@ class Connection(NumberedStream):
                             return True
                         if self.error is not None or self.closed:
                             return done()
+                    if self.needs_user and threading.current_thread() is threading.main_thread():
+                        return False
                     interruptible.check()
                     left = None if deadline is None else deadline - time.monotonic()
                     if left is not None and left <= 0:
@@ -146,6 +151,11 @@ class Connection(NumberedStream):
                     self._waiters -= 1
                     if self._waiters:
                         self._wake_pipe.wake()
+
+    @property
+    def is_read_by_waiter(self) -> bool:
+        """Whether a thread waits for messages."""
+        return bool(self._waiters)
 
     def _sleep(self, seconds: float | None, idle: bool = False) -> None:
         """Sleep until messages may have arrived, or `seconds` have passed."""
@@ -259,7 +269,7 @@ class Connection(NumberedStream):
         facts = welcome.facts
         self.info = msgspec.structs.replace(self._dialer.info, pid=facts["pid"], host=facts["host"])
         self._controller_watch.close()
-        self._controller_watch = ControllerWatch(self.info, welcome.node)
+        self._controller_watch = ControllerWatch(self.info, welcome.node, self._dialer.tunnel is not None)
         self._receiver.controller_changed(self.info)
 
     def _fail(self, error: Exception) -> None:

@@ -120,10 +120,17 @@ class Dialer:
         Returns
         -------
         bool
-            False if this host has the profile, but no connection file: no controller listens yet.
+            False if there is no connection file, and the profile is known: no controller listens yet.
+
+        Raises
+        ------
+        ClusterNotFound
+            When the cluster was stopped, as the other end of a tunnel knows.
         """
         if self.tunnel is not None:
-            return True
+            found = self.tunnel.look_up(self.info)
+            self.info = found or self.info
+            return found is not None
         profile = Profile(self.info.profile)
         try:
             if not appeared(profile.connection_file(self.info.cluster)):
@@ -141,12 +148,17 @@ class Dialer:
         mine = messages.ReadableMemory(
             process_memory.domain(), os.getpid(), process_memory.address(self.cookie), self.cookie
         )
-        python = platform.python_version()
-        return messages.encode(
-            messages.Hello(
-                messages.PROTOCOL, _version.__version__, python, received, resumes, mine, self._directory
-            )
+        hello = messages.Hello(
+            messages.PROTOCOL,
+            _version.__version__,
+            platform.python_version(),
+            received,
+            resumes,
+            mine,
+            self._directory,
+            f"process {os.getpid()} on {platform.node()}",
         )
+        return messages.encode(hello)
 
     def _try(self, address: str, hello: bytes, timeout: float, whole: float) -> Link:
         socket = self._connected(address)

@@ -50,6 +50,8 @@ class MessageDispatcher:
             self._receiver.data_read(message.id)
         elif isinstance(message, messages.ResultMoved):
             self._receiver.result_moved(message.id, message.engine, message.addresses)
+        elif isinstance(message, messages.DebuggerPrompt):
+            self._receiver.debugger_changed(message)
         elif isinstance(message, messages.EnginesChanged):
             self._receiver.engines_changed(message)
         if self._assembly is not None and self._assembly.complete:

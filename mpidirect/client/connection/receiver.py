@@ -22,6 +22,9 @@ class Receiver(Protocol):
     def printed(self, message: messages.RelayedOutput) -> None:
         """Take what a task has printed or displayed."""
 
+    def debugger_changed(self, prompt: messages.DebuggerPrompt) -> None:
+        """Note that the debugger of an engine waits for a command, or waits no longer."""
+
     def data_read(self, id: str) -> None:
         """Note that the cluster has read the bulk data of a request."""
 

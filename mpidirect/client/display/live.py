@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _LONG = 3600.0  # seconds
+FLUSH_TIMEOUT = 1.0  # seconds that a terminal has to take output before other text
 
 Slot = tuple[Call, int]
 
@@ -41,12 +42,14 @@ class LiveDisplay:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._status = ""
+        self._flushes = False  # whether the thread is to show all output at once
         self._folder: OutputFolder | None = None
         self._printer = Printer()
 
     def __enter__(self) -> Self:
         for call in self._calls:
             call.listeners.append(self._on_output)
+            call.displays.append(self.flush)
         for call, engine in self._shown:
             if engine in call.replies or call.has_output(engine):
                 self._on_output(call, engine)
@@ -68,6 +71,14 @@ class LiveDisplay:
             self._status = text
             self._wake_thread()
 
+    def flush(self) -> None:
+        """Show all output so far, and take the status away: another text follows."""
+        with self._condition:
+            if self._thread is not None and not self._closed:
+                self._flushes, self._status = True, ""
+                self._condition.notify()
+                self._condition.wait_for(lambda: not self._flushes, FLUSH_TIMEOUT)
+
     def _wake_thread(self) -> None:
         """Wake the thread, or start the thread."""
         if self._thread is None:
@@ -84,6 +95,7 @@ class LiveDisplay:
             self._thread.join()
         for call in self._calls:
             call.listeners.remove(self._on_output)
+            call.displays.remove(self.flush)
         self._take_output()
         if self._folder is not None:
             self._printer.show(self._folder.pop_due(time.monotonic(), final=True))
@@ -94,7 +106,7 @@ class LiveDisplay:
         shown_status = ""
         while True:
             with self._condition:
-                if not self._closed and not self._changed and self._status == shown_status:
+                if not (self._closed or self._changed or self._flushes) and self._status == shown_status:
                     self._condition.wait(_LONG if timeout is None else timeout)
                 if self._closed:
                     return
@@ -105,10 +117,14 @@ class LiveDisplay:
             self._take_output()
             now = time.monotonic()
             if self._folder is not None:
-                blocks = self._folder.pop_due(now)
+                blocks = self._folder.pop_due(now, final=self._flushes)
                 if blocks:
                     self._printer.show(blocks)
                 timeout = self._folder.seconds_until_due(now)
+            if self._flushes:
+                with self._condition:
+                    self._flushes = False
+                    self._condition.notify_all()
 
     def _take_output(self) -> None:
         """Hand new output to the folder."""

@@ -32,6 +32,19 @@ class Stacks(dict[int, str]):
     def __init__(self, stacks: dict[int, str]) -> None:
         super().__init__({engine: _with_source(text) for engine, text in stacks.items()})
 
+    def with_native(self, native: dict[int, tuple[str, str]]) -> Stacks:
+        """Return the stacks with frames of C code, or with the reason why there are none."""
+        whole = Stacks({})
+        for engine, text in self.items():
+            frames, problem = native.get(engine, ("", ""))
+            head = text.partition("\n")[0]
+            if "(" in frames and ".py:" in frames:  # All frames, those of Python among them.
+                text = f"{head}\n{frames}"
+            elif frames or problem:
+                text = f"{text}\n{frames or f'  no C frames: {problem}'}"
+            whole[engine] = text
+        return whole
+
     def groups(self) -> list[tuple[list[int], str]]:
         """Return the engines of each stack, the fewest engines first.
 
@@ -49,9 +62,7 @@ class Stacks(dict[int, str]):
         parts = []
         for engines, text in self.groups():
             head, _, frames = text.partition("\n")
-            parts.append(
-                f"{_engine_list(engines)} {_activity(head)}" + (f"\n{frames.rstrip()}" if frames else "")
-            )
+            parts.append(_sentence(engines, _activity(head)) + (f"\n{frames.rstrip()}" if frames else ""))
         return "\n\n".join(parts)
 
     __repr__ = __str__
@@ -63,18 +74,20 @@ class Stacks(dict[int, str]):
         for engines, text in self.groups():
             groups.setdefault(_activity(text.partition("\n")[0]), []).extend(engines)
         by_size = sorted(groups.items(), key=lambda group: len(group[1]))
-        return ", ".join(f"{_engine_list(sorted(engines))} {activity}" for activity, engines in by_size)
+        return ", ".join(_sentence(engines, activity) for activity, engines in by_size)
 
 
-def _engine_list(engines: list[int]) -> str:
-    return f"engine {engines[0]}" if len(engines) == 1 else f"engines {format_ids(sorted(engines))}"
+def _sentence(engines: list[int], activity: str) -> str:
+    if len(engines) == 1:
+        return f"engine {engines[0]} {activity}"
+    return f"engines {format_ids(sorted(engines))} {re.sub('^waits ', 'wait ', activity)}"
 
 
 def _activity(head: str) -> str:
     """Return what the first line of a stack says about an engine."""
     if not head:
         return "idle"
-    return head if head.startswith("in ") else f"in {head}"
+    return head if head.startswith(("in ", "waits ")) else f"in {head}"
 
 
 def _with_source(text: str) -> str:

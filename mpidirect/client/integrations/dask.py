@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...serialize.functions import namespace
 from ..interface import ClientInterface
 from ..views.directview import DirectView
+
+_WORKER_NAMES = ("dask_worker", "distributed_worker")  # of the worker, in the namespace of its engine
 
 _servers: list[tuple[Any, Any]] = []  # on an engine: the servers that run there, with their loops
 
@@ -49,7 +52,7 @@ def start_scheduler(arguments: dict[str, Any]) -> str:
     """On an engine: start a scheduler; return its address."""
     from distributed import Scheduler
 
-    return _start(Scheduler, **arguments)
+    return str(_start(Scheduler, **arguments).address)
 
 
 def start_worker(address: str, nanny: bool, options: dict[str, Any]) -> str:
@@ -57,10 +60,12 @@ def start_worker(address: str, nanny: bool, options: dict[str, Any]) -> str:
     import distributed
 
     extra = {} if nanny else {"dashboard": False}
-    return _start(distributed.Nanny if nanny else distributed.Worker, address, **{**extra, **options})
+    worker = _start(distributed.Nanny if nanny else distributed.Worker, address, **{**extra, **options})
+    namespace().update(dict.fromkeys(_WORKER_NAMES, worker))
+    return str(worker.address)
 
 
-def _start(kind: Any, *args: Any, **kwargs: Any) -> str:
+def _start(kind: Any, *args: Any, **kwargs: Any) -> Any:
     from distributed.utils import LoopRunner
 
     async def start() -> Any:
@@ -70,7 +75,7 @@ def _start(kind: Any, *args: Any, **kwargs: Any) -> str:
     runner.start()
     server = runner.run_sync(start)
     _servers.append((server, runner))
-    return str(server.address)
+    return server
 
 
 def stop() -> None:
@@ -79,3 +84,6 @@ def stop() -> None:
         server, runner = _servers.pop()
         runner.run_sync(server.close)
         runner.stop()
+        for name in _WORKER_NAMES:
+            if namespace().get(name) is server:
+                del namespace()[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from joblib.parallel import register_parallel_backend
+from joblib.parallel import BACKENDS, register_parallel_backend
 
 from ..executor import ViewExecutor
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # joblib has no types
 
 else:
     from joblib.parallel import AutoBatchingMixin, ParallelBackendBase
+
+
+NAME, IPYPARALLEL = "mpidirect", "ipyparallel"  # the default name, and the one that ipyparallel's users write
 
 
 class WorkerView(Protocol):
@@ -122,7 +125,7 @@ class MPIDirectBackend(AutoBatchingMixin, ParallelBackendBase):
 
 
 def register(
-    name: str = "mpidirect",
+    name: str = NAME,
     make_default: bool = False,
     view: WorkerView | None = None,
     connect: Callable[[], WorkerView] | None = None,
@@ -132,7 +135,7 @@ def register(
     Parameters
     ----------
     name : str
-        The name of the backend.
+        The name of the backend. The default name is registered as ipyparallel's name, too.
     make_default : bool
         Use the backend where no other is named.
     view : LoadBalancedView, optional
@@ -145,3 +148,5 @@ def register(
         return MPIDirectBackend(view, connect, **options)
 
     register_parallel_backend(name, factory, make_default=make_default)
+    if name == NAME and IPYPARALLEL not in BACKENDS:
+        register_parallel_backend(IPYPARALLEL, factory)

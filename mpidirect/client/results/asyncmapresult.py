@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, overload
 
 from ...arrays import joining, partition
 from ...errors import RemoteError
+from ..type_variables import Item
 from .asyncresult import AsyncResult
 
 
-class AsyncMapResult(AsyncResult):
+class AsyncMapResult(AsyncResult[list[Item]]):
     """The result of a map: one sequence, put together from the engines' parts."""
+
+    _kind = "AsyncMapResult"
 
     def __init__(
         self,
@@ -31,6 +34,12 @@ class AsyncMapResult(AsyncResult):
     def __len__(self) -> int:
         return super().__len__() if self._length is None else self._length
 
+    @overload  # type: ignore[override]
+    def __getitem__(self, key: str) -> Any: ...
+    @overload
+    def __getitem__(self, key: int) -> Item: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Item]: ...
     def __getitem__(self, key: Any) -> Any:
         """Return an item, or a slice of the items."""
         if isinstance(key, str):
@@ -52,15 +61,13 @@ class AsyncMapResult(AsyncResult):
         whole = self._calls[0].whole if len(self._calls) == 1 else None
         return joining.join(values, self._dist, whole, self._axis)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Item]:  # type: ignore[override]
         """Yield the items as the engines' parts arrive."""
         if self._dist == "r" or self._axis != 0:
             yield from self.get()
             return
         for part in self._parts():
-            if isinstance(part, RemoteError) and self._return_exceptions:
-                yield part
-            elif hasattr(part, "__iter__"):
+            if hasattr(part, "__iter__"):
                 yield from part
             else:
                 yield part

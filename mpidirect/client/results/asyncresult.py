@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED as ALL_COMPLETED
 from concurrent.futures import FIRST_COMPLETED as FIRST_COMPLETED
 from concurrent.futures import FIRST_EXCEPTION as FIRST_EXCEPTION
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from ...errors import CompositeError, ControllerLost, Interrupted, MPIDirectError, RemoteError, TimeoutError
 from ..calls.call import Call
@@ -20,6 +20,7 @@ from ..display.tracebacks import trim_tracebacks
 from ..display.updating import display_until
 from ..session import queries
 from ..session.session import Session
+from ..type_variables import Item, Value
 from .metadata import METADATA
 from .pending import PendingResult, check_return_when, limit_of
 from .state import Slot, outcome_in_words, state_in_words, unanswered_engines, wait_in_queue
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @trim_tracebacks
-class AsyncResult(PendingResult):
+class AsyncResult(PendingResult[Value]):
     """The result of a call on engines, now or later.
 
     A `concurrent.futures.Future` with all methods of `multiprocessing.pool.AsyncResult`. The attributes
@@ -70,7 +71,7 @@ class AsyncResult(PendingResult):
         return_when: str | None = None,
         *,
         interrupt: bool = False,
-    ) -> Any:
+    ) -> Value:
         """Wait for the result and return it.
 
         Parameters
@@ -122,7 +123,8 @@ class AsyncResult(PendingResult):
         self._exception = None if keep else self._failure(values)
         if self._exception is not None:
             raise self._exception
-        return self._value(keep, values)
+        value: Value = self._value(keep, values)
+        return value
 
     def _wait_in_queue(self) -> None:
         """Wait; if that takes long because of other calls, print which ones."""
@@ -140,7 +142,7 @@ class AsyncResult(PendingResult):
             return TimeoutError(f"{text} {e}")
         return TimeoutError(f"{text} It was interrupted ({outcome_in_words(self._slots)}).")
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> Value:
         """Wait for the result and return it, as `get` does.
 
         Parameters
@@ -150,7 +152,7 @@ class AsyncResult(PendingResult):
         """
         return self.get(timeout)
 
-    def exception(self, timeout: float | None = None) -> Any:
+    def exception(self, timeout: float | None = None) -> MPIDirectError | None:
         """Wait for the result, and return the exception that `get` would raise, or None.
 
         Parameters
@@ -168,7 +170,7 @@ class AsyncResult(PendingResult):
         return None if self._return_exceptions else self._failure(self._values())
 
     @property
-    def r(self) -> Any:
+    def r(self) -> Value:
         """The result; this waits for it.
 
         Examples
@@ -178,6 +180,10 @@ class AsyncResult(PendingResult):
         """
         return self.get()
 
+    @overload
+    def get_dict(self: AsyncResult[list[Item]], timeout: float | None = None) -> dict[int, Item]: ...
+    @overload
+    def get_dict(self, timeout: float | None = None) -> dict[int, Value]: ...
     def get_dict(self, timeout: float | None = None) -> dict[int, Any]:
         """Wait for the results and return them by engine id.
 
@@ -270,6 +276,10 @@ class AsyncResult(PendingResult):
 
     # -- parts -------------------------------------------------------------------------------------------
 
+    @overload
+    def __iter__(self: AsyncResult[list[Item]]) -> Iterator[Item]: ...
+    @overload
+    def __iter__(self) -> Iterator[Value]: ...
     def __iter__(self) -> Iterator[Any]:
         """Yield each engine's result, in order, as soon as it has arrived."""
         for call, engine in self._slots:
@@ -283,6 +293,16 @@ class AsyncResult(PendingResult):
         if key not in call.replies:
             self._session.wait(lambda: key in call.replies, None)
 
+    @overload
+    def __getitem__(self, key: str) -> Any: ...
+    @overload
+    def __getitem__(self: AsyncResult[list[Item]], key: int) -> Item: ...
+    @overload
+    def __getitem__(self: AsyncResult[list[Item]], key: slice) -> list[Item]: ...
+    @overload
+    def __getitem__(self, key: int) -> Value: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Value]: ...
     def __getitem__(self, key: Any) -> Any:
         """Return an entry of the metadata by its name, or results of parts by index or slice."""
         if isinstance(key, str):
@@ -299,7 +319,11 @@ class AsyncResult(PendingResult):
             self._raise_failure(selected)
         return selected if isinstance(key, slice) else selected[0]
 
-    def split(self) -> tuple[AsyncResult, ...]:
+    @overload
+    def split(self: AsyncResult[list[Item]]) -> tuple[AsyncResult[Item], ...]: ...
+    @overload
+    def split(self) -> tuple[AsyncResult[Value], ...]: ...
+    def split(self) -> tuple[AsyncResult[Any], ...]:
         """Return one AsyncResult for each engine.
 
         Examples
@@ -364,11 +388,13 @@ class AsyncResult(PendingResult):
         """Return what has failed, and what still runs."""
         return state_in_words(self._slots)
 
+    _kind = "AsyncResult"  # the name of the class for users
+
     def __repr__(self) -> str:
         state = "pending" if not self._ready else "finished" if self._has_succeeded() else "failed"
         if state == "pending" and self.failures:
             state = self._state_in_words()
-        return f"<{type(self).__name__}({self._method}): {state}>"
+        return f"<{self._kind}({self._method}): {state}>"
 
     def timeline(self) -> Figure:
         """Return a picture of the call: when each engine waited, ran and ended, as far as known now.
@@ -408,7 +434,7 @@ class AsyncResult(PendingResult):
         """Return what to append to this object's name to get a call's result; empty for other calls."""
         return ".get()" if any(call.id == call_id for call in self._calls) else ""
 
-    def __await__(self) -> Iterator[Any]:
+    def __await__(self) -> Generator[Any, None, Value]:
         import asyncio
 
         return asyncio.wrap_future(self).__await__()

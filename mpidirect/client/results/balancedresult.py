@@ -9,12 +9,13 @@ from typing import Any
 from ... import errors
 from ..calls.balanced_call import BalancedCall
 from ..session import queries
+from ..type_variables import Item, Value
 from . import waiting
 from .asyncmapresult import AsyncMapResult
 from .asyncresult import AsyncResult
 
 
-class BalancedResult(AsyncResult):
+class BalancedResult(AsyncResult[Value]):
     """The result of a task that runs where an engine is free; its `engine_id` tells where.
 
     Examples
@@ -83,7 +84,7 @@ class BalancedResult(AsyncResult):
             raise ValueError("an engine has run several of these tasks, so there is no dict by engines")
         return dict(zip(engines, values, strict=True))  # type: ignore[arg-type]
 
-    def split(self) -> tuple[AsyncResult, ...]:
+    def split(self) -> tuple[AsyncResult[Any], ...]:
         """One AsyncResult for each task."""
         if self._single:
             return (self,)
@@ -93,8 +94,10 @@ class BalancedResult(AsyncResult):
         )
 
 
-class BalancedMapResult(BalancedResult, AsyncMapResult):
+class BalancedMapResult(BalancedResult[list[Item]], AsyncMapResult[Item]):
     """The results of a map over free engines: a list, whose items can be had as soon as they are there."""
+
+    _kind = "AsyncMapResult"
 
     def _done(self) -> int:
         return len(self._calls[0].replies)

@@ -6,19 +6,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, InvalidStateError
 from concurrent.futures._base import RUNNING
 from functools import partial
-from typing import Any
+from typing import Any, overload
 
 from ...errors import RemoteError, TimeoutError
 from ..calls.call import Call
 from ..display.progress import wait_with_bar
 from ..session import queries
 from ..session.session import Session
+from ..type_variables import Value
 from . import callbacks
 from .metadata import CallMetadata
 from .state import Slot, failures_of, unanswered_engines
 
 
-class PendingResult(CallMetadata, Future[Any]):
+class PendingResult(CallMetadata, Future[Value]):
     """The future of a call on engines: the base of `AsyncResult`.
 
     Parameters
@@ -62,7 +63,7 @@ class PendingResult(CallMetadata, Future[Any]):
         if done and not self._ready:
             self._ready = True
             try:
-                self.set_result(None)  # whoever asks for the value makes it
+                self.set_result(None)  # type: ignore[arg-type]  # whoever asks for the value makes it
             except InvalidStateError:  # the reading thread has seen the last reply at the same time
                 pass
 
@@ -92,6 +93,12 @@ class PendingResult(CallMetadata, Future[Any]):
         """Return whether all engines have answered."""
         return self._ready
 
+    @overload
+    def wait(self, timeout: float | None = None, return_when: None = None) -> bool: ...
+    @overload
+    def wait(self, timeout: float | None = None, *, return_when: str) -> tuple[set[Any], set[Any]]: ...
+    @overload
+    def wait(self, timeout: float | None, return_when: str) -> tuple[set[Any], set[Any]]: ...
     def wait(self, timeout: float | None = None, return_when: str | None = None) -> Any:
         """Wait until all engines have answered.
 
@@ -210,7 +217,7 @@ class PendingResult(CallMetadata, Future[Any]):
         bool
             Whether the result is ready.
         """
-        return bool(self.wait(timeout))
+        return self.wait(timeout)
 
     @property
     def failures(self) -> dict[int, RemoteError]:

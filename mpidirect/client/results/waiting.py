@@ -165,7 +165,7 @@ def wait_if_idle(result: AsyncResult) -> AsyncResult:
     if len(under_way) <= MAX_SEARCHED and not any(
         call not in calls and unanswered_among(call, calls[0].targets) for call in under_way
     ):
-        session.wait(result.ready, SHORT_WAIT)
+        session.wait_silently(result.ready, SHORT_WAIT)
         if calls[0].failed and result.ready():
             result.get()
     return result

@@ -62,6 +62,7 @@ def submit(
         session.engines.live,
         session.release_result,
     )
+    call.is_map = items is not None
     frames = [*shared]
     for part in parts:
         frames += part

@@ -21,6 +21,7 @@ from ..connection.connection import Connection
 from ..connection.receiver import Answer
 from ..connection.tunnel import Tunnel
 from .calls import CallRegistry
+from .debuggers import Command, WaitingDebuggers
 from .engines import EngineDirectory
 from .walltime import Deadline
 
@@ -52,6 +53,8 @@ class Session:
         The engines.
     calls : CallRegistry
         The calls that this client made.
+    debuggers : WaitingDebuggers
+        The debuggers of engines that wait for a command of this client.
     connection : Connection
         The connection to the controller.
     facts : dict
@@ -66,7 +69,9 @@ class Session:
         self.info = info
         self.engines = EngineDirectory(self.check, self.wait)
         self.calls = CallRegistry()
+        self.debuggers = WaitingDebuggers(self._send_to_debuggers, lambda: self.connection.is_read_by_waiter)
         self.interrupt_on_error = False
+        self._silent_waits = 0  # waits during which no debugger gets the prompt
         self._answers: dict[str, messages.Answer | None] = {}
         self._numbers = itertools.count(1)
         self._walltime: Deadline | None = None
@@ -170,7 +175,7 @@ class Session:
         self._answers[id] = None
         try:
             self.connection.post(messages.Query, id, subject, targets, value)
-            if not self.wait(lambda: self._answers[id] is not None, timeout):
+            if not self.wait_silently(lambda: self._answers[id] is not None, timeout):
                 raise errors.TimeoutError(f"The controller did not answer {subject!r} within {timeout} s.")
         finally:
             answer = self._answers.pop(id)
@@ -188,15 +193,33 @@ class Session:
     def wait(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """Wait until `done` holds; return False after `timeout` seconds.
 
+        In the main thread, give a debugger of an engine that waits for a command the prompt meanwhile; that
+        time does not count.
+
         Raises
         ------
         ControllerLost, ClientClosed
             When the connection has ended, so that `done` can never hold.
         """
-        if self.connection.wait(done, timeout):
-            return True
-        self.connection.check()
-        return False
+        while not self.connection.wait(done, timeout):
+            self.connection.check()
+            if not self.connection.needs_user or timeout == 0:
+                return False
+            self.debuggers.source.serve(done)
+        return True
+
+    def wait_silently(self, done: Callable[[], bool], timeout: float) -> bool:
+        """Wait as `wait`, but give no debugger the prompt."""
+        self._silent_waits += 1
+        self._update_need()
+        try:
+            if self.connection.wait(done, timeout):
+                return True
+            self.connection.check()
+            return False
+        finally:
+            self._silent_waits -= 1
+            self._update_need()
 
     def poll(self) -> None:
         """Take in the messages that have arrived."""
@@ -207,7 +230,7 @@ class Session:
         now = time.time()
         fresh = [call for call in list(self.calls.under_way.values()) if now - call.submitted < seconds]
         if fresh:
-            self.wait(lambda: all(call.ready for call in fresh), seconds)
+            self.wait_silently(lambda: all(call.ready for call in fresh), seconds)
 
     def check(self) -> None:
         """Raise the error that ended the connection, if it has ended."""
@@ -243,9 +266,13 @@ class Session:
         if isinstance(news, messages.EnginesChanged) and news.world:
             self.facts["world"] = news.world
         self.engines.change(news)
+        self.debuggers.keep(self.engines.live)
 
     def replied(self, answers: list[Answer]) -> None:
         """Hand answers of engines to their calls."""
+        if self.debuggers.prompts:
+            self.debuggers.end((reply.id, reply.engine) for reply, _ in answers)
+            self._update_need()
         for id, group in itertools.groupby(answers, _request_id):
             call = self.calls.under_way.get(id)
             if call is not None:
@@ -268,6 +295,19 @@ class Session:
         call = self.calls.find(message.id)
         if call is not None:
             call.printed(message.engine, message.pieces)
+
+    def debugger_changed(self, prompt: messages.DebuggerPrompt) -> None:
+        """Serve, or refuse, the debugger of an engine."""
+        self.debuggers.changed(prompt)
+        self._update_need()
+
+    def _update_need(self) -> None:
+        self.connection.needs_user = bool(self.debuggers.prompts) and not self._silent_waits
+
+    def _send_to_debuggers(self, engines: list[int], commands: list[Command]) -> None:
+        self._update_need()
+        id = f"q{next(self._numbers)}"
+        self.connection.post(messages.Query, id, "debugger", engines, commands)
 
     def data_read(self, id: str) -> None:
         """Release the buffers of a request: the cluster has read them."""
@@ -310,6 +350,7 @@ class Session:
             elif reason:
                 error.args = (f"The cluster {cluster} is gone, by the end {reason}",)
         self.engines.clear()
+        self.debuggers.keep(())
         for call in self.calls.abandon(type(error).__name__, str(error)):
             call.report_failure()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from ..interface import ClientInterface
 from ..results.balancedresult import BalancedMapResult, BalancedResult
 from ..results.outputs import at_prompt
 from ..session.balanced_tasks import submit
+from ..type_variables import Item
 from .base import View
 from .functions import check_callable, function_name
 from .lazy_map import LazyMap
@@ -29,7 +30,7 @@ _OUTSTANDING_PER_ENGINE = 16  # tasks that `imap` has under way by default
 
 
 @trim_tracebacks
-class LoadBalancedView(View):
+class LoadBalancedView(View[int]):
     """Engines of a cluster, of which each task gets the one that is free.
 
     Parameters
@@ -156,7 +157,7 @@ class LoadBalancedView(View):
             float(self.timeout or 0),
         )
         self.history.append(call.id)
-        kind = BalancedResult if items is None else BalancedMapResult
+        kind: type[BalancedResult[Any]] = BalancedResult if items is None else BalancedMapResult
         label = self.label if label is None else label
         result = kind(session, [call], method=function_name(f), single=items is None, label=label, **options)
         call.holders -= 1
@@ -169,7 +170,7 @@ class LoadBalancedView(View):
 
     def _apply(
         self,
-        f: Callable[..., Any],
+        f: Any,
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
         block: bool | None = None,
@@ -219,7 +220,9 @@ class LoadBalancedView(View):
         check_callable(f)
         items, length = partition.to_map(sequences)
         if not length:
-            empty = BalancedMapResult(self._session, [], method=function_name(f), length=0)
+            empty: BalancedMapResult[Any] = BalancedMapResult(
+                self._session, [], method=function_name(f), length=0
+            )
             return self._values_if_blocking(empty, block)
         result = self._submit(
             f,
@@ -235,12 +238,12 @@ class LoadBalancedView(View):
 
     def imap(
         self,
-        f: Callable[..., Any],
-        *sequences: Any,
+        f: Callable[..., Item],
+        *sequences: Iterable[Any],
         ordered: bool = True,
         max_outstanding: int | str = "auto",
         return_exceptions: bool = False,
-    ) -> LazyMap:
+    ) -> LazyMap[Item]:
         """`map` over iterables of any length: items are taken out of them as engines become free.
 
         Parameters

@@ -1,21 +1,24 @@
-"""The base of all views: calls, and the results of earlier calls."""
+"""The base of all views: calls of functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, Literal, overload
 
+from ...serialize.reference import Reference
 from ..executor import ViewExecutor
 from ..results.asyncmapresult import AsyncMapResult
 from ..results.asyncresult import AsyncResult
-from .flags import FlaggedView
-from .remotefunction import ParallelFunction, parallel, remote
+from ..type_variables import Item, Targets
+from .queues import QueueView
+from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote
 
 
-class View(FlaggedView):
+class View(QueueView, Generic[Targets]):
     """Engines of a cluster, and how calls on them are made.
 
-    The base of `DirectView` and `LoadBalancedView`.
+    The base of `DirectView` and `LoadBalancedView`. For type checkers, a call on a ``View[int]`` returns the
+    value of one engine, and a call on a ``View[list[int]]`` a list with the value of each engine.
 
     Parameters
     ----------
@@ -31,7 +34,7 @@ class View(FlaggedView):
 
     def _apply(
         self,
-        f: Callable[..., Any],
+        f: Any,
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
         block: bool | None = None,
@@ -57,7 +60,7 @@ class View(FlaggedView):
 
     # -- functions ---------------------------------------------------------------------------------------
 
-    def apply(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    def apply(self, f: Callable[..., Any] | Reference, /, *args: Any, **kwargs: Any) -> Any:
         """Call ``f(*args, **kwargs)`` on the engines.
 
         At a prompt, where `block` is set, what the engines print and display is shown.
@@ -80,7 +83,19 @@ class View(FlaggedView):
         """
         return self._apply(f, args, kwargs)
 
-    def apply_async(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AsyncResult:
+    @overload
+    def apply_async(
+        self: View[int], f: Callable[..., Item], /, *args: Any, **kwargs: Any
+    ) -> AsyncResult[Item]: ...
+    @overload
+    def apply_async(
+        self: View[list[int]], f: Callable[..., Item], /, *args: Any, **kwargs: Any
+    ) -> AsyncResult[list[Item]]: ...
+    @overload
+    def apply_async(
+        self, f: Callable[..., Any] | Reference, /, *args: Any, **kwargs: Any
+    ) -> AsyncResult[Any]: ...
+    def apply_async(self, f: Any, /, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """Call ``f(*args, **kwargs)`` on the engines; return at once.
 
         Parameters
@@ -94,10 +109,18 @@ class View(FlaggedView):
         >>> ar.get()
         [1024, 1024, 1024, 1024]
         """
-        result: AsyncResult = self._apply(f, args, kwargs, block=False)
+        result: AsyncResult[Any] = self._apply(f, args, kwargs, block=False)
         return result
 
-    def apply_sync(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    @overload
+    def apply_sync(self: View[int], f: Callable[..., Item], /, *args: Any, **kwargs: Any) -> Item: ...
+    @overload
+    def apply_sync(
+        self: View[list[int]], f: Callable[..., Item], /, *args: Any, **kwargs: Any
+    ) -> list[Item]: ...
+    @overload
+    def apply_sync(self, f: Callable[..., Any] | Reference, /, *args: Any, **kwargs: Any) -> Any: ...
+    def apply_sync(self, f: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call ``f(*args, **kwargs)`` on the engines; return the results.
 
         Parameters
@@ -112,7 +135,9 @@ class View(FlaggedView):
         """
         return self._apply(f, args, kwargs, block=True)
 
-    def map_async(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> AsyncMapResult:
+    def map_async(
+        self, f: Callable[..., Item], *sequences: Iterable[Any], **options: Any
+    ) -> AsyncMapResult[Item]:
         """Do as `map`; return at once.
 
         Parameters
@@ -125,10 +150,10 @@ class View(FlaggedView):
         >>> for value in dview.map_async(abs, range(-2, 3)):
         ...     print(value)
         """
-        result: AsyncMapResult = self.map(f, *sequences, **{**options, "block": False})
+        result: AsyncMapResult[Item] = self.map(f, *sequences, **{**options, "block": False})
         return result
 
-    def map_sync(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> list[Any]:
+    def map_sync(self, f: Callable[..., Item], *sequences: Iterable[Any], **options: Any) -> list[Item]:
         """Do as `map`; return the list.
 
         Parameters
@@ -141,10 +166,32 @@ class View(FlaggedView):
         >>> dview.map_sync(abs, range(-2, 3))
         [2, 1, 0, 1, 2]
         """
-        values: list[Any] = self.map(f, *sequences, **{**options, "block": True})
+        values: list[Item] = self.map(f, *sequences, **{**options, "block": True})
         return values
 
-    def remote(self, block: bool | None = None, **flags: Any) -> Callable[[Callable[..., Any]], Any]:
+    @overload
+    def remote(
+        self: View[int], block: Literal[True], **flags: Any
+    ) -> Callable[[Callable[..., Item]], RemoteFunction[Item]]: ...
+    @overload
+    def remote(
+        self: View[list[int]], block: Literal[True], **flags: Any
+    ) -> Callable[[Callable[..., Item]], RemoteFunction[list[Item]]]: ...
+    @overload
+    def remote(
+        self: View[int], block: Literal[False], **flags: Any
+    ) -> Callable[[Callable[..., Item]], RemoteFunction[AsyncResult[Item]]]: ...
+    @overload
+    def remote(
+        self: View[list[int]], block: Literal[False], **flags: Any
+    ) -> Callable[[Callable[..., Item]], RemoteFunction[AsyncResult[list[Item]]]]: ...
+    @overload
+    def remote(
+        self, block: bool | None = None, **flags: Any
+    ) -> Callable[[Callable[..., Any]], RemoteFunction]: ...
+    def remote(
+        self, block: bool | None = None, **flags: Any
+    ) -> Callable[[Callable[..., Any]], RemoteFunction[Any]]:
         """Make a function run on the engines when it is called: a decorator.
 
         Parameters
@@ -172,7 +219,7 @@ class View(FlaggedView):
 
     def parallel(
         self, dist: str = "b", block: bool | None = None, ordered: bool = True, **flags: Any
-    ) -> Callable[[Callable[..., Any]], Any]:
+    ) -> Callable[[Callable[..., Any]], ParallelFunction]:
         """Make each engine call a function with its part of the sequences: a decorator.
 
         Parameters
@@ -209,91 +256,3 @@ class View(FlaggedView):
     def executor(self) -> ViewExecutor:
         """A `concurrent.futures.Executor` on this view."""
         return ViewExecutor(self)
-
-    # -- results and queues -------------------------------------------------------------------------------
-
-    def wait(self, jobs: Any = None, timeout: float | None = -1) -> bool:
-        """Wait for results.
-
-        Parameters
-        ----------
-        jobs : AsyncResult, str, int or a list of these, optional
-            Results, ids or indices to `history`; by default all calls of this view.
-        timeout : float, optional
-            Seconds to wait at most; -1 or None without limit.
-
-        Returns
-        -------
-        bool
-            Whether all of them are done.
-
-        Examples
-        --------
-        >>> dview.wait(timeout=10)
-        True
-        """
-        if jobs is None:
-            jobs = list(self.history)
-        if isinstance(jobs, int):
-            jobs = self.history[jobs]
-        elif isinstance(jobs, (list, tuple)):
-            jobs = [self.history[job] if isinstance(job, int) else job for job in jobs]
-        return self.client.wait(jobs, timeout)
-
-    def get_result(
-        self, indices_or_msg_ids: Any = None, block: bool | None = None, owner: bool = True
-    ) -> AsyncResult:
-        """Return a result of this view again; see `Client.get_result`.
-
-        Parameters
-        ----------
-        indices_or_msg_ids : int, str or a list of these, optional
-            Indices to `history`, or ids; by default the latest call.
-        block : bool, optional
-            Whether to wait.
-        owner : bool
-            Whether the result is removed from the cluster when it is deleted here.
-
-        Examples
-        --------
-        >>> dview.get_result(-1).get()
-        """
-        index = -1 if indices_or_msg_ids is None else indices_or_msg_ids
-        if isinstance(index, int):
-            index = self.history[index]
-        elif isinstance(index, (list, tuple, set)):
-            index = [self.history[item] if isinstance(item, int) else item for item in index]
-        return self.client.get_result(index, block=block, owner=owner)
-
-    @property
-    def outstanding(self) -> set[str]:
-        """The ids of this view's calls that are not done."""
-        return self.client.outstanding & set(self.history)
-
-    @property
-    def results(self) -> Any:
-        """The results that have arrived, by the ids of their parts; see `Client.results`."""
-        return self.client.results
-
-    def purge_results(self, jobs: Any = (), targets: Any = ()) -> None:
-        """Forget results; see `Client.purge_results`."""
-        self.client.purge_results(jobs, targets)
-
-    def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
-        """Take tasks that have not begun out of the queues; see `Client.abort`."""
-        jobs = list(self.outstanding) if jobs is None else jobs
-        self.client.abort(jobs, self.targets if targets is None else targets)
-
-    def queue_status(self, targets: Any = None, verbose: bool = False) -> dict[Any, Any]:
-        """Return the lengths of the engines' queues; see `Client.queue_status`."""
-        return self.client.queue_status(self.targets if targets is None else targets, verbose)
-
-    def shutdown(
-        self, targets: Any = None, restart: bool = False, hub: bool = False, block: bool | None = None
-    ) -> None:
-        """End the cluster; see `Client.shutdown`."""
-        self.client.shutdown(self.targets if targets is None else targets, restart, hub, block)
-
-    def spin(self) -> None:
-        """Take in the messages that have arrived; nothing requires this call."""
-        self.client.spin()

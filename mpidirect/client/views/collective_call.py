@@ -13,6 +13,7 @@ from ...protocol.collective import Collective
 from ..results import waiting
 from ..session.engines import is_single_target
 from ..session.session import Session
+from ..type_variables import Targets
 from .requests import RequestView
 
 
@@ -38,7 +39,7 @@ class _CollectiveOrder:
 _orders: WeakKeyDictionary[Session, _CollectiveOrder] = WeakKeyDictionary()
 
 
-class CollectiveView(RequestView):
+class CollectiveView(RequestView[Targets]):
     """A view whose engines can call collectives."""
 
     def _collective(

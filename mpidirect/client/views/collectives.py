@@ -6,10 +6,11 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+from ..type_variables import Targets
 from .reductions import Reductions
 
 
-class Collectives(Reductions):
+class Collectives(Reductions[Targets]):
     """The collectives of a view.
 
     Each collective works on a name that the engines of the view have, and moves data from engine to engine:

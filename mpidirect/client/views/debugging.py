@@ -1,4 +1,4 @@
-"""A debugger at the prompt on the last error of an engine: `DirectView.debug`."""
+"""A debugger at the prompt, at a breakpoint or on the last error of an engine: `DirectView.debug`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from .requests import RequestView
 
 def debug(view: RequestView, engine: int | None) -> None:
     """Read commands at the prompt, and run each on the engine, until the user leaves."""
-    engines = view._session.engines.resolve(view.targets if engine is None else engine)
+    session = view._session
+    session.poll()
+    engines = session.engines.resolve(view.targets if engine is None else engine)
+    if session.debuggers.source.serve_until_they_run(engines):
+        return
     first = next((k for k in engines if _starts(view, k)), None)
     if first is None:
         print("No engine has an error to debug: an error is kept until other code runs on its engine.")

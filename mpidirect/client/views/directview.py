@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
@@ -14,6 +14,7 @@ from ..display.tracebacks import trim_tracebacks
 from ..magics.activation import activate
 from ..results.asyncmapresult import AsyncMapResult
 from ..results.asyncresult import AsyncResult
+from ..type_variables import Item, Targets
 from .collectives import Collectives
 from .debugging import debug
 from .distributed_array import DistributedArray
@@ -25,7 +26,7 @@ from .remotefunction import ParallelFunction
 
 
 @trim_tracebacks
-class DirectView(NamespaceView, ExecutionView, Collectives):
+class DirectView(NamespaceView[Targets], ExecutionView[Targets], Collectives[Targets]):
     """Some engines of a cluster: call functions on them, and use their namespaces as a dict.
 
     Parameters
@@ -85,7 +86,7 @@ class DirectView(NamespaceView, ExecutionView, Collectives):
 
     def _apply(
         self,
-        f: Callable[..., Any],
+        f: Any,
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
         block: bool | None = None,
@@ -166,7 +167,7 @@ class DirectView(NamespaceView, ExecutionView, Collectives):
         )
         return self._values_if_blocking(result, block)
 
-    def imap(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> Iterator[Any]:
+    def imap(self, f: Callable[..., Item], *sequences: Iterable[Any], **options: Any) -> Iterator[Item]:
         """Do as `map`; return an iterator over the items, as the engines' parts arrive.
 
         Parameters
@@ -184,7 +185,7 @@ class DirectView(NamespaceView, ExecutionView, Collectives):
     def _apply_to_parts(self, f: ParallelFunction, items: list[Any], length: int) -> Any:
         targets = self._session.engines.resolve(self.targets)[:length]
         if not targets:
-            empty = AsyncMapResult(self._session, [], method=f.__name__)
+            empty: AsyncMapResult[Any] = AsyncMapResult(self._session, [], method=f.__name__)
             return empty.get() if self.block else empty
 
         def parts_for(n: int) -> list[tuple[Any, ...]]:
@@ -249,15 +250,20 @@ class DirectView(NamespaceView, ExecutionView, Collectives):
         return self.sync_imports()
 
     def debug(self, engine: int | None = None) -> None:
-        """Debug the last error of an engine at the prompt, after the error, by the commands of pdb.
+        """Debug an engine at the prompt, by the commands of pdb: at ``breakpoint()``, or after an error.
 
-        Other engines go on, and the engine itself waits for nobody: each command is a task. An engine keeps
-        an error, with the frames and their variables, until other code runs on the engine.
+        If engines of the view wait in ``breakpoint()``, they get the prompt, one engine at a time, until
+        none of them waits. Calls that wait for such engines do the same.
+
+        Otherwise the last error of an engine is debugged, after the error. Other engines go on, and the
+        engine itself waits for nobody: each command is a task. An engine keeps an error, with the frames and
+        their variables, until other code runs on the engine.
 
         Parameters
         ----------
         engine : int, optional
-            The engine; by default the first engine of the view that has an error.
+            The engine; by default the engines of the view that wait in ``breakpoint()``, else the first
+            engine of the view that has an error.
 
         Examples
         --------
@@ -316,5 +322,5 @@ class DirectView(NamespaceView, ExecutionView, Collectives):
         activate(self, suffix)
 
 
-class BroadcastView(DirectView):
+class BroadcastView(DirectView[Targets]):
     """A direct view under ipyparallel's name: every direct view sends what engines share once."""

@@ -6,17 +6,37 @@ import os
 import tokenize
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from ..results.asyncresult import AsyncResult
 from ..results.outputs import ExecuteReply
+from ..type_variables import Targets
 from .requests import RequestView
 from .syntax_check import check_syntax
 
 
-class ExecutionView(RequestView):
+class ExecutionView(RequestView[Targets]):
     """The methods of a `DirectView` that run source code on its engines."""
 
+    @overload
+    def execute(
+        self: ExecutionView[int],
+        code: str,
+        silent: bool = True,
+        targets: None = None,
+        block: bool | None = None,
+        label: str | None = None,
+    ) -> AsyncResult[ExecuteReply]: ...
+    @overload
+    def execute(
+        self: ExecutionView[list[int]],
+        code: str,
+        silent: bool = True,
+        targets: None = None,
+        block: bool | None = None,
+        label: str | None = None,
+    ) -> AsyncResult[list[ExecuteReply]]: ...
+    @overload
     def execute(
         self,
         code: str,
@@ -24,7 +44,15 @@ class ExecutionView(RequestView):
         targets: Any = None,
         block: bool | None = None,
         label: str | None = None,
-    ) -> AsyncResult:
+    ) -> AsyncResult[Any]: ...
+    def execute(
+        self,
+        code: str,
+        silent: bool = True,
+        targets: Any = None,
+        block: bool | None = None,
+        label: str | None = None,
+    ) -> AsyncResult[Any]:
         """Run source code in the engines' namespaces.
 
         Parameters

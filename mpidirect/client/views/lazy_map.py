@@ -8,11 +8,12 @@ from itertools import islice
 from typing import Any
 
 from ..results.balancedresult import BalancedMapResult
+from ..type_variables import Item
 
 _MAX_GROUP = 256  # items of one request
 
 
-class LazyMap(Iterator[Any]):
+class LazyMap(Iterator[Item]):
     """The results of `LoadBalancedView.imap`.
 
     Parameters
@@ -36,7 +37,7 @@ class LazyMap(Iterator[Any]):
 
     def __init__(
         self,
-        submit: Callable[..., BalancedMapResult],
+        submit: Callable[..., BalancedMapResult[Item]],
         wait: Callable[[Callable[[], bool]], Any],
         items: Iterable[tuple[Any, ...]],
         max_outstanding: int,
@@ -45,12 +46,12 @@ class LazyMap(Iterator[Any]):
         self._submit = submit
         self._wait = wait
         self._items = iter(items)
-        self._pending: deque[BalancedMapResult] = deque()
+        self._pending: deque[BalancedMapResult[Item]] = deque()
         self._max_outstanding = max_outstanding
         self._group = max(1, min(max_outstanding // 4, _MAX_GROUP))
         self._values = self._generate(ordered)
 
-    def __next__(self) -> Any:
+    def __next__(self) -> Item:
         return next(self._values)
 
     def cancel(self) -> None:
@@ -91,7 +92,7 @@ class LazyMap(Iterator[Any]):
     def _any_ready(self) -> bool:
         return any(result.ready() for result in self._pending)
 
-    def _generate(self, ordered: bool) -> Generator[Any, None, None]:
+    def _generate(self, ordered: bool) -> Generator[Item, None, None]:
         pending = self._pending
         while True:
             self._fill()

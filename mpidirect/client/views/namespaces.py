@@ -9,12 +9,13 @@ from ...errors import MPIDirectError
 from ..results import waiting
 from ..results.asyncresult import AsyncResult
 from ..session.engines import is_single_target
+from ..type_variables import Targets
 from .transfers import TransferView, check_name
 
 COMPLETION_TIMEOUT = 0.5  # seconds that IPython's completion of names waits for busy engines
 
 
-class NamespaceView(TransferView):
+class NamespaceView(TransferView[Targets]):
     """The methods by which a `DirectView` is a dict of the names on its engines."""
 
     def update(self, ns: dict[str, Any]) -> Any:

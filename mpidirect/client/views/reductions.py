@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..type_variables import Targets
 from . import operators
 from .collective_call import CollectiveView
 
 
-class Reductions(CollectiveView):
+class Reductions(CollectiveView[Targets]):
     """The reductions of a view: see `Collectives`."""
 
     def reduce(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from ...arrays import partition
 from ..display.tracebacks import trim_traceback, trim_tracebacks
+from ..type_variables import Value
 from .functions import check_callable, function_name
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _same(f: Function) -> Function:
 
 
 @trim_tracebacks
-class RemoteFunction:
+class RemoteFunction(Generic[Value]):
     """A function that runs on engines when it is called.
 
     Parameters
@@ -135,14 +136,15 @@ class RemoteFunction:
         self.flags = flags
         self._view_with_flags()  # raises the error of a wrong flag now
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Value:
         """Call the function on the engines.
 
         Returns
         -------
         AsyncResult, or the results where calls block.
         """
-        return self._view_with_flags().apply(self.func, *args, **kwargs)
+        value: Value = self._view_with_flags().apply(self.func, *args, **kwargs)
+        return value
 
     def _view_with_flags(self) -> CallingView:
         """Return a copy of the view with the flags; other threads use the view itself."""
@@ -157,7 +159,7 @@ class RemoteFunction:
 
 
 @trim_tracebacks
-class ParallelFunction(RemoteFunction):
+class ParallelFunction(RemoteFunction[Any]):
     """A function that each engine calls with its part of the sequences.
 
     Parameters

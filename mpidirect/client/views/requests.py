@@ -14,12 +14,13 @@ from ..results.asyncresult import AsyncResult
 from ..results.outputs import at_prompt
 from ..results.transfer_progress import TransferProgress
 from ..session.engines import is_single_target
+from ..type_variables import Targets
 from .base import View
 
 TRANSFERS = ("push", "pull", "scatter")  # operations that may move much data
 
 
-class RequestView(View):
+class RequestView(View[Targets]):
     """A view that sends each request to all of its engines."""
 
     def _request(

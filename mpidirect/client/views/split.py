@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, overload
 
 from ...errors import EngineError
 from ...mpi import group_functions
 from ..interface import ClientInterface
 from ..results.asyncresult import AsyncResult
+from ..type_variables import Item
 from .directview import DirectView
 from .functions import check_callable
 
@@ -19,7 +20,7 @@ _TASKS_PER_GROUP = 2  # that are sent before the first one has ended
 _numbers = itertools.count(1)
 
 
-class GroupView(DirectView):
+class GroupView(DirectView[list[int]]):
     """A direct view of a group of engines; functions that it calls see the group's ``comm``.
 
     Examples
@@ -35,7 +36,7 @@ class GroupView(DirectView):
         self.group = group
         super().__init__(client, targets, **flags)
 
-    def _apply(self, f: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    def _apply(self, f: Any, *args: Any, **options: Any) -> Any:
         check_callable(f)
         return super()._apply(group_functions.GroupFunction(self.group, f), *args, **options)
 
@@ -82,13 +83,27 @@ class Groups(Sequence[GroupView]):
     def __len__(self) -> int:
         return len(self._views)
 
+    @overload
+    def __getitem__(self, key: int) -> GroupView: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[GroupView]: ...
     def __getitem__(self, key: Any) -> Any:
         return self._views[key]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {[view.targets for view in self._views]}>"
 
-    def map(self, f: Callable[..., Any], *sequences: Any, whole: bool = False) -> list[Any]:
+    @overload
+    def map(
+        self, f: Callable[..., Item], *sequences: Iterable[Any], whole: Literal[False] = False
+    ) -> list[Item]: ...
+    @overload
+    def map(
+        self, f: Callable[..., Item], *sequences: Iterable[Any], whole: Literal[True]
+    ) -> list[list[Item]]: ...
+    @overload
+    def map(self, f: Callable[..., Any], *sequences: Iterable[Any], whole: bool) -> list[Any]: ...
+    def map(self, f: Callable[..., Any], *sequences: Iterable[Any], whole: bool = False) -> list[Any]:
         """Call `f` with each item on a group that is free: all engines of the group call `f` together.
 
         Parameters
@@ -117,7 +132,17 @@ class Groups(Sequence[GroupView]):
         """
         return list(self.imap(f, *sequences, whole=whole))
 
-    def imap(self, f: Callable[..., Any], *sequences: Any, whole: bool = False) -> Iterator[Any]:
+    @overload
+    def imap(
+        self, f: Callable[..., Item], *sequences: Iterable[Any], whole: Literal[False] = False
+    ) -> Iterator[Item]: ...
+    @overload
+    def imap(
+        self, f: Callable[..., Item], *sequences: Iterable[Any], whole: Literal[True]
+    ) -> Iterator[list[Item]]: ...
+    @overload
+    def imap(self, f: Callable[..., Any], *sequences: Iterable[Any], whole: bool) -> Iterator[Any]: ...
+    def imap(self, f: Callable[..., Any], *sequences: Iterable[Any], whole: bool = False) -> Iterator[Any]:
         """Do as `map` over iterables of any length; yield the results in order, as they arrive.
 
         Parameters

@@ -9,11 +9,12 @@ from ...arrays import partition
 from ...protocol.names import INITIAL_NAMES
 from ..results import waiting
 from ..results.asyncmapresult import AsyncMapResult
+from ..type_variables import Targets
 from .requests import RequestView
 from .shared_push import push_shared
 
 
-class TransferView(RequestView):
+class TransferView(RequestView[Targets]):
     """The methods of a `DirectView` that set and return the values of names on its engines."""
 
     # -- push and pull ----------------------------------------------------------------------------------

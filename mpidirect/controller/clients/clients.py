@@ -17,6 +17,7 @@ from ..sessions.retained_results import RetainedResults
 from ..sessions.retention import Retention
 from ..sessions.session import Session
 from ..sessions.sessions import Sessions
+from .debuggers import Debuggers
 from .queries import Queries
 from .requests import Requests
 
@@ -38,6 +39,7 @@ class Clients:
         retention: Retention,
         retained: RetainedResults,
         idleness: Idleness,
+        debuggers: Debuggers,
     ) -> None:
         self.sessions = sessions
         self._facts = facts
@@ -47,6 +49,7 @@ class Clients:
         self._retention = retention
         self._retained = retained
         self._idleness = idleness
+        self._debuggers = debuggers
         self._connections: dict[tuple[Listener, int], Session] = {}
         self._waiting_since = 0.0  # when the first of the replies came that wait for others; 0: none waits
         self._memory_domain = process_memory.domain()
@@ -102,8 +105,9 @@ class Clients:
                 session.flush()
 
     def enforce_limits(self) -> None:
-        """Drop what exceeds the limits: incomplete requests, results, and sessions without any."""
+        """Drop what exceeds the limits: incomplete requests, debuggers, results, and empty sessions."""
         self._requests.give_up_partial()
+        self._debuggers.look()
         self._retention.enforce(self.sessions.values())
         for session in self._retention.forgettable(self.sessions.values()):
             self._forget(session)
@@ -132,6 +136,7 @@ class Clients:
             session = self.sessions[name] = Session(name)
             session.process = self._readable_process(hello.memory)
             session.directory = hello.directory
+            session.process_name = hello.process or session.process_name
         self._connections[listener, number] = session
         session.listener = listener
         welcome = messages.Welcome(
@@ -155,7 +160,12 @@ class Clients:
 
     def _current_facts(self) -> dict[str, Any]:
         """Return the facts, with times in seconds from now: clients' clocks may differ."""
-        facts = {**self._facts, "idle": self._idleness.seconds, "world": self._registry.world}
+        facts = {
+            **self._facts,
+            "idle": self._idleness.seconds,
+            "world": self._registry.world,
+            "debuggers": self._debuggers.in_words(),
+        }
         if ends := facts["ends"]:
             facts["time_left"] = max(0.0, ends - time.time())
         return facts

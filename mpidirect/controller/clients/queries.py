@@ -19,6 +19,7 @@ from ..sessions.retained_results import RetainedResults
 from ..sessions.session import Session
 from ..sessions.sessions import Sessions, unclaimed_requests
 from ..sessions.undelivered import undelivered_results
+from .debuggers import Debuggers
 from .pending_queries import PendingQueries
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Queries:
         link: EngineMessenger,
         generations: Generations,
         pending: PendingQueries,
+        debuggers: Debuggers,
         sessions: Sessions,
         retained: RetainedResults,
         fail: Callable[[ActiveRequest, int, str, str], None],  # ends a task: error name and text
@@ -62,6 +64,7 @@ class Queries:
         self._link = link
         self._generations = generations
         self._pending = pending
+        self._debuggers = debuggers
         self._sessions = sessions
         self._retained = retained
         self._fail = fail
@@ -145,11 +148,31 @@ class Queries:
         self._pending.interrupt(session, query, ids, within, delay, abort)
         return Later.LATER
 
+    def _debugger(self, session: Session, query: messages.Query) -> Any:
+        """Give a command to the debuggers of engines; return whether each waited for the command.
+
+        The value is ``[number, line or None, refusal]`` for each engine.
+        """
+        try:
+            commands = [
+                messages.DebuggerCommand(int(number), None if line is None else str(line), str(refusal))
+                for number, line, refusal in query.value
+            ]
+            pairs = list(zip(query.targets, commands, strict=True))
+        except (TypeError, ValueError):
+            raise BadQuery("debugger takes a number, a command and a refusal for each engine") from None
+        return [self._debuggers.command(engine, command) for engine, command in pairs]
+
     # -- engines ----------------------------------------------------------------------------------
 
     def _where(self, session: Session, query: messages.Query) -> Any:
         """Return what the engines are doing; the value is whether to return their stacks."""
         self._pending.inspect(session, query, with_stacks=bool(query.value))
+        return Later.LATER
+
+    def _native_stacks(self, session: Session, query: messages.Query) -> Any:
+        """Return the stacks of engines with C frames, which other processes of their hosts make."""
+        self._pending.examine(session, query)
         return Later.LATER
 
     def _peek(self, session: Session, query: messages.Query) -> Any:
@@ -245,9 +268,11 @@ ANSWERS: dict[str, Callable[[Queries, Session, messages.Query], Any]] = {
     "abort": Queries._abort,
     "signal": Queries._signal,
     "interrupt": Queries._interrupt,
+    "debugger": Queries._debugger,
     "restart": Queries._restart,
     "resize": Queries._resize,
     "where": Queries._where,
+    "native_stacks": Queries._native_stacks,
     "peek": Queries._peek,
     "usage": Queries._usage,
     "shutdown": Queries._shutdown,

@@ -44,6 +44,7 @@ class Generations:
         logs: Path,
         spawns: bool,
         can_respawn: bool,
+        survives: bool,  # whether the job survives the end of an engine
         supervised: bool,  # whether a supervisor starts all processes anew when this controller has ended
         retire: Callable[[str], None],
     ) -> None:
@@ -56,6 +57,7 @@ class Generations:
         self._shutdown = shutdown
         self._logs = logs
         self._can_respawn = can_respawn
+        self._survives = survives
         self._supervised = supervised
         self._retire = retire
         self._machine = StateMachine(GenerationState.RUNNING, GENERATION)
@@ -136,7 +138,10 @@ class Generations:
             self._end(reason)
 
     def _end(self, reason: str) -> None:
-        """Tell all engines to leave, and end their tasks."""
+        """Tell all engines to leave, and end their tasks.
+
+        If the end of an engine ends the job, engines leave when this controller has handed over and leaves.
+        """
         self._machine.enter(GenerationState.ENDING)
         self.end_reason = reason
         now = time.monotonic()
@@ -147,6 +152,8 @@ class Generations:
             if self._departures.awaits_note(info.id):
                 self.departed(info.id)
                 self._anchors.kill_engine(info)  # a frozen engine has lost its connection, and lives
+        if self._supervised and not self._survives:
+            self._leaving = {}
         send_stop(self._link, self._leaving)
         self._retire(reason)
 

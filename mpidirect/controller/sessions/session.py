@@ -52,6 +52,7 @@ class Session:
         self.outbox = Outbox()
         self.process = 0  # the client's process if the controller can read its memory, else 0
         self.directory = ""  # the directory of the client's script
+        self.process_name = "a client"  # the client's process, for users
         self.downloading = 0  # bytes of results on their way from engines to the controller
         self.open: dict[str, OpenRequest] = {}  # requests that are not complete, by id
         self.recalled: set[str] = set()  # ids of requests whose results another client has asked for

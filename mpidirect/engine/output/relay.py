@@ -70,3 +70,8 @@ class OutputRelay:
                 return
             self._socket.send(messages.encode(message))
         self._due = self._sent + INTERVAL  # There may be more.
+
+    def send_all(self) -> None:
+        """Send all output so far, before a message that must come behind it."""
+        while (message := self._output.next()) is not None:
+            self._socket.send(messages.encode(message))

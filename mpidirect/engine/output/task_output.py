@@ -15,7 +15,7 @@ from typing import Any
 
 from ...protocol import messages
 from ...protocol.messages import AFTER_TASK, OutputPiece
-from ...protocol.names import output_files
+from ...protocol.names import STACK_SIGNAL, output_files, stack_file
 from . import displays
 from .capture import CapturedFile, CStream, EngineStream, watch
 
@@ -67,10 +67,12 @@ class TaskOutput(displays.DisplayListener):
         self.descriptors = [self._notice_reader, self._watch]
         if self._watch < 0:  # The system's limit is reached.
             self.descriptors = [self._notice_reader]
-            self._out.notify = self._err.notify = self._notify
+            self._out.notify = self._err.notify = self.notify
         sys.stdout, sys.stderr = self.streams
         os.environ.setdefault("GFORTRAN_UNBUFFERED_PRECONNECTED", "1")
         displays.listener = self
+        self._stack = stack_file(directory, engine)
+        faulthandler.register(STACK_SIGNAL, self._stack.open("w"), all_threads=False)
 
     # -- the main thread ----------------------------------------------------------------------------
 
@@ -79,7 +81,7 @@ class TaskOutput(displays.DisplayListener):
         with self._lock:
             if self._has_more():
                 self._end_last()
-                self._notify()
+                self.notify()
             self._task, self._running = task, True
 
     def end(self) -> tuple[str, str, bytes]:
@@ -148,9 +150,10 @@ class TaskOutput(displays.DisplayListener):
         with self._lock:
             if self._running:
                 self._displays.append(([captured.end for captured in self._captured], piece))
-        self._notify()
+        self.notify()
 
-    def _notify(self) -> None:
+    def notify(self) -> None:
+        """Wake the control thread."""
         with contextlib.suppress(BlockingIOError):
             os.write(self._notice_writer, b"!")
 
@@ -165,6 +168,7 @@ class TaskOutput(displays.DisplayListener):
         """Remove the files."""
         for captured in self._captured:
             captured.path.unlink(missing_ok=True)
+        self._stack.unlink(missing_ok=True)
 
     # -- the control thread ---------------------------------------------------------------------------
 

@@ -118,7 +118,8 @@ def _run(
     spawner = spawning.Spawner(Parent().command(), start)
     output = TaskOutput(log_directory, engine)
     served = Engine(engine, world, repair, spawner, tasks, names, output)
-    control_thread = ControlThread(engine, served.parts, served.batches, served.namespace, control)
+    namespace, debugger = served.namespace, served.debugger
+    control_thread = ControlThread(engine, served.parts, served.batches, namespace, debugger, control)
     served.run(control_thread.start)
     output.release()
     return bool(repair.untouched)

@@ -38,7 +38,8 @@ class Hello(Message, tag="hello"):
     """The first message of a client.
 
     ``received`` is the number of the last message that the client has. ``directory`` is the directory of
-    the client's script, from which the script imports modules.
+    the client's script, from which the script imports modules. ``process`` names the client's process for
+    users.
     """
 
     protocol: int
@@ -48,6 +49,7 @@ class Hello(Message, tag="hello"):
     resumes: bool = False
     memory: Union[ReadableMemory, None] = None
     directory: str = ""
+    process: str = ""
 
 
 class Request(Numbered, tag="request"):
@@ -213,6 +215,20 @@ class RelayedOutput(Numbered, tag="printed"):
     id: str
     engine: int
     pieces: list[OutputPiece]
+
+
+class DebuggerPrompt(Numbered, tag="debugger"):
+    """The debugger of an engine waits for a command of this client, or waits no longer.
+
+    The fields are those of `engine.DebuggerWaits`.
+    """
+
+    id: str
+    engine: int
+    number: int
+    place: str = ""
+    text: str = ""
+    prompt: str = ""
 
 
 class Answer(Numbered, tag="answer"):

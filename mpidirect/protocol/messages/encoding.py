@@ -27,6 +27,7 @@ _FromController = Union[
     client.ControllerRestarts,
     client.Results,
     client.RelayedOutput,
+    client.DebuggerPrompt,
     client.Chunk,
     client.DataRead,
     client.ResultMoved,
@@ -48,9 +49,11 @@ _ToEngine = Union[
     engine.MakeCommunicators,
     engine.UseCommunicators,
     engine.Inspect,
+    engine.DebuggerCommand,
     engine.ProgressMPI,
     engine.RevokeWorld,
-    engine.KillProcess,
+    engine.SignalProcess,
+    engine.ExamineProcesses,
     engine.EndSpawn,
 ]
 _FromEngine = Union[
@@ -66,6 +69,8 @@ _FromEngine = Union[
     engine.EnginesSpawned,
     engine.ReadyToJoin,
     engine.Inspection,
+    engine.DebuggerWaits,
+    engine.ProcessesExamined,
     engine.TasksAborted,
     engine.CommunicatorRevoked,
 ]

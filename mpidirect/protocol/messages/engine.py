@@ -91,6 +91,17 @@ class Inspect(Message, tag="locate"):
     usage: bool = False
 
 
+class DebuggerCommand(Message, tag="command"):
+    """The answer to the `DebuggerWaits` with this ``number``.
+
+    ``line`` is a command; None is the end of input. ``refusal`` tells why nobody gives commands.
+    """
+
+    number: int
+    line: Union[str, None] = None
+    refusal: str = ""
+
+
 class Stop(Message, tag="stop"):
     """Leave now."""
 
@@ -140,10 +151,21 @@ class SpawnEngines(Message, tag="spawn"):
     number: int = 0
 
 
-class KillProcess(Message, tag="kill"):
-    """Kill process ``pid`` of this host; sent to the anchor of the host."""
+class SignalProcess(Message, tag="kill"):
+    """Send a signal to process ``pid`` of this host; sent to an anchor or an engine of the host."""
 
     pid: int
+    signum: int
+
+
+class ExamineProcesses(Message, tag="examine"):
+    """Make the stacks of processes of this host, with C frames; ``pids`` are their numbers by engine.
+
+    Sent to an anchor or an engine of the host.
+    """
+
+    number: int
+    pids: dict[int, int]
 
 
 class EndSpawn(Message, tag="endspawn"):
@@ -251,6 +273,29 @@ class Output(Message, tag="output"):
 
     id: str
     pieces: list[OutputPiece]
+
+
+class ProcessesExamined(Message, tag="examined"):
+    """The stack of an ``engine`` for `ExamineProcesses`; ``problem`` says why there is none."""
+
+    number: int
+    engine: int
+    stack: str = ""
+    problem: str = ""
+
+
+class DebuggerWaits(Message, tag="debugger"):
+    """A debugger in the task ``id`` waits for a command at ``place``, a file and a line.
+
+    ``text`` is what the debugger has printed since its last command; ``prompt`` is its prompt. Without a
+    place the debugger waits no longer.
+    """
+
+    id: str
+    number: int
+    place: str = ""
+    text: str = ""
+    prompt: str = ""
 
 
 class ItemsDone(Message):

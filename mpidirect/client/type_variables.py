@@ -1,0 +1,22 @@
+"""The type variables of results and views."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec, TypeVar
+
+    # A type without its parameter, such as `AsyncResult`, has `Any` for it.
+    Value = TypeVar("Value", default=Any)
+    Targets = TypeVar("Targets", default=Any)
+else:
+    from typing import ParamSpec, TypeVar
+
+    Value = TypeVar("Value")
+    Targets = TypeVar("Targets")
+
+# Value: what the user gets from a result.
+# Targets: `int` for a view whose calls return the value of one engine, `list[int]` for a list of values.
+Item = TypeVar("Item")  # what a user's function returns on one engine, or for one item
+Params = ParamSpec("Params")  # the parameters of a user's function

@@ -1,0 +1,189 @@
+"""breakpoint() in code on engines: a debugger at the prompt, one engine at a time, and ways out."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+from conftest import N
+from waiting import until
+
+from mpidirect import Client, CompositeError, RemoteError, interactive
+from mpidirect.errors import Interrupted
+
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
+
+@interactive
+def stop(x):
+    secret = x + rank  # noqa: F821
+    breakpoint()
+    doubled = 2 * secret
+    return doubled  # noqa: RET504
+
+
+def stop_once(x):
+    if x == 2:
+        breakpoint()
+    return x * x
+
+
+@pytest.fixture(autouse=True)
+def loaded(rc):
+    """Load IPython's debugger: the first use of it takes time."""
+    rc[:].execute("import IPython.core.debugger", block=True)
+
+
+def all_stopped(rc, result):
+    """Wait until all engines stop in a call; return the result."""
+    until(lambda: all("breakpoint()" in place for place in rc.where().values()))
+    return result
+
+
+@pytest.fixture
+def waiting(rc, typed):
+    """A call on engine 1, which waits in breakpoint()."""
+    result = rc[1].apply_async(stop, 10)
+    until(lambda: "breakpoint()" in rc.where(1)[1])
+    yield result
+    assert rc[1].apply_sync(abs, -1) == 1
+
+
+def test_one_engine_at_a_time(rc, dview, typed, capsys):
+    typed += ["p secret", "n", "p doubled", "engine 2", "p secret", "engine 9", "all c"]
+    result = all_stopped(rc, dview.apply_async(stop, 10))
+    assert result.get() == [20, 22, 24, 26]
+    out = capsys.readouterr().out
+    assert "engine 0 stopped in breakpoint() at " in out
+    assert "engines 1-3 wait too: 'engine 1' goes there" in out
+    assert "doubled = 2 * secret" in out and "(Pdb 0) p secret\n10\n" in out
+    assert "(Pdb 0) p doubled\n20\n" in out
+    assert "engine 2 stopped in breakpoint() at " in out and "(Pdb 2) p secret\n12\n" in out
+    assert "engine 9 does not wait" in out and not typed
+
+
+def test_a_value_changes_the_result(rc, typed):
+    typed += ["secret = 100", "c"]
+    assert rc[1].apply_sync(stop, 10) == 200
+
+
+def test_q_ends_with_an_error_that_says_so(rc, typed, capsys):
+    typed += ["w", "q"]
+    with pytest.raises(RemoteError, match=r"left by q at .*test_breakpoints\.py.*c lets the code go on"):
+        rc[1].apply_sync(stop, 10)
+    assert "user_code.py" not in capsys.readouterr().out  # the frames of this package are hidden
+
+
+def test_ctrl_d_ends_too(dview, typed):
+    with pytest.raises(CompositeError, match="BdbQuit"):
+        dview.apply_sync(stop, 10)
+    assert dview.apply_sync(abs, -1) == [1] * N
+
+
+def test_ctrl_c_at_the_prompt_interrupts_the_call(dview, typed):
+    typed += ["w", KeyboardInterrupt]
+    with pytest.raises(Interrupted, match="engines 0-3: interrupted"):
+        dview.apply_sync(stop, 10)
+    assert dview.apply_sync(abs, -1) == [1] * N
+
+
+def test_steps_end_with_the_function(rc, typed, capsys):
+    typed += ["n", "n", "n", "n", "n"]
+    assert rc[1].apply_sync(stop, 10) == 22
+    assert typed == ["n", "n"] and "--Return--" in capsys.readouterr().out
+    assert rc[1].apply_sync(sys.gettrace) is None
+
+
+def test_a_result_that_comes_later(rc, typed, waiting, capsys):
+    assert f"engine 1 waits in breakpoint() for process {os.getpid()}" in rc.stacks().summary
+    assert "return doubled" not in str(rc.stacks(1)) and "in stop" in str(rc.stacks(1))
+    until(lambda: "rc.debug(), or get() of the result" in capsys.readouterr().err)
+    typed += ["n", KeyboardInterrupt]
+    rc.debug()
+    assert not waiting.ready()
+    rc.interrupt(1)
+
+
+def test_get_serves_the_debugger(typed, waiting):
+    typed += ["n", "c"]
+    assert waiting.get() == 22 and not typed
+
+
+def test_debug_serves_the_debugger(rc, typed, waiting):
+    typed += [KeyboardInterrupt]
+    rc[:].debug()
+    assert not waiting.ready()
+    typed += ["c"]
+    rc[:].debug()
+    assert waiting.get(10) == 22
+
+
+def test_other_clients_see_it_and_end_it(cluster, waiting):
+    with Client(str(cluster.connection_file)) as other:
+        assert other.facts["debuggers"][0].startswith("engine 1 waits in breakpoint() at ")
+        assert other.peek("rank", targets=1) == 1
+        other.interrupt(1)
+        assert other.where(1) == {1: ""}
+    with pytest.raises(RemoteError, match="KeyboardInterrupt"):
+        waiting.get()
+
+
+def test_a_client_that_leaves_ends_it(cluster, typed, rc):
+    with Client(str(cluster.connection_file)) as client:
+        client[1].apply_async(stop, 10)
+        until(lambda: "breakpoint()" in client.where(1)[1])
+    assert rc[1].apply_sync(abs, -1) == 1
+
+
+def test_without_a_terminal_nothing_waits(rc):
+    with pytest.raises(RemoteError, match=r"NoTerminal.*the client has no terminal"):
+        rc[1].apply_sync(stop, 10)
+    result = rc[1].apply_async(stop, 10)
+    assert not rc[1].apply_sync(abs, 0)
+    assert "NoTerminal" in str(result.exception())
+
+
+def test_tasks_of_a_balanced_view(rc, typed, capsys):
+    typed += ["p x", "c"]
+    assert rc.load_balanced_view().map_sync(stop_once, range(4)) == [0, 1, 4, 9]
+    assert ") p x\n2\n" in capsys.readouterr().out
+
+
+def test_the_users_choice_of_a_debugger_is_kept(rc, typed):
+    rc[1].execute("import os; os.environ['PYTHONBREAKPOINT'] = '0'", block=True)
+    try:
+        assert rc[1].apply_sync(stop, 10) == 22
+    finally:
+        rc[1].execute("del os.environ['PYTHONBREAKPOINT']", block=True)
+
+
+@pytest.mark.parametrize(
+    "code", ["import pdb; pdb.set_trace(); k = 7", "import pdb; pdb.Pdb().set_trace(); k = 7"]
+)
+def test_other_ways_into_the_debugger(rc, typed, code):
+    typed += ["p rank", "k = 5", "interact", "k = k + 1", EOFError, "c"]
+    rc[1].execute(code.replace("; ", "\n"), block=True)
+    assert not typed and rc[1]["k"] == 7
+
+
+def test_what_needs_a_real_terminal_says_so(rc):
+    with pytest.raises(RemoteError, match=r"use breakpoint\(\)"):
+        rc[1].execute("import IPython; IPython.embed()", block=True)
+
+
+def test_output_of_a_step_is_shown(rc, typed, capsys):
+    typed += ["n", "n", "n"]
+    rc[1].execute("breakpoint()\nprint('a step')\nk = 1", block=True)
+    out = capsys.readouterr().out
+    assert "---> 2 print('a step')" in out and "--Call--" not in out
+    assert "(Pdb 1) n\na step\n" in out and not typed
+
+
+def test_at_the_prompt(prompt, typed, rc):
+    prompt.names["dv"] = rc[1:2]
+    prompt("dv.block = True; dv.activate()")
+    typed += ["p rank", "all c"]
+    prompt("%%px\nprint('before')\nbreakpoint()\nprint('after')")
+    assert prompt.printed.index("[stdout:1] before") < prompt.printed.index("(Pdb 1) p rank\n1\n")
+    assert "[stdout:1] after" in prompt.printed
