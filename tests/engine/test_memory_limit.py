@@ -100,7 +100,7 @@ def full(way, rc, client):
     rc[0].execute("import numpy; b = numpy.ones(400_000_000, numpy.uint8)", block=True)
     client[0].push({"a": SMALL}, block=True)  # it has numpy now
     pid = rc.facts["pid"]
-    before = limited(pid)
+    before = limited(pid, 2 * MORE)
     try:
         busy = rc[0].apply_async(time.sleep, 600)  # so that the data must wait at the controller
         pushed = client[0].push({"a": np.ones(400_000_000, np.uint8)}, block=False)
@@ -112,6 +112,8 @@ def full(way, rc, client):
         if way == "messages":
             with pytest.raises(errors.RemoteError, match="no room for a result"):
                 client[0].pull("b", block=False).get(WITHIN)
+            with pytest.raises(errors.RemoteError, match=r"the controller has no room for 150,0"):
+                client[0].push({"a": LARGE}, block=False).get(WITHIN)  # nearly fits
         assert client[:].apply_async(lambda: 7).get(WITHIN) == [7] * 4
         client[0].push({"a": SMALL}, block=True)
     finally:
