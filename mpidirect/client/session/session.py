@@ -76,9 +76,12 @@ class Session:
         self._numbers = itertools.count(1)
         self._walltime: Deadline | None = None
         self._tunnel = Tunnel(sshserver, info) if sshserver else None
+        self.facts: dict[str, Any] = {}  # The connection's thread takes messages at once.
         self.connection = Connection(info, self, timeout, patience, self._tunnel)
         welcome = self.connection.welcome
-        self.facts: dict[str, Any] = welcome.facts
+        with self.connection.lock:
+            news, self.facts = self.facts, welcome.facts
+            self.facts.update(news)
         self.python_mismatch = _python_mismatch(welcome.python)
         self.engines.start(welcome)
         self._walltime = Deadline(info, self.facts.get("time_left"))
