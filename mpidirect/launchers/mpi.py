@@ -51,7 +51,8 @@ def rank_command(
         if not elsewhere or "/" in starter:
             raise
         found = Implementation()
-    rank = wrapped(job.command(python), found.name, job.spec.log_directory)
+    spec = job.spec
+    rank = wrapped(job.command(python), found.name, spec.log_directory, spec.resume is not None)
     return [starter, *found.arguments(arguments), *arguments, "-n", str(job.ranks), *rank], found
 
 

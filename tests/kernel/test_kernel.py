@@ -66,7 +66,7 @@ def home(tmp_path_factory):
 def notebook(home):
     notebook = Notebook(home)
     try:
-        notebook.run("started = True")
+        notebook.first = notebook.run("started = True")
         yield notebook
     finally:
         notebook.close()
@@ -74,6 +74,9 @@ def notebook(home):
 
 def test_the_first_cell_starts_the_cluster_and_tells_of_it(notebook):
     assert Cluster.from_profile().state is ClusterState.RUNNING
+    lines = [data["text/plain"] for data in notebook.first[1]]
+    assert lines[0] == "mpidirect: starting a cluster" and "mpidirect: 2 engines are ready" in lines
+    assert not any("━" in line or "╌" in line for line in lines)  # no bars beside
     text, _, reply = notebook.run("print(rank, size)")
     assert reply["status"] == "ok"
     assert sorted(text.splitlines()) == ["[stdout:0] 0 2", "[stdout:1] 1 2"]
@@ -101,10 +104,17 @@ def test_results_are_displayed_rich(notebook):
     assert {"<b>0</b>", "<b>1</b>"} <= {each.get("text/html") for each in data}
 
 
+def test_each_engine_displays(notebook):
+    code = "from IPython.display import HTML, display\nfor k in range(2): display(HTML(f'<b>{rank} {k}</b>'))"
+    data = [each["text/html"] for each in notebook.run(code)[1]]
+    assert sorted(data) == [f"<b>{rank} {k}</b>" for rank in range(2) for k in range(2)]
+
+
 def test_an_error_of_an_engine_is_the_cells(notebook):
     reply = notebook.run("1 / rank")[2]
     assert reply["status"] == "error"
-    assert "ZeroDivisionError" in "\n".join(reply["traceback"])
+    shown = "\n".join(reply["traceback"])
+    assert "ZeroDivisionError" in shown and "get_ipython()" not in shown
 
 
 def test_names_are_completed_and_described_by_the_engines(notebook):
