@@ -138,7 +138,7 @@ class Resumption:
 
     def receive_end_signal(self) -> bool:
         """Note a SIGTERM; return whether it may be a warning, so that the controller goes on for now."""
-        if self._next is None or self.step is not Step.WAITING or self._terminated:
+        if self._next is None or self._terminated or self.step is not Step.WAITING or not self._has_started:
             return False
         self._terminated = True
         return True
@@ -163,14 +163,12 @@ class Resumption:
 
     def _question_due(self, next_job: NextJob, now: float) -> bool:
         """Return whether the scheduler is to be asked about this job now."""
-        if self._terminated:
-            return True
         tick = time.monotonic()
         if tick >= self._next_warning_look:
             self._next_warning_look = tick + WARNING_INTERVAL
             self._warned = next_job.warned() or self._warned
-        due = self._warned or now >= next_job.ends - next_job.before or tick >= self._next_query
-        return due and self._has_started
+        near = now >= next_job.ends - next_job.before
+        return self._terminated or (self._has_started and (near or self._warned or tick >= self._next_query))
 
     @property
     def _has_started(self) -> bool:
