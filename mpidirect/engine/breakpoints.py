@@ -86,7 +86,8 @@ class Breakpoints:
         if threading.current_thread() is not threading.main_thread() or not self._task_runs():
             raise NoTerminal("breakpoint() stops only in an engine's main thread, while a task runs there")
         if self._debugger is None:
-            self._debugger = _new_debugger(self._transcript)
+            self._debugger = new_debugger(self._transcript)
+            self._debugger.use_rawinput = True  # Commands come by `input`, the text goes to `output`.
         self._debugger.set_trace(frame)
 
     def _input(self, prompt: object = "", /) -> str:
@@ -144,8 +145,8 @@ def _place_of(debugger: Any) -> str:
     return f"{frame.f_code.co_filename}:{line}"
 
 
-def _new_debugger(output: io.StringIO) -> Any:
-    """Return a debugger: IPython's if it is installed, else pdb."""
+def new_debugger(output: io.StringIO) -> Any:
+    """Return a debugger that writes to `output`: IPython's if it is installed, else pdb."""
     try:
         debugger_class: Any = importlib.import_module("IPython.core.debugger").Pdb
     except ImportError:
@@ -205,8 +206,9 @@ def _new_debugger(output: io.StringIO) -> Any:
             first = _first_user_frame([frame for frame, _ in stack])
             return stack[first:], max(0, index - first)
 
-    debugger = EngineDebugger(completekey=None, stdout=output, nosigint=True, readrc=False)
-    debugger.use_rawinput = True  # Commands come by `input`, the text goes to `output`.
+    debugger = EngineDebugger(
+        completekey=None, stdin=io.StringIO(), stdout=output, nosigint=True, readrc=False
+    )
     debugger.prompt = "(Pdb) "
     _set_colors(debugger)
     return debugger

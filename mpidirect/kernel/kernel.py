@@ -20,6 +20,7 @@ from .cluster import KernelCluster
 from .completion import complete, inspect
 
 PROFILE, ENGINES = "MPIDIRECT_KERNEL_PROFILE", "MPIDIRECT_KERNEL_ENGINES"  # environment of the kernel
+_ENGINES_MAGIC = "mpidirect_engines"  # of a magic's error, IPython shows no line of the cell
 _COMPLETION = 2.0  # seconds that an engine may take to complete a name
 
 
@@ -40,7 +41,7 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
         kernel = Path(getattr(self.parent, "connection_file", "") or "kernel").stem
         self._cluster = KernelCluster(os.environ.get(PROFILE, ""), int(n) if n else None, kernel)
         self._status: DisplayHandle | None = None
-        self.shell.mpidirect_kernel = self
+        self.shell.register_magic_function(self._run_cell, "cell", _ENGINES_MAGIC)
         self.shell.input_transformer_manager.cleanup_transforms.insert(0, self._route)
         self._magics = self._register(self._connect)
 
@@ -58,12 +59,12 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
         cell = parse("".join(lines))
         if cell.local:
             return cell.code.splitlines(keepends=True)
-        return [f"get_ipython().mpidirect_kernel.run({cell.code!r}, {cell.targets!r})\n"]
+        return [f"get_ipython().run_cell_magic({_ENGINES_MAGIC!r}, {cell.targets!r}, {cell.code!r})\n"]
 
     # IPython skips such a transformation when it only checks whether a cell is complete.
     _route.has_side_effects = True  # type: ignore[attr-defined]
 
-    def run(self, code: str, targets: str = "") -> None:
+    def _run_cell(self, targets: str, code: str) -> None:
         """Run code on engines, and show what they print and display."""
         view = self._connect()
         flags = (

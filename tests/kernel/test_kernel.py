@@ -31,11 +31,15 @@ class Notebook:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=LIMIT)
 
-    def run(self, code):
-        """Run a cell; return its texts, its outputs' data and its error."""
-        told = []
+    def run(self, code, typed=()):
+        """Run a cell; return its texts, its outputs' data and its error. The user answers as `typed`."""
+        told, answers = [], list(typed)
         reply = self.client.execute_interactive(
-            code, timeout=LIMIT, output_hook=told.append, allow_stdin=False
+            code,
+            timeout=LIMIT,
+            output_hook=told.append,
+            allow_stdin=bool(typed),
+            stdin_hook=lambda question: self.client.input(answers.pop(0)),
         )
         contents = [(message["msg_type"], message["content"]) for message in told]
         text = "".join(content["text"] for kind, content in contents if kind == "stream")
@@ -66,7 +70,7 @@ def home(tmp_path_factory):
 def notebook(home):
     notebook = Notebook(home)
     try:
-        notebook.run("started = True")
+        notebook.first = notebook.run("started = True")
         yield notebook
     finally:
         notebook.close()
@@ -74,9 +78,21 @@ def notebook(home):
 
 def test_the_first_cell_starts_the_cluster_and_tells_of_it(notebook):
     assert Cluster.from_profile().state is ClusterState.RUNNING
+    lines = [data["text/plain"] for data in notebook.first[1]]
+    assert lines[0] == "mpidirect: starting a cluster" and "mpidirect: 2 engines are ready" in lines
+    assert not any("━" in line or "╌" in line for line in lines)  # no bars beside
     text, _, reply = notebook.run("print(rank, size)")
     assert reply["status"] == "ok"
     assert sorted(text.splitlines()) == ["[stdout:0] 0 2", "[stdout:1] 1 2"]
+
+
+def test_a_debugger_asks_for_commands_in_the_notebook(notebook):
+    code = "%%targets 1\nbreakpoint()\nk = 1"
+    text, _, reply = notebook.run(code, ["p rank + 100", "q"])
+    assert "engine 1 stopped in breakpoint()" in text and "101" in text
+    assert "left by q" in str(reply["traceback"])
+    _, _, reply = notebook.run(code)
+    assert "no debugger at" in str(reply["traceback"])  # the frontend takes no input
 
 
 def test_equal_outputs_are_folded(notebook):
@@ -101,10 +117,17 @@ def test_results_are_displayed_rich(notebook):
     assert {"<b>0</b>", "<b>1</b>"} <= {each.get("text/html") for each in data}
 
 
+def test_each_engine_displays(notebook):
+    code = "from IPython.display import HTML, display\nfor k in range(2): display(HTML(f'<b>{rank} {k}</b>'))"
+    data = [each["text/html"] for each in notebook.run(code)[1]]
+    assert sorted(data) == [f"<b>{rank} {k}</b>" for rank in range(2) for k in range(2)]
+
+
 def test_an_error_of_an_engine_is_the_cells(notebook):
     reply = notebook.run("1 / rank")[2]
     assert reply["status"] == "error"
-    assert "ZeroDivisionError" in "\n".join(reply["traceback"])
+    shown = "\n".join(reply["traceback"])
+    assert "ZeroDivisionError" in shown and "get_ipython()" not in shown
 
 
 def test_names_are_completed_and_described_by_the_engines(notebook):

@@ -10,7 +10,7 @@ from mpidirect import Cluster
 from mpidirect.cluster.state import ClusterState
 from mpidirect.job import processes
 
-pytestmark = [pytest.mark.proof, pytest.mark.openmpi_only, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.proof, pytest.mark.openmpi_only, pytest.mark.timeout(600)]
 
 N = 2
 
@@ -20,7 +20,9 @@ while not os.path.exists("go on"):
     time.sleep(0.01)
 """
 STREAM = f"""
-print("step 1")
+for k in range(20):  # on a busy machine equal lines may come too late to be folded
+    comm.Barrier()
+    print("step", k)
 print("rank", rank)
 {WAIT}
 print("done")
@@ -126,20 +128,27 @@ def notebook(server, browser):
     server.command("kernel", "install", "-n", str(N))
     notebook = server.open(browser.new_page(), "job", "mpidirect-default", ON_ENGINES)
     notebook.start("start")
-    notebook.see("starting a cluster")
+    notebook.see(f"(0 of {N} engines are ready)")
     notebook.wait_for_end("start")
-    assert f"{N} engines are ready" in notebook.text("start")
-    assert "[stdout:1] rank 1 of 2" in notebook.text("start")
+    lines = notebook.text("start").split("\n")
+    assert lines[0] == f"mpidirect: {N} engines are ready"
+    assert sorted(line for line in lines[1:] if line) == ["[stdout:0] rank 0 of 2", "[stdout:1] rank 1 of 2"]
     return notebook
 
 
-def test_output_streams_and_is_folded(notebook, go_on):
+def check_streaming(notebook, go_on):
+    """Run the cell "stream": its output comes while the cell runs, and equal lines are folded."""
     notebook.start("stream")
-    notebook.wait_for("stream", "[stdout:0-1] step 1")
-    notebook.wait_for("stream", "[stdout:1] rank 1")
+    for text in ("[stdout:0-1]", "step 19", "rank 0", "rank 1"):
+        notebook.wait_for("stream", text)
     assert notebook.is_running("stream") and "done" not in notebook.text("stream")
     go_on()
-    notebook.wait_for("stream", "[stdout:0-1] done")
+    notebook.wait_for_end("stream")
+    notebook.wait_for("stream", "done")
+
+
+def test_output_streams_and_is_folded(notebook, go_on):
+    check_streaming(notebook, go_on)
 
 
 def test_pictures_and_html(notebook):
@@ -169,7 +178,7 @@ def test_the_stop_button(notebook):
     notebook.press("interrupt")
     notebook.wait_for_end("hang")
     assert "KeyboardInterrupt" in notebook.text("hang")
-    assert notebook.run("after").strip() == "[stdout:0-1] True 2"
+    assert notebook.run("after").count("True 2") in (1, N)  # folded, or not
 
 
 def test_an_error(notebook):
@@ -180,8 +189,9 @@ def test_an_error(notebook):
 def test_the_restart_button(notebook, cluster):
     before = cluster().cluster
     notebook.press("restart", agree=True)
+    notebook.see("| Restarting")
     notebook.wait_until_idle()
-    assert notebook.run("after").strip() == "[stdout:0-1] False 2"
+    assert notebook.run("after").count("False 2") in (1, N)
     assert notebook.run("local").strip() == "[0, 1] False"
     assert cluster().cluster == before
 
@@ -209,11 +219,7 @@ def beside(server, browser):
 
 
 def test_px_streams(beside, go_on):
-    beside.start("stream")
-    beside.wait_for("stream", "[stdout:0-1] step 1")
-    assert beside.is_running("stream")
-    go_on()
-    beside.wait_for("stream", "[stdout:0-1] done")
+    check_streaming(beside, go_on)
 
 
 def test_px_shows_pictures(beside):

@@ -80,6 +80,8 @@ class Bars:
         from IPython.display import display
 
         data = {"text/plain": text}
+        if not text:  # a notebook shows an empty text as an empty line, but nothing of an empty page
+            data["text/html"] = ""
         if self._display is None:
             self._display = display(data, raw=True, display_id=True)
         else:

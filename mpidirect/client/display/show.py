@@ -51,7 +51,8 @@ class Printer:
         id = output.get("transient", {}).get("display_id", "")
         display_id = f"{label}{id}" if id and in_kernel() else ""
         publish(label, output, display_id, display_id in self._display_ids)
-        self._display_ids.add(display_id)
+        if display_id:
+            self._display_ids.add(display_id)
 
     def _print(self, label: str, block: Block, text: str) -> None:
         file = (sys.stdout, sys.stderr)[block.kind]
