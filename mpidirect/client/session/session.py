@@ -69,7 +69,7 @@ class Session:
         self.info = info
         self.engines = EngineDirectory(self.check, self.wait)
         self.calls = CallRegistry()
-        self.debuggers = WaitingDebuggers(self._send_to_debuggers, lambda: self.connection.is_read_by_waiter)
+        self.debuggers = WaitingDebuggers(self._send_to_debuggers)
         self.interrupt_on_error = False
         self._silent_waits = 0  # waits during which no debugger gets the prompt
         self._answers: dict[str, messages.Answer | None] = {}

@@ -23,7 +23,8 @@ from .links import EngineMessenger
 MAX_DUMP = 64 * 1024  # bytes of a stack that are read
 
 _FRAME = re.compile(r'  File "(.+)", line (\d+) in (.+)')
-_CALL = re.compile(r"[\w.]+(?=\()")
+_CALL = re.compile(r"([\w.]+)\(")
+_METHOD = re.compile(r"\)\.(\w+)\(")  # of an object that another call has returned
 _PACKAGE = str(Path(__file__).parents[2]) + os.sep
 _CALLER = os.path.join("mpidirect", "engine", "user_code.py")  # noqa: PTH118  # the end of a path
 _PATHS = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
@@ -136,5 +137,6 @@ def _innermost(frames: list[Frame]) -> Frame:
 
 def _called(frame: Frame) -> str:
     """Return the function that a frame has called, as far as the line tells."""
-    calls = _CALL.findall(linecache.getline(frame.file, frame.line))
-    return f"{calls[0] if calls else frame.function} (which holds Python's lock)"
+    line = linecache.getline(frame.file, frame.line)
+    found = _METHOD.search(line) or _CALL.search(line)
+    return f"{found[1] if found else frame.function} (which holds Python's lock)"
