@@ -304,7 +304,6 @@ class Controller:
             log.error("the process that started this job is gone: leaving")
             self.orphaned = True
             self.stop()
-            self._shutdown.begin(grace=0.0)
         elif not self._shutdown.begun and self.abandoned():
             log.warning("the process that this cluster was to end with has ended: leaving")
             self.stop()
@@ -345,3 +344,7 @@ class Controller:
         if not self._shutdown.begun:
             self._shutdown.begin(SHUTDOWN_GRACE)
             self._lifecycle.stop()
+
+    def leave(self) -> None:
+        """End the engines that are left, and the anchors; call this when the loop has ended."""
+        self._lifecycle.leave()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -170,8 +171,15 @@ class EngineLifecycle:
         self._link.send_control(engine, message)
 
     def stop(self) -> None:
-        """Tell engines and anchors to leave."""
+        """Tell the engines to leave."""
         send_stop(self._link, self._registry.alive)
+
+    def leave(self) -> None:
+        """Kill the engines that had the time to leave and did not, and tell the anchors to leave."""
+        if self._shutdown.overdue:
+            for engine in self._registry.alive.values():
+                log.warning("engine %d does not leave: it is killed", engine.id)
+                self.anchors.signal(engine, signal.SIGKILL)  # its control thread may wait for Python's lock
         self.anchors.stop()
 
     # -- engines that come ------------------------------------------------------------------------

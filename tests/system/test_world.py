@@ -397,3 +397,24 @@ def test_an_engine_that_can_not_start_is_told(tmp_path, monkeypatch):
             cluster.wait()
     finally:
         cluster.stop()
+
+
+STUCK_OWNER = """
+import ctypes, time
+from mpidirect import Cluster
+cluster = Cluster(n=2)
+rc = cluster.start_and_connect_sync()
+rc[1].execute("import ctypes; ctypes.PyDLL(None).sleep(600)")
+print(cluster.cluster, flush=True)
+time.sleep(600)
+"""
+
+
+def test_an_engine_that_holds_pythons_lock_ends_with_its_owner(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
+    owner = subprocess.Popen([sys.executable, "-c", STUCK_OWNER], stdout=subprocess.PIPE, text=True)
+    cluster = owner.stdout.readline().strip()
+    assert processes.members(cluster)
+    owner.kill()
+    until(lambda: not processes.members(cluster))
+    owner.wait()

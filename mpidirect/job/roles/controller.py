@@ -78,6 +78,7 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
             controller.run()
         _ignore_end_signals()
         controller.stop()
+        controller.leave()
         logs.note_end(directory, controller.end_reason)
         server.orphaned = controller.orphaned
         log.info("leaving")
