@@ -70,7 +70,7 @@ BESIDE = {  # the cells of a Python kernel
     "result": "ar = dv.execute('import time; time.sleep(600)')\nar",
     "interrupt": "ar.interrupt()",
     "error": "%px 1 / rank",
-    "caught": "failed = dv.execute('1 / (rank - 2)')\nfailed.wait()\nfailed.exception()",
+    "caught": "failed = dv.execute('1 / rank')\nfailed.wait()\nfailed.exception()",
 }
 
 
