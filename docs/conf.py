@@ -15,7 +15,7 @@ author = "the mpidirect developers"
 release = version = __version__
 root_doc = "index"
 exclude_patterns = ["inventories", "pictures/*.py"]
-suppress_warnings = ["config.cache"]
+smartquotes = False  # two hyphens begin an option
 
 extensions = [
     "myst_parser",
@@ -37,15 +37,19 @@ autodoc_member_order = "groupwise"
 autodoc_default_options = {"members": True, "inherited-members": "Future,KeyError,dict,str,tuple"}
 numpydoc_show_class_members = False
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 python_display_short_literal_types = True
 # Names in single backquotes are links where there is such a name; parameters have none.
 nitpick_ignore_regex = [("py:obj", ".*")]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "mpidirect"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "show_prev_next": False,
+    "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
     "navigation_with_keys": False,
     "footer_start": [],

@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "controller": "_version arrays errors files job memory mpi protocol transport",
         "engine": "arrays errors files job memory mpi protocol serialize transport",
         "datapub": "engine",
-        "job.roles": "controller engine files job launchers mpi protocol serialize transport",
+        "job.roles": "controller engine errors files job launchers mpi protocol serialize transport",
         "job.__main__": "errors files job job.roles mpi",
         "client": "_cluster_lookup _prompt _ssh _tracebacks _version arrays config errors files job "
         "launchers memory mpi protocol serialize transport",

@@ -60,9 +60,9 @@ class ViewFactory(HubQueries, EngineControl):
         >>> rc.direct_view([0, 2]).apply_sync(pow, 2, 10)
         [1024, 1024]
         """
-        engines = self._session.engines.resolve(targets)
-        if isinstance(targets, str):  # 'all': resolved again at each use
+        if isinstance(targets, str) and targets == "all":  # resolved at each use: engines may still start
             return DirectView(self, "all", **flags)
+        engines = self._session.engines.resolve(targets)
         return DirectView(self, engines[0] if is_single_target(targets) else engines, **flags)
 
     def debug(self, targets: Any = "all") -> None:

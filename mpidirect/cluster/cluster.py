@@ -314,6 +314,7 @@ class Cluster(IPyParallelMethods):
         limit = launcher.settings["stop_timeout"] if timeout is None else timeout
         deadline = time.monotonic() + limit
         self._require_visible()
+        jobs.forbid_continuation(self.profile, self.cluster)
         if limit > 0:
             self._ask_to_stop(limit / 2)
         if self._enclosing_job and launcher.state().state is not JobState.ENDED:
@@ -357,6 +358,7 @@ class Cluster(IPyParallelMethods):
         if self._own_record() is None:
             return  # another process has stopped the cluster
         launcher = self._started
+        jobs.forbid_continuation(self.profile, self.cluster)
         if shutdown.terminate(self.connection_file):
             deadline = time.monotonic() + launcher.settings["stop_timeout"] / 2
             shutdown.await_end(self._goes_on, deadline, launcher.poll_interval)

@@ -17,9 +17,12 @@ class ClusterMagics(Magics):
         The shell.
     """
 
+    registered = True  # IPython requires this of a class whose magics are named per instance
+
     def __init__(self, shell: Any) -> None:
-        super().__init__(shell)
+        self.magics: dict[str, dict[str, Any]] = {"line": {"ipcluster": self.ipcluster}, "cell": {}}
         self._cluster: Cluster | None = None
+        super().__init__(shell=shell)
 
     @magic_arguments("%ipcluster")
     @argument("action", choices=["start", "stop", "status"], help="what to do")
@@ -52,7 +55,8 @@ class ClusterMagics(Magics):
         cluster = Cluster(n, engines=launcher, profile=profile)
         client = cluster.start_and_connect_sync(activate=True)
         self._cluster = cluster
-        print(f"{len(client)} engines are ready: %px, %%px, %autopx run code on all of them.")
+        ready = "1 engine is ready" if len(client) == 1 else f"{len(client)} engines are ready"
+        print(f"{ready}: %px, %%px and %autopx run code there.")
 
     def _stop(self) -> None:
         if self._cluster is None:
@@ -65,4 +69,4 @@ class ClusterMagics(Magics):
 
 def register(shell: Any) -> None:
     """Register the magic ``%ipcluster`` with a shell."""
-    shell.register_magic_function(ClusterMagics(shell).ipcluster, "line", "ipcluster")
+    shell.magics_manager.register(ClusterMagics(shell))

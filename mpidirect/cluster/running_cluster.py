@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from ..errors import ClusterRunning
@@ -33,7 +34,9 @@ def make_way(profile: Profile) -> None:
         raise ClusterRunning(_refusal(profile.name, record, status))
     _await_end(launcher)
     launcher.stop(0)
-    jobs.remove_files(profile, record.cluster)
+    if saved := profile.unloaded_namespaces(record.cluster):
+        print(f"mpidirect: the namespaces of the last cluster are saved: rc.load('{saved}')", file=sys.stderr)
+    jobs.remove_files(profile, record.cluster, keep_saved=True)
 
 
 def _refusal(name: str, record: ClusterRecord, status: JobStatus) -> str:

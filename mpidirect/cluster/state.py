@@ -30,6 +30,8 @@ def cluster_state(profile: Profile, launcher: Launcher, record: ClusterRecord) -
     has_connection_file = profile.connection_file(record.cluster).exists()
     if job.state is JobState.ENDED:
         # A controller removes the file when it is asked to stop, and not when it dies.
+        if profile.resume_file(record.cluster).exists():
+            return ClusterState.DEAD, f"{job.reason}. It was to continue the cluster{_saved(profile, record)}"
         failed = has_connection_file if job.failed is None else job.failed
         return (ClusterState.DEAD if failed else ClusterState.STOPPED), job.reason
     if job.ending:
@@ -38,3 +40,9 @@ def cluster_state(profile: Profile, launcher: Launcher, record: ClusterRecord) -
         return ClusterState.STARTING, job.reason
     never = "it will never start: " if job.hopeless else ""
     return ClusterState(job.state.value), f"{never}{job.reason}"
+
+
+def _saved(profile: Profile, record: ClusterRecord) -> str:
+    """Return, as the end of a sentence, where the namespaces of a cluster are saved."""
+    saved = profile.unloaded_namespaces(record.cluster)
+    return f"; the namespaces are saved: rc.load('{saved}') in another cluster" if saved else ""

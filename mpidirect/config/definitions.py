@@ -78,6 +78,14 @@ COMMON = (
         "TIME",
         '"30m"',
     ),
+    Option(
+        "idle_save",
+        text,
+        "",
+        "Where the namespaces are saved before an idle cluster is stopped; not saved if not said.",
+        "PATH",
+        '"/scratch/me/idle"',
+    ),
     Option("keep_logs", positive, 5, "The number of clusters whose logs are kept.", "N"),
 )
 

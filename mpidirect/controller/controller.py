@@ -24,8 +24,10 @@ from .engines.shutdown import Shutdown
 from .engines.task_sender import TaskSender
 from .event_loop import MAX_SLEEP, EventLoop
 from .handover import Succession
+from .idle_stop import IdleStop
 from .idleness import Idleness
 from .lifecycle import BulkTransport, EngineLifecycle
+from .namespaces import Namespaces
 from .own_tasks import OwnTasks
 from .resumption import Resumption, Step
 from .scheduling.balancer import Balancer
@@ -71,6 +73,8 @@ class Controller:
         Whether a supervisor starts a successor of this controller when that is asked for.
     idle_timeout : float
         Seconds after which an idle cluster is stopped; 0 for no limit.
+    idle_save : str
+        The directory in which the namespaces of an idle cluster are saved before its stop; empty for none.
 
     Attributes
     ----------
@@ -101,6 +105,7 @@ class Controller:
         budget: int = 1 << 30,
         supervised: bool = False,
         idle_timeout: float = 0.0,
+        idle_save: str = "",
     ) -> None:
         self.orphaned = False
         self.end_reason = ""
@@ -121,6 +126,7 @@ class Controller:
         self._compose_engines(facts, supervised)
         self._idleness = Idleness(self.sessions, self.scheduler, self._registry, idle_timeout)
         self._compose_clients(facts, budget)
+        self._compose_ends(idle_save)
         self._loop = EventLoop()
         for listener in engines.listeners:
             self._loop.add_listener(listener, self._engine_messages)
@@ -204,6 +210,9 @@ class Controller:
             self._idleness,
             self._debuggers,
         )
+
+    def _compose_ends(self, idle_save: str) -> None:
+        """Make the parts that end the cluster, or have it continue elsewhere."""
         self.succession = Succession(
             self.sessions,
             self._requests,
@@ -212,13 +221,17 @@ class Controller:
             self._registry,
             self._lifecycle,
         )
+        namespaces = Namespaces(
+            self.sessions, self.scheduler, self._registry, self._lifecycle, OwnTasks(self._requests)
+        )
+        self._idle_stop = IdleStop(self._idleness, namespaces, idle_save)
         self.resumption = Resumption(
             self.sessions,
             self.scheduler,
             self._balancer,
             self._registry,
             self._lifecycle,
-            OwnTasks(self._requests),
+            namespaces,
             self.results.fail,
         )
 
@@ -244,8 +257,15 @@ class Controller:
                     self._loop.run(self.turn, self._max_sleep, self._finished)
         finally:  # clients are told, whatever ends the loop
             if not self.succession.complete:
-                stopped = self.end_reason or "it has been stopped"
-                self.clients.farewell(stopped if self._shutdown.begun else "its job has ended")
+                self.clients.farewell(self._farewell)
+
+    @property
+    def _farewell(self) -> str:
+        """Return why the controller leaves, for clients."""
+        if self.resumption.step is Step.CANCELLED:
+            return "its job was cancelled"
+        stopped = self.end_reason or "it has been stopped"
+        return stopped if self._shutdown.begun else "its job has ended"
 
     def _hand_over(self) -> None:
         """Hand over to a successor in this job, or in the next one."""
@@ -283,13 +303,19 @@ class Controller:
         elif not self._shutdown.begun and self.abandoned():
             log.warning("the process that this cluster was to end with has ended: leaving")
             self.stop()
-        elif not self._shutdown.begun and self._idleness.overdue:
-            self.end_reason = self._idleness.reason
-            log.info("leaving: %s", self.end_reason)
-            self.stop()
-        if not self._shutdown.begun:
-            self.resumption.look()
+        elif not self._shutdown.begun:
+            self._look_at_end()
         self.clients.enforce_limits()
+
+    def _look_at_end(self) -> None:
+        """Stop a cluster that is idle or whose job is cancelled, or prepare the next job."""
+        if self.resumption.step in (Step.WAITING, Step.GIVEN_UP):
+            self.end_reason = self._idle_stop.look()
+        if not self._idle_stop.saving:
+            self.resumption.look()
+        if self.end_reason or self.resumption.step is Step.CANCELLED:
+            log.info("leaving: %s", self.end_reason or "its job is cancelled")
+            self.stop()
 
     def _max_sleep(self) -> int:
         """Return how many milliseconds the loop may sleep."""

@@ -1,4 +1,4 @@
-"""Since when no task runs on the engines, and whether the cluster ends for that reason."""
+"""Since when no task runs on the engines, and whether that is too long."""
 
 from __future__ import annotations
 
@@ -46,8 +46,7 @@ class Idleness:
             return
         self._last_look = now
         completed = sum(engine.completed for engine in self._scheduler.engines.values())
-        is_open = any(session.open for session in self._sessions.values())
-        if is_open or completed != self._completed or not self._registry.alive:
+        if self.in_use or completed != self._completed or not self._registry.alive:
             self._since, self._completed = now, completed
 
     @property
@@ -55,6 +54,15 @@ class Idleness:
         """Return how long the cluster has been idle, in seconds, as of the last look."""
         self.look()
         return time.monotonic() - self._since
+
+    def restart(self) -> None:
+        """Begin to measure anew."""
+        self._since = time.monotonic()
+
+    @property
+    def in_use(self) -> bool:
+        """Return whether a request of a client is open."""
+        return any(session.open for session in self._sessions.values())
 
     @property
     def overdue(self) -> bool:
@@ -64,6 +72,6 @@ class Idleness:
 
     @property
     def reason(self) -> str:
-        """Return why an overdue cluster is stopped, as text."""
+        """Return why an overdue cluster was stopped, as text."""
         limit = f"{self._limit / 60:g} min" if self._limit >= 60 else f"{self._limit:g} s"
         return f"it was stopped because nothing ran on it for {limit} (idle_timeout)"

@@ -22,6 +22,7 @@ class OwnTasks:
     def __init__(self, requests: Requests) -> None:
         self.session = Session(b"controller")
         self._requests = requests
+        self._count = 0
 
     def submit(self, operation: str, arguments: Mapping[int, list[str]], directory: str) -> None:
         """Queue a task for each engine.
@@ -38,7 +39,8 @@ class OwnTasks:
         self.session.directory = directory
         encoded = [[text.encode() for text in texts] for texts in arguments.values()]
         sizes = [list(map(len, texts)) for texts in encoded]
-        id = f"{self.session.label}-{operation}"
+        self._count += 1
+        id = f"{self.session.label}-{operation}-{self._count}"
         request = messages.Request(0, 0, id, list(arguments), operation, operation, [], sizes)
         self._requests.receive(self.session, request, [text for texts in encoded for text in texts])
 
@@ -48,7 +50,7 @@ class OwnTasks:
         return not self.session.open
 
     def results(self) -> tuple[dict[int, bytes], dict[int, str]]:
-        """Return the result of each engine that has answered, and the errors of the others."""
+        """Return the result of each engine that has answered, and the errors of the others; forget both."""
         self.session.flush()
         found: dict[int, bytes] = {}
         failed: dict[int, str] = {}
@@ -57,4 +59,5 @@ class OwnTasks:
                 found[reply.engine] = b"".join(map(bytes, [*inline, *bulk]))
             else:
                 failed[reply.engine] = f"{reply.failure.ename}: {reply.failure.evalue}"
+        self.session.outbox.acknowledge(self.session.outbox.last)
         return found, failed

@@ -1,8 +1,9 @@
-"""The cluster continues in another job: its namespaces are saved before the walltime, and loaded again.
+"""The cluster continues in another job: its namespaces are saved before this job ends, and loaded again.
 
-Before the walltime ends, the controller submits the next job, which waits for the end of this one. Then it
-ends the calls of all clients, has each engine write its namespace, ends the engines, and hands the clients
-over (`handover.Succession`). The controller of the next job has each engine load its namespace.
+Before the walltime ends, or when the scheduler warns the job by a signal, the controller submits the next
+job, which waits for the end of this one. Then the controller ends the calls of all clients, has each engine
+write its namespace, ends the engines, and hands the clients over (`handover.Succession`). The controller of
+the next job has each engine load its namespace.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from .. import _version
-from ..files.saved_namespaces import write_manifest
+from ..files.saved_namespaces import MANIFEST
 from ..protocol import messages
 from .engine_registry import EngineRegistry
 from .lifecycle import EngineLifecycle
-from .own_tasks import OwnTasks
+from .namespaces import Namespaces
 from .scheduling.balancer import Balancer
 from .scheduling.scheduler import ActiveRequest, Scheduler
 from .scheduling.task_batch import TaskBatch
@@ -31,7 +32,24 @@ from .sessions.sessions import Sessions
 log = logging.getLogger(__name__)
 
 SAVE_SHARE = 0.7  # the part of the remaining time that engines have to save their namespaces
-END_REASON = "was ended before the walltime ends its job; another job continues with the same namespaces"
+LEAST_TIME = 3.0  # seconds without which nothing can be saved
+WARNING_INTERVAL = 1.0  # seconds between two looks for a warning of the scheduler
+END_REASON = "was ended before its job ends; another job continues with the same namespaces"
+
+
+class Outlook(NamedTuple):
+    """What the scheduler says about this job.
+
+    Attributes
+    ----------
+    ends : float
+        When the walltime ends this job, in seconds since the epoch.
+    cancelled : bool or None
+        Whether the job was cancelled, or ends for another reason; None if the scheduler does not tell.
+    """
+
+    ends: float
+    cancelled: bool | None
 
 
 @dataclass
@@ -41,32 +59,41 @@ class NextJob:
     Attributes
     ----------
     ends : float
-        When the walltime ends this job, in seconds since the epoch.
+        When the walltime ends this job, in seconds since the epoch; infinite without a walltime.
     before : float
         Seconds before this end at which the namespaces are saved.
     directory : Path
         Where the namespaces are saved.
-    current_end : callable
-        Ask the scheduler for the end of this job, which may have changed. This can take seconds.
+    outlook : callable
+        Ask the scheduler about this job; the argument is the known end. This can take seconds.
     submit : callable
-        Submit the next job. This can take seconds.
+        Submit the next job, for this number of engines. This can take seconds.
+    warned : callable
+        Tell whether the scheduler has sent a warning signal to the job, and forget the warning.
     """
 
     ends: float
     before: float
     directory: Path
-    current_end: Callable[[float], float]
-    submit: Callable[[], None]
+    outlook: Callable[[float], Outlook]
+    submit: Callable[[int], None]
+    warned: Callable[[], bool]
+
+    @property
+    def query_interval(self) -> float:
+        """Seconds between two questions about the end of the job: the walltime may be made shorter."""
+        return min(60.0, max(5.0, self.before / 2))
 
 
 class Step(enum.Enum):
     """What has been done to continue in another job."""
 
-    WAITING = 0  # the walltime is far
-    SUBMITTING = 1  # a thread asks the scheduler for the end of this job, and submits the next one
+    WAITING = 0  # the end is far
+    ASKING = 1  # a thread asks the scheduler about this job, and submits the next one if the end is near
     SAVING = 2  # engines save their namespaces
     ENDING = 3  # engines end; then the clients are handed over
-    GIVEN_UP = 4  # the next job could not be submitted: the walltime ends the cluster
+    GIVEN_UP = 4  # the next job could not be submitted: the end of this job ends the cluster
+    CANCELLED = 5  # this job was cancelled: the cluster is to be stopped
 
 
 class Resumption:
@@ -85,7 +112,7 @@ class Resumption:
         balancer: Balancer,
         registry: EngineRegistry,
         lifecycle: EngineLifecycle,
-        tasks: OwnTasks,
+        namespaces: Namespaces,
         fail: Callable[[ActiveRequest, int, str, str], None],  # ends a task: error name and text
     ) -> None:
         self.step = Step.WAITING
@@ -94,33 +121,56 @@ class Resumption:
         self._balancer = balancer
         self._registry = registry
         self._lifecycle = lifecycle
-        self._tasks = tasks
+        self._namespaces = namespaces
         self._fail = fail
         self._next: NextJob | None = None
         self._thread: threading.Thread | None = None
-        self._failure = ""  # why the next job could not be submitted
+        self._warned = self._terminated = False  # whether the scheduler warned; whether by a SIGTERM
+        self._next_query = self._next_warning_look = 0.0  # times on the monotonic clock
+        self._outcome = Step.WAITING  # the step that follows `ASKING`
         self._save_deadline = 0.0
         self._loading: Path | None = None  # the directory from which the engines load their namespaces
 
     def plan(self, next_job: NextJob) -> None:
-        """Continue in another job when the walltime of this one ends."""
+        """Continue in another job when this one ends."""
         self._next = next_job
+        self._next_query = time.monotonic() + next_job.query_interval
+
+    def receive_end_signal(self) -> bool:
+        """Note a SIGTERM; return whether it may be a warning, so that the controller goes on for now."""
+        if self._next is None or self.step is not Step.WAITING or self._terminated:
+            return False
+        self._terminated = True
+        return True
 
     def look(self) -> None:
         """Do the next step, if it is due."""
-        if self._loading is not None and self._tasks.complete:
+        if self._loading is not None and self._namespaces.complete:
             self._loaded(self._loading)
-        if self._next is None:
+        next_job = self._next
+        if next_job is None:
             return
         now = time.time()
-        if self.step is Step.WAITING and self._has_started and now >= self._next.ends - self._next.before:
-            self.step = Step.SUBMITTING
-            self._thread = threading.Thread(target=self._submit, args=[self._next], daemon=True)
-            self._thread.start()
-        elif self.step is Step.SUBMITTING and self._thread and not self._thread.is_alive():
-            self._submitted(self._next, now)
-        elif self.step is Step.SAVING and (self._tasks.complete or now > self._save_deadline):
-            self._saved(self._next)
+        if self.step is Step.WAITING:
+            if self._question_due(next_job, now):
+                self._ask(next_job)
+        elif self.step is Step.ASKING and self._thread and not self._thread.is_alive():
+            self._answered(next_job, now)
+        elif self.step is Step.SAVING and (self._namespaces.complete or now > self._save_deadline):
+            self._saved(next_job)
+
+    # -- the end of this job ----------------------------------------------------------------------
+
+    def _question_due(self, next_job: NextJob, now: float) -> bool:
+        """Return whether the scheduler is to be asked about this job now."""
+        if self._terminated:
+            return True
+        tick = time.monotonic()
+        if tick >= self._next_warning_look:
+            self._next_warning_look = tick + WARNING_INTERVAL
+            self._warned = next_job.warned() or self._warned
+        due = self._warned or now >= next_job.ends - next_job.before or tick >= self._next_query
+        return due and self._has_started
 
     @property
     def _has_started(self) -> bool:
@@ -128,36 +178,43 @@ class Resumption:
         known = len(self._registry.alive) + len(self._registry.lost)
         return known >= self._registry.size and self._loading is None and not self._lifecycle.busy
 
-    # -- the end of this job ----------------------------------------------------------------------
+    def _ask(self, next_job: NextJob) -> None:
+        self.step = Step.ASKING
+        self._next_query = time.monotonic() + next_job.query_interval
+        self._thread = threading.Thread(target=self._ask_and_submit, args=[next_job], daemon=True)
+        self._thread.start()
 
-    def _submit(self, next_job: NextJob) -> None:
-        """In a thread: submit the next job, unless the walltime has been extended."""
-        self._failure = ""
+    def _ask_and_submit(self, next_job: NextJob) -> None:
+        """In a thread: ask the scheduler about this job, and submit the next one if this one is to end."""
+        self._outcome = Step.CANCELLED if self._terminated else Step.GIVEN_UP
         try:
-            next_job.ends = next_job.current_end(next_job.ends)
-            if time.time() >= next_job.ends - next_job.before - 1.0:
-                next_job.submit()
+            next_job.ends, cancelled = next_job.outlook(next_job.ends)
+            left = next_job.ends - time.time()
+            if cancelled or (self._terminated and cancelled is None):  # `scancel` sends a SIGTERM as well
+                log.info("this job is cancelled: no other job continues the cluster")
+                self._outcome = Step.CANCELLED
+            elif not (self._terminated or self._warned or left <= next_job.before + 1.0):
+                self._outcome = Step.WAITING
+            elif left < LEAST_TIME:
+                log.error("the cluster can't continue in another job: this job ends in %.0f s", left)
             else:
-                self._failure = "extended"
+                next_job.submit(self._registry.size)
+                self._outcome = Step.SAVING
         except Exception as e:
-            self._failure = f"{e or type(e).__name__}"
+            log.error("the cluster can't continue in another job: %s", e or type(e).__name__)
 
-    def _submitted(self, next_job: NextJob, now: float) -> None:
-        if self._failure == "extended":
-            self.step = Step.WAITING
-        elif self._failure:
-            log.error("the cluster can't continue in another job: %s", self._failure)
-            self.step = Step.GIVEN_UP
-        else:
+    def _answered(self, next_job: NextJob, now: float) -> None:
+        self.step = self._outcome
+        if self.step is Step.SAVING:
             log.info("the next job waits: the namespaces are saved")
-            self.step = Step.SAVING
-            self._save_deadline = now + SAVE_SHARE * max(0.0, next_job.ends - now)
+            remaining = min(next_job.before, max(0.0, next_job.ends - now))
+            self._save_deadline = now + SAVE_SHARE * remaining
             self._end_calls()
-            self._begin_to_save(next_job)
+            self._namespaces.begin_to_save(next_job.directory)
 
     def _end_calls(self) -> None:
         """End all calls with an error, and interrupt what runs. Later calls end with the engines."""
-        self._lifecycle.admitted_session = self._tasks.session
+        self._namespaces.hold_clients()
         for engine in self._scheduler.engines.values():
             for request in engine.sent.values():
                 if not isinstance(request, TaskBatch):
@@ -171,26 +228,10 @@ class Resumption:
         for session in self._sessions.values():  # no engine is lost: clients wait for them
             session.notify(messages.EnginesChanged, [], self._registry.size, {})
 
-    def _begin_to_save(self, next_job: NextJob) -> None:
-        shutil.rmtree(next_job.directory, ignore_errors=True)  # what an earlier job has left
-        engines = sorted(self._registry.alive)
-        files = {engine: [f"{next_job.directory}/engine-{engine}.data"] for engine in engines}
-        if files:
-            self._tasks.submit("save_all", files, self._script_directory())
-
-    def _script_directory(self) -> str:
-        return next((session.directory for session in self._sessions.values() if session.directory), "")
-
     def _saved(self, next_job: NextJob) -> None:
-        """Write the manifest, and end the engines."""
-        found, failed = self._tasks.results()
-        entries = [found.get(engine, b"") for engine in range(self._registry.size)]
-        for engine, entry in enumerate(entries):
-            if not entry:
-                why = failed.get(engine, "it did not answer in time")
-                log.error("the namespace of engine %d is not saved: %s", engine, why)
+        """Complete the save, and end the engines."""
         try:
-            write_manifest(next_job.directory, _version.__version__, time.time(), entries)
+            self._namespaces.finish_save()
         except OSError as e:
             log.error("the namespaces are not saved: %s", e)
         self.step = Step.ENDING
@@ -200,22 +241,17 @@ class Resumption:
 
     def load(self, directory: Path) -> None:
         """Have each engine load its namespace, before any task of a client."""
-        if not (directory / "manifest.json").exists():
+        if not (directory / MANIFEST).exists():
             log.error("there are no saved namespaces at %s", directory)
             return
-        arguments = {engine: [str(directory), str(engine)] for engine in sorted(self._registry.alive)}
-        self._tasks.submit("load_all", arguments, self._script_directory())
+        self._namespaces.begin_to_load(directory)
         self._loading = directory
 
     def _loaded(self, directory: Path) -> None:
         """Remove the saved namespaces, unless an engine could not load its own."""
         self._loading = None
-        _, failed = self._tasks.results()
-        self._tasks.session.outbox.acknowledge(self._tasks.session.outbox.last)
-        for engine, why in failed.items():
-            log.error("engine %d can't load its namespace: %s", engine, why)
-        if failed:
-            log.error("the saved namespaces stay at %s", directory)
-        else:
+        if self._namespaces.finish_load():
             shutil.rmtree(directory, ignore_errors=True)
             log.info("the namespaces are loaded")
+        else:
+            log.error("the saved namespaces stay at %s", directory)

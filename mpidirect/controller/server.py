@@ -182,6 +182,7 @@ class Server:
             self._spec.budget,
             supervised=self._successor is not None,
             idle_timeout=self._spec.idle_timeout,
+            idle_save=self._spec.idle_save,
         )
         if self._successor is not None:
             controller.write_handover = partial(self._hand_over, controller.succession, self._successor)

@@ -19,6 +19,7 @@ from ..arrays.lazy_numpy import np
 from ..errors import SerializationError
 from ..files.connection_file import write_private
 from ..files.ownership import is_trusted
+from ..files.saved_namespaces import MANIFEST
 from ..serialize import pickles
 
 Namespace = dict[str, Any]
@@ -124,19 +125,12 @@ def _write(file: Any, frames: Sequence[Any]) -> Place:
 
 def finish(path: str, manifest: bytes) -> None:
     """Write the manifest, which replaces an earlier one."""
-    write_private(Path(path) / "manifest.json", manifest)
-
-
-def sweep(path: str, keep: str) -> None:
-    """Remove the files of earlier and failed saves: all but those of the save `keep`."""
-    for file in Path(path).glob("*-engine-*.data"):
-        if not file.name.startswith(f"{keep}-"):
-            file.unlink(missing_ok=True)
+    write_private(Path(path) / MANIFEST, manifest)
 
 
 def read_manifest(path: str) -> bytes:
     """Return the manifest."""
-    with _open_trusted(Path(path) / "manifest.json") as file:
+    with _open_trusted(Path(path) / MANIFEST) as file:
         content: bytes = file.read()
         return content
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ..files.saved_namespaces import Manifest, SavedEngine, same_engine_plan
+from ..files.saved_namespaces import Manifest, SavedEngine, remove_other_saves, same_engine_plan
 from ..serialize import received_names
 from . import post_mortem, saving
 from .output import displays
@@ -232,7 +232,7 @@ OPERATIONS: dict[str, Callable[[Namespace, Any, Any], Any]] = {
     "scatter": scatter,
     "save": save,
     "saved": lambda namespace, shared, own: saving.finish(*shared),
-    "sweep": lambda namespace, shared, own: saving.sweep(*shared),
+    "sweep": lambda namespace, shared, own: remove_other_saves(Path(shared[0]), shared[1]),
     "manifest": lambda namespace, shared, own: saving.read_manifest(shared),
     "load": load,
     "map_shared": map_shared,

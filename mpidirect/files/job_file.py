@@ -21,6 +21,11 @@ def resume_file(job_file: Path) -> Path:
     return _beside(job_file, "resume")
 
 
+def warning_file(job_file: Path) -> Path:
+    """Return the file by which the supervisor of a job passes on a warning signal of the scheduler."""
+    return _beside(job_file, "warned")
+
+
 def _beside(job_file: Path, kind: str) -> Path:
     return job_file.with_name(f"{kind}-{job_file.stem.removeprefix('job-')}")
 
@@ -95,6 +100,8 @@ class JobSpec(msgspec.Struct, kw_only=True):
         Seconds before the end of the walltime at which clients warn.
     idle_timeout : float
         Seconds after which an idle cluster is stopped; 0 for no limit.
+    idle_save : str
+        The directory in which the namespaces are saved before that; empty if they are not to be saved.
     gpu_bind : str
         ``auto`` if each engine sees only its own GPU, unless something else has chosen one; else ``none``.
     bind : str
@@ -120,6 +127,7 @@ class JobSpec(msgspec.Struct, kw_only=True):
     start_timeout: float = 120.0
     walltime_warning: float = 300.0
     idle_timeout: float = 0.0
+    idle_save: str = ""
     gpu_bind: str = "auto"
     bind: str = "none"
     cpus_per_task: int = 1

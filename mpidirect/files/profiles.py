@@ -33,6 +33,7 @@ from .hosts import is_this_host
 from .job_file import Owner
 from .ownership import read_trusted, trusted_directory
 from .private_directories import is_private, private_directory
+from .saved_namespaces import MANIFEST
 
 DEFAULT = "default"
 RUN = "run-"  # begins the name of a profile for one run of a script
@@ -211,18 +212,30 @@ class Profile:
         files = [*self.directory.glob("connection-*.json"), *self.directory.glob("job-*.json")]
         return {path.stem.partition("-")[2] for path in files}
 
-    def forget(self, cluster: str) -> list[Path]:
-        """Remove the files of a cluster that is gone, but not its logs; return the removed paths."""
+    def unloaded_namespaces(self, cluster: str) -> Path | None:
+        """Return where `cluster` has saved its namespaces for a next job that has not loaded them."""
+        try:
+            resume = job_file.read(self.job_file(cluster)).resume
+        except ConfigError:
+            return None
+        return Path(resume.directory) if resume and Path(resume.directory, MANIFEST).exists() else None
+
+    def forget(self, cluster: str, keep_saved: bool = False) -> list[Path]:
+        """Remove the files of a cluster that is gone, but not its logs; return the removed paths.
+
+        With `keep_saved`, namespaces that no job has loaded stay.
+        """
         record = self.record()
+        unloaded = self.unloaded_namespaces(cluster)
         files = [self.connection_file(cluster), self.job_file(cluster), self.handover_file(cluster)]
-        files.append(self.resume_file(cluster))
+        files += [self.resume_file(cluster), job_file.warning_file(self.job_file(cluster))]
         if record is not None and record.cluster == cluster:
             files.append(self.record_file)
         removed = [path for path in files if path.exists()]
         for path in removed:
             path.unlink(missing_ok=True)
-        saved = self.saved_directory(cluster)
-        if saved.is_dir():
+        saved = unloaded or self.saved_directory(cluster)
+        if saved.is_dir() and not (unloaded and keep_saved):
             shutil.rmtree(saved, ignore_errors=True)
             removed.append(saved)
         return removed

@@ -10,6 +10,7 @@ import msgspec
 
 from .connection_file import write_private
 
+MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
 
 
@@ -54,4 +55,11 @@ def write_manifest(directory: Path, version: str, saved: float, engines: Sequenc
         "saved": saved,
         "engines": [msgspec.Raw(engine or empty) for engine in engines],
     }
-    write_private(directory / "manifest.json", msgspec.json.encode(manifest))
+    write_private(directory / MANIFEST, msgspec.json.encode(manifest))
+
+
+def remove_other_saves(directory: Path, generation: str) -> None:
+    """Remove the files of earlier and failed saves: all but those of the save `generation`."""
+    for file in directory.glob("*-engine-*.data"):
+        if not file.name.startswith(f"{generation}-"):
+            file.unlink(missing_ok=True)

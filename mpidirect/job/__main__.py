@@ -45,6 +45,8 @@ def main(argv: list[str]) -> NoReturn:
 def _run_launched(path: Path) -> NoReturn:
     """Run a rank that the launcher has started."""
     spec = job_file.read(path)
+    if spec.resume:
+        _outlive_warnings()
     hosts = anchor_hosts(os.environ.get(SPAWNS, ""))  # A job script may have decided this.
     spec.spawns = bool(hosts)
     MPI = begin_mpi()
@@ -107,6 +109,8 @@ def _run_spawned(rank: int, path: Path) -> NoReturn:
 
     start = receive_start()
     spec = job_file.read(path)
+    if spec.resume:
+        _outlive_warnings()
     redirect_output(Path(spec.log_directory) / f"engine-{rank - 1}.log")
     from ..mpi.world import forget_launcher
 
@@ -118,6 +122,14 @@ def _run_spawned(rank: int, path: Path) -> NoReturn:
         _report(e)
         os._exit(1)  # Not MPI_Abort: the other ranks go on.
     leave(finalize if clean else None)
+
+
+def _outlive_warnings() -> None:
+    """Go on at a SIGTERM, by which a scheduler may warn all ranks: the controller decides what follows.
+
+    A handler does this, as the processes that user code starts would inherit an ignored signal.
+    """
+    signal.signal(signal.SIGTERM, lambda signum, frame: None)
 
 
 def _log_name(rank: int, spawns: bool) -> str:

@@ -3,6 +3,9 @@
 The supervisor runs the MPI launcher.  When the controller has left a handover file, the supervisor ends what
 is left of the processes and runs the same launcher again, in the same allocation.  So all engines can be
 started anew also where MPI can't spawn a second generation of them.
+
+If the cluster may continue in another job, the supervisor takes the place of the job's shell, to which the
+scheduler sends its warning signals.  The supervisor passes a warning on to the controller by a file.
 """
 
 from __future__ import annotations
@@ -17,10 +20,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..files.job_file import handover_file
+from ..files import job_file
+from ..files.job_file import handover_file, warning_file
 from . import handover
 from .handover import STARTING
-from .variables import CLUSTER, SUPERVISED
+from .variables import CLUSTER, SPAWNS, SUPERVISED
 
 LOOK = 1.0  # seconds between looks for a handover file; the end of the launcher is noticed at once
 HASTE = 0.1  # the same while the launcher is to end
@@ -28,7 +32,8 @@ LEAVING = 1.0  # seconds that ranks have to leave after the handover
 ENDING = 5.0  # seconds that the launcher has to end its ranks
 
 _ASKED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-_WATCHED = {signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2, *_ASKED}
+_WARNINGS = {signal.SIGUSR1, signal.SIGUSR2}
+_WATCHED = {signal.SIGCHLD, *_WARNINGS, *_ASKED}
 _PR_SET_PDEATHSIG = 1
 
 
@@ -42,21 +47,22 @@ class Supervisor:
 
     Parameters
     ----------
-    job_file : Path
+    path : Path
         The job file.
     command : list of str
         The launcher, its arguments with ``-n`` and the number of ranks, and the command of a rank.
     """
 
-    def __init__(self, job_file: Path, command: list[str]) -> None:
-        self.job_file = job_file
+    def __init__(self, path: Path, command: list[str]) -> None:
+        self.job_file = path
         self.command = command
         self.cluster = os.environ.get(CLUSTER, "")
-        self.handover = handover_file(job_file)
+        self.handover = handover_file(path)
+        self.resumes = job_file.read(path).resume is not None
         self.generation = 1
         self.stopping = False
         # Whoever started a session of its own for this process sends signals to this process alone.
-        self._forwards = os.getsid(0) == os.getpid()
+        self._forwards = self.resumes or os.getsid(0) == os.getpid()
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         self._overdue = self._signalled = 0.0
         self._step = ""
@@ -64,6 +70,11 @@ class Supervisor:
     def run(self) -> int:
         """Run the launcher until the job ends; return the exit code of its last run."""
         self.handover.unlink(missing_ok=True)  # of an earlier run, if the job was requeued
+        if self.resumes:
+            warning_file(self.job_file).unlink(missing_ok=True)
+            ranks, engines = self.command[self.command.index("-n") + 1], job_file.read(self.job_file).engines
+            if not os.environ.get(SPAWNS) and ranks != str(engines + 1):  # the last job was resized
+                self._set_size(engines)
         retried = False
         while True:
             code = self._run_launcher()
@@ -102,11 +113,15 @@ class Supervisor:
     def _begin_child(self) -> None:
         """Give the launcher the signals that this process waits for, and have it end with this process."""
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        if self.resumes:
+            os.setpgid(0, 0)  # Grid Engine warns the whole process group, and MPI would tell the ranks
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
     def _receive(self, launcher: subprocess.Popen[bytes], number: int) -> None:
         self.stopping = self.stopping or number in _ASKED
-        if self._forwards:
+        if self.resumes and number in _WARNINGS:
+            warning_file(self.job_file).touch(mode=0o600)
+        elif self._forwards:
             launcher.send_signal(number)
 
     def _look(self, launcher: subprocess.Popen[bytes], now: float, began: float) -> None:
@@ -137,7 +152,6 @@ class Supervisor:
 
     def _prepare(self, engines: int) -> None:
         """Remove what is left of the former generation, and see that `engines` engines are started next."""
-        from ..files import job_file
         from . import processes
 
         print(f"mpidirect: generation {self.generation} of this job, {engines} engines", flush=True)
@@ -148,6 +162,10 @@ class Supervisor:
         if spec.engines != engines:
             spec.engines = engines
             job_file.write(spec, self.job_file)
+        self._set_size(engines)
+
+    def _set_size(self, engines: int) -> None:
+        """Have the launcher start the controller and `engines` engines."""
         self.command[self.command.index("-n") + 1] = str(engines + 1)
         if Path(self.command[0]).name == "srun" and "--overcommit" not in self.command:
             self.command.insert(1, "--overcommit")

@@ -106,6 +106,7 @@ class Launcher(ABC):
     scheduled: ClassVar[bool] = False  # whether a scheduler runs the jobs, by `config.definitions.BATCH`
     keeps_time: ClassVar[bool] = False  # whether the time left does not depend on two hosts' clocks
     can_continue: ClassVar[bool] = False  # whether a job can be submitted that begins after another one
+    tells_cancellation: ClassVar[bool] = False  # whether a cancelled job is `JobStatus.ending` at once
     command_timeout: float = 20.0  # seconds that a command of the scheduler may take
     ip: ClassVar[str] = ""  # the address that the controller listens on by default
 
@@ -155,6 +156,20 @@ class Launcher(ABC):
             When that is not possible.
         """
         raise LaunchError(f"The launcher '{self.name}' can't continue a cluster in another job.")
+
+    def allow_requeue(self) -> bool:
+        """Ask the scheduler to allow that the job is queued again; return whether it is allowed."""
+        return False
+
+    def requeue(self) -> None:
+        """End the job, and queue the same job again.
+
+        Raises
+        ------
+        LaunchError
+            When the scheduler refuses.
+        """
+        raise LaunchError(f"The launcher '{self.name}' can't queue a job again.")
 
     @abstractmethod
     def state(self) -> JobStatus:

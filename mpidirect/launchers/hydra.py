@@ -1,6 +1,6 @@
 """Start ranks by MPICH's mpiexec (hydra).
 
-The command is ``python -m mpidirect.launchers.hydra JOBFILE DIRECTORY N MPIEXEC …``. Job scripts run this
+The command is ``python -m mpidirect.launchers.hydra JOBFILE DIRECTORY MPIEXEC …``. Job scripts run this
 module, since the preparations depend on the hosts that the job has got.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
 
+from ..files import job_file
 from ..job import allocation
 from ..job.supervisor import supervised
 from ..job.variables import SPAWNS
@@ -155,11 +156,12 @@ def _with_blocking_proxy(mpiexec: Path, proxy: Path, directory: Path, python: st
 
 
 def main(argv: list[str]) -> None:
-    """Become the mpiexec that starts the ranks, or, where no engine can be spawned, its supervisor."""
-    job_file, directory, engines, *starter = argv[1:]
-    command, environment = begin(starter, int(engines), Path(directory), sys.executable)
-    if SPAWNS not in environment:
-        command = supervised(command, Path(job_file))
+    """Become the mpiexec that starts the ranks, or its supervisor where that is needed."""
+    file, directory, *starter = argv[1:]
+    spec = job_file.read(Path(file))
+    command, environment = begin(starter, spec.engines, Path(directory), sys.executable)
+    if SPAWNS not in environment or spec.resume:
+        command = supervised(command, Path(file))
     os.execvpe(command[0], command, {**os.environ, **environment})
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import msgspec
 from ..config import config
 from ..config.definitions import BATCH
 from ..config.options import Options
-from ..errors import ClusterNotFound, ConfigError, MPIDirectError, Untrusted
+from ..errors import ClusterNotFound, ConfigError, LaunchError, MPIDirectError, Untrusted
 from ..files import job_file
 from ..files.hosts import is_this_host
 from ..files.job_file import JobSpec, Owner, ResumeSpec
@@ -24,6 +25,8 @@ from ..files.profiles import ClusterRecord, Profile
 from ..job import allocation
 from . import launcher_class
 from .base import Job, JobState, JobStatus, Launcher
+
+log = logging.getLogger(__name__)
 
 
 def options_for(profile: Profile, given: Mapping[str, Any]) -> Options:
@@ -78,6 +81,7 @@ def new_launcher(profile: Profile, settings: config.Settings, owner: Owner | Non
         start_timeout=settings["start_timeout"],
         walltime_warning=settings["walltime_warning"],
         idle_timeout=settings["idle_timeout"],
+        idle_save=str(_absolute(settings["idle_save"])) if settings["idle_save"] else "",
         gpu_bind=settings["gpu_bind"],
         bind=settings["bind"],
         cpus_per_task=settings["cpus_per_task"] or 1,
@@ -104,7 +108,7 @@ def _resume_spec(profile: Profile, settings: config.Settings, cluster: str) -> R
         raise ConfigError(f"--resume: the launcher '{kind.name}' can't continue a cluster in another job.")
     directory = profile.saved_directory(cluster)
     if settings["resume_dir"]:
-        directory = Path(settings["resume_dir"]).expanduser().absolute() / directory.name
+        directory = _absolute(settings["resume_dir"]) / directory.name
     return ResumeSpec(
         launcher=kind.name,
         directory=str(directory),
@@ -113,20 +117,68 @@ def _resume_spec(profile: Profile, settings: config.Settings, cluster: str) -> R
     )
 
 
-def submit_continuation(profile: Profile, cluster: str) -> None:
+def _absolute(path: str) -> Path:
+    return Path(path).expanduser().absolute()
+
+
+def submit_continuation(profile: Profile, cluster: str, engines: int) -> Callable[[], None] | None:
     """Submit the job that continues a cluster when the present job has ended, and note it in the record.
+
+    Parameters
+    ----------
+    profile : Profile
+        The cluster's profile.
+    cluster : str
+        The cluster's id.
+    engines : int
+        The number of engines of the next job.
+
+    Returns
+    -------
+    callable or None
+        If the scheduler refuses another job, but can queue the present job again: the function that does so.
+        The function ends the present job.
 
     Raises
     ------
     MPIDirectError
         When no record exists, or the scheduler refuses the job.
     """
+    launcher = recalled_launcher(profile, _own_record(profile, cluster))
+    present = launcher.handle
+    try:
+        launcher.submit_continuation()
+    except LaunchError as refusal:
+        if not launcher.allow_requeue():
+            raise
+        log.warning("no other job can be submitted, so this job is queued again: %s", refusal)
+    try:
+        record = _own_record(profile, cluster)
+    except ClusterNotFound:  # a stop meanwhile has cancelled only the job that it knew
+        if launcher.handle != present:
+            launcher.stop(0)
+        raise
+    profile.remember(msgspec.structs.replace(record, handle=launcher.handle, engines=engines))
+    return launcher.requeue if launcher.handle == present else None
+
+
+def _own_record(profile: Profile, cluster: str) -> ClusterRecord:
     record = profile.record()
     if record is None or record.cluster != cluster:
         raise ClusterNotFound(f"cluster {cluster} has no record any more: it has been stopped")
-    launcher = recalled_launcher(profile, record)
-    handle = launcher.submit_continuation()
-    profile.remember(msgspec.structs.replace(record, handle=handle))
+    return record
+
+
+def forbid_continuation(profile: Profile, cluster: str) -> None:
+    """Note that no other job is to continue a cluster, as it is being stopped."""
+    file = profile.job_file(cluster)
+    try:
+        spec = job_file.read(file)
+        if spec.resume is not None:
+            spec.resume.most = spec.resume.done
+            job_file.write(spec, file)
+    except (MPIDirectError, OSError):
+        pass  # the cluster has ended, or `stop` will say what is wrong
 
 
 def launch(profile: Profile, launcher: Launcher) -> None:
@@ -219,11 +271,14 @@ def status(launcher: Launcher, record: ClusterRecord) -> JobStatus:
     return JobStatus(JobState.UNKNOWN, f"it was started on host {record.host}; look there")
 
 
-def remove_files(profile: Profile, cluster: str) -> list[Path]:
-    """Remove the files and sockets of a cluster that is gone, but not its logs; return the removed paths."""
+def remove_files(profile: Profile, cluster: str, keep_saved: bool = False) -> list[Path]:
+    """Remove the files and sockets of a cluster that is gone, but not its logs; return the removed paths.
+
+    With `keep_saved`, namespaces stay that were saved for a next job which has not loaded them.
+    """
     from ..files.private_directories import socket_directory
 
-    removed = profile.forget(cluster)
+    removed = profile.forget(cluster, keep_saved)
     sockets = socket_directory(cluster)
     if sockets.is_dir():
         shutil.rmtree(sockets, ignore_errors=True)

@@ -51,7 +51,8 @@ def rank_command(
         if not elsewhere or "/" in starter:
             raise
         found = Implementation()
-    rank = wrapped(job.command(python), found.name, job.spec.log_directory)
+    spec = job.spec
+    rank = wrapped(job.command(python), found.name, spec.log_directory, spec.resume is not None)
     return [starter, *found.arguments(arguments), *arguments, "-n", str(job.ranks), *rank], found
 
 
@@ -123,5 +124,6 @@ def parse_version(text: str) -> Implementation:
     for name, pattern in patterns:
         found = re.search(pattern, text, re.DOTALL)
         if found:
-            return Implementation(name, found[1].rstrip("."))
+            device = re.search(r"--with-device=(ch[\w:]+)", text)
+            return Implementation(name, found[1].rstrip("."), device[1] if device else "")
     return Implementation()

@@ -43,14 +43,19 @@ class Implementation(NamedTuple):
         ``openmpi``, ``mpich``, ``intel``, or empty if unknown.
     version : str
         The version; empty if unknown.
+    device : str
+        The device that MPICH was built with; empty if unknown.
     """
 
     name: str = ""
     version: str = ""
+    device: str = ""
 
     @property
     def can_spawn(self) -> bool:
         """Whether engines can be spawned as a world of their own, and again after their end."""
+        if self.device == "ch4:ucx" and self.version.startswith(("4.0", "4.1", "4.2")):
+            return False  # With UCX, MPICH spawns since version 4.3.
         return self.name in ("openmpi", "mpich") and self.major >= 4
 
     @property

@@ -31,6 +31,7 @@ def main() -> None:
         "size": MPI.COMM_WORLD.size,
         "thread_level": levels[MPI.Query_thread()],
         "ulfm": Tolerance.of(MPI).revokes,
+        "spawns": Tolerance.of(MPI).spawns,
     }
     sys.stdout.write(f"{MARK}{json.dumps(answer)}\n")
     sys.stdout.flush()

@@ -6,7 +6,7 @@ the other ranks would wait for it for ever. So the wrapper kills itself when its
 MPICH and Intel MPI end the job when a process fails, and send SIGUSR1 to the others. So the wrapper ignores
 that signal and always succeeds.
 
-In both cases the wrapper writes the exit code of the rank to a file, which the controller reads.
+In all cases the wrapper writes the exit code of the rank to a file, which the controller reads.
 """
 
 from __future__ import annotations
@@ -37,10 +37,13 @@ _SCRIPTS = {
 }
 
 
-def wrapped(command: Sequence[str], mpi: str, directory: str) -> list[str]:
+def wrapped(command: Sequence[str], mpi: str, directory: str, resumes: bool = False) -> list[str]:
     """Return the command of a rank with a wrapper for the implementation `mpi`.
 
-    The wrapper writes the exit code of the rank into `directory`. An unknown implementation gets no wrapper.
+    The wrapper writes the exit code of the rank into `directory`. If the cluster `resumes` in another job,
+    the wrapper survives the SIGTERM by which a scheduler may warn. An unknown implementation gets no wrapper.
     """
     script = _SCRIPTS.get(mpi)
+    if script and resumes:
+        script = f"trap : TERM; {script}"
     return ["sh", "-c", script, "mpidirect-guard", directory, *command] if script else list(command)

@@ -124,11 +124,14 @@ class JobScript:
     def _start(self, command: Sequence[str]) -> tuple[str, list[str]]:
         """Return the command that starts the ranks, and the lines that decide whether engines are spawned."""
         can_spawn = self.implementation.can_spawn
+        prefix = "exec " if self.job.spec.resume else ""  # the supervisor gets the signals of the scheduler
         if can_spawn and self.implementation.name == "mpich":
-            return shlex.join([*self._hydra_command(), *command]), []
-        if self.job.spec.spawns:
+            return prefix + shlex.join([*self._hydra_command(), *command]), []
+        if self.job.spec.spawns and not self.job.spec.resume:
             return shlex.join(command), []
-        text = shlex.join(supervised(command, self.job.file, self.settings["python"]))
+        text = prefix + shlex.join(supervised(command, self.job.file, self.settings["python"]))
+        if self.job.spec.spawns:
+            return text, []
         if not can_spawn or self.one_host is not None:
             return text, []
         known = self._mpi_variables
@@ -153,7 +156,6 @@ class JobScript:
             "mpidirect.launchers.hydra",
             str(self.job.file),
             spec.log_directory,
-            str(spec.engines),
         ]
 
     def _removal_of_old_files(self) -> list[str]:

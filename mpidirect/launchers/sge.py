@@ -25,6 +25,7 @@ class SGELauncher(BatchLauncher):
     name = "sge"
     summary = "a Grid Engine job (qsub)"
     can_continue = True
+    tells_cancellation = True
     scheduler = "Grid Engine"
     directive_prefix = "#$ "
     job_variable = "PE_HOSTFILE"

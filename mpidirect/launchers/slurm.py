@@ -68,6 +68,7 @@ class SlurmLauncher(BatchLauncher):
     keeps_time = True
     names_have_blanks = True
     can_continue = True
+    tells_cancellation = True
     scheduler = "Slurm"
     directive_prefix = "#SBATCH "
     job_variable = "SLURM_JOB_ID"
@@ -139,6 +140,16 @@ class SlurmLauncher(BatchLauncher):
     def after(self, id: str) -> list[str]:
         """Return the arguments for a job that begins when job `id` has ended."""
         return [f"--dependency=afterany:{id}"]
+
+    def allow_requeue(self) -> bool:
+        """Allow Slurm to queue the job again. The script forbids it: after a failure nothing is saved."""
+        return self.run("scontrol", "update", f"JobId={self.id}", "Requeue=1").returncode == 0
+
+    def requeue(self) -> None:
+        """Run ``scontrol requeue``."""
+        done = self.run("scontrol", "requeue", self.id)
+        if done.returncode != 0:
+            raise LaunchError(f"scontrol requeue says: {(done.stderr or done.stdout).strip()}")
 
     def query(self) -> JobStatus:
         """Ask ``scontrol``, and ``sacct`` if ``scontrol`` has forgotten the job."""

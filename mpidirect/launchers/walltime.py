@@ -6,6 +6,7 @@ import time
 
 from ..job import allocation
 from . import launcher_class
+from .base import JobState
 
 _COMMAND_TIMEOUT = 5.0  # seconds that the scheduler's command may take
 
@@ -23,10 +24,32 @@ def current_job_end(known: float) -> float:
     known : float
         The time that is known. It is returned if the scheduler does not answer.
     """
+    return job_outlook(known)[0]
+
+
+def job_outlook(known: float) -> tuple[float, bool | None]:
+    """Ask the scheduler about this job.
+
+    Parameters
+    ----------
+    known : float
+        The end of the job that is known, in seconds since the epoch.
+
+    Returns
+    -------
+    ends : float
+        When the walltime ends the job; `known` if the scheduler does not answer.
+    cancelled : bool or None
+        Whether the job was cancelled, or ends for another reason; None if the scheduler does not tell.
+    """
     scheduler, job = allocation.enclosing()
     if not scheduler:
-        return known
+        return known, None
     launcher = launcher_class(scheduler).of(job)
     launcher.command_timeout = _COMMAND_TIMEOUT
-    left = launcher.state().left
-    return known if left is None else time.time() + left
+    status = launcher.state()
+    ends = known if status.left is None else time.time() + status.left
+    if status.ending or status.state is JobState.ENDED:
+        return ends, True
+    tells = status.state is JobState.RUNNING and launcher.tells_cancellation
+    return ends, False if tells else None

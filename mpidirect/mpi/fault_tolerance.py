@@ -21,11 +21,14 @@ class Tolerance(NamedTuple):
         Whether MPI itself can get an engine out of a blocking call (ULFM).
     vendor : str
         The name of the MPI.
+    spawns : bool
+        Whether MPI can start new processes.
     """
 
     deaths: bool
     revokes: bool
     vendor: str = ""
+    spawns: bool = True
 
     @property
     def replaces(self) -> bool:
@@ -33,12 +36,12 @@ class Tolerance(NamedTuple):
 
         Not with Intel MPI: in 2021.18, members of a communicator with spawned processes in it lose messages.
         """
-        return self.deaths and not self.vendor.startswith("Intel")
+        return self.deaths and self.spawns and not self.vendor.startswith("Intel")
 
     @classmethod
     def of(cls, MPI: Any) -> Tolerance:
         """Find out what holds for this rank, while the environment has the variables of the launcher."""
-        vendor, _ = MPI.get_vendor()
+        vendor, version = MPI.get_vendor()
         wrapped = Parent().wrapped
         if vendor == "Open MPI":
             enabled = os.environ.get(_ULFM, "").lower() in ("1", "true", "yes")
@@ -46,7 +49,8 @@ class Tolerance(NamedTuple):
             threads = MPI.COMM_WORLD.rank == 0 or MPI.Query_thread() == MPI.THREAD_MULTIPLE
             revokes = enabled and threads
             return cls(revokes and wrapped, revokes, vendor)
-        return cls(wrapped, False, vendor)
+        spawns = version >= (4, 3) or "ch4:ucx" not in MPI.Get_library_version()  # MPICH with UCX
+        return cls(wrapped, False, vendor, spawns)
 
     @property
     def text(self) -> str:

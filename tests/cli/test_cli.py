@@ -180,6 +180,27 @@ def test_an_idle_cluster_is_stopped_and_says_why():
     assert nothing_left(cluster.cluster)
 
 
+def test_an_idle_cluster_is_saved_before_its_stop(tmp_path):
+    directory = tmp_path / "idle"
+    directory.write_text("a file is in the way")
+    cluster = Cluster(n=2, idle_timeout="1s", idle_save=str(directory)).start()
+    with cluster.connect_client() as rc:
+        rc[:].push({"a": [1, 2]}, block=True)
+        log = cluster.log_directory / "controller.log"
+        until(lambda: "the idle cluster goes on, as its namespaces can't be saved" in log.read_text())
+        assert rc[:].apply_sync(abs, -1) == [1, 1]
+        directory.unlink()
+        until(lambda: not rc.ids)
+        with pytest.raises(ControllerLost, match=r"nothing ran .*; to continue: rc.load\('.*/idle'\)"):
+            rc.queue_status()
+    until(lambda: cluster.state is ClusterState.STOPPED)
+    assert f"rc.load('{directory}') in another cluster" in invoke("status").output
+    cluster.stop()
+    with Cluster(n=3) as rc:
+        assert rc.load(directory) == ["a"]
+        assert rc[:].pull("a", block=True) == [[1, 2]] * 3
+
+
 def test_a_job_that_dies_at_start_says_why(tmp_path):
     script = f"echo no module named nothing >&2; date +%s.%N > {tmp_path}/died; exit 7"
     done = run("start", "-n", "2", "--python", fake_python(tmp_path, script))

@@ -412,3 +412,20 @@ def test_output_at_the_end(In):
     assert [line.split()[-1] for line in lines(In)[1:]] == ["0", "1", "2", "3", "0", "-1", "-2", "-3"]
     In("%%px --stream -e\nprint(rank)")
     assert sorted(lines(In)[1:]) == [f"[stdout:{k}] {k}" for k in range(4)]
+
+
+def test_a_cluster_that_the_prompt_starts_has_the_magics(prompt, tmp_path, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
+    prompt("import mpidirect as ipp; cluster = ipp.Cluster(n=1); rc = cluster.start_and_connect_sync()")
+    prompt("%px print('here', rank)")
+    assert "[stdout:0] here 0" in prompt.shown
+    prompt("cluster.stop(); rc.close()")
+    prompt("%load_ext mpidirect")
+    prompt("%ipcluster start -n 1")
+    assert "1 engine is ready" in prompt.shown
+    prompt("%px print('there', rank)")
+    assert "[stdout:0] there 0" in prompt.shown
+    prompt("%ipcluster stop")
+    assert "stopped" in prompt.shown
+    prompt("%ipcluster status")
+    assert "No cluster" in prompt.shown

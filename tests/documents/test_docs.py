@@ -13,6 +13,7 @@ import sys
 import pytest
 from conftest import ROOT
 
+import mpidirect
 from mpidirect import Client, Cluster
 from tests import gallery, notebook
 
@@ -105,6 +106,14 @@ def test_notebook(tmp_path, monkeypatch):
     assert notebook.results(run) == notebook.results(shown), "python -m tests.notebook"
     start = next(cell for cell in run.cells if "Cluster(n=4)" in cell.source)
     assert len(start.outputs) <= 2  # one bar, and the ids
+
+
+def test_the_reference_has_all_public_names():
+    reference = "".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.rst"))
+    public = {name for name in mpidirect.__all__ if callable(getattr(mpidirect, name))}
+    errors = {name for name in public if hasattr(mpidirect.errors, name)}  # a page has all of the module
+    documented = set(re.findall(r"^.. auto\w+:: (?:[\w.]+\.)?(\w+)", reference, re.MULTILINE))
+    assert public - errors - documented == {"View"}  # the base of the views
 
 
 def test_messages_of_the_troubleshooting_page():

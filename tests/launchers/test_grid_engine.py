@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import time
 
@@ -49,6 +50,33 @@ def test_start_use_and_stop(gridengine):
     stopped = run("stop")
     assert (stopped.returncode, stopped.stderr) == (0, "")
     assert gridengine.ask("qstat") == "" and processes.members(cluster.cluster) == []
+
+
+def warn_job_script(cluster):
+    """Send a warning to the process group of the job's script, as at a soft limit (s_rt)."""
+    supervisor = next(
+        p for p in processes.members(cluster.cluster) if "mpidirect.job.supervisor" in p.cmdline()
+    )
+    os.killpg(os.getpgid(supervisor.pid), signal.SIGUSR1)
+
+
+def test_a_warning_continues_the_cluster_and_qdel_does_not(gridengine, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIRECTIVES", "-notify")
+    started = run("start", "-n", "2", "--launcher", "sge", "--walltime", "10m", "--resume", "--max-resumes=2")
+    assert started.returncode == 0, started.stderr
+    cluster = Cluster.from_profile()
+    first = cluster.job_id
+    with Client() as rc:
+        process = rc.facts["pid"]
+        rc[:].push({"n": 7}, block=True)
+        warn_job_script(cluster)
+        until(lambda: rc.ids and rc.facts["pid"] != process)
+        assert rc[:].pull("n", block=True) == [7, 7] and cluster.job_id != first
+        gridengine.ask("qdel", cluster.job_id)  # it warns as well, and kills a minute later
+        with pytest.raises(errors.MPIDirectError, match=r"its job was cancelled|qdel"):
+            rc[:].apply_async(time.sleep, 60).get(LIMIT)
+    assert run("stop").returncode == 0 and gridengine.ask("qstat") == ""
+    assert processes.members(cluster.cluster) == []
 
 
 def test_a_held_job_waits_and_is_killed_when_it_runs(gridengine):

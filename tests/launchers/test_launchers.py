@@ -346,7 +346,14 @@ def test_the_mpiexec_beside_python_comes_first(tmp_path, monkeypatch):
     ],
 )
 def test_an_mpiexec_is_known_by_its_version(text, kind):
-    assert mpi.parse_version(text) == kind
+    assert mpi.parse_version(text)[:2] == kind
+
+
+def test_mpich_with_ucx_spawns_since_4_3():
+    text = "HYDRA build details:\n    Version:       {}\n    Configure options:  '--with-device={}' 'x'"
+    built = [("4.0.2", "ch4:ucx"), ("4.3.0", "ch4:ucx"), ("5.0.2", "ch4:ucx"), ("4.0.2", "ch4:ofi")]
+    found = [mpi.parse_version(text.format(*each)).can_spawn for each in built]
+    assert found == [False, True, True, True]
 
 
 def test_the_installed_mpiexec_is_known():

@@ -2,20 +2,46 @@
 
 import doctest
 import json
+import os
 import re
+import shlex
+import signal
+import sys
+import time
 
+import psutil
 import pytest
 from conftest import ROOT
+from schedulers import ssh
 from schedulers.faked import Scheduler
-from schedulers.login import run
-from schedulers.slurm import gone
-from waiting import until
+from schedulers.login import command, run
+from schedulers.slurm import SLURM, gone
+from waiting import LIMIT, until
 
-from mpidirect import Cluster
+from mpidirect import Client, Cluster, errors
+from mpidirect.client.connection import next_job
+from mpidirect.cluster.state import ClusterState
 
-pytestmark = pytest.mark.openmpi_only
+pytestmark = [pytest.mark.openmpi_only, pytest.mark.timeout(240)]  # several jobs, one after the other
 
 PAGE = ROOT / "docs" / "walltime.md"
+
+
+# On a laptop: a client by ssh alone, before and after the next job begins.
+FAR_CLIENT = """
+import time, warnings
+from mpidirect import Client
+
+warnings.simplefilter("ignore")  # that the connection is down
+with Client(sshserver="login") as rc:
+    rc.resize(3)
+    rc[:].scatter("n", [5, 6, 7], block=True)
+    first = rc.facts["host"]
+    print(first, rc.size, flush=True)
+    while rc.facts["host"] == first or not rc.ids:
+        time.sleep(0.1)
+    print(rc.facts["host"], rc[:].gather("n", block=True))
+"""
 
 
 def of_the_page():
@@ -27,21 +53,37 @@ def of_the_page():
     return test.globs
 
 
-def start(launcher, monkeypatch):
+def test_the_commands_of_the_page(login_node):
+    commands = re.findall(r"^\$ mpidirect (start .*)$", PAGE.read_text(), re.M)
+    options = re.findall(r"`(--[a-z-]+[ =][^`]+)`", PAGE.read_text())
+    assert len(commands) >= 2 and len(options) >= 6
+    commands += [f"start -n 2 --resume --launcher slurm {' '.join(options)}"]
+    for line in commands:
+        shown = run(*shlex.split(line), "--dry-run")
+        assert shown.returncode == 0, (line, shown.stderr)
+    assert "#SBATCH --signal=B:USR1@120" in shown.stdout and "\nexec " in shown.stdout
+
+
+def start(launcher, monkeypatch, walltime="1m", *flags, **options):
     """Start a cluster whose job ends in a minute, and continues before."""
-    monkeypatch.setenv("MPIDIRECT_WALLTIME", "1m")
-    monkeypatch.setenv("MPIDIRECT_RESUME_BEFORE", "30s")
-    started = run(
-        "start", "-n", "2", "--nodes", "1", "--launcher", launcher, "--resume", "--max-resumes", "1"
-    )
+    monkeypatch.setenv("MPIDIRECT_WALLTIME", walltime)
+    for name, value in {"resume_before": "30s", "max_resumes": "1", **options}.items():
+        monkeypatch.setenv(f"MPIDIRECT_{name.upper()}", value)
+    started = run("start", "-n", "2", "--nodes", "1", "--launcher", launcher, "--resume", *flags)
     assert started.returncode == 0, started.stderr
+    return Cluster.from_profile()
+
+
+def await_next_job(rc, process):
+    """Wait until another controller has engines than the one with this process; return its process."""
+    until(lambda: rc.ids and rc.facts["pid"] != process)
+    return rc.facts["pid"]
 
 
 @pytest.mark.page
 @pytest.mark.slurm
 def test_a_client_counts_over_the_end_of_its_job(slurm, monkeypatch):
-    start("slurm", monkeypatch)
-    cluster, page = Cluster.from_profile(), of_the_page()
+    cluster, page = start("slurm", monkeypatch), of_the_page()
     count = page["count"]
     with page["rc"] as rc:
         first = rc.engines_info[0]["pid"]
@@ -61,11 +103,142 @@ def test_a_client_counts_over_the_end_of_its_job(slurm, monkeypatch):
     assert not cluster.profile.saved_directory(cluster.cluster).exists()
 
 
+@pytest.mark.slurm
+def test_a_warning_signal_continues_the_cluster_and_a_cancellation_does_not(slurm, monkeypatch):
+    cluster = start("slurm", monkeypatch, "10m", max_resumes="3")
+    with cluster.connect_client() as rc:
+        process = rc.facts["pid"]
+        rc.resize(3)
+        rc[:].scatter("n", [5, 6, 7], block=True)
+        running = rc[:].apply_async(time.sleep, 60)
+        slurm.ask("scancel", "--batch", "--signal=USR1", cluster.job_id)
+        process = await_next_job(rc, process)
+        with pytest.raises(errors.CompositeError, match="another job continues with the same namespaces"):
+            running.get(LIMIT)
+        assert rc[:].gather("n", block=True) == [5, 6, 7]
+        os.kill(process, signal.SIGTERM)  # as srun passes it on when another job is to take the place
+        await_next_job(rc, process)
+        assert rc[:].gather("n", block=True) == [5, 6, 7]
+        [row] = json.loads(run("status", "--json").stdout)
+        assert (row["ready"], row["engines"], row["resumes"]) == (3, 3, "2 of 3")
+        slurm.ask("scancel", cluster.job_id)
+        with pytest.raises(errors.MPIDirectError, match="cancelled"):
+            rc[:].apply_async(time.sleep, 60).get(LIMIT)
+    until(lambda: not slurm.ask("squeue", "-h", "-o", "%A"))
+    cluster.stop()
+    assert gone(slurm, cluster)
+
+
+@pytest.mark.slurm
+def test_the_save_follows_a_longer_walltime(slurm, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIRECTIVES", "--hold")
+    cluster = start("slurm", monkeypatch, "1m", "--no-wait", resume_before="55s")
+    slurm.ask("scontrol", "update", f"JobId={cluster.job_id}", "TimeLimit=9")
+    slurm.ask("scontrol", "release", cluster.job_id)
+    with cluster.connect_client() as rc:
+        process, ready = rc.facts["pid"], rc.time_left
+        until(lambda: rc.time_left < min(9 * 60 - 8, ready - 3))  # with the first walltime the save was due
+        assert rc.facts["pid"] == process and rc.ids
+        assert "the next job waits" not in (cluster.log_directory / "controller.log").read_text()
+    cluster.stop()
+    assert gone(slurm, cluster)
+
+
+@pytest.mark.slurm
+def test_slurm_queues_the_job_again_if_it_takes_no_other(slurm, login_node, monkeypatch):
+    cluster = start("slurm", monkeypatch, "10m")
+    first = cluster.job_id
+    command(login_node, "sbatch", 'echo "sbatch: error: no jobs from compute nodes" >&2; exit 1')
+    with cluster.connect_client() as rc:
+        process = rc.facts["pid"]
+        rc[:].push({"n": 7}, block=True)
+        slurm.ask("scancel", "--batch", "--signal=USR1", first)
+        await_next_job(rc, process)
+        assert rc[:].pull("n", block=True) == [7, 7]
+        assert cluster.job_id == first and cluster.resumes == "1 of 1"
+        log = (cluster.log_directory / "controller.log").read_text()
+        assert "no jobs from compute nodes" in log
+    cluster.stop()
+    assert gone(slurm, cluster)
+
+
+@pytest.mark.slurm
+def test_a_client_and_status_learn_that_the_next_job_was_cancelled(slurm, monkeypatch):
+    monkeypatch.setattr(next_job, "QUERY_INTERVAL", 1.0)
+    cluster = start("slurm", monkeypatch, "10m")
+    with cluster.connect_client() as rc:
+        first = cluster.job_id
+        rc[:].push({"n": 7}, block=True)
+        slurm.ask("scontrol", "update", "PartitionName=main", "State=DOWN")
+        try:
+            slurm.ask("scancel", "--batch", "--signal=USR1", first)
+            until(lambda: cluster.job_id != first and cluster.state is ClusterState.PENDING)
+            until(lambda: slurm.ask("squeue", "-h", "-o", "%A") == cluster.job_id)
+            slurm.ask("scancel", cluster.job_id)
+            with pytest.raises(errors.ControllerLost, match=rf"job {cluster.job_id}: it was cancelled"):
+                rc.wait_for_engines(2, timeout=LIMIT)
+        finally:
+            slurm.ask("scontrol", "update", "PartitionName=main", "State=UP")
+    shown = run("status")
+    assert (
+        shown.returncode == 1 and "It was to continue the cluster; the namespaces are saved" in shown.stdout
+    )
+    again = run("start", "-n", "2", "--launcher", "slurm", "--nodes", "1")
+    assert again.returncode == 0 and "rc.load('" in again.stderr
+    with Client() as rc:
+        rc.load(re.search(r"rc\.load\('(.*)'\)", again.stderr)[1])
+        assert rc[:].pull("n", block=True) == [7, 7]
+    assert run("stop").returncode == 0
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize("asleep", [False, pytest.param(True, marks=pytest.mark.proof)])
+def test_a_laptop_follows_a_resized_cluster_to_another_host(hosts, login_node, monkeypatch, asleep):
+    ssh.install(login_node, there=login_node / "home")
+    monkeypatch.setenv("MPIDIRECT_WALLTIME", "10m")
+    cluster = Cluster(resume=True, shutdown_atexit=False, **SLURM).start().wait()
+    with monkeypatch.context() as laptop:
+        laptop.setenv("MPIDIRECT_DIR", str(login_node / "laptop"))
+        client = ssh.begin_on_a_laptop(sys.executable, "-c", FAR_CLIENT)
+    try:
+        assert client.stdout.readline() == "n1 3\n"
+        hosts.ask("scontrol", "update", "NodeName=n1", "State=DRAIN", "Reason=test")
+        if asleep:
+            client.send_signal(signal.SIGSTOP)
+            for tunnel in psutil.Process(client.pid).children():
+                tunnel.kill()
+        hosts.ask("scancel", "--batch", "--signal=USR1", cluster.job_id)
+        if asleep:
+            with cluster.connect_client() as rc:
+                until(lambda: rc.ids and rc.facts["host"] == "n2")
+            client.send_signal(signal.SIGCONT)
+        assert client.communicate(timeout=LIMIT)[0] == "n2 [5, 6, 7]\n"
+    finally:
+        client.kill()
+        hosts.ask("scontrol", "update", "NodeName=n1", "State=RESUME")
+    cluster.stop()
+    assert gone(hosts, cluster)
+
+
+@pytest.mark.slurm
+def test_torque_commands_continue_a_cluster(slurm, monkeypatch):
+    monkeypatch.setenv("MPIDIRECT_DIALECT", "torque")
+    monkeypatch.setenv("MPIDIRECT_WITHOUT", "-j\n-r")
+    cluster = start("pbs", monkeypatch, "10m")
+    with cluster.connect_client() as rc:
+        process, first = rc.facts["pid"], cluster.job_id
+        rc[:].push({"n": 7}, block=True)
+        slurm.ask("scancel", "--batch", "--signal=USR1", re.match(r"\d+", first)[0])
+        await_next_job(rc, process)
+        assert rc[:].pull("n", block=True) == [7, 7] and cluster.job_id != first
+    cluster.stop()
+    assert slurm.ask("squeue", "-h", "-o", "%A") == ""
+
+
 def test_pbs_continues_a_cluster(login_node, monkeypatch):
     scheduler = Scheduler("pbs", login_node).enter(monkeypatch)
     try:
-        start("pbs", monkeypatch)
-        cluster = Cluster.from_profile()
+        cluster = start("pbs", monkeypatch)
         with cluster.connect_client() as rc:
             first = rc.engines_info[0]["pid"]
             rc[:].push({"n": 7}, block=True)

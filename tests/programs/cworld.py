@@ -10,7 +10,7 @@ class CWorld:
 
     def __init__(self) -> None:
         maps = Path("/proc/self/maps").read_text()
-        file = next(line.split()[-1] for line in maps.splitlines() if re.search(r"/libmpi\.so", line))
+        file = next(line.split()[-1] for line in maps.splitlines() if re.search(r"/libmpi(ch)?\.so", line))
         self.mpi = ctypes.CDLL(file)
         self.unlocked = self.mpi
         self.locked = ctypes.PyDLL(file)

@@ -73,9 +73,16 @@ def install(home, there):
     command.chmod(0o755)
 
 
+ALONE = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+
+
 def on_a_laptop(*command, **options):
     """Run a command in a network where there is nothing but itself, to its end."""
-    alone = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
     return subprocess.run(
-        [*alone, *command], capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL, **options
+        [*ALONE, *command], capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL, **options
     )
+
+
+def begin_on_a_laptop(*command):
+    """Start a command in such a network; its output is a pipe."""
+    return subprocess.Popen([*ALONE, *command], stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import PROGRAMS
+from schedulers.slurm import SLURM
 from waiting import until, until_assigned
 
 from mpidirect import Cluster
@@ -148,6 +149,27 @@ def test_twenty_restarts_in_a_row(start):
         there.append(len(processes.members(cluster.cluster)))
     assert descriptors[-1] <= descriptors[1] + 3, descriptors
     assert there[-1] <= there[0], there
+
+
+@pytest.mark.proof
+@pytest.mark.slurm
+@pytest.mark.timeout(1800)
+def test_twenty_restarts_in_a_row_on_two_hosts(hosts):
+    """With Open MPI, a supervisor starts all processes anew each time."""
+    with Cluster(**SLURM, walltime="50m") as rc:
+        large, there = np.ones(400_000_000, np.uint8), []
+        for _ in range(5):
+            for trouble in (TROUBLES["barrier-locked"], frozen, all_dead, None):
+                is_new(rc)
+                if trouble is None:
+                    rc[:].push({"large": large}, block=False)
+                else:
+                    trouble(rc)
+                assert rc.restart() == list(range(N)), trouble
+            there.append(len(processes.members(rc.facts["cluster"])))
+        is_new(rc)
+        assert set(rc[:].pull("node").get(WITHIN)) == {"n1", "n2"}
+        assert there[-1] <= there[0], there
 
 
 def test_what_was_asked_ends_with_an_error_that_names_the_restart(start):

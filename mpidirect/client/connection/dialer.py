@@ -120,10 +120,17 @@ class Dialer:
         Returns
         -------
         bool
-            False if this host has the profile, but no connection file: no controller listens yet.
+            False if there is no connection file, and the profile is known: no controller listens yet.
+
+        Raises
+        ------
+        ClusterNotFound
+            When the cluster was stopped, as the other end of a tunnel knows.
         """
         if self.tunnel is not None:
-            return True
+            found = self.tunnel.look_up(self.info)
+            self.info = found or self.info
+            return found is not None
         profile = Profile(self.info.profile)
         try:
             if not appeared(profile.connection_file(self.info.cluster)):

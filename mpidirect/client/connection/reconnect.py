@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 from ... import errors
 from ...files.connection_file import ConnectionInfo
 from ...files.private_directories import successor
-from ...files.profiles import Profile
+from ...job.handover import QUEUED
 from ...memory import process_memory
 from .dialer import Dialer, ForeignListener, Link
+from .next_job import NextJobWatch
 
 QUIET = 3.0  # seconds until the user is told
 PAUSES = 0.02, 5.0  # seconds between two attempts: the first, and the longest
@@ -51,9 +52,9 @@ def redial(dialer: Dialer, lifeline: ControllerWatch, received: int, patience: f
     told = False
     strange = 0.0  # since when others answer in its place
     while not dialer.closing.wait(pause * random.uniform(0.5, 1)):  # or all clients would come at once
-        if lifeline.awaits_next_job and not dialer.look_up():
-            if lifeline.gone([]):
-                raise dialer.gone("it was stopped, or its next job was cancelled")
+        if lifeline.next_job.expected and not _next_job_found(dialer):
+            if why := lifeline.next_job.why_lost():
+                raise dialer.gone(why)
             pause = min(2 * pause, NEXT_JOB)
             continue
         try:
@@ -61,22 +62,46 @@ def redial(dialer: Dialer, lifeline: ControllerWatch, received: int, patience: f
         except errors.VersionMismatch:
             raise dialer.gone("another cluster is in its place") from None
         except errors.ConnectionFailed as e:
-            now = time.monotonic()
+            now, why = time.monotonic(), ""
+            is_strange = isinstance(e, (errors.AuthenticationFailed, ForeignListener))
+            strange = (strange or now) if is_strange else 0.0
             if lifeline.gone(dialer.candidates()):
-                raise dialer.gone("it was stopped, its job ended, or it died") from None
-            strange = (
-                (strange or now) if isinstance(e, (errors.AuthenticationFailed, ForeignListener)) else 0.0
-            )
-            if strange and now - strange >= REFUSED:  # not at once: whoever refuses us has no key to prove it
-                raise dialer.gone("another cluster is in its place") from None
+                why = "it was stopped, its job ended, or it died"
+            elif strange and now - strange >= REFUSED and not lifeline.awaits_other:
+                why = "another cluster is in its place"  # not at once: no key proves what a listener says
+            if why and not _continues_elsewhere(dialer, lifeline):
+                raise dialer.gone(why) from None
         waited = time.monotonic() - began
-        if waited > patience and not lifeline.awaits_next_job:
+        if waited > patience and not lifeline.next_job.expected:
             raise dialer.gone(f"nothing was heard of it for {waited:.0f} s")
-        if waited > QUIET and not (told or lifeline.awaits_successor or lifeline.awaits_next_job):
+        if waited > QUIET and not (told or lifeline.awaits_other):
             told = True
             _tell_user(dialer.info)
         pause = min(2 * pause, SOON if lifeline.awaits_successor else longest)
     return None
+
+
+def _next_job_found(dialer: Dialer) -> bool:
+    """Return whether the controller of the next job can be asked for a connection."""
+    try:
+        return dialer.look_up()
+    except errors.ClusterNotFound:
+        raise dialer.gone("it was stopped, or its next job was cancelled") from None
+
+
+def _continues_elsewhere(dialer: Dialer, lifeline: ControllerWatch) -> bool:
+    """Return whether another job continues the cluster: a client that was not connected is not told."""
+    known = dialer.info
+    try:
+        found = dialer.look_up()
+    except errors.ClusterNotFound:
+        return False
+    if found:
+        return (dialer.info.host, dialer.info.pid) != (known.host, known.pid)
+    waits = dialer.tunnel is not None and dialer.tunnel.next_job_waits
+    if waits:
+        lifeline.await_successor(QUEUED, next_job=True)
+    return waits
 
 
 def _tell_user(info: ConnectionInfo) -> None:
@@ -101,17 +126,23 @@ class ControllerWatch:
         What is known of it.
     node : str
         The controller's node, as it said.
+    tunnelled : bool
+        Whether the connection goes through another host, so that this host has no files of the cluster.
+
+    Attributes
+    ----------
+    next_job : NextJobWatch
+        Tells whether the cluster continues in another job.
     """
 
-    def __init__(self, info: ConnectionInfo, node: str) -> None:
+    def __init__(self, info: ConnectionInfo, node: str, tunnelled: bool = False) -> None:
         self.info = info
         self.near = bool(node) and node == process_memory.node()
         self._process: int | None = None
         self._refused = 0.0
-        self._next_job_due = 0.0  # until when the controller of the next job may come
         self._successor_due = 0.0  # until when another controller may come in the place of this one
         self._pid = info.pid
-        self._profile = Profile(info.profile)
+        self.next_job = NextJobWatch(info.profile, info.cluster, not tunnelled)
         if self.near:
             self._watch(info.pid)
 
@@ -126,19 +157,9 @@ class ControllerWatch:
     def await_successor(self, within: float, next_job: bool) -> None:
         """Note that another controller continues the work of this one, in so many seconds."""
         if next_job:
-            self._next_job_due = time.monotonic() + within
+            self.next_job.expect(within)
         else:
             self._successor_due = time.monotonic() + within
-
-    @property
-    def awaits_next_job(self) -> bool:
-        """Whether the controller of the cluster's next job is to continue."""
-        return time.monotonic() < self._next_job_due or self._profile.resume_file(self.info.cluster).exists()
-
-    def _next_job_is_gone(self) -> bool:
-        """Whether the cluster was stopped while its next job waited: a stop removes the files."""
-        profile = self._profile
-        return profile.exists() and not profile.job_file(self.info.cluster).exists()
 
     @property
     def awaits_successor(self) -> bool:
@@ -147,10 +168,15 @@ class ControllerWatch:
             return successor(self.info.cluster) == 0
         return time.monotonic() < self._successor_due
 
+    @property
+    def awaits_other(self) -> bool:
+        """Whether another controller is to continue, in this job or in the next one."""
+        return self.awaits_successor or self.next_job.expected
+
     def gone(self, candidates: list[str]) -> bool:
         """Whether the controller won't come back; call it after an attempt that failed."""
-        if self.awaits_next_job:
-            return self._next_job_is_gone()
+        if self.next_job.expected:
+            return bool(self.next_job.why_lost())
         if self.awaits_successor:
             return False
         if self.near:

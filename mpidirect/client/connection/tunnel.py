@@ -10,7 +10,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -19,6 +19,8 @@ from ...errors import ClusterNotFound, ConnectionFailed
 from ...files.connection_file import ConnectionInfo
 
 _NO_CONNECTION_FILE = 43  # exit code of `_READ`
+_STOPPED, _NEXT_JOB_WAITS = 44, 45  # exit codes of `_READ_AGAIN`
+_BATCH = ("-o", "BatchMode=yes")  # no question to the user
 _OPTIONS = ("-o", "ExitOnForwardFailure=yes", *KEEPALIVE)
 _TIMEOUT = 60.0  # seconds until ssh must have connected; a password may have to be typed
 
@@ -28,6 +30,13 @@ _READ = (
     'f=$(ls -t connection-*.json 2> /dev/null | head -n 1) && [ -n "$f" ] || '
     f'exit {_NO_CONNECTION_FILE}; cat "$f"'
 )
+# Prints the connection file of the cluster $2 of the profile $1, whose job file tells that it is not stopped.
+_READ_AGAIN = (
+    f'cd "${{MPIDIRECT_DIR:-$HOME/.mpidirect}}/$1" 2> /dev/null && [ -e "job-$2.json" ] || exit {_STOPPED}; '
+    'cat "connection-$2.json" 2> /dev/null && exit; '
+    f'[ -e "resume-$2" ] && exit {_NEXT_JOB_WAITS}; exit {_NO_CONNECTION_FILE}'
+)
+_LOOK_PAUSES = 1.0, 30.0  # seconds between two looks for the next job: the first, and the longest
 
 
 def fetch(server: str, profile: str) -> ConnectionInfo:
@@ -48,9 +57,20 @@ def fetch(server: str, profile: str) -> ConnectionInfo:
         When ssh fails.
     """
     profile = profile or os.environ.get("MPIDIRECT_PROFILE") or "default"
+    done = _run(server, (), login_command(_READ, profile))
+    if done.returncode == _NO_CONNECTION_FILE:
+        raise ClusterNotFound(
+            f"The cluster of profile {profile!r} on {server} does not run, or is not ready yet.\n"
+            f"See:  mpidirect status --profile {shlex.quote(profile)} --ssh {shlex.quote(server)}"
+        )
+    return _connection_info(server, done)
+
+
+def _run(server: str, options: Sequence[str], command: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command on another host."""
     try:
-        done = subprocess.run(
-            ["ssh", "--", server, login_command(_READ, profile)],
+        return subprocess.run(
+            ["ssh", *options, "--", server, command],
             stdin=subprocess.DEVNULL,  # what the user types meanwhile is for the prompt
             capture_output=True,
             timeout=_TIMEOUT,
@@ -58,13 +78,12 @@ def fetch(server: str, profile: str) -> ConnectionInfo:
         )
     except (OSError, subprocess.TimeoutExpired) as e:
         raise ConnectionFailed(f"ssh {server} failed: {e}") from None
-    said = done.stderr.decode(errors="replace").strip()
-    if done.returncode == _NO_CONNECTION_FILE:
-        raise ClusterNotFound(
-            f"The cluster of profile {profile!r} on {server} does not run, or is not ready yet.\n"
-            f"See:  mpidirect status --profile {shlex.quote(profile)} --ssh {shlex.quote(server)}"
-        )
+
+
+def _connection_info(server: str, done: subprocess.CompletedProcess[bytes]) -> ConnectionInfo:
+    """Return the connection file that a command on another host has printed."""
     if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip()
         raise ConnectionFailed(f"ssh {server} failed: {said or f'exit code {done.returncode}'}")
     try:
         return msgspec.json.decode(done.stdout, type=ConnectionInfo)
@@ -88,11 +107,15 @@ class Tunnel:
     ----------
     addresses : list of str
         The addresses of the forwarded ports on this host.
+    next_job_waits : bool
+        Whether the cluster's next job had not begun at the last look.
     """
 
     def __init__(self, server: str, info: ConnectionInfo) -> None:
         self._server = server
-        self._targets = [urlsplit(a) for a in info.addresses if a.startswith("tcp://")]
+        self._targets = _tcp(info)
+        self.next_job_waits = False
+        self._next_look, self._look_pause = 0.0, _LOOK_PAUSES[0]
         self._process: list[subprocess.Popen[bytes]] = []
         self.close = weakref.finalize(self, _end, self._process)  # at the latest when this process ends
         self.addresses = self._open((), lambda: False)
@@ -112,8 +135,45 @@ class Tunnel:
         """
         if not self._process or self._process[0].poll() is not None:
             _end(self._process)
-            self.addresses = self._open(("-o", "BatchMode=yes"), given_up)  # no question to the user
+            self.addresses = self._open(_BATCH, given_up)
         return self.addresses
+
+    def look_up(self, info: ConnectionInfo) -> ConnectionInfo | None:
+        """Look for the controller of the cluster's next job, which may be on another host.
+
+        Parameters
+        ----------
+        info : ConnectionInfo
+            The connection file of the former controller.
+
+        Returns
+        -------
+        ConnectionInfo or None
+            The present connection file, to whose addresses `mend` opens the tunnel. None if there is no such
+            file yet, or the last look was a moment ago: each look is a login on the other host.
+
+        Raises
+        ------
+        ClusterNotFound
+            When the cluster was stopped.
+        """
+        now = time.monotonic()
+        if now < self._next_look:
+            return None
+        self._next_look, self._look_pause = now + self._look_pause, min(2 * self._look_pause, _LOOK_PAUSES[1])
+        try:
+            done = _run(self._server, _BATCH, login_command(_READ_AGAIN, info.profile, info.cluster))
+            self.next_job_waits = done.returncode == _NEXT_JOB_WAITS
+            if done.returncode == _STOPPED:
+                raise ClusterNotFound(f"The cluster {info.cluster} on {self._server} was stopped.")
+            found = _connection_info(self._server, done)
+        except ConnectionFailed:
+            return None
+        self._look_pause = _LOOK_PAUSES[0]
+        if _tcp(found) != self._targets:
+            self._targets = _tcp(found)
+            _end(self._process)
+        return found
 
     def _open(self, options: Sequence[str], given_up: Callable[[], bool]) -> list[str]:
         ports = _free_ports(len(self._targets))
@@ -132,6 +192,11 @@ class Tunnel:
                 why = said.read().decode(errors="replace").strip()
                 raise ConnectionFailed(f"ssh to {self._server} opened no tunnel: {why or 'no answer'}")
         return [f"tcp://127.0.0.1:{port}" for port in ports]
+
+
+def _tcp(info: ConnectionInfo) -> list[SplitResult]:
+    """Return the addresses of a controller that a tunnel can lead to."""
+    return [urlsplit(address) for address in info.addresses if address.startswith("tcp://")]
 
 
 def _bracketed(host: str) -> str:

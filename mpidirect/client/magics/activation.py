@@ -11,10 +11,7 @@ from .view import MagicView
 
 
 class _Activatable(Protocol):
-    """A client: the magics can be activated on all its engines."""
-
-    @property
-    def ids(self) -> list[int]: ...
+    """A client: the magics can be activated on all its engines, also on those that still start."""
 
     def activate(self) -> Any: ...
 
@@ -22,7 +19,7 @@ class _Activatable(Protocol):
 def offer(client: _Activatable) -> None:
     """In IPython, activate ``%px`` on all engines of a client, unless another client has the magics."""
     shell = ipython_shell()
-    if shell is not None and client.ids:
+    if shell is not None:
         from .parallel_magics import is_free
 
         if is_free(shell):

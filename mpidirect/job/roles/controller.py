@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -12,10 +13,11 @@ from pathlib import Path
 from types import FrameType
 
 from ...controller.controller import Controller
-from ...controller.resumption import NextJob
+from ...controller.resumption import NextJob, Outlook, Resumption
 from ...controller.server import Server
+from ...errors import LaunchError
 from ...files import job_file, logs
-from ...launchers.walltime import current_job_end, job_end
+from ...launchers.walltime import job_end, job_outlook
 from ...mpi import world as worlds
 from ...mpi.fault_tolerance import Tolerance
 from .. import handover
@@ -65,11 +67,13 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
         if former:
             prepare = _loading(controller, spec) if from_last_job else None
             controller.succession.resume(*former, prepare)
-        if spec.resume and (ends := job_end()):
-            _plan_next_job(server, controller, spec, path, ends)
+        next_job = _NextJob(spec, path)
+        if spec.resume:
+            next_job.plan(server, controller)
         directory = Path(spec.log_directory)
         logs.note_end(directory, "")  # of an earlier run of this job
         server.publish()
+        signal.signal(signal.SIGTERM, partial(_terminate_unless_warned, controller.resumption))
         with contextlib.suppress(_Terminated):
             controller.run()
         _ignore_end_signals()
@@ -77,6 +81,8 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
         logs.note_end(directory, controller.end_reason)
         server.orphaned = controller.orphaned
         log.info("leaving")
+    if controller.succession.complete:
+        next_job.requeue_if_needed()
     if is_gone(spec.owner):  # The owner would have removed the records of the job.
         from ...files import profiles
         from ...launchers import jobs
@@ -91,32 +97,65 @@ def _loading(controller: Controller, spec: job_file.JobSpec) -> Callable[[], Non
     return partial(controller.resumption.load, Path(spec.resume.directory))
 
 
-def _plan_next_job(
-    server: Server, controller: Controller, spec: job_file.JobSpec, path: Path, ends: float
-) -> None:
-    """Let the cluster continue in another job, unless it has done so as often as it may."""
-    resume = spec.resume
-    assert resume is not None
-    if resume.done >= resume.most:
-        log.info("this is the last job of the cluster: %d have continued it (max_resumes)", resume.done)
-        return
-    file = job_file.resume_file(path)
-    controller.write_for_next_job = partial(server.hand_over_to_next_job, controller.succession, file)
-    submit = partial(_submit_next_job, spec, path)
-    directory = Path(resume.directory)
-    controller.resumption.plan(NextJob(ends, resume.before, directory, current_job_end, submit))
+class _NextJob:
+    """The job that continues the cluster: a new one, or this one, queued again."""
+
+    def __init__(self, spec: job_file.JobSpec, path: Path) -> None:
+        self._spec = spec
+        self._path = path
+        self._requeue: Callable[[], None] | None = None
+
+    def plan(self, server: Server, controller: Controller) -> None:
+        """Let the cluster continue in another job, unless it has done so as often as it may."""
+        resume = self._spec.resume
+        assert resume is not None
+        if resume.done >= resume.most:
+            log.info("this is the last job of the cluster: %d have continued it (max_resumes)", resume.done)
+            return
+        file = job_file.resume_file(self._path)
+        controller.write_for_next_job = partial(server.hand_over_to_next_job, controller.succession, file)
+        controller.resumption.plan(
+            NextJob(
+                ends=job_end() or math.inf,
+                before=resume.before,
+                directory=Path(resume.directory),
+                outlook=lambda known: Outlook(*job_outlook(known)),
+                submit=self._submit,
+                warned=partial(_take_warning, job_file.warning_file(self._path)),
+            )
+        )
+
+    def _submit(self, engines: int) -> None:
+        """Submit the job that continues this one, with so many engines, and count it."""
+        from ...files import profiles
+        from ...launchers import jobs
+
+        current = job_file.read(self._path)
+        assert current.resume is not None
+        if current.resume.done >= current.resume.most:
+            raise LaunchError("the cluster is being stopped")
+        profile = profiles.Profile(self._spec.profile)
+        self._requeue = jobs.submit_continuation(profile, self._spec.cluster, engines)
+        current.resume.done += 1
+        current.engines = engines
+        job_file.write(current, self._path)
+
+    def requeue_if_needed(self) -> None:
+        """Queue this job again, if no new job was submitted. This ends the job."""
+        if self._requeue is not None:
+            try:
+                self._requeue()
+            except LaunchError as e:
+                log.error("the cluster can't continue: this job can't be queued again: %s", e)
 
 
-def _submit_next_job(spec: job_file.JobSpec, path: Path) -> None:
-    """Submit the job that continues this one, and count it."""
-    from ...files import profiles
-    from ...launchers import jobs
-
-    jobs.submit_continuation(profiles.Profile(spec.profile), spec.cluster)
-    current = job_file.read(path)
-    assert current.resume is not None
-    current.resume.done += 1
-    job_file.write(current, path)
+def _take_warning(file: Path) -> bool:
+    """Return whether the scheduler has warned the job, and forget it."""
+    if not file.exists():
+        return False
+    log.info("the scheduler warns this job by a signal")
+    file.unlink(missing_ok=True)
+    return True
 
 
 def _is_abandoned(spec: job_file.JobSpec, path: Path) -> bool:
@@ -134,6 +173,12 @@ def _ignore_end_signals() -> None:
     """Ignore the signals that end a job: another signal must not interrupt the shutdown."""
     for signum in _END_SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
+
+
+def _terminate_unless_warned(resumption: Resumption, signum: int, frame: FrameType | None) -> None:
+    """Go on if the signal may be the scheduler's warning; else terminate."""
+    if not resumption.receive_end_signal():
+        _terminate(signum, frame)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
