@@ -13,7 +13,7 @@ import pyte
 from matplotlib import get_data_path
 from pyte.screens import Char
 
-LIMIT = 60.0  # seconds until an expected text must be on the screen
+LIMIT = 180.0  # seconds until an expected text must be on the screen
 _UNKNOWN_TO_PYTE = re.compile(r"\x1b\[[<>=][\d;]*\w|\x1b\[\?[\d;]*\$p|\x1b[P_^].*?\x1b\\", re.DOTALL)
 
 _FONTS = Path(get_data_path(), "fonts", "ttf")
@@ -39,7 +39,7 @@ _FOREGROUND, _BACKGROUND = _COLOURS["white"], _COLOURS["black"]
 _STYLE = f"""
 @font-face {{ font-family: Terminal; src: url("file://{_FONTS}/DejaVuSansMono.ttf") }}
 @font-face {{ font-family: Terminal; font-weight: bold; src: url("file://{_FONTS}/DejaVuSansMono-Bold.ttf") }}
-body {{ margin: 0 }}
+body {{ margin: 0; background: {_BACKGROUND} }}
 #screen {{ display: inline-block; padding: 14px 18px; background: {_BACKGROUND}; color: {_FOREGROUND} }}
 #screen {{ font: 14px/19px Terminal, monospace; white-space: pre }}
 #screen div {{ height: 19px }}

@@ -36,7 +36,7 @@ plt.show()
 BAR = """
 import os, time
 from tqdm.auto import tqdm
-for k in tqdm(range(3)):
+for k in tqdm(range(3), mininterval=0):
     while k and not os.path.exists("go on"):
         time.sleep(0.01)
 """
