@@ -52,7 +52,7 @@ test-mpich: $(MPICH)/.for-tests  ## Run with MPICH what depends on the MPI
 	$(MPICH)/bin/python -m pytest $(AGAIN) -m "not openmpi_only and not proof" $(ARGS)
 
 proofs: components test-pythons $(OPENMPI)/.for-proofs  ## Run the suites of other projects, libraries that use MPI, notebooks in a browser, the corpus
-	$(OPENMPI)/bin/python -m pytest -m proof tests/proofs tests/system tests/controller $(ARGS)
+	$(OPENMPI)/bin/python -m pytest -m proof tests/proofs tests/system tests/controller tests/launchers $(ARGS)
 
 test-pythons:  ## Run what depends on the Python with the lowest and the highest that are here
 	@for python in $(PYTHONS); do \

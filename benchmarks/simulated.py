@@ -183,6 +183,7 @@ class Simulation:
             "python": "3",
             "logs": "/nonexistent",
             "fault_tolerance": dict.fromkeys(("deaths", "replaces", "restarts", "revokes"), False),
+            "world": "",
             "ends": None,
             "spawns": False,
         }

@@ -14,7 +14,6 @@ project = "mpidirect"
 author = "the mpidirect developers"
 release = version = __version__
 root_doc = "index"
-exclude_patterns = ["inventories", "pictures/*.py"]
 smartquotes = False  # two hyphens begin an option
 
 extensions = [
@@ -82,3 +81,17 @@ intersphinx_mapping = {
     name: (address, (None, inventory(name, (HERE / "inventories" / file).read_text())))
     for name, (address, file) in SITES.items()
 }
+
+
+def link_short_name(app, env, node, content):
+    """Return the link of a name that a docstring writes without its module; None if there is no such name."""
+    for module in ("mpidirect", "mpidirect.errors", "mpidirect.client.results.outputs"):
+        name = f"{module}.{node['reftarget']}"
+        link = env.domains["py"].resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, content)
+        if link is not None:
+            return link
+    return None
+
+
+def setup(app):
+    app.connect("missing-reference", link_short_name)

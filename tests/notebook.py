@@ -23,18 +23,25 @@ def read() -> nbformat.NotebookNode:
 def executed(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return the notebook with the outputs of a run in a kernel of this Python."""
     fresh = copy.deepcopy(notebook)
-    NotebookClient(fresh, timeout=60, kernel_name="python3", record_timing=False).execute()
+    NotebookClient(fresh, timeout=120, kernel_name="python3", record_timing=False).execute()
     fresh.metadata.pop("language_info", None)
     return fresh
 
 
-def results(notebook: nbformat.NotebookNode) -> list[list[str]]:
-    """Return the texts of the outputs of each cell whose outputs are always the same."""
+def results(notebook: nbformat.NotebookNode) -> list[str]:
+    """Return the values and the printed text of the cells whose outputs are always the same."""
     return [
-        [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+        "".join(map(_result, cell.outputs))
         for cell in notebook.cells
         if cell.cell_type == "code" and VARIES not in cell.metadata.get("tags", [])
     ]
+
+
+def _result(output: nbformat.NotebookNode) -> str:
+    """Return the text of an output; progress and reports on slow engines have none."""
+    if output.output_type == "execute_result":
+        return output.data["text/plain"]
+    return output.text if output.get("name") == "stdout" else ""
 
 
 if __name__ == "__main__":

@@ -36,7 +36,6 @@ ABSENT = {
     **dict.fromkeys(
         ["Client.create_message_futures", "Client.send_apply_request", "Client.send_execute_request"], WIRE
     ),
-    "BroadcastView.is_coalescing": "answers of engines come together in any case",
     "AsyncHubResult.owner": "a result lives as long as somebody holds it",
     "ParallelFunction.mapObject": "`functools.partial` of `map`",
     "Reference.get_object": WIRE,
@@ -74,6 +73,7 @@ ABSENT = {
 
 # What differs under the same name. Additional parameters are no difference.
 DIFFERENT = {
+    "BroadcastView.is_coalescing": "answers of engines come together in any case",
     "Client.debug": "a debugger on engines; ipyparallel's is a flag for its log",
     "Client.hub_history": "lists what waits for clients that are away",
     "Client.queue_status": "`verbose` is accepted; lengths alone",

@@ -131,13 +131,20 @@ class EngineControl(BaseClient):
         """
         return queries.places(self._session, self._session.engines.resolve(targets))
 
-    def stacks(self, targets: Any = None) -> Stacks:
+    def stacks(self, targets: Any = None, *, native: bool = False) -> Stacks:
         """Return the stacks of the engines' user code at once, even while that code runs.
+
+        An engine whose C code holds Python's lock is made to write its stack by a signal, which ends a sleep
+        in C early.
 
         Parameters
         ----------
         targets : optional
             Engine ids; by default all.
+        native : bool
+            With the frames of C code. This takes seconds, in which the engines stand still for moments. It
+            needs py-spy or gdb where the engines run, and a host that permits it; else the text says what is
+            missing.
 
         Returns
         -------
@@ -158,7 +165,10 @@ class EngineControl(BaseClient):
           File "solve.py", line 41, in main
             total = comm.allreduce(part)
         """
-        return Stacks(queries.stacks(self._session, self._session.engines.resolve(targets)))
+        engines = self._session.engines.resolve(targets)
+        found = Stacks(queries.stacks(self._session, engines))
+        busy = [engine for engine in engines if found[engine]]
+        return found.with_native(queries.native_stacks(self._session, busy)) if native and busy else found
 
     def peek(self, names: str | list[str], targets: Any = None, every: float | None = None) -> Any:
         """Return the values of names on engines, even while their code runs.

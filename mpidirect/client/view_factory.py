@@ -148,6 +148,7 @@ class ViewFactory(HubQueries, EngineControl):
         [1024, 1024, 1024, 1024]
         """
         engines = self._session.engines.resolve(targets)
+        flags = {"is_coalescing": is_coalescing, **flags}
         return BroadcastView(self, engines[0] if is_single_target(targets) else engines, **flags)
 
     def executor(self, targets: Any = None) -> ViewExecutor:

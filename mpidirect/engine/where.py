@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import linecache
 import re
@@ -94,9 +95,27 @@ def _called_function(frame: FrameType) -> str:
             line, last, start, end = positions
             source = linecache.getline(code.co_filename, line or 0, frame.f_globals).encode()
             segment = source[start : end if line == last else None].decode(errors="replace")
-            if found := re.match(r"[\w.]+(?=\()", segment):
-                return found[0]
+            return _name_of_call(segment) or code.co_name
     return code.co_name
+
+
+def _name_of_call(source: str) -> str:
+    """Return the name of the function that an expression calls; empty if there is no call, or no name.
+
+    Examples
+    --------
+    >>> _name_of_call("time.sleep(1)"), _name_of_call("ctypes.CDLL(None).sleep(1)"), _name_of_call("a + b")
+    ('time.sleep', 'sleep', '')
+    """
+    try:
+        call = ast.parse(source.strip(), mode="eval").body
+    except (SyntaxError, ValueError):  # Only the first line of the call is here.
+        found = re.match(r"[\w.]+(?=\()", source)
+        return found[0] if found else ""
+    if not isinstance(call, ast.Call):
+        return ""
+    name = ast.unparse(call.func)
+    return name if re.fullmatch(r"[\w.]+", name) else getattr(call.func, "attr", "")
 
 
 def _innermost_line(frame: FrameType | None) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from importlib import metadata
 from typing import NamedTuple
 
 _OPEN_MPI = {
@@ -12,20 +14,19 @@ _OPEN_MPI = {
     # By slot: each node gets its share in turn, and an extra rank goes to the first node.
     "PRTE_MCA_rmaps_default_mapping_policy": "slot:oversubscribe",
     "PRTE_MCA_hwloc_default_binding_policy": "none",
-    # Without these, spawned processes are no fault-tolerant job: all that were spawned together end
-    # together, and no process notices the death of another one, so that all wait for ever.
-    "PRTE_MCA_state_base_recoverable": "1",
-    "PRTE_MCA_state_base_notify_errors": "1",
     # TCP without "put": with put, large messages get lost if two networks join the same processes.
     "OMPI_MCA_btl_tcp_flags": "send,inplace,need-ack,need-csum,hetero-rdma",
 }
+# Without these, spawned processes are no fault-tolerant job: all that were spawned together end together, and
+# no process notices the death of another one, so that all wait for ever.
+_OPEN_MPI_ULFM = {"PRTE_MCA_state_base_recoverable": "1", "PRTE_MCA_state_base_notify_errors": "1"}
 # On one host. A BTL that looks for a fabric sleeps for a second in libfabric when there is none. One network
 # is enough: spawned processes and the processes that spawned them talk by TCP.
 _OPEN_MPI_ONE_HOST = {"OMPI_MCA_btl": "^ofi", "OMPI_MCA_btl_tcp_if_include": "127.0.0.0/8"}
 _OPEN_MPI_4 = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "OMPI_MCA_hwloc_base_binding_policy": "none",
-    "OMPI_MCA_orte_allowed_exit_without_sync": "1",  # spawned ranks leave without MPI_Finalize
+    "OMPI_MCA_orte_allowed_exit_without_sync": "1",  # ranks leave without MPI_Finalize
 }
 # UCX, by which MPICH reaches spawned processes, ends a process that reads the memory of a dead one.
 _MPICH = {"UCX_TLS": "^cma"}
@@ -56,7 +57,12 @@ class Implementation(NamedTuple):
         """Whether engines can be spawned as a world of their own, and again after their end."""
         if self.device == "ch4:ucx" and self.version.startswith(("4.0", "4.1", "4.2")):
             return False  # With UCX, MPICH spawns since version 4.3.
-        return self.name in ("openmpi", "mpich") and self.major >= 4
+        return self.has_ulfm or (self.name == "mpich" and self.major >= 4)
+
+    @property
+    def has_ulfm(self) -> bool:
+        """Whether MPI's fault tolerance can be used: both Open MPI and mpi4py must have it."""
+        return self.name == "openmpi" and self.major >= 5 and _mpi4py_has_ulfm()
 
     @property
     def major(self) -> int:
@@ -73,7 +79,7 @@ class Implementation(NamedTuple):
             wanted.append(("-disable-auto-cleanup",))
         if self.name == "openmpi":
             wanted.append(("--stdin", "none"))  # else rank 0 never sees the end of its input
-            if self.major >= 5:
+            if self.has_ulfm:
                 wanted.append(("--with-ft", "ulfm"))
         return [word for argument in wanted if argument[0] not in given for word in argument]
 
@@ -95,11 +101,21 @@ class Implementation(NamedTuple):
         if self.name == "mpich":
             return (_MPICH_ONE_HOST if one_host else {}) | _MPICH
         if self.name != "openmpi":
-            return dict(_OPEN_MPI)  # in case this is Open MPI: other implementations ignore them
+            return _OPEN_MPI | _OPEN_MPI_ULFM  # in case this is Open MPI: other implementations ignore them
         if self.major < 5:
             return _OPEN_MPI | _OPEN_MPI_4
-        return _OPEN_MPI | (_OPEN_MPI_ONE_HOST if one_host else {})
+        tolerance = _OPEN_MPI_ULFM if self.has_ulfm else {}
+        return _OPEN_MPI | tolerance | (_OPEN_MPI_ONE_HOST if one_host else {})
 
     def __str__(self) -> str:
         names = {"openmpi": "Open MPI", "mpich": "MPICH", "intel": "Intel MPI"}
         return f"{names.get(self.name, 'an unknown MPI')} {self.version}".strip()
+
+
+@functools.cache
+def _mpi4py_has_ulfm() -> bool:
+    """Return whether mpi4py has the functions of MPI's fault tolerance, as since version 4."""
+    try:
+        return int(metadata.version("mpi4py").partition(".")[0]) >= 4
+    except (metadata.PackageNotFoundError, ValueError):
+        return True

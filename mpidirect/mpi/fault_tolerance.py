@@ -44,7 +44,8 @@ class Tolerance(NamedTuple):
         vendor, version = MPI.get_vendor()
         wrapped = Parent().wrapped
         if vendor == "Open MPI":
-            enabled = os.environ.get(_ULFM, "").lower() in ("1", "true", "yes")
+            asked = os.environ.get(_ULFM, "").lower() in ("1", "true", "yes")
+            enabled = asked and hasattr(MPI.Comm, "Revoke")  # mpi4py has it since version 4.
             # The second thread of an engine revokes. Rank 0 has one thread alone, and MPI knows that.
             threads = MPI.COMM_WORLD.rank == 0 or MPI.Query_thread() == MPI.THREAD_MULTIPLE
             revokes = enabled and threads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import struct
 from pathlib import Path
 
@@ -20,6 +21,15 @@ _TASKS, _CONTROL = b"T", b"C"
 def output_files(directory: Path, engine: int) -> list[Path]:
     """Return the files of an engine's descriptors 1 and 2, beside its log."""
     return [directory / f"engine-{engine}.{kind}" for kind in ("out", "err")]
+
+
+# The signal by which an engine writes its stack to a file, also while C code holds Python's lock.
+STACK_SIGNAL = int(signal.SIGRTMAX) - 4
+
+
+def stack_file(directory: Path, engine: int) -> Path:
+    """Return the file to which an engine writes its stack, beside its log."""
+    return directory / f"engine-{engine}.stack"
 
 
 def task_name(engine: int) -> bytes:

@@ -92,6 +92,12 @@ def test_many_threads_use_one_client(rc):
 def test_joblib_runs_on_engines(rc):
     import joblib
 
+    def squares(n):
+        import mpidirect
+
+        mpidirect.register_joblib_backend()
+        return joblib.Parallel(backend="mpidirect")(joblib.delayed(pow)(k, 2) for k in range(n))
+
     rc.load_balanced_view().register_joblib_backend("engines")
     with joblib.parallel_config("engines"):
         assert joblib.Parallel(n_jobs=-1)(joblib.delayed(pow)(k, 2) for k in range(50)) == [
@@ -99,13 +105,16 @@ def test_joblib_runs_on_engines(rc):
         ]
         with pytest.raises(ZeroDivisionError):
             joblib.Parallel()(joblib.delayed(divmod)(1, k) for k in (1, 0))
+        nested = joblib.Parallel()(joblib.delayed(squares)(k) for k in (1, 2))
+        assert nested == [[0], [0, 1]]
         lazy = joblib.Parallel(return_as="generator")(joblib.delayed(abs)(-k) for k in range(10))
         assert list(lazy) == list(range(10))
 
 
 @pytest.mark.skipif(find_spec("distributed") is None, reason="dask is not there for this Python")
 def test_engines_become_a_dask_cluster(rc):
-    with rc.become_dask(rc.ids[:2]) as dask:
+    with rc.become_dask(rc.ids[:2], ncores=1) as dask:
+        assert rc[0].apply_sync(lambda: dask_worker.state.nthreads) == 1  # noqa: F821
         assert dask.submit(pow, 2, 10).result(timeout=30) == 1024
         assert sum(dask.gather(dask.map(abs, range(-20, 0)))) == 210
         assert rc[:].apply_sync(abs, -1) == [1] * 4

@@ -137,6 +137,8 @@ def test_views_of_other_names(rc):
     view = rc.broadcast_view()
     assert isinstance(view, ipp.BroadcastView)
     assert view.apply_sync(abs, -1) == [1] * 4
+    view.is_coalescing = True
+    assert view.is_coalescing
     assert view.use_cloudpickle().get(30) == [False] * 4
     assert isinstance(rc.load_balanced_view(), ipp.View)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -88,6 +89,28 @@ def test_again_and_again_while_it_runs(rc, tmp_path):
     assert seen[0] == 7 and seen[-1] == 8
     assert result.ready() or result.get(WITHIN) is None
     assert rc.peek("k", targets=0) == 8
+
+
+def test_engines_that_hold_pythons_lock(rc, tmp_path):
+    os.mkfifo(pipe := tmp_path / "pipe")
+    program = tmp_path / "held.py"
+    program.write_text(
+        f"import ctypes, os\nfile = os.open({str(pipe)!r}, os.O_RDWR)\nhold = ctypes.PyDLL(None).read\n"
+        "def wait():\n    hold(file, ctypes.create_string_buffer(1), 1)\n"
+        "if rank == 1: wait()\ncomm.barrier()\n"
+    )
+    result = rc[:].run(program)
+    stacks = until(lambda: found if "which holds" in (found := rc.stacks()).summary else None)
+    assert "engine 1 in hold (which holds Python's lock) at held.py:5" in stacks.summary
+    assert "in comm.barrier at held.py:7" in stacks.summary
+    assert "line 6, in <module>" in stacks[1] and "line 5, in wait" in stacks[1]
+    assert "mpidirect" not in stacks[1]
+    assert rc.where(1)[1].startswith("hold (which holds Python's lock), line 5 of wait")
+    native = rc.stacks(1, native=True)[1]
+    assert native.index("wait (") < native.index("read (") and "user_code" not in native
+    assert native.startswith("hold (which holds Python's lock) at held.py:5\n")
+    pipe.write_text("go on")
+    result.get(WITHIN)
 
 
 def test_at_the_prompt(prompt, rc):

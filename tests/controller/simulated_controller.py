@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from mpidirect.controller import lifecycle
 from mpidirect.controller.engine_registry import EngineRegistry
 from mpidirect.controller.engines import (
+    anchors,
     departures,
     exit_status,
     generations,
@@ -45,7 +46,7 @@ class Controller:
             patch.setattr(module, "time", self.clock)
         patch.setattr(exit_status, "describe", job.describe)
         patch.setattr(exit_status, "remove_note", job.remove_note)
-        patch.setattr(exit_status, "kill", job.kill_by_number)
+        patch.setattr(anchors, "signal_here", job.signal_by_number)
         patch.setattr(processes, "end_spawn", job.end_spawn)
         patch.setattr(exit_status, "take_output", lambda *arguments: ("", ""))
         patch.setattr(exit_status, "log_tail", lambda *arguments, **keywords: "")

@@ -115,8 +115,9 @@ class SimulatedJob:
             process.broken = message.why
             process.dead_engines.add(message.dead)
 
-    def kill_by_number(self, info):
+    def signal_by_number(self, info, signum):
         self.kill(self.processes[info.pid - 1])
+        return True
 
     def kill(self, process):
         """End a process for the controller, which may kill no engine without a reason."""

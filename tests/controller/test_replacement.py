@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
@@ -15,8 +14,6 @@ import pytest
 from waiting import until, until_assigned, until_running
 
 from mpidirect.errors import CompositeError, EngineError, MPIDirectError
-from mpidirect.job import processes
-from mpidirect.job.variables import SPAWNED_RANK
 from mpidirect.launchers import mpi
 
 WITHIN = 30.0  # seconds: far more than anything here takes
@@ -119,52 +116,14 @@ def test_one_that_fails_on_its_way_in_changes_nothing(start):
     kill(rc, 1)
     file = cluster._launcher.job.file
     elsewhere = file.rename(file.with_suffix(".away"))
-    with pytest.raises(MPIDirectError, match=r"engine 1 died: it exited with code 1[^$]*not a job file"):
+    with pytest.raises(MPIDirectError, match=r"engine 1 died: it exited with code 1"):
         rc.restart("dead")
+    until(lambda: "not a job file" in (Path(rc.facts["logs"]) / "job.log").read_text())  # by mpiexec
     assert rc.ids == [0, 2]
     assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
     elsewhere.rename(file)
     assert rc.restart("dead") == [1]
     all_work_together(rc, 3)
-
-
-def spawned(cluster, *engines):
-    """Return the processes that were spawned as these engines."""
-    variables = {f"{SPAWNED_RANK}={engine + 1}".encode() for engine in engines}
-    found = []
-    for process in processes.members(cluster.cluster):
-        with contextlib.suppress(OSError):  # it has ended
-            environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
-            found += [process] if variables & {*environment} else []
-    return found
-
-
-def test_one_that_dies_before_mpi_has_begun_costs_the_anchor(start, tmp_path):
-    """The anchor waits for it in MPI for ever. From then on an engine starts others, and waits likewise."""
-    python = tmp_path / "python"
-    broken = tmp_path / "broken"
-    # The others of the same spawn wait for the anchor.
-    python.write_text(
-        f'#!/bin/sh\n[ -e {broken} ] && [ "${SPAWNED_RANK}" = 2 ] && exit 7\nexec {sys.executable} "$@"\n'
-    )
-    python.chmod(0o755)
-    cluster, rc = start(4, python=str(python))
-    kill(rc, 1, 2)
-    broken.touch()
-    with pytest.raises(MPIDirectError, match="code 7; the process, which was to start it"):
-        rc.restart("dead")
-    assert rc.ids == [0, 3]
-    until(lambda: not spawned(cluster, 1, 2))
-    with pytest.raises(MPIDirectError, match="can't all be started anew"):
-        rc.restart()
-    with pytest.raises(MPIDirectError, match="code 7; engine 0, which was to start it"):
-        rc.restart("dead")
-    until(lambda: 0 not in rc.ids)
-    until(lambda: not spawned(cluster, 1, 2))
-    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [1]  # noqa: F821
-    broken.unlink()
-    assert rc.restart("dead") == [0, 1, 2]
-    all_work_together(rc)
 
 
 def test_another_dies_meanwhile(start, tmp_path):

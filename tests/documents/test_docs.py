@@ -99,6 +99,7 @@ def test_gallery(unused, page, main, tmp_path):
     assert f"]({page.stem}.png)" in page.read_text()
 
 
+@pytest.mark.timeout(300)  # a kernel and a cluster of its own
 def test_notebook(tmp_path, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "mpidirect"))
     shown = notebook.read()

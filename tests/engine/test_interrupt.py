@@ -254,7 +254,8 @@ def test_what_was_left_in_the_middle_keeps_its_memory(engines, how, tmp_path):
     for round in range(3):
         engines.execute("import os; c = comm.Dup()").get(WITHIN)
         stuck = zero.apply(receive, how)
-        until(lambda: {"Recv": "Recv", "Irecv": "Wait"}[how] in engines.client.where(0)[0])
+        call = {"Recv": "Recv", "Irecv": "Request.Wait"}[how]
+        until(lambda: f"{call} of a communicator" in engines.client.where(0)[0])
         engines.client.interrupt(0, timeout=WITHIN)
         assert enames(stuck) == {"KeyboardInterrupt"}
         zero.execute("others = [np.zeros(9_000_000) for _ in range(3)]").get(WITHIN)

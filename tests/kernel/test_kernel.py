@@ -31,11 +31,15 @@ class Notebook:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=LIMIT)
 
-    def run(self, code):
-        """Run a cell; return its texts, its outputs' data and its error."""
-        told = []
+    def run(self, code, typed=()):
+        """Run a cell; return its texts, its outputs' data and its error. The user answers as `typed`."""
+        told, answers = [], list(typed)
         reply = self.client.execute_interactive(
-            code, timeout=LIMIT, output_hook=told.append, allow_stdin=False
+            code,
+            timeout=LIMIT,
+            output_hook=told.append,
+            allow_stdin=bool(typed),
+            stdin_hook=lambda question: self.client.input(answers.pop(0)),
         )
         contents = [(message["msg_type"], message["content"]) for message in told]
         text = "".join(content["text"] for kind, content in contents if kind == "stream")
@@ -80,6 +84,15 @@ def test_the_first_cell_starts_the_cluster_and_tells_of_it(notebook):
     text, _, reply = notebook.run("print(rank, size)")
     assert reply["status"] == "ok"
     assert sorted(text.splitlines()) == ["[stdout:0] 0 2", "[stdout:1] 1 2"]
+
+
+def test_a_debugger_asks_for_commands_in_the_notebook(notebook):
+    code = "%%targets 1\nbreakpoint()\nk = 1"
+    text, _, reply = notebook.run(code, ["p rank + 100", "q"])
+    assert "engine 1 stopped in breakpoint()" in text and "101" in text
+    assert "left by q" in str(reply["traceback"])
+    _, _, reply = notebook.run(code)
+    assert "no debugger at" in str(reply["traceback"])  # the frontend takes no input
 
 
 def test_equal_outputs_are_folded(notebook):

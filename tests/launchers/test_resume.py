@@ -163,9 +163,10 @@ def test_slurm_queues_the_job_again_if_it_takes_no_other(slurm, login_node, monk
 
 
 @pytest.mark.slurm
-def test_a_client_and_status_learn_that_the_next_job_was_cancelled(slurm, monkeypatch):
+def test_a_client_and_status_learn_that_the_next_job_was_cancelled(slurm, login_node, monkeypatch):
     monkeypatch.setattr(next_job, "QUERY_INTERVAL", 1.0)
-    cluster = start("slurm", monkeypatch, "10m")
+    directory = login_node / "scratch"
+    cluster = start("slurm", monkeypatch, "10m", resume_dir=str(directory))
     with cluster.connect_client() as rc:
         first = cluster.job_id
         rc[:].push({"n": 7}, block=True)
@@ -186,7 +187,7 @@ def test_a_client_and_status_learn_that_the_next_job_was_cancelled(slurm, monkey
     again = run("start", "-n", "2", "--launcher", "slurm", "--nodes", "1")
     assert again.returncode == 0 and "rc.load('" in again.stderr
     with Client() as rc:
-        rc.load(re.search(r"rc\.load\('(.*)'\)", again.stderr)[1])
+        rc.load(re.search(rf"rc\.load\('({directory}/.*)'\)", again.stderr)[1])
         assert rc[:].pull("n", block=True) == [7, 7]
     assert run("stop").returncode == 0
 

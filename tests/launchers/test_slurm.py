@@ -11,7 +11,7 @@ import pytest
 from conftest import PROGRAMS
 from schedulers.login import JOBSCRIPTS, SCRIPT, run
 from schedulers.slurm import SLURM, gone
-from waiting import LIMIT, until
+from waiting import LIMIT, until, until_assigned
 
 from mpidirect import Client, Cluster, errors
 from mpidirect.files.profiles import Profile
@@ -205,6 +205,18 @@ def test_an_mpiexec_whose_hosts_are_not_known(hosts):
         assert rc.restart() == [0, 1, 2, 3] and where(rc[:]) == was
 
 
+@either_mpi
+def test_a_kill_leaves_nothing_on_any_host(hosts):
+    cluster = Cluster(shutdown_atexit=False, **SLURM).start().wait()
+    with cluster.connect_client() as rc:
+        stuck = rc[:].apply_async(lambda: __import__("ctypes").PyDLL(None).sleep(60))  # nothing interrupts it
+        until_assigned(rc)
+        cluster.stop(0)
+        with pytest.raises(errors.MPIDirectError):
+            stuck.get(LIMIT)
+    assert gone(hosts, cluster)
+
+
 def test_a_node_for_the_controller_alone(hosts):
     with Cluster(controller="node", **SLURM) as rc:
         assert rc.facts["host"] == "n1"
@@ -222,3 +234,18 @@ def test_ranks_that_srun_starts(hosts):
         check_surroundings(rc)
         assert rc.restart() == [0, 1, 2, 3]
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
+
+
+def test_a_warning_to_ranks_that_srun_starts(hosts):
+    """A preemption with a grace time sends a SIGTERM to all steps."""
+    pmi = "pmi2" if mpi.implementation(mpi.find_mpiexec()[0]).name == "mpich" else "pmix"
+    options = {"mpiexec": f"srun --mpi={pmi}", "nodes": 1, "ntasks_per_node": 2, "walltime": "10m"}
+    cluster = Cluster(launcher="slurm", resume=True, shutdown_atexit=False, **options).start()
+    with cluster.connect_client() as rc:
+        process = rc.facts["pid"]
+        rc[:].push({"n": 7}, block=True)
+        hosts.ask("scancel", "--signal=TERM", cluster.job_id)
+        until(lambda: rc.ids and rc.facts["pid"] != process)
+        assert rc[:].pull("n", block=True) == [7, 7]
+    cluster.stop()
+    assert gone(hosts, cluster)

@@ -1,9 +1,9 @@
 """On a cluster of 4: a system solved by petsc4py, Poisson's equation by dolfinx, and more; prints ``solved``.
 
-    python libraries.py spawned|replaced|launcher [LIBRARY … [fft]]
+    python libraries.py replaced|launcher [LIBRARY … [fft]]
 
-The word tells ``MPI_COMM_WORLD`` in C: of spawned engines, the engines' communicator in the place of the
-launcher's world, or the launcher's world, which includes the controller. Each LIBRARY uses that world and has
+The word tells ``MPI_COMM_WORLD`` in C: the engines' communicator in the place of the launcher's world, or the
+launcher's world, which includes the controller. Each LIBRARY uses that world and has
 a function ``total`` (total.c, total.f90). With "fft" mpi4py-fft is there.
 """
 
@@ -95,13 +95,13 @@ def main() -> None:
     """Solve them on ``comm``, and where the world is theirs, on that."""
     kind, libraries = sys.argv[1], [word for word in sys.argv[2:] if word != "fft"]
     theirs = kind != "launcher"
-    if kind != "spawned":
-        MpiexecLauncher.spawns = lambda self: False
-        os.environ[C_WORLD] = kind
+    MpiexecLauncher.spawns = lambda self: False
+    os.environ[C_WORLD] = kind
     with Cluster(n=N) as rc:
         dv = rc[:]
         dv.block = True
         assert ("engines alone, in C" in rc.facts["world"]) == theirs, rc.facts["world"]
+        assert rc.restart() == list(range(N))
         dv.execute("from petsc4py import PETSc")
         assert dv.pull("(PETSc.COMM_WORLD.size, PETSc.COMM_WORLD.rank)") == [(N, k) for k in range(N)]
         m = 100

@@ -45,7 +45,6 @@ def test_a_loop_counts_over_three_walltimes(hosts):
 
 
 def test_a_walltime_that_is_made_shorter_brings_the_save_forward(hosts):
-    """A preemption with a grace time shortens the walltime as well."""
     cluster = Cluster(resume=True, walltime="10m", resume_before="20s", shutdown_atexit=False, **SLURM)
     with cluster.start().connect_client() as rc:
         rc[:].scatter("n", range(ENGINES), block=True)
@@ -53,5 +52,24 @@ def test_a_walltime_that_is_made_shorter_brings_the_save_forward(hosts):
         hosts.ask("scontrol", "update", f"JobId={cluster.job_id}", "EndTime=now+40")
         until(lambda: rc.ids and rc.facts["pid"] != process, 120)
         assert rc[:].gather("n", block=True) == list(range(ENGINES))
+    cluster.stop()
+    assert gone(hosts, cluster)
+
+
+def test_a_cluster_that_another_job_preempts_continues_later(hosts):
+    cluster = Cluster(
+        2, launcher="slurm", nodes=1, resume=True, walltime="10m", resume_before="20s", shutdown_atexit=False
+    )
+    hosts.ask("scontrol", "update", "PartitionName=main", "GraceTime=60")
+    try:
+        with cluster.start().connect_client() as rc:
+            rc[:].push({"n": 7}, block=True)
+            process = rc.facts["pid"]
+            urgent = ("--partition=urgent", "--nodes=3", "--exclusive", "--output=/dev/null")
+            hosts.ask("sbatch", *urgent, "--wrap", "sleep 10")
+            until(lambda: rc.ids and rc.facts["pid"] != process, 200)
+            assert rc[:].pull("n", block=True) == [7, 7]
+    finally:
+        hosts.ask("scontrol", "update", "PartitionName=main", "GraceTime=0")
     cluster.stop()
     assert gone(hosts, cluster)

@@ -152,11 +152,6 @@ class Connection(NumberedStream):
                     if self._waiters:
                         self._wake_pipe.wake()
 
-    @property
-    def is_read_by_waiter(self) -> bool:
-        """Whether a thread waits for messages."""
-        return bool(self._waiters)
-
     def _sleep(self, seconds: float | None, idle: bool = False) -> None:
         """Sleep until messages may have arrived, or `seconds` have passed."""
         longest = SHARED_SLEEP if self._waiters > 1 else MAX_SLEEP

@@ -32,6 +32,19 @@ class Stacks(dict[int, str]):
     def __init__(self, stacks: dict[int, str]) -> None:
         super().__init__({engine: _with_source(text) for engine, text in stacks.items()})
 
+    def with_native(self, native: dict[int, tuple[str, str]]) -> Stacks:
+        """Return the stacks with frames of C code, or with the reason why there are none."""
+        whole = Stacks({})
+        for engine, text in self.items():
+            frames, problem = native.get(engine, ("", ""))
+            head = text.partition("\n")[0]
+            if "(" in frames and ".py:" in frames:  # All frames, those of Python among them.
+                text = f"{head}\n{frames}"
+            elif frames or problem:
+                text = f"{text}\n{frames or f'  no C frames: {problem}'}"
+            whole[engine] = text
+        return whole
+
     def groups(self) -> list[tuple[list[int], str]]:
         """Return the engines of each stack, the fewest engines first.
 

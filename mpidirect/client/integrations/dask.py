@@ -43,7 +43,7 @@ def become(
     engines = client._session.engines.resolve(targets)
     arguments = {"port": port, "dashboard": False, **scheduler_args}
     address = DirectView(client, engines[0]).apply_sync(start_scheduler, arguments)
-    options.setdefault("nthreads", 1)
+    options.setdefault("nthreads", options.pop("ncores", 1))  # dask's former name
     DirectView(client, engines).apply_sync(start_worker, address, nanny, options)
     return distributed.Client(address)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from joblib.parallel import BACKENDS, register_parallel_backend
 
+from ...serialize import received_names
 from ..executor import ViewExecutor
 
 if TYPE_CHECKING:  # joblib has no types
@@ -119,9 +120,15 @@ class MPIDirectBackend(AutoBatchingMixin, ParallelBackendBase):
 
     def get_nested_backend(self) -> tuple[Any, int | None]:
         """Return the backend for `joblib.Parallel` inside a task, and its number of jobs."""
-        from joblib._parallel_backends import SequentialBackend
+        return sequential((self.nesting_level or 0) + 1), None
 
-        return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
+
+def sequential(nesting_level: int | None) -> ParallelBackendBase:
+    """Return joblib's backend that runs tasks one after the other, here."""
+    from joblib._parallel_backends import SequentialBackend
+
+    backend: ParallelBackendBase = SequentialBackend(nesting_level=nesting_level)
+    return backend
 
 
 def register(
@@ -144,7 +151,11 @@ def register(
         Returns the view, where none is given; called when joblib starts.
     """
 
-    def factory(**options: Any) -> MPIDirectBackend:
+    def factory(**options: Any) -> ParallelBackendBase:
+        if (
+            received_names.engine_names is not None
+        ):  # a task would wait for the engines that wait for the task
+            return sequential(options.get("nesting_level"))
         return MPIDirectBackend(view, connect, **options)
 
     register_parallel_backend(name, factory, make_default=make_default)

@@ -36,8 +36,6 @@ class WaitingDebuggers:
     ----------
     send : callable
         Sends commands: gets engines, and a command for each.
-    is_watched : callable
-        Returns whether a thread waits for engines, and so serves debuggers.
 
     Attributes
     ----------
@@ -47,13 +45,10 @@ class WaitingDebuggers:
         Asks the user for commands.
     """
 
-    def __init__(
-        self, send: Callable[[list[int], list[Command]], None], is_watched: Callable[[], bool]
-    ) -> None:
+    def __init__(self, send: Callable[[list[int], list[Command]], None]) -> None:
         self.prompts: Mapping[int, messages.DebuggerPrompt] = {}
         self.source: CommandSource
         self._send = send
-        self._is_watched = is_watched
 
     def changed(self, prompt: messages.DebuggerPrompt) -> None:
         """Take a prompt, or the end of one; the caller holds the connection's lock."""
@@ -69,8 +64,8 @@ class WaitingDebuggers:
             timer.start()
 
     def _announce(self, prompt: messages.DebuggerPrompt) -> None:
-        """Tell the user of a debugger that gets no prompt, because nothing waits for its engine."""
-        if self.prompts.get(prompt.engine) is prompt and not (self.source.is_active or self._is_watched()):
+        """Tell the user of a debugger that gets no prompt, because the main thread does not wait."""
+        if self.prompts.get(prompt.engine) is prompt and not self.source.is_active:
             print(
                 f"engine {prompt.engine} waits in breakpoint() at {prompt.place}: "
                 "rc.debug(), or get() of the result, gives it a prompt",

@@ -12,6 +12,7 @@ from ...protocol import messages
 from ..calls.source_lines import placed
 from .session import Session
 
+EXAMINATION_TIMEOUT = 35.0  # seconds that tools have to look into engines
 ANSWER_TIMEOUT = 3.0  # seconds that the controller has to answer, beyond the time for the engines
 
 
@@ -37,6 +38,12 @@ def stacks(session: Session, targets: list[int]) -> dict[int, str]:
     """Return the stack of each engine's user code, by engine, as the engine formats it."""
     found: dict[int, str] = session.query("where", targets, True)
     return found
+
+
+def native_stacks(session: Session, targets: list[int]) -> dict[int, tuple[str, str]]:
+    """Return the stack with C frames of each engine, and why there is none."""
+    found: dict[int, Any] = session.query("native_stacks", targets, None, EXAMINATION_TIMEOUT)
+    return {engine: (stack, problem) for engine, (stack, problem) in found.items()}
 
 
 def send_signal(session: Session, number: int, targets: list[int], call_id: str = "") -> None:

@@ -69,16 +69,19 @@ class Session:
         self.info = info
         self.engines = EngineDirectory(self.check, self.wait)
         self.calls = CallRegistry()
-        self.debuggers = WaitingDebuggers(self._send_to_debuggers, lambda: self.connection.is_read_by_waiter)
+        self.debuggers = WaitingDebuggers(self._send_to_debuggers)
         self.interrupt_on_error = False
         self._silent_waits = 0  # waits during which no debugger gets the prompt
         self._answers: dict[str, messages.Answer | None] = {}
         self._numbers = itertools.count(1)
         self._walltime: Deadline | None = None
         self._tunnel = Tunnel(sshserver, info) if sshserver else None
+        self.facts: dict[str, Any] = {}  # The connection's thread takes messages at once.
         self.connection = Connection(info, self, timeout, patience, self._tunnel)
         welcome = self.connection.welcome
-        self.facts: dict[str, Any] = welcome.facts
+        with self.connection.lock:
+            news, self.facts = self.facts, welcome.facts
+            self.facts.update(news)
         self.python_mismatch = _python_mismatch(welcome.python)
         self.engines.start(welcome)
         self._walltime = Deadline(info, self.facts.get("time_left"))

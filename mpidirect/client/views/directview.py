@@ -323,4 +323,14 @@ class DirectView(NamespaceView[Targets], ExecutionView[Targets], Collectives[Tar
 
 
 class BroadcastView(DirectView[Targets]):
-    """A direct view under ipyparallel's name: every direct view sends what engines share once."""
+    """A direct view under ipyparallel's name: every direct view sends what engines share once.
+
+    Attributes
+    ----------
+    is_coalescing : bool
+        Accepted for ipyparallel: answers of engines come together in any case.
+    """
+
+    FLAGS = (*DirectView.FLAGS, "is_coalescing")
+
+    is_coalescing = False

@@ -10,13 +10,17 @@ from typing import Any
 
 from ...protocol import messages
 from ..engine_registry import EngineRegistry
+from ..engines import stack_dumps
 from ..engines.links import EngineMessenger
 from ..engines.repair_coordinator import RepairCoordinator
+from ..engines.stack_dumps import StackDumps
 from ..scheduling.scheduler import Scheduler
 from ..sessions.session import Session
 
 STUCK_TIME = 3.0  # seconds after which interrupted engines count as stuck in C; also before the end
 INSPECTION_TIMEOUT = 0.5  # seconds that an engine has to answer
+EXAMINATION_TIMEOUT = 30.0  # seconds that a tool has to look into engines
+DUMP_TIMEOUT = 0.2  # seconds that an engine has to write its stack, which needs no Python
 REVOKED = "an interrupt has ended calls on it"
 NO_ANSWER = "in a call that does not let go of Python's lock"
 
@@ -45,7 +49,8 @@ class PendingQuery:
         self.ends = ends
         self.number = next(_numbers)  # tells the engines' answers apart
         self.inspected = False  # whether the engines were asked where they are
-        self.with_stacks = self.with_usage = False
+        self.dumped = False  # whether those that do not answer were made to write their stacks
+        self.with_stacks = self.with_usage = self.with_examination = False
         self.names: list[str] = []  # names whose values are asked for
         self.found: dict[int, Any] = {}  # by engine: its answer
 
@@ -61,9 +66,21 @@ class PendingQuery:
         """Return when there is something to do."""
         return self.ends if self.inspected else self.ends - INSPECTION_TIMEOUT
 
+    @property
+    def silent(self) -> list[int]:
+        """The engines that have not answered."""
+        return [engine for engine in self.tasks if engine not in self.found]
+
+    def add_dump(self, engine: int, frames: list[stack_dumps.Frame]) -> None:
+        """Take what an engine that does not answer has written."""
+        if frames:
+            self.found[engine] = (stack_dumps.stack if self.with_stacks else stack_dumps.place)(frames)
+
     def answer(self) -> None:
         """Answer with what is known."""
         default: Any = None if self.with_usage else NO_ANSWER
+        if self.with_examination:
+            default = ["", "no other process of its host has looked into the engine"]
         if self.names:
             default = [True, b"", f"TimeoutError: it is {NO_ANSWER}"]
         value = {engine: self.found.get(engine, default) for engine in sorted(self.tasks)}
@@ -119,12 +136,14 @@ class PendingQueries:
         registry: EngineRegistry,
         link: EngineMessenger,
         repair: RepairCoordinator,
+        dumps: StackDumps,
         revokes: bool,
     ) -> None:
         self._scheduler = scheduler
         self._registry = registry
         self._link = link
         self._repair = repair
+        self._dumps = dumps
         self._revokes = revokes
         self._open: list[PendingQuery] = []
 
@@ -173,6 +192,23 @@ class PendingQueries:
         self._open.append(pending)
         self._inspect_engines(pending)
 
+    def examine(self, session: Session, query: messages.Query) -> None:
+        """Have other processes of the engines' hosts look into engines."""
+        alive = self._registry.alive
+        tasks: dict[int, set[str]] = {engine: set() for engine in query.targets if engine in alive}
+        pending = PendingQuery(session, query, tasks, time.monotonic() + EXAMINATION_TIMEOUT)
+        pending.with_examination = pending.inspected = True
+        self._open.append(pending)
+        self._dumps.examine(pending.number, tasks)
+        self.look()
+
+    def examined(self, message: messages.ProcessesExamined) -> None:
+        """Take the stack of an engine."""
+        for pending in self._open:
+            if pending.number == message.number and message.engine in pending.tasks:
+                pending.found[message.engine] = [message.stack, message.problem]
+        self.look()
+
     def inspected(self, engine: int, message: messages.Inspection) -> None:
         """Take the answer of an engine."""
         for pending in self._open:
@@ -185,9 +221,26 @@ class PendingQueries:
         for pending in list(self._open):
             if isinstance(pending, PendingInterrupt):
                 self._look_at_interrupt(pending, now)
-            if now >= pending.ends or self._is_complete(pending):
-                self._open.remove(pending)
-                pending.answer()
+            if self._is_complete(pending) or (now >= pending.ends and not self._dump_stacks(pending, now)):
+                self._close(pending)
+
+    def _close(self, pending: PendingQuery) -> None:
+        if pending.dumped:
+            for engine in pending.silent:
+                pending.add_dump(engine, self._dumps.read(engine))
+        self._open.remove(pending)
+        pending.answer()
+
+    def _dump_stacks(self, pending: PendingQuery, now: float) -> bool:
+        """Have engines that do not answer write their stacks; return False if that is not of use."""
+        silent = [engine for engine in pending.silent if engine in self._registry.alive]
+        is_about_places = not (pending.names or pending.with_usage or pending.with_examination)
+        if pending.dumped or not silent or not is_about_places:
+            return False
+        pending.dumped, pending.ends = True, now + DUMP_TIMEOUT
+        for engine in silent:
+            self._dumps.request(engine)
+        return True
 
     def answer_all(self) -> None:
         """Answer with what is known by now: the controller ends."""

@@ -170,6 +170,11 @@ class Queries:
         self._pending.inspect(session, query, with_stacks=bool(query.value))
         return Later.LATER
 
+    def _native_stacks(self, session: Session, query: messages.Query) -> Any:
+        """Return the stacks of engines with C frames, which other processes of their hosts make."""
+        self._pending.examine(session, query)
+        return Later.LATER
+
     def _peek(self, session: Session, query: messages.Query) -> Any:
         """Return the values of names on engines that may be busy; the value is the list of names."""
         if not (isinstance(query.value, list) and query.value and _all_text(query.value)):
@@ -267,6 +272,7 @@ ANSWERS: dict[str, Callable[[Queries, Session, messages.Query], Any]] = {
     "restart": Queries._restart,
     "resize": Queries._resize,
     "where": Queries._where,
+    "native_stacks": Queries._native_stacks,
     "peek": Queries._peek,
     "usage": Queries._usage,
     "shutdown": Queries._shutdown,

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...arrays.lazy_numpy import np
 from ...protocol import messages
+from ...protocol.reliable_stream import WINDOW
 from ..engine_registry import EngineRegistry
 from ..scheduling.balanced_request import BalancedRequest
 from ..scheduling.balancer import Balancer
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 # Seconds that a client may be away in the middle of a request. The check runs once a second.
 ENGINES_WAIT_LIMIT = 4.0  # when engines wait for the rest
 PARTIAL_UPLOAD_LIMIT = 20.0  # when no engine waits
+
+# Bytes that stay free for messages under way: where ZeroMQ finds no memory for one, it ends the process.
+SPARE_MEMORY = WINDOW
 
 AnyRequest = ActiveRequest | BalancedRequest
 
@@ -259,7 +263,7 @@ class Requests:
         receiving = [incoming.receiving for incoming in self._incoming.values()]
         due = sum(request.upload.due for request in receiving if request is not None)
         try:
-            np.empty(due, np.uint8)  # no page of it is touched
+            np.empty(due + SPARE_MEMORY, np.uint8)  # no page of it is touched
         except MemoryError:
             return False
         return True

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 
 from ...job import processes
+from ...job.signals import send_signal
 from ...job.variables import CLUSTER
 from ...protocol import messages
 from ...protocol.names import ANCHOR
-from . import exit_status
 from .links import EngineMessenger
 from .shutdown import Shutdown
 
@@ -46,16 +47,29 @@ class Anchors:
     def kill_spawner(self) -> None:
         """Kill the first anchor: MPI does not return from a spawn there."""
         if self.can_spawn:
-            exit_status.kill(self._anchors[ANCHOR])
+            self.signal(self._anchors[ANCHOR], signal.SIGKILL)
             self.lost(ANCHOR)
 
     def kill_engine(self, engine: messages.EngineInfo) -> None:
         """Kill an engine: by its control thread, from here, or by the anchor of its host."""
         self._link.send_control(engine.id, messages.Signal(signal.SIGKILL))
-        exit_status.kill(engine)
-        for anchor, info in self._anchors.items():
-            if anchor != ANCHOR and info.host == engine.host:
-                self._link.send_order(anchor, messages.KillProcess(engine.pid))
+        self.signal(engine, signal.SIGKILL)
+
+    def signal(self, engine: messages.EngineInfo, signum: int) -> bool:
+        """Send a signal to an engine, from here or by the anchor of its host; return whether one is there."""
+        if signal_here(engine, signum):
+            return True
+        anchors = [k for k, info in self._anchors.items() if k != ANCHOR and info.host == engine.host]
+        for anchor in anchors:
+            self._link.send_order(anchor, messages.SignalProcess(engine.pid, signum))
+        return bool(anchors)
+
+    def examine(self, host: str, order: messages.ExamineProcesses) -> bool:
+        """Have an anchor of a host look into engines there; return whether there is one."""
+        anchor = next((k for k, info in self._anchors.items() if info.host == host), None)
+        if anchor is not None:
+            self._link.send_order(anchor, order)
+        return anchor is not None
 
     def end_spawn(self, number: int) -> None:
         """End the processes of a spawn whose spawner is gone: they would wait for it in MPI for ever."""
@@ -68,3 +82,11 @@ class Anchors:
         """Tell the anchors to leave."""
         for anchor in self._anchors:
             self._link.send_order(anchor, messages.Stop())
+
+
+def signal_here(engine: messages.EngineInfo, signum: int) -> bool:
+    """Send a signal to a process of this host; return False if the process is on another host."""
+    if engine.host != socket.gethostname():
+        return False
+    send_signal(engine.pid, signum)
+    return True

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import socket
 from pathlib import Path
 
-from ...job.process_identity import belongs
-from ...job.variables import CLUSTER
-from ...protocol.messages import OUTPUT_LIMIT, EngineInfo
+from ...protocol.messages import OUTPUT_LIMIT
 from ...protocol.names import output_files
 
 TAIL_LINES = 20  # lines of a log that are shown
@@ -46,15 +42,6 @@ def remove_note(directory: Path, engine: int) -> None:
 
 def _note(directory: Path, engine: int) -> Path:
     return directory / f"rank-{engine + 1}.exit"
-
-
-def kill(engine: EngineInfo) -> None:
-    """Kill an engine if it is on this host and belongs to this cluster."""
-    try:
-        if engine.host == socket.gethostname() and belongs(engine.pid, os.environ.get(CLUSTER, "")):
-            os.kill(engine.pid, signal.SIGKILL)
-    except OSError:
-        pass  # it is dead
 
 
 def take_output(directory: Path, engine: int, reported: tuple[int, int]) -> tuple[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -15,12 +14,14 @@ from mpi4py import MPI
 
 from ...job import processes
 from ...job.parent import Parent
-from ...job.process_identity import belongs
+from ...job.signals import send_signal
 from ...job.variables import CLUSTER, SPAWN, SPAWNED_RANK
 from ...mpi.fault_tolerance import Tolerance
 from ...protocol import messages
 from ...transport.base import Closed, Connection
+from ..process_examiner import ProcessExaminer
 
+BUSY_WAIT = 50  # Milliseconds between two looks for stacks that a thread makes.
 ADMISSION_TIMEOUT = 60.0  # Seconds after which a spawned engine that is not admitted ends.
 
 
@@ -144,11 +145,13 @@ def send_start(children: MPI.Intercomm, start: EngineStart) -> None:
 
 
 def serve(tasks: Connection, spawner: Spawner, watch: AbstractContextManager[None]) -> None:
-    """Serve orders to an anchor: to spawn engines within `watch`, and to kill processes of its host."""
-    parent = Parent()
+    """Serve orders to an anchor: to spawn engines within `watch`, and to signal processes of its host."""
+    parent, examiner = Parent(), ProcessExaminer()
     with contextlib.suppress(Closed):  # The controller is gone.
         while not parent.gone():
-            if not tasks.poll(1000):
+            if not tasks.poll(BUSY_WAIT if examiner.busy else 1000):
+                while examiner.due:
+                    tasks.put([messages.encode(examiner.due.popleft())], wait=True)
                 continue
             message = messages.decode_to_engine(tasks.first(wait=True))
             tasks.rest()
@@ -158,13 +161,12 @@ def serve(tasks: Connection, spawner: Spawner, watch: AbstractContextManager[Non
                 with watch:
                     answer = spawner.spawn(message)
                 tasks.put([messages.encode(answer)], wait=True)
+            elif isinstance(message, messages.ExamineProcesses):
+                examiner.examine(message)
+            elif isinstance(message, messages.SignalProcess):
+                send_signal(message.pid, message.signum)
             elif isinstance(message, messages.EndSpawn):
                 processes.end_spawn(os.environ.get(CLUSTER, ""), message.number)
-            elif isinstance(message, messages.KillProcess) and belongs(
-                message.pid, os.environ.get(CLUSTER, "")
-            ):
-                with contextlib.suppress(OSError):  # The process has ended.
-                    os.kill(message.pid, signal.SIGKILL)
 
 
 def await_admission(tasks: Connection) -> messages.PrepareCommunicators | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...protocol import messages
 from ...protocol.messages import AFTER_TASK, OutputPiece
-from ...protocol.names import output_files
+from ...protocol.names import STACK_SIGNAL, output_files, stack_file
 from . import displays
 from .capture import CapturedFile, CStream, EngineStream, watch
 
@@ -71,6 +71,8 @@ class TaskOutput(displays.DisplayListener):
         sys.stdout, sys.stderr = self.streams
         os.environ.setdefault("GFORTRAN_UNBUFFERED_PRECONNECTED", "1")
         displays.listener = self
+        self._stack = stack_file(directory, engine)
+        faulthandler.register(STACK_SIGNAL, self._stack.open("w"), all_threads=False)
 
     # -- the main thread ----------------------------------------------------------------------------
 
@@ -166,6 +168,7 @@ class TaskOutput(displays.DisplayListener):
         """Remove the files."""
         for captured in self._captured:
             captured.path.unlink(missing_ok=True)
+        self._stack.unlink(missing_ok=True)
 
     # -- the control thread ---------------------------------------------------------------------------
 

@@ -52,7 +52,8 @@ _ToEngine = Union[
     engine.DebuggerCommand,
     engine.ProgressMPI,
     engine.RevokeWorld,
-    engine.KillProcess,
+    engine.SignalProcess,
+    engine.ExamineProcesses,
     engine.EndSpawn,
 ]
 _FromEngine = Union[
@@ -69,6 +70,7 @@ _FromEngine = Union[
     engine.ReadyToJoin,
     engine.Inspection,
     engine.DebuggerWaits,
+    engine.ProcessesExamined,
     engine.TasksAborted,
     engine.CommunicatorRevoked,
 ]

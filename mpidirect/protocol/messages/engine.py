@@ -151,10 +151,21 @@ class SpawnEngines(Message, tag="spawn"):
     number: int = 0
 
 
-class KillProcess(Message, tag="kill"):
-    """Kill process ``pid`` of this host; sent to the anchor of the host."""
+class SignalProcess(Message, tag="kill"):
+    """Send a signal to process ``pid`` of this host; sent to an anchor or an engine of the host."""
 
     pid: int
+    signum: int
+
+
+class ExamineProcesses(Message, tag="examine"):
+    """Make the stacks of processes of this host, with C frames; ``pids`` are their numbers by engine.
+
+    Sent to an anchor or an engine of the host.
+    """
+
+    number: int
+    pids: dict[int, int]
 
 
 class EndSpawn(Message, tag="endspawn"):
@@ -262,6 +273,15 @@ class Output(Message, tag="output"):
 
     id: str
     pieces: list[OutputPiece]
+
+
+class ProcessesExamined(Message, tag="examined"):
+    """The stack of an ``engine`` for `ExamineProcesses`; ``problem`` says why there is none."""
+
+    number: int
+    engine: int
+    stack: str = ""
+    problem: str = ""
 
 
 class DebuggerWaits(Message, tag="debugger"):

@@ -1,0 +1,169 @@
+"""Spawns of engines that fail: what they cost, and what is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from waiting import until
+
+from mpidirect.errors import MPIDirectError
+from mpidirect.job import processes
+from mpidirect.job.variables import SPAWNED_RANK
+from tests.controller.test_replacement import all_work_together, kill
+
+WITHIN = 60.0  # seconds: far more than anything here takes
+
+# Each rank runs this before all else. While a file exists, an anchor does not report a spawn (hold), a new
+# engine waits when it has connected (wait), and then dies (die).
+HOOK = """
+import contextlib, os, pathlib, time
+from mpidirect.engine import connection
+from mpidirect.job import mpi_start
+
+here, begin, connect = pathlib.Path(__file__).parent, mpi_start.begin_mpi, connection.connect
+
+def wait_while(name):
+    while (here / name).exists():
+        time.sleep(0.01)
+
+@contextlib.contextmanager
+def connect_and_die(invitation, engine):
+    with connect(invitation, engine) as connections:
+        if (here / "die").exists():
+            (here / "connected").touch()
+            wait_while("wait")
+            os._exit(1)
+        yield connections
+
+def begin_mpi(*arguments, **keywords):
+    MPI = begin(*arguments, **keywords)
+    from mpidirect.engine.mpi import spawning
+    send = spawning.send_start
+    spawning.send_start = lambda *arguments: (send(*arguments), wait_while("hold"))
+    return MPI
+
+connection.connect, mpi_start.begin_mpi = connect_and_die, begin_mpi
+"""
+
+
+def spawned(cluster, *engines):
+    """Return the processes that were spawned as these engines."""
+    variables = {f"{SPAWNED_RANK}={engine + 1}".encode() for engine in engines}
+    found = []
+    for process in processes.members(cluster.cluster):
+        with contextlib.suppress(OSError):  # it has ended
+            environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+            found += [process] if variables & {*environment} else []
+    return found
+
+
+def test_one_that_dies_before_mpi_has_begun_costs_the_anchor(start, tmp_path):
+    """The anchor waits for it in MPI for ever. From then on an engine starts others, and waits likewise."""
+    python = tmp_path / "python"
+    broken = tmp_path / "broken"
+    # The others of the same spawn wait for the anchor.
+    python.write_text(
+        f'#!/bin/sh\n[ -e {broken} ] && [ "${SPAWNED_RANK}" = 2 ] && exit 7\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    cluster, rc = start(4, python=str(python))
+    kill(rc, 1, 2)
+    broken.touch()
+    with pytest.raises(MPIDirectError, match="code 7; the process, which was to start it"):
+        rc.restart("dead")
+    assert rc.ids == [0, 3]
+    until(lambda: not spawned(cluster, 1, 2))
+    with pytest.raises(MPIDirectError, match="can't all be started anew"):
+        rc.restart()
+    with pytest.raises(MPIDirectError, match="code 7; engine 0, which was to start it"):
+        rc.restart("dead")
+    until(lambda: 0 not in rc.ids)
+    until(lambda: not spawned(cluster, 1, 2))
+    assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [1]  # noqa: F821
+    broken.unlink()
+    assert rc.restart("dead") == [0, 1, 2]
+    all_work_together(rc)
+
+
+@pytest.fixture
+def hooked(start, tmp_path):
+    """Return a function that starts a cluster whose ranks run `HOOK`, and the directory of its files."""
+    hooks, python = tmp_path / "hooks", tmp_path / "python"
+    hooks.mkdir()
+    (hooks / "sitecustomize.py").write_text(HOOK)
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={hooks} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return lambda n: (*start(n, python=str(python)), hooks)
+
+
+@contextlib.contextmanager
+def restart(rc, *targets):
+    """Restart engines in a thread; yield a list that has the answer when the block has ended."""
+    answer = []
+
+    def ask():
+        try:
+            answer.append(rc.restart(*targets))
+        except MPIDirectError as e:
+            answer.append(str(e))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    yield answer
+    thread.join(WITHIN)
+
+
+def test_one_that_dies_before_the_report_of_its_spawn_costs_nothing(hooked):
+    _, rc, files = hooked(3)
+    kill(rc, 1)
+    for name in ("hold", "wait", "die"):
+        (files / name).touch()
+    with restart(rc, "dead") as answer:
+        until((files / "connected").exists)
+        for _ in range(2):  # the controller takes what has come in between
+            rc.queue_status()
+        (files / "wait").unlink()
+        until((Path(rc.facts["logs"]) / "rank-2.exit").exists)
+        (files / "hold").unlink()
+    assert "the new engine 1 died: it exited with code 1" in answer[0]
+    assert "waits for ever" not in answer[0]
+    (files / "die").unlink()
+    assert rc.restart() == [0, 1, 2]  # by the anchor
+
+
+def kill_anchor(cluster, rc):
+    log = str(Path(rc.facts["logs"]) / "anchor.log")
+    for process in processes.members(cluster.cluster):
+        with contextlib.suppress(OSError):  # it has ended
+            if str(Path(f"/proc/{process.pid}/fd/1").readlink()) == log:
+                os.kill(process.pid, signal.SIGKILL)
+
+
+def test_the_anchor_dies_while_it_starts_all_engines(hooked):
+    cluster, rc, files = hooked(3)
+    (files / "hold").touch()
+    with restart(rc) as answer:
+        until(lambda: "is to start engines" in (Path(rc.facts["logs"]) / "controller.log").read_text())
+        kill_anchor(cluster, rc)
+    assert "the process that was to start it died" in answer[0]
+    until(lambda: not spawned(cluster, 0, 1, 2))
+    with pytest.raises(MPIDirectError, match="can't all be started anew"):
+        rc.restart()
+
+
+def test_the_anchor_dies_while_all_engines_end(start):
+    cluster, rc = start(2)
+    os.kill(rc.engines_info[0]["pid"], signal.SIGSTOP)  # it does not leave by itself
+    with restart(rc) as answer:
+        until(lambda: not rc.ids)
+        kill_anchor(cluster, rc)
+    assert "died" in answer[0]
+    until(lambda: not spawned(cluster, 0, 1))
+    with pytest.raises(MPIDirectError, match="can't all be started anew"):
+        rc.restart()
