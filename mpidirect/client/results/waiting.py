@@ -96,12 +96,14 @@ def _interrupt_key() -> str:
     return "Stop" if in_kernel() else "Ctrl-C"
 
 
-def wait_and_report_failures(result: AsyncResult) -> None:
-    """Wait for a call; if some engines have failed while others still run, print it."""
+def wait_and_report_failures(result: AsyncResult, flush: Callable[[], None] | None = None) -> None:
+    """Wait for a call; if some engines have failed while others still run, call `flush`, and print it."""
     session, calls, slots = result._session, result._calls, result._slots
     wait_in_queue(session, calls, slots, lambda: result._ready or any(call.failed for call in calls))
     if not result.wait(FAILURE_REPORT_DELAY):
         places = queries.places(session, unanswered_engines(slots))
+        if flush is not None:
+            flush()
         print(f"{state_in_words(slots, places)}. {_interrupt_key()} interrupts them.", file=sys.stderr)
         result.wait()
 
