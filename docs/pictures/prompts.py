@@ -32,10 +32,10 @@ class Prompt:
         self._number += 1
         for line in lines:
             self._terminal.press(f"{line}\r")
-            if len(lines) > 1:  # a cell magic ends with an empty line
+            if len(lines) > 1:  # a cell magic ends with two empty lines
                 self._terminal.wait_for(rf"{re.escape(line)}\n +\.\.\.:$")
         if len(lines) > 1:
-            self._terminal.press("\r")
+            self._terminal.press("\r\r")
         self._wait()
 
     def _wait(self) -> None:
@@ -75,7 +75,8 @@ def roll_call(studio: Studio) -> None:
     with Cluster(n=8), studio.terminal("ipython", columns=96) as terminal:
         prompt = Prompt(terminal)
         prompt.type("import mpidirect; rc = mpidirect.Client()")
-        prompt.type("%%px --timeout 4", "import solve", "solve.step(comm)")
+        prompt.type("%px import solve")
+        prompt.type("%%px --timeout 4", "solve.step(comm)")
         studio.draw_screen("roll_call", terminal)
 
 

@@ -25,7 +25,7 @@ for k in range(20):  # on a busy machine equal lines may come too late to be fol
     print("step", k)
 print("rank", rank)
 {WAIT}
-print("done")
+print("goes on")
 """
 FIGURE = """
 %matplotlib inline
@@ -141,10 +141,10 @@ def check_streaming(notebook, go_on):
     notebook.start("stream")
     for text in ("[stdout:0-1]", "step 19", "rank 0", "rank 1"):
         notebook.wait_for("stream", text)
-    assert notebook.is_running("stream") and "done" not in notebook.text("stream")
+    assert notebook.is_running("stream") and "goes on" not in notebook.text("stream")
     go_on()
     notebook.wait_for_end("stream")
-    notebook.wait_for("stream", "done")
+    notebook.wait_for("stream", "goes on")
 
 
 def test_output_streams_and_is_folded(notebook, go_on):
