@@ -82,6 +82,7 @@ class Studio:
 
     def draw_screen(self, name: str, terminal: Terminal) -> None:
         """Write the screen of a terminal to the picture `name`."""
+        terminal.settle()
         source = self.home / f"{name}.html"
         source.write_text(terminal.html())
         with self.page(1600, 1200) as page:

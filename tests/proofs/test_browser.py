@@ -214,8 +214,7 @@ def beside(server, browser):
     notebook.run("load")
     notebook.run("client")
     notebook.run("view")
-    yield notebook
-    server.command("stop")
+    return notebook
 
 
 def test_px_streams(beside, go_on):
