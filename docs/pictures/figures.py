@@ -37,7 +37,7 @@ def report(studio: Studio) -> None:
         view.push({"mesh": bytes(20_000_000)}, block=True)
         view.execute("time.sleep(0.2 + 0.4 * (rank == 2))", block=True)
         view.apply_sync(lambda: comm.allreduce(1))
-        view.execute("if rank == 1: 1 / 0").wait()
+        view.execute("if rank == 1: 1 / 0").exception()
         rc.load_balanced_view().map_sync(simulate, range(16))
         path = rc.report(studio.home / "report.html")
     with studio.page(1140, 860) as page:

@@ -66,7 +66,7 @@ def _notebook(
             server.command("kernel", "install", "-n", "4")
         with studio.page(WIDTH, height) as page:
             notebook = server.open(page, name, kernel, cells)
-            notebook.choose("View", "Show Left Sidebar")
+            page.keyboard.press("Control+B")  # hides the list of files
             yield notebook
     finally:
         server.stop()
