@@ -41,6 +41,7 @@ class Studio:
     def __init__(self, home: Path, browser: Browser) -> None:
         self.home = home
         self.browser = browser
+        os.chdir(home)  # of the clusters and of the prompts
         os.environ["MPIDIRECT_DIR"] = str(home / "mpidirect")
         commands = str(Path(sys.executable).parent)
         self.environment = {
