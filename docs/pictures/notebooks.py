@@ -37,7 +37,7 @@ PX = {
 
 def kernel(studio: Studio) -> None:
     """A notebook whose cells run on all engines."""
-    with _notebook(studio, "heat", "mpidirect-default", KERNEL, height=980) as notebook:
+    with _notebook(studio, "heat", "mpidirect-default", KERNEL, height=1140) as notebook:
         for name in KERNEL:
             notebook.run(name)
         studio.save("kernel", notebook.page.screenshot())
