@@ -42,7 +42,7 @@ class Studio:
         self.home = home
         self.browser = browser
         os.chdir(home)  # of the clusters and of the prompts
-        os.environ["MPIDIRECT_DIR"] = str(home / "mpidirect")
+        os.environ["MPIDIRECT_DIR"] = str(home / ".mpidirect")  # no package of this name
         commands = str(Path(sys.executable).parent)
         self.environment = {
             **os.environ,
