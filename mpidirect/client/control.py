@@ -166,7 +166,7 @@ class EngineControl(BaseClient):
             total = comm.allreduce(part)
         """
         engines = self._session.engines.resolve(targets)
-        found = Stacks(queries.stacks(self._session, engines))
+        found = Stacks(queries.stacks(self._session, engines, signals=True))
         busy = [engine for engine in engines if found[engine]]
         return found.with_native(queries.native_stacks(self._session, busy)) if native and busy else found
 

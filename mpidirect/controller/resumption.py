@@ -138,7 +138,8 @@ class Resumption:
 
     def receive_end_signal(self) -> bool:
         """Note a SIGTERM; return whether it may be a warning, so that the controller goes on for now."""
-        if self._next is None or self.step is not Step.WAITING or self._terminated:
+        may_warn = self.step in (Step.WAITING, Step.ASKING)
+        if self._next is None or self._terminated or not may_warn:
             return False
         self._terminated = True
         return True
@@ -163,14 +164,12 @@ class Resumption:
 
     def _question_due(self, next_job: NextJob, now: float) -> bool:
         """Return whether the scheduler is to be asked about this job now."""
-        if self._terminated:
-            return True
         tick = time.monotonic()
         if tick >= self._next_warning_look:
             self._next_warning_look = tick + WARNING_INTERVAL
             self._warned = next_job.warned() or self._warned
-        due = self._warned or now >= next_job.ends - next_job.before or tick >= self._next_query
-        return due and self._has_started
+        near = now >= next_job.ends - next_job.before
+        return self._terminated or (self._has_started and (near or self._warned or tick >= self._next_query))
 
     @property
     def _has_started(self) -> bool:
@@ -181,10 +180,11 @@ class Resumption:
     def _ask(self, next_job: NextJob) -> None:
         self.step = Step.ASKING
         self._next_query = time.monotonic() + next_job.query_interval
-        self._thread = threading.Thread(target=self._ask_and_submit, args=[next_job], daemon=True)
+        arguments = next_job, self._has_started
+        self._thread = threading.Thread(target=self._ask_and_submit, args=arguments, daemon=True)
         self._thread.start()
 
-    def _ask_and_submit(self, next_job: NextJob) -> None:
+    def _ask_and_submit(self, next_job: NextJob, has_started: bool) -> None:
         """In a thread: ask the scheduler about this job, and submit the next one if this one is to end."""
         self._outcome = Step.CANCELLED if self._terminated else Step.GIVEN_UP
         try:
@@ -193,6 +193,8 @@ class Resumption:
             if cancelled or (self._terminated and cancelled is None):  # `scancel` sends a SIGTERM as well
                 log.info("this job is cancelled: no other job continues the cluster")
                 self._outcome = Step.CANCELLED
+            elif not has_started:  # the SIGTERM is a warning, and the engines can't save yet
+                self._terminated, self._warned, self._outcome = False, True, Step.WAITING
             elif not (self._terminated or self._warned or left <= next_job.before + 1.0):
                 self._outcome = Step.WAITING
             elif left < LEAST_TIME:
@@ -205,7 +207,9 @@ class Resumption:
 
     def _answered(self, next_job: NextJob, now: float) -> None:
         self.step = self._outcome
-        if self.step is Step.SAVING:
+        if self.step is Step.GIVEN_UP and self._terminated:  # the signal came during the question
+            self.step = Step.CANCELLED
+        elif self.step is Step.SAVING:
             log.info("the next job waits: the namespaces are saved")
             remaining = min(next_job.before, max(0.0, next_job.ends - now))
             self._save_deadline = now + SAVE_SHARE * remaining

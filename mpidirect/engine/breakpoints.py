@@ -5,17 +5,18 @@ Every debugger that reads its commands by ``input()``, as pdb and IPython's debu
 
 from __future__ import annotations
 
-import bdb
 import builtins
 import importlib
 import io
 import os
-import pdb
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
 from . import debugger_channel
@@ -60,7 +61,7 @@ class Breakpoints:
     def enable(self) -> None:
         """Replace ``input()``, ``pdb.set_trace()`` and, unless the user has a hook, ``breakpoint()``."""
         builtins.input = self._input
-        pdb.set_trace = self._set_trace
+        sys.meta_path.insert(0, _PdbImportHook(self._set_trace))
         if os.environ.get(_CHOICE, "") in _PDB:
             sys.breakpointhook = self._on_breakpoint
 
@@ -86,7 +87,8 @@ class Breakpoints:
         if threading.current_thread() is not threading.main_thread() or not self._task_runs():
             raise NoTerminal("breakpoint() stops only in an engine's main thread, while a task runs there")
         if self._debugger is None:
-            self._debugger = _new_debugger(self._transcript)
+            self._debugger = new_debugger(self._transcript)
+            self._debugger.use_rawinput = True  # Commands come by `input`, the text goes to `output`.
         self._debugger.set_trace(frame)
 
     def _input(self, prompt: object = "", /) -> str:
@@ -118,6 +120,30 @@ class Breakpoints:
         return text
 
 
+class _PdbImportHook(MetaPathFinder):
+    """Replaces ``pdb.set_trace`` when pdb is imported."""
+
+    def __init__(self, set_trace: Callable[..., None]) -> None:
+        self._set_trace = set_trace
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "pdb":
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        loader: Any = None if spec is None else spec.loader
+        execute = loader.exec_module
+
+        def execute_and_replace(module: Any) -> None:
+            execute(module)
+            module.set_trace = self._set_trace
+
+        loader.exec_module = execute_and_replace
+        return spec
+
+
 def refuse_embed(*args: Any, **kwargs: Any) -> NoReturn:
     """Do what ``IPython.embed()`` does on an engine: raise an error that names ``breakpoint()``."""
     raise NoTerminal("IPython.embed() needs a terminal, and an engine has none: use breakpoint()")
@@ -127,9 +153,10 @@ def _debugger_of(frame: FrameType | None) -> Any:
     """Return the debugger that reads a command in this frame; None if no debugger does."""
     if frame is None or frame.f_code.co_name not in _FROM_DEBUGGERS:
         return None
+    bdb = getattr(sys.modules.get("bdb"), "Bdb", ())  # No debugger is imported to find that there is none.
     while frame is not None:
         candidate = frame.f_locals.get("self")
-        if isinstance(candidate, bdb.Bdb):
+        if isinstance(candidate, bdb):
             return candidate if getattr(candidate, "use_rawinput", False) else None
         frame = frame.f_back
     return None
@@ -144,12 +171,13 @@ def _place_of(debugger: Any) -> str:
     return f"{frame.f_code.co_filename}:{line}"
 
 
-def _new_debugger(output: io.StringIO) -> Any:
-    """Return a debugger: IPython's if it is installed, else pdb."""
+def new_debugger(output: io.StringIO) -> Any:
+    """Return a debugger that writes to `output`: IPython's if it is installed, else pdb."""
     try:
         debugger_class: Any = importlib.import_module("IPython.core.debugger").Pdb
     except ImportError:
-        debugger_class = pdb.Pdb
+        debugger_class = importlib.import_module("pdb").Pdb
+    quit_error = importlib.import_module("bdb").BdbQuit
 
     class EngineDebugger(debugger_class):  # type: ignore[misc]
         """Hides the frames of this package, and ends with errors that say why."""
@@ -166,9 +194,9 @@ def _new_debugger(output: io.StringIO) -> Any:
                 if event == "return" and frame is self.outermost:
                     self.leave_outermost(frame)
                 return following
-            except bdb.BdbQuit:
+            except quit_error:
                 where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-                raise bdb.BdbQuit(f"the debugger was left by q at {where}; c lets the code go on") from None
+                raise quit_error(f"the debugger was left by q at {where}; c lets the code go on") from None
             except PromptInterrupted:
                 raise KeyboardInterrupt from None
 
@@ -205,8 +233,9 @@ def _new_debugger(output: io.StringIO) -> Any:
             first = _first_user_frame([frame for frame, _ in stack])
             return stack[first:], max(0, index - first)
 
-    debugger = EngineDebugger(completekey=None, stdout=output, nosigint=True, readrc=False)
-    debugger.use_rawinput = True  # Commands come by `input`, the text goes to `output`.
+    debugger = EngineDebugger(
+        completekey=None, stdin=io.StringIO(), stdout=output, nosigint=True, readrc=False
+    )
     debugger.prompt = "(Pdb) "
     _set_colors(debugger)
     return debugger

@@ -6,17 +6,17 @@ Each command of the debugger is a task of its own, so an engine never waits for 
 from __future__ import annotations
 
 import io
-import pdb
 from types import TracebackType
 from typing import Any
 
 from ..serialize.failures import user_traceback
+from .breakpoints import new_debugger
 
 HARMLESS = frozenset({"debug", "pull", "names", "has"})  # operations that leave the error in place
 
 held: BaseException | None = None  # the last error
 _trace: TracebackType | None = None
-_debugger: pdb.Pdb | None = None
+_debugger: Any = None
 
 
 def hold(error: BaseException) -> None:
@@ -55,7 +55,7 @@ def debug(namespace: dict[str, Any], command: str | None, own: Any) -> tuple[str
         return None
     output = io.StringIO()
     if command is None or _debugger is None:
-        _debugger = _new_debugger(_trace, output)
+        _debugger = _debugger_at(_trace, output)
         _debugger.print_stack_entry(_debugger.stack[_debugger.curindex])
         error = f"{type(held).__name__}: {held}\n"
         return error + output.getvalue(), True
@@ -70,9 +70,9 @@ def debug(namespace: dict[str, Any], command: str | None, own: Any) -> tuple[str
     return output.getvalue(), not ends
 
 
-def _new_debugger(trace: TracebackType, output: io.StringIO) -> pdb.Pdb:
+def _debugger_at(trace: TracebackType, output: io.StringIO) -> Any:
     """Return a debugger that stands at the innermost frame of user code."""
-    debugger = pdb.Pdb(stdin=io.StringIO(), stdout=output, nosigint=True, readrc=False)
+    debugger = new_debugger(output)
     debugger.reset()
     debugger.setup(None, trace)
     return debugger

@@ -6,7 +6,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from ..job.native_stacks import NoNativeStack, native_stack
 from ..protocol import messages
 
 
@@ -40,6 +39,8 @@ class ProcessExaminer:
         self._thread.start()
 
     def _examine(self, order: messages.ExamineProcesses) -> None:
+        from ..job.native_stacks import NoNativeStack, native_stack  # Imported at first use, to start faster.
+
         for engine, pid in order.pids.items():  # One at a time: a tool takes a whole processor.
             try:
                 stack, problem = native_stack(pid), ""

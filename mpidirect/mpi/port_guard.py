@@ -19,10 +19,10 @@ import struct
 import sys
 import threading
 import time
-from typing import Any
 
 from ..job.process_identity import ancestors
 from ..job.variables import CLUSTER
+from .fault_tolerance import Tolerance
 from .packet_filter import close_to_other_hosts
 from .process_sockets import ProcessSockets, listens, user_at_other_end
 
@@ -90,6 +90,8 @@ class PortGuard:
             return [0.0]  # Others may be on their way.
         if self._greeting:
             data = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+            if len(data) < _TCP_INFO.size:  # An old kernel.
+                return []
             since, arrived = _TCP_INFO.unpack_from(data)
             if arrived < self._greeting:
                 if arrived and since > GREETING_LIMIT:
@@ -109,15 +111,15 @@ class PortGuard:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def protect(MPI: Any, one_host: bool, launcher: bool = False) -> None:
+def protect(tolerance: Tolerance, one_host: bool, launcher: bool = False) -> None:
     """Protect all TCP sockets on which this process listens now.
 
     Call it after MPI has begun, and before this process opens listening sockets of its own.
 
     Parameters
     ----------
-    MPI : module
-        ``mpi4py.MPI``.
+    tolerance : Tolerance
+        The failures that this MPI can survive.
     one_host : bool
         Whether all ranks of the job share a host.
     launcher : bool
@@ -125,8 +127,7 @@ def protect(MPI: Any, one_host: bool, launcher: bool = False) -> None:
     """
     if sys.platform != "linux":
         return
-    vendor, version = MPI.get_vendor()
-    greets = vendor == "Open MPI" and version >= (4,)
+    greets = tolerance.vendor == "Open MPI" and tolerance.revokes  # So all connections are btl/tcp's.
     guards = [PortGuard(ProcessSockets(), OPEN_MPI_GREETING if greets else 0)]
     for pid in ancestors(os.environ.get(CLUSTER, "")) if launcher else ():
         with contextlib.suppress(OSError):  # The kernel forbids it, or the process is gone.
@@ -146,7 +147,14 @@ def _watch(guards: list[PortGuard]) -> None:
     pause: float | None = 0.0
     while True:
         events.poll(pause)
-        pauses = [pause for guard in guards if (pause := guard.look()) is not None]
+        pauses = [pause for guard in guards if (pause := _look(guard)) is not None]
         pause = min(pauses, default=None)
         if pause != 0:
             time.sleep(SHORTEST_PAUSE)  # Connections of one moment are looked at together.
+
+
+def _look(guard: PortGuard) -> float | None:
+    try:
+        return guard.look()
+    except OSError:  # No descriptor is free, or the launcher is gone.
+        return LONGEST_PAUSE

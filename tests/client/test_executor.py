@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import sys
 import threading
 import time
 import unittest
@@ -105,6 +106,9 @@ def test_joblib_runs_on_engines(rc):
         ]
         with pytest.raises(ZeroDivisionError):
             joblib.Parallel()(joblib.delayed(divmod)(1, k) for k in (1, 0))
+        prepared = joblib.Parallel(initializer=sys.setswitchinterval, initargs=[0.25])
+        assert prepared(joblib.delayed(sys.getswitchinterval)() for _ in range(8)) == [0.25] * 8
+        rc[:].apply_sync(sys.setswitchinterval, 0.005)
         nested = joblib.Parallel()(joblib.delayed(squares)(k) for k in (1, 2))
         assert nested == [[0], [0, 1]]
         lazy = joblib.Parallel(return_as="generator")(joblib.delayed(abs)(-k) for k in range(10))

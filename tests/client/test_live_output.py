@@ -9,7 +9,7 @@ import time
 
 import pytest
 from conftest import N, occupied
-from proxy import Proxy, at_random
+from proxy import Proxy
 from waiting import until
 
 from mpidirect import Client
@@ -177,25 +177,28 @@ def test_an_interrupt_loses_nothing(rc, tmp_path):
     assert result.stdout == "one\ntwo\n"
 
 
-def slowly(count):
+def in_pieces(directory, pieces):
+    """Print a piece when a file asks for it."""
     import time
+    from pathlib import Path
 
-    for k in range(count):
-        print(k)
-        if k % 50 == 0:
-            time.sleep(0.02)
+    for piece in range(pieces):
+        while not Path(directory, str(piece)).exists():
+            time.sleep(0.001)
+        for k in range(200):
+            print(piece, k)
 
 
-def test_a_connection_that_breaks_loses_nothing(cluster, capsys):
-    with (
-        Proxy(cluster.connection_file, at_random(3, 2_000, 20_000)) as proxy,
-        Client(proxy.info, timeout=20) as rc,
-    ):
-        result = rc[0].apply_async(slowly, 1000)
+def test_a_connection_that_breaks_loses_nothing(cluster, capsys, tmp_path):
+    with Proxy(cluster.connection_file) as proxy, Client(proxy.info, timeout=20) as rc:
+        result = rc[0].apply_async(in_pieces, str(tmp_path), 5)
         with result.stream_output():
-            result.get(100)
-        assert proxy.cuts > 0
-    lines = "".join(f"{k}\n" for k in range(1000))
+            for piece in range(5):
+                (tmp_path / str(piece)).touch()
+                proxy.cut()  # while the piece is on its way
+                until(lambda: f"{piece} 199\n" in result.stdout)
+            result.get(WITHIN)
+    lines = "".join(f"{piece} {k}\n" for piece in range(5) for k in range(200))
     assert result.stdout == lines
     assert re.sub(r"\[stdout:0\]\s", "", capsys.readouterr().out) == lines
 

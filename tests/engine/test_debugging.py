@@ -22,7 +22,7 @@ def test_commands_after_an_error(dview, typed, capsys):
     dview.debug()
     out = capsys.readouterr().out
     assert "Engine 2: ZeroDivisionError" in out and "divide()" in out
-    assert "-> return secret / (rank - 2)" in out
+    assert "---> 15     return secret / (rank - 2)" in out
     assert "(Pdb 2) p secret\n42\n" in out and "(Pdb 2) p secret + 1\n6\n" in out
     assert "NameError" in out
     dview.debug()  # it is over

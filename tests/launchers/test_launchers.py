@@ -23,7 +23,14 @@ from mpidirect.files import job_file
 from mpidirect.files.job_file import JobSpec
 from mpidirect.job import processes
 from mpidirect.job.variables import CLUSTER
-from mpidirect.launchers import hydra, launcher_class, launcher_names, mpi, mpi_environment
+from mpidirect.launchers import (
+    hydra,
+    launcher_class,
+    launcher_names,
+    mpi,
+    mpi_environment,
+    mpi_implementation,
+)
 from mpidirect.launchers.base import Job, JobState
 from mpidirect.launchers.mpi_environment import configured_parameters, launch_environment
 from mpidirect.launchers.mpi_implementation import Implementation
@@ -354,6 +361,16 @@ def test_mpich_with_ucx_spawns_since_4_3():
     built = [("4.0.2", "ch4:ucx"), ("4.3.0", "ch4:ucx"), ("5.0.2", "ch4:ucx"), ("4.0.2", "ch4:ofi")]
     found = [mpi.parse_version(text.format(*each)).can_spawn for each in built]
     assert found == [False, True, True, True]
+
+
+def test_open_mpi_spawns_where_it_has_fault_tolerance(monkeypatch):
+    """It has since version 5; mpi4py has the functions since version 4."""
+    five, four = Implementation("openmpi", "5.0.1"), Implementation("openmpi", "4.1.4")
+    assert five.can_spawn and not four.can_spawn
+    assert "PRTE_MCA_state_base_recoverable" in five.environment()
+    monkeypatch.setattr(mpi_implementation, "_mpi4py_has_ulfm", lambda: False)
+    assert not five.can_spawn and "--with-ft" not in five.arguments()
+    assert "PRTE_MCA_state_base_recoverable" not in five.environment()
 
 
 def test_the_installed_mpiexec_is_known():

@@ -169,9 +169,14 @@ def test_text_isparse_job_where_there_is_no_json(pbs, login_node):
 
 
 @pytest.mark.slurm
-def test_torque_commands_on_a_real_slurm(slurm):
-    with Cluster(2, launcher="pbs", dialect="torque", walltime="5m", without=["-j", "-r"]) as rc:
-        assert rc[:].apply_sync(lambda: comm.allreduce(1)) == [2, 2]  # noqa: F821
+def test_torque_commands_on_a_real_slurm(hosts):
+    """On two hosts, before and after a restart of all engines."""
+    torque = {"launcher": "pbs", "dialect": "torque", "walltime": "5m", "without": ["-j", "-r"]}
+    with Cluster(**torque, nodes=2, ntasks_per_node=2) as rc:
+        for _ in range(2):
+            assert rc[:].apply_sync(lambda: comm.allreduce(1)) == [4] * 4  # noqa: F821
+            assert set(rc[:].pull("node").get(LIMIT)) == {"n1", "n2"}
+            assert rc.restart() == [0, 1, 2, 3]
         cluster = Cluster.from_profile()
         assert cluster.state is ClusterState.RUNNING and re.match(r"\d+", cluster.job_id)
-    assert slurm.ask("squeue", "-h", "-o", "%A") == ""
+    assert hosts.ask("squeue", "-h", "-o", "%A") == ""

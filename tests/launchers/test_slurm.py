@@ -248,4 +248,4 @@ def test_a_warning_to_ranks_that_srun_starts(hosts):
         until(lambda: rc.ids and rc.facts["pid"] != process)
         assert rc[:].pull("n", block=True) == [7, 7]
     cluster.stop()
-    assert gone(hosts, cluster)
+    assert gone(hosts, cluster) and hosts.ask("squeue", "-h", "-o", "%A") == ""

@@ -68,7 +68,6 @@ ALWAYS_CLOUDPICKLE = "functions are always pickled by cloudpickle, and names tha
 CLIENT = {
     "test_curve": "keys of sessions are in the connection file",
     "test_outstanding": PRIVATE,
-    "test_get_execute_result": "another client gets an execution's reply as a dict (not built)",
     "test_shutdown": "single engines can't be ended",
     **dict.fromkeys(["test_db_query_dt", "test_db_query_get_result", "test_db_query_in"], HUB),
     **dict.fromkeys(["test_hub_history", "test_resubmit", "test_resubmit_chain"], HUB),
@@ -76,7 +75,6 @@ CLIENT = {
     **dict.fromkeys(["test_purge_all_results", "test_purge_everything"], HUB),
     "test_resubmit_badkey": "raises ResultExpired, a KeyError, and no RemoteError",
     "test_purge_local_results": "writes to the results",
-    "test_become_dask": "engines have no name `distributed_worker` (not built)",
     "test_warning_on_hostname_match": PRIVATE,
     "test_local_ip_true_doesnt_trigger_warning": PRIVATE,
     "test_wait_for_engines": "more engines than the cluster has are an error at once",

@@ -23,10 +23,29 @@ BEFORE = "def get_default_backend_instance():"  # the lists of backends are comp
 LISTS = """
 import mpidirect
 mpidirect.register_joblib_backend()
-BACKENDS = RETURN_GENERATOR_BACKENDS = {"mpidirect": BACKENDS["mpidirect"]}
+class _Backends(dict):
+    def __iter__(self):
+        return iter(["mpidirect"])
+BACKENDS = _Backends(BACKENDS)
+RETURN_GENERATOR_BACKENDS = {"mpidirect": BACKENDS["mpidirect"]}
 ALL_VALID_BACKENDS = PROCESS_BACKENDS = PARALLEL_BACKENDS = ["mpidirect"]
 """
-DESELECTED: dict[str, str] = {}
+SHARED = "shares an object by multiprocessing, whose key engines do not have"
+FRESH = "a process of its own, which has not registered the backend"
+MAPPED = "joblib's memory maps of arguments, which engines do not use"
+CLASS = "compares the backend's class with what was registered, which is a function"
+DESELECTED = {
+    "test_error_capture": "a KeyboardInterrupt of a task is raised as a RemoteError",
+    "test_dispatch_multiprocessing": SHARED,
+    "test_initializer_context": SHARED,
+    "test_initializer_parallel": SHARED,
+    "test_parallel_with_interactively_defined_functions": FRESH,
+    "test_parallel_with_unpicklable_functions_in_args": FRESH,
+    "test_auto_memmap_on_arrays_from_generator": MAPPED,
+    "test_memmapping_leaks": MAPPED,
+    "test_backend_context_manager": CLASS,
+    "test_nested_backend_in_sequential": CLASS,
+}
 
 
 def test_of_joblib_pass(tmp_path, start):

@@ -102,9 +102,9 @@ def test_another_user_of_this_host_holds_up_nothing(cluster, rc):
     with contextlib.ExitStack() as stack:
         strangers = [stack.enter_context(connected(ports, greeting, NOBODY)) for greeting in GREETINGS]
         barriers = rc[:].apply(lambda: [comm.Barrier() for _ in range(100)])  # noqa: F821
-        assert barriers.get(30) == [[None] * 100] * 4
+        assert barriers.get(60) == [[None] * 100] * 4
         assert rc.restart() == [0, 1, 2, 3]
-        assert rc[:].apply(lambda: comm.allreduce(1)).get(30) == [4] * 4  # noqa: F821
+        assert rc[:].apply(lambda: comm.allreduce(1)).get(60) == [4] * 4  # noqa: F821
         for stranger in strangers:
             assert len(stranger.reached) > 4
             assert all(stranger.stdout.readline().startswith("ended") for _ in stranger.reached)

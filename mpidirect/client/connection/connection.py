@@ -100,7 +100,7 @@ class Connection(NumberedStream):
         self._link = link
         self.welcome = link.welcome
         self.direct = self.welcome.direct
-        self._controller_watch = ControllerWatch(info, self.welcome.node, tunnel is not None)
+        self._controller_watch = ControllerWatch(info, self.welcome.node, tunnel)
         self._reading_thread = threading.Thread(
             target=self._read_while_idle, name="mpidirect-client", daemon=True
         )
@@ -264,7 +264,7 @@ class Connection(NumberedStream):
         facts = welcome.facts
         self.info = msgspec.structs.replace(self._dialer.info, pid=facts["pid"], host=facts["host"])
         self._controller_watch.close()
-        self._controller_watch = ControllerWatch(self.info, welcome.node, self._dialer.tunnel is not None)
+        self._controller_watch = ControllerWatch(self.info, welcome.node, self._dialer.tunnel)
         self._receiver.controller_changed(self.info)
 
     def _fail(self, error: Exception) -> None:

@@ -18,6 +18,7 @@ from ...job.handover import QUEUED
 from ...memory import process_memory
 from .dialer import Dialer, ForeignListener, Link
 from .next_job import NextJobWatch
+from .tunnel import Tunnel
 
 QUIET = 3.0  # seconds until the user is told
 PAUSES = 0.02, 5.0  # seconds between two attempts: the first, and the longest
@@ -126,8 +127,8 @@ class ControllerWatch:
         What is known of it.
     node : str
         The controller's node, as it said.
-    tunnelled : bool
-        Whether the connection goes through another host, so that this host has no files of the cluster.
+    tunnel : Tunnel, optional
+        The tunnel of the connection: then this host has no files of the cluster.
 
     Attributes
     ----------
@@ -135,14 +136,14 @@ class ControllerWatch:
         Tells whether the cluster continues in another job.
     """
 
-    def __init__(self, info: ConnectionInfo, node: str, tunnelled: bool = False) -> None:
+    def __init__(self, info: ConnectionInfo, node: str, tunnel: Tunnel | None = None) -> None:
         self.info = info
         self.near = bool(node) and node == process_memory.node()
         self._process: int | None = None
         self._refused = 0.0
         self._successor_due = 0.0  # until when another controller may come in the place of this one
         self._pid = info.pid
-        self.next_job = NextJobWatch(info.profile, info.cluster, not tunnelled)
+        self.next_job = NextJobWatch(info.profile, info.cluster, tunnel)
         if self.near:
             self._watch(info.pid)
 

@@ -36,6 +36,7 @@ _READ_AGAIN = (
     'cat "connection-$2.json" 2> /dev/null && exit; '
     f'[ -e "resume-$2" ] && exit {_NEXT_JOB_WAITS}; exit {_NO_CONNECTION_FILE}'
 )
+_STATUS = 'exec mpidirect status --json --profile "$1"'
 _LOOK_PAUSES = 1.0, 30.0  # seconds between two looks for the next job: the first, and the longest
 
 
@@ -91,6 +92,15 @@ def _connection_info(server: str, done: subprocess.CompletedProcess[bytes]) -> C
         raise ConnectionFailed(
             f"The text that came from {server} is no connection file: {e}. Does its shell print at its start?"
         ) from None
+
+
+class _Status(msgspec.Struct):
+    """What ``mpidirect status --json`` tells about a cluster."""
+
+    cluster: str
+    state: str
+    job: str
+    reason: str
 
 
 class Tunnel:
@@ -174,6 +184,25 @@ class Tunnel:
             self._targets = _tcp(found)
             _end(self._process)
         return found
+
+    def ended_job(self, profile: str, cluster: str) -> tuple[str, str]:
+        """Ask the other host for the cluster's status.
+
+        Returns
+        -------
+        job, how : str
+            The id of the cluster's job and how the job ended; both are empty if it has not ended, or the host
+            does not tell.
+        """
+        try:
+            done = _run(self._server, _BATCH, login_command(_STATUS, profile))
+            rows = msgspec.json.decode(done.stdout, type=list[_Status])
+        except (ConnectionFailed, msgspec.MsgspecError):
+            return "", ""
+        for row in rows:
+            if row.cluster == cluster and row.state == "dead":
+                return row.job, row.reason.partition("\n")[0].removeprefix(f"job {row.job}: ")
+        return "", ""
 
     def _open(self, options: Sequence[str], given_up: Callable[[], bool]) -> list[str]:
         ports = _free_ports(len(self._targets))

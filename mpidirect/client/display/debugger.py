@@ -156,7 +156,7 @@ class DebuggerPrompt:
         self._show_others(is_new)
         if (prompt.engine, prompt.number) != self._shown:
             self._shown = prompt.engine, prompt.number
-            print(prompt.text if _shows_colors() else _COLOR.sub("", prompt.text), end="", flush=True)
+            print(in_colors(prompt.text), end="", flush=True)
 
     def _show_output(self, is_new: bool) -> None:
         """Show what the engine has printed since the last command, unless that is shown anyway."""
@@ -225,6 +225,11 @@ def _place_in_words(place: str) -> str:
     file, _, line = place.rpartition(":")
     cell = named(file)
     return f"{cell}, line {line}" if cell else place
+
+
+def in_colors(text: str) -> str:
+    """Return the text of a debugger, without colours where this prompt has none."""
+    return text if _shows_colors() else _COLOR.sub("", text)
 
 
 def _shows_colors() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from joblib.parallel import BACKENDS, register_parallel_backend
@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # joblib has no types
 
     class AutoBatchingMixin:
         """Joblib's adaption of the batch size to the duration of tasks."""
+
+        def reset_batch_stats(self) -> None:
+            """Forget the durations."""
 
     class ParallelBackendBase:
         """Joblib's base of backends."""
@@ -33,6 +36,7 @@ class WorkerView(Protocol):
     """The part of a load-balanced view that the backend uses: see `LoadBalancedView`."""
 
     client: Any
+    targets: Any
 
     @property
     def executor(self) -> ViewExecutor:
@@ -85,10 +89,26 @@ class MPIDirectBackend(AutoBatchingMixin, ParallelBackendBase):
             return engines
         return max(1, engines + 1 + n_jobs) if n_jobs < 0 else min(n_jobs, engines)
 
-    def configure(self, n_jobs: int = 1, parallel: Any = None, **options: Any) -> int:
-        """Prepare for a call of `joblib.Parallel`; return the number of jobs."""
+    def configure(
+        self,
+        n_jobs: int = 1,
+        parallel: Any = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: Sequence[Any] = (),
+        **options: Any,
+    ) -> int:
+        """Prepare for a call of `joblib.Parallel`; return the number of jobs.
+
+        An initializer runs once on each engine.
+        """
         self.parallel = parallel
-        return self.effective_n_jobs(n_jobs)
+        jobs = self.effective_n_jobs(n_jobs)
+        if initializer is not None and self._view is not None:
+            engines = self._view.client.direct_view(
+                "all" if self._view.targets is None else self._view.targets
+            )
+            engines.apply_sync(initializer, *initargs)
+        return jobs
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], None] | None = None) -> Any:
         """Run a batch of tasks; return a future."""
@@ -113,6 +133,7 @@ class MPIDirectBackend(AutoBatchingMixin, ParallelBackendBase):
 
     def terminate(self) -> None:
         """End a call of `joblib.Parallel`."""
+        self.reset_batch_stats()
         self._executor = None
         if self._owned_client is not None:
             self._owned_client.close()

@@ -133,7 +133,7 @@ class AsyncResult(PendingResult[Value]):
     def _interrupt_late(self, timeout: float | None) -> TimeoutError:
         """Interrupt a call whose time is over; return the error that tells where the engines were."""
         running = unanswered_engines(self._slots)
-        places = Stacks(queries.stacks(self._session, running)).summary
+        places = Stacks(queries.stacks(self._session, running, signals=True)).summary
         text = f"Result not ready after {timeout or 0.0:g} s: {places}."
         try:
             self.interrupt()

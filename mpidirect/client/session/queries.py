@@ -34,9 +34,12 @@ def usage(session: Session, targets: list[int]) -> dict[int, messages.Usage | No
     return {engine: None if fields is None else messages.Usage(*fields) for engine, fields in found.items()}
 
 
-def stacks(session: Session, targets: list[int]) -> dict[int, str]:
-    """Return the stack of each engine's user code, by engine, as the engine formats it."""
-    found: dict[int, str] = session.query("where", targets, True)
+def stacks(session: Session, targets: list[int], signals: bool = False) -> dict[int, str]:
+    """Return the stack of each engine's user code, by engine, as the engine formats it.
+
+    With `signals` also of an engine whose C code holds Python's lock. The signal ends a sleep in C early.
+    """
+    found: dict[int, str] = session.query("where", targets, [True, signals])
     return found
 
 

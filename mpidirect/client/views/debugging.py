@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..display.debugger import in_colors
 from ..results import waiting
 from .requests import RequestView
 
@@ -41,5 +42,5 @@ def _run(view: RequestView, engine: int, command: str | None, title: str = "") -
     if answer is None:
         return False
     output, goes_on = answer
-    print(title + output, end="")
+    print(title + in_colors(output), end="")
     return bool(goes_on)

@@ -49,6 +49,7 @@ class PendingQuery:
         self.ends = ends
         self.number = next(_numbers)  # tells the engines' answers apart
         self.inspected = False  # whether the engines were asked where they are
+        self.signals = False  # whether engines that do not answer may get a signal, which can end a C call
         self.dumped = False  # whether those that do not answer were made to write their stacks
         self.with_stacks = self.with_usage = self.with_examination = False
         self.names: list[str] = []  # names whose values are asked for
@@ -74,7 +75,7 @@ class PendingQuery:
     def add_dump(self, engine: int, frames: list[stack_dumps.Frame]) -> None:
         """Take what an engine that does not answer has written."""
         if frames:
-            self.found[engine] = (stack_dumps.stack if self.with_stacks else stack_dumps.place)(frames)
+            self.found[engine] = stack_dumps.stack(frames)
 
     def answer(self) -> None:
         """Answer with what is known."""
@@ -182,6 +183,7 @@ class PendingQueries:
         with_stacks: bool = False,
         names: Sequence[str] = (),
         with_usage: bool = False,
+        signals: bool = False,
     ) -> None:
         """Ask engines where they are, for the values of names, or what they do and use."""
         tasks: dict[int, set[str]] = {
@@ -189,6 +191,7 @@ class PendingQueries:
         }
         pending = PendingQuery(session, query, tasks, time.monotonic() + INSPECTION_TIMEOUT)
         pending.with_stacks, pending.names, pending.with_usage = with_stacks, list(names), with_usage
+        pending.signals = signals
         self._open.append(pending)
         self._inspect_engines(pending)
 
@@ -234,8 +237,7 @@ class PendingQueries:
     def _dump_stacks(self, pending: PendingQuery, now: float) -> bool:
         """Have engines that do not answer write their stacks; return False if that is not of use."""
         silent = [engine for engine in pending.silent if engine in self._registry.alive]
-        is_about_places = not (pending.names or pending.with_usage or pending.with_examination)
-        if pending.dumped or not silent or not is_about_places:
+        if pending.dumped or not silent or not pending.signals:
             return False
         pending.dumped, pending.ends = True, now + DUMP_TIMEOUT
         for engine in silent:

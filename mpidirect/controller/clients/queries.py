@@ -166,8 +166,12 @@ class Queries:
     # -- engines ----------------------------------------------------------------------------------
 
     def _where(self, session: Session, query: messages.Query) -> Any:
-        """Return what the engines are doing; the value is whether to return their stacks."""
-        self._pending.inspect(session, query, with_stacks=bool(query.value))
+        """Return what the engines are doing.
+
+        The value is whether to return their stacks, and whether to send signals to those that do not answer.
+        """
+        with_stacks, signals = query.value or (False, False)
+        self._pending.inspect(session, query, with_stacks=bool(with_stacks), signals=bool(signals))
         return Later.LATER
 
     def _native_stacks(self, session: Session, query: messages.Query) -> Any:

@@ -117,12 +117,6 @@ class StackDumps:
         return frames
 
 
-def place(frames: list[Frame]) -> str:
-    """Return the call and the line of a stack, as engines tell them of themselves."""
-    innermost = _innermost(frames)
-    return f"{_called(frames[0])}, line {innermost.line} of {innermost.function} ({innermost.file})"
-
-
 def stack(frames: list[Frame]) -> str:
     """Return the call and its line, and below that the stack, the innermost frame last."""
     innermost = _innermost(frames)

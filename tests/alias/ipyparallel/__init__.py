@@ -12,7 +12,7 @@ import cloudpickle
 
 import mpidirect
 import mpidirect.client.client
-import mpidirect.engine.datapub
+import mpidirect.datapub
 from mpidirect import *  # noqa: F403
 from mpidirect import error
 from mpidirect.client.integrations.joblib import MPIDirectBackend
@@ -67,7 +67,7 @@ class _LocalControllerLauncher:
 
 
 sys.modules[f"{__name__}.error"] = error
-sys.modules[f"{__name__}.datapub"] = mpidirect.engine.datapub
+sys.modules[f"{__name__}.datapub"] = mpidirect.datapub
 util = _module("util", utc=timezone.utc, interactive=mpidirect.interactive)
 client = _module("client", client=mpidirect.client.client)
 sys.modules[f"{__name__}.client.client"] = mpidirect.client.client

@@ -1,0 +1,34 @@
+"""Stacks with C frames: what py-spy and gdb print, and hosts that have or permit neither."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+
+import pytest
+
+from mpidirect.job import native_stacks
+from mpidirect.job.native_stacks import NoNativeStack, native_stack
+
+pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
+
+
+def test_what_the_tools_print():
+    assert doctest.testmod(native_stacks).failed == 0
+
+
+def test_a_host_without_tools_is_told_what_to_install(monkeypatch):
+    monkeypatch.setattr(native_stacks, "_tool", lambda name: "")
+    with pytest.raises(NoNativeStack, match=r"pip install 'mpidirect\[debug\]'"):
+        native_stack(1)
+
+
+@pytest.mark.parametrize(
+    "said", ["Error: Permission Denied: Try running", "ptrace: Operation not permitted."]
+)
+def test_a_host_that_forbids_it_is_told(monkeypatch, said):
+    monkeypatch.setattr(native_stacks, "_tool", lambda name: name)
+    answer = subprocess.CompletedProcess([], 1, "", said)
+    monkeypatch.setattr(native_stacks.subprocess, "run", lambda *args, **options: answer)
+    with pytest.raises(NoNativeStack, match="ptrace"):
+        native_stack(1)
