@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+from ._highlight import highlight
 from ._tracebacks import entries, file_of, is_internal, user_traceback
 
 _IPYTHON = f"{os.sep}IPython{os.sep}core{os.sep}"
@@ -58,10 +59,17 @@ def format_error(error: BaseException, remote: Sequence[str] = ()) -> list[str]:
     shell = ipython_shell()
     if shell is None:
         return traceback.format_exception(error)
+    lines = _lines(error, remote, shell)
+    has_colours = str(getattr(shell, "colors", "nocolor")).lower() != "nocolor"
+    return highlight(lines) if has_colours else lines
+
+
+def _lines(error: BaseException, remote: Sequence[str], shell: Any) -> list[str]:
+    """Return the lines of `format_error` without colours of the remote tracebacks."""
     frames = entries(error.__traceback__)
     first = next((k for k, frame in enumerate(frames) if is_internal(file_of(frame))), len(frames))
     if first > 1 and _IPYTHON in file_of(frames[first - 1]):
-        return [*(remote or [f"{type(error).__name__}: {error}"]), ""]
+        return [*remote] or [f"{type(error).__name__}: {error}"]
     # Some versions of IPython show the notes of an error; this one has none.
     shown = type(type(error).__name__, (Exception,), {})(str(error))
     if not remote:  # with remote tracebacks, the chain belongs to code of the engines

@@ -37,7 +37,7 @@ PX = {
 
 def kernel(studio: Studio) -> None:
     """A notebook whose cells run on all engines."""
-    with _notebook(studio, "heat", "mpidirect-default", KERNEL, height=980) as notebook:
+    with _notebook(studio, "heat", "mpidirect-default", KERNEL, height=1140) as notebook:
         for name in KERNEL:
             notebook.run(name)
         studio.save("kernel", notebook.page.screenshot())
@@ -66,7 +66,7 @@ def _notebook(
             server.command("kernel", "install", "-n", "4")
         with studio.page(WIDTH, height) as page:
             notebook = server.open(page, name, kernel, cells)
-            notebook.choose("View", "Show Left Sidebar")
+            page.keyboard.press("Control+B")  # hides the list of files
             yield notebook
     finally:
         server.stop()

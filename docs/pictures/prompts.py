@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 from mpidirect import Cluster
@@ -28,15 +29,14 @@ class Prompt:
 
     def type(self, *lines: str) -> None:
         """Type a cell, and wait until it has ended."""
-        self.start(*lines)
-        self._wait()
-
-    def start(self, *lines: str) -> None:
-        """Type a cell."""
         self._number += 1
         for line in lines:
-            self._terminal.press(line if line == lines[-1] else f"{line}\x0f")  # Ctrl-O: a new line
-        self._terminal.press("\r\r" if len(lines) > 1 else "\r")
+            self._terminal.press(f"{line}\r")
+            if len(lines) > 1:  # a cell magic ends with two empty lines
+                self._terminal.wait_for(rf"{re.escape(line)}\n +\.\.\.:$")
+        if len(lines) > 1:
+            self._terminal.press("\r\r")
+        self._wait()
 
     def _wait(self) -> None:
         self._terminal.wait_for(rf"^In \[{self._number}\]:$")
@@ -60,11 +60,11 @@ def session(studio: Studio) -> None:
 
 def errors(studio: Studio) -> None:
     """An error of many engines."""
-    with Cluster(n=16), studio.terminal("ipython", columns=96) as terminal:
+    with Cluster(n=8), studio.terminal("ipython", columns=96) as terminal:
         prompt = Prompt(terminal)
-        prompt.type("import mpidirect, numpy as np; rc = mpidirect.Client()")
-        prompt.type("%px import numpy as np; A = np.eye(3) * (rank != 5); b = np.ones(3 + (rank == 11))")
-        prompt.type("%px np.linalg.solve(A, b)[rank]")
+        prompt.type("import mpidirect; rc = mpidirect.Client()")
+        prompt.type('rc[0]["scale"] = 0')
+        prompt.type("%px 1 / scale")
         studio.draw_screen("errors", terminal)
 
 
@@ -72,10 +72,11 @@ def roll_call(studio: Studio) -> None:
     """A call in which one engine does not do what the others wait for."""
     solve = studio.home / "solve.py"
     solve.write_text(SOLVE)
-    with Cluster(n=16), studio.terminal("ipython", columns=96) as terminal:
+    with Cluster(n=8), studio.terminal("ipython", columns=96) as terminal:
         prompt = Prompt(terminal)
         prompt.type("import mpidirect; rc = mpidirect.Client()")
-        prompt.type("%%px --timeout 4", "import solve", "solve.step(comm)")
+        prompt.type("%px import solve")
+        prompt.type("%%px --timeout 4", "solve.step(comm)")
         studio.draw_screen("roll_call", terminal)
 
 

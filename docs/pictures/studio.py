@@ -41,7 +41,8 @@ class Studio:
     def __init__(self, home: Path, browser: Browser) -> None:
         self.home = home
         self.browser = browser
-        os.environ["MPIDIRECT_DIR"] = str(home / "mpidirect")
+        os.chdir(home)  # of the clusters and of the prompts
+        os.environ["MPIDIRECT_DIR"] = str(home / ".mpidirect")  # no package of this name
         commands = str(Path(sys.executable).parent)
         self.environment = {
             **os.environ,
@@ -82,6 +83,7 @@ class Studio:
 
     def draw_screen(self, name: str, terminal: Terminal) -> None:
         """Write the screen of a terminal to the picture `name`."""
+        terminal.settle()
         source = self.home / f"{name}.html"
         source.write_text(terminal.html())
         with self.page(1600, 1200) as page:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from html import escape
 from itertools import groupby
@@ -13,7 +14,8 @@ import pyte
 from matplotlib import get_data_path
 from pyte.screens import Char
 
-LIMIT = 60.0  # seconds until an expected text must be on the screen
+LIMIT = 180.0  # seconds until an expected text must be on the screen
+QUIET = 0.2  # seconds without output after which a screen is complete
 _UNKNOWN_TO_PYTE = re.compile(r"\x1b\[[<>=][\d;]*\w|\x1b\[\?[\d;]*\$p|\x1b[P_^].*?\x1b\\", re.DOTALL)
 
 _FONTS = Path(get_data_path(), "fonts", "ttf")
@@ -39,7 +41,7 @@ _FOREGROUND, _BACKGROUND = _COLOURS["white"], _COLOURS["black"]
 _STYLE = f"""
 @font-face {{ font-family: Terminal; src: url("file://{_FONTS}/DejaVuSansMono.ttf") }}
 @font-face {{ font-family: Terminal; font-weight: bold; src: url("file://{_FONTS}/DejaVuSansMono-Bold.ttf") }}
-body {{ margin: 0 }}
+body {{ margin: 0; background: {_BACKGROUND} }}
 #screen {{ display: inline-block; padding: 14px 18px; background: {_BACKGROUND}; color: {_FOREGROUND} }}
 #screen {{ font: 14px/19px Terminal, monospace; white-space: pre }}
 #screen div {{ height: 19px }}
@@ -121,6 +123,12 @@ class Terminal:
         while not re.search(text, self.text(), re.MULTILINE):
             self._feed()
 
+    def settle(self) -> None:
+        """Wait until the program writes nothing for a moment: its screen is complete."""
+        with contextlib.suppress(pexpect.TIMEOUT):
+            while True:
+                self._take(self._program.read_nonblocking(65536, QUIET))
+
     def text(self) -> str:
         """Return the screen as text."""
         return "\n".join(line.rstrip() for line in self._screen.display).rstrip() + "\n"
@@ -130,7 +138,10 @@ class Terminal:
             new = self._program.read_nonblocking(65536, LIMIT)
         except pexpect.TIMEOUT:
             raise AssertionError(f"this is on the screen:\n{self.text()}") from None
-        self._stream.feed(_UNKNOWN_TO_PYTE.sub("", new))
+        self._take(new)
+
+    def _take(self, output: str) -> None:
+        self._stream.feed(_UNKNOWN_TO_PYTE.sub("", output))
 
     def html(self) -> str:
         """Return the screen as a page, without the empty lines at its end."""

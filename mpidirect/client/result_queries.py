@@ -119,7 +119,7 @@ class ResultQueries(BaseClient):
         >>> rc.report("report.html")
         """
         file = Path(path).expanduser()
-        file.write_text(report(self._session.calls.log, repr(self)), encoding="utf-8")
+        file.write_text(report(self._session.calls.log, repr(self).strip("<>")), encoding="utf-8")
         return file
 
     def get_result(

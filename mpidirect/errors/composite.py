@@ -88,7 +88,8 @@ class CompositeError(RemoteError):
             lines += ["", _label(failures)] if lines else [_label(failures)]
             lines += failures[0].traceback.splitlines()
         if len(groups) > self.tb_limit:
-            lines += ["", f"… and {len(groups) - self.tb_limit} other tracebacks: see elist"]
+            hidden = len(groups) - self.tb_limit
+            lines += ["", f"… and {hidden} other traceback{'s' * (hidden > 1)}: see elist"]
         lines += [f"{_label(those)}KeyboardInterrupt{place}" for place, those in interrupted.items()]
         return lines
 

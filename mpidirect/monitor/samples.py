@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import PurePath
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from ..client import Client
 from ..client.session import queries
 
+_CELL = re.compile(r"^<ipython-input-[^>]*>")  # the file of a cell, by the engine's IPython
 NO_ANSWER = "no answer"  # the state of an engine whose C code holds Python's lock
 
 
@@ -114,6 +116,12 @@ class Sampler:
 
 
 def _short(place: str) -> str:
-    """Return a call and its line with the name of the file alone."""
+    """Return a call and its line with the name of the file alone; ``cell`` for executed code.
+
+    Examples
+    --------
+    >>> _short("time.sleep at /home/me/solve.py:7"), _short("f at <ipython-input-1-b87a7baf1e6c>:10")
+    ('time.sleep at solve.py:7', 'f at cell:10')
+    """
     call, separator, line = place.partition(" at ")
-    return f"{call}{separator}{PurePath(line).name}" if separator else place
+    return f"{call}{separator}{_CELL.sub('cell', PurePath(line).name)}" if separator else place

@@ -110,18 +110,18 @@ class LiveDisplay:
                     self._condition.wait(_LONG if timeout is None else timeout)
                 if self._closed:
                     return
-                status = self._status
+                status, flushes = self._status, self._flushes
             if status != shown_status:
                 shown_status = status
                 self._printer.status(status)
             self._take_output()
             now = time.monotonic()
             if self._folder is not None:
-                blocks = self._folder.pop_due(now, final=self._flushes)
+                blocks = self._folder.pop_due(now, final=flushes)
                 if blocks:
                     self._printer.show(blocks)
                 timeout = self._folder.seconds_until_due(now)
-            if self._flushes:
+            if flushes:
                 with self._condition:
                     self._flushes = False
                     self._condition.notify_all()

@@ -16,9 +16,10 @@ WIDTH, ROW = 1000, 16  # of the picture, and of an engine's row in the picture (
 LABEL = 60  # width of the labels of the engines (pixels)
 
 _STYLE = """
-body { font: 14px system-ui, sans-serif; margin: 2em auto; max-width: 1100px; color: #1f2328 }
+body { font: 14px system-ui, sans-serif; margin: 2em auto; max-width: 1100px; padding: 0 1em; color: #1f2328 }
 table { border-collapse: collapse; margin: 1em 0 2em } th, td { padding: 3px 10px; text-align: right }
-th { border-bottom: 1px solid #8c959f } td.text, th.text { text-align: left; font-family: monospace }
+th { border-bottom: 1px solid #8c959f } td.text, th.text { text-align: left }
+td.text { font-family: monospace }
 tr.failed td { color: #c8553d } svg { background: #f6f8fa } .ok { fill: #4c9f70 } .failed { fill: #c8553d }
 text { font-size: 11px } rect:hover { fill: #0969da }
 """
@@ -92,8 +93,8 @@ def _hint(record: CallRecord, part: PartRecord) -> str:
 
 
 def _name(record: CallRecord) -> str:
-    source = cell_source(record.cell)
-    return f"{record.method} (In [{record.cell}] {source})" if source else record.method
+    source, method = cell_source(record.cell), record.method.lstrip("_")
+    return f"{method} (In [{record.cell}] {source})" if source else method
 
 
 def _engines(records: Sequence[CallRecord]) -> str:

@@ -272,7 +272,7 @@ class ParallelMagics(Magics):
     ) -> None:
         """Wait, show the outputs, and raise the engines' errors."""
         with LiveDisplay(result._slots if stream else ()) as live:
-            self._wait(result, progress_after, signal, timeout, live.status)
+            self._wait(result, progress_after, signal, timeout, live)
         result.display_outputs(groupby or "type", result_only=stream)
         result.get()
 
@@ -282,16 +282,18 @@ class ParallelMagics(Magics):
         progress_after: float = -1.0,
         signal: str = "SIGINT",
         timeout: float | None = None,
-        show_status: Callable[[str], None] = print,
+        live: LiveDisplay | None = None,
     ) -> None:
         """Wait; Ctrl-C sends a signal to the engines, so that KeyboardInterrupt is their result."""
+        live = live or LiveDisplay(())
         try:
             if timeout is not None or progress_after >= 0:
-                in_time = wait_and_report_state(result, timeout, progress_after, show_status)
+                in_time = wait_and_report_state(result, timeout, progress_after, live.status)
                 if not in_time:
                     raise result._interrupt_late(timeout)
-            wait_and_report_failures(result)
+            wait_and_report_failures(result, live.flush)
         except KeyboardInterrupt:
+            live.flush()
             self._interrupt(result, signal)
 
     def _interrupt(self, result: AsyncResult, signal: str) -> None:

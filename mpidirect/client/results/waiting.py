@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from ... import errors
+from ..display.bars import in_kernel
 from ..display.roll_call import Stacks
 from ..session import queries
 from ..session.queries import engines_in_words
@@ -79,7 +80,7 @@ def interrupt_after_ctrl_c(result: AsyncResult, running: str = "", left: str = "
     """
     running = running or engines_in_words(unanswered_engines(result._slots))
     left = left or f"left running: {running}"
-    print(f"Interrupting {running} … (Ctrl-C again leaves them running)", file=sys.stderr)
+    print(f"Interrupting {running} … ({_interrupt_key()} again leaves them running)", file=sys.stderr)
     try:
         result.interrupt()
     except KeyboardInterrupt:
@@ -90,13 +91,20 @@ def interrupt_after_ctrl_c(result: AsyncResult, running: str = "", left: str = "
         raise errors.Interrupted(str(e)) from None
 
 
-def wait_and_report_failures(result: AsyncResult) -> None:
-    """Wait for a call; if some engines have failed while others still run, print it."""
+def _interrupt_key() -> str:
+    """Return the name of the key that interrupts a call."""
+    return "Stop" if in_kernel() else "Ctrl-C"
+
+
+def wait_and_report_failures(result: AsyncResult, flush: Callable[[], None] | None = None) -> None:
+    """Wait for a call; if some engines have failed while others still run, call `flush`, and print it."""
     session, calls, slots = result._session, result._calls, result._slots
     wait_in_queue(session, calls, slots, lambda: result._ready or any(call.failed for call in calls))
     if not result.wait(FAILURE_REPORT_DELAY):
         places = queries.places(session, unanswered_engines(slots))
-        print(f"{state_in_words(slots, places)}. Ctrl-C interrupts them.", file=sys.stderr)
+        if flush is not None:
+            flush()
+        print(f"{state_in_words(slots, places)}. {_interrupt_key()} interrupts them.", file=sys.stderr)
         result.wait()
 
 
