@@ -269,12 +269,12 @@ class Cluster(IPyParallelMethods):
         self._was_ready = True
         return self
 
-    def connect_client(self, timeout: float | None = None) -> Client:
+    def connect_client(self, timeout: float | None = None, watch: Watcher | None = None) -> Client:
         """Wait for the engines, as `wait` does, and return a new client of this cluster.
 
         Engines of a running cluster that have died are not waited for.
         """
-        client = self._ready_client(timeout, was_ready=self._was_ready)
+        client = self._ready_client(timeout, watch, was_ready=self._was_ready)
         self._was_ready = True
         return client
 

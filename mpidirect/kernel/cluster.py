@@ -56,8 +56,9 @@ class KernelCluster:
         except ClusterNotFound:
             cluster = self._start(tell)
         self._cluster = cluster
-        cluster.wait(watch=lambda what, ready, n: tell(f"{what} ({ready} of {n} engines are ready)"))
-        self.client = cluster.connect_client()
+        self.client = cluster.connect_client(
+            watch=lambda what, ready, n: tell(f"{what} ({ready} of {n} engines are ready)")
+        )
         return self.client
 
     def restart(self) -> None:

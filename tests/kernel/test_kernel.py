@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from jupyter_client.manager import KernelManager
@@ -164,10 +165,13 @@ def test_the_restart_button_starts_all_engines_anew(notebook):
 
 def test_it_uses_a_cluster_that_runs_and_leaves_it(home, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIR", str(home / "other"))
-    cluster = Cluster(n=1).start().wait()
+    cluster = Cluster(n=2).start().wait()
     try:
-        notebook = Notebook(home)
-        assert notebook.run("print(size)")[0] == "[stdout:0] 1\n"
+        with cluster.connect_client() as rc:
+            rc.send_signal(signal.SIGKILL, 1)
+            until(lambda: rc.ids == [0])
+        notebook = Notebook(home)  # it does not wait for an engine that has died
+        assert notebook.run("print(rank)")[0] == "[stdout:0] 0\n"
         notebook.close()
         assert cluster.state is ClusterState.RUNNING
     finally:
