@@ -34,12 +34,24 @@ def listener(request):
         yield listener
 
 
+class SocketsAtPort(ProcessSockets):
+    """The sockets of this process at one port; other tests in this process have sockets as well."""
+
+    def __init__(self, port):
+        super().__init__()
+        self._port = port
+
+    def new(self):
+        for one in super().new():
+            if one.getsockname()[1] == self._port:
+                yield one
+            else:
+                one.close()
+
+
 @pytest.fixture
 def guard(listener):
-    sockets = ProcessSockets()
-    guard = PortGuard(sockets, OPEN_MPI_GREETING)
-    guard.listeners = [each for each in guard.listeners if each.getsockname() == listener.getsockname()]
-    return guard
+    return PortGuard(SocketsAtPort(listener.getsockname()[1]), OPEN_MPI_GREETING)
 
 
 @as_root

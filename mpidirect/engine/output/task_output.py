@@ -72,7 +72,8 @@ class TaskOutput(displays.DisplayListener):
         os.environ.setdefault("GFORTRAN_UNBUFFERED_PRECONNECTED", "1")
         displays.listener = self
         self._stack = stack_file(directory, engine)
-        faulthandler.register(STACK_SIGNAL, self._stack.open("w"), all_threads=False)
+        descriptor = os.open(self._stack, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        faulthandler.register(STACK_SIGNAL, descriptor, all_threads=False)
 
     # -- the main thread ----------------------------------------------------------------------------
 
