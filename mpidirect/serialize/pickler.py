@@ -102,6 +102,8 @@ class Pickler(CloudPickler):
             return reconstruction.make_type_alias, (obj.__name__, obj.__value__, obj.__type_params__)
         elif kind is functools.cached_property:
             return reconstruction.make_cached_property, (obj.func, obj.attrname)
+        elif kind is functools.singledispatchmethod:  # in Python 3.13 it has a cache that can't be pickled
+            return reconstruction.reduce_dispatching_method(obj)
         return NotImplemented
 
     def _reduce_array(self, array: Any) -> Any:

@@ -176,6 +176,20 @@ def _make_single_dispatch(default: Any, implementations: dict[type, Any]) -> Any
     return f
 
 
+def reduce_dispatching_method(method: Any) -> tuple[Any, ...]:
+    """Reduce a ``functools.singledispatchmethod``."""
+    registry = method.dispatcher.registry
+    implementations = {kind: each for kind, each in registry.items() if kind is not object}
+    return _make_dispatching_method, (method.func, implementations)
+
+
+def _make_dispatching_method(default: Any, implementations: dict[type, Any]) -> Any:
+    method: Any = functools.singledispatchmethod(default)
+    for kind, implementation in implementations.items():
+        method.register(kind, implementation)
+    return method
+
+
 def make_cached(f: Any, parameters: dict[str, Any], attributes: dict[str, Any]) -> Any:
     """Return a function with a cache, as ``functools.lru_cache`` makes."""
     cached = functools.lru_cache(**parameters)(f)
