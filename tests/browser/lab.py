@@ -33,8 +33,9 @@ def browser_command() -> str | None:
 
 def open_browser(playwright: Playwright) -> Browser:
     """Start Chromium without a window."""
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    return playwright.chromium.launch(executable_path=browser_command(), args=sandbox)
+    # In a container the shared memory may be small; root has no sandbox.
+    options = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    return playwright.chromium.launch(executable_path=browser_command(), args=options)
 
 
 class JupyterServer:
