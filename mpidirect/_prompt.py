@@ -81,8 +81,13 @@ def _lines(error: BaseException, remote: Sequence[str], shell: Any) -> list[str]
     )
     head = f"{type(error).__name__}:"
     last = len(lines) - 1
-    place = next((k for k in range(last, -1, -1) if _COLOR.sub("", lines[k]).startswith(head)), last)
+    place = next((k for k in range(last, -1, -1) if without_colors(lines[k]).startswith(head)), last)
     return [*lines[:place], *remote, *([""] if remote else []), *lines[place:]]
+
+
+def without_colors(text: str) -> str:
+    """Return a text without the codes that colour it in a terminal."""
+    return _COLOR.sub("", text)
 
 
 def _remove_internal_frames(error: BaseException) -> None:

@@ -50,6 +50,10 @@ class EngineRegistry:
         """Return what ``MPI_COMM_WORLD`` is now, in words."""
         return lost_c_world(self.c_world_loss) if self.c_world_loss else self._world
 
+    def lose_c_world(self, reason: str) -> None:
+        """Note why the world in C can't be used any more; the first reason stays."""
+        self.c_world_loss = self.c_world_loss or reason
+
     def add(self, hello: messages.EngineHello) -> None:
         """Note that an engine is alive, at the start or in the place of a dead one."""
         engine = hello.engine

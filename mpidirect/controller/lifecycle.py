@@ -77,7 +77,7 @@ class EngineLifecycle:
         self._shutdown = shutdown
         self._logs = logs = Path(facts["logs"])
         self._unannounced = False  # whether clients have not been told of a change
-        self._announced = registry.starting, registry.world  # what clients know
+        self._announced = registry.starting, registry.c_world_loss  # what clients know
         tolerance = facts["fault_tolerance"]
         self.admitted_session: Session | None = None  # if set, only tasks of this session may begin
         self.anchors = Anchors(link, shutdown)
@@ -154,15 +154,15 @@ class EngineLifecycle:
     def announce_changes(self) -> None:
         """Tell the clients which engines are alive, if that has changed."""
         registry = self._registry
-        changed = self._unannounced or self._announced != (registry.starting, registry.world)
+        changed = self._unannounced or self._announced != (registry.starting, registry.c_world_loss)
         if changed and not self.generations.awaits_first:
             self.announce({})
 
     def announce(self, lost: dict[int, str]) -> None:
         """Tell the clients which engines are alive, and why some no longer are."""
         registry = self._registry
-        self._unannounced, self._announced = False, (registry.starting, registry.world)
-        news = registry.in_order(), registry.size, lost, *self._announced
+        self._unannounced, self._announced = False, (registry.starting, registry.c_world_loss)
+        news = registry.in_order(), registry.size, lost, registry.starting, registry.world
         for session in self._sessions.values():
             session.notify(messages.EnginesChanged, *news)
 
@@ -244,7 +244,7 @@ class EngineLifecycle:
         reason = f"engine {engine} (process {info.pid} on {info.host}) died: {how}"
         log.error("%s", reason)
         self._registry.lost[engine] = reason
-        self._registry.c_world_loss = self._registry.c_world_loss or f"engine {engine} has died"
+        self._registry.lose_c_world(f"engine {engine} has died")
         if not self._registry.alive:
             log.error("all engines have died: rc.restart() or 'mpidirect restart' starts new ones")
         self.announce({engine: reason})  # before the errors: a client may then ask which engines are alive

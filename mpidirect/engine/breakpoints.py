@@ -14,16 +14,14 @@ import threading
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
-from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
+from ..job.code_files import CALLER, PACKAGE
 from . import debugger_channel
 from .debugger_channel import DebuggerChannel
+from .import_hook import spec_with
 
-_CALLER = str(Path(__file__).with_name("user_code.py"))  # Its frames have called user code.
-_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _IPYTHON = f"{os.sep}IPython{os.sep}core{os.sep}"
 _CHOICE, _PDB = "PYTHONBREAKPOINT", ("", "pdb.set_trace")  # The variable, and its values for pdb.
 _CELL = "<ipython-input-"  # Begins the file name of a cell.
@@ -131,17 +129,10 @@ class _PdbImportHook(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != "pdb":
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
-        loader: Any = None if spec is None else spec.loader
-        execute = loader.exec_module
+        return spec_with(self, fullname, self._replace)
 
-        def execute_and_replace(module: Any) -> None:
-            execute(module)
-            module.set_trace = self._set_trace
-
-        loader.exec_module = execute_and_replace
-        return spec
+    def _replace(self, module: Any) -> None:
+        module.set_trace = self._set_trace
 
 
 def refuse_embed(*args: Any, **kwargs: Any) -> NoReturn:
@@ -244,23 +235,23 @@ def new_debugger(output: io.StringIO) -> Any:
 def _first_user_frame(frames: list[FrameType]) -> int:
     """Return the index of the first frame of user code, behind those that have called user code."""
     files = [frame.f_code.co_filename for frame in frames]
-    first = max((k + 1 for k, file in enumerate(files) if file == _CALLER), default=0)
-    while first < len(files) - 1 and (_is_machinery(files[first])):
+    first = max((k + 1 for k, file in enumerate(files) if file == CALLER), default=0)
+    while first < len(files) - 1 and _is_machinery(files[first]):
         first += 1
     return first
 
 
 def _is_machinery(file: str) -> bool:
     """Return whether a file belongs to this package, or to the part of IPython that runs cells."""
-    return file.startswith(_PACKAGE) or _IPYTHON in file
+    return file.startswith(PACKAGE) or _IPYTHON in file
 
 
 def _outermost_user_frame(frame: FrameType) -> FrameType:
     """Return the frame of user code that this package, or IPython, has called."""
     outermost, above = frame, frame.f_back
-    while above is not None and above.f_code.co_filename != _CALLER:
+    while above is not None and above.f_code.co_filename != CALLER:
         file = above.f_code.co_filename
-        if not (_is_machinery(file)):
+        if not _is_machinery(file):
             outermost = above
         above = above.f_back
     return outermost

@@ -7,20 +7,14 @@ import itertools
 import linecache
 import re
 import sys
-import sysconfig
 import threading
 import traceback
-from pathlib import Path
 from types import FrameType
 
+from ..job.code_files import CALLER, LIBRARIES, PACKAGE
 from ..serialize.failures import user_stack
 from . import debugger_channel
 from .mpi.watched_communicator import mpi_state
-
-_PACKAGE = str(Path(__file__).parents[1])
-_CALLER = str(Path(__file__).with_name("user_code.py"))  # Its frames have called user code.
-_PATHS = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
-_LIBRARIES = (_PACKAGE, *_PATHS, "<frozen")
 
 
 def where() -> str:
@@ -52,17 +46,17 @@ def _frames_outside() -> list[FrameType]:
     """Return the frames of a task that are not of this package, the innermost first."""
     frame = _main_frame()
     frames = []
-    while frame is not None and frame.f_code.co_filename != _CALLER:
+    while frame is not None and frame.f_code.co_filename != CALLER:
         frames.append(frame)
         frame = frame.f_back
-    frames = [frame for frame in frames if not frame.f_code.co_filename.startswith(_PACKAGE)]
+    frames = [frame for frame in frames if not frame.f_code.co_filename.startswith(PACKAGE)]
     if debugger_channel.place:  # The frames of the debugger are of no interest.
         return list(itertools.dropwhile(_is_of_library, frames)) or frames
     return frames
 
 
 def _is_of_library(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(_LIBRARIES)
+    return frame.f_code.co_filename.startswith(LIBRARIES)
 
 
 def _head(outside: list[FrameType]) -> str:
@@ -124,11 +118,11 @@ def _innermost_line(frame: FrameType | None) -> str:
     while frame is not None:
         code = frame.f_code
         text = f"line {frame.f_lineno} of {code.co_name} ({code.co_filename})"
-        if code.co_filename == _CALLER:
+        if code.co_filename == CALLER:
             break
-        if not code.co_filename.startswith(_LIBRARIES):
+        if not code.co_filename.startswith(LIBRARIES):
             return text
-        if not code.co_filename.startswith(_PACKAGE):
+        if not code.co_filename.startswith(PACKAGE):
             innermost = innermost or text
         frame = frame.f_back
     return innermost or "in a function without Python code"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from html import escape
 
-_COLOR = re.compile(r"\x1b\[[0-9;]*m")
+from .._prompt import without_colors
 
 
 def as_html(title: str, entries: Iterable[tuple[str, str]]) -> str:
@@ -21,6 +20,6 @@ def as_html(title: str, entries: Iterable[tuple[str, str]]) -> str:
     """
     parts = [f"<p>{escape(title)}</p>"]
     for line, traceback in entries:
-        body = f"<pre>{escape(_COLOR.sub('', traceback))}</pre>" if traceback else ""
+        body = f"<pre>{escape(without_colors(traceback))}</pre>" if traceback else ""
         parts.append(f"<details><summary><code>{escape(line)}</code></summary>{body}</details>")
     return "".join(parts)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from .code_files import CALLER, PACKAGE
 
 TIME_LIMIT = 20.0  # seconds that the tool may take for one process
 MAX_FRAMES = 100
@@ -20,8 +21,6 @@ _FORBIDDEN = (
 _DENIED = re.compile(r"permission denied|operation not permitted", re.IGNORECASE)
 _GDB_FRAME = re.compile(r"#\d+\s+(?:0x[0-9a-f]+ in )?(.+)")
 _ARGUMENTS = re.compile(r" \(.*\)(?= from | at |$)")
-_PACKAGE = str(Path(__file__).parents[1]) + os.sep
-_CALLER = _PACKAGE + os.path.join("engine", "user_code.py")  # noqa: PTH118  # the caller of user code
 _INTERPRETER = ("_PyEval_EvalFrame", "PyEval_EvalCode")  # here Python code begins
 
 
@@ -80,8 +79,8 @@ def _frames_of_py_spy(text: str) -> str:
     """
     main = text.partition('"MainThread"\n')[2] or text.partition("\nThread ")[2].partition("\n")[2]
     lines = [line.strip() for line in main.partition("\n\n")[0].partition("\nThread ")[0].splitlines()]
-    own = next((k for k, line in enumerate(lines) if _CALLER in line), len(lines))
-    kept = [line for line in lines[:own][:MAX_FRAMES] if not (line.startswith("0x") or _PACKAGE in line)]
+    own = next((k for k, line in enumerate(lines) if CALLER in line), len(lines))
+    kept = [line for line in lines[:own][:MAX_FRAMES] if not (line.startswith("0x") or PACKAGE in line)]
     return "\n".join(f"  {line}" for line in reversed(kept))
 
 

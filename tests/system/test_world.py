@@ -129,6 +129,17 @@ def test_all_are_started_anew_whatever_they_do(start):
         is_new(rc, n)
 
 
+def restart_in_four_situations(rc, large: np.ndarray) -> None:
+    """Restart all after a barrier in C, with a frozen engine, after the death of all, and during a push."""
+    for trouble in (TROUBLES["barrier-locked"], frozen, all_dead, None):
+        is_new(rc)
+        if trouble is None:
+            rc[:].push({"large": large}, block=False)
+        else:
+            trouble(rc)
+        assert rc.restart() == list(range(N)), trouble
+
+
 @pytest.mark.proof
 @pytest.mark.timeout(900)
 def test_twenty_restarts_in_a_row(start):
@@ -138,13 +149,7 @@ def test_twenty_restarts_in_a_row(start):
     large = np.ones(1 << 30, np.uint8)
     descriptors, there = [], []
     for _ in range(5):
-        for trouble in (TROUBLES["barrier-locked"], frozen, all_dead, None):
-            is_new(rc)
-            if trouble is None:
-                rc[:].push({"large": large}, block=False)
-            else:
-                trouble(rc)
-            assert rc.restart() == list(range(N)), trouble
+        restart_in_four_situations(rc, large)
         descriptors.append(len(list(Path(f"/proc/{controller}/fd").iterdir())))
         there.append(len(processes.members(cluster.cluster)))
     assert descriptors[-1] <= descriptors[1] + 3, descriptors
@@ -159,13 +164,7 @@ def test_twenty_restarts_in_a_row_on_two_hosts(hosts):
     with Cluster(**SLURM, walltime="50m") as rc:
         large, there = np.ones(400_000_000, np.uint8), []
         for _ in range(5):
-            for trouble in (TROUBLES["barrier-locked"], frozen, all_dead, None):
-                is_new(rc)
-                if trouble is None:
-                    rc[:].push({"large": large}, block=False)
-                else:
-                    trouble(rc)
-                assert rc.restart() == list(range(N)), trouble
+            restart_in_four_situations(rc, large)
             there.append(len(processes.members(rc.facts["cluster"])))
         is_new(rc)
         assert set(rc[:].pull("node").get(WITHIN)) == {"n1", "n2"}

@@ -16,7 +16,6 @@ from ..session.session import Session
 GATHER_TIME = 0.5  # seconds that other engines of a call have to stop, too
 PATIENCE = 1.0  # seconds that an engine has to stop again before others get the prompt
 _PDB = "(Pdb) "  # the prompt of a debugger that takes commands
-_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _ENGINE = re.compile(r"engine\s+(\d+)\s*")
 _ALL = re.compile(r"all\s+(.+)")
 
@@ -229,7 +228,7 @@ def _place_in_words(place: str) -> str:
 
 def in_colors(text: str) -> str:
     """Return the text of a debugger, without colours where this prompt has none."""
-    return text if _shows_colors() else _COLOR.sub("", text)
+    return text if _shows_colors() else _prompt.without_colors(text)
 
 
 def _shows_colors() -> bool:

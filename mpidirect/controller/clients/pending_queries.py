@@ -291,7 +291,7 @@ class PendingQueries:
         """Revoke MPI's own world: no signal has helped, so the engines may wait for others in C code."""
         pending.world_revoked = True
         if self._revokes:
-            self._registry.c_world_loss = self._registry.c_world_loss or REVOKED
+            self._registry.lose_c_world(REVOKED)
             for engine in self._registry.alive:
                 self._link.send_control(engine, messages.RevokeWorld())
 

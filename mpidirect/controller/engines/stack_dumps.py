@@ -9,11 +9,11 @@ import contextlib
 import linecache
 import os
 import re
-import sysconfig
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ...job.code_files import LIBRARIES, PACKAGE
 from ...protocol import messages
 from ...protocol.names import STACK_SIGNAL, stack_file
 from ..engine_registry import EngineRegistry
@@ -25,10 +25,7 @@ MAX_DUMP = 64 * 1024  # bytes of a stack that are read
 _FRAME = re.compile(r'  File "(.+)", line (\d+) in (.+)')
 _CALL = re.compile(r"([\w.]+)\(")
 _METHOD = re.compile(r"\)\.(\w+)\(")  # of an object that another call has returned
-_PACKAGE = str(Path(__file__).parents[2]) + os.sep
 _CALLER = os.path.join("mpidirect", "engine", "user_code.py")  # noqa: PTH118  # the end of a path
-_PATHS = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
-_LIBRARIES = (_PACKAGE, *_PATHS, "<frozen")
 
 
 class Frame(NamedTuple):
@@ -112,7 +109,7 @@ class StackDumps:
             frame = Frame(found[1], int(found[2]), found[3])
             if frame.file.endswith(_CALLER):
                 break
-            if not frame.file.startswith(_PACKAGE):
+            if not frame.file.startswith(PACKAGE):
                 frames.append(frame)
         return frames
 
@@ -126,7 +123,7 @@ def stack(frames: list[Frame]) -> str:
 
 def _innermost(frames: list[Frame]) -> Frame:
     """Return the innermost frame that belongs to no library, if there is one."""
-    return next((frame for frame in frames if not frame.file.startswith(_LIBRARIES)), frames[0])
+    return next((frame for frame in frames if not frame.file.startswith(LIBRARIES)), frames[0])
 
 
 def _called(frame: Frame) -> str:

@@ -118,7 +118,7 @@ def abandon_world(reason: str, epoch: int, dead: int = -1) -> None:
     with mpi_state.lock:
         if dead >= 0:
             mpi_state.dead_engines.add(dead)
-            mpi_state.c_world_loss = mpi_state.c_world_loss or f"engine {dead} has died"
+            mpi_state.lose_c_world(f"engine {dead} has died")
             for comm in list(mpi_state.derived.values()):
                 if dead in comm.engines and not comm.unusable_reason:
                     comm._abandon(reason)
@@ -158,7 +158,7 @@ def revoke_c_world() -> None:
     """
     if isinstance(mpi_state.world, RevocableCommunicator):
         log.warning("the world in C is revoked: engines wait in it for each other")
-        mpi_state.c_world_loss = mpi_state.c_world_loss or "an interrupt has ended calls on it"
+        mpi_state.lose_c_world("an interrupt has ended calls on it")
         mpi_state.c_world.Revoke()
 
 

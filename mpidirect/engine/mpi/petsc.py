@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -11,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from ...mpi.fault_tolerance import lost_c_world
+from ..import_hook import spec_with
 
 PACKAGE, MODULE = "petsc4py", "petsc4py.PETSc"
 
@@ -42,21 +41,6 @@ class PETScImportHook(MetaPathFinder):
         """
         if fullname == MODULE and (reason := self._loss()):
             raise ImportError(f"PETSc can't start on this engine. {lost_c_world(reason)}.", name=fullname)
-        return self._initialized() if fullname == PACKAGE and self._comm is not None else None
-
-    def _initialized(self) -> ModuleSpec | None:
-        """Return the package's spec, with a loader that initializes PETSc with the communicator."""
-        sys.meta_path.remove(self)
-        try:
-            spec = importlib.util.find_spec(PACKAGE)
-        finally:
-            sys.meta_path.insert(0, self)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def execute_and_initialize(module: ModuleType) -> None:
-                execute(module)
-                module.init(comm=self._comm)
-
-            spec.loader.exec_module = execute_and_initialize  # type: ignore[method-assign]
-        return spec
+        if fullname != PACKAGE or self._comm is None:
+            return None
+        return spec_with(self, PACKAGE, lambda package: package.init(comm=self._comm))

@@ -114,6 +114,10 @@ class MPIState:
         self.take_interrupt: Callable[[], bool] = lambda: False
         self.derived: WeakValueDictionary[int, WatchedCommunicator] = WeakValueDictionary()
 
+    def lose_c_world(self, reason: str) -> None:
+        """Note why the world in C can't be used any more; the first reason stays."""
+        self.c_world_loss = self.c_world_loss or reason
+
 
 mpi_state = MPIState()
 
