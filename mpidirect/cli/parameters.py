@@ -67,9 +67,9 @@ def _check(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         raise click.BadParameter(f"this should be {e}") from None
 
 
-def assigned(assignments: tuple[str, ...]) -> dict[str, Any]:
-    """Return the values of ``--set NAME=VALUE``."""
-    result = {}
+def with_assigned(options: dict[str, Any], assignments: tuple[str, ...]) -> dict[str, Any]:
+    """Return the values of flags, and of ``--set NAME=VALUE``, which may name an option that has a flag."""
+    result = dict(options)
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:

@@ -12,7 +12,7 @@ from ..config.definitions import BATCH
 from ..errors import ConfigError
 from ..files.profiles import DEFAULT, Profile, profile_names
 from ..launchers import jobs, launcher_class
-from .parameters import assigned, complete_profile, setting_flags
+from .parameters import complete_profile, setting_flags, with_assigned
 from .remote import RemoteCommand
 
 name_argument: Callable[..., Any] = click.argument(
@@ -49,7 +49,7 @@ def create(name: str, assignments: tuple[str, ...], force: bool, **options: Any)
     here = Profile(name)
     if here.config_file.exists() and not force:
         raise ConfigError(f"{here.config_file} exists already. Edit it, or replace it with --force.")
-    chosen = {key: value for key, value in {**options, **assigned(assignments)}.items() if value is not None}
+    chosen = {key: value for key, value in with_assigned(options, assignments).items() if value is not None}
     known = jobs.options_for(here, chosen)
     chosen = {key: known.value(key, value) for key, value in chosen.items()}
     scheduled = launcher_class(config.launcher_name(here.config_file, chosen)).scheduled

@@ -19,7 +19,7 @@ from ..files.profiles import RUN, Profile, profile_names
 from ..job import allocation
 from ..launchers import jobs
 from ..launchers.walltime import current_job_end, job_end
-from .parameters import assigned, parse_time, profile_option, setting_flags
+from .parameters import parse_time, profile_option, setting_flags, with_assigned
 
 _KEPT_RUNS = 5  # failed runs whose logs are kept
 _WALLTIME_INTERVAL = 15.0  # seconds between queries of the walltime, which may be changed
@@ -56,7 +56,7 @@ def run_command(
     """
     margin = parse_time("--end-before", end_before)
     own = _own_profile(Profile(profile))
-    given = {**options, **assigned(assignments)}
+    given = with_assigned(options, assignments)
     given["launcher"] = given.get("launcher") or "mpiexec"
     cluster = Cluster(profile=own.name, **given)
     for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..cluster.cluster import Cluster
-from .parameters import assigned, profile_option, setting_flags
+from .parameters import profile_option, setting_flags, with_assigned
 from .remote import RemoteCommand
 
 
@@ -25,4 +25,4 @@ def script_command(profile: str, assignments: tuple[str, ...], **options: Any) -
 
     Nothing is started.
     """
-    click.echo(Cluster(profile=profile, **options, **assigned(assignments)).job_script(), nl=False)
+    click.echo(Cluster(profile=profile, **with_assigned(options, assignments)).job_script(), nl=False)

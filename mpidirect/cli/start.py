@@ -14,7 +14,7 @@ from ..cluster.cluster import Cluster
 from ..cluster.state import ClusterState
 from ..errors import NeverStarts
 from . import FAILURE, INTERRUPTED
-from .parameters import assigned, profile_option, setting_flags
+from .parameters import profile_option, setting_flags, with_assigned
 from .progress import progress
 from .remote import RemoteCommand, server
 
@@ -52,7 +52,7 @@ def start_command(
     """
     if no_wait and foreground:
         raise click.UsageError("--no-wait and --foreground exclude each other.")
-    cluster = Cluster(profile=profile, shutdown_atexit=foreground, **options, **assigned(assignments))
+    cluster = Cluster(profile=profile, shutdown_atexit=foreground, **with_assigned(options, assignments))
     if dry_run:
         click.echo(cluster.job_script(), nl=False)
         return

@@ -488,7 +488,7 @@ def test_wrong_usage_is_told():
 
 
 def test_a_dry_run_shows_the_command_and_does_nothing():
-    result = invoke("start", "-n", "3", "--dry-run")
+    result = invoke("start", "-n", "3", "--set", "start_timeout=7m", "--dry-run")
     assert result.exit_code == 0
     assert "-n 2" in result.output and "spawns the 3 engines" in result.output
     assert "-m mpidirect.job" in result.output
