@@ -2,10 +2,10 @@
 
 Open MPI reads the first bytes of each connection, the greeting, in a blocking call: a stranger who sends less
 than a greeting would hold up all messages of the rank. So each rank has a thread that ends connections from
-processes of other users, and connections without a complete greeting. The controller also protects the
-sockets of the MPI launcher, by duplicates that the kernel lends to processes of the same user.
+processes of other users, and connections without a complete greeting. The first rank of each host also
+protects the sockets of the MPI launcher, by duplicates that the kernel lends to processes of the same user.
 
-Where all ranks share a host, the kernel drops packets from other hosts as well (`packet_filter`).
+The kernel drops packets from hosts that do not belong to the job (`packet_filter`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Collection
 
 from ..job.process_identity import ancestors
 from ..job.variables import CLUSTER
@@ -56,9 +57,11 @@ class PortGuard:
         self._ended = 0
         found = list(sockets.new())
         self.listeners = [one for one in found if listens(one)]
+        self.peers: set[str] = set()  # The addresses of other hosts that have connected.
         for one in set(found) - set(self.listeners):
-            sockets.see_again(one)
-            one.close()
+            with one, contextlib.suppress(OSError):  # The connection may end meanwhile.
+                sockets.see_again(one)
+                self.peers.add(one.getpeername()[0].partition("%")[0])
         self._ports = {each.getsockname()[1] for each in self.listeners}
         self._pending = select.poll()
         for each in self.listeners:
@@ -111,7 +114,7 @@ class PortGuard:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def protect(tolerance: Tolerance, one_host: bool, launcher: bool = False) -> None:
+def protect(tolerance: Tolerance, addresses: Collection[str] | None, launcher: bool = False) -> None:
     """Protect all TCP sockets on which this process listens now.
 
     Call it after MPI has begun, and before this process opens listening sockets of its own.
@@ -120,10 +123,11 @@ def protect(tolerance: Tolerance, one_host: bool, launcher: bool = False) -> Non
     ----------
     tolerance : Tolerance
         The failures that this MPI can survive.
-    one_host : bool
-        Whether all ranks of the job share a host.
+    addresses : collection of str, optional
+        The IP addresses of the job's hosts; empty if all ranks share a host. If not given, no packets are
+        dropped.
     launcher : bool
-        Whether to protect the sockets of the MPI launcher as well.
+        Whether to protect the sockets of the MPI launcher on this host as well.
     """
     if sys.platform != "linux":
         return
@@ -133,8 +137,11 @@ def protect(tolerance: Tolerance, one_host: bool, launcher: bool = False) -> Non
         with contextlib.suppress(OSError):  # The kernel forbids it, or the process is gone.
             guards.append(PortGuard(ProcessSockets(pid)))
     guards = [guard for guard in guards if guard.listeners]
-    if one_host:
-        close_to_other_hosts(one for guard in guards for one in guard.listeners)
+    # Between hosts, only btl/tcp refuses a peer whose address its host does not have. So for btl/tcp the
+    # filter changes nothing, while another MPI may work with hosts behind a translation of addresses.
+    if addresses is not None and (greets or not addresses):
+        for guard in guards:
+            close_to_other_hosts(guard.listeners, {*addresses, *guard.peers} if addresses else ())
     threading.Thread(target=_watch, args=(guards,), name="mpidirect-ports", daemon=True).start()
 
 

@@ -11,11 +11,15 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from schedulers.slurm import SLURM
 from waiting import until
 
+from mpidirect import Cluster
 from mpidirect.files import connection_file
 from mpidirect.job import processes
-from tests.strangers import IS_ROOT, NOBODY, connected
+from mpidirect.job.process_identity import belongs
+from mpidirect.mpi.packet_filter import close_to_other_hosts
+from tests.strangers import IS_ROOT, NOBODY, connected, listening_ports
 from tests.strangers import listening as reachable
 
 HERE = {socket.AF_INET: "10.231.77.1", socket.AF_INET6: "fd57:77::1"}
@@ -54,9 +58,9 @@ def other_host():
         ip("netns", "del", name)
 
 
-def reached_from(other_host, family, ports):
-    """Return those of this host's ports at which the other host gets a connection."""
-    knock = ["ip", "netns", "exec", other_host, sys.executable, "-c", KNOCK, HERE[family], *map(str, ports)]
+def reached_from(other_host, address, ports):
+    """Return those ports of an address at which the other host gets a connection."""
+    knock = ["ip", "netns", "exec", other_host, sys.executable, "-c", KNOCK, address, *map(str, ports)]
     done = subprocess.run(knock, check=True, capture_output=True, text=True, timeout=60)
     return [int(port) for port in done.stdout.split()]
 
@@ -74,13 +78,29 @@ def listening(cluster, family):
     return [c.laddr.port for c in there if not c.laddr.ip.startswith("127.")]
 
 
+@pytest.mark.openmpi_only  # nothing here depends on the MPI
+@pytest.mark.parametrize("family", HERE)
+def test_only_the_hosts_of_a_job_reach_a_closed_port(other_host, family):
+    near = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}[family]
+    with socket.create_server(("" if family == socket.AF_INET else "::", 0), family=family) as listener:
+        port = listener.getsockname()[1]
+        until(lambda: reached_from(other_host, HERE[family], [port]))
+        for others, reached in (([], []), (["10.9.9.9", "fd9::9", *THERE.values()], [port])):
+            close_to_other_hosts([listener], others)
+            assert reached_from(other_host, HERE[family], [port]) == reached
+            for address in (near, HERE[family]):
+                socket.create_connection((address, port), 10).close()
+        close_to_other_hosts([listener], ["10.9.9.9", "fd9::9"])
+        assert reached_from(other_host, HERE[family], [port]) == []
+
+
 @pytest.mark.parametrize("family", HERE)
 def test_no_rank_accepts_a_connection_from_another_host(cluster, rc, other_host, family):
     with socket.create_server((HERE[family], 0), family=family) as control:  # the two hosts can connect
-        until(lambda: reached_from(other_host, family, [control.getsockname()[1]]))
+        until(lambda: reached_from(other_host, HERE[family], [control.getsockname()[1]]))
     for _ in range(2):
         assert len(ranks(cluster)) > 4
-        assert reached_from(other_host, family, listening(cluster, family)) == []
+        assert reached_from(other_host, HERE[family], listening(cluster, family)) == []
         rc.restart()
         assert rc[:].apply_sync(lambda: comm.allreduce(1)) == [4] * 4  # noqa: F821
 
@@ -108,3 +128,31 @@ def test_another_user_of_this_host_holds_up_nothing(cluster, rc):
         for stranger in strangers:
             assert len(stranger.reached) > 4
             assert all(stranger.stdout.readline().startswith("ended") for _ in stranger.reached)
+
+
+@pytest.mark.slurm
+@pytest.mark.openmpi_only  # other MPIs: docs/security.md
+@pytest.mark.timeout(300)
+def test_ports_of_a_job_on_several_hosts(hosts):
+    """The third host does not belong to the job. Another user of the second host connects to all ports."""
+    inside, outside = hosts.spaces[1:]
+    with Cluster(**SLURM) as rc:
+        pid = next(info["pid"] for info in rc.engines_info.values() if info["host"] == "n2")
+        ports = {
+            port: p.name()
+            for p in [psutil.Process(pid), *psutil.Process(pid).parents()]
+            if belongs(p.pid, rc.facts["cluster"])
+            for port in listening_ports(p.pid)
+        }
+        address = f"{hosts.network}.12"
+        assert {"prted"} < set(ports.values())
+        assert reached_from(hosts.spaces[0], address, ports)
+        assert reached_from(outside, address, ports) == []
+        addresses = [(address, port) for port in ports]
+        with connected(addresses, b"OPAL-TCP", NOBODY, inside) as stranger:
+            barriers = rc[:].apply(lambda: [comm.Barrier() for _ in range(100)])  # noqa: F821
+            assert barriers.get(60) == [[None] * 100] * 4
+            assert stranger.reached
+            assert all(stranger.stdout.readline().startswith("ended") for _ in stranger.reached)
+        assert rc.restart() == [0, 1, 2, 3]
+        assert rc[:].apply(lambda: comm.allreduce(1)).get(60) == [4] * 4  # noqa: F821
