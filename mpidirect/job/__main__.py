@@ -75,7 +75,6 @@ def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[s
     """Run this rank as what it is; return whether MPI can be finalized."""
     from mpi4py import MPI
 
-    from ..mpi import job_hosts
     from ..mpi.fault_tolerance import Tolerance
     from ..mpi.port_guard import protect
     from ..mpi.world import anchored, forget_launcher, split
@@ -85,8 +84,7 @@ def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[s
     if not is_anchor:
         forget_launcher()  # Not in an anchor: engines are spawned in its environment.
     joined = anchored() if spec.spawns else split()
-    all_hosts = job_hosts.find(joined.private, joined.one_host)
-    protect(tolerance, all_hosts.addresses, launcher=all_hosts.is_first)
+    protect(tolerance, joined.one_host, launcher=joined.first_on_host)
     if is_anchor:
         from .roles.anchor import run_anchor
 

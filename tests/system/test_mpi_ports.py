@@ -18,7 +18,6 @@ from mpidirect import Cluster
 from mpidirect.files import connection_file
 from mpidirect.job import processes
 from mpidirect.job.process_identity import belongs
-from mpidirect.mpi.packet_filter import close_to_other_hosts
 from tests.strangers import IS_ROOT, NOBODY, connected, listening_ports
 from tests.strangers import listening as reachable
 
@@ -78,22 +77,6 @@ def listening(cluster, family):
     return [c.laddr.port for c in there if not c.laddr.ip.startswith("127.")]
 
 
-@pytest.mark.openmpi_only  # nothing here depends on the MPI
-@pytest.mark.parametrize("family", HERE)
-def test_only_the_hosts_of_a_job_reach_a_closed_port(other_host, family):
-    near = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}[family]
-    with socket.create_server(("" if family == socket.AF_INET else "::", 0), family=family) as listener:
-        port = listener.getsockname()[1]
-        until(lambda: reached_from(other_host, HERE[family], [port]))
-        for others, reached in (([], []), (["10.9.9.9", "fd9::9", *THERE.values()], [port])):
-            close_to_other_hosts([listener], others)
-            assert reached_from(other_host, HERE[family], [port]) == reached
-            for address in (near, HERE[family]):
-                socket.create_connection((address, port), 10).close()
-        close_to_other_hosts([listener], ["10.9.9.9", "fd9::9"])
-        assert reached_from(other_host, HERE[family], [port]) == []
-
-
 @pytest.mark.parametrize("family", HERE)
 def test_no_rank_accepts_a_connection_from_another_host(cluster, rc, other_host, family):
     with socket.create_server((HERE[family], 0), family=family) as control:  # the two hosts can connect
@@ -133,26 +116,24 @@ def test_another_user_of_this_host_holds_up_nothing(cluster, rc):
 @pytest.mark.slurm
 @pytest.mark.openmpi_only  # other MPIs: docs/security.md
 @pytest.mark.timeout(300)
-def test_ports_of_a_job_on_several_hosts(hosts):
-    """The third host does not belong to the job. Another user of the second host connects to all ports."""
-    inside, outside = hosts.spaces[1:]
+def test_strangers_hold_up_no_job_on_several_hosts(hosts):
+    """Another user of the second host, and a host that does not belong to the job, at all ports there."""
     with Cluster(**SLURM) as rc:
-        pid = next(info["pid"] for info in rc.engines_info.values() if info["host"] == "n2")
-        ports = {
-            port: p.name()
-            for p in [psutil.Process(pid), *psutil.Process(pid).parents()]
+        engine = next(info["pid"] for info in rc.engines_info.values() if info["host"] == "n2")
+        there = [
+            p
+            for p in (psutil.Process(engine), *psutil.Process(engine).parents())
             if belongs(p.pid, rc.facts["cluster"])
-            for port in listening_ports(p.pid)
-        }
-        address = f"{hosts.network}.12"
-        assert {"prted"} < set(ports.values())
-        assert reached_from(hosts.spaces[0], address, ports)
-        assert reached_from(outside, address, ports) == []
-        addresses = [(address, port) for port in ports]
-        with connected(addresses, b"OPAL-TCP", NOBODY, inside) as stranger:
+        ]
+        assert "prted" in {process.name() for process in there}
+        ports = [(f"{hosts.network}.12", port) for process in there for port in listening_ports(process.pid)]
+        of_ranks = [(f"{hosts.network}.12", port) for port in listening_ports(engine)]
+        with (
+            connected(ports, b"OPAL-TCP", NOBODY, hosts.spaces[1]) as near,
+            connected(of_ranks, b"OPAL-TCP", NOBODY, hosts.spaces[2]) as far,
+        ):
             barriers = rc[:].apply(lambda: [comm.Barrier() for _ in range(100)])  # noqa: F821
             assert barriers.get(60) == [[None] * 100] * 4
-            assert stranger.reached
-            assert all(stranger.stdout.readline().startswith("ended") for _ in stranger.reached)
-        assert rc.restart() == [0, 1, 2, 3]
-        assert rc[:].apply(lambda: comm.allreduce(1)).get(60) == [4] * 4  # noqa: F821
+            for stranger in (near, far):
+                assert stranger.reached
+                assert all(stranger.stdout.readline().startswith("ended") for _ in stranger.reached)

@@ -68,7 +68,7 @@ def run_spawned_engine(engine: int, spec: JobSpec, start: spawning.EngineStart) 
     bool
         Whether MPI can be finalized.
     """
-    protect(start.tolerance, addresses=() if start.invitation.credentials is None else None)
+    protect(start.tolerance, one_host=start.invitation.credentials is None)
     with connect(start.invitation, engine) as (tasks, control):
         order = spawning.await_admission(tasks)
         if order is None:
