@@ -84,7 +84,7 @@ def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[s
     if not is_anchor:
         forget_launcher()  # Not in an anchor: engines are spawned in its environment.
     joined = anchored() if spec.spawns else split()
-    protect(tolerance, joined.one_host, launcher=rank == 0)
+    protect(tolerance, joined.one_host, launcher=joined.first_on_host)
     if is_anchor:
         from .roles.anchor import run_anchor
 
