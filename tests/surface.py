@@ -97,9 +97,9 @@ DIFFERENT = {
             *("stop_controller", "stop_controller_sync"),
         )
     },
-    "Cluster.from_file": "finds it by its profile",
+    "Cluster.from_file": "finds it by its profile and id",
     "Cluster.to_dict": "profile, id and number of engines",
-    "ClusterManager.load_clusters": "one cluster for each profile",
+    "ClusterManager.load_clusters": "only clusters that were started; another form of the names",
     "View": "the base of the views",
     "use_cloudpickle": "cloudpickle it is, always",
     "use_dill": "cloudpickle it is, always",
