@@ -19,9 +19,7 @@ TRAITLETS = "configuration of traitlets: settings are in `config.toml`"
 WIRE = "a part of ipyparallel's wire format"
 ONE_JOB = "controller and engines are one MPI job"
 ABSENT = {
-    **dict.fromkeys(
-        ["can", "can_map", "uncan", "uncan_map", "PrePickled", "serialize_object", "deserialize_object"], WIRE
-    ),
+    **dict.fromkeys(["can", "can_map", "uncan", "uncan_map", "PrePickled"], WIRE),
     **dict.fromkeys(
         ["pack_apply_message", "unpack_apply_message", "wrap_exception", "unwrap_exception"], WIRE
     ),

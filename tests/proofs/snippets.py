@@ -6,6 +6,8 @@ Each runs with the names `ipp` (the package), `rc` (a client of four engines), `
 
 from __future__ import annotations
 
+from scripts import SCRIPTS
+
 SETUP = """
 import os, time, signal, asyncio
 from concurrent.futures import Future, wait as wait_for
@@ -317,6 +319,8 @@ SNIPPETS: dict[str, list[str]] = {
         "list(dv.executor.map(square, range(4)))",
     ],
 }
+
+SNIPPETS["scripts"] = SCRIPTS
 
 # Snippets that differ, by the reason.
 DIFFERENT: dict[str, list[str]] = {
