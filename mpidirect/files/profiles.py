@@ -165,9 +165,8 @@ class Profile:
 
     def recorded(self) -> list[str]:
         """Return the names of all clusters of this profile that have a record."""
-        files = sorted(self.directory.glob("cluster*.json"))
-        ids = [path.stem.partition("-")[2] for path in files]
-        return [self.with_cluster(cluster_id).name for cluster_id in ids]
+        ids = {path.stem.partition("-")[2] for path in self.directory.glob("cluster*.json")}
+        return [self.with_cluster(cluster_id).name for cluster_id in sorted(ids)]
 
     def create(self) -> Profile:
         """Make the profile's directory if there is none, and return the profile."""
