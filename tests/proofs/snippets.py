@@ -407,6 +407,9 @@ DIFFERENT: dict[str, list[str]] = {
         "@ipp.require('no_such_module')\ndef f():\n    return 1\nlv.apply_sync(f)",
         "@ipp.depend(lambda: False)\ndef f():\n    return 1\nlv.apply_sync(f)",
     ],
+    "wait_interactive returns whether the result is ready, as `wait` does": [SCRIPTS[10]],
+    "a result can be awaited itself": [SCRIPTS[14]],
+    "a map with errors has a value": [SCRIPTS[16]],
     "a ValueError": [
         "ipp.Dependency([5])",
     ],

