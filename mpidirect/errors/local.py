@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import concurrent.futures
+import pickle
 
 from .. import _prompt
 
@@ -34,7 +35,7 @@ class NoEnginesRegistered(MPIDirectError):
     """There was no engine for a call."""
 
 
-class SerializationError(MPIDirectError, TypeError):
+class SerializationError(MPIDirectError, TypeError, pickle.PicklingError):
     """An object could not be pickled, so nothing was sent."""
 
 
