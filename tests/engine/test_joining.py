@@ -12,7 +12,7 @@ from mpidirect import CompositeError
 from mpidirect.arrays import joining
 from mpidirect.engine.collectives.joining import MIN_BYTES, _children, _parent
 
-LARGE = f"Counter({{k: 1 for k in range({MIN_BYTES} // 4)}})"
+LARGE = f"Counter({{k: 1 for k in range({MIN_BYTES // 8})}})"
 
 
 def total(counters):
@@ -21,7 +21,7 @@ def total(counters):
     from collections import Counter
 
     whole = sum(counters, Counter())
-    whole[os.getpid()] = 1
+    whole["process", os.getpid()] = 1
     return whole
 
 
@@ -43,13 +43,13 @@ def counters(dview):
 
 def processes_of(whole, pids):
     """Return the positions of the engines whose process has joined parts."""
-    return [k for k, pid in enumerate(pids) if pid in whole]
+    return [k for k, pid in enumerate(pids) if ("process", pid) in whole]
 
 
 def test_large_parts_are_joined_along_a_tree(counters):
     view, pids = counters
     whole = view.gather("large")
-    assert whole[0] == whole[MIN_BYTES // 4 - 1] == 4
+    assert whole[0] == whole[MIN_BYTES // 8 - 1] == 4
     assert processes_of(whole, pids) == [0, 2]  # engine 1 and engine 3 send their parts to these
     result = view.gather("large", block=False)
     assert result.get()[1] == 4 and len(list(result)) == len(whole)
@@ -93,7 +93,7 @@ def test_classes_of_the_prompt(dview, main):
     code = """
 class Extent:
     def __init__(self, low, high):
-        self.low, self.high, self.data = low, high, bytes(100_000)
+        self.low, self.high, self.data = low, high, bytes(1_000_000)
 
 def joined(parts):
     return Extent(min(p.low for p in parts), max(p.high for p in parts))

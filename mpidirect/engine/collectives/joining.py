@@ -11,7 +11,7 @@ from .. import interrupts
 from .data_movement import receive_objects, send_object
 from .rendezvous import Proposal, Rendezvous
 
-MIN_BYTES = 2**18  # Smaller parts travel to the client faster than the engines join them.
+MIN_BYTES = 2**20  # Smaller parts travel to the client faster than the engines join them.
 
 
 class _Part:
