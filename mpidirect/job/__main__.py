@@ -89,8 +89,7 @@ def _import_role(spec: job_file.JobSpec) -> None:
         return
     from .roles import anchor, engine  # noqa: F401
 
-    log_file = Path(spec.log_directory) / f"{_log_name(rank, spawns=True)}.log"
-    if fork_server.start(spec.cluster, log_file):
+    if fork_server.start(spec.cluster, Path(spec.log_directory) / "job.log"):
         main(sys.argv)  # This process is an engine that the server has forked.
 
 
