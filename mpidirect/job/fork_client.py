@@ -1,8 +1,8 @@
-"""Stand in for an engine that a fork server forks: ``python -I -S fork_client.py NAME COMMAND …``.
+"""Stand in for an engine that a fork server forks: ``python -S fork_client.py NAME ARGUMENT …``.
 
 MPI starts this process for an engine. The process hands its environment, directory and descriptors to the
 fork server (`fork_server`), waits for the end of the engine, and ends with the engine's exit code. If no fork
-server takes the engine, the process executes COMMAND and so becomes the engine itself.
+server takes the engine, the process executes ``python ARGUMENT …`` and so becomes the engine itself.
 
 This module imports little, and nothing of this package, so that Python starts fast.
 """
@@ -18,8 +18,8 @@ SERVER_DIED = 137  # Exit code if the fork server has ended before the engine.
 _SIZE = 4  # Bytes of the size in front of a request, and of an integer of the kernel.
 
 
-def main(name: str, command: list[str]) -> None:
-    """Let the fork server `name` fork the engine, or execute its command."""
+def main(name: str, arguments: list[str]) -> None:
+    """Let the fork server `name` fork the engine, or execute this Python with the engine's arguments."""
     server = socket(AF_UNIX, SOCK_STREAM)
     try:
         server.connect(b"\0" + os.fsencode(name))
@@ -28,7 +28,8 @@ def main(name: str, command: list[str]) -> None:
     except OSError:
         forked = False
     if not forked:
-        os.execvp(command[0], command)
+        flags = sys.orig_argv[1 : sys.orig_argv.index(__file__) - 1]  # Without -S.
+        os.execv(sys.executable, [sys.executable, *flags, *arguments])
     code = server.recv(1)
     os._exit(code[0] if code else SERVER_DIED)
 

@@ -45,13 +45,10 @@ def client_command(command: list[str], cluster: str) -> list[str]:
     cluster : str
         The cluster's id.
     """
-    own = (
-        len(Path("/proc/self/cmdline").read_bytes().split(b"\0")) - 1
-    )  # Words of the command without wrapper.
-    if len(command) <= own or fork_client.__file__ in command:
+    arguments = command[-3:]  # The words after the one for Python.
+    if arguments[:2] != ["-m", "mpidirect.job"]:
         return command
-    client = [command[-own], "-I", "-S", fork_client.__file__, server_name(cluster)]
-    return [*command[:-own], *client, *command[-own:]]
+    return [*command[:-3], "-S", fork_client.__file__, server_name(cluster), *arguments]
 
 
 def start(cluster: str, log: Path) -> bool:
@@ -71,13 +68,15 @@ def start(cluster: str, log: Path) -> bool:
     bool
         False in this process. True in each engine, which has the environment of its client.
     """
-    if sys.platform != "linux" or os.environ.get(FORK_SERVER) == "0" or _has_threads():
+    if sys.platform != "linux" or os.environ.get(FORK_SERVER) == "0":
         return False
     try:
+        if _has_threads():
+            return False
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(b"\0" + server_name(cluster).encode())
         listener.listen(socket.SOMAXCONN)
-    except OSError:  # Another process has the name. Without a server, engines are started one by one.
+    except OSError:  # Another process has the name. Then each engine imports its code.
         return False
     lifeline, _ = os.pipe()  # The kernel closes the other end when this process ends.
     if os.fork():

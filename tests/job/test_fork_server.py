@@ -44,12 +44,10 @@ def anchor(tmp_path):
 
 def client(cluster, code="", prefix=(), **options):
     """Start the process that MPI starts for an engine; the engine executes `code`."""
-    command = [sys.executable, "-c", "print('not forked')"]
-    stub = [sys.executable, "-I", "-S", fork_client.__file__, fork_server.server_name(cluster)]
+    arguments = ["-S", fork_client.__file__, fork_server.server_name(cluster), "-c", "print('not forked')"]
     environment = {**os.environ, "CODE": code, **options.pop("environment", {})}
-    return subprocess.Popen(
-        [*prefix, *stub, *command], env=environment, stdout=subprocess.PIPE, text=True, **options
-    )
+    command = [*prefix, sys.executable, "-X", "utf8", *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, **options)
 
 
 def outcome(process):
