@@ -78,7 +78,7 @@ def test_after_a_death_and_a_replacement(start, monkeypatch):
     found = environments(rc[[0, 2]])
     assert [ranks(env) for env in found] == [("0", "2", "0"), ("1", "2", "1")]
     assert rc[[0, 2]].pull("local_rank", block=True) == [0, 1]
-    assert rc.engines_info[2]["local_rank"] == 1
+    until(lambda: rc.engines_info[2]["local_rank"] == 1)  # the news comes a moment later
     rc.restart([1])
     bound_to_cores(rc)
     found = environments(rc[:])
