@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -13,9 +13,10 @@ from .lazy_numpy import np
 Join = Callable[[list[Any]], Any]
 
 _registered: dict[type, Join] = {}
+_associative: set[type] = set()  # the types whose parts the engines may join
 
 
-def register_join(kind: type, join: Join) -> None:
+def register_join(kind: type, join: Join, associative: bool = False) -> None:
     """Register how `DirectView.gather` joins objects of a type.
 
     Parameters
@@ -24,6 +25,10 @@ def register_join(kind: type, join: Join) -> None:
         The type. Objects of subclasses are joined in the same way, unless a subclass is registered, too.
     join : callable
         Called with a list of objects of this type, in the order of their engines; returns the whole.
+    associative : bool
+        Whether the parts may be joined in groups first. If so, the engines join large parts by MPI, and one
+        engine sends the whole to the client. This saves time when the whole is much smaller than all parts
+        together: counters, statistics, meshes with common points. It costs time when the whole is as large.
 
     Raises
     ------
@@ -33,13 +38,26 @@ def register_join(kind: type, join: Join) -> None:
     Examples
     --------
     >>> from collections import Counter
-    >>> mpidirect.register_join(Counter, lambda counters: sum(counters, Counter()))
+    >>> mpidirect.register_join(Counter, lambda counters: sum(counters, Counter()), associative=True)
     >>> dview.gather("words", block=True)
     Counter({'to': 2, 'be': 2, 'or': 1, 'not': 1})
     """
     if not isinstance(kind, type) or not callable(join):
         raise TypeError("register_join takes a type and a function of the list of parts")
     _registered[kind] = join
+    (_associative.add if associative else _associative.discard)(kind)
+
+
+def joins_of_engines() -> dict[type, Join | None]:
+    """Return the functions that engines may call, by registered type; empty if there are none."""
+    if not _associative:
+        return {}
+    return {kind: join if kind in _associative else None for kind, join in _registered.items()}
+
+
+def join_for(value: Any, joins: Mapping[type, Join | None]) -> Join | None:
+    """Return the function that joins a value, by its class or the nearest base of its class."""
+    return next((joins[kind] for kind in type(value).__mro__ if kind in joins), None)
 
 
 def join(parts: Sequence[Any], dist: str = "b", whole: np.ndarray | None = None, axis: int | str = 0) -> Any:

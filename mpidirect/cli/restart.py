@@ -6,6 +6,7 @@ import time
 
 import click
 
+from ..client.display.units import duration_in_words
 from ..cluster.cluster import Cluster
 from .parameters import profile_option
 from .remote import RemoteCommand
@@ -55,4 +56,4 @@ def _renew(profile: str, engines: int | None) -> None:
         found = client.restart() if engines is None else client.resize(engines)
     spent = time.monotonic() - began
     new = "1 new engine" if len(found) == 1 else f"{len(found)} new engines"
-    click.echo(f"Profile {cluster.profile.name!r}: {new} ({spent:.1f} s).")
+    click.echo(f"Profile {cluster.profile.name!r}: {new} ({duration_in_words(spent)}).")

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ..client.display.units import duration_in_words
 from ..cluster.cluster import Cluster
 from ..cluster.state import ClusterState
 from ..errors import NeverStarts
@@ -111,7 +112,7 @@ def how_to_connect(cluster: Cluster, took: float | None = None) -> str:
     arguments = [f"profile={name!r}"] if name != "default" else []
     arguments += [f"sshserver={server()!r}"] if server() else []
     engines = f"{cluster.n} engine{'s' * (cluster.n != 1)}"
-    after = "" if took is None else f" after {took:.1f} s"
+    after = "" if took is None else f" after {duration_in_words(took)}"
     return (
         f"{engines} ready{after}.  Connect:  import mpidirect; rc = mpidirect.Client({', '.join(arguments)})"
     )

@@ -217,11 +217,11 @@ def clear(namespace: Namespace, shared: Any, own: Any) -> None:
     namespace.update(_initial_names)
 
 
-def collective(namespace: Namespace, shared: Any, own: Any) -> None:
+def collective(namespace: Namespace, shared: Any, own: Any) -> Any:
     """Take part in a collective of several engines."""
     from .collectives.collectives import run  # Imported at first use, to start faster.
 
-    run(namespace, shared)
+    return run(namespace, shared)
 
 
 OPERATIONS: dict[str, Callable[[Namespace, Any, Any], Any]] = {

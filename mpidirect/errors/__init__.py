@@ -85,5 +85,5 @@ __all__ = [
 ]
 
 # Tracebacks and pickles name each class by the place where users find it.
-for _class in (Interrupted, ExpiredResult, EngineFailure, *(globals()[_name] for _name in __all__)):
+for _class in (ExpiredResult, EngineFailure, *(globals()[_name] for _name in __all__)):
     _class.__module__ = __name__

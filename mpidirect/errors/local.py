@@ -22,6 +22,14 @@ class Interrupted(KeyboardInterrupt):
 
     _render_traceback_ = MPIDirectError._render_traceback_
 
+    def __reduce__(self) -> tuple[type[KeyboardInterrupt], tuple[object, ...]]:
+        return KeyboardInterrupt, self.args
+
+
+# Tracebacks show the name that users know.
+Interrupted.__name__ = Interrupted.__qualname__ = "KeyboardInterrupt"
+Interrupted.__module__ = "builtins"
+
 
 # One class on Python 3.11 and later, two classes on 3.10: `except` clauses of both must catch the error.
 _TIMEOUTS = tuple(dict.fromkeys([builtins.TimeoutError, concurrent.futures.TimeoutError]))

@@ -79,7 +79,7 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
         """Return the view of the magics; start the cluster if none runs."""
         known = self._cluster.client
         try:
-            client = self._cluster.connect(self._tell)
+            client = self._cluster.connect(self._show_status)
         finally:
             self._clear_status()
         if client is not known:
@@ -89,9 +89,9 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
 
     # -- the cluster's state ------------------------------------------------------------------------
 
-    def _tell(self, what: str) -> None:
-        """Show what is waited for, in the place of what was shown before."""
-        shown = {"text/plain": f"mpidirect: {what}"}
+    def _show_status(self, text: str) -> None:
+        """Show the state of the cluster, in the place of the former state."""
+        shown = {"text/plain": f"mpidirect: {text}"}
         if self._status is None:
             self._status = DisplayHandle()
             self._status.display(shown, raw=True)
@@ -102,7 +102,7 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
         if self._status is not None:
             client = self._cluster.client
             count = len(client.ids) if client is not None else 0
-            self._tell(f"{count} engines are ready" if count else "there is no cluster")
+            self._show_status(f"{count} engines are ready" if count else "there is no cluster")
             self._status = None
 
     # -- what Jupyter asks --------------------------------------------------------------------------

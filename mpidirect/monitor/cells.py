@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from ..client.display.units import duration_in_words, size_in_words
 from .samples import EngineSample
 
 COLUMNS = ("engine", "host", "state", "task", "age", "in", "queue", "CPU", "memory", "GPU", "output")
@@ -14,17 +15,17 @@ def cells(sample: EngineSample) -> tuple[str, ...]:
     """Return the cells of an engine's row, in the order of `COLUMNS`."""
     if sample.state == "lost":
         return (str(sample.engine), "", "lost", sample.task, *[""] * (len(COLUMNS) - 4))
-    gpu = f"{sample.device} {size(sample.gpu_memory) if sample.gpu_memory else ''}".strip()
+    gpu = f"{sample.device} {size_in_words(sample.gpu_memory) if sample.gpu_memory else ''}".strip()
     return (
         str(sample.engine),
         sample.host,
         sample.state,
         sample.task,
-        duration(sample.age) if sample.task else "",
+        duration_in_words(sample.age) if sample.task else "",
         sample.place,
         str(sample.queue or ""),
         "" if sample.cpu is None else f"{100 * sample.cpu:.0f} %",
-        size(sample.memory) if sample.memory else "",
+        size_in_words(sample.memory) if sample.memory else "",
         gpu,
         sample.line,
     )
@@ -36,7 +37,7 @@ def summary(samples: Sequence[EngineSample]) -> str:
     Examples
     --------
     >>> summary([EngineSample(0, "a", "idle"), EngineSample(1, "a", "running", "apply", cpu=0.5)])
-    '2 engines: 1 running, 1 idle | 0 tasks wait | CPU 50 % | memory 0.0 GB'
+    '2 engines: 1 running, 1 idle | 0 tasks wait | CPU 50 % | memory 0 bytes'
     """
     states = Counter(sample.state for sample in samples)
     waiting = sum(sample.queue for sample in samples)
@@ -45,20 +46,6 @@ def summary(samples: Sequence[EngineSample]) -> str:
         f"{len(samples)} engine{'s' * (len(samples) != 1)}: {', '.join(counts)}",
         f"{waiting} task{' waits' if waiting == 1 else 's wait'}",
         f"CPU {100 * sum(sample.cpu or 0.0 for sample in samples):.0f} %",
-        f"memory {sum(sample.memory for sample in samples) / 1e9:.1f} GB",
+        f"memory {size_in_words(sum(sample.memory for sample in samples))}",
     ]
     return " | ".join(parts)
-
-
-def size(number: float) -> str:
-    """Return a number of bytes in MB or GB."""
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as ``3.2 s``, ``4:05`` or ``2:04:05``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

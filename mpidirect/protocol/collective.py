@@ -24,7 +24,7 @@ class Collective(NamedTuple):
         The engine id of the root, for kinds that have a root.
     option : object
         The operation of a reduction: a name, or the frames of a pickled callable. The counts of a
-        distribution, or None for even parts.
+        distribution, or None for even parts. The functions of a gather by type, as the frames of a pickle.
     """
 
     kind: str

@@ -169,6 +169,18 @@ def test_a_registered_join(monkeypatch):
         mpidirect.register_join("Counter", sum)
 
 
+def test_engines_call_associative_joins_only(monkeypatch):
+    monkeypatch.setattr(joining, "_registered", {})
+    monkeypatch.setattr(joining, "_associative", set())
+    mpidirect.register_join(dict, dict)
+    assert joining.joins_of_engines() == {}
+    mpidirect.register_join(Counter, sum, associative=True)
+    joins = joining.joins_of_engines()
+    assert [joining.join_for(value, joins) for value in (Counter(), {}, [])] == [sum, None, None]
+    mpidirect.register_join(Counter, sum)
+    assert joining.joins_of_engines() == {}
+
+
 def test_parts_that_are_no_sequences_become_a_list():
     assert join([1, 2, None]) == [1, 2, None]
     assert join(["a", "b"]) == ["a", "b"]

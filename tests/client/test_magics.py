@@ -382,10 +382,12 @@ def pressing(cluster):
 
 def test_ctrl_c_interrupts_the_engines(In, pressing):
     error = In.fails("%px import time; print('asleep'); time.sleep(60)")
-    assert isinstance(error, CompositeError)
-    assert [failure.ename for failure in error.elist] == ["KeyboardInterrupt"] * 4
-    assert "Interrupting engines 0-3" in In.shown
+    assert isinstance(error, KeyboardInterrupt)
+    assert "KeyboardInterrupt: engines 0-3: interrupted" in lines(In)
+    assert "Interrupting engines 0-3" in In.shown and "Traceback" not in In.shown
     assert "asleep" in In.shown.replace("print('asleep')", "")
+    error = In.fails("%pxresult")
+    assert [failure.ename for failure in error.elist] == ["KeyboardInterrupt"] * 4
     In("%px 1")
     assert lines(In)[0] == RUNNING.strip()
 

@@ -15,7 +15,8 @@ from proxy import Proxy
 from mpidirect import Client
 from mpidirect.client.connection.traffic import traffic
 from mpidirect.client.display import bars, progress
-from mpidirect.client.display.progress import ProgressBar, bar_text, size_in_words
+from mpidirect.client.display.progress import ProgressBar, bar_text
+from mpidirect.client.display.units import size_in_words
 from mpidirect.client.results import waiting
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI

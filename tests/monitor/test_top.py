@@ -12,7 +12,7 @@ from conftest import N
 from waiting import until, until_running
 
 from mpidirect import Client
-from mpidirect.monitor.cells import cells, duration, size, summary
+from mpidirect.monitor.cells import cells, summary
 from mpidirect.monitor.samples import EngineSample, Sampler
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
@@ -62,10 +62,21 @@ def test_texts():
     assert cells(lost) == ("3", "", "lost", "killed by signal 9", *[""] * 7)
     running = EngineSample(0, "a", "running", "apply", "f at s.py:1", 61, 2, 1.5, 2**30, 10**9, "GPU", "done")
     assert cells(running) == (
-        *("0", "a", "running", "apply", "1:01", "f at s.py:1", "2", "150 %", "1.1 GB", "GPU 1.0 GB", "done"),
+        *(
+            "0",
+            "a",
+            "running",
+            "apply",
+            "1 min 1 s",
+            "f at s.py:1",
+            "2",
+            "150 %",
+            "1.1 GB",
+            "GPU 1.0 GB",
+            "done",
+        ),
     )
     assert summary([lost, running]).startswith("2 engines: 1 running, 1 lost | 2 tasks wait | CPU 150 %")
-    assert (duration(3.21), duration(7384), size(5e6)) == ("3.2 s", "2:03:04", "5 MB")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from ... import errors
 from ..calls.call import Call
 from ..session import queries
 from ..session.session import Session
+from .units import duration_in_words
 
 _MAX_ROWS = 40
 _OPTIONAL_COLUMN = 4  # this column and the columns after it are left out where no row has a value
@@ -100,10 +101,14 @@ def timeline(title: str, slots: Sequence[tuple[Call, int]], under_way: Iterable[
         bar = f'<div style="{style};height:0.8em;background:{_COLOURS[state]}"></div>'
         failure = reply.failure if reply is not None else None
         label = f"{state}: {failure.ename}" if failure is not None and state == "failed" else state
-        seconds = f"{stop - start:.3g} s"
         ran_on = call.engine_of(engine)  # None for a load-balanced task that no engine has run
         rows.append(
-            ["" if ran_on is None else ran_on, label, seconds, _Html(f'<div style="width:20em">{bar}</div>')]
+            [
+                "" if ran_on is None else ran_on,
+                label,
+                duration_in_words(stop - start),
+                _Html(f'<div style="width:20em">{bar}</div>'),
+            ]
         )
     return _table(title, ["engine", "state", "time", ""], rows, len(slots) - _MAX_ROWS)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ..session.session import Session
 from .bars import in_kernel
+from .units import duration_in_words
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,21 +29,6 @@ def bar_text(done: float, total: float) -> str:
     """
     full = min(BAR_WIDTH, int(BAR_WIDTH * done / total)) if total else 0
     return "━" * full + "╌" * (BAR_WIDTH - full)
-
-
-def size_in_words(size: float) -> str:
-    """Return a number of bytes as text.
-
-    Examples
-    --------
-    >>> size_in_words(310_000_000)
-    '310.0 MB'
-    """
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.1f} {unit}" if unit != "bytes" else f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 class ProgressBar:
@@ -148,7 +134,7 @@ class _NotebookBar:
 
         self._next = time.monotonic() + NOTEBOOK_INTERVAL
         text, done, total, elapsed = self._last
-        words = f"{text} {done}/{total}, {elapsed:.0f} s"
+        words = f"{text} {done}/{total}, {duration_in_words(round(elapsed))}"
         element = f'<progress value="{done}" max="{max(1, total)}"></progress> {html.escape(words)}'
         data = {"text/plain": f"{bar_text(done, total)} {words}", "text/html": element}
         if self._handle is None:

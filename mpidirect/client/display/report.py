@@ -8,7 +8,7 @@ from html import escape
 
 from ..calls.unseen_failures import cell_source
 from ..session.call_log import CallLog, CallRecord, PartRecord, imbalance
-from .progress import size_in_words
+from .units import duration_in_words, size_in_words
 
 MAX_BARS = 5_000  # bars of the picture
 MAX_ROWS = 500  # rows of the table of calls
@@ -59,7 +59,8 @@ def _summary(records: Sequence[CallRecord], dropped: int) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(begin))
     more = f" {dropped} earlier calls are left out." if dropped else ""
     return (
-        f"{len(records)} calls, of which {failed} failed, in {end - begin:.1f} s from {when} on. "
+        f"{len(records)} calls, of which {failed} failed, in {duration_in_words(end - begin)} "
+        f"from {when} on. "
         f"Sent: {size_in_words(sent)}. Received: {size_in_words(received)}.{more}"
     )
 
@@ -84,12 +85,15 @@ def _picture(records: Sequence[CallRecord]) -> str:
         )
     height = ROW * len(rows)
     shapes.append(f'<text x="{LABEL}" y="{height + 14}">0 s</text>')
-    shapes.append(f'<text x="{WIDTH}" y="{height + 14}" text-anchor="end">{end - begin:.1f} s</text>')
+    shapes.append(
+        f'<text x="{WIDTH}" y="{height + 14}" text-anchor="end">{duration_in_words(end - begin)}</text>'
+    )
     return f'<svg width="{WIDTH}" height="{height + 20}">{"".join(shapes)}</svg>'
 
 
 def _hint(record: CallRecord, part: PartRecord) -> str:
-    return f"{_name(record)}: {part.busy:.3g} s on engine {part.engine}{'' if part.ok else ', failed'}"
+    failed = "" if part.ok else ", failed"
+    return f"{_name(record)}: {duration_in_words(part.busy)} on engine {part.engine}{failed}"
 
 
 def _name(record: CallRecord) -> str:
@@ -107,7 +111,13 @@ def _engines(records: Sequence[CallRecord]) -> str:
         parts[part.engine] = parts.get(part.engine, 0) + 1
         failed[part.engine] = failed.get(part.engine, 0) + (not part.ok)
     rows = [
-        [str(k), str(parts[k]), str(failed[k]), f"{busy[k]:.3g} s", f"{100 * busy[k] / (end - begin):.0f} %"]
+        [
+            str(k),
+            str(parts[k]),
+            str(failed[k]),
+            duration_in_words(busy[k]),
+            f"{100 * busy[k] / (end - begin):.0f} %",
+        ]
         for k in sorted(busy)
     ]
     note = (
@@ -124,12 +134,12 @@ def _calls(records: Sequence[CallRecord]) -> str:
     rows = []
     for record in sorted(longest, key=lambda record: record.submitted):
         times = record.busy_times()
-        fastest, slowest = (f"{f(times.values()):.3g} s" if times else "" for f in (min, max))
+        fastest, slowest = (duration_in_words(f(times.values())) if times else "" for f in (min, max))
         row = [
-            f"{record.submitted - begin:.2f} s",
+            duration_in_words(record.submitted - begin),
             _name(record),
             str(len(times)),
-            f"{record.wall_time:.3g} s",
+            duration_in_words(record.wall_time),
             *(fastest, slowest),
             _percent(imbalance(times.values())) if len(times) > 1 else "",
             *(size_in_words(record.sent), size_in_words(record.received)),

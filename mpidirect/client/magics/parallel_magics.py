@@ -9,11 +9,11 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from ...errors import ClusterNotFound, RemoteError
+from ...errors import ClusterNotFound, Interrupted, RemoteError
 from ..display.live import LiveDisplay
 from ..results.asyncresult import AsyncResult
 from ..results.outputs import ExecuteReply
-from ..results.state import unanswered_engines
+from ..results.state import outcome_in_words, unanswered_engines
 from ..results.waiting import interrupt_after_ctrl_c, wait_and_report_failures, wait_and_report_state
 from ..session.queries import engines_in_words
 from .autopx import AutoParallel
@@ -272,8 +272,10 @@ class ParallelMagics(Magics):
     ) -> None:
         """Wait, show the outputs, and raise the engines' errors."""
         with LiveDisplay(result._slots if stream else ()) as live:
-            self._wait(result, progress_after, signal, timeout, live)
+            interrupted = self._wait(result, progress_after, signal, timeout, live)
         result.display_outputs(groupby or "type", result_only=stream)
+        if interrupted:
+            raise Interrupted(outcome_in_words(result._slots))
         result.get()
 
     def _wait(
@@ -283,8 +285,8 @@ class ParallelMagics(Magics):
         signal: str = "SIGINT",
         timeout: float | None = None,
         live: LiveDisplay | None = None,
-    ) -> None:
-        """Wait; Ctrl-C sends a signal to the engines, so that KeyboardInterrupt is their result."""
+    ) -> bool:
+        """Wait; Ctrl-C sends a signal to the engines; return whether it has interrupted them."""
         live = live or LiveDisplay(())
         try:
             if timeout is not None or progress_after >= 0:
@@ -294,18 +296,21 @@ class ParallelMagics(Magics):
             wait_and_report_failures(result, live.flush)
         except KeyboardInterrupt:
             live.flush()
-            self._interrupt(result, signal)
+            return self._interrupt(result, signal)
+        return False
 
-    def _interrupt(self, result: AsyncResult, signal: str) -> None:
+    def _interrupt(self, result: AsyncResult, signal: str) -> bool:
+        """Send a signal to the engines and wait; return whether the signal interrupts them."""
         if signal in ("SIGINT", "INT", "2"):
             interrupt_after_ctrl_c(result)
-        elif signal == "0":
+            return True
+        if signal == "0":
             raise KeyboardInterrupt
-        else:
-            running = unanswered_engines(result._slots)
-            print(f"Sending {signal} to {engines_in_words(running)} …", file=sys.stderr)
-            self.view.client.send_signal(int(signal) if signal.isdigit() else signal, running)
-            wait_and_report_failures(result)
+        running = unanswered_engines(result._slots)
+        print(f"Sending {signal} to {engines_in_words(running)} …", file=sys.stderr)
+        self.view.client.send_signal(int(signal) if signal.isdigit() else signal, running)
+        wait_and_report_failures(result)
+        return False
 
     def _listed_engines(self) -> str:
         engines = self.view.client._session.engines.resolve(self.view.targets)

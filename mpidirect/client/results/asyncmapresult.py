@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, overload
 
 from ...arrays import joining, partition
@@ -81,3 +82,15 @@ class AsyncMapResult(AsyncResult[list[Item]]):
             for part in [p for p in pending if p.ready()]:
                 pending.remove(part)
                 yield part.get(return_exceptions=self._return_exceptions)
+
+
+class AsyncGatherResult(AsyncMapResult[Item]):
+    """The result of a gather whose parts the engines may have joined: each engine returns a list of parts."""
+
+    def _finish(self, values: list[Any]) -> Any:
+        parts = [[value] if isinstance(value, RemoteError) else value for value in values]
+        return super()._finish(list(chain.from_iterable(parts)))
+
+    def __iter__(self) -> Iterator[Item]:  # type: ignore[override]
+        """Yield the items of the whole."""
+        yield from self.get()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ... import errors
 from ..calls.call import Call
+from ..display.units import duration_in_words
 from ..session import queries
 from ..session.queries import engines_in_words, places_in_words
 from ..session.session import Session
@@ -82,10 +83,11 @@ def queue_in_words(session: Session, calls: Sequence[Call], slots: Sequence[Slot
     if not earlier:
         return _other_clients_in_words(session, engines)
     call, busy = earlier[0]
+    since = duration_in_words(round(time.time() - call.submitted))
     more = f" and {len(earlier) - 1} other calls" if len(earlier) > 1 else ""
     return (
         f"waiting for {engines_in_words(busy)}, which run{'s' if len(busy) == 1 else ''} {call.title}{more} "
-        f"since {time.time() - call.submitted:.0f} s (rc.interrupt() ends it)"
+        f"since {since} (rc.interrupt() ends it)"
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from ..connection.traffic import traffic
-from ..display.progress import bar_text, size_in_words
+from ..display.progress import bar_text
+from ..display.units import size_in_words
 from ..session.session import Session
 
 REST = 1.0  # seconds without a change after which data does not move any more

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ... import errors
 from ..display.bars import in_kernel
 from ..display.roll_call import Stacks
+from ..display.units import duration_in_words
 from ..session import queries
 from ..session.queries import engines_in_words
 from .asyncresult import AsyncResult
@@ -163,7 +164,8 @@ def progress_in_words(result: AsyncResult) -> str:
     running = unanswered_engines(result._slots)
     places = Stacks(queries.stacks(result._session, running)).summary if running else ""
     total = len({engine for _, engine in result._slots})
-    return f"{total - len(running)} of {total} engines done after {result.elapsed:.0f} s; {places}"
+    elapsed = duration_in_words(round(result.elapsed))
+    return f"{total - len(running)} of {total} engines done after {elapsed}; {places}"
 
 
 def wait_if_idle(result: AsyncResult) -> AsyncResult:

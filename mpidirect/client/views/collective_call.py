@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from ...errors import format_ids
 from ...protocol.collective import Collective
 from ..results import waiting
+from ..results.asyncresult import AsyncResult
 from ..session.engines import is_single_target
 from ..session.session import Session
 from ..type_variables import Targets
@@ -52,20 +53,31 @@ class CollectiveView(RequestView[Targets]):
         *,
         targets: Any,
         block: bool | None,
+        result_type: type[AsyncResult] = AsyncResult,
+        single: bool | None = None,
+        gathers: bool = False,
     ) -> Any:
-        """Request a collective: see `Collective` for the parameters."""
+        """Request a collective: see `Collective` and `_request` for the parameters."""
         targets = self.targets if targets is None else targets
         group = self._session.engines.resolve(targets)
         if kind != "barrier":
             _check_names(name, out)
         root = _check_root(root, group)
-        single = is_single_target(targets)
+        if single is None:
+            single = is_single_target(targets)
         order = _orders.setdefault(self._session, _CollectiveOrder())
         with order.lock:
             number = next(order.numbers)
             collective = Collective(kind, order.client, number, group, name, out or name, root, option)
             result = self._request(
-                "collective", kind, tuple(collective), targets=group, block=False, single=single
+                "collective",
+                kind,
+                tuple(collective),
+                targets=group,
+                block=False,
+                kind=result_type,
+                single=single,
+                gathers=gathers,
             )
         for call in result._calls:
             call.together = True

@@ -5,16 +5,17 @@ from __future__ import annotations
 import keyword
 from typing import Any
 
-from ...arrays import partition
+from ...arrays import joining, partition
 from ...protocol.names import INITIAL_NAMES
+from ...serialize import pickles
 from ..results import waiting
-from ..results.asyncmapresult import AsyncMapResult
+from ..results.asyncmapresult import AsyncGatherResult, AsyncMapResult
 from ..type_variables import Targets
-from .requests import RequestView
+from .collective_call import CollectiveView
 from .shared_push import push_shared
 
 
-class TransferView(RequestView[Targets]):
+class TransferView(CollectiveView[Targets]):
     """The methods of a `DirectView` that set and return the values of names on its engines."""
 
     # -- push and pull ----------------------------------------------------------------------------------
@@ -218,6 +219,9 @@ class TransferView(RequestView[Targets]):
         (100, 32)
         """
         check_name(key, dotted=True)
+        joins = joining.joins_of_engines()
+        if joins and (dist, axis) == ("b", 0) and key.isidentifier():
+            return self._gather_on_engines(key, joins, targets, block)
         result = self._request(
             "pull",
             "gather",
@@ -231,6 +235,22 @@ class TransferView(RequestView[Targets]):
             axis=axis,
         )
         return self._values_if_blocking(result, block)
+
+    def _gather_on_engines(
+        self, key: str, joins: dict[type, joining.Join | None], targets: Any, block: bool | None
+    ) -> Any:
+        """Have the engines join large parts, if one of the functions joins the parts of all engines."""
+        option = [bytes(frame) for frame in pickles.dumps(joins)]
+        return self._collective(
+            "gather",
+            key,
+            option=option,
+            targets=targets,
+            block=block,
+            result_type=AsyncGatherResult,
+            single=False,
+            gathers=True,
+        )
 
     def clear(self, targets: Any = None, block: bool | None = None) -> Any:
         """Delete the names in the engines' namespaces, but those that an engine starts with.

@@ -14,6 +14,7 @@ from ..mpi import groups
 from ..mpi.groups import forget_communicators
 from ..mpi.watched_communicator import FAILURE_CLASSES
 from .data_movement import DATA_MOVEMENTS
+from .joining import gather
 from .reductions import REDUCTIONS
 from .rendezvous import AGAIN, Proposal, Rendezvous
 
@@ -25,11 +26,16 @@ def barrier(rendezvous: Rendezvous) -> None:
     rendezvous.agree(Proposal, moves_data=False)
 
 
-COLLECTIVES: dict[str, Callable[[Rendezvous], None]] = {"barrier": barrier, **DATA_MOVEMENTS, **REDUCTIONS}
+COLLECTIVES: dict[str, Callable[[Rendezvous], Any]] = {
+    "barrier": barrier,
+    "gather": gather,
+    **DATA_MOVEMENTS,
+    **REDUCTIONS,
+}
 
 
-def run(namespace: dict[str, Any], shared: Any) -> None:
-    """Take part in a collective call.
+def run(namespace: dict[str, Any], shared: Any) -> Any:
+    """Take part in a collective call; return what this engine sends to the client.
 
     Parameters
     ----------
@@ -42,7 +48,7 @@ def run(namespace: dict[str, Any], shared: Any) -> None:
     with interrupts.held():
         rendezvous = Rendezvous(groups.current(), call, namespace)
         try:
-            COLLECTIVES[call.kind](rendezvous)
+            return COLLECTIVES[call.kind](rendezvous)
         except BaseException as e:
             # Again: the block that let an interrupt in may have left the signal unblocked.
             with interrupts.held():
