@@ -61,7 +61,7 @@ def main(engines, repeat, wanted, quick, minute, limit, json_file, plot_file, do
     if read:
         results = Results.read(read)
     else:
-        run = Run(chosen, 1 if quick else repeat, limit, lambda row: _tell(console, row))
+        run = Run(chosen, 1 if quick else repeat, limit, lambda row: _tell(console, row), quick)
         try:
             for n in engines:
                 if START.startswith(prefixes):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-import psutil
-
 from . import processes
-from .cases import Case, Subject
+from .cases import Case
+from .client_process import STEP, ClientProcess
 from .floor import BareStart, Floor
 from .results import Results, Row, Tell, machine
 from .time_limit import TooLong, time_limit
@@ -30,7 +29,6 @@ STARTED = {
     "dask": Dask,
     "futures": Futures,
 }
-STEP = 180.0  # seconds for one measurement
 
 
 class Run:
@@ -46,15 +44,20 @@ class Run:
         Seconds for everything: what comes later is left out.
     tell : callable
         Called with each row when it is complete.
+    quick : bool
+        Whether the cases are the ones of a quick run.
     """
 
-    def __init__(self, cases: Sequence[Case], repeat: int, limit: float, tell: Tell) -> None:
+    def __init__(
+        self, cases: Sequence[Case], repeat: int, limit: float, tell: Tell, quick: bool = False
+    ) -> None:
         self.cases = cases
         self.repeat = repeat
+        self.quick = quick
         self.tell = tell
         self.results = Results(machine())
         self._end = time.monotonic() + limit
-        self._subjects: dict[str, Subject] = {}
+        self._clients: dict[str, ClientProcess] = {}  # by the names of their ways
         self._absent: dict[str, str] = {}  # ways that can't be had, and why
 
     def starts(self, n: int) -> None:
@@ -63,106 +66,90 @@ class Run:
         for _ in range(min(self.repeat, 3)):
             for column, kind in STARTED.items():
                 if column not in row.notes:
-                    self._sample(row, column, lambda kind=kind: _start(kind, n))
+                    self._sample(row, column, self._step(row, column, partial(_start, kind, n)))
         self._add(row)
 
     def calls(self, n: int) -> None:
         """All cases, on clusters of `n` engines that are started once."""
-        self._subjects, self._absent = {}, {}
+        self._clients, self._absent = {}, {}
         with contextlib.ExitStack() as stack:
             for kind in SYSTEMS:
-                self._start(kind, n, stack)
-            gc.collect()
-            gc.freeze()  # packages and systems live as long as the run
-            stack.callback(gc.unfreeze)
+                try:
+                    client = ClientProcess(kind, n, self.quick)
+                except Exception as e:
+                    self._absent.update(dict.fromkeys(kind.ways, _reason(e)))
+                    continue
+                stack.callback(client.stop)
+                self._clients |= dict.fromkeys(kind.ways, client)
             for case in self.cases:
                 self._case(case, n)
 
-    def _start(self, kind: type[System], n: int, stack: contextlib.ExitStack) -> None:
-        before = processes.children()
-        try:
-            system = kind()
-            born: set[psutil.Process] = set()
-            stack.callback(lambda: processes.end(born))
-            stack.callback(_quietly, system.stop)
-            try:
-                with time_limit(STEP):
-                    system.start(n)
-            finally:
-                born |= processes.children() - before
-            for name in system.ways:
-                with time_limit(STEP):
-                    way = system.open(name)
-                stack.callback(_quietly, way.close)
-                self._subjects[name] = Subject(system, name, way, born)
-        except Exception as e:
-            self._absent.update(dict.fromkeys(kind.ways, _reason(e)))
-
     def _case(self, case: Case, n: int) -> None:
         row = Row(case.key, case.title, case.unit, n)
-        there = {column: self._subjects.get(name) for column, name in case.ways.items()}
-        for column, subject in there.items():
-            if subject is None:
-                row.notes[column] = self._absent.get(case.ways[column], "gave up before")
-            else:
-                self._step(row, column, lambda s=subject: case.prepare(s))
+
+        def done(step: str, column: str) -> Any:
+            return self._step(row, column, lambda limit: self._ask(case, step, column, limit))
+
+        for column, way in case.ways.items():
+            if way not in self._clients:
+                row.notes[column] = self._absent.get(way, "gave up before")
+                continue
+            done("prepare", column)
             for _ in range(case.warm if self.repeat > 1 else 0):
                 if column not in row.notes:
-                    self._step(row, column, lambda s=subject: case.measure(s))
+                    done("measure", column)
         for _ in range(min(self.repeat, case.repeat)):
-            for column, subject in there.items():
+            for column in case.ways:
                 if column not in row.notes:
-                    self._sample(row, column, lambda s=subject: case.measure(s))
-        for column, subject in there.items():
+                    processes.await_idle()
+                    self._sample(row, column, done("measure", column))
+        for column in case.ways:
             if column not in row.notes:
-                self._step(row, column, lambda s=subject: case.check(s))
-        for subject in there.values():
-            if subject is not None and subject.name in self._subjects:
-                with contextlib.suppress(Exception), time_limit(STEP):
-                    subject.way.forget()
+                done("check", column)
+        for way in case.ways.values():
+            if way in self._clients:
+                with contextlib.suppress(Exception):
+                    self._clients[way].step(case.key, "forget", way)
         self._add(row)
 
-    def _sample(self, row: Row, column: str, measure: Callable[[], float]) -> None:
-        gc.collect()  # not within the measurement
-        value = self._step(row, column, measure)
-        if value is not None:
+    def _ask(self, case: Case, step: str, column: str, limit: float) -> Any:
+        way = case.ways[column]
+        try:
+            return self._clients[way].step(case.key, step, way, limit)
+        except TooLong:  # a system that did not answer in time is not asked again
+            lost = self._clients[way]
+            self._clients = {name: client for name, client in self._clients.items() if client is not lost}
+            raise
+
+    def _sample(self, row: Row, column: str, value: float | None) -> None:
+        if value is not None and column not in row.notes:
             row.samples.setdefault(column, []).append(value)
 
-    def _step(self, row: Row, column: str, action: Callable[[], Any]) -> Any:
+    def _step(self, row: Row, column: str, action: Callable[[float], Any]) -> Any:
         """Do something in bounded time; what goes wrong is noted in the row, instead of its figures."""
         left = self._end - time.monotonic()
         if left <= 0:
             row.notes[column] = "no time left"
             return None
         try:
-            with time_limit(min(STEP, left)):
-                return action()
+            return action(min(STEP, left))
         except Exception as e:
             row.notes[column] = _reason(e)
             row.samples.pop(column, None)
-            if isinstance(e, TooLong):
-                self._give_up(column)
             return None
-
-    def _give_up(self, column: str) -> None:
-        """A system that did not answer in time is not asked again."""
-        subject = self._subjects.get(column)
-        if subject is not None:
-            lost = [name for name, other in self._subjects.items() if other.system is subject.system]
-            for name in lost:
-                del self._subjects[name]
 
     def _add(self, row: Row) -> None:
         self.results.rows.append(row)
         self.tell(row)
 
 
-def _start(kind: type[System], n: int) -> float:
+def _start(kind: type[System], n: int, limit: float) -> float:
     system = kind()
     before = processes.children()
     begun = time.perf_counter()
     try:
-        system.start(n)
+        with time_limit(limit):
+            system.start(n)
         return time.perf_counter() - begun
     finally:
         born = processes.children() - before
@@ -172,13 +159,9 @@ def _start(kind: type[System], n: int) -> float:
             processes.end(born)
 
 
-def _quietly(close: Callable[[], None]) -> None:
-    """Close what may be broken."""
-    with contextlib.suppress(Exception), time_limit(60):
-        close()
-
-
 def _reason(error: Exception) -> str:
     text = str(error).strip().splitlines()
     told = text[0][:100] if text else ""
-    return told if isinstance(error, (Unsupported, TooLong)) else f"{type(error).__name__}: {told}"
+    return (
+        told if isinstance(error, (Unsupported, TooLong, RuntimeError)) else f"{type(error).__name__}: {told}"
+    )

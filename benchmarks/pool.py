@@ -1,209 +1,205 @@
-"""``python -m benchmarks.pool``: tasks for whoever is free, beside others' pools, one after the other.
+"""``python -m benchmarks.pool``: tasks for any free worker, beside the pools of others, in one run.
 
 Each case is done by mpidirect's load-balanced view, ipyparallel's, ``mpi4py.futures`` and dask.distributed,
-as far as they are installed. The times are medians, in milliseconds.
+as far as they are installed. The systems run one after the other. The times are medians, in milliseconds.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
-import logging
-import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-CHUNK = 100  # items of a task, where that is given by hand
-CHAINS, LINKS = 10, 50  # tasks that wait for the one before them
+from .pools import (
+    CHAINS,
+    LINKS,
+    Pool,
+    dask_pool,
+    futures_pool,
+    ipyparallel_pool,
+    mpidirect_pool,
+    noted,
+    nothing,
+)
 
-Pool = dict[str, Callable[..., Any]]
+FUTURES = "mpi4py.futures"
+SYSTEMS = {"mpidirect": mpidirect_pool, "ipyparallel": ipyparallel_pool, "dask": dask_pool}
+MANY = 10_000
+VICTIM = MANY // 2  # the task whose worker dies
+
+Times = dict[str, float]  # milliseconds, by case
 
 
-def nothing(x: Any = None) -> Any:
-    """A task of no length."""
-    return x
+class Case(NamedTuple):
+    """A row of the table.
+
+    Attributes
+    ----------
+    title : str
+        What is done.
+    repeat : float
+        How often, as a factor of ``--repeat``.
+    targets : dict
+        How many times faster than the other systems mpidirect should be.
+    """
+
+    title: str
+    repeat: float
+    targets: dict[str, float]
+
+
+CASES = {
+    "one": Case("one task, there and back", 20, {FUTURES: 7, "dask": 25}),
+    "map-1": Case("1,000 tasks of no length, one by one", 1, {FUTURES: 4, "dask": 25}),
+    "map-auto": Case(f"{MANY:,} tasks: chunks of 100; mpidirect: 'auto'", 1, {FUTURES: 1}),
+    "random": Case("200 tasks of 1 to 50 ms", 0.4, {}),
+    "chains": Case(f"{CHAINS * LINKS:,} tasks in {CHAINS} chains", 0.2, {"dask": 10}),
+    "death": Case(f"{MANY:,} tasks, a worker dies in the middle", 0, {}),
+}
 
 
 def lengths() -> list[float]:
-    """The seconds of tasks whose lengths differ."""
+    """Return the seconds of tasks whose lengths differ."""
     source = random.Random(1)
     return [source.uniform(0.001, 0.05) for _ in range(200)]
 
 
-def measured(pool: Pool, repeat: int) -> dict[str, float]:
-    """Each case that a pool has, so many times; medians in milliseconds."""
-    cases: dict[str, Callable[[], Any]] = {
-        "one": lambda: pool["one"](),
-        "map-1": lambda: pool["map"](nothing, range(1000), 1),
-        "map-auto": lambda: pool["map"](nothing, range(10_000), pool.get("chunk", lambda: CHUNK)()),
-        "random": lambda: pool["map"](time.sleep, lengths(), 1),
+def measured(pool: Pool, repeat: int, wanted: list[str]) -> Times:
+    """Measure each case that a pool has; return medians in milliseconds."""
+    actions: dict[str, Callable[[], Any] | None] = {
+        "one": pool.one,
+        "map-1": lambda: pool.map(nothing, range(1000), 1),
+        "map-auto": lambda: pool.map(nothing, range(MANY), pool.chunk),
+        "random": lambda: pool.map(time.sleep, lengths(), 1),
+        "chains": pool.chains,
     }
-    if "chains" in pool:
-        cases["chains"] = pool["chains"]
     found = {}
-    for key, case in cases.items():
-        case()
+    for key, action in actions.items():
+        if action is None or key not in wanted:
+            continue
+        action()
         times = []
-        for _ in range(repeat * (20 if key == "one" else 1)):
+        for _ in range(max(1, round(repeat * CASES[key].repeat))):
             began = time.perf_counter()
-            case()
+            action()
             times.append(time.perf_counter() - began)
         found[key] = 1000 * median(times)
+    if pool.survives and "death" in wanted:
+        found["death"] = _with_a_death(pool)
     return found
 
 
-@contextlib.contextmanager
-def mpidirect_pool(n: int) -> Iterator[Pool]:
-    """Start a cluster; yield a pool on the load-balanced view of mpidirect."""
-    import mpidirect
-
+def _with_a_death(pool: Pool) -> float:
+    """Return the milliseconds of many tasks, one of which kills its worker; check the results."""
     with tempfile.TemporaryDirectory() as directory:
-        os.environ["MPIDIRECT_DIR"] = directory
-        with mpidirect.Cluster(n=n) as rc:
-            lview = rc.load_balanced_view()
-            yield _view(lview) | {"chunk": lambda: "auto"}
+        log, mark = Path(directory, "log"), Path(directory, "died")
+        began = time.perf_counter()
+        values = pool.map(functools.partial(noted, log, mark, VICTIM), range(MANY), 1)
+        took = 1000 * (time.perf_counter() - began)
+        if values != list(range(MANY)):
+            raise AssertionError("a result is missing, or came twice")
+        runs = Counter(log.read_bytes().split())
+        again = sum(count > 1 for count in runs.values())
+        print(f"All {MANY:,} results came once after a death; {again} tasks ran again.", file=sys.stderr)
+        return took
 
 
-@contextlib.contextmanager
-def ipyparallel_pool(n: int) -> Iterator[Pool]:
-    """Start a cluster; yield a pool on the load-balanced view of ipyparallel."""
-    import ipyparallel
-
-    with tempfile.TemporaryDirectory() as directory:
-        os.environ["IPYTHONDIR"] = directory
-        with ipyparallel.Cluster(n=n, log_level=logging.ERROR) as rc:
-            rc.wait_for_engines(n, interactive=False)
-            yield _view(rc.load_balanced_view())
-
-
-def _view(lview: Any) -> Pool:
-    def chains() -> None:
-        last = []
-        for _ in range(CHAINS):
-            lview.set_flags(after=None)
-            result = lview.apply_async(nothing)
-            for _ in range(LINKS - 1):
-                lview.set_flags(after=result)
-                result = lview.apply_async(nothing)
-            last.append(result)
-        lview.set_flags(after=None)
-        for result in last:
-            result.get()
-
-    return {
-        "one": lambda: lview.apply_sync(nothing),
-        "map": lambda f, items, chunk: lview.map_sync(f, items, chunksize=chunk),
-        "chains": chains,
-    }
-
-
-@contextlib.contextmanager
-def dask_pool(n: int) -> Iterator[Pool]:
-    """dask.distributed, with a process for each worker."""
-    import distributed
-
-    where = {"n_workers": n, "threads_per_worker": 1, "dashboard_address": None}
-    with (
-        distributed.LocalCluster(silence_logs=logging.ERROR, **where) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-
-        def run(f: Callable[..., Any], items: Any, chunk: int) -> list[Any]:
-            if chunk == 1:
-                return client.gather(client.map(f, items, pure=False))
-            parts = [list(items)[k : k + chunk] for k in range(0, len(items), chunk)]
-            return client.gather(client.map(_each, parts, pure=False))
-
-        def chains() -> None:
-            last = []
-            for _ in range(CHAINS):
-                future = client.submit(nothing, pure=False)
-                for _ in range(LINKS - 1):
-                    future = client.submit(nothing, future, pure=False)
-                last.append(future)
-            client.gather(last)
-
-        one = {"one": lambda: client.submit(nothing, pure=False).result()}
-        yield {**one, "map": run, "chains": chains}
-
-
-def _each(items: list[Any]) -> list[Any]:
-    return [nothing(item) for item in items]
-
-
-def by_mpi4py(n: int, repeat: int) -> dict[str, float]:
-    """``mpi4py.futures``: a job of its own, whose first rank measures."""
+def by_mpi4py(n: int, repeat: int, wanted: list[str]) -> Times:
+    """Measure ``mpi4py.futures``: a job of its own, whose first rank measures."""
     from .floor import end, mpiexec
 
-    process = mpiexec(n + 1, ["-m", __spec__.name, "--mpi4py", str(repeat)], stdout=subprocess.PIPE)
+    arguments = ["-m", __spec__.name, "--mpi4py", str(repeat), "--cases", ",".join(wanted)]
+    process = mpiexec(n + 1, arguments, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
-        return json.loads(process.stdout.read())
+        times: Times = json.loads(process.stdout.read())
+        return times
     finally:
         end(process, 10)
 
 
-def _in_mpi4py(repeat: int) -> None:
+def _in_mpi4py(repeat: int, wanted: list[str]) -> None:
     from mpi4py.futures import MPICommExecutor
 
-    with MPICommExecutor() as pool:
-        if pool is not None:
-            functions: Pool = {
-                "one": lambda: pool.submit(nothing).result(),
-                "map": lambda f, items, chunk: list(pool.map(f, items, chunksize=chunk)),
-            }
-            print(json.dumps(measured(functions, repeat)), flush=True)
+    with MPICommExecutor() as executor:
+        if executor is not None:
+            print(json.dumps(measured(futures_pool(executor), repeat, wanted)), flush=True)
 
 
-SYSTEMS = {"mpidirect": mpidirect_pool, "ipyparallel": ipyparallel_pool, "dask": dask_pool}
-TITLES = {
-    "one": "one task, there and back",
-    "map-1": "1,000 tasks of no length, one by one",
-    "map-auto": f"10,000 (chunks of {CHUNK}; here chosen by itself)",
-    "random": "200 tasks of 1 to 50 ms",
-    "chains": f"{CHAINS * LINKS} tasks, each of which waits for the one before",
-}
+def table(results: dict[str, Times], engines: int) -> Table:
+    """Return the table of all systems, with the targets."""
+    ours = results.get("mpidirect", {})
+    shown = Table(title=f"{engines} engines, ms; perfect schedule: {_perfect(engines):.0f}")
+    for heading in ("", *results, "targets"):
+        shown.add_column(heading, justify="left" if heading in ("", "targets") else "right")
+    for key, case in CASES.items():
+        if any(key in times for times in results.values()):
+            cells = [f"{times[key]:.3g}" if key in times else "" for times in results.values()]
+            shown.add_row(case.title, *cells, _targets(key, ours, results, engines))
+    return shown
+
+
+def _targets(key: str, ours: Times, results: dict[str, Times], engines: int) -> str:
+    if key not in ours:
+        return ""
+    if key == "random":
+        excess = ours[key] - 1.05 * _perfect(engines) - ours.get("one", 0.0)
+        return f"perfect + 5 % + a round trip {'✓' if excess <= 0 else '✗'}"
+    cells = []
+    for name, factor in CASES[key].targets.items():
+        if key in results.get(name, {}):
+            ratio = results[name][key] / ours[key]
+            cells.append(f"{ratio:.1f} × {name} (≥ {factor}) {'✓' if ratio >= factor else '✗'}")
+    return ", ".join(cells)
+
+
+def _perfect(engines: int) -> float:
+    """Return the milliseconds that the tasks of different lengths take at least."""
+    return 1000 * sum(lengths()) / engines
 
 
 @click.command()
 @click.option("--engines", type=int, default=4, show_default=True)
 @click.option("--repeat", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--only", default="", help="One of the systems.")
+@click.option("--only", default="", help="Some of the systems, with commas.")
+@click.option("--cases", "cases", default=",".join(CASES), show_default=True)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the medians.")
 @click.option("--mpi4py", type=int, hidden=True)
-def main(engines: int, repeat: int, only: str, mpi4py: int | None) -> None:
+def main(
+    engines: int, repeat: int, only: str, cases: str, json_file: Path | None, mpi4py: int | None
+) -> None:
     """Measure pools on this machine."""
+    wanted = cases.split(",")
     if mpi4py is not None:
-        _in_mpi4py(mpi4py)
+        _in_mpi4py(mpi4py, wanted)
         return
-    results: dict[str, dict[str, float]] = {}
-    for name, start in SYSTEMS.items():
-        if only and name != only:
+    systems = only.split(",") if only else [*SYSTEMS, FUTURES]
+    results: dict[str, Times] = {}
+    for name in systems:
+        if name == FUTURES:
+            results[name] = by_mpi4py(engines, repeat, wanted)
             continue
         try:
-            with start(engines) as pool:
-                results[name] = measured(pool, repeat)
+            with SYSTEMS[name](engines) as pool:
+                results[name] = measured(pool, repeat, wanted)
         except ImportError as e:
             print(f"{name} is left out: {e}", file=sys.stderr)
-    if only in ("", "mpi4py.futures"):
-        results["mpi4py.futures"] = by_mpi4py(engines, repeat)
-    table = Table(title=f"{engines} engines, ms; perfect schedule: {1000 * sum(lengths()) / engines:.0f}")
-    table.add_column("")
-    for name in results:
-        table.add_column(name, justify="right")
-    for key, title in TITLES.items():
-        cells = [f"{times[key]:.3g}" if key in times else "" for times in results.values()]
-        table.add_row(title, *cells)
-    Console(width=120).print(table)
+    Console(width=140).print(table(results, engines))
+    if json_file:
+        json_file.write_text(json.dumps(results, indent=2))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
+
+IDLE_PERCENT = 10.0  # of all cores together
 
 
 def children() -> set[psutil.Process]:
@@ -18,6 +21,13 @@ def end(left: Iterable[psutil.Process]) -> None:
     """See to it that these are gone: they have a moment to go by themselves."""
     for process in psutil.wait_procs(list(left), timeout=10)[1]:
         process.kill()
+
+
+def await_idle(limit: float = 1.0) -> None:
+    """Wait until the machine is idle, at most `limit` seconds: systems clean up after their calls."""
+    end = time.monotonic() + limit
+    while psutil.cpu_percent(0.05) > IDLE_PERCENT and time.monotonic() < end:
+        pass
 
 
 def processor_seconds(family: Iterable[psutil.Process]) -> float:

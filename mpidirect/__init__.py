@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from .errors import TimeoutError as TimeoutError
     from .errors import UnmetDependency as UnmetDependency
     from .serialize.dependency import Dependency as Dependency
+    from .serialize.objects import deserialize_object as deserialize_object
+    from .serialize.objects import serialize_object as serialize_object
     from .serialize.requirements import depend as depend
     from .serialize.requirements import dependent as dependent
 
@@ -71,6 +73,7 @@ _HOMES = {
     "AsyncHubResult": "client.results.hubresult",
     "Dependency": "serialize.dependency",
     "Reference": "serialize.reference",
+    **dict.fromkeys(["deserialize_object", "serialize_object"], "serialize.objects"),
     **dict.fromkeys(["depend", "dependent", "interactive", "require"], "serialize.requirements"),
     **dict.fromkeys(["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"], "client.results.asyncresult"),
     **dict.fromkeys(

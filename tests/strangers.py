@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -45,13 +47,16 @@ Address = tuple[str, int]
 
 @contextmanager
 def connected(
-    addresses: Iterable[Address], greeting: bytes, user: int | None = None
+    addresses: Iterable[Address], greeting: bytes, user: int | None = None, namespace: str = ""
 ) -> Iterator[subprocess.Popen[str]]:
     """Connect a process of another user to all addresses; yield it when it has sent its greetings.
 
-    Its output has a line for each connection that is ended.
+    Its output has a line for each connection that is ended. It may run in a network namespace.
     """
     command = [PYTHON, "-I", "-c", _PROGRAM, greeting.hex(), *(f"{host}:{port}" for host, port in addresses)]
+    if namespace:
+        become = ["setpriv", f"--reuid={user}", "--clear-groups"]
+        command, user = ["nsenter", f"--net=/run/netns/{namespace}", *become, *command], None
     as_user = {} if user is None else {"user": user, "group": user, "extra_groups": []}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd="/", **pipes, **as_user) as process:
@@ -60,6 +65,20 @@ def connected(
             yield process
         finally:
             process.stdin.close()
+
+
+def listening_ports(pid: int) -> list[int]:
+    """Return the TCP ports at which a process listens, which may be in another network namespace."""
+    process, inodes, ports = Path(f"/proc/{pid}"), set(), set()
+    for descriptor in (process / "fd").iterdir():
+        with contextlib.suppress(OSError):  # it is closed by now
+            inodes.add(descriptor.stat().st_ino)
+    for table in ("tcp", "tcp6"):
+        for line in (process / "net" / table).read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and int(inode) in inodes:
+                ports.add(int(local.rpartition(":")[2], 16))
+    return sorted(ports)
 
 
 def listening(pid: int) -> set[Address]:

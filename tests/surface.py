@@ -19,9 +19,7 @@ TRAITLETS = "configuration of traitlets: settings are in `config.toml`"
 WIRE = "a part of ipyparallel's wire format"
 ONE_JOB = "controller and engines are one MPI job"
 ABSENT = {
-    **dict.fromkeys(
-        ["can", "can_map", "uncan", "uncan_map", "PrePickled", "serialize_object", "deserialize_object"], WIRE
-    ),
+    **dict.fromkeys(["can", "can_map", "uncan", "uncan_map", "PrePickled"], WIRE),
     **dict.fromkeys(
         ["pack_apply_message", "unpack_apply_message", "wrap_exception", "unwrap_exception"], WIRE
     ),
@@ -97,9 +95,9 @@ DIFFERENT = {
             *("stop_controller", "stop_controller_sync"),
         )
     },
-    "Cluster.from_file": "finds it by its profile",
+    "Cluster.from_file": "finds it by its profile and id",
     "Cluster.to_dict": "profile, id and number of engines",
-    "ClusterManager.load_clusters": "one cluster for each profile",
+    "ClusterManager.load_clusters": "only clusters that were started; another form of the names",
     "View": "the base of the views",
     "use_cloudpickle": "cloudpickle it is, always",
     "use_dill": "cloudpickle it is, always",

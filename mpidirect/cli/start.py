@@ -53,7 +53,8 @@ def start_command(
     """
     if no_wait and foreground:
         raise click.UsageError("--no-wait and --foreground exclude each other.")
-    cluster = Cluster(profile=profile, shutdown_atexit=foreground, **with_assigned(options, assignments))
+    given = with_assigned(options, assignments)
+    cluster = Cluster(profile=profile, cluster_id="", shutdown_atexit=foreground, **given)
     if dry_run:
         click.echo(cluster.job_script(), nl=False)
         return

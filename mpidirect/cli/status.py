@@ -16,7 +16,7 @@ from ..cluster.cluster import Cluster
 from ..cluster.state import ClusterState
 from ..errors import MPIDirectError
 from ..files import logs
-from ..files.profiles import Profile, profile_names
+from ..files.profiles import Profile, profile_names, recorded_names
 from . import NOTHING_RUNS
 from .parameters import profile_option
 from .remote import RemoteCommand
@@ -48,8 +48,7 @@ def status_command(profile: str, as_json: bool) -> None:
 
     Without --profile it shows the clusters of all profiles.
     """
-    names = [profile] if profile else profile_names()
-    clusters = [Cluster.from_profile(name) for name in names if profile or Profile(name).record()]
+    clusters = [Cluster.from_profile(name) for name in ([profile] if profile else recorded_names())]
     rows = [_status(cluster) for cluster in clusters]
     found = [row for row in rows if row["state"] != ClusterState.STOPPED]
     if as_json:
@@ -102,7 +101,7 @@ def list_command(as_json: bool) -> None:
     Asks no controller, so it is quicker than 'status' and shows less.
     """
     rows: list[dict[str, Any]] = []
-    for name in profile_names():
+    for name in sorted({*profile_names(), *recorded_names()}):
         here = Profile(name)
         record = here.record()
         if record is None and here.of_run:

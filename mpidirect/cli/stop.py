@@ -6,7 +6,7 @@ import click
 
 from ..cluster.cluster import Cluster
 from ..cluster.state import ClusterState
-from ..files.profiles import Profile, profile_names
+from ..files.profiles import recorded_names
 from .parameters import parse_time, profile_option
 from .remote import RemoteCommand
 
@@ -34,7 +34,7 @@ def stop_command(profile: str, every: bool, timeout: str | None) -> None:
     if every and profile:
         raise click.UsageError("--all and --profile exclude each other.")
     limit = None if timeout is None else parse_time("--timeout", timeout)
-    names = [name for name in profile_names() if Profile(name).record()] if every else [profile]
+    names = recorded_names() if every else [profile]
     for name in names:
         cluster = Cluster.from_profile(name)
         before = cluster.state

@@ -103,7 +103,8 @@ class Client(EngineLifecycle):
             raise e if connection_info or sshserver else discovery.absent(e, profile or "") from None
         super().__init__(session)
         session.debuggers.source = DebuggerPrompt(session)
-        self.profile = profile or session.info.profile or "default"
+        name = session.info.profile or profile or "default"
+        self.profile = name.partition(":")[0]
         if session.python_mismatch:
             warnings.warn(session.python_mismatch, stacklevel=2)
         if waits and connection_info is None:
@@ -130,7 +131,7 @@ class Client(EngineLifecycle):
         >>> rc.cluster.stop_cluster_sync()
         """
         if self._cluster is None:
-            self._cluster = _cluster_lookup.cluster_of_profile(self.profile)
+            self._cluster = _cluster_lookup.cluster_of_profile(self._session.info.profile or self.profile)
         return self._cluster
 
     @property

@@ -62,14 +62,16 @@ def _clean_profile(
 ) -> set[str]:
     """Clean one profile, and return the ids of its clusters that live."""
     alive = set()
-    record = profile.record()
-    if record is not None:
-        cluster = Cluster.from_profile(profile.name)
+    for recorded in map(Profile, profile.recorded()):
+        record = recorded.record()
+        if record is None:
+            continue  # its own process has removed it meanwhile
+        cluster = Cluster.from_profile(recorded.name)
         state, _ = cluster.look()
         if state in (ClusterState.DEAD, ClusterState.STOPPED) or (state is ClusterState.UNKNOWN and force):
             if is_this_host(record.host) and record.cluster in running:
                 done += _end(record.cluster)
-            done += map(str, remove_files(profile, record.cluster))
+            done += map(str, remove_files(recorded, record.cluster))
         else:
             alive.add(record.cluster)
     for cluster_id in sorted(profile.clusters() - alive):

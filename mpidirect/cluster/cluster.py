@@ -20,7 +20,7 @@ from ..launchers.base import JobState, JobStatus, Launcher
 from . import owned, shutdown
 from .ipyparallel_methods import IPyParallelMethods, launcher_name
 from .readiness import Readiness, Watcher
-from .running_cluster import make_way
+from .running_cluster import free_profile, make_way
 from .state import ClusterState, cluster_state
 
 if TYPE_CHECKING:
@@ -44,8 +44,12 @@ class Cluster(IPyParallelMethods):
         The way to start the job: ``"mpiexec"``, …
     engines : str, optional
         The same under ipyparallel's name, with its names of launchers: ``"mpi"``, ``"slurm"``, …
-    profile_dir, cluster_id : optional
-        ipyparallel's ways to name a profile. Each profile has one cluster, so an id makes another profile.
+    profile_dir : path, optional
+        ipyparallel's way to name a profile.
+    cluster_id : str, optional
+        The id of the cluster within the profile. Without this keyword the cluster is the profile's, which
+        `Client()` finds; if another such cluster runs, the new cluster gets an id of its own. With ``""`` the
+        cluster is the profile's, or refused.
     shutdown_atexit : bool
         Stop the cluster when this process ends, however it ends. With False the cluster lives on, and
         `from_profile` finds it again.
@@ -70,7 +74,7 @@ class Cluster(IPyParallelMethods):
         launcher: str | None = None,
         engines: str | None = None,
         profile_dir: Any = None,
-        cluster_id: str = "",
+        cluster_id: str | None = None,
         shutdown_atexit: bool = True,
         **options: Any,
     ) -> None:
@@ -79,6 +83,7 @@ class Cluster(IPyParallelMethods):
             launcher = launcher or launcher_name(engines)
         self.shutdown_atexit = shutdown_atexit
         self.profile = Profile(ipyparallel_keywords.profile_name(profile, profile_dir, cluster_id))
+        self._may_choose_id = cluster_id is None and not self.profile.cluster_id
         self._given = {"n": n, "launcher": launcher, **options}
         self._launcher: Launcher | None = None
         self._entered: Client | None = None  # the client of a with block
@@ -224,18 +229,20 @@ class Cluster(IPyParallelMethods):
         Raises
         ------
         ClusterRunning
-            When a cluster of this profile runs already.
+            When a cluster with the same id runs already.
         LaunchError
             When the job can't be started.
         """
         settings = self.settings
         profile = self.profile.create()
         with profile.locked():
-            make_way(self.profile)
+            cluster = jobs.new_cluster_id()
+            profile = free_profile(profile, cluster) if self._may_choose_id else make_way(profile)
             if self.shutdown_atexit:
                 owner = this_process()
-            launcher = jobs.new_launcher(profile, settings, owner)
+            launcher = jobs.new_launcher(profile, settings, owner, cluster)
             jobs.launch(profile, launcher)
+        self.profile = profile
         self._launcher, self._detached, self._was_ready = launcher, False, False
         if self.shutdown_atexit:
             owned.own(self)

@@ -13,7 +13,7 @@ from importlib import metadata
 from ..config import config
 from ..config.options import Options
 from ..errors import MPIDirectError, Untrusted
-from ..files.profiles import Profile, profile_names
+from ..files.profiles import Profile, recorded_names
 from ..job.variables import CLUSTER
 from ..launchers import jobs
 from .cluster import Cluster
@@ -93,7 +93,7 @@ def _packages() -> Iterator[Finding]:
 
 def _clusters() -> Iterator[Finding]:
     try:
-        names = [name for name in profile_names() if Profile(name).record() is not None]
+        names = recorded_names()
     except Untrusted:  # a finding of the check of profiles
         return
     for name in names:

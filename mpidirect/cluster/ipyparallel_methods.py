@@ -105,8 +105,8 @@ class IPyParallelMethods:
 
     @property
     def cluster_id(self) -> str:
-        """The id of the cluster; empty before its start."""
-        return self.cluster
+        """The id by which `Client` finds the cluster; empty before the start if none was given."""
+        return self.profile.cluster_id or self.cluster
 
     @property
     def cluster_file(self) -> Path:
@@ -244,13 +244,17 @@ class IPyParallelMethods:
         """Return the data by which `from_dict` finds this cluster again."""
         return {
             "class": f"{type(self).__module__}.{type(self).__name__}",
-            "cluster": {"profile": self.profile.name, "cluster_id": self.cluster, "n": self.n},
+            "cluster": {
+                "profile": self.profile.directory.name,
+                "cluster_id": self.cluster_id,
+                "n": self.n,
+            },
         }
 
     @classmethod
     def from_dict(cls, d: dict[str, Any], **kwargs: Any) -> Self:
         """Return the cluster of `to_dict`."""
-        return cls.from_file(profile=d["cluster"]["profile"])
+        return cls.from_file(profile=d["cluster"]["profile"], cluster_id=d["cluster"]["cluster_id"])
 
     @classmethod
     def from_file(
@@ -268,10 +272,12 @@ class IPyParallelMethods:
         ----------
         cluster_file : path, optional
             Its `cluster_file`.
-        profile, profile_dir, cluster_id : optional
+        profile, profile_dir : optional
             The profile.
+        cluster_id : str
+            The id of the cluster; empty for the profile's cluster without an id.
         """
         if cluster_file is not None:
-            profile_dir = Path(cluster_file).parent
+            profile_dir, cluster_id = Path(cluster_file).parent, Path(cluster_file).stem.partition("-")[2]
         name = profile_name(profile or "", profile_dir, cluster_id)
         return cast("Self", cls.from_profile(name))  # type: ignore[attr-defined]

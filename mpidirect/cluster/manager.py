@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ClusterNotFound
-from ..files.profiles import profile_names
+from ..files.profiles import Profile, recorded_names
+from ..launchers.jobs import new_cluster_id
 from .cluster import Cluster
 from .state import ClusterState
 
 
 class ClusterManager:
-    """The clusters that run, by their profiles.
+    """The clusters that run, by their names: the profile's name, or ``PROFILE:ID``.
 
     Examples
     --------
@@ -35,12 +36,14 @@ class ClusterManager:
         Returns
         -------
         dict
-            The clusters, by the names of their profiles.
+            The clusters, by their names.
         """
         for key, cluster in list(self.clusters.items()):
             if cluster.started and cluster.state is ClusterState.STOPPED:
                 del self.clusters[key]
-        for name in profiles or ([profile] if profile else profile_names()):
+        chosen = profiles or ([profile] if profile else None)
+        names = recorded_names() if chosen is None else [n for p in chosen for n in Profile(p).recorded()]
+        for name in names:
             if name not in self.clusters:
                 try:
                     self.clusters[name] = Cluster.from_profile(name)
@@ -54,9 +57,11 @@ class ClusterManager:
         Raises
         ------
         KeyError
-            When there is a cluster of that profile.
+            When there is a cluster with the given id.
         """
         cluster = Cluster(**kwargs)
+        if cluster.profile.name in self.clusters and "cluster_id" not in kwargs:
+            cluster = Cluster(**kwargs, cluster_id=new_cluster_id())
         key = cluster.profile.name
         if key in self.clusters:
             raise KeyError(f"Cluster {key} already exists!")

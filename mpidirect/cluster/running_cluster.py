@@ -1,4 +1,7 @@
-"""A start of a profile that has a cluster already: refuse it, or remove what a dead cluster left."""
+"""A start of a profile that has a cluster already.
+
+Remove what a dead cluster has left; refuse a second cluster, or give it an id of its own.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,18 @@ from ..launchers.base import JobState, JobStatus, Launcher
 _ORPHAN_END = 5.0  # seconds that a job has to notice the end of its owner
 
 
-def make_way(profile: Profile) -> None:
-    """Remove the dead cluster of a profile, if there is one.
+def free_profile(profile: Profile, cluster_id: str) -> Profile:
+    """Return the profile without a cluster id, or with `cluster_id` if another cluster runs without one."""
+    try:
+        return make_way(profile.with_cluster(""))
+    except ClusterRunning as e:
+        free = profile.with_cluster(cluster_id)
+        print(f"mpidirect: {str(e).partition(chr(10))[0]} The new cluster is {free.name!r}.", file=sys.stderr)
+        return free
+
+
+def make_way(profile: Profile) -> Profile:
+    """Remove the dead cluster of a profile, if there is one; return the profile.
 
     Raises
     ------
@@ -27,7 +40,7 @@ def make_way(profile: Profile) -> None:
     """
     record = profile.record()
     if record is None:
-        return
+        return profile
     launcher = jobs.recalled_launcher(profile, record)
     status = jobs.status(launcher, record)
     if status.state is not JobState.ENDED and not is_gone(record.owner):
@@ -37,6 +50,7 @@ def make_way(profile: Profile) -> None:
     if saved := profile.unloaded_namespaces(record.cluster):
         print(f"mpidirect: the namespaces of the last cluster are saved: rc.load('{saved}')", file=sys.stderr)
     jobs.remove_files(profile, record.cluster, keep_saved=True)
+    return profile
 
 
 def _refusal(name: str, record: ClusterRecord, status: JobStatus) -> str:
@@ -48,9 +62,13 @@ def _refusal(name: str, record: ClusterRecord, status: JobStatus) -> str:
         remedy = f"Stop it:  mpidirect stop --profile {name}"
     return (
         f"A cluster of profile {name!r} {why}.\n{remedy}\n"
-        f"Or start another beside it:  mpidirect start --profile {name}-2, "
-        f'or in a program Cluster(profile="{name}-2")'
+        f"Or start another beside it:  mpidirect start --profile {_another(name)}, "
+        "or in a program Cluster()"
     )
+
+
+def _another(name: str) -> str:
+    return f"{name}-2" if ":" in name else f"{name}:2"
 
 
 def _owned_by(owner: Owner | None) -> str:

@@ -56,8 +56,18 @@ def _is_option(name: str, value: Any) -> bool:
 
 
 def profile_name(profile: str, profile_dir: Any, cluster_id: Any) -> str:
-    """Return the name of the profile: each profile has one cluster, so a cluster id makes another profile."""
+    """Return the name of a cluster, for `Profile`: the profile's name, or ``PROFILE:ID``.
+
+    The cluster that a profile has without an id is found by the id of its job, too.
+    """
     from pathlib import PurePath
 
+    from ..files.profiles import Profile
+
     name = profile or (PurePath(profile_dir).name.removeprefix("profile_") if profile_dir else "")
-    return f"{name or 'default'}-{cluster_id}" if cluster_id else name
+    if not cluster_id:
+        return name
+    named = Profile(name).with_cluster(str(cluster_id))
+    unnamed = named.with_cluster("")
+    record = unnamed.record()
+    return unnamed.name if record is not None and record.cluster == cluster_id else named.name

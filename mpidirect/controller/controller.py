@@ -46,7 +46,10 @@ log = logging.getLogger(__name__)
 SHUTDOWN_GRACE = 3.0  # seconds that engines have to leave
 TICK = 0.05  # seconds between two checks of limits and of the job's parent
 
+LOOK_INTERVAL = 0.005  # seconds between two looks at the engines while none comes or goes: a call costs less
+
 # Milliseconds that the loop sleeps at most.
+LOOK_SLEEP = 5  # after a turn that did not look at the engines
 BUSY_SLEEP = 1  # while data is on its way, or replies wait for others
 CHANGE_SLEEP = 2  # while engines come or go
 SHUTDOWN_SLEEP = 100
@@ -119,6 +122,8 @@ class Controller:
         self._shutdown = Shutdown()
         self._parent = Parent()
         self._last_tick = 0.0
+        self._next_look = 0.0  # when the loop looks at the engines that come and go
+        self._has_looked = True  # whether the present turn has done so
         self._registry = EngineRegistry(size, facts["world"])
         self.sessions = Sessions()
         self._retained = RetainedResults(self._release_on_engine)
@@ -288,15 +293,23 @@ class Controller:
             while self._transfer.progress():
                 pass
         self._downloads.look()
-        self._lifecycle.look()
+        now = time.monotonic()
+        self._has_looked = now >= self._next_look
+        if self._has_looked:
+            self._look_at_engines(now)
         self._pending_queries.look()
         self._balancer.dependencies.look()
         self.clients.flush()
-        self._lifecycle.announce_changes()
-        now = time.monotonic()
         if now - self._last_tick > TICK:
             self._last_tick = now
             self._tick()
+
+    def _look_at_engines(self, now: float) -> None:
+        """Do what is due for engines that come or go, and tell the clients."""
+        self._lifecycle.look()
+        self._lifecycle.announce_changes()
+        changing = self._lifecycle.busy or self._shutdown.begun
+        self._next_look = now if changing else now + LOOK_INTERVAL
 
     def _tick(self) -> None:
         """Check whether the job should go on, and what is kept for clients."""
@@ -327,6 +340,8 @@ class Controller:
             return 0
         if self._transfer.busy or self.clients.replies_wait:
             return BUSY_SLEEP
+        if not self._has_looked:
+            return LOOK_SLEEP
         if self._lifecycle.busy:
             return CHANGE_SLEEP
         if self._shutdown.begun:
@@ -335,6 +350,8 @@ class Controller:
         return min(MAX_SLEEP, *limits)
 
     def _finished(self) -> bool:
+        if not self._has_looked:
+            return False
         if self.succession.due:
             return True
         return self._shutdown.begun and (not self._registry.alive or self._shutdown.overdue)
@@ -343,6 +360,7 @@ class Controller:
         """Tell the engines to leave. The loop ends when they have, or in a few seconds."""
         if not self._shutdown.begun:
             self._shutdown.begin(SHUTDOWN_GRACE)
+            self._next_look = 0.0
             self._lifecycle.stop()
 
     def leave(self) -> None:

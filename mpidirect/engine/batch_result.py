@@ -47,7 +47,7 @@ class BatchResult:
         self._ends: list[messages.ItemsDone] = []
         self._inline: list[Any] = []
         self._bulk: list[Any] = []
-        self._started = time.time()
+        self._started = self._completed = time.time()
 
     def begin(self) -> None:
         """Note that the first task begins now."""
@@ -71,6 +71,7 @@ class BatchResult:
         """
         if not values:
             return
+        self._completed = time.time()
         self._quiet = quiet
         try:
             self._add_pickled(values, whole)
@@ -106,6 +107,7 @@ class BatchResult:
         """Add an error as the result of the next `count` tasks, or of all that are left."""
         if isinstance(error, EngineExit):
             raise error
+        self._completed = time.time()
         failure = describe(error, self._task.method)
         if count is not None:  # The frames of the traceback may keep much alive.
             BaseException.with_traceback(error, None)
@@ -127,16 +129,15 @@ class BatchResult:
             raise KeyboardInterrupt
 
     def _note(self, count: int, status: str, frames: list[Any], failure: messages.Failure | None) -> None:
-        now = time.time()
         output = self._parts.output
         out, err, outputs = ("", "", b"") if self._quiet else output.end()
         sizes = [len(frame) for frame in frames]
         end = messages.ItemsDone(
-            self._at, count, status, sizes, self._started, now, out, err, failure, outputs
+            self._at, count, status, sizes, self._started, self._completed, out, err, failure, outputs
         )
         self._ends.append(end)
         self._at += count
-        self._started = now
+        self._started = self._completed
         self._inline += [frame for frame in frames if len(frame) < messages.BULK]
         if not self._quiet:
             output.begin(self._task.id)

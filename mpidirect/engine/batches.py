@@ -15,6 +15,7 @@ from .parts import EngineParts
 
 TIME_LIMIT = 0.01  # Seconds after which tasks that have not begun are given back: other engines may be free.
 CACHE_SIZE = 64  # Functions that are kept.
+SILENT_TIME = 0.5e-6  # Seconds in which no task can print: the test for output takes several times as long.
 
 Frames = Sequence[Any]
 
@@ -127,16 +128,21 @@ class BatchRunner:
         self, task: messages.Task, f: Callable[..., Any], items: list[Any], result: BatchResult
     ) -> None:
         """Run each item as a task; tasks that succeed are reported together."""
-        output = self._parts.output
+        output, stopped, clock = self._parts.output, self._stopped, time.perf_counter
         values: list[Any] = []
-        deadline = time.perf_counter() + TIME_LIMIT
+        deadline = clock() + TIME_LIMIT
         at = 0
         while at < len(items):
+            began = clock()
             try:
                 for item in items[at:]:
                     values.append(f(*item))
-                    if output.printed() or time.perf_counter() > deadline or task.id in self._stopped:
-                        break
+                    now = clock()
+                    if now - began > SILENT_TIME:
+                        if output.printed() or now > deadline or task.id in stopped:
+                            break
+                        now = clock()
+                    began = now
             except BaseException as e:
                 at += len(values)
                 result.add_values(values, quiet=True)
@@ -152,7 +158,7 @@ class BatchRunner:
                 values = values[-1:]
             result.add_values(values)
             values = []
-            if result.has_bulk or time.perf_counter() > deadline or task.id in self._stopped:
+            if result.has_bulk or clock() > deadline or task.id in stopped:
                 return
 
     def _run_chunks(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import concurrent.futures
+import pickle
 
 from .. import _prompt
 
@@ -42,7 +43,7 @@ class NoEnginesRegistered(MPIDirectError):
     """There was no engine for a call."""
 
 
-class SerializationError(MPIDirectError, TypeError):
+class SerializationError(MPIDirectError, TypeError, pickle.PicklingError):
     """An object could not be pickled, so nothing was sent."""
 
 

@@ -6,6 +6,7 @@
         default/               a profile
             config.toml        its settings
             cluster.json       the record of the cluster that runs
+            cluster-ID.json    the record of a cluster beside it, which has the name PROFILE:ID
             job-ID.json        the job file, for its ranks
             connection-ID.json the connection file: addresses and keys of its controller
             logs/ID/           job.log, controller.log, engine-0.log, …
@@ -77,10 +78,18 @@ class ClusterRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Profile:
     """A profile: its directory and the files in it. This object alone writes nothing.
 
+    A profile has one cluster without a cluster id. Its other clusters share its settings and its directory;
+    each has a cluster id, and is found by the name ``PROFILE:ID``.
+
     Parameters
     ----------
     name : str
-        The profile's name; empty for ``MPIDIRECT_PROFILE``, else ``default``.
+        The profile's name, or ``PROFILE:ID``; empty for ``MPIDIRECT_PROFILE``, else ``default``.
+
+    Attributes
+    ----------
+    cluster_id : str
+        The id of the cluster in the name; else empty.
 
     Raises
     ------
@@ -90,12 +99,13 @@ class Profile:
 
     def __init__(self, name: str = "") -> None:
         self.name = name or os.environ.get("MPIDIRECT_PROFILE") or DEFAULT
-        if not _NAME.fullmatch(self.name):
-            raise ConfigError(
-                f"{self.name!r} can't be a profile's name: use letters, digits, '_', '-' and '.' alone."
-            )
+        own, colon, self.cluster_id = self.name.partition(":")
+        for part in (own, self.cluster_id) if colon else (own,):
+            if not _NAME.fullmatch(part):
+                what = "a profile's name" if part is own else "a cluster's id"
+                raise ConfigError(f"{part!r} can't be {what}: use letters, digits, '_', '-' and '.' alone.")
         directory = home()
-        self.directory = trusted_directory(directory / self.name, sheltered=is_private(directory))
+        self.directory = trusted_directory(directory / own, sheltered=is_private(directory))
 
     def __repr__(self) -> str:
         return f"<Profile {self.name} in {self.directory}>"
@@ -113,7 +123,7 @@ class Profile:
     @property
     def record_file(self) -> Path:
         """The record of the cluster that runs."""
-        return self.directory / "cluster.json"
+        return self.directory / (f"cluster-{self.cluster_id}.json" if self.cluster_id else "cluster.json")
 
     @property
     def logs(self) -> Path:
@@ -147,6 +157,16 @@ class Profile:
     def exists(self) -> bool:
         """Whether the profile exists."""
         return self.directory.is_dir()
+
+    def with_cluster(self, cluster_id: str) -> Profile:
+        """Return the same profile for another cluster of it: that with an id, or that without."""
+        own = self.directory.name
+        return Profile(f"{own}:{cluster_id}" if cluster_id else own)
+
+    def recorded(self) -> list[str]:
+        """Return the names of all clusters of this profile that have a record."""
+        ids = {path.stem.partition("-")[2] for path in self.directory.glob("cluster*.json")}
+        return [self.with_cluster(cluster_id).name for cluster_id in sorted(ids)]
 
     def create(self) -> Profile:
         """Make the profile's directory if there is none, and return the profile."""
@@ -245,9 +265,11 @@ class Profile:
         return max(_directories(self.logs), key=_modified, default=None)
 
     def prune_logs(self, keep: int) -> None:
-        """Remove the logs of all clusters but the `keep` newest."""
+        """Remove the logs of all clusters but the `keep` newest, and those that have not ended."""
+        alive = self.clusters()
         for directory in sorted(_directories(self.logs), key=_modified, reverse=True)[max(keep, 1) :]:
-            shutil.rmtree(directory, ignore_errors=True)
+            if directory.name not in alive:
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def home() -> Path:
@@ -272,13 +294,18 @@ def profile_names() -> list[str]:
     return sorted(path.name for path in _directories(home()) if _NAME.fullmatch(path.name))
 
 
+def recorded_names() -> list[str]:
+    """Return the names of all clusters that have a record: of each profile, and ``PROFILE:ID``."""
+    return [name for profile in profile_names() for name in Profile(profile).recorded()]
+
+
 def find_connection_file(profile: str = "") -> Path:
     """Return the connection file of the cluster that runs under `profile`.
 
     Parameters
     ----------
     profile : str
-        The profile's name; empty for ``MPIDIRECT_PROFILE``, else ``default``.
+        The profile's name, or ``PROFILE:ID``; empty for ``MPIDIRECT_PROFILE``, else ``default``.
 
     Raises
     ------
@@ -295,8 +322,14 @@ def find_connection_file(profile: str = "") -> Path:
             f"The cluster of profile {here.name!r}, started {_host(record)}, has no connection file: "
             f"it is not ready yet, or has ended.\nSee:  mpidirect status --profile {here.name}"
         )
-    newest = max(here.directory.glob("connection-*.json"), key=_modified, default=None)
+    pattern = f"connection-{here.cluster_id or '*'}.json"
+    newest = max(here.directory.glob(pattern), key=_modified, default=None)
     if newest is None:
+        if here.cluster_id:
+            raise ClusterNotFound(
+                f"No cluster {here.cluster_id!r} runs under profile {here.directory.name!r}."
+                "\nThe clusters that run:  mpidirect list"
+            )
         start = START_ONE + (f" --profile {here.name}" if here.name != DEFAULT else "")
         raise ClusterNotFound(f"No cluster runs under profile {here.name!r}. {start}")
     return newest

@@ -18,8 +18,9 @@ from typing import NoReturn
 from ..errors import MPIDirectError
 from ..files import job_file
 from ..files.logs import FAILS
+from . import fork_server
 from .exit import leave
-from .mpi_start import begin_mpi, expected_size, wrong_world_size
+from .mpi_start import begin_mpi, expected_size, launched_rank, load_mpi, wrong_world_size
 from .process_identity import this_process
 from .rank_log import redirect_output
 from .variables import SPAWN, SPAWNED_RANK, SPAWNS, anchor_hosts
@@ -49,6 +50,8 @@ def _run_launched(path: Path) -> NoReturn:
         _outlive_warnings()
     hosts = anchor_hosts(os.environ.get(SPAWNS, ""))  # A job script may have decided this.
     spec.spawns = bool(hosts)
+    if spec.spawns:
+        _import_role(spec)
     MPI = begin_mpi()
     world, finalize = MPI.COMM_WORLD, MPI.Finalize
     wanted = 1 + (len(hosts) or spec.engines)
@@ -71,6 +74,25 @@ def _run_launched(path: Path) -> NoReturn:
     leave(partial(c_world.finalize, finalize) if clean else None)
 
 
+def _import_role(spec: job_file.JobSpec) -> None:
+    """Import the code of a rank before MPI begins, while all ranks have a core of their own.
+
+    An anchor imports the code of engines as well, and starts a fork server, which forks them.
+    """
+    rank = launched_rank()
+    if rank is None:
+        return
+    load_mpi()
+    if rank == 0:
+        from .roles import controller  # noqa: F401
+
+        return
+    from .roles import anchor, engine  # noqa: F401
+
+    if fork_server.start(spec.cluster, Path(spec.log_directory) / "job.log"):
+        main(sys.argv)  # This process is an engine that the server has forked.
+
+
 def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[str, int]]) -> bool:
     """Run this rank as what it is; return whether MPI can be finalized."""
     from mpi4py import MPI
@@ -84,7 +106,7 @@ def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[s
     if not is_anchor:
         forget_launcher()  # Not in an anchor: engines are spawned in its environment.
     joined = anchored() if spec.spawns else split()
-    protect(tolerance, joined.one_host, launcher=rank == 0)
+    protect(tolerance, joined.one_host, launcher=joined.first_on_host)
     if is_anchor:
         from .roles.anchor import run_anchor
 
@@ -96,7 +118,7 @@ def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[s
         return run_launched_engine(spec, joined, tolerance)
     if spec.spawns:
         joined.private.bcast(this_process())
-    from .roles.controller import run_controller  # A slow import: meanwhile the anchor spawns.
+    from .roles.controller import run_controller
 
     return run_controller(spec, path, joined, tolerance)
 

@@ -11,6 +11,17 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 
+def load_mpi() -> ModuleType:
+    """Import ``mpi4py.MPI`` without the initialization of MPI."""
+    import mpi4py
+
+    mpi4py.rc.initialize = False
+    mpi4py.rc.finalize = False  # A forked child that exits must not finalize the MPI of its parent.
+    from mpi4py import MPI
+
+    return MPI
+
+
 def begin_mpi(spawned: bool = False) -> ModuleType:
     """Initialize MPI.
 
@@ -26,13 +37,13 @@ def begin_mpi(spawned: bool = False) -> ModuleType:
     """
     import mpi4py
 
-    mpi4py.rc.finalize = False  # A forked child that exits must not finalize the MPI of its parent.
+    MPI = load_mpi()
+    level = mpi4py.rc.thread_level if mpi4py.rc.threads else "single"
     if not spawned and launched_rank() == 0:
         # In the controller one thread uses MPI. With locks, Open MPI's TCP deadlocks when a peer dies in a
         # transfer.
-        mpi4py.rc.thread_level = "single"
-    from mpi4py import MPI
-
+        level = "single"
+    MPI.Init_thread(getattr(MPI, f"THREAD_{level.upper()}"))
     return MPI
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .variables import WRAPPER_PID
+from .variables import FORKED_PID, WRAPPER_PID
 
 
 class Parent:
     """The process that started this one.
 
     If there is a rank wrapper (`launchers/rank_wrapper.py`) between the launcher and this rank, the wrapper
-    and its parent are both watched.
+    and its parent are both watched. A forked engine (`fork_server`) has a wrapper that is not its parent.
     """
 
     def __init__(self) -> None:
-        self._wrapped = os.environ.get(WRAPPER_PID) == str(os.getppid())
+        wrapper = os.environ.get(WRAPPER_PID, "")
+        forked = os.environ.get(FORKED_PID) == str(os.getpid())
+        self._wrapped = forked or wrapper == str(os.getppid())
+        self._wrapper_of_forked = int(wrapper) if forked else 0
         self._at_start = 0, 0
         self._at_start = self._ancestors()
 
@@ -36,7 +39,7 @@ class Parent:
         if not self._wrapped:
             return []
         try:
-            words = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().split(b"\0")[:-1]
+            words = Path(f"/proc/{self._parent()}/cmdline").read_bytes().split(b"\0")[:-1]
         except OSError:
             return []
         return [os.fsdecode(word) for word in words]
@@ -46,12 +49,16 @@ class Parent:
         return self._ancestors() != self._at_start
 
     def _ancestors(self) -> tuple[int, int]:
-        parent = os.getppid()
+        parent = self._parent()
         return parent, self._parent_of(parent) if self._wrapped else 0
+
+    def _parent(self) -> int:
+        return self._wrapper_of_forked or os.getppid()
 
     def _parent_of(self, pid: int) -> int:
         try:
-            return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            state, parent, *_ = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            return 0 if state in "ZX" else int(parent)
         except (FileNotFoundError, ProcessLookupError):
             return 0  # Without /proc, only the wrapper itself is watched.
         except (OSError, ValueError, IndexError):

@@ -10,6 +10,8 @@ SPAWNS = "MPIDIRECT_SPAWNS"  # The hosts with an anchor, see `anchor_hosts`. Emp
 
 # MPI_COMM_WORLD in C where nothing is spawned: "launcher" keeps the world that includes the controller.
 C_WORLD = "MPIDIRECT_C_WORLD"
+FORK_SERVER = "MPIDIRECT_FORK_SERVER"  # "0" for the start of the job: engines are fresh interpreters.
+FORKED_PID = "MPIDIRECT_FORKED"  # In an engine that a fork server has forked: its own process number.
 SUPERVISED = "MPIDIRECT_SUPERVISED"  # The cluster's id, if a supervisor runs the launcher.
 
 

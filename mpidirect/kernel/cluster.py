@@ -76,7 +76,7 @@ class KernelCluster:
 
     def _start(self, tell: Tell) -> Cluster:
         tell("starting a cluster")
-        cluster = Cluster(self._n, profile=self._profile, shutdown_atexit=False)
+        cluster = Cluster(self._n, profile=self._profile, cluster_id="", shutdown_atexit=False)
         cluster.start(owner=parent_process())
         self._mark_of(cluster).write_text(json.dumps({"cluster": cluster.cluster, "kernel": self._kernel}))
         return cluster

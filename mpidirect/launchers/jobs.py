@@ -65,10 +65,29 @@ def engines(settings: Mapping[str, Any]) -> int:
     return int(settings["n"] or launcher_class(settings["launcher"]).engines(settings))
 
 
-def new_launcher(profile: Profile, settings: config.Settings, owner: Owner | None = None) -> Launcher:
-    """Return a launcher with a new job, which ends with its owner, if it has one; nothing is started."""
+def new_cluster_id() -> str:
+    """Return an id for a new cluster."""
+    return f"{time.strftime('%y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def new_launcher(
+    profile: Profile, settings: config.Settings, owner: Owner | None = None, cluster: str = ""
+) -> Launcher:
+    """Return a launcher with a new job; nothing is started.
+
+    Parameters
+    ----------
+    profile : Profile
+        The profile of the cluster.
+    settings : Settings
+        The value of every option.
+    owner : Owner, optional
+        The process whose end ends the job.
+    cluster : str
+        The id of the cluster; a new one if empty.
+    """
     kind = launcher_class(settings["launcher"])
-    cluster = f"{time.strftime('%y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    cluster = cluster or new_cluster_id()
     spec = JobSpec(
         cluster=cluster,
         engines=engines(settings),

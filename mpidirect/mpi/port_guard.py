@@ -2,8 +2,8 @@
 
 Open MPI reads the first bytes of each connection, the greeting, in a blocking call: a stranger who sends less
 than a greeting would hold up all messages of the rank. So each rank has a thread that ends connections from
-processes of other users, and connections without a complete greeting. The controller also protects the
-sockets of the MPI launcher, by duplicates that the kernel lends to processes of the same user.
+processes of other users, and connections without a complete greeting. The first rank of each host also
+protects the sockets of the MPI launcher, by duplicates that the kernel lends to processes of the same user.
 
 Where all ranks share a host, the kernel drops packets from other hosts as well (`packet_filter`).
 """
@@ -29,12 +29,14 @@ from .process_sockets import ProcessSockets, listens, user_at_other_end
 log = logging.getLogger(__name__)
 
 OPEN_MPI_GREETING = 24  # Bytes that Open MPI sends in one piece when it has connected.
-GREETING_LIMIT = 100  # Milliseconds that the rest of a greeting may take.
+GREETING_LIMIT = 5  # Milliseconds that the rest of a greeting may take.
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.002, 0.5  # Seconds between two looks.
-PENDING_PAUSE = 0.02  # Seconds between two looks while MPI has not accepted a connection.
+PENDING_PAUSE = 0.01  # Seconds between two looks while MPI has not accepted a connection.
+MOST_SILENT = 64  # Silent connections of which a duplicate is kept: each needs a file descriptor.
 
 _TCP_INFO_SIZE = 192
-_TCP_INFO = struct.Struct("=52xI72xQ")  # Milliseconds since the last data arrived; bytes that have arrived.
+_TCP_INFO = struct.Struct("=B51xI72xQ")  # State; milliseconds since the last data arrived; bytes that have.
+_ESTABLISHED = 1
 
 
 class PortGuard:
@@ -48,12 +50,20 @@ class PortGuard:
         The sockets of the process.
     greeting : int
         The number of bytes that each connection begins with; 0 if unknown.
+
+    Attributes
+    ----------
+    listeners : list of socket.socket
+        The listening sockets of the process.
+    events : select.epoll
+        Has an event when it is time for another look.
     """
 
     def __init__(self, sockets: ProcessSockets, greeting: int = 0) -> None:
         self._sockets = sockets
         self._greeting = greeting
         self._ended = 0
+        self._silent: list[socket.socket] = []  # Connections that have not begun their greeting.
         found = list(sockets.new())
         self.listeners = [one for one in found if listens(one)]
         for one in set(found) - set(self.listeners):
@@ -61,8 +71,10 @@ class PortGuard:
             one.close()
         self._ports = {each.getsockname()[1] for each in self.listeners}
         self._pending = select.poll()
+        self.events = select.epoll()
         for each in self.listeners:
             self._pending.register(each, select.POLLIN)
+            self.events.register(each, select.EPOLLIN | select.EPOLLET)
 
     def look(self) -> float | None:
         """End the connections of strangers.
@@ -70,17 +82,30 @@ class PortGuard:
         Returns
         -------
         float or None
-            Seconds to the next look. None if that look can wait for the next connection.
+            Seconds to the next look. None if that look can wait for the next event.
         """
+        self.events.poll(0)
         pauses = []
-        found = list(self._sockets.new())  # First all: the other end of each has been connected by then.
+        found = [
+            *self._sockets.new(),
+            *self._take_silent(),
+        ]  # First all: the other end of each is ready then.
         for one in found:
-            with one, contextlib.suppress(OSError):  # The connection may end meanwhile.
+            with contextlib.suppress(OSError):  # The connection may end meanwhile.
                 if one.getsockname()[1] in self._ports and not listens(one):
                     pauses += self._check(one)
+            if one not in self._silent:
+                one.close()
         if self._pending.poll(0):
             pauses.append(PENDING_PAUSE)
         return min(pauses, default=None)
+
+    def _take_silent(self) -> list[socket.socket]:
+        """Return the connections that were silent at the last look."""
+        taken, self._silent = self._silent, []
+        for one in taken:
+            self.events.unregister(one)
+        return taken
 
     def _check(self, connection: socket.socket) -> list[float]:
         """End a connection of a stranger; return after which time to look at it again, if at all."""
@@ -88,18 +113,25 @@ class PortGuard:
         if user not in (None, 0, os.geteuid()):
             self._end(connection, f"it comes from a process of user {user}")
             return [0.0]  # Others may be on their way.
-        if self._greeting:
-            data = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
-            if len(data) < _TCP_INFO.size:  # An old kernel.
-                return []
-            since, arrived = _TCP_INFO.unpack_from(data)
-            if arrived < self._greeting:
-                if arrived and since > GREETING_LIMIT:
-                    self._end(connection, "it sends no greeting")
-                    return [0.0]
-                self._sockets.see_again(connection)
-                return [LONGEST_PAUSE if not arrived else GREETING_LIMIT / 1000]
-        return []
+        return self._check_greeting(connection) if self._greeting else []
+
+    def _check_greeting(self, connection: socket.socket) -> list[float]:
+        """End a connection that has stopped in its greeting; return the same as `_check`."""
+        data = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+        if len(data) < _TCP_INFO.size:  # An old kernel.
+            return []
+        state, since, arrived = _TCP_INFO.unpack_from(data)
+        if arrived >= self._greeting or state != _ESTABLISHED:
+            return []
+        if arrived and since > GREETING_LIMIT:
+            self._end(connection, "it sends no greeting")
+            return [0.0]
+        if not arrived and len(self._silent) < MOST_SILENT:
+            self.events.register(connection, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
+            self._silent.append(connection)
+            return []
+        self._sockets.see_again(connection)
+        return [GREETING_LIMIT / 1000 if arrived else LONGEST_PAUSE]
 
     def _end(self, connection: socket.socket, why: str) -> None:
         self._ended += 1
@@ -123,7 +155,7 @@ def protect(tolerance: Tolerance, one_host: bool, launcher: bool = False) -> Non
     one_host : bool
         Whether all ranks of the job share a host.
     launcher : bool
-        Whether to protect the sockets of the MPI launcher as well.
+        Whether to protect the sockets of the MPI launcher on this host as well.
     """
     if sys.platform != "linux":
         return
@@ -139,11 +171,10 @@ def protect(tolerance: Tolerance, one_host: bool, launcher: bool = False) -> Non
 
 
 def _watch(guards: list[PortGuard]) -> None:
-    """Look at the connections whenever there are new ones."""
+    """Look at the connections whenever there is an event."""
     events = select.epoll()
     for guard in guards:
-        for one in guard.listeners:
-            events.register(one, select.EPOLLIN | select.EPOLLET)
+        events.register(guard.events, select.EPOLLIN)
     pause: float | None = 0.0
     while True:
         events.poll(pause)

@@ -58,6 +58,8 @@ class World(NamedTuple):
         The process of each rank of `private`, if bulk data is read out of their memory; else empty.
     engines_alone_in_c : bool
         Whether ``MPI_COMM_WORLD`` in C and Fortran is the engines alone.
+    first_on_host : bool
+        Whether this rank is the first of its host among the ranks that the launcher has started.
     """
 
     private: MPI.Intracomm
@@ -66,6 +68,7 @@ class World(NamedTuple):
     one_host: bool
     processes: list[int]
     engines_alone_in_c: bool = True
+    first_on_host: bool = False
 
 
 @contextmanager
@@ -87,10 +90,10 @@ def split() -> World:
     engines = world.Split(int(world.rank > 0), world.rank)
     private = world.Dup()
     node = world.Split_type(MPI.COMM_TYPE_SHARED)
-    one_host = world.allreduce(node.size == world.size, MPI.LAND)
+    one_host, first = world.allreduce(node.size == world.size, MPI.LAND), node.rank == 0
     node.Free()
     made = _complete(private, engines, one_host, [])
-    return made._replace(engines_alone_in_c=c_world.replace(engines))
+    return made._replace(engines_alone_in_c=c_world.replace(engines), first_on_host=first)
 
 
 def alone() -> World:
@@ -102,7 +105,8 @@ def anchored() -> World:
     """Make the communicators of the controller and the anchors, which call this together."""
     world = MPI.COMM_WORLD
     one_host, _ = bulk_transfer.neighbours(world)
-    return World(world, cast("MPI.Intracomm", MPI.COMM_NULL), None, one_host, [])
+    first = world.rank != 1  # Each host has one anchor; the first anchor shares its host with the controller.
+    return World(world, cast("MPI.Intracomm", MPI.COMM_NULL), None, one_host, [], first_on_host=first)
 
 
 def merged(

@@ -198,7 +198,8 @@ class Dealer(Socket):
 
     def ended(self) -> bool:
         """Whether the connection has ended."""
-        return self._spoiled or self.event_socket is None or bool(self.event_socket.poll(0))
+        events = self.event_socket
+        return self._spoiled or events is None or bool(zmq_poll([(events, _POLLIN)], 0))
 
     def end_event(self) -> int:
         """Return the event that has ended the connection; 0 if ZeroMQ reported none."""
@@ -260,8 +261,11 @@ class Router(Socket):
     @property
     def waiting(self) -> bool:
         """Whether messages wait that the descriptor does not tell: the socket was used since they came."""
-        if self._used:
-            self._used = self.readable()
+        return self._used and self.readable()
+
+    def readable(self) -> bool:
+        """Whether a message waits. The socket's descriptor tells only messages that come after this call."""
+        self._used = super().readable()
         return self._used
 
     def first(self, *, wait: bool = False) -> bytes:

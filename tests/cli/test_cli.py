@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 from waiting import LIMIT, until
 
-from mpidirect import Client
+from mpidirect import Client, ClusterManager
 from mpidirect.cli import COMMANDS, cli
 from mpidirect.cluster.cluster import Cluster
 from mpidirect.cluster.state import ClusterState
@@ -369,11 +369,41 @@ def test_a_with_block_stops_what_it_started():
         assert rc.ids == [0, 1]
         assert cluster.state is ClusterState.RUNNING
         with pytest.raises(ClusterRunning, match="mpidirect stop"):
-            Cluster(n=1).start()
+            Cluster(n=1, cluster_id="").start()
         other = Cluster.from_profile()
         assert (other.n, other.cluster) == (2, cluster.cluster)
     assert cluster.state is ClusterState.STOPPED
     assert nothing_left(cluster.cluster)
+
+
+@pytest.mark.openmpi_only
+def test_a_second_cluster_has_an_id_of_its_own(capsys):
+    first, second = Cluster(n=1), Cluster(n=2)
+    with first, second as rc:
+        assert "This process started it" in capsys.readouterr().err
+        assert second.profile.name == f"default:{second.cluster_id}"
+        assert (len(rc), rc.profile, rc.cluster.cluster) == (2, "default", second.cluster)
+        for cluster_id, n in ((second.cluster_id, 2), (first.cluster_id, 1), (None, 1)):
+            with Client(cluster_id=cluster_id) as client:
+                assert len(client) == n
+        assert Cluster.from_file(second.cluster_file).cluster == second.cluster
+        assert Cluster.from_dict(second.to_dict()).cluster == second.cluster
+        assert set(ClusterManager().load_clusters()) == {"default", second.profile.name}
+        listed = json.loads(run("list", "--json").stdout)
+        assert [(row["cluster"], row["engines"]) for row in listed] == [
+            (first.cluster, 1),
+            (second.cluster, 2),
+        ]
+        cleaned = run("clean").stdout
+        assert first.cluster not in cleaned
+        assert second.cluster not in cleaned
+        done = run("stop", "--profile", second.profile.name)
+        assert done.returncode == 0, done.stderr
+        assert (first.state, second.state) == (ClusterState.RUNNING, ClusterState.STOPPED)
+        with pytest.raises(ClusterNotFound, match="mpidirect list"):
+            Client(cluster_id=second.cluster_id)
+    assert nothing_left(first.cluster)
+    assert nothing_left(second.cluster)
 
 
 @pytest.mark.openmpi_only

@@ -158,5 +158,7 @@ def test_a_cluster_by_ipyparallels_names(rc, cluster):
         cluster.stop_engines_sync()
     with pytest.warns(UserWarning, match="ignored"):
         ipp.Cluster(controller="mpi", engines="mpi", cluster_id="other")
-    assert ipp.Cluster(cluster_id="other").profile.name == "default-other"
+    other = ipp.Cluster(cluster_id="other")
+    assert (other.profile.name, other.cluster_file.name) == ("default:other", "cluster-other.json")
+    assert other.profile.config_file == ipp.Cluster().profile.config_file
     assert ipp.Cluster(engines="slurm").settings["launcher"] == "slurm"

@@ -52,6 +52,8 @@ def test_map_that_fails_on_some_engines(dview):
     assert [failure.engine_info["engine_id"] for failure in caught.value.elist] == [1]
     values = dview.map_sync(lambda x: 1 / (x - 3), range(8), return_exceptions=True)
     assert [type(v) for v in values] == [float, float, RemoteError, float, float, float, float]
+    ar = dview.map_async(lambda x: 1 / (x - 3), range(8))
+    assert [type(v) for v in ar.get(return_exceptions=True)] == [type(v) for v in values]
 
 
 # -- remote and parallel -----------------------------------------------------------------------------

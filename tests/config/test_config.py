@@ -209,6 +209,12 @@ def test_a_bad_name_is_refused(name):
         Profile(name)
 
 
+@pytest.mark.parametrize("cluster_id", ["", "../x", "a/b", "a:b"])
+def test_a_bad_cluster_id_is_refused(cluster_id):
+    with pytest.raises(ConfigError, match="can't be a cluster's id"):
+        Profile(f"default:{cluster_id}")
+
+
 def test_the_profile_of_the_environment(monkeypatch):
     assert Profile().name == "default"
     monkeypatch.setenv("MPIDIRECT_PROFILE", "mpi")

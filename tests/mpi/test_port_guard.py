@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -73,9 +74,11 @@ def test_a_connection_with_a_whole_greeting_stays(listener, guard):
         assert guard.look() == port_guard.PENDING_PAUSE  # MPI has not accepted it
         accepted, _ = listener.accept()
         assert user_at_other_end(accepted) == os.getuid()
-        assert guard.look() == port_guard.LONGEST_PAUSE  # it may be silent for long
+        assert guard.look() is None  # it may be silent for long
+        assert guard.events.poll(0) == []
         near.sendall(bytes(OPEN_MPI_GREETING))
-        until(lambda: guard.look() is None)
+        assert guard.events.poll(10)
+        assert guard.look() is None
         near.sendall(b"more")
         assert accepted.recv(OPEN_MPI_GREETING) == bytes(OPEN_MPI_GREETING)
         assert accepted.recv(100) == b"more"
@@ -85,11 +88,36 @@ def test_a_connection_with_a_whole_greeting_stays(listener, guard):
 def test_a_part_of_a_greeting_is_not_waited_for(listener, guard):
     with socket.create_connection(listener.getsockname()[:2]) as near:
         accepted, _ = listener.accept()
+        assert guard.look() is None
         near.sendall(b"OPAL")
+        assert guard.events.poll(10)
         until(lambda: guard.look() is None)
         near.settimeout(10)
         assert near.recv(100) == b""
         accepted.close()
+
+
+def test_a_silent_connection_that_is_closed_is_let_go(listener, guard):
+    with socket.create_connection(listener.getsockname()[:2]):
+        accepted, _ = listener.accept()
+        assert guard.look() is None
+    assert guard.events.poll(10)
+    assert guard.look() is None
+    assert guard.events.poll(0) == []
+    accepted.close()
+
+
+def test_many_silent_connections_take_few_descriptors(listener, guard, monkeypatch):
+    monkeypatch.setattr(port_guard, "MOST_SILENT", 2)
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            near = stack.enter_context(socket.create_connection(listener.getsockname()[:2]))
+            stack.enter_context(listener.accept()[0])
+        assert guard.look() == port_guard.LONGEST_PAUSE
+        near.sendall(b"OPAL")
+        until(lambda: guard.look() == port_guard.LONGEST_PAUSE)
+        near.settimeout(10)
+        assert near.recv(100) == b""
 
 
 def test_other_sockets_stay(guard, listener):

@@ -6,6 +6,8 @@ Each runs with the names `ipp` (the package), `rc` (a client of four engines), `
 
 from __future__ import annotations
 
+from scripts import SCRIPTS
+
 SETUP = """
 import os, time, signal, asyncio
 from concurrent.futures import Future, wait as wait_for
@@ -318,6 +320,8 @@ SNIPPETS: dict[str, list[str]] = {
     ],
 }
 
+SNIPPETS["scripts"] = SCRIPTS
+
 # Snippets that differ, by the reason.
 DIFFERENT: dict[str, list[str]] = {
     "all engines are shown as `all`": [
@@ -403,6 +407,9 @@ DIFFERENT: dict[str, list[str]] = {
         "@ipp.require('no_such_module')\ndef f():\n    return 1\nlv.apply_sync(f)",
         "@ipp.depend(lambda: False)\ndef f():\n    return 1\nlv.apply_sync(f)",
     ],
+    "wait_interactive returns whether the result is ready, as `wait` does": [SCRIPTS[10]],
+    "a result can be awaited itself": [SCRIPTS[14]],
+    "a map with errors has a value": [SCRIPTS[16]],
     "a ValueError": [
         "ipp.Dependency([5])",
     ],

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from . import __doc__ as description
 from .driver import Driver, Event
-from .histories import histories, live
+from .histories import histories, walk
+from .history_run import HistoryRun, Step
 from .testbed import Testbed, environment
 
 
@@ -22,10 +23,11 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("-n", "--engines", type=int, default=5)
-    parser.add_argument("--histories", type=int, metavar="LENGTH", help="every history of so many events")
+    parser.add_argument("--histories", type=int, metavar="LENGTH", help="all histories of so many events")
+    parser.add_argument("--full", action="store_true", help="with deaths of several engines at the same time")
     given = parser.parse_args()
     if given.histories:
-        return run_histories(given.engines, given.histories)
+        return run_histories(given.engines, given.histories, given.full, given.seed)
     driver = Driver(given.seed, given.engines)
     with _home():
         try:
@@ -57,26 +59,47 @@ def replay(n: int, events: Sequence[Event]) -> None:
             report(driver)
 
 
-def run_histories(n: int, length: int) -> int:
-    """Let one cluster live through all histories of a length; stop at the first loss."""
+def run_histories(n: int, length: int, full: bool, seed: int) -> int:
+    """Let one cluster live through all histories of a length; stop at the first problem."""
+    count, events = sum(1 for _ in histories(n, length, full)), list(walk(n, length, full))
+    with _cluster(n) as bed:
+        run = HistoryRun(bed, seed)
+        well = run.live(events)
+        report_history(run)
+    done = f"{len(run.steps)} of {len(events)} events done"
+    print(f"{count} histories of {length} events, {n} engines: {done}")
+    return 0 if well and not bed.leftovers else 1
+
+
+def replay_history(n: int, steps: Sequence[Step]) -> None:
+    """Let a cluster live through what another has lived through before a problem."""
+    with _cluster(n) as bed:
+        run = HistoryRun(bed)
+        all(run.do(kind, engines) for kind, engines in steps)
+        report_history(run)
+
+
+def report_history(run: HistoryRun) -> None:
+    """Print the problems, and how to do the same again."""
+    if problems := [*run.bed.lost, *run.bed.hangs]:
+        print("PROBLEM:", *problems, sep="\n")
+        print(f"\n# The events before the problem:\n{run.script()}", flush=True)
+
+
+@contextlib.contextmanager
+def _cluster(n: int) -> Iterator[Testbed]:
+    """Run a cluster; at the end tell of the processes that are left."""
     bed = Testbed(n)
     with _home():
-        bed.start()
         try:
-            for k, events in enumerate(histories(length), 1):
-                names = ", ".join(event.__name__ for event in events)
-                try:
-                    live(bed, events)
-                finally:
-                    if bed.lost or bed.hangs or sys.exc_info()[0]:
-                        print(f"history {k}: {names}\nPROBLEM: {[*bed.lost, *bed.hangs]}", flush=True)
-                if bed.lost or bed.hangs:
-                    return 1
-            bed.stop()
+            bed.start()
+            yield bed
+            if not bed.hangs:
+                bed.stop()
         finally:
             bed.end()
-    print(f"{k} histories of {length} events, {n} engines: nothing lost, {len(bed.leftovers)} processes left")
-    return 1 if bed.leftovers else 0
+    if bed.leftovers:
+        print("PROBLEM: processes are left:", *bed.leftovers)
 
 
 @contextlib.contextmanager

@@ -47,11 +47,12 @@ def frozen_controller(bed: Testbed) -> None:
     _frozen(bed, bed.pids["controller"])
 
 
-def frozen_launcher(bed: Testbed) -> None:
-    """Freeze what has started the controller: mpiexec, or what mpiexec has started."""
-    parent = psutil.Process(bed.pids["controller"]).parent()
-    if parent is not None and parent.pid not in (1, os.getpid()):
-        _frozen(bed, parent.pid)
+def frozen_other(bed: Testbed) -> None:
+    """Freeze a process that is neither controller nor engine: a rank wrapper, an anchor, a launcher."""
+    assert bed.cluster is not None
+    members = {process.pid for process in processes.members(bed.cluster.cluster)}
+    with contextlib.suppress(psutil.NoSuchProcess):  # the wrapper of an engine that has just ended
+        _frozen(bed, bed.source.choice(sorted(members - {*bed.pids.values()})))
 
 
 def frozen_client(bed: Testbed) -> None:
@@ -147,7 +148,7 @@ FAULTS = {
     network_down: 3,
     frozen_engine: 2,
     frozen_controller: 2,
-    frozen_launcher: 1,
+    frozen_other: 2,
     frozen_client: 1,
     killed_upload: 1,
     garbage: 4,

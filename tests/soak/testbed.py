@@ -102,12 +102,13 @@ class Testbed:
         deadline = time.monotonic() + HANG_TIMEOUT
         while self.far.ids != self.near.ids and time.monotonic() < deadline:
             time.sleep(0.01)  # the other client learns of new engines later
-        if came != wanted or self.near.ids != list(range(self.n)) or self.far.ids != self.near.ids:
+        self.dead.difference_update(wanted)
+        living = [k for k in range(self.n) if k not in self.dead]
+        if came != wanted or self.near.ids != living or self.far.ids != living:
             self.lost.append(
                 f"{what}: {came} came for {wanted}; the clients see {self.near.ids} and {self.far.ids}"
             )
         self.note_processes()
-        self.dead.difference_update(wanted)
         self.names.update({k: {} for k in wanted})
         self.near[wanted].execute(IMPORTS, block=True)
         self.together()

@@ -11,11 +11,14 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from schedulers.slurm import SLURM
 from waiting import until
 
+from mpidirect import Cluster
 from mpidirect.files import connection_file
 from mpidirect.job import processes
-from tests.strangers import IS_ROOT, NOBODY, connected
+from mpidirect.job.process_identity import belongs
+from tests.strangers import IS_ROOT, NOBODY, connected, listening_ports
 from tests.strangers import listening as reachable
 
 HERE = {socket.AF_INET: "10.231.77.1", socket.AF_INET6: "fd57:77::1"}
@@ -54,9 +57,9 @@ def other_host():
         ip("netns", "del", name)
 
 
-def reached_from(other_host, family, ports):
-    """Return those of this host's ports at which the other host gets a connection."""
-    knock = ["ip", "netns", "exec", other_host, sys.executable, "-c", KNOCK, HERE[family], *map(str, ports)]
+def reached_from(other_host, address, ports):
+    """Return those ports of an address at which the other host gets a connection."""
+    knock = ["ip", "netns", "exec", other_host, sys.executable, "-c", KNOCK, address, *map(str, ports)]
     done = subprocess.run(knock, check=True, capture_output=True, text=True, timeout=60)
     return [int(port) for port in done.stdout.split()]
 
@@ -77,10 +80,10 @@ def listening(cluster, family):
 @pytest.mark.parametrize("family", HERE)
 def test_no_rank_accepts_a_connection_from_another_host(cluster, rc, other_host, family):
     with socket.create_server((HERE[family], 0), family=family) as control:  # the two hosts can connect
-        until(lambda: reached_from(other_host, family, [control.getsockname()[1]]))
+        until(lambda: reached_from(other_host, HERE[family], [control.getsockname()[1]]))
     for _ in range(2):
         assert len(ranks(cluster)) > 4
-        assert reached_from(other_host, family, listening(cluster, family)) == []
+        assert reached_from(other_host, HERE[family], listening(cluster, family)) == []
         rc.restart()
         assert rc[:].apply_sync(lambda: comm.allreduce(1)) == [4] * 4  # noqa: F821
 
@@ -108,3 +111,34 @@ def test_another_user_of_this_host_holds_up_nothing(cluster, rc):
         for stranger in strangers:
             assert len(stranger.reached) > 4
             assert all(stranger.stdout.readline().startswith("ended") for _ in stranger.reached)
+
+
+@pytest.mark.slurm
+@pytest.mark.openmpi_only  # other MPIs: docs/security.md
+@pytest.mark.timeout(300)
+def test_strangers_hold_up_no_job_on_several_hosts(hosts):
+    """Another user of the second host, and a host that does not belong to the job, at all ports there."""
+    with Cluster(**SLURM) as rc:
+        engine = next(info["pid"] for info in rc.engines_info.values() if info["host"] == "n2")
+        there = [
+            p
+            for p in (psutil.Process(engine), *psutil.Process(engine).parents())
+            if belongs(p.pid, rc.facts["cluster"])
+        ]
+        of_launcher = {
+            port for process in there if process.name() == "prted" for port in listening_ports(process.pid)
+        }
+        of_rank = set(listening_ports(engine)) - of_launcher  # a rank may inherit sockets of its launcher
+        assert of_launcher and of_rank
+        address = f"{hosts.network}.12"
+        with (
+            connected(
+                [(address, port) for port in of_rank | of_launcher], b"OPAL-TCP", NOBODY, hosts.spaces[1]
+            ) as near,
+            connected([(address, port) for port in of_rank], b"OPAL-TCP", NOBODY, hosts.spaces[2]) as far,
+        ):
+            barriers = rc[:].apply(lambda: [comm.Barrier() for _ in range(100)])  # noqa: F821
+            assert barriers.get(60) == [[None] * 100] * 4
+            for stranger in (near, far):
+                assert stranger.reached
+                assert all(stranger.stdout.readline().startswith("ended") for _ in stranger.reached)

@@ -7,7 +7,8 @@ import warnings
 import pytest
 
 from tests.soak.driver import Driver
-from tests.soak.histories import histories, live
+from tests.soak.histories import RESTART, histories, walk
+from tests.soak.history_run import HistoryRun
 from tests.soak.testbed import Testbed
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of connections that are down
@@ -30,15 +31,27 @@ def test_a_short_soak():
     assert driver.well, [*driver.bed.lost, *driver.bed.hangs, *driver.bed.leftovers]
 
 
+def events_after_starts(walked, length):
+    """Return the events that follow each start of all engines."""
+    starts = [0, *(k for k, event in enumerate(walked, 1) if event == RESTART)]
+    return {tuple(walked[start : start + length]) for start in starts}
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(("size", "length"), [(1, 5), (3, 3), (4, 4)])
+def test_one_cluster_lives_through_all_histories(size, length, full):
+    walked = list(walk(size, length, full))
+    assert set(histories(size, length, full)) <= events_after_starts(walked, length)
+
+
 @pytest.mark.openmpi_only  # MPICH has the short soak; one MPI is enough for the long list
 @pytest.mark.timeout(300)
 def test_all_histories_of_two_events():
     bed = Testbed(3)
     bed.start()
     try:
-        for events in histories(2):
-            live(bed, events)
-            assert not bed.lost and not bed.hangs, [each.__name__ for each in events]
+        run = HistoryRun(bed)
+        assert run.live(walk(3, 2, full=True)), [*bed.lost, *bed.hangs, run.script()]
         bed.stop()
     finally:
         bed.end()

@@ -286,6 +286,22 @@ def test_an_interrupt_that_can_not_offers_what_can(start):
     is_new(rc, 2)
 
 
+@pytest.mark.openmpi_only  # with fault tolerance
+def test_the_end_of_one_engine_frees_those_that_wait_for_it_in_c(start):
+    """No engine is free to give up the world in C."""
+    _, rc = start(3)
+    is_new(rc, 3)
+    receive = "world.mpi.MPI_Recv(ctypes.byref(ctypes.c_int()), 1, world.int, 1, 7, world.world, None)"
+    rc[0].execute(receive)
+    stuck_in_c(rc, lock=False)
+    until_assigned(rc)
+    with pytest.raises(TimeoutError, match=r"rc.restart\(\[0\]\) replaces engine 0.*rc.restart\(\) ends all"):
+        rc.interrupt(timeout=1)
+    assert rc.restart([0]) == [0]
+    assert rc[1:].pull("known").get(WITHIN) == [1, 1]
+    assert rc[:].pull("comm.allreduce(rank)").get(WITHIN) == [3, 3, 3]
+
+
 def test_another_number_of_engines(start):
     cluster, rc = start(2)
     is_new(rc, 2)

@@ -24,10 +24,10 @@ _BATCH = ("-o", "BatchMode=yes")  # no question to the user
 _OPTIONS = ("-o", "ExitOnForwardFailure=yes", *KEEPALIVE)
 _TIMEOUT = 60.0  # seconds until ssh must have connected; a password may have to be typed
 
-# Prints the newest connection file of the profile $1.
+# Prints the newest connection file of the profile $1, or of its cluster $2.
 _READ = (
     'cd "${MPIDIRECT_DIR:-$HOME/.mpidirect}/$1" 2> /dev/null && '
-    'f=$(ls -t connection-*.json 2> /dev/null | head -n 1) && [ -n "$f" ] || '
+    'f=$(ls -t connection-"$2"*.json 2> /dev/null | head -n 1) && [ -n "$f" ] || '
     f'exit {_NO_CONNECTION_FILE}; cat "$f"'
 )
 # Prints the connection file of the cluster $2 of the profile $1, whose job file tells that it is not stopped.
@@ -58,7 +58,8 @@ def fetch(server: str, profile: str) -> ConnectionInfo:
         When ssh fails.
     """
     profile = profile or os.environ.get("MPIDIRECT_PROFILE") or "default"
-    done = _run(server, (), login_command(_READ, profile))
+    own, _, cluster_id = profile.partition(":")
+    done = _run(server, (), login_command(_READ, own, cluster_id))
     if done.returncode == _NO_CONNECTION_FILE:
         raise ClusterNotFound(
             f"The cluster of profile {profile!r} on {server} does not run, or is not ready yet.\n"
@@ -172,7 +173,9 @@ class Tunnel:
             return None
         self._next_look, self._look_pause = now + self._look_pause, min(2 * self._look_pause, _LOOK_PAUSES[1])
         try:
-            done = _run(self._server, _BATCH, login_command(_READ_AGAIN, info.profile, info.cluster))
+            done = _run(
+                self._server, _BATCH, login_command(_READ_AGAIN, info.profile.partition(":")[0], info.cluster)
+            )
             self.next_job_waits = done.returncode == _NEXT_JOB_WAITS
             if done.returncode == _STOPPED:
                 raise ClusterNotFound(f"The cluster {info.cluster} on {self._server} was stopped.")

@@ -57,8 +57,7 @@ class AsyncMapResult(AsyncResult[list[Item]]):
 
     def _finish(self, values: list[Any]) -> Any:
         """One sequence, of the engines' parts."""
-        if self._return_exceptions:
-            values = [[v] if isinstance(v, RemoteError) else v for v in values]
+        values = [[v] if isinstance(v, RemoteError) and v.engine_info else v for v in values]
         whole = self._calls[0].whole if len(self._calls) == 1 else None
         return joining.join(values, self._dist, whole, self._axis)
 

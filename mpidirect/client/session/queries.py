@@ -94,20 +94,37 @@ def interrupt(session: Session, targets: list[int], ids: list[str] | None, timeo
         raise errors.TimeoutError(
             f"{engines_in_words(sorted(stuck))} did not come back within {timeout:g} s"
             f"{places_in_words(stuck)}. An interrupt is seen when such a call ends. "
-            f"If it never does: {_remedy(session, sorted(stuck))}."
+            f"If it never does: {_remedy(session, stuck)}."
         )
 
 
-def _remedy(session: Session, stuck: list[int]) -> str:
-    """Return what a user can do about stuck engines, which depends on the MPI."""
+def _remedy(session: Session, places: dict[int, str]) -> str:
+    """Return what a user can do about stuck engines at these places, which depends on the MPI."""
     tolerance = session.facts.get("fault_tolerance", {})
+    stuck = sorted(places)
+    all_stuck = len(stuck) == len(session.engines.live)
     if tolerance.get("restarts"):
-        return "rc.restart() ends all engines and starts new ones, with empty namespaces"
-    if tolerance.get("replaces") and len(stuck) < len(session.engines.live):
+        one = _remedy_by_one(places) if tolerance.get("revokes") and all_stuck else ""
+        return f"{one}rc.restart() ends all engines and starts new ones, with empty namespaces"
+    if tolerance.get("replaces") and not all_stuck:
         return f"rc.restart({stuck}) puts new engines in their place, and the others go on"
     if tolerance.get("deaths"):
         return f"rc.send_signal('SIGKILL', {stuck}) ends them, and the others go on"
     return "stop the cluster and start it again"
+
+
+def _remedy_by_one(places: dict[int, str]) -> str:
+    """Return how the end of one engine frees the others, if one engine alone is at another place.
+
+    MPI with fault tolerance ends the calls, in C as well, that wait for a dead engine.
+    """
+    alone = [engine for engine, place in places.items() if [*places.values()].count(place) == 1]
+    if len(alone) != 1 or len(places) == 1:
+        return ""
+    return (
+        f"rc.restart({alone}) replaces engine {alone[0]}; engines that wait in MPI for engine {alone[0]} "
+        "come back, with their namespaces. "
+    )
 
 
 def engines_in_words(ids: list[int]) -> str:

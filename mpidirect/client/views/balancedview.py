@@ -326,9 +326,9 @@ class LoadBalancedView(View[int]):
 
 
 def _parse_chunksize(chunksize: Any) -> int:
-    """Return the number of items of a task; 0 for 'auto'."""
+    """Return the number of items of a task; 0 for one, where as many tasks travel together as suit."""
     if isinstance(chunksize, str) and chunksize == "auto":
         return 0
     if hasattr(chunksize, "__index__") and not isinstance(chunksize, bool) and chunksize >= 1:
-        return int(chunksize)
+        return 0 if chunksize == 1 else int(chunksize)
     raise ValueError(f"chunksize must be 'auto' or a positive number, not {chunksize!r}")

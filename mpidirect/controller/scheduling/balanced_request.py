@@ -10,10 +10,13 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from ...protocol import messages
+from ...protocol.messages import BULK
 from ..sessions.session import Session
 from ..sessions.uploads import Upload
 
 BATCH_TIME = 0.002  # seconds of short tasks that go to an engine together
+MIN_BATCH_TIME = 0.0002  # the same near the end of a request: a batch costs about as much to send
+BATCH_BYTES = BULK // 2  # of results that come from an engine together
 
 
 class TaskRange(NamedTuple):
@@ -66,7 +69,7 @@ class BalancedRequest:
         self.total = sum(counts)
         self.unanswered = self.total  # tasks that have not ended
         self.pace: float | None = None
-        self.large_results = False  # whether results have bulk frames, so that each task goes alone
+        self.item_bytes = 0.0  # of the result of one item, the largest mean of a batch
         self.function_holders: set[int] = set()  # engines that have the function
         self.end_reason = ""  # why no more tasks begin
         self._block_starts = [0, *accumulate(counts)][:-1]
@@ -76,6 +79,7 @@ class BalancedRequest:
         self._excluded: dict[int, set[int]] = {}  # by the first task of a range: those engines
         self._failures: dict[int, int] = {}
         self._batches = 0
+        self._timed_items = 0  # the number of items whose time is in `pace`
 
     @property
     def targets(self) -> Sequence[int]:
@@ -125,9 +129,11 @@ class BalancedRequest:
 
     def _batch_size(self, engine_count: int) -> int:
         """Return how many items go together: `BATCH_TIME` of them, and few enough to leave some for all."""
-        if self.pace is None or self.large_results:
+        if self.pace is None:
             return self.unit
-        items = min(BATCH_TIME / max(self.pace, 1e-9), self.unanswered / (2 * engine_count))
+        pace = max(self.pace, 1e-9)
+        share = max(self.unanswered / (2 * engine_count), MIN_BATCH_TIME / pace)
+        items = min(BATCH_TIME / pace, share, BATCH_BYTES / max(self.item_bytes, 1.0))
         return max(1, int(items) // self.unit) * self.unit
 
     def next_batch_id(self) -> str:
@@ -205,8 +211,9 @@ class BalancedRequest:
 
     def took(self, seconds: float, items: int) -> None:
         """Note the time that some items took."""
-        pace = seconds / items
-        self.pace = pace if self.pace is None else (self.pace + pace) / 2
+        known = min(self._timed_items, items)  # what was known before counts as much as this, at most
+        self.pace = ((self.pace or 0.0) * known + seconds) / (known + items)
+        self._timed_items = known + items
 
     def ended(self, first: int, count: int) -> None:
         """Note that tasks have ended; release the blocks that no engine needs any more."""

@@ -161,11 +161,11 @@ class Balancer:
     def _items_done(
         self, request: BalancedRequest, engine: int, end: messages.ItemsDone, inline: Sequence[Any]
     ) -> None:
+        request.item_bytes = max(request.item_bytes, sum(end.frames) / end.count)
         bulk = [size for size in end.frames if size >= messages.BULK]
         if not bulk:
             self._finish(request, engine, end, inline)
             return
-        request.large_results = True
         arrived = partial(self._bulk_arrived, request, engine, end, inline)
         self._downloads.receive(engine, request.client, bulk, arrived)
 

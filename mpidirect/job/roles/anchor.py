@@ -10,6 +10,7 @@ from ...files.job_file import JobSpec, Owner
 from ...mpi.fault_tolerance import Tolerance
 from ...mpi.world import World, unlink_shared_memory
 from ...protocol import messages
+from .. import fork_server
 from ..parent import Parent
 from ..spawn_watch import SpawnWatch
 
@@ -34,7 +35,7 @@ def run_anchor(
     controller : Owner
         The process of the controller.
     """
-    command = Parent().command()
+    command = fork_server.client_command(Parent().command(), spec.cluster)
     number, n = world.private.rank - 1, spec.engines
     placement = spawning.Hosts(hosts, f"{spec.log_directory}/engines.hosts") if len(hosts) > 1 else None
     order = messages.SpawnEngines(list(range(n)), str(Path.cwd()), n)

@@ -1,0 +1,146 @@
+"""One system with its clients, in a process of its own: the threads of one system's client delay no other.
+
+A client of dask keeps an event loop and a profiler in its process, and dask's own scheduler runs there as
+well. Beside them, in one process, each other client waits for Python's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import os
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+import psutil
+
+from . import processes
+from .cases import Subject, cases
+from .time_limit import TooLong, time_limit
+from .ways import System, Unsupported
+
+STEP = 180.0  # seconds for one step
+GRACE = 30.0  # seconds that the process may take longer to say so
+
+
+class ClientProcess:
+    """A process that starts a system, opens its clients, and does steps of cases with them.
+
+    Parameters
+    ----------
+    kind : type of System
+        The system.
+    n : int
+        How many engines.
+    quick : bool
+        Whether the cases are the ones of a quick run.
+
+    Raises
+    ------
+    Unsupported, TooLong, RuntimeError
+        When the system can't be had.
+    """
+
+    def __init__(self, kind: type[System], n: int, quick: bool) -> None:
+        spawn = multiprocessing.get_context("spawn")  # a fork would copy this process's threads' locks
+        self._pipe, end = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(end, kind, n, quick))
+        self._process.start()
+        end.close()
+        try:
+            self._answer(len(kind.ways) * STEP + GRACE)
+        except BaseException:
+            self.stop()
+            raise
+
+    def step(self, case: str, step: str, way: str, limit: float = STEP) -> Any:
+        """Do a step of a case (``prepare``, ``measure``, ``check``, ``forget``); return what it returns."""
+        self._pipe.send((case, step, way, limit))
+        return self._answer(limit + GRACE)
+
+    def _answer(self, limit: float) -> Any:
+        try:
+            answer = self._pipe.recv() if self._pipe.poll(limit) else TooLong("the client does not answer")
+        except EOFError:
+            answer = RuntimeError("the client's process has ended")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def stop(self) -> None:
+        """End the system and the process."""
+        with contextlib.suppress(OSError):
+            self._pipe.send(None)
+        self._process.join(60)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._pipe.close()
+
+
+def _serve(pipe: Connection, kind: type[System], n: int, quick: bool) -> None:
+    """In the process: do the steps that the pipe asks for."""
+    known = {case.key: case for case in cases(quick, minute=True)}
+    try:
+        with _system(kind, n) as subjects:
+            gc.collect()
+            gc.freeze()  # packages and the system live as long as the process
+            pipe.send(True)
+            while (wanted := pipe.recv()) is not None:
+                key, step, way, limit = wanted
+                gc.collect()  # not within the measurement
+                with time_limit(limit):
+                    pipe.send(_done(subjects[way], known[key], step))
+    except EOFError:  # the benchmark has ended
+        pass
+    except Exception as e:
+        with contextlib.suppress(OSError):
+            pipe.send(_portable(e))
+
+
+def _done(subject: Subject, case: Any, step: str) -> Any:
+    """Do a step; return what it returns, or its error."""
+    try:
+        if step == "forget":
+            subject.way.forget()
+            return None
+        return getattr(case, step)(subject)
+    except Exception as e:
+        return _portable(e)
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error that the benchmark's process knows as well."""
+    if isinstance(error, (Unsupported, TooLong)):
+        return error
+    told = (str(error).strip().splitlines() or [""])[0][:100]
+    return RuntimeError(f"{type(error).__name__}: {told}")
+
+
+@contextlib.contextmanager
+def _system(kind: type[System], n: int) -> Iterator[dict[str, Subject]]:
+    """Start a system and open its clients; end whatever it has started."""
+    before = processes.children()
+    system = kind()
+    born = {psutil.Process(os.getpid())}
+    subjects: dict[str, Subject] = {}
+    try:
+        try:
+            with time_limit(STEP):
+                system.start(n)
+        finally:
+            born |= processes.children() - before
+        for name in system.ways:
+            with time_limit(STEP):
+                subjects[name] = Subject(
+                    system, name, system.open(name), born | {psutil.Process(os.getpid())}
+                )
+        yield subjects
+    finally:
+        closings = [*(subject.way.close for subject in subjects.values()), system.stop]
+        for close in closings:
+            with contextlib.suppress(Exception), time_limit(60):
+                close()
+        processes.end(born - {psutil.Process(os.getpid())})
