@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
+from collections.abc import Sequence
 
 import nbformat
 from nbclient import NotebookClient
@@ -20,10 +21,15 @@ def read() -> nbformat.NotebookNode:
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
-def executed(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return the notebook with the outputs of a run in a kernel of this Python."""
+def new(cells: Sequence[str]) -> nbformat.NotebookNode:
+    """Return a notebook of cells of code."""
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+
+
+def executed(notebook: nbformat.NotebookNode, kernel: str = "python3") -> nbformat.NotebookNode:
+    """Return the notebook with the outputs of a run in a kernel, by default of this Python."""
     fresh = copy.deepcopy(notebook)
-    NotebookClient(fresh, timeout=120, kernel_name="python3", record_timing=False).execute()
+    NotebookClient(fresh, timeout=120, kernel_name=kernel, record_timing=False).execute()
     fresh.metadata.pop("language_info", None)
     return fresh
 

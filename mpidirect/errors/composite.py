@@ -50,7 +50,7 @@ class CompositeError(RemoteError):
         return f"{type(self).__name__}({len(self.elist)})"
 
     def __str__(self) -> str:
-        return "\n".join([self.msg, *self._summary(), *hints(f.engine_info for f in self.elist)])
+        return "\n".join([self.msg, *self._summary(), *self._hints()])
 
     @property
     def __notes__(self) -> list[str]:
@@ -65,7 +65,7 @@ class CompositeError(RemoteError):
         self._notes = notes  # by libraries that pickle exceptions with their notes, as dask does
 
     def _render_traceback_(self) -> list[str]:
-        return _prompt.format_error(self, self._tracebacks())
+        return _prompt.format_error(self, self._tracebacks(), self._hints())
 
     def _repr_html_(self) -> str:
         groups: dict[Any, list[EngineFailure]] = {}
@@ -73,6 +73,10 @@ class CompositeError(RemoteError):
             groups.setdefault((failure.ename, failure.evalue, failure.traceback), []).append(failure)
         entries = [(_line(failures), failures[0].traceback) for failures in groups.values()]
         return as_html(f"{type(self).__name__}: {self.msg}", entries)
+
+    def _hints(self) -> list[str]:
+        """Return the hints of the failures as lines."""
+        return hints(failure.engine_info for failure in self.elist)
 
     def _tracebacks(self) -> list[str]:
         """Return the tracebacks as lines: one of several equal ones; of an interrupt only the user's line."""

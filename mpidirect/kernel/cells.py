@@ -44,18 +44,3 @@ def parse(cell: str) -> Cell:
     if found := _TARGETS.match(text):
         return Cell(text[found.end() :], targets=found[1])
     return Cell(cell, local=not text or bool(_OF_THE_KERNEL.match(text)))
-
-
-def ranges_to_list(targets: str) -> str:
-    """Write ranges of engines as lists: ``0-3,7`` becomes ``0,1,2,3,7``; other texts stay as they are.
-
-    Examples
-    --------
-    >>> ranges_to_list("0-3,7"), ranges_to_list("::2"), ranges_to_list("-1")
-    ('0,1,2,3,7', '::2', '-1')
-    """
-    words = targets.replace(" ", "").split(",")
-    if not all(re.fullmatch(r"\d+(-\d+)?", word) for word in words):
-        return targets
-    edges = [[int(edge) for edge in word.split("-")] for word in words]
-    return ",".join(str(engine) for edge in edges for engine in range(edge[0], edge[-1] + 1))

@@ -15,7 +15,7 @@ from .._version import __version__
 from ..client.magics.options import parse_targets
 from ..client.magics.parallel_magics import ParallelMagics, register
 from ..errors import MPIDirectError, TimeoutError
-from .cells import parse, ranges_to_list
+from .cells import parse
 from .cluster import KernelCluster
 from .completion import complete, inspect
 
@@ -67,11 +67,7 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
     def _run_cell(self, targets: str, code: str) -> None:
         """Run code on engines, and show what they print and display."""
         view = self._connect()
-        flags = (
-            {"targets": parse_targets(ranges_to_list(targets), view.client._session.engines)}
-            if targets
-            else {}
-        )
+        flags = {"targets": parse_targets(targets, view.client._session.engines)} if targets else {}
         with view.temp_flags(block=True, **flags):
             self._magics.run_auto(code)
 

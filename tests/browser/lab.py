@@ -1,4 +1,4 @@
-"""JupyterLab in a real browser: a server for one directory, and a notebook as a user sees it."""
+"""Jupyter in a real browser: a server for one directory, and a notebook in JupyterLab or Notebook 7."""
 
 from __future__ import annotations
 
@@ -113,15 +113,23 @@ class JupyterServer:
         )
 
     def open(self, page: Page, name: str, kernel: str, cells: dict[str, str]) -> NotebookPage:
-        """Write a notebook whose cells have names, and open it in a page of the browser."""
+        """Write a notebook whose cells have names, and open it in JupyterLab."""
+        self._open(page, "lab/tree", name, kernel, cells)
+        return NotebookPage(page, list(cells))
+
+    def open_in_notebook_7(self, page: Page, name: str, kernel: str, cells: dict[str, str]) -> Notebook7Page:
+        """Write a notebook whose cells have names, and open it in Notebook 7, on the same server."""
+        self._open(page, "notebooks", name, kernel, cells)
+        return Notebook7Page(page, list(cells))
+
+    def _open(self, page: Page, application: str, name: str, kernel: str, cells: dict[str, str]) -> None:
         notebook = nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_code_cell(code.strip()) for code in cells.values()],
             metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}},
         )
         nbformat.write(notebook, self.notebooks / f"{name}.ipynb")
         page.set_default_timeout(1000 * LIMIT)
-        page.goto(f"{self.address}lab/tree/{name}.ipynb?token={self._token}&reset")
-        return NotebookPage(page, list(cells))
+        page.goto(f"{self.address}{application}/{name}.ipynb?token={self._token}&reset")
 
     def stop(self) -> None:
         """End the server as Ctrl-C and ``y`` would."""
@@ -208,3 +216,12 @@ class NotebookPage:
         """Choose an item of the menu bar."""
         for kind, name in (("lm-MenuBar", menu), ("lm-Menu", item)):
             self.page.locator(f".{kind}-itemLabel", has_text=re.compile(f"^{name}$")).click()
+
+
+class Notebook7Page(NotebookPage):
+    """A notebook that is open in Notebook 7, which has no status bar."""
+
+    def wait_until_idle(self) -> None:
+        """Wait until the kernel is connected and idle."""
+        status = self.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+        expect(status).to_be_visible(timeout=1000 * LIMIT)

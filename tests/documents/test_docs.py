@@ -12,15 +12,20 @@ import sys
 
 import pytest
 from conftest import ROOT
+from waiting import until
 
 import mpidirect
 from mpidirect import Client, Cluster
+from mpidirect.cluster.state import ClusterState
+from mpidirect.errors import ClusterNotFound
 from tests import gallery, notebook
+from tests.documents import transcripts
 
 pytestmark = [pytest.mark.openmpi_only, pytest.mark.page]  # nothing here depends on the MPI
 
 FLAGS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 PROGRAM = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+ANY_PROGRAM = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EXAMPLE = re.compile(r"…|'\w+'|SIG\w+")  # stands for other texts in messages
 PAGES = ["README.md"] + [
     f"docs/{name}.md" for name in ("index", "tutorial", "collectives", "mpi", "balancing", "stuck")
@@ -68,6 +73,39 @@ def test_examples(unused, name, main, monkeypatch, tmp_path):
     result = doctest.DocTestRunner(optionflags=FLAGS).run(test, out=report.append, clear_globs=False)
     test.globs["rc"].close()
     assert not result.failed, "".join(report)
+
+
+@pytest.mark.parametrize("name", ["install.md", "ipyparallel.md"])
+def test_programs(name, tmp_path, monkeypatch):
+    """Each program of a page starts a cluster of its own."""
+    monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "mpidirect"))
+    programs = ANY_PROGRAM.findall((ROOT / "docs" / name).read_text())
+    assert programs
+    for program in programs:
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60, cwd=tmp_path)
+
+
+@pytest.mark.timeout(300)  # a kernel and a cluster of its own
+def test_jupyter(tmp_path, monkeypatch):
+    """The commands of the page install a kernel, and its cells run in a notebook."""
+    for name in ("MPIDIRECT_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    page = ROOT / "docs" / "jupyter.md"
+    (install,) = re.findall(r"^\$ mpidirect (kernel install .*)", page.read_text(), re.MULTILINE)
+    subprocess.run([sys.executable, "-m", "mpidirect", *install.split()], check=True, timeout=60)
+    session = list(transcripts.cells(page))
+    run = notebook.executed(notebook.new([cell.source for cell in session]), "mpidirect-mpi")
+    for cell, shown in zip(session, notebook.results(run), strict=True):
+        assert transcripts.lines_by_engine(shown) == transcripts.lines_by_engine(cell.shown)
+    until(lambda: has_ended("mpi"))
+
+
+def has_ended(profile):
+    """Whether no cluster of a profile runs."""
+    try:
+        return Cluster.from_profile(profile).state is ClusterState.STOPPED
+    except ClusterNotFound:
+        return True
 
 
 def test_gpus(unused, main, monkeypatch, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 from components import absent
 from waiting import until
@@ -123,10 +125,16 @@ def cluster(server):
 
 
 @pytest.fixture(scope="module")
-def notebook(server, browser):
-    """A notebook whose first cell has started the cluster, and shown that it does."""
+def kernel(server):
+    """The name of the kernel that is the job."""
     server.command("kernel", "install", "-n", str(N))
-    notebook = server.open(browser.new_page(), "job", "mpidirect-default", ON_ENGINES)
+    return "mpidirect-default"
+
+
+@pytest.fixture(scope="module")
+def notebook(server, browser, kernel):
+    """A notebook whose first cell has started the cluster, and shown that it does."""
+    notebook = server.open(browser.new_page(), "job", kernel, ON_ENGINES)
     notebook.start("start")
     notebook.see(f"(0 of {N} engines are ready)")
     notebook.wait_for_end("start")
@@ -173,6 +181,11 @@ def test_cells_here_and_on_some_engines(notebook):
 
 
 def test_the_stop_button(notebook):
+    check_stop_button(notebook)
+
+
+def check_stop_button(notebook):
+    """Run a cell that hangs, and press the button: the cell ends, and the engines and `comm` work."""
     notebook.start("hang")
     notebook.wait_for("hang", "hangs")
     notebook.press("interrupt")
@@ -201,6 +214,19 @@ def test_a_shutdown_of_the_kernel_leaves_nothing(notebook, cluster):
     notebook.choose("Kernel", "Shut Down Kernel")
     until(lambda: ours.state is ClusterState.STOPPED)
     until(lambda: processes.members(ours.cluster) == [])
+
+
+def test_notebook_7(server, browser, kernel, go_on, cluster):
+    """The other application that the Jupyter project makes, on the same server."""
+    if importlib.util.find_spec("notebook") is None:
+        absent("no Notebook 7 here: pip install 'mpidirect[browser]'")
+    seven = server.open_in_notebook_7(browser.new_page(), "seven", kernel, ON_ENGINES)
+    seven.run("start")
+    check_streaming(seven, go_on)
+    check_stop_button(seven)
+    ours = cluster()
+    seven.choose("Kernel", "Shut Down Kernel")
+    until(lambda: ours.state is ClusterState.STOPPED)
 
 
 # -- a Python kernel ---------------------------------------------------------------------------------------
@@ -254,9 +280,9 @@ def test_errors(beside):
     beside.wait_for("caught", "division by zero")
 
 
-def test_the_end_of_jupyter_stops_its_clusters(server, browser, cluster, beside):
+def test_the_end_of_jupyter_stops_its_clusters(server, browser, kernel, cluster, beside):
     server.command("stop")
-    notebook = server.open(browser.new_page(), "last", "mpidirect-default", ON_ENGINES)
+    notebook = server.open(browser.new_page(), "last", kernel, ON_ENGINES)
     notebook.run("start")
     ours = cluster()
     server.stop()

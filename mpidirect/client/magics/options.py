@@ -23,7 +23,7 @@ def execution_options(magic: _M) -> _M:
         argument("-a", "--noblock", action="store_const", const=False, dest="block", help="don't wait"),
         argument("--stream", action="store_const", const=True, help="show what is printed as it comes"),
         argument("--no-stream", action="store_const", const=False, dest="stream", help="show it at the end"),
-        argument("-t", "--targets", help="on these engines: all, 0, 0,2 or a slice like ::2"),
+        argument("-t", "--targets", help="on these engines: all, 0, 0-3,7 or a slice like ::2"),
         argument("--verbose", action="store_const", const=True, help="say where it runs"),
         argument("--no-verbose", action="store_const", const=False, dest="verbose", help="say nothing"),
         argument(
@@ -60,7 +60,7 @@ def output_options(magic: _M) -> _M:
 
 
 def parse_targets(text: str, engines: EngineDirectory) -> Any:
-    """Return the targets that a user has typed: ``all``, ``0``, ``0,2``, ``[0, 2]``, ``1:3`` or ``::2``.
+    """Return the targets that a user has typed: ``all``, ``0``, ``0-3,7``, ``[0, 2]``, ``1:3`` or ``::2``.
 
     Raises
     ------
@@ -73,11 +73,26 @@ def parse_targets(text: str, engines: EngineDirectory) -> Any:
     if _SLICE.fullmatch(text):
         return engines.ids[slice(*(int(edge) if edge else None for edge in text.split(":")))]
     try:
-        targets = ast.literal_eval(text)
+        targets = ast.literal_eval(ranges_to_list(text))
     except (SyntaxError, ValueError):
-        raise UsageError(f"--targets takes all, 0, 0,2 or a slice like ::2, not {text!r}") from None
+        raise UsageError(f"--targets takes all, 0, 0-3,7 or a slice like ::2, not {text!r}") from None
     try:
         engines.resolve(targets)  # raises where an engine does not live
     except (ValueError, TypeError, IndexError) as e:
         raise UsageError(f"--targets {text}: {e}") from None
     return list(targets) if isinstance(targets, tuple) else targets
+
+
+def ranges_to_list(targets: str) -> str:
+    """Write ranges of engines as lists: ``0-3,7`` becomes ``0,1,2,3,7``; other texts stay as they are.
+
+    Examples
+    --------
+    >>> ranges_to_list("0-3,7"), ranges_to_list("::2"), ranges_to_list("-1")
+    ('0,1,2,3,7', '::2', '-1')
+    """
+    words = targets.replace(" ", "").split(",")
+    if not all(re.fullmatch(r"\d+(-\d+)?", word) for word in words):
+        return targets
+    edges = [[int(edge) for edge in word.split("-")] for word in words]
+    return ",".join(str(engine) for edge in edges for engine in range(edge[0], edge[-1] + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,6 +41,17 @@ def register(shell: Any, view: MagicView | Callable[[], MagicView], suffix: str)
         registered[suffix].auto.stop()
     registered[suffix] = ParallelMagics(shell, view, suffix)
     shell.magics_manager.register(registered[suffix])
+
+
+class InvalidCode(Exception):
+    """Code for the engines has a syntax error, which IPython shows without frames of Python."""
+
+    def __init__(self, error: SyntaxError) -> None:
+        super().__init__(str(error))
+        self._lines = traceback.format_exception_only(error)
+
+    def _render_traceback_(self) -> list[str]:
+        return "".join(self._lines).splitlines()
 
 
 class ParallelMagics(Magics):
@@ -252,7 +264,10 @@ class ParallelMagics(Magics):
 
     def _submit(self, code: str, name: str | None = None, verbose: bool | None = None) -> AsyncResult:
         """Send code to the engines; store the result under a name, if one is given."""
-        result = self.view.execute(code, silent=False, block=False)  # may raise, so before the message
+        try:
+            result = self.view.execute(code, silent=False, block=False)  # may raise, so before the message
+        except SyntaxError as error:
+            raise InvalidCode(error) from None
         if self.verbose if verbose is None else verbose:
             how = "Parallel" if self.view.block else "Async parallel"
             print(f"{how} execution on engines: {self._listed_engines()}")
