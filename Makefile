@@ -2,10 +2,12 @@
 
 PYTHON ?= python3
 ARGS ?=
-# The tests compute in three quarters of their time: three processes keep two cores busy.
-WORKERS ?= 2
+# The tests compute in two thirds of their time: three processes keep two cores busy.
+WORKERS ?= 3
 # What failed while other tests ran is run again, alone.
 AGAIN := --last-failed --last-failed-no-failures none
+WITH_MPICH := not (openmpi_only or mpich_proof or proof)
+PROOFS_WITH_MPICH := (mpich_proof or proof) and not openmpi_only
 MINUTES ?= 5
 SEED ?= 1
 
@@ -17,7 +19,7 @@ MPICH := .venv-mpich
 BENCH := .venv-bench
 PIP := -m pip --disable-pip-version-check --quiet --quiet
 
-.PHONY: help demo test components test-openmpi test-mpich proofs test-pythons corpus pictures docs site coverage bench bench-scale soak soak-mpich lint clean
+.PHONY: help demo test components environments test-openmpi test-mpich proofs proofs-mpich test-pythons corpus pictures docs site coverage bench bench-scale soak soak-mpich lint clean
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,21 +40,28 @@ demo: $(OPENMPI)/.installed  ## Start a cluster of 4 engines, show what it can d
 	'  mpidirect stop                      # when you are done' '' \
 	'The tutorial: docs/tutorial.md'
 
-test: components test-mpich test-openmpi  ## Run the tests, against real clusters (ARGS='-k push' for pytest, in WORKERS=2 processes)
+test: components environments test-mpich test-openmpi  ## Run the tests, against real clusters (ARGS='-k push' for pytest, in WORKERS=3 processes)
 
 components:
 	@.ci/components
+
+environments:
+	@$(MAKE) --no-print-directory --jobs=2 $(MPICH)/.for-tests $(OPENMPI)/.for-tests
 
 test-openmpi: $(OPENMPI)/.for-tests  ## Run the tests with Open MPI
 	$(OPENMPI)/bin/python -m pytest -n $(WORKERS) -m "not proof" $(ARGS) || \
 	$(OPENMPI)/bin/python -m pytest $(AGAIN) -m "not proof" $(ARGS)
 
 test-mpich: $(MPICH)/.for-tests  ## Run with MPICH what depends on the MPI
-	$(MPICH)/bin/python -m pytest -n $(WORKERS) -m "not openmpi_only and not proof" $(ARGS) || \
-	$(MPICH)/bin/python -m pytest $(AGAIN) -m "not openmpi_only and not proof" $(ARGS)
+	$(MPICH)/bin/python -m pytest -n $(WORKERS) -m "$(WITH_MPICH)" $(ARGS) || \
+	$(MPICH)/bin/python -m pytest $(AGAIN) -m "$(WITH_MPICH)" $(ARGS)
 
-proofs: components test-pythons $(OPENMPI)/.for-proofs  ## Run the suites of other projects, libraries that use MPI, notebooks in a browser, the corpus
+proofs: components test-pythons proofs-mpich $(OPENMPI)/.for-proofs  ## Run the suites of other projects, libraries that use MPI, notebooks in a browser, the corpus
 	$(OPENMPI)/bin/python -m pytest -m proof tests/proofs tests/system tests/controller tests/launchers $(ARGS)
+
+proofs-mpich: $(MPICH)/.for-tests  ## Run with MPICH what `make test` runs with Open MPI alone, and the proofs that depend on the MPI
+	$(MPICH)/bin/python -m pytest -n $(WORKERS) -m "$(PROOFS_WITH_MPICH)" $(ARGS) || \
+	$(MPICH)/bin/python -m pytest $(AGAIN) -m "$(PROOFS_WITH_MPICH)" $(ARGS)
 
 test-pythons:  ## Run what depends on the Python with the lowest and the highest that are here
 	@for python in $(PYTHONS); do \

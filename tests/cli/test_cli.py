@@ -145,6 +145,7 @@ def test_two_profiles_run_side_by_side_and_stop_together():
     assert all(nothing_left(cluster, profile) for profile, cluster in clusters.items())
 
 
+@pytest.mark.mpich_proof
 def test_a_cluster_that_a_client_shut_down_is_just_gone():
     from mpidirect.client import Client
 
@@ -180,6 +181,7 @@ def test_an_idle_cluster_is_stopped_and_says_why():
     assert nothing_left(cluster.cluster)
 
 
+@pytest.mark.mpich_proof
 def test_an_idle_cluster_is_saved_before_its_stop(tmp_path):
     directory = tmp_path / "idle"
     directory.write_text("a file is in the way")
@@ -229,7 +231,14 @@ def test_a_job_that_is_too_slow_is_stopped(tmp_path):
     assert Profile().record() is None and Profile().clusters() == set()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "signum",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.openmpi_only),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.openmpi_only),
+    ],
+)
 def test_ctrl_c_during_a_start_leaves_nothing(tmp_path, signum):
     python = fake_python(tmp_path, "sleep 60")
     process = subprocess.Popen([*COMMAND, "start", "-n", "2", "--python", python], stderr=subprocess.PIPE)

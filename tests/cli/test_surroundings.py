@@ -20,6 +20,7 @@ either_mpi = pytest.mark.openmpi_only  # what does not depend on the MPI is run 
 # Why a start fails
 
 
+@pytest.mark.mpich_proof
 def test_the_controller_s_own_reason_comes_first():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

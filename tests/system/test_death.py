@@ -128,6 +128,7 @@ def test_collectives_of_a_view(start):
     assert rc[:].pull("x[0]").get(WITHIN) == [n - 1.0] * (n - 1)
 
 
+@pytest.mark.mpich_proof
 def test_busy_survivors_are_not_disturbed(start, tmp_path):
     n = 4
     _, rc = start(n)
@@ -153,6 +154,7 @@ def test_one_that_is_frozen_is_ended(start):
     survivors_work(rc, {1}, n)
 
 
+@pytest.mark.mpich_proof
 def test_a_kill_reaches_who_does_not_listen(start):
     _, rc = start(2)
     deaf = rc[1].execute("ctypes.PyDLL(None).sleep(60)")
@@ -193,6 +195,7 @@ def test_two_at_once(start):
         survivors_work(rc, lost, n)
 
 
+@pytest.mark.mpich_proof
 def test_deaths_cost_no_result_of_a_load_balanced_view(start):
     _, rc = start(4)
     lview = rc.load_balanced_view(retries=2)
