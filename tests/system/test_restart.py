@@ -89,8 +89,8 @@ def test_whatever_the_engines_do(launch, troubles):
             assert rc.restart() == list(range(N)), trouble
             is_new(rc)
             assert result is None or result.wait(WITHIN)
+            until(lambda: other.ids == rc.ids)
             assert other[:].apply(int).get(WITHIN) == [0] * N
-            assert other.ids == rc.ids
             assert cluster.job_id == job
     assert not list(cluster.profile.directory.glob("*handover*"))
 
