@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 import numpy as np
@@ -143,11 +144,18 @@ def test_busy_survivors_are_not_disturbed(start, tmp_path):
     assert busy.get(WITHIN) is None
 
 
+IMPATIENT = "from mpidirect.transport import zeromq; zeromq.HEARTBEAT, zeromq.SILENCE = 1.0, 6.0"
+
+
 @pytest.mark.openmpi_only
-def test_one_that_is_frozen_is_ended(start):
+def test_one_that_is_frozen_is_ended(start, tmp_path):
     """A frozen engine loses its connection like a dead one, but MPI would wait for it."""
+    python = tmp_path / "python"
+    (tmp_path / "sitecustomize.py").write_text(IMPATIENT)
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
     n = 3
-    _, rc = start(n)
+    _, rc = start(n, python=str(python))
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
     os.kill(rc.engines_info[1]["pid"], signal.SIGSTOP)
     until(lambda: 1 not in rc.ids)
