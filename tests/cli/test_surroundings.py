@@ -35,6 +35,7 @@ def test_the_controller_s_own_reason_comes_first():
     assert re.match(rf"{first}can't listen on 'ib9': .* choose one with --interface", nowhere)
 
 
+@pytest.mark.mpich_proof
 def test_a_temporary_directory_with_a_name_too_long_for_sockets(login_node):
     far = login_node / ("x" * 100)
     far.mkdir()

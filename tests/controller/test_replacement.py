@@ -129,6 +129,7 @@ def test_one_that_fails_on_its_way_in_changes_nothing(start):
     all_work_together(rc, 3)
 
 
+@pytest.mark.mpich_proof
 def test_another_dies_meanwhile(start, tmp_path):
     python, wait = tmp_path / "python", tmp_path / "wait"
     python.write_text(f'#!/bin/sh\nwhile [ -e {wait} ]; do sleep 0.1; done\nexec {sys.executable} "$@"\n')

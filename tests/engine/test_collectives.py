@@ -181,6 +181,7 @@ def test_redistribute(view, lengths, counts):
         assert np.array_equal([row for part in found for row in part], whole)
 
 
+@pytest.mark.mpich_proof
 def test_pandas(view):
     pandas = pytest.importorskip("pandas")
     whole = pandas.DataFrame({"a": range(6), "b": list("abcdef")})

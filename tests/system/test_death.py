@@ -172,7 +172,7 @@ def test_a_kill_reaches_who_does_not_listen(start):
         deaf.get(WITHIN)
 
 
-@pytest.mark.parametrize("who", ["controller", "launcher"])
+@pytest.mark.parametrize("who", [pytest.param("controller", marks=pytest.mark.mpich_proof), "launcher"])
 def test_the_controller_or_the_job(start, who):
     cluster, rc = start(3)
     waiting = rc[:].apply(time.sleep, 60)

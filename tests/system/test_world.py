@@ -61,6 +61,7 @@ def is_new(rc, n: int = N) -> None:
     rc[:].execute("known = 1", block=True)
 
 
+@pytest.mark.mpich_proof
 def test_it_is_theirs_and_stays_so(start):
     cluster, rc = start(2)
     assert "in C and Fortran as in Python" in rc.facts["world"]
@@ -351,6 +352,7 @@ def test_two_who_ask_at_once(start):
         is_new(rc, 2)
 
 
+@pytest.mark.mpich_proof
 def test_petsc_begins_with_their_communicator(start, monkeypatch, petsc):
     """Where the world in C is not theirs."""
     monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
