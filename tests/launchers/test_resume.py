@@ -87,7 +87,7 @@ def test_the_commands_of_the_page(login_node):
 def start(launcher, monkeypatch, walltime="1m", *flags, **options):
     """Start a cluster whose job ends in a minute, and continues before."""
     monkeypatch.setenv("MPIDIRECT_WALLTIME", walltime)
-    for name, value in {"resume_before": "42s", "max_resumes": "1", **options}.items():
+    for name, value in {"resume_before": "30s", "max_resumes": "1", **options}.items():
         monkeypatch.setenv(f"MPIDIRECT_{name.upper()}", value)
     started = run("start", "-n", "2", "--nodes", "1", "--launcher", launcher, "--resume", *flags)
     assert started.returncode == 0, started.stderr

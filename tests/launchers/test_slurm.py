@@ -92,7 +92,7 @@ def test_a_run_ends_its_script_before_the_walltime(slurm, login_node):
     (login_node / "script.py").write_text(SCRIPT)
     script = login_node / "job.sh"
     script.write_text(
-        "#!/bin/bash\n#SBATCH -n2 -t1 -o out\nexec mpidirect run --end-before 45s script.py wait\n"
+        "#!/bin/bash\n#SBATCH -n2 -t1 -o out\nexec mpidirect run --end-before 40s script.py wait\n"
     )
     job = submitted(slurm, script)
     until(lambda: "JobState=FAILED" in slurm.ask("scontrol", "show", "job", job))
