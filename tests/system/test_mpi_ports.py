@@ -21,6 +21,7 @@ from tests.strangers import listening as reachable
 HERE = {socket.AF_INET: "10.231.77.1", socket.AF_INET6: "fd57:77::1"}
 THERE = {socket.AF_INET: "10.231.77.2", socket.AF_INET6: "fd57:77::2"}
 LENGTH = {socket.AF_INET: 30, socket.AF_INET6: 64}
+LINKS = f"mdp{os.getpid()}a", f"mdp{os.getpid()}b"  # as other test runs of this host may have theirs
 KNOCK = """
 import socket, sys
 for port in map(int, sys.argv[2:]):
@@ -42,13 +43,13 @@ def other_host():
     name = f"mdports{os.getpid()}"
     ip("netns", "add", name)
     try:
-        ip("link", "add", "mdports0", "type", "veth", "peer", "name", "mdports1", "netns", name)
-        ip("link", "set", "mdports0", "up")
-        ip("-n", name, "link", "set", "mdports1", "up")
+        ip("link", "add", LINKS[0], "type", "veth", "peer", "name", LINKS[1], "netns", name)
+        ip("link", "set", LINKS[0], "up")
+        ip("-n", name, "link", "set", LINKS[1], "up")
         for family, length in LENGTH.items():
             nodad = ["nodad"] if family == socket.AF_INET6 else []
-            ip("addr", "add", f"{HERE[family]}/{length}", "dev", "mdports0", *nodad)
-            ip("-n", name, "addr", "add", f"{THERE[family]}/{length}", "dev", "mdports1", *nodad)
+            ip("addr", "add", f"{HERE[family]}/{length}", "dev", LINKS[0], *nodad)
+            ip("-n", name, "addr", "add", f"{THERE[family]}/{length}", "dev", LINKS[1], *nodad)
         yield name
     finally:
         ip("netns", "del", name)
