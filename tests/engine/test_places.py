@@ -66,6 +66,7 @@ def bound_to_cores(rc):
     assert os.sched_getaffinity(rc.facts["pid"]) == set(allowed)
 
 
+@pytest.mark.mpich_proof
 def test_after_a_death_and_a_replacement(start, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     _, rc = start(3, bind="core")

@@ -29,6 +29,7 @@ def directory(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(300)
 def test_a_quick_run_on_two_engines(directory):
     path = directory / "results.json"
@@ -66,6 +67,7 @@ def test_the_page_gets_its_figures(tmp_path, monkeypatch):
     assert report.summary([row]) == (1, 1)
 
 
+@pytest.mark.proof
 def test_the_controller_scales_in_simulation():
     costs = [
         *scale.measure(16, repeat=1),
