@@ -111,8 +111,15 @@ def start(tmp_path, monkeypatch):
         assert not processes.members(new.cluster)
 
 
+@pytest.fixture(scope="session")
+def janitor(cluster):
+    """Connect the client that clears the engines after each test."""
+    with Client(str(cluster.connection_file)) as client:
+        yield client
+
+
 @pytest.fixture
-def rc(cluster):
+def rc(cluster, janitor):
     """Connect a client for one test; clear the engines after the test."""
     client = Client(str(cluster.connection_file))
     yield client
@@ -120,8 +127,7 @@ def rc(cluster):
         client.abort()
         client.interrupt()
     client.close()
-    with Client(str(cluster.connection_file)) as other:
-        clear_engines(other)
+    clear_engines(janitor)
 
 
 def clear_engines(client: Client) -> None:

@@ -13,6 +13,7 @@ SPLIT = {  # files whose tests start clusters of their own: any process may run 
     "tests/cli/test_cli.py",
     "tests/client/test_hub.py",
     "tests/controller/test_replacement.py",
+    "tests/controller/test_spawn_failures.py",
     "tests/engine/test_memory_limit.py",
     "tests/system/test_again_and_again.py",
     "tests/system/test_death.py",
@@ -20,11 +21,12 @@ SPLIT = {  # files whose tests start clusters of their own: any process may run 
     "tests/system/test_world.py",
 }
 LONGEST = (
-    "tests/launchers/test_slurm",
     "tests/launchers/test_launchers",
+    "tests/launchers/test_resume",
     "tests/launchers/test_sge",
-    "tests/system/test_soak",
+    "tests/launchers/test_slurm",
     "tests/system/test_data",
+    "tests/system/test_soak",
 )
 
 _HERE = Path(__file__).parent
@@ -45,9 +47,19 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(config, items) -> None:
-    """Begin with the longest files; end with the single tests, so that all processes end at the same time."""
+    """Begin with the longest files; end with the single tests, so that all processes end at the same time.
+
+    The files whose tests run alone come last: no process waits for the end of another's test before them.
+    """
     if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
-        items.sort(key=lambda item: (not item.nodeid.startswith(LONGEST), unit(item.nodeid) == item.nodeid))
+        alone = {unit(item.nodeid) for item in items if item.get_closest_marker("alone")}
+        items.sort(
+            key=lambda item: (
+                unit(item.nodeid) in alone,
+                unit(item.nodeid) == item.nodeid,
+                not item.nodeid.startswith(LONGEST),
+            )
+        )
 
 
 def unit(nodeid: str) -> str:

@@ -84,6 +84,7 @@ def start(cluster: str, log: Path) -> bool:
         os.close(lifeline)
         return False
     try:
+        os.setpgid(0, 0)  # Signals to the anchor's group must not end the engines of this server.
         _keep_descriptors({listener.fileno(), lifeline})
         _redirect(log)
         gc.freeze()  # So that collections of engines leave the shared memory as it is.

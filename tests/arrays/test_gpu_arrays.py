@@ -24,6 +24,8 @@ import gpu_arrays
 from mpidirect import CompositeError
 from mpidirect.arrays.partition import bounds
 
+pytestmark = pytest.mark.mpich_proof
+
 
 class Library:
     """A library under test: how its arrays are made of numpy's and turned into them, here and on engines."""

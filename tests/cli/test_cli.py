@@ -145,6 +145,7 @@ def test_two_profiles_run_side_by_side_and_stop_together():
     assert all(nothing_left(cluster, profile) for profile, cluster in clusters.items())
 
 
+@pytest.mark.mpich_proof
 def test_a_cluster_that_a_client_shut_down_is_just_gone():
     from mpidirect.client import Client
 
@@ -180,6 +181,7 @@ def test_an_idle_cluster_is_stopped_and_says_why():
     assert nothing_left(cluster.cluster)
 
 
+@pytest.mark.mpich_proof
 def test_an_idle_cluster_is_saved_before_its_stop(tmp_path):
     directory = tmp_path / "idle"
     directory.write_text("a file is in the way")
@@ -220,6 +222,7 @@ def test_a_start_that_lost_a_rank_says_so(tmp_path):
     assert "here I fall" in done.stderr and "before" in done.stderr and "within" not in done.stderr
 
 
+@pytest.mark.openmpi_only
 def test_a_job_that_is_too_slow_is_stopped(tmp_path):
     python = fake_python(tmp_path, "echo still thinking; sleep 60")
     done = run("start", "-n", "2", "--python", python, "--timeout", "1")
@@ -229,7 +232,14 @@ def test_a_job_that_is_too_slow_is_stopped(tmp_path):
     assert Profile().record() is None and Profile().clusters() == set()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "signum",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.openmpi_only),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.openmpi_only),
+    ],
+)
 def test_ctrl_c_during_a_start_leaves_nothing(tmp_path, signum):
     python = fake_python(tmp_path, "sleep 60")
     process = subprocess.Popen([*COMMAND, "start", "-n", "2", "--python", python], stderr=subprocess.PIPE)
@@ -242,6 +252,7 @@ def test_ctrl_c_during_a_start_leaves_nothing(tmp_path, signum):
     assert nothing_left(cluster)
 
 
+@pytest.mark.openmpi_only
 def test_a_second_ctrl_c_kills(tmp_path):
     python = fake_python(tmp_path, "trap '' TERM INT; echo ready; while :; do sleep 0.1; done")
     command = [*COMMAND, "start", "-n", "2", "--python", python, "--stop-timeout", "60"]
@@ -260,6 +271,7 @@ def test_a_second_ctrl_c_kills(tmp_path):
 # Foreground
 
 
+@pytest.mark.openmpi_only
 def test_ctrl_c_stops_a_cluster_in_the_foreground():
     process = subprocess.Popen(
         [*COMMAND, "start", "-n", "1", "--foreground"],
@@ -434,6 +446,7 @@ def test_a_detached_cluster_lives_on():
     assert nothing_left(first.cluster)
 
 
+@pytest.mark.openmpi_only
 def test_a_start_that_fails_inside_a_with_block_leaves_nothing(tmp_path):
     cluster = Cluster(n=1, python=fake_python(tmp_path, "exit 5"))
     with pytest.raises(LaunchError, match="exit code 5"), cluster:
@@ -441,6 +454,7 @@ def test_a_start_that_fails_inside_a_with_block_leaves_nothing(tmp_path):
     assert nothing_left(cluster.cluster)
 
 
+@pytest.mark.openmpi_only
 def test_what_was_not_started_says_so():
     with pytest.raises(ClusterNotFound, match="mpidirect start"):
         Cluster.from_profile()
@@ -448,6 +462,7 @@ def test_what_was_not_started_says_so():
         Cluster().stop()
 
 
+@pytest.mark.openmpi_only
 def test_a_broken_setting_keeps_nobody_from_stopping():
     cluster = Cluster(n=1).start()
     Profile().config_file.write_text("n = = 1")
@@ -502,12 +517,14 @@ def test_a_run_that_is_ended_ends_its_script_and_its_cluster(tmp_path):
 @pytest.mark.parametrize(
     "words", [[], *([name] for name in COMMANDS), ["profile", "create"], ["profile", "show"]]
 )
+@pytest.mark.openmpi_only
 def test_each_command_has_help(words):
     result = invoke(*words, "--help")
     assert result.exit_code == 0
     assert "Usage: mpidirect" in result.output
 
 
+@pytest.mark.openmpi_only
 def test_wrong_usage_is_told():
     wrong = run("strat")
     assert wrong.returncode == 2 and "Did you mean 'start'?" in wrong.stderr
@@ -517,6 +534,7 @@ def test_wrong_usage_is_told():
     assert run("--version").stdout.startswith("mpidirect ")
 
 
+@pytest.mark.openmpi_only
 def test_a_dry_run_shows_the_command_and_does_nothing():
     result = invoke("start", "-n", "3", "--set", "start_timeout=7m", "--dry-run")
     assert result.exit_code == 0
@@ -525,6 +543,7 @@ def test_a_dry_run_shows_the_command_and_does_nothing():
     assert not home().exists()
 
 
+@pytest.mark.openmpi_only
 def test_profiles_are_created_and_shown(tmp_path, monkeypatch):
     created = invoke("profile", "create", "mpi", "-n", "8", "--start-timeout", "5m")
     assert created.exit_code == 0 and "mpidirect start --profile mpi" in created.output
@@ -544,6 +563,7 @@ def test_profiles_are_created_and_shown(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.openmpi_only
 def test_a_mistake_in_the_settings_is_shown_with_its_line():
     Profile("mpi").create().config_file.write_text("n = 4\nlanucher = 'mpiexec'\n")
     done = run("start", "--profile", "mpi")
@@ -552,6 +572,7 @@ def test_a_mistake_in_the_settings_is_shown_with_its_line():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.openmpi_only
 def test_completion_knows_commands_and_profiles():
     Profile("simulation").create()
     environment = {"_MPIDIRECT_COMPLETE": "bash_complete"}
@@ -563,6 +584,7 @@ def test_completion_knows_commands_and_profiles():
         assert "_MPIDIRECT_COMPLETE" in invoke("completion", shell).output
 
 
+@pytest.mark.openmpi_only
 def test_the_command_line_never_loads_mpi_and_is_light():
     code = """if True:
         import sys
@@ -586,6 +608,7 @@ def test_the_doctor_finds_this_machine_fit():
     assert done.returncode == 0
 
 
+@pytest.mark.openmpi_only
 def test_the_doctor_names_remedies(tmp_path):
     home().mkdir(mode=0o755)
     home().chmod(0o755)
@@ -643,5 +666,6 @@ def test_logs_are_followed_until_the_end():
     assert process.returncode == 0
 
 
+@pytest.mark.openmpi_only
 def test_local_sockets_are_in_the_temporary_directory():
     assert socket_directory("x").parent == Path(tempfile.gettempdir())

@@ -20,6 +20,7 @@ either_mpi = pytest.mark.openmpi_only  # what does not depend on the MPI is run 
 # Why a start fails
 
 
+@pytest.mark.mpich_proof
 def test_the_controller_s_own_reason_comes_first():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -34,6 +35,7 @@ def test_the_controller_s_own_reason_comes_first():
     assert re.match(rf"{first}can't listen on 'ib9': .* choose one with --interface", nowhere)
 
 
+@pytest.mark.mpich_proof
 def test_a_temporary_directory_with_a_name_too_long_for_sockets(login_node):
     far = login_node / ("x" * 100)
     far.mkdir()

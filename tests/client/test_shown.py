@@ -205,7 +205,7 @@ def test_in_plain_python(cluster, tmp_path, line):
     assert shown.count("in f\n") == 1
 
 
-@pytest.mark.parametrize("line", ["dv.map_sync(f, 5)", "dv.run('nofile.py')", "rc[7]", "dv.aply"])
+@pytest.mark.parametrize("line", ["dv.map_sync(f, 5)", "dv.aply"])
 def test_arguments_that_are_refused_in_plain_python(cluster, tmp_path, line):
     shown = script(cluster, tmp_path, line)
     assert f"in main\n    {line}\n" in shown

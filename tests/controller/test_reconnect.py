@@ -162,9 +162,10 @@ os._exit(0) if sys.argv[3] == "killed" else rc.close()
 """
 
 
-@pytest.mark.parametrize("how", ["killed", "closed"])
-@pytest.mark.parametrize("size", [10, 300_000])
-@pytest.mark.parametrize("direct", ["0", "1"])
+@pytest.mark.parametrize(
+    ("how", "size", "direct"),
+    [("killed", 10, "0"), ("closed", 300_000, "0"), ("killed", 300_000, "1"), ("closed", 10, "1")],
+)
 def test_another_process_gets_what_a_client_that_left_was_waiting_for(cluster, rc, how, size, direct):
     script = LEAVE.replace("int(sys.argv[2])", str(size))
     left = subprocess.run(

@@ -119,6 +119,7 @@ def restart(rc, *targets):
     thread.join(WITHIN)
 
 
+@pytest.mark.mpich_proof
 def test_one_that_dies_before_the_report_of_its_spawn_costs_nothing(hooked):
     _, rc, files = hooked(3)
     kill(rc, 1)
@@ -145,6 +146,7 @@ def kill_anchor(cluster, rc):
                 os.kill(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.mpich_proof
 def test_the_anchor_dies_while_it_starts_all_engines(hooked):
     cluster, rc, files = hooked(3)
     (files / "hold").touch()
@@ -157,6 +159,7 @@ def test_the_anchor_dies_while_it_starts_all_engines(hooked):
         rc.restart()
 
 
+@pytest.mark.mpich_proof
 def test_the_anchor_dies_while_all_engines_end(start):
     cluster, rc = start(2)
     os.kill(rc.engines_info[0]["pid"], signal.SIGSTOP)  # it does not leave by itself

@@ -10,7 +10,7 @@ from waiting import until
 
 from mpidirect import errors
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.openmpi_only]  # nothing here depends on the MPI
 
 ALARM = """
 import signal

@@ -66,6 +66,7 @@ def bound_to_cores(rc):
     assert os.sched_getaffinity(rc.facts["pid"]) == set(allowed)
 
 
+@pytest.mark.mpich_proof
 def test_after_a_death_and_a_replacement(start, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     _, rc = start(3, bind="core")
@@ -78,7 +79,7 @@ def test_after_a_death_and_a_replacement(start, monkeypatch):
     found = environments(rc[[0, 2]])
     assert [ranks(env) for env in found] == [("0", "2", "0"), ("1", "2", "1")]
     assert rc[[0, 2]].pull("local_rank", block=True) == [0, 1]
-    assert rc.engines_info[2]["local_rank"] == 1
+    until(lambda: rc.engines_info[2]["local_rank"] == 1)  # the news comes a moment later
     rc.restart([1])
     bound_to_cores(rc)
     found = environments(rc[:])

@@ -72,6 +72,7 @@ def notebook(home):
     notebook = Notebook(home)
     try:
         notebook.first = notebook.run("started = True")
+        notebook.run("%%local\nfrom mpidirect.client.display import folding\nfolding.WINDOW = 2.0")
         yield notebook
     finally:
         notebook.close()

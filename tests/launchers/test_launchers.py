@@ -147,23 +147,13 @@ def started(workshop, **given):
 # What every launcher must do
 
 
-def test_it_starts_all_ranks_with_their_job_file(workshop):
+def test_ranks_know_their_job_and_stopping_leaves_nothing_and_can_be_repeated(workshop):
     launcher = started(workshop)
-    assert {rank["job"] for rank in workshop.ranks()} == {str(launcher.job.file)}
     assert launcher.state().state is JobState.RUNNING
-    launcher.stop(5)
-
-
-def test_ranks_have_no_terminal_and_know_their_cluster(workshop):
-    launcher = started(workshop)
     for rank in workshop.ranks():
+        assert rank["job"] == str(launcher.job.file)
         assert not rank["terminal"]
         assert rank["environment"][CLUSTER] == workshop.cluster
-    launcher.stop(5)
-
-
-def test_stopping_leaves_nothing_and_can_be_repeated(workshop):
-    launcher = started(workshop)
     launcher.stop(5)
     assert launcher.state().state is JobState.ENDED
     assert workshop.nothing_left()

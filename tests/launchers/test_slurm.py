@@ -24,6 +24,7 @@ either_mpi = pytest.mark.openmpi_only  # what does not depend on the MPI is run 
 # A cluster's life
 
 
+@pytest.mark.mpich_proof
 def test_start_use_and_stop_from_the_command_line(slurm):
     flags = ["--launcher", "slurm", "--nodes", "2", "--ntasks-per-node", "2", "--walltime", "10m"]
     started = run("start", *flags)
@@ -77,6 +78,7 @@ def submitted(slurm, script):
     return done.stdout.strip()
 
 
+@pytest.mark.mpich_proof
 def test_the_batch_script(slurm, login_node):
     (login_node / "script.py").write_text(SCRIPT)
     job = submitted(slurm, JOBSCRIPTS / "slurm-batch.sh")
@@ -174,14 +176,21 @@ def killed(rc):
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("nodes", [1, 2])
-def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
+@pytest.mark.parametrize(
+    ("nodes", "troubles"),
+    [
+        (2, (stuck_in_c, killed)),
+        pytest.param(2, (frozen, pushed), marks=pytest.mark.proof),
+        pytest.param(1, (stuck_in_c, frozen, pushed, killed), marks=pytest.mark.proof),
+    ],
+)
+def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes, troubles):
     """Also engines that hang in C. On several hosts Open MPI spawns none: a supervisor starts all anew."""
     with Cluster(launcher="slurm", nodes=nodes, ntasks_per_node=4 // nodes) as rc:
         dv, was = rc[:], where(rc[:])
         spawned = nodes == 1 or "Open MPI" not in rc.facts["mpi"]
         assert "in C and Fortran as in Python" in rc.facts["world"]
-        for trouble in (stuck_in_c, frozen, pushed, killed):
+        for trouble in troubles:
             assert where(dv) == was and len(set(was)) == nodes
             dv.run(str(PROGRAMS / "cworld.py"), block=True)
             assert dv.pull("world.facts()").get(LIMIT) == [(k, 4, 6) for k in range(4)]
@@ -195,6 +204,7 @@ def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes):
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [3, 3, 3]  # noqa: F821
 
 
+@pytest.mark.mpich_proof
 def test_an_mpiexec_whose_hosts_are_not_known(hosts):
     """Its arguments spread the ranks, so nothing is spawned; a supervisor starts all anew."""
     starter = mpi.find_mpiexec()[0]
@@ -217,6 +227,7 @@ def test_a_kill_leaves_nothing_on_any_host(hosts):
     assert gone(hosts, cluster)
 
 
+@pytest.mark.mpich_proof
 def test_a_node_for_the_controller_alone(hosts):
     with Cluster(controller="node", **SLURM) as rc:
         assert rc.facts["host"] == "n1"
@@ -224,6 +235,7 @@ def test_a_node_for_the_controller_alone(hosts):
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
 
 
+@pytest.mark.mpich_proof
 def test_ranks_that_srun_starts(hosts):
     """MPICH's ranks find each other by PMI2, Open MPI's by PMIx. There the end of an engine ends the job."""
     pmi = "pmi2" if mpi.implementation(mpi.find_mpiexec()[0]).name == "mpich" else "pmix"
@@ -236,6 +248,7 @@ def test_ranks_that_srun_starts(hosts):
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
 
 
+@pytest.mark.mpich_proof
 def test_a_warning_to_ranks_that_srun_starts(hosts):
     """A preemption with a grace time sends a SIGTERM to all steps."""
     pmi = "pmi2" if mpi.implementation(mpi.find_mpiexec()[0]).name == "mpich" else "pmix"

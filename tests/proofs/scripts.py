@@ -260,4 +260,67 @@ ar = e0.apply_async(publish, ipp.__name__)
 ar.get()
 (ar.data, dv.apply_async(square, 1).data)
 """,
+    # Results as they arrive.
+    """
+ar = lv.map(slow, range(6), ordered=False, block=False)
+first = next(iter(ar))
+(first in range(6), sorted(ar.get()))
+""",
+    # Tasks that run again.
+    """
+ids = [lv.apply_async(square, k).msg_ids[0] for k in range(3)]
+rc.wait(ids, timeout=20)
+rc.resubmit(ids).get()
+""",
+    # A thread that reads results.
+    """
+rc.spin_thread(0.05)
+ar = dv.apply_async(slow, 3)
+n = 0
+while not ar.ready() and n < 200:
+    time.sleep(0.05)
+    n += 1
+rc.stop_spin_thread()
+(ar.ready(), ar.get())
+""",
+    # A dependency that does not end in time.
+    """
+first = lv.apply_async(time.sleep, 1)
+with lv.temp_flags(after=first, timeout=0.05):
+    second = lv.apply_async(square, 1)
+try:
+    value = second.get(20)
+except Exception as e:
+    value = e.ename if hasattr(e, 'ename') else type(e).__name__
+value
+""",
+    # A broadcast view.
+    """
+bv = rc.broadcast_view()
+bv['z'] = 3
+parts = bv.scatter('q', list(range(8))).get()
+(bv['z'], bv.apply_sync(square, 2), bv.gather('q').get())
+""",
+    # An executor in asyncio.
+    """
+async def main():
+    with rc.load_balanced_view().executor as pool:
+        loop = asyncio.get_running_loop()
+        return await asyncio.gather(*[loop.run_in_executor(pool, square, k) for k in range(4)])
+asyncio.run(main())
+""",
+    # Functions that look for names on the engines, and functions that need others.
+    """
+@ipp.interactive
+def f():
+    return interactive_name
+dv['interactive_name'] = 4
+@ipp.depend(lambda n: n > 4, 5)
+def g(x):
+    return x
+@ipp.require(square)
+def h(x):
+    return square(x)
+(dv.apply_sync(f), lv.apply_sync(g, 1), lv.map_sync(h, range(3)))
+""",
 ]

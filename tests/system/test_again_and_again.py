@@ -42,7 +42,7 @@ def segments_of(maps: list[str]) -> set[Path]:
 @pytest.mark.timeout(300)
 def test_clusters_in_a_row(tmp_path, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
-    for round in range(4):
+    for round in range(2):
         cluster = Cluster(n=2)
         cluster.start()
         cluster.wait()

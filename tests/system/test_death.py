@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 import numpy as np
@@ -128,6 +129,7 @@ def test_collectives_of_a_view(start):
     assert rc[:].pull("x[0]").get(WITHIN) == [n - 1.0] * (n - 1)
 
 
+@pytest.mark.mpich_proof
 def test_busy_survivors_are_not_disturbed(start, tmp_path):
     n = 4
     _, rc = start(n)
@@ -142,17 +144,25 @@ def test_busy_survivors_are_not_disturbed(start, tmp_path):
     assert busy.get(WITHIN) is None
 
 
+IMPATIENT = "from mpidirect.transport import zeromq; zeromq.HEARTBEAT, zeromq.SILENCE = 1.0, 6.0"
+
+
 @pytest.mark.openmpi_only
-def test_one_that_is_frozen_is_ended(start):
+def test_one_that_is_frozen_is_ended(start, tmp_path):
     """A frozen engine loses its connection like a dead one, but MPI would wait for it."""
+    python = tmp_path / "python"
+    (tmp_path / "sitecustomize.py").write_text(IMPATIENT)
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
     n = 3
-    _, rc = start(n)
+    _, rc = start(n, python=str(python))
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
     os.kill(rc.engines_info[1]["pid"], signal.SIGSTOP)
     until(lambda: 1 not in rc.ids)
     survivors_work(rc, {1}, n)
 
 
+@pytest.mark.mpich_proof
 def test_a_kill_reaches_who_does_not_listen(start):
     _, rc = start(2)
     deaf = rc[1].execute("ctypes.PyDLL(None).sleep(60)")
@@ -162,7 +172,7 @@ def test_a_kill_reaches_who_does_not_listen(start):
         deaf.get(WITHIN)
 
 
-@pytest.mark.parametrize("who", ["controller", "launcher"])
+@pytest.mark.parametrize("who", [pytest.param("controller", marks=pytest.mark.mpich_proof), "launcher"])
 def test_the_controller_or_the_job(start, who):
     cluster, rc = start(3)
     waiting = rc[:].apply(time.sleep, 60)
@@ -193,6 +203,7 @@ def test_two_at_once(start):
         survivors_work(rc, lost, n)
 
 
+@pytest.mark.mpich_proof
 def test_deaths_cost_no_result_of_a_load_balanced_view(start):
     _, rc = start(4)
     lview = rc.load_balanced_view(retries=2)

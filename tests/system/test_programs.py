@@ -25,6 +25,7 @@ def alone(name: str) -> str:
     ).stdout
 
 
+@pytest.mark.mpich_proof
 @pytest.mark.parametrize("name", TEXTS)
 def test_prints_what_it_prints_alone(dview, name):
     ar = dview.run(PROGRAMS / name, block=True)

@@ -72,24 +72,30 @@ def in_a_push(rc):
     until(lambda: rc.queue_status(0)["tasks"])
 
 
-def test_whatever_the_engines_do(launch):
+@pytest.mark.parametrize(
+    "troubles",
+    [(stuck_in_c, all_dead), pytest.param((frozen, in_a_push, deaf), marks=pytest.mark.proof)],
+    ids=lambda troubles: " ".join(trouble.__name__ for trouble in troubles),
+)
+def test_whatever_the_engines_do(launch, troubles):
     cluster, rc = launch(N)
     assert ("in C and Fortran as in Python" in rc.facts["world"]) == ("Open MPI" in rc.facts["mpi"])
     job = cluster.job_id
     with cluster.connect_client() as other:
         is_new(rc)
-        for trouble in (stuck_in_c, frozen, all_dead, in_a_push, deaf):
+        for trouble in troubles:
             result = other[:].apply(lambda: bytes(100_000)) if len(other.ids) == N else None
             trouble(rc)
             assert rc.restart() == list(range(N)), trouble
             is_new(rc)
             assert result is None or result.wait(WITHIN)
+            until(lambda: other.ids == rc.ids)
             assert other[:].apply(int).get(WITHIN) == [0] * N
-            assert other.ids == rc.ids
             assert cluster.job_id == job
     assert not list(cluster.profile.directory.glob("*handover*"))
 
 
+@pytest.mark.mpich_proof
 @pytest.mark.parametrize("spawned", [False, True])
 def test_calls_meanwhile_wait_for_the_engines(start, monkeypatch, spawned):
     if not spawned:
@@ -103,6 +109,7 @@ def test_calls_meanwhile_wait_for_the_engines(start, monkeypatch, spawned):
         assert other.ids == asked.result(WITHIN) == [0, 1]
 
 
+@pytest.mark.mpich_proof
 def test_tasks_end_with_an_error_that_names_the_restart(launch):
     cluster, rc = launch(2)
     with cluster.connect_client() as other:
@@ -120,6 +127,7 @@ def test_tasks_end_with_an_error_that_names_the_restart(launch):
         assert other[:].apply(int).get(WITHIN) == [0, 0]
 
 
+@pytest.mark.mpich_proof
 def test_results_wait_for_a_client_that_is_away_meanwhile(launch, monkeypatch):
     cluster, rc = launch(2)
     monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")  # results are sent, and wait in the controller
@@ -138,6 +146,7 @@ def test_results_wait_for_a_client_that_is_away_meanwhile(launch, monkeypatch):
         assert asked.get(WITHIN) == [2, 2]
 
 
+@pytest.mark.mpich_proof
 def test_another_number_of_engines(launch):
     cluster, rc = launch(2)
     with cluster.connect_client() as other:
@@ -149,6 +158,7 @@ def test_another_number_of_engines(launch):
         assert Client(str(cluster.connection_file)).ids == [0]
 
 
+@pytest.mark.mpich_proof
 def test_a_number_of_engines_that_can_not_be(launch, tmp_path):
     """The former number is started again, and the error tells it."""
     real = mpi.find_mpiexec()[0]
@@ -161,6 +171,7 @@ def test_a_number_of_engines_that_can_not_be(launch, tmp_path):
     is_new(rc, 2)
 
 
+@pytest.mark.mpich_proof
 def test_processes_that_do_not_start_end_the_cluster(launch, tmp_path):
     broken, python = tmp_path / "broken", tmp_path / "python"
     python.write_text(f'#!/bin/sh\n[ -e {broken} ] && exit 7\nexec {sys.executable} "$@"\n')

@@ -113,6 +113,18 @@ def test_who_can_not_prove_that_it_is_the_controller_is_not_believed(info, impos
             Client(false, timeout=1)
 
 
+def test_the_reason_of_a_handshake_that_fails_before_the_hello_is_told(info, monkeypatch):
+    put = Dealer.put
+
+    def put_late(dealer, frames, **options):
+        until(dealer.ended)
+        put(dealer, frames, **options)
+
+    monkeypatch.setattr(Dealer, "put", put_late)
+    with pytest.raises(errors.AuthenticationFailed, match="refuses this client's key"):
+        Client(over_tcp(info, **pair(new_keys())), timeout=5)
+
+
 def answer(listener, says):
     """Say the same to all who come, and hang up."""
     with contextlib.suppress(OSError):

@@ -19,12 +19,13 @@ def _home(tmp_path, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
 
 
+@pytest.mark.mpich_proof
 @pytest.mark.timeout(300)
 def test_a_short_soak():
     driver = Driver(seed=3, n=4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        driver.run(200, events=50)
+        driver.run(200, events=30)
     print(driver.table())
     print(driver.script())
     assert driver.counts.total() > 10
@@ -44,6 +45,7 @@ def test_one_cluster_lives_through_all_histories(size, length, full):
     assert set(histories(size, length, full)) <= events_after_starts(walked, length)
 
 
+@pytest.mark.proof
 @pytest.mark.openmpi_only  # MPICH has the short soak; one MPI is enough for the long list
 @pytest.mark.timeout(300)
 def test_all_histories_of_two_events():

@@ -165,10 +165,12 @@ class Dialer:
         try:
             socket.put([hello, b""])  # the empty one tells the connection
             return Link(socket, self._await_welcome(socket, address, timeout, whole))
-        except BaseException as e:
+        except Closed:  # the handshake has failed already
+            failure = self._ended(address, socket.end_event())
             socket.close(0)
-            if isinstance(e, Closed):
-                raise self._unreached(address, "the connection is refused or closed at once") from None
+            raise failure from None
+        except BaseException:
+            socket.close(0)
             raise
 
     def _connected(self, address: str) -> Dealer:
