@@ -100,6 +100,19 @@ def test_jupyter(tmp_path, monkeypatch):
     until(lambda: has_ended("mpi"))
 
 
+def test_debugging(unused, prompt, typed):
+    """The session of the page at an IPython prompt, with the commands for the debugger."""
+    with Client() as rc:
+        prompt.names["dv"] = rc[:]
+        # The engine that stops first has the first prompt: all import the debugger before.
+        rc[:].execute("import IPython.core.debugger, pdb", silent=False, block=True)
+        for cell in transcripts.cells(ROOT / "docs" / "debugging.md"):
+            typed += cell.commands
+            (prompt.fails if "Error: one or more" in cell.shown else prompt)(cell.source)
+            assert transcripts.agrees(prompt.shown, cell.shown), prompt.shown
+            assert not typed
+
+
 def has_ended(profile):
     """Whether no cluster of a profile runs."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,12 @@ def cells(page: Path) -> Iterator[Cell]:
             count = next((k for k, line in enumerate(lines) if not _CONTINUED.match(line)), len(lines))
             source = [first, *(_CONTINUED.sub("", line) for line in lines[:count])]
             yield Cell("\n".join(source), "\n".join(lines[count:]).strip() + "\n")
+
+
+def agrees(shown: str, expected: str) -> bool:
+    """Whether an output is that of a page, where … stands for any text."""
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    return doctest.OutputChecker().check_output(expected.replace("…", "..."), shown, flags)
 
 
 def lines_by_engine(text: str) -> list[str]:
