@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import time
 
@@ -82,6 +83,13 @@ def test_each_task_has_its_own_output(lview):
         result = lview.map_async(lambda x: print("said", x) if x % 50 == 7 else None, range(200))
         result.get(20)
     assert result.stdout == [f"said {x}\n" if x % 50 == 7 else "" for x in range(200)]
+
+
+def test_the_output_of_c_code_belongs_to_the_task_that_wrote_it(lview):
+    write = os.write  # past the streams of Python
+    result = lview.map_async(lambda x: write(1, b"%d" % x) if x % 50 == 7 else x, range(200))
+    result.get()
+    assert result.stdout == [f"{x}" if x % 50 == 7 else "" for x in range(200)]
 
 
 def test_a_blocking_call_at_a_prompt_shows_what_tasks_print(lview, monkeypatch, capsys):

@@ -50,7 +50,7 @@ class Testbed:
         self.proxy = Proxy(self.cluster.connection_file)
         with environment(MPIDIRECT_DIRECT_MEMORY="0"):
             self.far = Client(self.proxy.info)
-        self.former: list[int] = []  # process ids of engines that are no longer there
+        self.seen: set[psutil.Process] = set()  # controller and engines, also those that are no longer there
         self.pids: dict[str | int, int] = {}
         self.note_processes()
         self.tolerant = self.near.facts["fault_tolerance"]["deaths"]
@@ -62,9 +62,11 @@ class Testbed:
 
     def note_processes(self) -> None:
         """Note the process ids of controller and engines."""
-        self.former += [pid for pid in self.pids.values() if pid not in self.former]
         engines = {k: e["pid"] for k, e in self.near.engines_info.items()}
         self.pids = {"controller": self.near.facts["pid"], **engines}
+        for pid in self.pids.values():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self.seen.add(psutil.Process(pid))
 
     def stop(self) -> None:
         """Stop the cluster; note the processes that are left, and how much memory has grown."""
@@ -79,9 +81,12 @@ class Testbed:
         self.near.close()
         self.proxy.close()
         self.end()
-        pids = {*self.pids.values(), *self.former}
-        _, alive = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], 10)
-        self.leftovers += [process.pid for process in alive]
+        deadline = time.monotonic() + 10
+        while (
+            left := [process.pid for process in self.seen if _lives(process)]
+        ) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.leftovers += left
 
     def end(self) -> None:
         """Stop the cluster, if one runs."""
@@ -172,6 +177,14 @@ class Testbed:
         for engine, names in self.names.items():
             if engine in self.near.ids and names:
                 self.expect("names", self.near[engine].pull(list(names), block=False), list(names.values()))
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Return whether a process has not ended. A later process may have the same number."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _same(got: Any, value: Any) -> bool:

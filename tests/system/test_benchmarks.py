@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import page, report, scale, targets
+from benchmarks import page, pool, pools, report, scale, targets
 from benchmarks.__main__ import main
 from benchmarks.cases import cases
 from benchmarks.results import Results, Row
@@ -65,6 +65,24 @@ def test_the_page_gets_its_figures(tmp_path, monkeypatch):
         assert "15.0 (≥ 14) ✓" in text and "BroadcastView: absent" in text
     assert (tmp_path / "benchmarks.png").stat().st_size > 1000
     assert report.summary([row]) == (1, 1)
+
+
+def test_the_table_of_pools_has_its_targets():
+    ours = {"one": 0.5, "map-1": 50.0, "random": pool._perfect(4) * 1.04, "chains": 900.0}
+    theirs = {"one": 3.0, "map-1": 184.0}
+    table = pool.table({"mpidirect": ours, pool.FUTURES: theirs, "dask": {"chains": 9900.0}}, 4)
+    assert list(table.columns[-1].cells) == [
+        "6.0 × mpi4py.futures (≥ 7) ✗",
+        "3.7 × mpi4py.futures (≥ 4) ✗",
+        "perfect + 5 % + a round trip ✓",
+        "11.0 × dask (≥ 10) ✓",
+    ]
+
+
+def test_a_pool_whose_worker_dies(directory):
+    with pools.mpidirect_pool(2) as found:
+        times = pool.measured(found, 1, ["death"])
+    assert list(times) == ["death"]
 
 
 @pytest.mark.proof
