@@ -206,7 +206,7 @@ def test_an_idle_cluster_is_saved_before_its_stop(tmp_path):
 def test_a_job_that_dies_at_start_says_why(tmp_path):
     script = f"echo no module named nothing >&2; date +%s.%N > {tmp_path}/died; exit 7"
     done = run("start", "-n", "2", "--python", fake_python(tmp_path, script))
-    assert time.time() - float((tmp_path / "died").read_text()) < 2.0
+    assert time.time() - float((tmp_path / "died").read_text()) < 20  # not the whole time of a start
     assert done.returncode == 1
     assert "ended before its engines answered" in done.stderr
     assert "no module named nothing" in done.stderr and "job.log" in done.stderr
