@@ -72,8 +72,10 @@ def another_client(bed: Testbed) -> None:
         result = leaving[targets].apply_async(lambda k: (time.sleep(0.05), k)[1], k)
         leaving.queue_status()
         id = result.msg_ids[0].partition(":")[0]
-    delivered = [reply.status == "ok" for reply in result._calls[0].replies.values()]
-    if not any(delivered):
+    delivered = list(result._calls[0].replies.values())
+    failures = [reply.failure for reply in delivered if reply.failure is not None]
+    bed.lost += [f"another_client: {failure.ename}: {failure.evalue}" for failure in failures]
+    if not delivered:
         with Client(bed.path) as coming:
             wanted = k if len(targets) == 1 else [k] * len(targets)
             bed.expect("another client", coming.get_result(id), wanted)
