@@ -24,6 +24,7 @@ KILL_TIMEOUT = 5.0  # seconds in which a killed engine must be gone
 SUPERVISED_KILL_TIMEOUT = 1.0  # the same, where the supervisor ends the engines that are left
 START_TIMEOUT = 100.0  # seconds that new engines may take
 NOTE_DELAY = 0.1  # seconds that the guard of an engine that left has to note an error, if there was one
+KILLED_NOTE_DELAY = 3.0  # the same for an engine that was killed, of which there is a note for certain
 
 
 class Generations:
@@ -67,6 +68,7 @@ class Generations:
         self._all_arrived: Callable[[], None] = lambda: None
         self._leaving: dict[int, messages.EngineInfo] = {}  # engines of the old generation that are not gone
         self._killed: set[int] = set()
+        self._noted: set[int] = set()  # engines that were killed: their guards write notes
         self._kill_time = 0.0  # when the engines that are left are killed
         self._deadline = 0.0  # when the killed engines must be gone
         self._note_deadline = 0.0  # until when the guards may note how engines ended
@@ -148,8 +150,10 @@ class Generations:
         self._kill_time, self._note_deadline = now + LEAVE_TIMEOUT, now
         self._leaving = {info.id: info for info in self._registry.in_order()}
         self._killed.clear()
+        self._noted.clear()
         for info in list(self._leaving.values()):
             if self._departures.awaits_note(info.id):
+                self._noted.add(info.id)
                 self.departed(info.id)
                 self._anchors.kill_engine(info)  # a frozen engine has lost its connection, and lives
         if self._supervised and not self._survives:
@@ -160,7 +164,8 @@ class Generations:
     def departed(self, engine: int) -> None:
         """Note that the connection of an engine has closed."""
         if self._leaving.pop(engine, None) is not None:
-            self._note_deadline = time.monotonic() + NOTE_DELAY
+            delay = KILLED_NOTE_DELAY if engine in self._noted else NOTE_DELAY
+            self._note_deadline = max(self._note_deadline, time.monotonic() + delay)
 
     def look(self) -> None:
         """Do the next step, if it is possible now."""
@@ -198,6 +203,7 @@ class Generations:
             for engine, info in self._leaving.items():
                 if engine not in self._killed:
                     self._killed.add(engine)
+                    self._noted.add(engine)
                     # Counted from now: this host may have been suspended.
                     self._deadline = now + (SUPERVISED_KILL_TIMEOUT if self._supervised else KILL_TIMEOUT)
                     self._anchors.kill_engine(info)
@@ -205,7 +211,7 @@ class Generations:
     def _notes_complete(self, now: float) -> bool:
         """Return whether no guard will write a note any more: the note would seem to be on the successor."""
         return now > self._note_deadline or (
-            bool(self._killed) and all(exit_status.describe(self._logs, engine) for engine in self._killed)
+            bool(self._noted) and all(exit_status.describe(self._logs, engine) for engine in self._noted)
         )
 
     def _begin(self) -> None:
