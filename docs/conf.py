@@ -39,7 +39,8 @@ add_module_names = False
 toc_object_entries_show_parents = "hide"
 python_display_short_literal_types = True
 # Names in single backquotes are links where there is such a name; parameters have none.
-nitpick_ignore_regex = [("py:obj", ".*")]
+nitpick_ignore_regex = [("py:obj", ".*"), ("py:class", "_pickle.PicklingError")]
+suppress_warnings = ["misc.highlighting_failure"]  # transcripts of a debugger have "…" for what is left out
 
 html_theme = "pydata_sphinx_theme"
 html_title = "mpidirect"

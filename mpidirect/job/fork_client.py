@@ -9,12 +9,15 @@ This module imports little, and nothing of this package, so that Python starts f
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # without enumerations: they are a slow import
 import os
 import sys
 from _socket import AF_UNIX, SCM_RIGHTS, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET, socket
 
 FORKED = b"+"  # The server's reply when the engine runs. The exit code follows at the engine's end.
 SERVER_DIED = 137  # Exit code if the fork server has ended before the engine.
+# The engine decides what these signals do: it is in the same process group, and ends this process.
+_IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 _SIZE = 4  # Bytes of the size in front of a request, and of an integer of the kernel.
 
 
@@ -30,6 +33,8 @@ def main(name: str, arguments: list[str]) -> None:
     if not forked:
         flags = sys.orig_argv[1 : sys.orig_argv.index(__file__) - 1]  # Without -S.
         os.execv(sys.executable, [sys.executable, *flags, *arguments])
+    for name in _IGNORED:  # Not before: what this process executes would inherit it.
+        _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
     code = server.recv(1)
     os._exit(code[0] if code else SERVER_DIED)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from waiting import until
@@ -85,6 +87,25 @@ def test_an_engine_knows_its_wrapper(anchor):
 def test_a_death_by_a_signal_is_told(anchor):
     _, cluster = anchor
     assert outcome(client(cluster, "os.kill(os.getpid(), 9)")) == ("", 128 + signal.SIGKILL)
+
+
+def test_a_signal_that_the_engine_survives_does_not_end_the_client(anchor):
+    """A scheduler warns all processes of a job by a SIGTERM."""
+    _, cluster = anchor
+    code = "import signal; signal.signal(15, lambda *_: os._exit(9)); print('up', flush=True); signal.pause()"
+    process = client(cluster, code, start_new_session=True)
+    assert process.stdout.readline() == "up\n"
+    until(lambda: signal.SIGTERM in ignored(process.pid))
+    process.terminate()  # the client alone
+    assert birth(process.pid)
+    process.kill()
+    process.communicate()
+
+
+def ignored(pid):
+    """Return the signals that a process ignores."""
+    mask = int(re.search(r"SigIgn:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())[1], 16)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 
 def test_an_engine_ends_with_its_client_and_the_server_with_the_anchor(anchor):
