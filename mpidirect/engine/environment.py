@@ -21,7 +21,9 @@ _SLURM = {
     "SLURM_NTASKS": "WORLD_SIZE",
     "SLURM_NPROCS": "WORLD_SIZE",
     "SLURM_STEP_NUM_TASKS": "WORLD_SIZE",
+    "SLURM_NTASKS_PER_NODE": "LOCAL_WORLD_SIZE",
 }
+_STEP_OF_DAEMONS = "SLURM_STEP_TASKS_PER_NODE"  # It counts MPI's daemons, of which each node has one.
 Environment = MutableMapping[str, str]
 
 
@@ -85,6 +87,7 @@ def enter(places: Sequence[EnginePlace], rank: int, environment: Environment = o
     }
     environment.update(variables)
     environment.update({name: variables[same] for name, same in _SLURM.items() if name in environment})
+    environment.pop(_STEP_OF_DAEMONS, None)
     first = places[0]
     master = {
         "MASTER_ADDR": "127.0.0.1" if len(on_host) == len(places) else first.host,

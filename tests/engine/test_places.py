@@ -108,6 +108,7 @@ def test_several_hosts():
 
 def test_what_others_have_set():
     slurm = {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NTASKS": "5", "SLURM_JOB_ID": "7"}
+    slurm |= {"SLURM_NTASKS_PER_NODE": "1", "SLURM_STEP_TASKS_PER_NODE": "1(x2)"}
     _, environment = entered(PLACES, 3, RANK="17", MASTER_ADDR="10.0.0.1", MASTER_PORT="29500", **slurm)
     assert environment["RANK"] == environment["SLURM_PROCID"] == "3"
     assert (environment["SLURM_LOCALID"], environment["SLURM_NTASKS"], environment["SLURM_JOB_ID"]) == (
@@ -115,6 +116,8 @@ def test_what_others_have_set():
         "4",
         "7",
     )
+    assert environment["SLURM_NTASKS_PER_NODE"] == "2"
+    assert "SLURM_STEP_TASKS_PER_NODE" not in environment
     assert (environment["MASTER_ADDR"], environment["MASTER_PORT"]) == ("10.0.0.1", "29500")
     assert "SLURM_PROCID" not in entered(PLACES, 0)[1]
 
