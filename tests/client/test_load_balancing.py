@@ -321,6 +321,8 @@ def test_decorators(lview):
     def double(x):
         return 2 * x
 
+    assert lview.parallel(block=True)(lambda part: [2 * x for x in part])([1, 2, 3]) == [2, 4, 6]
+
     @lview.parallel(block=True, chunksize=2)
     def parts(x):
         return [sum(x)]

@@ -285,7 +285,7 @@ class LoadBalancedView(View[int]):
 
     def _apply_to_parts(self, f: ParallelFunction, items: list[Any], length: int) -> Any:
         """Call a function with parts of the sequences, each on an engine that is free."""
-        size = _parse_chunksize(f.chunksize or 1)
+        size = _parse_chunksize(f.chunksize or 1) or 1
         parts = [[partition._slice(item, at, at + size) for at in range(0, length, size)] for item in items]
         if items and isinstance(items[0], range):
             parts = [[list(part) for part in sequence] for sequence in parts]
