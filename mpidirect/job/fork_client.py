@@ -16,8 +16,8 @@ from _socket import AF_UNIX, SCM_RIGHTS, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET, s
 
 FORKED = b"+"  # The server's reply when the engine runs. The exit code follows at the engine's end.
 SERVER_DIED = 137  # Exit code if the fork server has ended before the engine.
-# The engine decides what these signals do: it is in the same process group, and ends this process. SIGUSR2 ends
-# this process, and so the engine: it discards the processes of a spawn (`processes.end_spawn`).
+# The engine decides what these signals do: it is in the same process group, and ends this process.
+# SIGUSR2 ends this process, and so the engine: it discards the processes of a spawn (`processes.end_spawn`).
 _IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGXCPU")
 _SIZE = 4  # Bytes of the size in front of a request, and of an integer of the kernel.
 
