@@ -46,6 +46,7 @@ def waiting(rc, typed):
     """A call on engine 1, which waits in breakpoint()."""
     result = rc[1].apply_async(stop, 10)
     until(lambda: "breakpoint()" in rc.where(1)[1])
+    until(lambda: 1 in rc._session.debuggers.prompts)  # else `debug` begins on the engine's last error
     yield result
     assert rc[1].apply_sync(abs, -1) == 1
 
