@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 # The tests compute in two thirds of their time: three processes keep two cores busy.
 WORKERS ?= 3
-# What failed while other tests ran is run again, alone.
+# What failed (code 1) while other tests ran is run again, alone. A run that was interrupted lacks tests: it fails.
 AGAIN := --last-failed --last-failed-no-failures none
 WITH_MPICH := not (openmpi_only or mpich_proof or proof)
 PROOFS_WITH_MPICH := (mpich_proof or proof) and not openmpi_only
@@ -47,18 +47,18 @@ components:
 
 test-openmpi: $(OPENMPI)/.for-tests  ## Run the tests with Open MPI
 	$(OPENMPI)/bin/python -m pytest -n $(WORKERS) -m "not proof" $(ARGS) || \
-	$(OPENMPI)/bin/python -m pytest $(AGAIN) -m "not proof" $(ARGS)
+	{ [ $$? -eq 1 ] && $(OPENMPI)/bin/python -m pytest $(AGAIN) -m "not proof" $(ARGS); }
 
 test-mpich: $(MPICH)/.for-tests  ## Run with MPICH what depends on the MPI
 	$(MPICH)/bin/python -m pytest -n $(WORKERS) -m "$(WITH_MPICH)" $(ARGS) || \
-	$(MPICH)/bin/python -m pytest $(AGAIN) -m "$(WITH_MPICH)" $(ARGS)
+	{ [ $$? -eq 1 ] && $(MPICH)/bin/python -m pytest $(AGAIN) -m "$(WITH_MPICH)" $(ARGS); }
 
 proofs: components test-pythons proofs-mpich $(OPENMPI)/.for-proofs  ## Run the suites of other projects, libraries that use MPI, notebooks in a browser, the corpus
 	$(OPENMPI)/bin/python -m pytest -m proof tests/proofs tests/system tests/controller tests/launchers $(ARGS)
 
 proofs-mpich: $(MPICH)/.for-tests  ## Run with MPICH what make test runs with Open MPI alone
 	$(MPICH)/bin/python -m pytest -n $(WORKERS) -m "$(PROOFS_WITH_MPICH)" $(ARGS) || \
-	$(MPICH)/bin/python -m pytest $(AGAIN) -m "$(PROOFS_WITH_MPICH)" $(ARGS)
+	{ [ $$? -eq 1 ] && $(MPICH)/bin/python -m pytest $(AGAIN) -m "$(PROOFS_WITH_MPICH)" $(ARGS); }
 
 test-pythons:  ## Run what depends on the Python with the lowest and the highest that are here
 	@for python in $(PYTHONS); do \
