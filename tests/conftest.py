@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import faulthandler
 import os
 import sys
 import types
@@ -22,6 +23,16 @@ from mpidirect import Client, Cluster
 from mpidirect.job import processes
 
 N = 4
+
+
+def pytest_runtest_setup(item):
+    """Leave the stacks of a test with a longer timeout than others to pytest-timeout.
+
+    faulthandler reads frames without Python's lock: a test that computes for minutes can crash then.
+    """
+    marker = item.get_closest_marker("timeout")
+    if marker and marker.args[0] > float(item.config.getini("timeout")):
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture

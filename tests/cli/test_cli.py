@@ -97,7 +97,7 @@ def test_start_use_and_stop():
     began = run("start", "-n", "2")
     assert began.returncode == 0, began.stderr
     assert re.fullmatch(
-        r"2 engines ready after .* s\.  Connect:  import mpidirect; rc = mpidirect\.Client\(\)\n",
+        r"2 engines ready after .* m?s\.  Connect:  import mpidirect; rc = mpidirect\.Client\(\)\n",
         began.stdout,
     )
     assert began.stderr == ""  # no terminal, no progress
