@@ -25,6 +25,10 @@ STEP = 180.0  # seconds for one step
 GRACE = 30.0  # seconds that the process may take longer to say so
 
 
+class StepFailed(Exception):
+    """A step of a case failed in the client's process; the text says why."""
+
+
 class ClientProcess:
     """A process that starts a system, opens its clients, and does steps of cases with them.
 
@@ -39,7 +43,7 @@ class ClientProcess:
 
     Raises
     ------
-    Unsupported, TooLong, RuntimeError
+    Unsupported, TooLong, StepFailed
         When the system can't be had.
     """
 
@@ -64,7 +68,7 @@ class ClientProcess:
         try:
             answer = self._pipe.recv() if self._pipe.poll(limit) else TooLong("the client does not answer")
         except EOFError:
-            answer = RuntimeError("the client's process has ended")
+            answer = StepFailed("the client's process has ended")
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -113,10 +117,14 @@ def _done(subject: Subject, case: Any, step: str) -> Any:
 
 def _portable(error: Exception) -> Exception:
     """Return an error that the benchmark's process knows as well."""
-    if isinstance(error, (Unsupported, TooLong)):
-        return error
-    told = (str(error).strip().splitlines() or [""])[0][:100]
-    return RuntimeError(f"{type(error).__name__}: {told}")
+    return error if isinstance(error, (Unsupported, TooLong)) else StepFailed(reason(error))
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of an error, with its type unless the line is clear without the type."""
+    line = next(iter(str(error).strip().splitlines()), "")[:100]
+    is_clear = isinstance(error, (Unsupported, TooLong, StepFailed))
+    return line if is_clear else f"{type(error).__name__}: {line}"
 
 
 @contextlib.contextmanager

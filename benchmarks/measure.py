@@ -10,11 +10,11 @@ from typing import Any
 
 from . import processes
 from .cases import Case
-from .client_process import STEP, ClientProcess
+from .client_process import STEP, ClientProcess, reason
 from .floor import BareStart, Floor
 from .results import Results, Row, Tell, machine
 from .time_limit import TooLong, time_limit
-from .ways import System, Unsupported
+from .ways import System
 from .with_dask import Dask
 from .with_futures import Futures
 from .with_ipyparallel import Ipyparallel
@@ -77,7 +77,7 @@ class Run:
                 try:
                     client = ClientProcess(kind, n, self.quick)
                 except Exception as e:
-                    self._absent.update(dict.fromkeys(kind.ways, _reason(e)))
+                    self._absent.update(dict.fromkeys(kind.ways, reason(e)))
                     continue
                 stack.callback(client.stop)
                 self._clients |= dict.fromkeys(kind.ways, client)
@@ -134,7 +134,7 @@ class Run:
         try:
             return action(min(STEP, left))
         except Exception as e:
-            row.notes[column] = _reason(e)
+            row.notes[column] = reason(e)
             row.samples.pop(column, None)
             return None
 
@@ -157,11 +157,3 @@ def _start(kind: type[System], n: int, limit: float) -> float:
             system.stop()
         finally:
             processes.end(born)
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    told = text[0][:100] if text else ""
-    return (
-        told if isinstance(error, (Unsupported, TooLong, RuntimeError)) else f"{type(error).__name__}: {told}"
-    )

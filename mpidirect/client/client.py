@@ -12,6 +12,7 @@ from typing import Any
 from .. import _cluster_lookup, errors
 from ..config import ipyparallel_keywords
 from ..files.connection_file import ConnectionInfo
+from ..files.profiles import split_name
 from .connection import discovery
 from .connection.connection import PATIENCE
 from .display import html
@@ -104,7 +105,7 @@ class Client(EngineLifecycle):
         super().__init__(session)
         session.debuggers.source = DebuggerPrompt(session)
         name = session.info.profile or profile or "default"
-        self.profile = name.partition(":")[0]
+        self.profile, _ = split_name(name)
         if session.python_mismatch:
             warnings.warn(session.python_mismatch, stacklevel=2)
         if waits and connection_info is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from ..config.ipyparallel_keywords import profile_name
-from ..files.profiles import Profile
+from ..files.profiles import Profile, recorded_id
 from .state import ClusterState
 
 if TYPE_CHECKING:
@@ -278,6 +278,6 @@ class IPyParallelMethods:
             The id of the cluster; empty for the profile's cluster without an id.
         """
         if cluster_file is not None:
-            profile_dir, cluster_id = Path(cluster_file).parent, Path(cluster_file).stem.partition("-")[2]
+            profile_dir, cluster_id = Path(cluster_file).parent, recorded_id(Path(cluster_file))
         name = profile_name(profile or "", profile_dir, cluster_id)
         return cast("Self", cls.from_profile(name))  # type: ignore[attr-defined]

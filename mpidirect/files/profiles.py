@@ -99,8 +99,8 @@ class Profile:
 
     def __init__(self, name: str = "") -> None:
         self.name = name or os.environ.get("MPIDIRECT_PROFILE") or DEFAULT
-        own, colon, self.cluster_id = self.name.partition(":")
-        for part in (own, self.cluster_id) if colon else (own,):
+        own, self.cluster_id = split_name(self.name)
+        for part in (own, self.cluster_id) if ":" in self.name else (own,):
             if not _NAME.fullmatch(part):
                 what = "a profile's name" if part is own else "a cluster's id"
                 raise ConfigError(f"{part!r} can't be {what}: use letters, digits, '_', '-' and '.' alone.")
@@ -165,7 +165,7 @@ class Profile:
 
     def recorded(self) -> list[str]:
         """Return the names of all clusters of this profile that have a record."""
-        ids = {path.stem.partition("-")[2] for path in self.directory.glob("cluster*.json")}
+        ids = {recorded_id(path) for path in self.directory.glob("cluster*.json")}
         return [self.with_cluster(cluster_id).name for cluster_id in sorted(ids)]
 
     def create(self) -> Profile:
@@ -270,6 +270,17 @@ class Profile:
         for directory in sorted(_directories(self.logs), key=_modified, reverse=True)[max(keep, 1) :]:
             if directory.name not in alive:
                 shutil.rmtree(directory, ignore_errors=True)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return the profile and the cluster id in a name: ``PROFILE:ID``, or ``PROFILE`` with an empty id."""
+    profile, _, cluster_id = name.partition(":")
+    return profile, cluster_id
+
+
+def recorded_id(record_file: Path) -> str:
+    """Return the id of the cluster that a `Profile.record_file` is about; empty if it has none."""
+    return record_file.stem.partition("-")[2]
 
 
 def home() -> Path:

@@ -43,6 +43,11 @@ _END_EVENTS = (
 )
 
 
+def _has_message(socket: zmq.Socket[Any]) -> bool:
+    """Return whether a message waits. pyzmq's other functions for this make an enumeration of an argument."""
+    return bool(zmq_poll([(socket, _POLLIN)], 0))
+
+
 def event_of(monitor: zmq.Socket[Any]) -> tuple[int, int]:
     """Return the next event of a socket's monitor, and a connection's descriptor or an error number."""
     event, _ = monitor.recv_multipart()
@@ -93,7 +98,7 @@ class Socket(zmq.Socket[bytes]):
 
     def readable(self) -> bool:
         """Whether a message waits. The socket's descriptor tells only messages that come after this call."""
-        return bool(zmq_poll([(self, _POLLIN)], 0))  # `get(EVENTS)` makes an enumeration of its argument
+        return _has_message(self)
 
     def first(self, *, wait: bool = False) -> bytes:
         """Return the first frame of the next message; raise `Empty` if there is none and `wait` is false."""
@@ -198,14 +203,13 @@ class Dealer(Socket):
 
     def ended(self) -> bool:
         """Whether the connection has ended."""
-        events = self.event_socket
-        return self._spoiled or events is None or bool(zmq_poll([(events, _POLLIN)], 0))
+        return self._spoiled or self.event_socket is None or _has_message(self.event_socket)
 
     def end_event(self) -> int:
         """Return the event that has ended the connection; 0 if ZeroMQ reported none."""
         return (
             event_of(self.event_socket)[0]
-            if self.event_socket is not None and self.event_socket.poll(0)
+            if self.event_socket is not None and _has_message(self.event_socket)
             else 0
         )
 
@@ -301,7 +305,7 @@ class Router(Socket):
     def departed(self) -> list[int]:
         """Return the numbers of the connections that have ended since the last call."""
         gone = []
-        while self.event_socket is not None and self.event_socket.poll(0):
+        while self.event_socket is not None and _has_message(self.event_socket):
             event, number = event_of(self.event_socket)
             if event == zmq.EVENT_DISCONNECTED:
                 gone.append(number)

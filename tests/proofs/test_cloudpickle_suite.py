@@ -16,6 +16,8 @@ from pathlib import Path
 import pickles_as_cloudpickle
 import pytest
 
+from tests.source_archive import fetch
+
 pytestmark = [pytest.mark.proof, pytest.mark.openmpi_only, pytest.mark.timeout(600)]  # the same with any MPI
 
 ARCHIVE = "cloudpickle==2.2.1 --hash=sha256:d89684b8de9e34a2a43b3460fbca07d09d6e25ce858df4d5a44240403b6178f5"
@@ -32,29 +34,7 @@ INAPPLICABLE = {
 def suite(request):
     """The folder with the tests, in which our pickles are cloudpickle."""
     home = Path(request.config.cache.mkdir("cloudpickle"))
-    archive = home / "cloudpickle-2.2.1.tar.gz"
-    if not archive.exists():
-        wanted = home / "wanted.txt"
-        wanted.write_text(ARCHIVE)
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        done = subprocess.run(
-            [
-                *pip,
-                "--no-binary=cloudpickle",
-                "--no-deps",
-                "-r",
-                str(wanted),
-                "-d",
-                str(home),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        if not archive.exists():
-            pytest.fail(
-                f"cloudpickle's source could not be fetched: {done.stdout}{done.stderr}", pytrace=False
-            )
+    archive = fetch(ARCHIVE, home)
     shutil.rmtree(home / "suite", ignore_errors=True)
     with tarfile.open(archive) as tar:
         tar.extractall(home / "unpacked", [m for m in tar.getmembers() if "/tests/" in m.name])

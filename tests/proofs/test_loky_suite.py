@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from tests.source_archive import fetch
+
 pytestmark = [pytest.mark.proof, pytest.mark.openmpi_only, pytest.mark.timeout(600)]
 
 RELEASE = "loky-3.5.5"
@@ -59,19 +61,7 @@ DESELECTED = {
 def suite(request):
     """Fetch loky's source; return the folder with its package and its tests."""
     home = Path(request.config.cache.mkdir("loky"))
-    archive = home / f"{RELEASE}.tar.gz"
-    if not archive.exists():
-        wanted = home / "wanted.txt"
-        wanted.write_text(ARCHIVE)
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        done = subprocess.run(
-            [*pip, "--no-binary=loky", "--no-deps", "-r", str(wanted), "-d", str(home)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        if not archive.exists():
-            pytest.fail(f"loky's source could not be fetched: {done.stdout}{done.stderr}", pytrace=False)
+    archive = fetch(ARCHIVE, home)
     shutil.rmtree(home / RELEASE, ignore_errors=True)
     with tarfile.open(archive) as tar:
         tar.extractall(home, [m for m in tar.getmembers() if re.match(f"{RELEASE}/(loky|tests)/", m.name)])

@@ -7,14 +7,14 @@ is one call on all engines; an engine that waits for another that has failed is 
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import tarfile
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from conftest import PROGRAMS
+
+from tests.source_archive import fetch
 
 PROGRAM = str(PROGRAMS / "mpi4py_suite.py")
 WITHIN = 60.0  # seconds for the tests of a class, of which most take some milliseconds
@@ -45,17 +45,7 @@ def suite(request):
     """Fetch mpi4py's source; return the folder of its tests."""
     release = f"mpi4py-{version('mpi4py')}"
     home = Path(request.config.cache.mkdir("mpi4py"))
-    archive = home / f"{release}.tar.gz"
-    if not archive.exists():
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        done = subprocess.run(
-            [*pip, "--no-binary=mpi4py", "--no-deps", release.replace("-", "=="), "-d", str(home)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        if not archive.exists():
-            pytest.fail(f"mpi4py's source could not be fetched: {done.stdout}{done.stderr}", pytrace=False)
+    archive = fetch(release.replace("-", "=="), home)
     shutil.rmtree(home / release, ignore_errors=True)
     with tarfile.open(archive) as tar:
         tar.extractall(home, [m for m in tar.getmembers() if f"{release}/test/" in m.name])

@@ -17,6 +17,7 @@ import msgspec
 from ..._ssh import KEEPALIVE, WITHOUT_INTERRUPT, login_command
 from ...errors import ClusterNotFound, ConnectionFailed
 from ...files.connection_file import ConnectionInfo
+from ...files.profiles import split_name
 
 _NO_CONNECTION_FILE = 43  # exit code of `_READ`
 _STOPPED, _NEXT_JOB_WAITS = 44, 45  # exit codes of `_READ_AGAIN`
@@ -58,7 +59,7 @@ def fetch(server: str, profile: str) -> ConnectionInfo:
         When ssh fails.
     """
     profile = profile or os.environ.get("MPIDIRECT_PROFILE") or "default"
-    own, _, cluster_id = profile.partition(":")
+    own, cluster_id = split_name(profile)
     done = _run(server, (), login_command(_READ, own, cluster_id))
     if done.returncode == _NO_CONNECTION_FILE:
         raise ClusterNotFound(
@@ -173,9 +174,8 @@ class Tunnel:
             return None
         self._next_look, self._look_pause = now + self._look_pause, min(2 * self._look_pause, _LOOK_PAUSES[1])
         try:
-            done = _run(
-                self._server, _BATCH, login_command(_READ_AGAIN, info.profile.partition(":")[0], info.cluster)
-            )
+            own, _ = split_name(info.profile)
+            done = _run(self._server, _BATCH, login_command(_READ_AGAIN, own, info.cluster))
             self.next_job_waits = done.returncode == _NEXT_JOB_WAITS
             if done.returncode == _STOPPED:
                 raise ClusterNotFound(f"The cluster {info.cluster} on {self._server} was stopped.")

@@ -224,10 +224,11 @@ class LoadBalancedView(View[int]):
                 self._session, [], method=function_name(f), length=0
             )
             return self._values_if_blocking(empty, block)
+        size = _parse_chunksize(chunksize)
         result = self._submit(
             f,
             items=items,
-            chunk=_parse_chunksize(chunksize),
+            chunk=0 if size == 1 else size,  # tasks of one item travel together, as many as suit
             block=block,
             label=label,
             length=length,
@@ -326,9 +327,9 @@ class LoadBalancedView(View[int]):
 
 
 def _parse_chunksize(chunksize: Any) -> int:
-    """Return the number of items of a task; 0 for one, where as many tasks travel together as suit."""
+    """Return the number of items of a task; 0 for 'auto'."""
     if isinstance(chunksize, str) and chunksize == "auto":
         return 0
     if hasattr(chunksize, "__index__") and not isinstance(chunksize, bool) and chunksize >= 1:
-        return 0 if chunksize == 1 else int(chunksize)
+        return int(chunksize)
     raise ValueError(f"chunksize must be 'auto' or a positive number, not {chunksize!r}")

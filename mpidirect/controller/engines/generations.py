@@ -67,8 +67,7 @@ class Generations:
         self.end_reason = ""  # why the engines of this generation were ended
         self._all_arrived: Callable[[], None] = lambda: None
         self._leaving: dict[int, messages.EngineInfo] = {}  # engines of the old generation that are not gone
-        self._killed: set[int] = set()
-        self._noted: set[int] = set()  # engines that were killed: their guards write notes
+        self._killed: set[int] = set()  # engines that were killed: their guards write notes
         self._kill_time = 0.0  # when the engines that are left are killed
         self._deadline = 0.0  # when the killed engines must be gone
         self._note_deadline = 0.0  # until when the guards may note how engines ended
@@ -150,10 +149,9 @@ class Generations:
         self._kill_time, self._note_deadline = now + LEAVE_TIMEOUT, now
         self._leaving = {info.id: info for info in self._registry.in_order()}
         self._killed.clear()
-        self._noted.clear()
         for info in list(self._leaving.values()):
             if self._departures.awaits_note(info.id):
-                self._noted.add(info.id)
+                self._killed.add(info.id)
                 self.departed(info.id)
                 self._anchors.kill_engine(info)  # a frozen engine has lost its connection, and lives
         if self._supervised and not self._survives:
@@ -164,7 +162,7 @@ class Generations:
     def departed(self, engine: int) -> None:
         """Note that the connection of an engine has closed."""
         if self._leaving.pop(engine, None) is not None:
-            delay = KILLED_NOTE_DELAY if engine in self._noted else NOTE_DELAY
+            delay = KILLED_NOTE_DELAY if engine in self._killed else NOTE_DELAY
             self._note_deadline = max(self._note_deadline, time.monotonic() + delay)
 
     def look(self) -> None:
@@ -194,16 +192,16 @@ class Generations:
             self._all_arrived()
 
     def _kill_remaining(self, now: float) -> None:
-        if self._killed and now > self._deadline and self._supervised:
+        overdue = bool(self._killed & self._leaving.keys()) and now > self._deadline
+        if overdue and self._supervised:
             self._leaving.clear()  # the supervisor ends them by the MPI launcher
-        elif self._killed and now > self._deadline:
+        elif overdue:
             where = ", ".join(f"process {e.pid} on {e.host}" for e in self._leaving.values())
             self.fail(f"these could not be ended from here: {where}. Kill them, and try again")
         elif now > self._kill_time:
             for engine, info in self._leaving.items():
                 if engine not in self._killed:
                     self._killed.add(engine)
-                    self._noted.add(engine)
                     # Counted from now: this host may have been suspended.
                     self._deadline = now + (SUPERVISED_KILL_TIMEOUT if self._supervised else KILL_TIMEOUT)
                     self._anchors.kill_engine(info)
@@ -211,7 +209,7 @@ class Generations:
     def _notes_complete(self, now: float) -> bool:
         """Return whether no guard will write a note any more: the note would seem to be on the successor."""
         return now > self._note_deadline or (
-            bool(self._noted) and all(exit_status.describe(self._logs, engine) for engine in self._noted)
+            bool(self._killed) and all(exit_status.describe(self._logs, engine) for engine in self._killed)
         )
 
     def _begin(self) -> None:
