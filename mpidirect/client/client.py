@@ -105,7 +105,7 @@ class Client(EngineLifecycle):
         super().__init__(session)
         session.debuggers.source = DebuggerPrompt(session)
         name = session.info.profile or profile or "default"
-        self.profile, _ = split_name(name)
+        self.profile = split_name(name)[0]
         if session.python_mismatch:
             warnings.warn(session.python_mismatch, stacklevel=2)
         if waits and connection_info is None:
