@@ -40,6 +40,10 @@ class BalancedRequest:
 
     Attributes
     ----------
+    needs : list of Prerequisites
+        What must have ended before the tasks begin.
+    prerequisites : set of str
+        The ids of the requests in `needs`.
     pace : float or None
         Seconds that one item takes on average, if known.
 
@@ -63,8 +67,9 @@ class BalancedRequest:
         self.allowed = frozenset(header.targets)  # engines that may run the tasks; empty: all
         self.chunk = header.chunk
         self.unit = header.chunk or 1  # items of one task
-        self.after = header.after
         self.follow = header.follow
+        self.needs = [need for need in (header.after, header.follow) if need is not None]
+        self.prerequisites = {id.partition(":")[0] for need in self.needs for id in need.ids}
         self.deadline = time.monotonic() + header.timeout if header.timeout > 0 else None
         self.total = sum(counts)
         self.unanswered = self.total  # tasks that have not ended

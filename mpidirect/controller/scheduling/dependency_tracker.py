@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from .balanced_request import BalancedRequest
-from .task_outcomes import RequestOutcomes
+from .task_outcomes import RequestOutcomes, State
 
 
 class DependencyTracker:
@@ -33,13 +33,12 @@ class DependencyTracker:
 
     def submit(self, request: BalancedRequest) -> None:
         """Begin a request when what it depends on has ended, or refuse it."""
-        needs = [need for need in (request.after, request.follow) if need is not None]
-        unknown = [id for need in needs for id in self._outcomes.unknown(need)]
+        unknown = [id for need in request.needs for id in self._outcomes.unknown(need)]
         self.register(request.id, request.total)
         if unknown:
             text = f"this cluster knows no task {unknown[0]!r} (any more)"
             self._refuse(request, "InvalidDependency", text)
-        elif not needs:
+        elif not request.needs:
             self._begin(request)
         elif not self._decide(request):
             self._block(request)
@@ -53,17 +52,16 @@ class DependencyTracker:
 
     def _decide(self, request: BalancedRequest) -> bool:
         """Begin or refuse a request if its dependencies allow to tell; return whether they do."""
-        after, follow, outcomes = request.after, request.follow, self._outcomes
-        needs = [need for need in (after, follow) if need is not None]
-        if any(outcomes.unreachable(need) for need in needs):
+        states = [self._outcomes.state(need) for need in request.needs]
+        if State.UNREACHABLE in states:
             text = "what the task needs to have ended well has failed, or the reverse"
             self._refuse(request, "ImpossibleDependency", text)
             return True
-        if not all(outcomes.met(need) for need in needs):
+        if State.WAITING in states:
             return False
         self.withdraw(request)
-        if follow is not None:
-            ran_on = outcomes.engines(follow)
+        if request.follow is not None:
+            ran_on = self._outcomes.engines(request.follow)
             chosen = ran_on & request.allowed if request.allowed else ran_on
             if not chosen:
                 self._refuse(request, "ImpossibleDependency", _nowhere_to_follow(ran_on))
@@ -73,21 +71,18 @@ class DependencyTracker:
         return True
 
     def _block(self, request: BalancedRequest) -> None:
-        for other in self._outcomes.requests(request.after, request.follow):
+        for other in request.prerequisites:
             self._blocked.setdefault(other, set()).add(request)
         if request.deadline is not None:
             self._with_deadline.add(request)
 
     def is_blocked(self, request: BalancedRequest) -> bool:
         """Return whether a request waits for others."""
-        others = self._outcomes.requests(request.after, request.follow)
-        return any(request in self._blocked.get(other, ()) for other in others)
+        return any(request in self._blocked.get(other, ()) for other in request.prerequisites)
 
     def withdraw(self, request: BalancedRequest) -> None:
         """Stop watching the dependencies of a request."""
-        if request.after is None and request.follow is None:
-            return
-        for other in self._outcomes.requests(request.after, request.follow):
+        for other in request.prerequisites:
             blocked = self._blocked.get(other)
             if blocked is not None:
                 blocked.discard(request)

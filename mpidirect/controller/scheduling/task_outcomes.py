@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from enum import Enum
 
 from ...protocol import messages
 
 MAX_REMEMBERED = 50_000  # ended tasks that are remembered, with some hundred bytes each
+
+
+class State(Enum):
+    """Whether prerequisites have ended as they should."""
+
+    WAITING = 0
+    MET = 1
+    UNREACHABLE = 2  # they can never end as they should
 
 
 class RequestOutcome:
@@ -56,24 +64,23 @@ class RequestOutcomes:
         """Return the ids that stand for no request or task."""
         return [id for id in needs.ids if self._find(id) is None]
 
-    def met(self, needs: messages.Prerequisites) -> bool:
+    def state(self, needs: messages.Prerequisites) -> State:
         """Return whether the prerequisites have ended as they should.
 
         A request that is not remembered has ended. With ``all`` it counts as met, else as not met.
         """
-        forgotten = (1, 1) if needs.all else (0, 1)
-        counts = (self._count(id, needs.success, needs.failure, forgotten) for id in needs.ids)
+        all_met = all_unmet = True
+        for id in needs.ids:
+            met, unmet, total = self._count(id, needs)
+            if needs.all and unmet:
+                return State.UNREACHABLE
+            if met and not needs.all:
+                return State.MET
+            all_met = all_met and met == total
+            all_unmet = all_unmet and unmet == total
         if needs.all:
-            return all(met == total for met, total in counts)
-        return any(met for met, _ in counts)
-
-    def unreachable(self, needs: messages.Prerequisites) -> bool:
-        """Return whether the prerequisites can never end as they should."""
-        forgotten = (0, 1) if needs.all else (1, 1)
-        counts = (self._count(id, not needs.success, not needs.failure, forgotten) for id in needs.ids)
-        if needs.all:
-            return any(unmet for unmet, _ in counts)
-        return bool(needs.ids) and all(unmet == total for unmet, total in counts)
+            return State.MET if all_met else State.WAITING
+        return State.UNREACHABLE if needs.ids and all_unmet else State.WAITING
 
     def engines(self, needs: messages.Prerequisites) -> frozenset[int]:
         """Return the engines on which all prerequisites ran; without ``all``, those on which one ran."""
@@ -90,11 +97,6 @@ class RequestOutcomes:
             return frozenset()
         return frozenset(set.intersection(*places) if needs.all else set.union(*places))
 
-    def requests(self, *needs: messages.Prerequisites | None) -> set[str]:
-        """Return the ids of the requests in these prerequisites."""
-        ids: Iterable[str] = (id for need in needs if need is not None for id in need.ids)
-        return {id.partition(":")[0] for id in ids}
-
     def _find(self, id: str) -> tuple[RequestOutcome, int | None] | None:
         """Return the outcome of a request, and the task in it if the id names one."""
         request, _, task = id.partition(":")
@@ -103,13 +105,15 @@ class RequestOutcomes:
             return None
         return outcome, int(task) if task else None
 
-    def _count(self, id: str, succeeded: bool, failed: bool, forgotten: tuple[int, int]) -> tuple[int, int]:
-        """Return how many tasks of an id have ended in one of these ways, and how many there are."""
+    def _count(self, id: str, needs: messages.Prerequisites) -> tuple[int, int, int]:
+        """Return how many tasks of an id have ended as they should, how many otherwise, and how many there are."""
         found = self._find(id)
         if found is None:
-            return forgotten
+            return (1, 0, 1) if needs.all else (0, 1, 1)
         outcome, task = found
-        ways = [outcome.succeeded] * succeeded + [outcome.failed] * failed
         if task is None:
-            return sum(map(len, ways)), outcome.total
-        return sum(task in way for way in ways), 1
+            succeeded, failed, total = len(outcome.succeeded), len(outcome.failed), outcome.total
+        else:
+            succeeded, failed, total = task in outcome.succeeded, task in outcome.failed, 1
+        met = succeeded * needs.success + failed * needs.failure
+        return met, succeeded + failed - met, total
