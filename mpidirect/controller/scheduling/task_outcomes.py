@@ -106,7 +106,7 @@ class RequestOutcomes:
         return outcome, int(task) if task else None
 
     def _count(self, id: str, needs: messages.Prerequisites) -> tuple[int, int, int]:
-        """Return how many tasks of an id have ended as they should, how many otherwise, and how many there are."""
+        """Return how many tasks have ended as they should, how many otherwise, and how many there are."""
         found = self._find(id)
         if found is None:
             return (1, 0, 1) if needs.all else (0, 1, 1)
