@@ -6,8 +6,8 @@ import re
 from typing import NamedTuple
 
 _LOCAL = re.compile(r"%%local[ \t]*(?:\n|$)")
-_TARGETS = re.compile(r"%%targets[ \t]+([^\n]+?)[ \t]*(?:\n|$)")
-_OF_THE_KERNEL = re.compile(r"%{1,2}(px|autopx|pxresult|pxconfig|result)\b")
+_TARGETS = re.compile(r"%%targets(?![\w?])[ \t]*([^\n]*?)[ \t]*(?:\n|$)")
+_OF_THE_KERNEL = re.compile(r"%{1,2}(px|autopx|pxresult|pxconfig|result|local|targets)\b")
 
 
 class Cell(NamedTuple):
@@ -19,13 +19,13 @@ class Cell(NamedTuple):
         The rest of the cell.
     local : bool
         Whether the cell runs in the kernel.
-    targets : str
-        The engines, as typed; empty for all.
+    targets : str, optional
+        The engines, as typed; None if the cell names none.
     """
 
     code: str
     local: bool = False
-    targets: str = ""
+    targets: str | None = None
 
 
 def parse(cell: str) -> Cell:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ipykernel.ipkernel import IPythonKernel
+from IPython.core.error import UsageError
 from IPython.display import DisplayHandle
 
 from .._version import __version__
@@ -41,34 +42,61 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
         kernel = Path(getattr(self.parent, "connection_file", "") or "kernel").stem
         self._cluster = KernelCluster(os.environ.get(PROFILE, ""), int(n) if n else None, kernel)
         self._status: DisplayHandle | None = None
-        self.shell.register_magic_function(self._run_cell, "cell", _ENGINES_MAGIC)
+        self._routes = False  # whether a cell has arrived, and does not run yet
+        for magic, name in (
+            (self._run_cell, _ENGINES_MAGIC),
+            (self._run_on_targets, "targets"),
+            (_refuse_options, "local"),
+        ):
+            self.shell.register_magic_function(magic, "cell", name)
+        self.shell.events.register("pre_execute", self._stop_routing)
         self.shell.input_transformer_manager.cleanup_transforms.insert(0, self._route)
         self._magics = self._register(self._connect)
 
     def _register(self, view: Any) -> ParallelMagics:
         """Give the kernel the magics ``%px``, … of a view, or of the view that a call returns."""
         register(self.shell, view, "")
+        self.shell.register_magic_function(_refuse_autopx, "line", "autopx")
         magics: ParallelMagics = self.shell._mpidirect_magics[""]
         magics.verbose = False
         return magics
 
     # -- cells --------------------------------------------------------------------------------------
 
+    async def do_execute(self, code: str, *args: Any, **options: Any) -> dict[str, Any]:
+        """Run a cell where its first line says."""
+        self._routes = True
+        reply: dict[str, Any] = await super().do_execute(code, *args, **options)
+        return reply
+
+    def _stop_routing(self) -> None:
+        """Leave the code that magics transform, as ``%timeit``, where the cell runs."""
+        self._routes = False
+
     def _route(self, lines: list[str]) -> list[str]:
         """Return the code that runs a cell where its first line says."""
+        if not self._routes:
+            return lines
         cell = parse("".join(lines))
         if cell.local:
             return cell.code.splitlines(keepends=True)
-        return [f"get_ipython().run_cell_magic({_ENGINES_MAGIC!r}, {cell.targets!r}, {cell.code!r})\n"]
+        magic = _ENGINES_MAGIC if cell.targets is None else "targets"
+        return [f"get_ipython().run_cell_magic({magic!r}, {cell.targets or ''!r}, {cell.code!r})\n"]
 
-    # IPython skips such a transformation when it only checks whether a cell is complete.
+    # IPython skips such a transformation when it only checks a cell.
     _route.has_side_effects = True  # type: ignore[attr-defined]
 
     def _run_cell(self, targets: str, code: str) -> None:
-        """Run code on engines, and show what they print and display."""
+        """Run code on all engines, and show what they print and display."""
+        with self._connect().temp_flags(block=True):
+            self._magics.run_auto(code)
+
+    def _run_on_targets(self, targets: str, code: str) -> None:
+        """Run the cell on some engines: all, 0, 0-3,7 or a slice like ::2."""
         view = self._connect()
-        flags = {"targets": parse_targets(targets, view.client._session.engines)} if targets else {}
-        with view.temp_flags(block=True, **flags):
+        with view.temp_flags(
+            block=True, targets=parse_targets(targets, view.client._session.engines, "%%targets")
+        ):
             self._magics.run_auto(code)
 
     def _connect(self) -> Any:
@@ -80,7 +108,9 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
             self._clear_status()
         if client is not known:
             self.shell.user_ns["rc"] = client
-            self._magics = self._register(client[:])
+            view = client.direct_view("all")
+            view.block = True
+            self._magics = self._register(view)
         return self._magics.view
 
     # -- the cluster's state ------------------------------------------------------------------------
@@ -141,3 +171,13 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
                 self._cluster.shut_down()
         reply: dict[str, Any] = super().do_shutdown(restart)
         return reply
+
+
+def _refuse_options(line: str, code: str) -> None:
+    """Run the cell here, in the kernel, where ``rc`` is the client."""
+    raise UsageError(f"%%local takes nothing on its line, not {line!r}: write the code below it")
+
+
+def _refuse_autopx(line: str) -> None:
+    """Say that each cell runs on the engines already."""
+    raise UsageError("each cell of this kernel runs on the engines already: %%local runs a cell here")

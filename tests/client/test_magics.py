@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 from waiting import until
@@ -248,6 +249,44 @@ def test_autopx_goes_on_after_an_error(In):
     In("d = 1")
     In("%autopx")
     assert In("dv['d']") == [1] * 4
+
+
+def test_autopx_shows_no_code_of_ours(In):
+    In("%autopx")
+    In.fails("1/0")
+    assert "----> 1 1/0" in In.shown and "[0-3:execute]: \n" in In.shown
+    assert "get_ipython" not in In.shown and "mpidirect" not in In.shown and "Cell In" not in In.shown
+    In("%autopx")
+
+
+def test_autopx_shows_a_syntax_error_once_and_sends_nothing(In):
+    In("%autopx")
+    In.fails("sent = 1\nx = = 3")
+    assert In.shown.count("SyntaxError") == In.shown.count("x = = 3") == 1
+    assert "Parallel execution" not in In.shown and "get_ipython" not in In.shown
+    In("%autopx")
+    assert In("dv.pull(\"'sent' in globals()\", block=True)") == [False] * 4
+
+
+def test_autopx_and_a_cell_here_as_well(In):
+    In("%autopx")
+    In("%%px --local\nboth = 5")
+    In("%autopx")
+    assert In.names["both"] == 5
+    assert In("dv['both']") == [5] * 4
+
+
+@pytest.mark.parametrize("typed", ["%px cd /", "%%px\ncd /"])
+def test_magics_without_a_percent_sign_are_the_engines(In, typed):
+    here = Path.cwd()
+    place = In("dv.pull('__import__(\"os\").getcwd()', block=True)")[0]
+    In(typed)
+    assert In("dv.pull('__import__(\"os\").getcwd()', block=True)") == ["/"] * 4
+    assert Path.cwd() == here
+    In(f"%px cd {place}")
+    for wrong in ("%px cd = = 3", "%px time = foo(", "%px x y"):
+        In.fails(wrong)
+        assert "SyntaxError" in In.shown and "Parallel execution" not in In.shown
 
 
 def test_autopx_leaves_the_look_for_incomplete_cells_alone(In):

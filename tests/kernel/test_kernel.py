@@ -108,6 +108,57 @@ def test_cells_run_on_some_engines_or_here(notebook):
     assert (text, reply["status"]) == ("[0, 1] False\n", "ok")
 
 
+@pytest.mark.parametrize(
+    "inner", ["%timeit -n1 -r1 kept()", "%time kept()", "%prun kept()", "%%timeit -n1 -r1\nkept()"]
+)
+def test_magics_of_a_local_cell_run_code_here(notebook, inner):
+    notebook.run("%%local\nfrom IPython import get_ipython\nran = []\ndef kept(): ran.append(1)")
+    assert notebook.run(f"%%local\n{inner}")[2]["status"] == "ok"
+    assert int(notebook.run("%%local\nprint(len(ran))")[0]) >= 1
+    assert notebook.run("print('ran' in globals())")[0] == "[stdout:0-1] False\n"
+
+
+def test_px_in_a_local_cell_shows_its_output(notebook):
+    text, data, _ = notebook.run("%%local\nprint('here')\n%px print('there')\n%px 40 + 2")
+    assert text.splitlines()[:2] == ["here", "[stdout:0-1] there"]
+    assert "42" in text and not data
+    assert notebook.run("%%px --local\nprint('both')")[0].count("both\n") == 2
+
+
+def test_a_syntax_error_is_shown_once_and_nothing_is_sent(notebook):
+    for cell in ("x = = 3", "%%targets 0\nx = = 3", "ok = 1\nx = = 3"):
+        text, _, reply = notebook.run(cell)
+        shown = text + "\n".join(reply["traceback"])
+        assert shown.count("SyntaxError") == 1 and shown.count("x = = 3") == 1, shown
+        assert "get_ipython" not in shown and "[0" not in shown
+    assert notebook.run("print('ok' in globals())")[0] == "[stdout:0-1] False\n"
+
+
+def test_magics_without_a_percent_sign_run_on_the_engines(notebook, home):
+    before = notebook.run("%%local\n%pwd")[1][0]["text/plain"]
+    assert notebook.run("cd /")[2]["status"] == "ok"
+    assert notebook.run("import os; print(os.getcwd())")[0] == "[stdout:0-1] /\n"
+    assert notebook.run("%%local\n%pwd")[1][0]["text/plain"] == before
+
+
+@pytest.mark.parametrize(
+    ("cell", "remedy"),
+    [
+        ("%%targets\nprint(1)", "UsageError: %%targets takes all, 0, 0-3,7 or a slice like ::2"),
+        ("%%targets x\nprint(1)", "UsageError: %%targets takes all, 0, 0-3,7 or a slice like ::2, not 'x'"),
+        ("%%targets 9\nprint(1)", "UsageError: %%targets 9: No such engine: 9. The engines are 0-1"),
+        ("%%targets 5:\nprint(1)", "UsageError: %%targets 5:: no engine; the engines are 0-1"),
+        ("%%local 0\nprint(1)", "UsageError: %%local takes nothing on its line"),
+        ("%local rc.ids", "UsageError: Line magic function `%local` not found (But cell magic `%%local`"),
+        ("%autopx", "UsageError: each cell of this kernel runs on the engines already"),
+    ],
+)
+def test_a_mistake_in_the_first_line_is_told_with_the_remedy(notebook, cell, remedy):
+    text, _, reply = notebook.run(cell)
+    assert reply["status"] == "error"
+    assert text.startswith(remedy) and len(text.splitlines()) == 1
+
+
 def test_magics_and_shell_commands_run_on_the_engines(notebook):
     assert "[stdout:0-1] here\n" in notebook.run("!echo here")[0]
     assert notebook.run("%%time\nx = 1")[2]["status"] == "ok"

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+AUTO_MAGIC = "mpidirect_autopx"  # runs a cell; of a magic's error, IPython shows no line of the cell
+
+
+@contextmanager
+def cells_run_here(shell: Any) -> Iterator[None]:
+    """Suspend ``%autopx`` for the length of a ``with`` block."""
+    transforms = shell.input_transformer_manager.cleanup_transforms
+    former = list(transforms)
+    transforms[:] = [each for each in former if not isinstance(getattr(each, "__self__", None), AutoParallel)]
+    try:
+        yield
+    finally:
+        transforms[:] = former
 
 
 class AutoParallel:
@@ -55,9 +70,9 @@ class AutoParallel:
         cell = "".join(lines)
         if not cell.strip() or self._starts_with_magic(cell):
             return lines
-        return [f"get_ipython()._mpidirect_magics[{self._suffix!r}].run_auto({cell!r})\n"]
+        return [f"get_ipython().run_cell_magic({AUTO_MAGIC + self._suffix!r}, '', {cell!r})\n"]
 
-    # IPython skips such a transformation when it only checks whether a cell is complete.
+    # IPython skips such a transformation when it only checks a cell.
     _redirect.has_side_effects = True  # type: ignore[attr-defined]
 
     def _starts_with_magic(self, cell: str) -> bool:

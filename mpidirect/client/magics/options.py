@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from IPython.core.error import UsageError
 
+from ...errors import EngineError, format_ids
 from ..session.engines import EngineDirectory
 from .typed_ipython import argument
 
@@ -59,8 +60,17 @@ def output_options(magic: _M) -> _M:
     return magic
 
 
-def parse_targets(text: str, engines: EngineDirectory) -> Any:
+def parse_targets(text: str, engines: EngineDirectory, option: str = "--targets") -> Any:
     """Return the targets that a user has typed: ``all``, ``0``, ``0-3,7``, ``[0, 2]``, ``1:3`` or ``::2``.
+
+    Parameters
+    ----------
+    text : str
+        What was typed.
+    engines : EngineDirectory
+        The engines of the cluster.
+    option : str
+        What the text was typed after.
 
     Raises
     ------
@@ -70,16 +80,20 @@ def parse_targets(text: str, engines: EngineDirectory) -> Any:
     text = text.strip("'\" ")
     if text == "all":
         return text
-    if _SLICE.fullmatch(text):
-        return engines.ids[slice(*(int(edge) if edge else None for edge in text.split(":")))]
     try:
-        targets = ast.literal_eval(ranges_to_list(text))
+        if _SLICE.fullmatch(text):
+            targets = engines.ids[slice(*(int(edge) if edge else None for edge in text.split(":")))]
+        else:
+            targets = ast.literal_eval(ranges_to_list(text))
     except (SyntaxError, ValueError):
-        raise UsageError(f"--targets takes all, 0, 0-3,7 or a slice like ::2, not {text!r}") from None
+        unlike = f", not {text!r}" if text else ""
+        raise UsageError(f"{option} takes all, 0, 0-3,7 or a slice like ::2{unlike}") from None
     try:
-        engines.resolve(targets)  # raises where an engine does not live
-    except (ValueError, TypeError, IndexError) as e:
-        raise UsageError(f"--targets {text}: {e}") from None
+        chosen = engines.resolve(targets)  # raises where an engine does not live
+    except (ValueError, TypeError, IndexError, EngineError) as e:
+        raise UsageError(f"{option} {text}: {getattr(e, 'evalue', e)}") from None
+    if not chosen:
+        raise UsageError(f"{option} {text}: no engine; the engines are {format_ids(engines.ids)}")
     return list(targets) if isinstance(targets, tuple) else targets
 
 

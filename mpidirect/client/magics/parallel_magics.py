@@ -17,7 +17,7 @@ from ..results.outputs import ExecuteReply
 from ..results.state import outcome_in_words, unanswered_engines
 from ..results.waiting import interrupt_after_ctrl_c, wait_and_report_failures, wait_and_report_state
 from ..session.queries import engines_in_words
-from .autopx import AutoParallel
+from .autopx import AUTO_MAGIC, AutoParallel, cells_run_here
 from .options import execution_options, output_options, parse_targets
 from .typed_ipython import Magics, argument, magic_arguments, no_var_expand, parse_argstring
 from .view import MagicView
@@ -86,7 +86,11 @@ class ParallelMagics(Magics):
             "pxconfig" + suffix: self.pxconfig,
             "result" + suffix: self.result,
         }
-        self.magics = {"line": lines, "cell": {"px" + suffix: self.cell_px}}
+        cells: dict[str, Callable[..., Any]] = {
+            "px" + suffix: self.cell_px,
+            AUTO_MAGIC + suffix: self.cell_autopx,
+        }
+        self.magics = {"line": lines, "cell": cells}
         self.auto = AutoParallel(shell, suffix, lines)
         super().__init__(shell=shell)
 
@@ -166,7 +170,8 @@ class ParallelMagics(Magics):
             result = self._submit(cell, options.name, options.verbose)
             block = view.block
         if options.local:
-            self.shell.run_cell(cell)
+            with cells_run_here(self.shell):
+                self.shell.run_cell(cell)
         if not block:
             return result
         stream = options.groupby is None and self.stream if options.stream is None else options.stream
@@ -232,8 +237,13 @@ class ParallelMagics(Magics):
             if value is not None:
                 setattr(self, name, value)
 
-    def run_auto(self, cell: str) -> None:
+    @no_var_expand
+    def cell_autopx(self, line: str, cell: str) -> None:
         """Run a cell that was typed while ``%autopx`` is on."""
+        self.run_auto(cell)
+
+    def run_auto(self, cell: str) -> None:
+        """Run a cell that was typed without a magic."""
         if self.view.block:
             self._run(cell)
         else:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import copy
 import re
 import warnings
+from typing import Any
 
 from ... import _prompt
 
 _ASYNC = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+_WORD = re.compile(r"([a-zA-Z_]\w*)(?:[ \t]+[^=,\s].*)?")  # and what follows, unless that makes it a name
 _IPYTHON_SYNTAX = re.compile(r"^\s*(%|!|\?|.*[?]\s*$|.*=\s*[%!])", re.MULTILINE)  # perhaps
 
 
@@ -17,8 +20,10 @@ def check_syntax(code: str) -> None:
     shell = _prompt.ipython_shell()
     source = code
     if shell is not None:
+        if _may_be_magic(code, shell):
+            return
         try:
-            source = shell.input_transformer_manager.transform_cell(code)
+            source = _transformed(code, shell)
         except SyntaxError:
             return  # raised by a transformation of this prompt; the engines may lack that transformation
     elif code[:1].isspace() or _IPYTHON_SYNTAX.search(code):
@@ -30,3 +35,19 @@ def check_syntax(code: str) -> None:
         except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError) as e:
             if isinstance(e, SyntaxError):
                 raise e.with_traceback(None) from None
+
+
+def _transformed(code: str, shell: Any) -> str:
+    """Return the Python that IPython makes of a cell, without what sends a cell to the engines."""
+    manager = copy.copy(shell.input_transformer_manager)
+    manager.cleanup_transforms = [
+        each for each in manager.cleanup_transforms if not getattr(each, "has_side_effects", False)
+    ]
+    transformed: str = manager.transform_cell(code)
+    return transformed
+
+
+def _may_be_magic(code: str, shell: Any) -> bool:
+    """Return whether the code is a line as ``cd /tmp``: a magic without its percent sign."""
+    found = _WORD.fullmatch(code.strip())
+    return found is not None and shell.find_line_magic(found[1]) is not None
