@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,6 +40,16 @@ def lines(In):
     return In.shown.splitlines()
 
 
+def results(In):
+    """The result that is shown of each engine, wherever equal ones are folded."""
+    found = {}
+    for ids, text in re.findall(r"^Out\[([\d,-]+):\d+\]: (.*)$", In.shown, re.M):
+        for part in ids.split(","):
+            first, _, last = part.partition("-")
+            found.update(dict.fromkeys(range(int(first), int(last or first) + 1), text))
+    return found
+
+
 def test_px_shows_what_is_printed_by_engine(In):
     assert In("%px print(rank)") is None
     assert sorted(lines(In)) == [RUNNING.strip(), *[f"[stdout:{k}] {k}" for k in range(4)]]
@@ -53,6 +64,51 @@ def test_px_shows_results(In):
     In("%px rank * 10")
     counts = In.names["dv"].pull("get_ipython().execution_count - 1", block=True)
     assert lines(In)[1:] == [f"Out[{k}:{count}]: {k * 10}" for k, count in enumerate(counts)]
+
+
+def test_equal_results_are_shown_once(In):
+    In("dv.execute('get_ipython().execution_count = 5', block=True)")
+    In("%px 40 + 2")
+    assert lines(In)[1:] == ["Out[0-3:5]: 42"]
+    In("%px rank // 2 * 10")
+    assert lines(In)[1:] == ["Out[0-1:6]: 0", "Out[2-3:6]: 10"]
+    In("%px rank % 2")
+    assert lines(In)[1:] == ["Out[0,2:7]: 0", "Out[1,3:7]: 1"]
+    In("ar = dv.execute('40 + 2', silent=False, block=False); ar.display_outputs()")
+    assert lines(In) == ["Out[0-3:8]: 42"]
+    assert In("[reply.text for reply in ar.get()]") == ["42"] * 4
+    In("%%px -t 0\n'alone'")
+    In("%px 'together'")
+    assert lines(In)[1:] == ["Out[0:10]: 'together'", "Out[1-3:9]: 'together'"]
+
+
+RICH = "from IPython.display import HTML\nHTML('<b>{}</b>')"
+
+
+def test_equal_rich_results_are_displayed_once(In):
+    shown = []
+    In.shell.display_pub.publish = lambda data, *args, **options: shown.append(data["text/html"])
+    try:
+        In("dv.execute('get_ipython().execution_count = 5', block=True)")
+        In("%%px\n" + RICH.format("same"))
+        assert (lines(In)[1:], shown) == (["Out[0-3:5]:"], ["<b>same</b>"])
+        In("%%px\n" + RICH.replace("'", "f'", 1).format("{rank // 3}"))
+        assert lines(In)[1:] == ["Out[0-2:6]:", "Out[3:6]:"] and shown[1:] == ["<b>0</b>", "<b>1</b>"]
+    finally:
+        del In.shell.display_pub.publish
+
+
+def test_equal_displays_are_shown_once_at_the_end(In):
+    In("%%px --no-stream\ndisplay('both'); display(rank // 2)")
+    assert lines(In)[1:] == [
+        *("[output:0-1] 'both'", "[output:0-1] 0"),
+        *("[output:2-3] 'both'", "[output:2-3] 1"),
+    ]
+    In("%%px --group-outputs order\ndisplay('both'); display(rank // 2)")
+    assert lines(In)[1:] == ["[output:0-3] 'both'", "[output:0-1] 0", "[output:2-3] 1"]
+    In("%%px --group-outputs engine\ndisplay('both')\n7")
+    shown = [line.split(":")[0] for line in lines(In)[1:]]
+    assert shown == [word for k in range(4) for word in ("[output", f"Out[{k}")]
 
 
 def test_px_shows_displays(In):
@@ -77,7 +133,7 @@ def test_px_runs_where_the_view_says(In):
     assert In.shown == "Parallel execution on engines: [0, 2]\n"
     In("dv.targets = 'all'")
     In("%px 'here' in globals()")
-    assert [line.split()[-1] for line in lines(In)[1:]] == ["True", "False", "True", "False"]
+    assert results(In) == {0: "True", 1: "False", 2: "True", 3: "False"}
 
 
 def test_px_that_does_not_block(In):
@@ -85,7 +141,7 @@ def test_px_that_does_not_block(In):
     assert isinstance(In("%px rank"), AsyncResult)
     assert lines(In)[0] == "Async parallel execution on engines: [0, 1, 2, 3]"
     In("%pxresult")
-    assert [line.split(": ")[-1] for line in lines(In)] == ["0", "1", "2", "3"]
+    assert results(In) == {k: str(k) for k in range(4)}
 
 
 def test_errors_show_the_engines_tracebacks(In):
@@ -306,7 +362,7 @@ def test_two_views_with_suffixes(In, rc):
     In("%autopx2")
     In("%px 'f' in globals()")
     assert lines(In)[0] == RUNNING.strip()
-    assert [line.split()[-1] for line in lines(In)[1:]] == ["True", "False", "True", "False"]
+    assert results(In) == {0: "True", 1: "False", 2: "True", 3: "False"}
     with pytest.raises(ValueError, match="letters"):
         rc[:].activate("-")
 
@@ -368,7 +424,7 @@ def test_a_semicolon_keeps_values_from_being_shown(In):
     In("%%px\nrank;\n")
     assert In.shown == RUNNING
     In("%px rank")
-    assert "Out[3:" in In.shown
+    assert 3 in results(In)
 
 
 def test_outside_of_ipython(dview):

@@ -170,6 +170,13 @@ def test_results_are_displayed_rich(notebook):
     assert {"<b>0</b>", "<b>1</b>"} <= {each.get("text/html") for each in data}
 
 
+def test_equal_rich_results_are_displayed_once(notebook):
+    notebook.run("get_ipython().execution_count = 7")
+    text, data, _ = notebook.run("from IPython.display import HTML\nHTML('<b>same</b>')")
+    assert text == "Out[0-1:8]:\n"
+    assert [each["text/html"] for each in data] == ["<b>same</b>"]
+
+
 def test_each_engine_displays(notebook):
     code = "from IPython.display import HTML, display\nfor k in range(2): display(HTML(f'<b>{rank} {k}</b>'))"
     data = [each["text/html"] for each in notebook.run(code)[1]]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
-from collections.abc import Sequence
-from itertools import chain, zip_longest
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from ... import _prompt
@@ -116,9 +116,11 @@ def display_outputs(entries: Sequence[Any], groupby: str, result_only: bool, sin
             _show_text(STDOUT, group)
             _show_text(STDERR, group)
             _show_displays(group, groupby == "order")
-        for entry in group:
-            if result := entry["execute_result"]:
-                publish(f"Out[{entry['engine_id']}:{result['execution_count']}]:", result)
+        results = [
+            (entry["engine_id"], entry["execute_result"]) for entry in group if entry["execute_result"]
+        ]
+        for ids, result in _folded(results):
+            publish(f"Out[{ids}:{result['execution_count']}]:", result)
 
 
 def _show_without_labels(entry: Any) -> None:
@@ -140,12 +142,37 @@ def _show_text(kind: int, entries: Sequence[Any]) -> None:
 
 def _show_displays(entries: Sequence[Any], by_order: bool) -> None:
     """Show all displays engine by engine, or the first of each engine, then the second of each."""
-    labelled = [
-        [(f"[output:{entry['engine_id']}]", output) for output in entry["outputs"]] for entry in entries
-    ]
-    for pair in chain(*(zip_longest(*labelled) if by_order else labelled)):
-        if pair is not None:
-            publish(*pair)
+    rounds = [[(entry["engine_id"], entry["outputs"]) for entry in entries]]
+    if by_order:
+        longest = max(len(outputs) for _, outputs in rounds[0])
+        rounds = [[(engine, outputs[k : k + 1]) for engine, outputs in rounds[0]] for k in range(longest)]
+    for lists in rounds:
+        for ids, outputs in _folded(lists):
+            for output in outputs:
+                publish(f"[output:{ids}]", output)
+
+
+def _folded(items: Iterable[tuple[int, Any]]) -> list[tuple[str, Any]]:
+    """Return equal items of different engines once, each with the ids of its engines as text."""
+    groups: list[tuple[list[int], Any]] = []
+    equal: dict[Any, list[list[int]]] = {}  # the engines of each group, by what an item shows
+    for engine, item in items:
+        of_item = equal.setdefault(_content(item), [])
+        engines = next((each for each in of_item if engine not in each), None)
+        if engines is None:
+            engines = []
+            of_item.append(engines)
+            groups.append((engines, item))
+        engines.append(engine)
+    return [(format_ids(sorted(engines)), item) for engines, item in groups]
+
+
+def _content(item: Any) -> Any:
+    """Return something that is equal for items that show the same."""
+    try:
+        return pickle.dumps(item, 5)
+    except Exception:  # of a class that pickles in one direction only
+        return id(item)
 
 
 def publish(label: str, output: dict[str, Any], display_id: str = "", update: bool = False) -> None:
