@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from .. import _prompt
@@ -33,7 +34,7 @@ class CompositeError(RemoteError):
     ...     e.raise_exception(0)  # the first engine's, as a RemoteError
     """
 
-    tb_limit = 4  # the number of engines whose errors are shown one by one
+    tb_limit = 4  # up to so many errors are shown one by one; of more, equal ones are shown once
 
     def __init__(self, message: str, elist: Sequence[Any] = ()) -> None:
         super().__init__("CompositeError", message)
@@ -50,7 +51,7 @@ class CompositeError(RemoteError):
         return f"{type(self).__name__}({len(self.elist)})"
 
     def __str__(self) -> str:
-        return "\n".join([self.msg, *self._summary(), *self._hints()])
+        return "\n".join([self.msg, *self._summary(self.elist), *self._hints()])
 
     @property
     def __notes__(self) -> list[str]:
@@ -68,10 +69,7 @@ class CompositeError(RemoteError):
         return _prompt.format_error(self, self._tracebacks(), self._hints())
 
     def _repr_html_(self) -> str:
-        groups: dict[Any, list[EngineFailure]] = {}
-        for failure in self.elist:
-            groups.setdefault((failure.ename, failure.evalue, failure.traceback), []).append(failure)
-        entries = [(_line(failures), failures[0].traceback) for failures in groups.values()]
+        entries = [(_line(failures), failures[0].traceback) for failures in _equal(self.elist)]
         return as_html(f"{type(self).__name__}: {self.msg}", entries)
 
     def _hints(self) -> list[str]:
@@ -80,15 +78,16 @@ class CompositeError(RemoteError):
 
     def _tracebacks(self) -> list[str]:
         """Return the tracebacks as lines: one of several equal ones; of an interrupt only the user's line."""
-        groups: dict[Any, list[EngineFailure]] = {}
         interrupted: dict[str, list[EngineFailure]] = {}
+        others = []
         for failure in self.elist:
             if failure.ename == "KeyboardInterrupt":
                 interrupted.setdefault(innermost_user_line(failure.traceback), []).append(failure)
             elif failure.traceback:
-                groups.setdefault((failure.ename, failure.evalue, failure.traceback), []).append(failure)
+                others.append(failure)
+        groups = _equal(others)
         lines: list[str] = []
-        for failures in list(groups.values())[: self.tb_limit]:
+        for failures in groups[: self.tb_limit]:
             lines += ["", _label(failures)] if lines else [_label(failures)]
             lines += failures[0].traceback.splitlines()
         if len(groups) > self.tb_limit:
@@ -97,13 +96,17 @@ class CompositeError(RemoteError):
         lines += [f"{_label(those)}KeyboardInterrupt{place}" for place, those in interrupted.items()]
         return lines
 
-    def _summary(self, skipped: int = 0) -> list[str]:
-        """Return a line for each engine; beyond `tb_limit`, or of several lines, each distinct error once."""
+    def _summary(self, failures: Sequence[EngineFailure]) -> list[str]:
+        """Return a line for each error; equal ones of many engines, or of several lines, are one."""
         groups: dict[Any, list[EngineFailure]] = {}
-        for k, failure in enumerate(self.elist[skipped:], skipped):
-            single = k < self.tb_limit and "\n" not in failure.evalue
+        for k, failure in enumerate(failures):
+            single = self._few and "\n" not in failure.evalue
             groups.setdefault(k if single else (failure.ename, failure.evalue), []).append(failure)
-        return [_line(failures) for failures in groups.values()]
+        return [_line(group) for group in groups.values()]
+
+    @property
+    def _few(self) -> bool:
+        return len(self.elist) <= self.tb_limit
 
     def render_traceback(self, excid: int | None = None) -> list[str]:
         """Return tracebacks as lines.
@@ -111,19 +114,23 @@ class CompositeError(RemoteError):
         Parameters
         ----------
         excid : int, optional
-            The entry of `elist`; the first `tb_limit` entries if not given.
+            The entry of `elist`. If not given, `tb_limit` entries; of more entries equal ones count once.
         """
-        chosen = self.elist[: self.tb_limit] if excid is None else [self._entry(excid)]
-        if not any(failure.traceback for failure in chosen):  # for example when the cluster is gone
-            texts = self._summary() if excid is None else [_line(chosen)]
-            return [*"\n".join(texts).splitlines(), "", f"{type(self).__name__}: {self.msg}"]
+        if excid is not None:
+            groups = [[self._entry(excid)]]
+        else:
+            groups = [[failure] for failure in self.elist] if self._few else _equal(self.elist)
+        chosen, rest = groups[: self.tb_limit], list(chain(*groups[self.tb_limit :]))
+        title = f"{type(self).__name__}: {self.msg}"
+        if not any(failures[0].traceback for failures in chosen):  # for example when the cluster is gone
+            return [*"\n".join(self._summary(list(chain(*groups)))).splitlines(), "", title]
         lines: list[str] = []
-        for failure in chosen:
-            lines.append(engine_label(failure.engine_info))
-            lines.extend((failure.traceback or f"{failure.ename}: {failure.evalue}").splitlines())
+        for failures in chosen:
+            first = failures[0]
+            lines.append(_label(failures))
+            lines.extend((first.traceback or f"{first.ename}: {first.evalue}").splitlines())
             lines.append("")
-        hidden = self._summary(len(chosen)) if excid is None else []
-        return lines + hidden + ([f"{type(self).__name__}: {self.msg}"] if hidden else [])
+        return [*lines, *self._summary(rest), title] if rest else lines
 
     def print_tracebacks(self, excid: int | None = None) -> None:
         """Print the engines' tracebacks, or only the traceback of entry `excid`."""
@@ -156,6 +163,14 @@ class _Tracebacks(Exception):
 
     def __str__(self) -> str:
         return "\n".join(self.args[0].__notes__)
+
+
+def _equal(failures: Sequence[EngineFailure]) -> list[list[EngineFailure]]:
+    """Return the failures in groups of equal ones."""
+    groups: dict[Any, list[EngineFailure]] = {}
+    for failure in failures:
+        groups.setdefault((failure.ename, failure.evalue, failure.traceback), []).append(failure)
+    return list(groups.values())
 
 
 def _line(failures: Sequence[EngineFailure]) -> str:
