@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import traceback
@@ -10,9 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._highlight import highlight
-from ._tracebacks import entries, file_of, is_internal, user_traceback
+from ._tracebacks import IPYTHON, entries, file_of, is_internal, user_traceback
 
-_IPYTHON = f"{os.sep}IPython{os.sep}core{os.sep}"
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -71,7 +69,7 @@ def _lines(error: BaseException, remote: Sequence[str], hints: Sequence[str], sh
     """Return the lines of `format_error` without colours of the remote tracebacks."""
     frames = entries(error.__traceback__)
     first = next((k for k, frame in enumerate(frames) if is_internal(file_of(frame))), len(frames))
-    if first > 1 and _IPYTHON in file_of(frames[first - 1]):
+    if first > 1 and IPYTHON in file_of(frames[first - 1]):
         return [*remote, *hints] if remote else [f"{type(error).__name__}: {error}"]
     # Some versions of IPython show the notes of an error; this one has none.
     shown = type(type(error).__name__, (Exception,), {})(str(error))

@@ -8,6 +8,7 @@ from types import TracebackType
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 _STANDARD_LIBRARY = str(Path(os.__file__).parent) + os.sep
+IPYTHON = f"{os.sep}IPython{os.sep}core{os.sep}"  # in the names of the files that run cells
 _INSTALLED = f"{os.sep}site-packages{os.sep}"
 
 

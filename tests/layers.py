@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "config": "errors files",
         "serialize": "_tracebacks arrays errors protocol",
         "util": "serialize",
-        "job": "errors files",
+        "job": "_tracebacks errors files",
         "mpi": "arrays job memory protocol serialize",
         "launchers": "config errors files job mpi",
         "controller": "_version arrays errors files job memory mpi protocol transport",

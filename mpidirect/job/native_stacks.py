@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .._tracebacks import IPYTHON
 from .code_files import CALLER, PACKAGE
 
 TIME_LIMIT = 20.0  # seconds that the tool may take for one process
@@ -21,6 +22,7 @@ _FORBIDDEN = (
 _DENIED = re.compile(r"permission denied|operation not permitted", re.IGNORECASE)
 _GDB_FRAME = re.compile(r"#\d+\s+(?:0x[0-9a-f]+ in )?(.+)")
 _ARGUMENTS = re.compile(r" \(.*\)(?= from | at |$)")
+_PLACE = re.compile(r":\d+\)$")  # a file and a line, which C code mostly lacks
 _INTERPRETER = ("_PyEval_EvalFrame", "PyEval_EvalCode")  # here Python code begins
 
 
@@ -81,7 +83,11 @@ def _frames_of_py_spy(text: str) -> str:
     lines = [line.strip() for line in main.partition("\n\n")[0].partition("\nThread ")[0].splitlines()]
     own = next((k for k, line in enumerate(lines) if CALLER in line), len(lines))
     kept = [line for line in lines[:own][:MAX_FRAMES] if not (line.startswith("0x") or PACKAGE in line)]
-    return "\n".join(f"  {line}" for line in reversed(kept))
+    kept.reverse()
+    first = next((k for k, line in enumerate(kept) if _PLACE.search(line) and IPYTHON not in line), 0)
+    if any(IPYTHON in line for line in kept[:first]):  # these frames run a cell
+        del kept[:first]
+    return "\n".join(f"  {line}" for line in kept)
 
 
 def _frames_of_gdb(text: str) -> str:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import linecache
-import os
 import re
 import traceback
 from types import TracebackType
 
 from .. import _tracebacks
-from .._tracebacks import entries, file_of, is_internal
+from .._tracebacks import IPYTHON, entries, file_of, is_internal
 from ..protocol.messages import Failure
 from . import received_names, source_lines
 
 _MAX_TEXT = 20_000  # characters
 _MAX_FRAMES = 60  # the innermost ones
 _CELL = re.compile(r"<ipython-input-\d+-[0-9a-f]+>")
-_IPYTHON_SHELL = os.path.join("IPython", "core", "interactiveshell.py")  # noqa: PTH118  # the end of a path
 
 
 def describe(error: BaseException, method: str) -> Failure:
@@ -75,6 +73,6 @@ def _format(error: BaseException, ename: str, evalue: str) -> str:
 def user_stack(stack: traceback.StackSummary) -> traceback.StackSummary:
     """Return a stack without the frames of this package, and without IPython's frames at the start."""
     frames = [frame for frame in stack if not is_internal(frame.filename)]
-    while frames and frames[0].filename.endswith(_IPYTHON_SHELL):
+    while frames and IPYTHON in frames[0].filename:
         del frames[0]
     return traceback.StackSummary.from_list(frames)

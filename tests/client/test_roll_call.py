@@ -50,6 +50,19 @@ def test_stacks_are_grouped_the_odd_ones_first(rc, odd):
     assert list(rc.stacks(2)) == [2]
 
 
+@pytest.mark.parametrize("native", [False, True])
+def test_the_stack_of_a_cell_begins_in_the_cell(dview, native):
+    result = dview.execute("def wait():\n    import time\n    time.sleep(60)\nwait()", block=False)
+    until(lambda: all("time.sleep" in stack for stack in dview.client.stacks().values()))
+    stacks = dview.client.stacks(native=native)
+    result.interrupt()
+    for stack in stacks.values():
+        head, first, *others = stack.splitlines()
+        assert head.endswith("Executed code, line 3") and "IPython" not in stack
+        assert "<module>" in first and "Executed code, line 4" in first and stack.count("<module>") == 1
+        assert any("wait" in line for line in others)
+
+
 def test_engines_without_a_task_are_idle(rc):
     assert rc.stacks() == dict.fromkeys(range(N), "")
     assert rc.stacks().summary == f"engines 0-{N - 1} idle"

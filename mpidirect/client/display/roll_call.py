@@ -8,6 +8,7 @@ from pathlib import Path
 from ...errors import format_ids
 from ..calls.source_lines import completed, named
 
+_PYTHON_FRAME = re.compile(r"\((.+\.py|<.+>):(\d+)\)$", re.MULTILINE)
 _HEAD = re.compile(r"(.+) at (.+):(\d+)")
 
 
@@ -38,8 +39,8 @@ class Stacks(dict[int, str]):
         for engine, text in self.items():
             frames, problem = native.get(engine, ("", ""))
             head = text.partition("\n")[0]
-            if "(" in frames and ".py:" in frames:  # All frames, those of Python among them.
-                text = f"{head}\n{frames}"
+            if _PYTHON_FRAME.search(frames):  # All frames, those of Python among them.
+                text = f"{head}\n{_PYTHON_FRAME.sub(_with_title, frames)}"
             elif frames or problem:
                 text = f"{text}\n{frames or f'  no C frames: {problem}'}"
             whole[engine] = text
@@ -75,6 +76,12 @@ class Stacks(dict[int, str]):
             groups.setdefault(_activity(text.partition("\n")[0]), []).extend(engines)
         by_size = sorted(groups.items(), key=lambda group: len(group[1]))
         return ", ".join(_sentence(engines, activity) for activity, engines in by_size)
+
+
+def _with_title(place: re.Match[str]) -> str:
+    """Return the place of a frame with the title of its cell, if it is in a cell."""
+    cell = named(place[1])
+    return f"({cell}, line {place[2]})" if cell else place[0]
 
 
 def _sentence(engines: list[int], activity: str) -> str:
