@@ -9,6 +9,10 @@ from typing import Any
 from . import kinds
 from .lazy_numpy import np
 
+_CHOICE = "a mask or a list of ints"
+_ARRAYS_APART = "arrays of indices on other axes must stand side by side"
+_REMEDY = "gather the array for other indices"
+
 
 def describe(part: Any) -> tuple[tuple[int, ...], str]:
     """Return shape and type of the elements of an engine's part.
@@ -42,26 +46,70 @@ def full_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
-def first_and_others(key: Any, ndim: int) -> tuple[int | slice, tuple[Any, ...]]:
+def first_and_others(key: Any, shape: Sequence[int]) -> tuple[int | slice | np.ndarray, tuple[Any, ...]]:
     """Return what a key selects on the first axis, and what the key selects on the others.
+
+    A mask becomes the indices of its items, for each axis that it covers.
 
     Raises
     ------
     TypeError
-        When the first axis is indexed by something else than an int or a slice.
+        When engines can't select so by themselves.
+    IndexError
+        When a mask has another shape than the array.
     """
     first, *others = (key if isinstance(key, tuple) else (key,)) or (slice(None),)
     if first is Ellipsis:
-        named = sum(item is not None for item in others)
-        return slice(None), (*[slice(None)] * (ndim - 1 - named), *others)
+        covered = len(shape) - sum(map(_covered_axes, others))
+        if not covered and others:
+            return first_and_others(tuple(others), shape)
+        first, others = slice(None), [*[slice(None)] * (covered - 1), *others]
     if isinstance(first, slice):
+        if not _selects_in_place(others):
+            raise TypeError(f"{_ARRAYS_APART}: {_REMEDY}")
         return first, tuple(others)
-    if isinstance(first, bool) or not hasattr(first, "__index__"):
+    if isinstance(first, (list, tuple, range, np.ndarray)):
+        if any(_is_array(item) for item in others):
+            raise TypeError(f"beside {_CHOICE} on the first axis, the others take ints and slices: {_REMEDY}")
+        rows, *columns = _indices(np.asarray(first), shape)
+        return rows, (*columns, *others)
+    if isinstance(first, (bool, np.bool_)) or not hasattr(first, "__index__"):
+        kind = type(first).__name__
         raise TypeError(
-            f"the first axis of a distributed array takes an int or a slice, not {type(first).__name__}: "
-            "gather the array for other indices"
+            f"the first axis of a distributed array takes an int, a slice, {_CHOICE}, not {kind}: {_REMEDY}"
         )
     return first.__index__(), tuple(others)
+
+
+def _covered_axes(item: Any) -> int:
+    is_mask = _is_array(item) and np.asarray(item).dtype == bool
+    return np.ndim(item) if is_mask else int(item is not None)
+
+
+def _is_array(item: Any) -> bool:
+    return not (item is None or item is Ellipsis or isinstance(item, slice) or np.ndim(item) == 0)
+
+
+def _selects_in_place(others: Sequence[Any]) -> bool:
+    """Return whether the first axis stays the first: numpy moves the axes of arrays that stand apart."""
+    if not any(map(_is_array, others)):
+        return True
+    places = [k for k, item in enumerate(others) if _is_array(item) or hasattr(item, "__index__")]
+    return places[-1] - places[0] == len(places) - 1
+
+
+def _indices(items: np.ndarray, shape: Sequence[int]) -> Sequence[np.ndarray]:
+    """Return the indices that an array or a mask selects, for each axis that it covers."""
+    if items.dtype == bool:
+        if items.shape != tuple(shape[: items.ndim]):
+            raise IndexError(
+                f"the mask has the shape {items.shape}, and the array the shape {tuple(shape)}: "
+                "a mask covers all engines, and the first axes as a whole"
+            )
+        return np.nonzero(items)
+    if items.size and items.dtype.kind not in "iu":
+        raise TypeError(f"indices are ints or bools, not {items.dtype}")
+    return [items.astype(np.intp)]
 
 
 def owner_of(index: int, lengths: Sequence[int]) -> tuple[int, int]:
@@ -100,3 +148,24 @@ def slices_of_parts(key: slice, lengths: Sequence[int]) -> list[slice]:
         first = chosen.start + skipped * chosen.step - begin
         slices.append(slice(first, max(first, min(length, chosen.stop - begin)), chosen.step))
     return slices
+
+
+def indices_of_parts(
+    indices: np.ndarray, lengths: Sequence[int]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return for each part the indices there of the items that it has, and the places of these in `indices`.
+
+    Examples
+    --------
+    >>> indices_of_parts(np.array([5, 0, -4]), [4, 4])
+    ([array([0]), array([1, 0])], [array([1]), array([0, 2])])
+    """
+    total = sum(lengths)
+    wrong = indices[(indices < -total) | (indices >= total)]
+    if wrong.size:
+        raise IndexError(f"index {wrong[0]} is out of bounds for axis 0 with size {total}")
+    whole = np.where(indices < 0, indices + total, indices)
+    ends = np.cumsum(lengths)
+    owners = np.searchsorted(ends, whole, side="right")
+    places = [np.flatnonzero(owners == part) for part in range(len(lengths))]
+    return [whole[at] - ends[k] + lengths[k] for k, at in enumerate(places)], places

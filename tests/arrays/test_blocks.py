@@ -13,6 +13,7 @@ from mpidirect.arrays.blocks import slices_of_parts
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
+WHOLE = np.arange(21.0).reshape(7, 3)
 EDGES = st.one_of(st.none(), st.integers(-30, 30))
 
 
@@ -32,12 +33,14 @@ def test_slices_of_parts_select_what_a_slice_of_the_whole_does(lengths, key):
     [
         *(0, -1, 5, np.int64(3), slice(None), slice(None, None, 3), slice(5, 1, -2), slice(4, 4)),
         *(..., (), (..., 1), (..., slice(2)), (2, 1), (slice(1, 6), [0, 2]), (slice(None), None, 0)),
-        (..., None),
+        *((..., None), (..., 2, 1), [1, 6, 0, 1, -2], np.array([[0, 5], [5, 3]]), [], [2], range(3, 6)),
+        *(WHOLE % 2 == 0, WHOLE > 100, (WHOLE % 4 == 1).tolist(), WHOLE[:, 0] > 8, (WHOLE[:, 0] > 8, 1)),
+        *(([4, 0], slice(None), None), ([4, 0], ..., 1), (..., [1, 2]), (..., WHOLE > 7), (2, [0, 1])),
     ],
     ids=str,
 )
 def test_an_index_selects_what_numpy_selects(dview, key):
-    array = np.arange(21.0).reshape(7, 3)
+    array = WHOLE
     dview.scatter("A", array, block=True)
     np.testing.assert_array_equal(dview.array("A")[key], array[key])
 
@@ -49,6 +52,11 @@ def test_an_index_moves_the_selected_items_only(dview):
     assert found.nbytes == 80
     last = dview.array("A")[999_998:]
     assert last.tolist() == [999_998, 999_999]
+    dview.execute("A = A[:1]", block=True)
+    with pytest.raises(
+        IndexError, match=r"the mask has the shape \(1000000,\), and the array the shape \(4,\)"
+    ):
+        dview.array("A")[np.ones(1_000_000, bool)]
 
 
 def test_the_whole_and_its_description(dview):
@@ -67,8 +75,21 @@ def test_errors_of_indices(dview):
     dview["x"] = 5
     with pytest.raises(IndexError, match="out of bounds"):
         dview.array("A")[10]
-    with pytest.raises(TypeError, match="gather the array"):
-        dview.array("A")[[1, 2]]
+    with pytest.raises(IndexError, match="index -11 is out of bounds for axis 0 with size 10"):
+        dview.array("A")[[1, -11]]
+    for key in (1.5, True, None, "x"):
+        with pytest.raises(
+            TypeError, match=r"takes an int, a slice, a mask or a list of ints, not .*: gather"
+        ):
+            dview.array("A")[key]
+    with pytest.raises(TypeError, match="indices are ints or bools, not float64"):
+        dview.array("A")[[1.5]]
+    dview.scatter("C", np.zeros((5, 2, 3, 4)), block=True)
+    with pytest.raises(TypeError, match="the others take ints and slices: gather the array"):
+        dview.array("C")[[1, 2], [0, 1]]
+    with pytest.raises(TypeError, match="must stand side by side: gather the array"):
+        dview.array("C")[:, [0, 1], :, 2]
+    assert dview.array("C")[:, [0, 1], 2].shape == (5, 2, 4)
     with pytest.raises(Exception, match="int is no part of an array"):
         dview.array("x")[0]
     dview.execute("import numpy; B = numpy.zeros((1, 1 + rank))", block=True)

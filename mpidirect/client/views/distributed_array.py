@@ -78,8 +78,8 @@ class DistributedArray:
 
         Parameters
         ----------
-        key : int, slice, Ellipsis or tuple
-            As for numpy; on the first axis an int or a slice.
+        key : int, slice, Ellipsis, mask, list of int or tuple
+            As for numpy. Beside a mask or a list on the first axis, the other axes take ints and slices.
 
         Returns
         -------
@@ -88,21 +88,40 @@ class DistributedArray:
         Raises
         ------
         TypeError
-            When the first axis is indexed by something else.
+            When the engines can't select so by themselves.
         IndexError
-            When there is no such item.
+            When there is no such item, or a mask has another shape.
         """
         shapes = self._shapes()
         lengths = [shape[0] for shape in shapes]
-        first, others = blocks.first_and_others(key, len(blocks.full_shape(shapes)))
+        first, others = blocks.first_and_others(key, blocks.full_shape(shapes))
         if isinstance(first, int):
             position, index = blocks.owner_of(first, lengths)
             return self._call(blocks.select, [self._engines[position]], [(index, *others)]).get()[0]
-        slices = blocks.slices_of_parts(first, lengths)
-        chosen = [k for k, part in enumerate(slices) if part.start < part.stop] or [0]
-        engines, keys = [self._engines[k] for k in chosen], [(slices[k], *others) for k in chosen]
-        whole = self._call(blocks.select, engines, keys, kind=AsyncMapResult, gathers=True).get()
-        return whole[::-1] if (first.step or 1) < 0 else whole
+        if isinstance(first, slice):
+            keys = [(part, *others) for part in blocks.slices_of_parts(first, lengths)]
+            whole = self._gather([part if part[0].start < part[0].stop else None for part in keys], keys[0])
+            return whole[::-1] if (first.step or 1) < 0 else whole
+        return self._choose(first, others, lengths)
+
+    def _choose(self, rows: np.ndarray, others: tuple[Any, ...], lengths: list[int]) -> Any:
+        """Return the items of some indices of the first axis; arrays in `others` go with these indices."""
+        parts, places = blocks.indices_of_parts(rows.ravel(), lengths)
+        keys = [
+            (part, *(item[at] if isinstance(item, np.ndarray) else item for item in others))
+            for part, at in zip(parts, places, strict=True)
+        ]
+        whole = self._gather([key if len(key[0]) else None for key in keys], keys[0])
+        order = np.argsort(np.concatenate(places))
+        return whole[order].reshape(*rows.shape, *whole.shape[1:])
+
+    def _gather(self, keys: list[Any], empty: Any) -> Any:
+        """Return what the keys select on their engines, joined; None for a key asks nothing of its engine."""
+        chosen = [k for k, key in enumerate(keys) if key is not None]
+        engines, asked = [self._engines[k] for k in chosen], [keys[k] for k in chosen]
+        if not chosen:
+            engines, asked = self._engines[:1], [empty]
+        return self._call(blocks.select, engines, asked, kind=AsyncMapResult, gathers=True).get()
 
     def _shapes(self) -> list[tuple[int, ...]]:
         return [shape for shape, _ in self._describe()]
