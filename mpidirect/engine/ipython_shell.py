@@ -61,7 +61,7 @@ class _Displays(DisplayPublisher):
         displays.show(data, metadata or {}, id, bool(kwargs.get("update")))
 
     def clear_output(self, wait: bool = False) -> None:
-        displays.clear()
+        displays.clear_output(wait)
 
 
 class _Compiler(CachingCompiler):

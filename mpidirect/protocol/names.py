@@ -52,4 +52,7 @@ def engine_of(name: bytes) -> int:
     return int(_NAME.unpack(name)[1])
 
 
-PUBLISHED = "application/x-mpidirect-data"  # the format of published data among a task's displays
+# Formats among a task's displays that are not shown: published data, and the order to clear what was shown.
+PUBLISHED = "application/x-mpidirect-data"
+CLEARED = "application/x-mpidirect-clear"
+UNSHOWN = {PUBLISHED, CLEARED}

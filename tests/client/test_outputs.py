@@ -139,6 +139,21 @@ def f(fails=False):
     assert silent.outputs == []
 
 
+def test_outputs_that_are_cleared(rc):
+    pytest.importorskip("IPython")
+    code = (
+        "from IPython.display import clear_output\n"
+        "from mpidirect.datapub import publish_data\n"
+        "publish_data({'kept': 1}); print('printed')\n"
+        "for k in range(3): clear_output(wait=True); display(k)"
+    )
+    result = rc[0].execute(code)
+    reply = result.get()
+    assert [output["data"]["text/plain"] for output in result.outputs] == ["2"]
+    assert [output["data"]["text/plain"] for output in reply.outputs] == ["2"]
+    assert (result.data, result.stdout) == ({"kept": 1}, "printed\n")
+
+
 def test_displays_that_are_too_many_are_dropped_and_that_is_told(rc):
     pytest.importorskip("IPython")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from ...errors import error_text
 from ...protocol import messages
 from ...protocol.messages import AFTER_TASK, DISPLAY, STDERR, STDOUT
+from ...protocol.names import UNSHOWN
 from ...serialize import pickles
 
 Item = tuple[int, "str | bytes"]  # of which kind, and text or the pickle of a display
@@ -112,6 +113,11 @@ def output_of(output: bytes) -> dict[str, Any]:
     """Return what an engine displayed, as a user sees the display."""
     content = opened(output)
     return {name: content[name] for name in ("data", "metadata", "transient") if name in content}
+
+
+def outputs_of(outputs: Iterable[bytes]) -> list[dict[str, Any]]:
+    """Return what an engine displayed, without what is not shown."""
+    return [output for output in map(output_of, outputs) if not UNSHOWN & output["data"].keys()]
 
 
 def opened(output: bytes) -> dict[str, Any]:

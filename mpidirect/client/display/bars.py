@@ -65,6 +65,11 @@ class Bars:
             sys.stderr.write(f"\r{up}\x1b[J")
             self._drawn = self._requested = []
 
+    def restart(self) -> None:
+        """Remove all bars, because a notebook has cleared its cell; the status is drawn again."""
+        self._texts.clear()
+        self._requested, self._display = [], None
+
     def close(self) -> None:
         """Print the last state of the bars, without the status."""
         self._status = ""

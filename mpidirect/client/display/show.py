@@ -10,10 +10,11 @@ from typing import Any, cast
 from ... import _prompt
 from ...errors import format_ids
 from ...protocol.messages import DISPLAY, STDERR, STDOUT
-from ...protocol.names import PUBLISHED
+from ...protocol.names import CLEARED, PUBLISHED
 from ..calls.engine_output import opened
 from .bars import Bars, in_kernel
 from .folding import Block, OutputFolder
+from .shown_blocks import ShownBlocks
 
 _KINDS = ("stdout", "stderr", "output")
 
@@ -25,26 +26,63 @@ class Printer:
         self._incomplete = ""  # the label of the last line, if that line has no newline yet
         self._bars = Bars()
         self._display_ids: set[str] = set()  # of displays that can be updated
+        self._shown = ShownBlocks()  # in a notebook
 
     def show(self, blocks: Sequence[Block]) -> None:
         """Print lines and displays of engines."""
         for block in blocks:
-            label = f"[{_KINDS[block.kind]}:{format_ids(block.engines)}]"
-            if block.kind == DISPLAY:
-                output = opened(cast("bytes", block.lines[0].content))
-                if PUBLISHED not in output["data"]:
-                    self._complete_line()
-                    self._publish(label, output)
-                continue
-            text = "".join(_after_carriage_return(str(line.content)) for line in block.lines)
-            if not text.endswith("\n") and "\r" in str(block.lines[-1].content):
-                self._bars.put(block.engines, f"{label} {text}")
-                continue
-            self._bars.remove(block.engines)
-            self._print(label, block, text)
+            output = opened(cast("bytes", block.lines[0].content)) if block.kind == DISPLAY else {}
+            data = output.get("data", {})
+            if CLEARED in data:
+                self._clear(block.engines, data[CLEARED])
+            elif PUBLISHED not in data:
+                self._show_next(block, output)
+        if self._shown.stale:
+            self._show_again()
         self._bars.draw()
         for file in (sys.stdout, sys.stderr):
             file.flush()
+
+    def _show_next(self, block: Block, output: dict[str, Any]) -> None:
+        if in_kernel():
+            self._shown.add(block)
+        if self._shown.stale:
+            self._show_again()
+        else:
+            self._show(block, output)
+
+    def _show(self, block: Block, output: dict[str, Any]) -> None:
+        label = f"[{_KINDS[block.kind]}:{format_ids(block.engines)}]"
+        if block.kind == DISPLAY:
+            self._complete_line()
+            self._publish(label, output)
+            return
+        text = "".join(_after_carriage_return(str(line.content)) for line in block.lines)
+        if not text.endswith("\n") and "\r" in str(block.lines[-1].content):
+            self._bars.put(block.engines, f"{label} {text}")
+            return
+        self._bars.remove(block.engines)
+        self._print(label, block, text)
+
+    def _clear(self, engines: tuple[int, ...], wait: bool) -> None:
+        """Clear what engines have shown: in a terminal, as IPython does, only an incomplete line."""
+        if in_kernel():
+            self._shown.clear(engines, wait)
+        elif self._incomplete.endswith(f":{format_ids(engines)}]") and sys.stdout.isatty():
+            print("\033[2K\r", end="", flush=True)
+            self._incomplete = ""
+
+    def _show_again(self) -> None:
+        """Clear the cell, and show what remains."""
+        from IPython.display import clear_output
+
+        blocks = self._shown.take()
+        clear_output(wait=bool(blocks))  # with `wait` the notebook does not flicker
+        self._incomplete = ""
+        self._display_ids.clear()
+        self._bars.restart()
+        for block in blocks:
+            self._show(block, opened(cast("bytes", block.lines[0].content)) if block.kind == DISPLAY else {})
 
     def _publish(self, label: str, output: dict[str, Any]) -> None:
         """Show a display; in a notebook, a new state replaces the former one."""

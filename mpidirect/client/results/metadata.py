@@ -11,7 +11,7 @@ from ...errors import RemoteError, TimeoutError
 from ...protocol.names import PUBLISHED
 from ...serialize import pickles
 from ..calls.call import Call
-from ..calls.engine_output import output_of
+from ..calls.engine_output import output_of, outputs_of
 from ..display.live import LiveDisplay
 from ..session.session import Session
 from .outputs import ExecuteReply
@@ -199,7 +199,7 @@ def metadata_of(call: Call, engine: int) -> Metadata:
         stdout=out,
         stderr=err,
         execute_input=call.source,
-        outputs=[output for output in map(output_of, shown) if PUBLISHED not in output["data"]],
+        outputs=outputs_of(shown),
     )
     if reply is None:
         return entry

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from ...protocol import messages
-from ..calls.engine_output import output_of, shown
+from ..calls.engine_output import outputs_of, shown
 
 
 class ExecuteReply:
@@ -32,7 +32,7 @@ class ExecuteReply:
         self.engine_id = reply.engine
         self.stdout = reply.stdout
         self.stderr = reply.stderr
-        self.outputs = [output_of(output) for output in shown(reply.outputs)]
+        self.outputs = outputs_of(shown(reply.outputs))
         self.execution_count = content.get("execution_count")
         result = content.get("result")
         self.execute_result = result and {**result, "execution_count": self.execution_count}

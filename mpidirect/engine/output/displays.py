@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from ...protocol.messages import DISPLAY, OutputPiece
+from ...protocol.names import CLEARED, PUBLISHED
 
 SIZE_LIMIT = 4 * 1024 * 1024  # Bytes of the displays of one task that are kept.
 _INLINE = "matplotlib_inline.backend_inline"  # The backend of matplotlib that displays figures.
@@ -81,12 +82,25 @@ def show(data: dict[str, Any], metadata: dict[str, Any], id: str = "", update: b
     _count += 1
 
 
-def clear() -> None:
-    """Drop the displays so far."""
+def clear_output(wait: bool) -> None:
+    """Drop what was displayed so far, but not published data; tell a client that shows the output.
+
+    Parameters
+    ----------
+    wait : bool
+        Whether the client waits for the next output before it clears the former output.
+    """
+    published = [output for output in _displayed if PUBLISHED.encode() in output]
+    _forget()  # The count goes on: some displays may have been sent.
+    _displayed.extend(published)
+    show({CLEARED: wait}, {})
+
+
+def _forget() -> None:
     global _dropped
     _displayed.clear()
     _index_by_id.clear()
-    _dropped = 0  # The count goes on: some displays may have been sent.
+    _dropped = 0
 
 
 def pending() -> bool:
@@ -104,7 +118,7 @@ def take() -> bytes:
     if _dropped:
         text = f"[… {_dropped} more displays were dropped: one task may display {SIZE_LIMIT >> 20} MiB]"
         outputs.append(pickle.dumps({"data": {"text/plain": text}, "metadata": {}, "number": _count}, 5))
-    clear()
+    _forget()
     _count = 0
     return msgspec.msgpack.encode(outputs)
 
