@@ -174,14 +174,19 @@ def _equal(failures: Sequence[EngineFailure]) -> list[list[EngineFailure]]:
 
 
 def _line(failures: Sequence[EngineFailure]) -> str:
-    """Return the line of an error of one engine, or of the same error of several engines."""
+    """Return the line of an error, or of an error that several engines or tasks have."""
     text = f"{failures[0].ename}: {failures[0].evalue}"
-    count = "" if "\n" in text or len(failures) == 1 else f" ({len(failures)} engines)"
+    kind = "engines" if len(_engines(failures)) == len(failures) else "errors"
+    count = "" if "\n" in text or len(failures) == 1 else f" ({len(failures)} {kind})"
     return f"{_label(failures)}{text}{count}"
 
 
 def _label(failures: Sequence[EngineFailure]) -> str:
-    info = failures[0].engine_info
-    if len(failures) > 1:
-        info = {**info, "engine_id": format_ids([f.engine_info.get("engine_id", "?") for f in failures])}
-    return engine_label(info)
+    info, engines = failures[0].engine_info, _engines(failures)
+    return engine_label({**info, "engine_id": format_ids(engines)} if len(engines) > 1 else info)
+
+
+def _engines(failures: Sequence[EngineFailure]) -> list[Any]:
+    """Return the ids of the engines: an engine may have failed in several tasks, and a task on no engine."""
+    ids = {failure.engine_info.get("engine_id") for failure in failures} - {None}
+    return sorted(ids, key=lambda id: (isinstance(id, str), id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import sys
 import time
@@ -14,8 +15,10 @@ from proxy import Proxy
 from waiting import until
 
 from mpidirect import Client
-from mpidirect.client.display.folding import WINDOW, OutputFolder
+from mpidirect.client.display.folding import WINDOW, Block, Line, OutputFolder
+from mpidirect.client.display.show import Printer
 from mpidirect.protocol.messages import DISPLAY, OUTPUT_LIMIT, STDERR, STDOUT
+from mpidirect.protocol.names import CLEARED
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -444,3 +447,16 @@ def test_folding_many_lines_is_quick():
         lines = sum(len(block.lines) for block in folding.pop_due(0.0, final=True))
         assert lines == (1000 if same else 64_000)
         assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_clears_an_incomplete_line(capsys, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    cleared = Line(DISPLAY, pickle.dumps({"data": {CLEARED: True}, "metadata": {}}))
+    printer = Printer()
+    printer.show([Block((0, 1), STDOUT, [Line(STDOUT, "complete\n")]), Block((0,), DISPLAY, [cleared])])
+    printer.show([Block((1,), STDOUT, [Line(STDOUT, "half")]), Block((0,), DISPLAY, [cleared])])
+    printer.show([Block((1,), DISPLAY, [cleared]), Block((1,), STDOUT, [Line(STDOUT, "whole\n")])])
+    printer.close()
+    between = "\033[2K\r" if terminal else "\n"
+    assert capsys.readouterr().out == f"[stdout:0-1] complete\n[stdout:1] half{between}[stdout:1] whole\n"

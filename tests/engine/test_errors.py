@@ -399,3 +399,10 @@ def test_all_errors_have_one_base():
 )
 def test_compact(ids, text):
     assert format_ids(ids) == text
+
+
+def test_an_engine_that_failed_in_several_tasks_is_named_once():
+    error = composite(8)
+    error.elist = [error.elist[k] for k in (3, 1, 1, 1, 2, 3)]
+    assert str(error).splitlines()[1:] == ["[1-3:apply]: ValueError: bad (6 errors)"]
+    assert error.render_traceback()[0] == "[1-3:apply]: "
