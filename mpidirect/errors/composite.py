@@ -130,7 +130,7 @@ class CompositeError(RemoteError):
             lines.append(_label(failures))
             lines.extend((first.traceback or f"{first.ename}: {first.evalue}").splitlines())
             lines.append("")
-        return [*lines, *self._summary(rest), title] if rest else lines
+        return lines if excid is not None or self._few else [*lines, *self._summary(rest), title]
 
     def print_tracebacks(self, excid: int | None = None) -> None:
         """Print the engines' tracebacks, or only the traceback of entry `excid`."""
