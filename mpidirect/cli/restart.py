@@ -7,6 +7,7 @@ import time
 import click
 
 from ..client.display.units import duration_in_words
+from ..client.lifecycle import NAMESPACES_END
 from ..cluster.cluster import Cluster
 from .parameters import profile_option
 from .remote import RemoteCommand
@@ -45,7 +46,7 @@ def resize_command(engines: int, profile: str, yes: bool) -> None:
     The controller and its clients go on. The engines' namespaces are lost, and their tasks fail.
     """
     if not yes:
-        click.confirm("The namespaces of all engines will be lost. Go on?", abort=True)
+        click.confirm(f"{NAMESPACES_END} Go on?", abort=True)
     _renew(profile, engines)
 
 
@@ -53,7 +54,7 @@ def _renew(profile: str, engines: int | None) -> None:
     cluster = Cluster.from_profile(profile)
     began = time.monotonic()
     with cluster.connect_client() as client:
-        found = client.restart() if engines is None else client.resize(engines)
+        found = client.restart() if engines is None else client.resize(engines, ask=False)
     spent = time.monotonic() - began
     new = "1 new engine" if len(found) == 1 else f"{len(found)} new engines"
     click.echo(f"Profile {cluster.profile.name!r}: {new} ({duration_in_words(spent)}).")

@@ -13,7 +13,7 @@ from .. import errors
 from . import saving
 from .display.progress import wait_with_bar
 from .results.future import in_thread
-from .results.outputs import at_prompt
+from .results.outputs import at_prompt, is_confirmed
 from .results.pending import limit_of
 from .saving import Saved
 from .session.engines import is_single_target
@@ -21,6 +21,7 @@ from .session.queries import engines_in_words
 from .view_factory import ViewFactory
 
 START_TIMEOUT = 60.0  # seconds that new engines may take, beyond the time for the engines that stay
+NAMESPACES_END = "The namespaces of all engines will be lost; rc.save(path) keeps them."
 BAR_INTERVAL = 0.1  # seconds between two updates of a progress bar
 
 
@@ -193,25 +194,28 @@ class EngineLifecycle(ViewFactory):
             busy = engines_in_words(answer["busy"])
             raise errors.TimeoutError(
                 f"Nothing was replaced: {busy} did not end what was asked before within {timeout:g} s. "
-                "rc.interrupt() ends it."
+                "rc.interrupt() ends it; if not, rc.restart() of all engines does."
             )
         return list(answer["replaced"])
 
-    def resize(self, n: int) -> list[int]:
+    def resize(self, n: int, *, ask: bool | None = None) -> list[int]:
         """End all engines and start `n` others, in the same job.
 
-        The contents of the engines' namespaces are lost: `save` them before. Earlier calls fail with
-        `EngineError`, as after `restart`. Clients stay connected.
+        The contents of the engines' namespaces are lost: `save` them before, and `load` them later. At a
+        prompt a question says so before anything ends. Earlier calls fail with `EngineError`, as after
+        `restart`. Clients stay connected.
 
         Parameters
         ----------
         n : int
             The new number of engines; on one host, any number.
+        ask : bool, optional
+            Whether to ask for a confirmation; by default at a prompt, and not in a program.
 
         Returns
         -------
         list of int
-            The ids of the new engines.
+            The ids of the new engines; empty if the user did not confirm.
 
         Raises
         ------
@@ -221,13 +225,16 @@ class EngineLifecycle(ViewFactory):
         Examples
         --------
         >>> rc.resize(2)
+        The namespaces of all engines will be lost; rc.save(path) keeps them. Go on? [y/N]: y
         [0, 1]
-        >>> rc.resize(4)
+        >>> rc.resize(4, ask=False)
         [0, 1, 2, 3]
         """
         n = operator.index(n)
         if n < 1:
             raise ValueError(f"a cluster has at least one engine, not {n}")
+        if (at_prompt() if ask is None else ask) and not is_confirmed(f"{NAMESPACES_END} Go on? [y/N]: "):
+            return []
         answer: dict[str, list[int]] = self._session.query("resize", [], n, START_TIMEOUT + START_TIMEOUT)
         return list(answer["replaced"])
 

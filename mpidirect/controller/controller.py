@@ -275,7 +275,7 @@ class Controller:
         if self.resumption.step is Step.CANCELLED:
             return "its job was cancelled"
         stopped = self.end_reason or "it has been stopped"
-        return stopped if self._shutdown.begun else "its job has ended"
+        return stopped if self._shutdown.begun else self._lifecycle.fatal_death or "its job has ended"
 
     def _hand_over(self) -> None:
         """Hand over to a successor in this job, or in the next one."""

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..mpi.fault_tolerance import CONSEQUENCES
 from ..protocol import messages
 from ..protocol.names import is_anchor
 from .engine_registry import EngineRegistry
 from .engines import exit_status
 from .engines.anchors import Anchors
 from .engines.departures import Departures
-from .engines.generations import Generations
+from .engines.generations import START_TIMEOUT, Generations
 from .engines.joining import CommunicatorMaker, Joining
 from .engines.links import EngineMessenger, send_stop
 from .engines.repair_coordinator import RepairCoordinator
@@ -79,9 +80,11 @@ class EngineLifecycle:
         self._unannounced = False  # whether clients have not been told of a change
         self._announced = registry.starting, registry.c_world_loss  # what clients know
         tolerance = facts["fault_tolerance"]
+        self._survives = tolerance["deaths"]
+        self.fatal_death = ""  # the death that ends this controller
         self.admitted_session: Session | None = None  # if set, only tasks of this session may begin
         self.anchors = Anchors(link, shutdown)
-        self.departures = Departures(logs, tolerance["deaths"], shutdown, self._engine_lost)
+        self.departures = Departures(logs, self._survives or supervised, shutdown, self._engine_lost)
         self.repair = RepairCoordinator(scheduler, registry, link)
         self.replacement = Replacement(
             link,
@@ -107,7 +110,7 @@ class EngineLifecycle:
             logs,
             facts["spawns"],
             tolerance["restarts"],
-            tolerance["deaths"],
+            self._survives,
             supervised,
             self._retire,
         )
@@ -242,15 +245,22 @@ class EngineLifecycle:
         for other in self._registry.alive:
             self._link.send_control(other, messages.CollectiveBroken())
         reason = f"engine {engine} (process {info.pid} on {info.host}) died: {how}"
+        follow = self.generations.follow(how)
+        if self._survives:
+            self._registry.lose_c_world(f"engine {engine} has died")
+        else:
+            reason = self.fatal_death = f"{reason}. {CONSEQUENCES[follow]}"
+            self._registry.starting = START_TIMEOUT if follow else 0.0
         log.error("%s", reason)
         self._registry.lost[engine] = reason
-        self._registry.lose_c_world(f"engine {engine} has died")
-        if not self._registry.alive:
+        if self._survives and not self._registry.alive:
             log.error("all engines have died: rc.restart() or 'mpidirect restart' starts new ones")
         self.announce({engine: reason})  # before the errors: a client may then ask which engines are alive
         self._end_tasks(engine, died=True)
         self.repair.engine_lost(engine, reason)
         self.replacement.engine_lost(engine)
+        if follow:
+            self.generations.replace_all(None, self._registry.size, f"was ended, as {reason}")
 
     def _retire(self, why: str) -> None:
         """End the tasks of all engines: a new generation takes their place."""

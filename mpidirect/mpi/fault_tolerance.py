@@ -53,11 +53,15 @@ class Tolerance(NamedTuple):
         spawns = version >= (4, 3) or "ch4:ucx" not in MPI.Get_library_version()  # MPICH with UCX
         return cls(wrapped, False, vendor, spawns)
 
-    @property
-    def text(self) -> str:
-        """The same as a text of one line."""
-        replaced = ", and another can take its place" if self.replaces else ""
-        return f"{_DEATHS[self.deaths]}{replaced}; {_CALLS[self.revokes]}"
+    def text(self, supervised: bool) -> str:
+        """Return the same as a text of one line; a supervisor can start all processes anew, or cannot."""
+        if self.deaths:
+            replaced = ", and another can take its place" if self.replaces else ""
+            deaths = f"the others survive the death of an engine{replaced}"
+        else:
+            ended = "all engines, and new ones are started" if supervised else "the job"
+            deaths = f"the death of an engine ends {ended} (this MPI or launcher has no fault tolerance)"
+        return f"{deaths}; {_CALLS[self.revokes]}"
 
     def facts(self, spawns: bool, supervised: bool = False) -> dict[str, Any]:
         """Return the same for clients.
@@ -74,7 +78,7 @@ class Tolerance(NamedTuple):
             "revokes": self.revokes,
             "replaces": self.replaces,
             "restarts": (self.replaces and spawns) or supervised,
-            "text": self.text,
+            "text": self.text(supervised),
         }
 
 
@@ -86,9 +90,10 @@ def lost_c_world(reason: str) -> str:
     )
 
 
-_DEATHS = {
-    True: "the others survive the death of an engine",
-    False: "the death of an engine ends the job (this MPI or launcher has no fault tolerance)",
+# What follows the death of an engine that the others do not survive: whether new ones are started.
+CONSEQUENCES = {
+    True: "With this MPI all engines end then; new ones, with empty namespaces, are started",
+    False: "With this MPI the job ends then",
 }
 _CALLS = {
     True: "engines stuck in any MPI call on comm, or on what was made from it, can be interrupted",

@@ -127,6 +127,30 @@ def test_tasks_end_with_an_error_that_names_the_restart(launch):
         assert other[:].apply(int).get(WITHIN) == [0, 0]
 
 
+@pytest.mark.openmpi_only
+def test_the_death_of_an_engine_where_mpi_does_not_survive_it(launch, capfd):
+    """New engines follow in the same job; all clients, also idle ones, are told that namespaces are lost."""
+    cluster, rc = launch(N, mpiexec=f"{mpi.find_mpiexec()[0]} --with-ft no")
+    is_new(rc)
+    assert "new ones are started" in rc.facts["fault_tolerance"]["text"]
+    with cluster.connect_client() as other:
+        runs = rc[:].apply(time.sleep, 60)
+        until(lambda: all(rc.queue_status(k)["tasks"] for k in rc.ids))
+        os.kill(rc.engines_info[1]["pid"], signal.SIGSEGV)
+        with pytest.raises(CompositeError, match=r"engine 0 was ended, as engine 1 .* died: .*SIGSEGV"):
+            runs.get(WITHIN)
+        rc.wait_for_engines(timeout=WITHIN)
+        is_new(rc)
+        assert "can't be used" not in rc.facts["world"]
+        assert other[:].apply(int).get(WITHIN) == [0] * N
+        assert capfd.readouterr().err.count("empty namespaces") == 2
+        for engine in rc.engines_info.values():
+            os.kill(engine["pid"], signal.SIGKILL)
+        until(lambda: not rc.ids)
+        rc.wait_for_engines(timeout=WITHIN)
+        is_new(rc)
+
+
 @pytest.mark.mpich_proof
 def test_results_wait_for_a_client_that_is_away_meanwhile(launch, monkeypatch):
     cluster, rc = launch(2)

@@ -18,6 +18,7 @@ from schedulers.slurm import SLURM
 from waiting import until, until_assigned
 
 from mpidirect import Cluster
+from mpidirect.cluster.doctor import examine
 from mpidirect.errors import CompositeError, MPIDirectError, NoEnginesRegistered
 from mpidirect.job import processes
 from mpidirect.job.variables import C_WORLD
@@ -345,6 +346,37 @@ def test_another_number_of_engines(start):
         rc.resize(0)
 
 
+@pytest.mark.openmpi_only
+def test_at_a_prompt_another_number_needs_a_yes(start, monkeypatch):
+    """A program is not asked, nor is a notebook that a program executes."""
+    _, rc = start(1)
+    is_new(rc, 1)
+    asked = []
+
+    def answer(text):
+        def reply(question):
+            asked.append(question)
+            if isinstance(text, type):
+                raise text
+            return text
+
+        return reply
+
+    monkeypatch.setattr("sys.ps1", ">>> ", raising=False)
+    for text in ("", "no", EOFError):
+        monkeypatch.setattr("builtins.input", answer(text))
+        assert rc.resize(2) == []
+    assert rc[:].pull("known").get(WITHIN) == [1]
+    assert "will be lost" in asked[0] and "rc.save(path)" in asked[0]
+    for n, text in enumerate(("y", NotImplementedError), 2):
+        monkeypatch.setattr("builtins.input", answer(text))
+        assert rc.resize(n) == list(range(n))
+    monkeypatch.setattr("builtins.input", answer(AssertionError))
+    assert rc.resize(1, ask=False) == [0]
+    monkeypatch.delattr("sys.ps1")
+    assert rc.resize(2) == [0, 1]
+
+
 @pytest.mark.mpich_proof
 def test_two_who_ask_at_once(start):
     cluster, rc = start(2)
@@ -375,6 +407,8 @@ def test_petsc_begins_with_their_communicator(start, monkeypatch, petsc):
     monkeypatch.setenv(C_WORLD, "launcher")
     _, rc = start(2)
     assert "its rank 0 is the controller" in rc.facts["world"]
+    found = [finding.found for finding in examine() if finding.subject == "clusters"]
+    assert len(found) == 1 and "is running, with" in found[0] and rc.facts["world"] in found[0]
     rc[:].execute(f"import sys; sys.path.insert(0, {petsc!r})", block=True)
     rc[:].execute("from petsc4py import PETSc", block=True)
     assert rc[:].pull("[each is comm for each in PETSc.begun]").get(WITHIN) == [[True]] * 2

@@ -9,6 +9,7 @@ import sysconfig
 import types
 from pathlib import Path
 
+from ...mpi.fault_tolerance import CONSEQUENCES
 from ...protocol.names import INITIAL_NAMES
 from ...serialize import prompt_names
 
@@ -19,13 +20,14 @@ _C_WORLD = (
     "The other engines make a new comm. MPI_COMM_WORLD of C and Fortran code, such as PETSc, stays broken: "
     "rc.restart() starts all engines anew."
 )
+_ALL_END = tuple(CONSEQUENCES.values())
 _ABSENT = object()
 
 
 def hint_for(ename: str, evalue: str) -> str:
     """Return a remedy in one sentence; an empty text where none is known."""
     try:
-        if ename == "EngineError" and _DEATH.match(evalue):
+        if ename == "EngineError" and _DEATH.match(evalue) and not evalue.endswith(_ALL_END):
             return _C_WORLD
         if found := _NAME.search(evalue):
             return _of_name(found[1] or found[2])

@@ -103,3 +103,13 @@ class ExecuteReply:
 def at_prompt() -> bool:
     """Whether somebody types here: at Python's prompt, IPython's, or in a notebook."""
     return hasattr(sys, "ps1")
+
+
+def is_confirmed(question: str) -> bool:
+    """Ask whoever types here, and return whether the answer is yes; also where nobody can be asked."""
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+    except NotImplementedError:  # a notebook that a program executes
+        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from ...protocol import messages
 from ..engine_registry import EngineRegistry
 from . import exit_status
 from .anchors import Anchors
-from .departures import Departures
+from .departures import UNKNOWN_END, Departures
 from .links import EngineMessenger, send_stop
 from .replacement import AskedBy, Replacement, ReplacementRefused
 from .shutdown import Shutdown
@@ -127,10 +128,22 @@ class Generations:
         if self.state is not GenerationState.RUNNING or self._replacement.exclusive:
             raise ReplacementRefused("engines are being started just now: try again in a moment")
         call = "rc.restart()" if size == self._registry.size else f"rc.resize({size})"
-        self._replacement.cancel(f"{call} ends all engines")
+        self.replace_all(asked_by, size, f"was ended by {call}, which replaces all engines")
+
+    def follow(self, how: str) -> bool:
+        """Return whether new engines follow the death of one that the job does not survive.
+
+        A guard has noted how the engine ended. If it was a SIGTERM, the job itself is being ended.
+        """
+        follows = not self._survives and self._supervised and self.state is GenerationState.RUNNING
+        return follows and how != UNKNOWN_END and signal.SIGTERM.name not in how
+
+    def replace_all(self, asked_by: AskedBy | None, size: int, reason: str) -> None:
+        """End all engines, for a `reason` that completes the sentence "each engine …"; others will follow."""
+        self._replacement.cancel(f"each engine {reason}")
         self.asked_by, self.next_size = asked_by, size
         self._registry.starting = START_TIMEOUT
-        self._end(f"was ended by {call}, which replaces all engines")
+        self._end(reason)
 
     def end_for_next_job(self, reason: str) -> None:
         """End all engines: the controller of another job continues the work of this one."""

@@ -85,7 +85,8 @@ REPLACEMENT: Transitions[ReplacementState] = {
 
 GENERATION: Transitions[GenerationState] = {
     GenerationState.RUNNING: {
-        GenerationState.ENDING: "a client asks for a restart of all engines, or the next job is to continue",
+        GenerationState.ENDING: "a client asks for a restart of all engines, an engine dies where "
+        "the others do not survive that, or the next job is to continue",
         GenerationState.TAKING_OVER: "a former controller has handed over",
     },
     GenerationState.ENDING: {
