@@ -237,7 +237,7 @@ def test_a_node_for_the_controller_alone(hosts):
 
 @pytest.mark.mpich_proof
 def test_ranks_that_srun_starts(hosts):
-    """MPICH's ranks find each other by PMI2, Open MPI's by PMIx. There the end of an engine ends the job."""
+    """MPICH's ranks find each other by PMI2, Open MPI's by PMIx. There the end of one ends all."""
     pmi = "pmi2" if mpi.implementation(mpi.find_mpiexec()[0]).name == "mpich" else "pmix"
     with Cluster(**SLURM, mpiexec=f"srun --mpi={pmi}", controller="node") as rc:
         assert ("in C and Fortran as in Python" in rc.facts["world"]) == (pmi == "pmix")
@@ -246,6 +246,11 @@ def test_ranks_that_srun_starts(hosts):
         check_surroundings(rc)
         assert rc.restart() == [0, 1, 2, 3]
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
+        rc[3].execute("import ctypes; ctypes.string_at(0)")
+        until(lambda: 3 not in rc.ids)
+        if pmi == "pmix":  # all end then, and others follow
+            rc.wait_for_engines(timeout=60)
+            assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
 
 
 @pytest.mark.mpich_proof

@@ -10,7 +10,7 @@ import pytest
 from components import absent
 from conftest import PROGRAMS, ROOT
 from schedulers.slurm import SLURM
-from waiting import LIMIT
+from waiting import LIMIT, until
 
 import mpidirect
 from mpidirect import Cluster
@@ -100,7 +100,7 @@ TRAINED = (
 
 
 def test_the_world_is_theirs_on_several_hosts(python, hosts):
-    """Before and after a restart of all."""
+    """Before and after a restart of all, and after a segmentation fault of one, which ends all."""
     with Cluster(python=python, mpiexec="/usr/bin/mpiexec.openmpi", **SLURM) as rc:
         assert "Open MPI v4" in rc.facts["mpi"] and "in C and Fortran" in rc.facts["world"]
         for _ in range(2):
@@ -108,6 +108,10 @@ def test_the_world_is_theirs_on_several_hosts(python, hosts):
             assert rc[:].pull("world.facts()").get(LIMIT) == [(k, 4, 6) for k in range(4)]
             assert set(rc[:].pull("node").get(LIMIT)) == {"n1", "n2"}
             assert rc.restart() == [0, 1, 2, 3]
+        rc[3].execute("import ctypes; ctypes.string_at(0)")
+        until(lambda: not rc.ids)
+        rc.wait_for_engines(timeout=LIMIT)
+        assert rc[:].pull("comm.allreduce(1)").get(LIMIT) == [4] * 4
 
 
 @pytest.mark.page

@@ -9,7 +9,6 @@ from pathlib import Path
 from . import exit_status
 from .shutdown import Shutdown
 
-UNKNOWN_END = "its connection closed"
 NOTE_TIMEOUT = 0.5  # seconds that the guard of a dead engine has to note how the engine ended
 
 
@@ -44,7 +43,7 @@ class Departures:
             how = exit_status.describe(self._logs, engine)
             if how or time.monotonic() > deadline or self._shutdown.begun:
                 del self._deadlines[engine]
-                self._lost(engine, how or UNKNOWN_END)
+                self._lost(engine, how or "its connection closed")
 
     def clear(self) -> None:
         """Forget all: no engine is left."""

@@ -12,7 +12,7 @@ from ...protocol import messages
 from ..engine_registry import EngineRegistry
 from . import exit_status
 from .anchors import Anchors
-from .departures import UNKNOWN_END, Departures
+from .departures import Departures
 from .links import EngineMessenger, send_stop
 from .replacement import AskedBy, Replacement, ReplacementRefused
 from .shutdown import Shutdown
@@ -133,10 +133,11 @@ class Generations:
     def follow(self, how: str) -> bool:
         """Return whether new engines follow the death of one that the job does not survive.
 
-        A guard has noted how the engine ended. If it was a SIGTERM, the job itself is being ended.
+        None do if the job is being ended: that is by a SIGTERM, which would have reached this process as well
+        by the time that the death of an engine counts.
         """
         follows = not self._survives and self._supervised and self.state is GenerationState.RUNNING
-        return follows and how != UNKNOWN_END and signal.SIGTERM.name not in how
+        return follows and signal.SIGTERM.name not in how
 
     def replace_all(self, asked_by: AskedBy | None, size: int, reason: str) -> None:
         """End all engines, for a `reason` that completes the sentence "each engine …"; others will follow."""
