@@ -114,6 +114,14 @@ def test_the_world_is_theirs_on_several_hosts(python, hosts):
         assert rc[:].pull("comm.allreduce(1)").get(LIMIT) == [4] * 4
 
 
+def test_programs_plot_with_an_old_matplotlib(python, start):
+    """Debian's does not load the backend that displays figures, nor does it in child processes."""
+    _, rc = start(1, prepared=False, python=python, mpiexec="/usr/bin/mpiexec.openmpi")
+    plot = "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.savefig('/dev/null', format='png')"
+    rc[:].execute(plot).get(LIMIT)
+    rc[:].execute(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {plot!r}], check=True)").get(LIMIT)
+
+
 @pytest.mark.page
 @pytest.mark.parametrize(
     ("page", "check", "world"),

@@ -8,11 +8,13 @@ from __future__ import annotations
 import builtins
 import os
 import pickle
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -133,10 +135,32 @@ def enable(make_shell: Callable[[], Any]) -> None:
     make_shell : callable
         Makes the shell. It is called when user code imports IPython.
     """
-    if find_spec("IPython") and find_spec("matplotlib_inline"):  # This imports neither.
+    if find_spec("IPython") and _can_display_figures():
         os.environ["MPLBACKEND"] = os.environ.get("MPLBACKEND") or f"module://{_INLINE}"
     sys.meta_path.insert(0, _IPythonImportHook(make_shell))
     builtins.display = _display  # type: ignore[attr-defined]
+
+
+def _can_display_figures() -> bool:
+    """Return whether matplotlib can load the backend; this imports neither, nor importlib.metadata.
+
+    From version 0.2 on, the backend ends with an error in matplotlib before 3.7, which Debian 12 has.
+    """
+    inline = _version("matplotlib_inline", "__init__.py")
+    return inline is not None and (inline < (0, 2) or (_version("matplotlib", "_version.py") or (4,)) >= (3, 7))
+
+
+def _version(package: str, file: str) -> tuple[int, ...] | None:
+    """Return the version that a file of a package names, empty if it names none; None without the package."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    try:
+        text = Path(spec.submodule_search_locations[0], file).read_text()
+    except OSError:
+        return ()
+    found = re.search(r"^(?:__version__|version) = .*?['\"](\d+)\.(\d+)", text, re.MULTILINE)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 def show_figures() -> None:
