@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import LaunchError
@@ -16,6 +16,11 @@ from ..mpi.fault_tolerance import Tolerance
 from .findings import Finding, bad, doubt, good
 
 _PROBE_TIMEOUT = 60.0  # seconds
+_ONE_SOURCE = (
+    "Take mpi4py, numpy and these libraries from one source, built with one MPI. In a virtual environment "
+    "with --system-site-packages, 'pip install' keeps the system's mpi4py and numpy; "
+    "'uv pip install' does not: uninstall them there."
+)
 
 
 def check_mpi(command: str, python: str) -> Iterator[Finding]:
@@ -39,11 +44,9 @@ def check_mpi(command: str, python: str) -> Iterator[Finding]:
         yield doubt(
             "mpiexec", f"{mpiexec} does not say which MPI it is", "It may do, if two ranks start below."
         )
-    answers, output = _probe(
-        [mpiexec, *implementation.arguments(arguments), *arguments],
-        python,
-        launch_environment(implementation),
-    )
+    launcher = [mpiexec, *implementation.arguments(arguments), *arguments]
+    environment = launch_environment(implementation)
+    answers, output = _probe(launcher, python, environment)
     if not answers:
         remedy = (
             "Does the plain command work?  mpiexec -n 2 python -m mpi4py.bench helloworld\n"
@@ -53,6 +56,20 @@ def check_mpi(command: str, python: str) -> Iterator[Finding]:
         return
     yield from _judge(answers, mpiexec, supervised=not implementation.can_spawn)
     yield _world(implementation, answers[0]["vendor"])
+    if modules := answers[0]["libraries"]:
+        yield _libraries(modules, *_probe(launcher, python, environment, modules))
+
+
+def _libraries(modules: list[str], answers: list[dict[str, str]], output: str) -> Finding:
+    """Return whether the installed libraries that use MPI load beside mpi4py."""
+    names = ", ".join(module.partition(".")[0] for module in modules)
+    if not answers:
+        found = f"the import of {names} ends the process:\n{output.strip()[-1500:]}"
+        return doubt("libraries", found, _ONE_SOURCE)
+    problems = [f"{module} does not load: {why}" for module, why in answers[0].items() if why]
+    if problems:
+        return doubt("libraries", "\n".join(problems), _ONE_SOURCE)
+    return good("libraries", f"{names} load, with the MPI of mpi4py")
 
 
 def _world(implementation: Implementation, vendor: str) -> Finding:
@@ -67,9 +84,12 @@ def _world(implementation: Implementation, vendor: str) -> Finding:
     )
 
 
-def _probe(mpiexec: list[str], python: str, environment: dict[str, str]) -> tuple[list[dict[str, Any]], str]:
-    """Return the reports of two ranks, and all output."""
-    command = [*mpiexec, "-n", "2", python or sys.executable, "-m", "mpidirect.launchers.mpi_info"]
+def _probe(
+    mpiexec: list[str], python: str, environment: dict[str, str], modules: Sequence[str] = ()
+) -> tuple[list[dict[str, Any]], str]:
+    """Return the reports of two ranks, on MPI or on these modules, and all output."""
+    program = [python or sys.executable, "-m", "mpidirect.launchers.mpi_info", *modules]
+    command = [*mpiexec, "-n", "2", *program]
     try:
         done = subprocess.run(
             command,

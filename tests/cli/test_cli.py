@@ -1,5 +1,6 @@
 """The command line and `Cluster`, with real clusters."""
 
+import _ctypes
 import asyncio
 import json
 import os
@@ -606,6 +607,26 @@ def test_the_doctor_finds_this_machine_fit():
     assert findings["encryption"]["verdict"] == "ok"
     assert {"threads", "fault tolerance", "network", "profiles", "temporary files"} <= findings.keys()
     assert done.returncode == 0
+
+
+@pytest.mark.openmpi_only
+def test_the_doctor_names_libraries_of_another_mpi(tmp_path):
+    """One does not load beside this mpi4py, another loads an MPI of its own."""
+    other = tmp_path / "libmpi.so.40"
+    shutil.copy(_ctypes.__file__, other)
+    bodies = {
+        "petsc4py/PETSc.py": "raise ImportError('undefined symbol: of_another_mpi')",
+        "slepc4py/SLEPc.py": f"import ctypes; ctypes.CDLL({str(other)!r})",
+    }
+    for file, body in bodies.items():
+        module = tmp_path / file
+        module.parent.mkdir()
+        module.with_name("__init__.py").touch()
+        module.write_text(body)
+    done = run("doctor", PYTHONPATH=str(tmp_path))
+    assert "petsc4py.PETSc does not load: ImportError: undefined symbol: of_another_mpi" in done.stdout
+    assert f"slepc4py.SLEPc does not load: it loads another MPI: {other}" in done.stdout
+    assert "'uv pip install' does not" in done.stdout and done.returncode == 0
 
 
 @pytest.mark.openmpi_only

@@ -119,7 +119,15 @@ def test_programs_plot_with_an_old_matplotlib(python, start):
     _, rc = start(1, prepared=False, python=python, mpiexec="/usr/bin/mpiexec.openmpi")
     plot = "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.savefig('/dev/null', format='png')"
     rc[:].execute(plot).get(LIMIT)
-    rc[:].execute(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {plot!r}], check=True)").get(LIMIT)
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {plot!r}], check=True)"
+    rc[:].execute(child).get(LIMIT)
+
+
+def test_the_doctor_loads_the_libraries(python, tmp_path):
+    environment = {"PATH": os.defpath, "HOME": str(tmp_path), "MPIDIRECT_DIR": str(tmp_path / "home")}
+    command = [python, "-m", "mpidirect", "doctor"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert "petsc4py, " in done.stdout and "load, with the MPI of mpi4py" in done.stdout, done.stdout
 
 
 @pytest.mark.page

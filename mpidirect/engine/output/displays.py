@@ -147,7 +147,9 @@ def _can_display_figures() -> bool:
     From version 0.2 on, the backend ends with an error in matplotlib before 3.7, which Debian 12 has.
     """
     inline = _version("matplotlib_inline", "__init__.py")
-    return inline is not None and (inline < (0, 2) or (_version("matplotlib", "_version.py") or (4,)) >= (3, 7))
+    if inline is None:
+        return False
+    return inline < (0, 2) or (_version("matplotlib", "_version.py") or (4,)) >= (3, 7)
 
 
 def _version(package: str, file: str) -> tuple[int, ...] | None:
