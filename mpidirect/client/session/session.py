@@ -312,6 +312,24 @@ class Session:
         id = f"q{next(self._numbers)}"
         self.connection.post(messages.Query, id, "debugger", engines, commands)
 
+    def received(self, id: str, size: int) -> None:
+        """Count bytes of results as they come."""
+        call = self.calls.under_way.get(id)
+        if call is not None:
+            call.bulk.receive(size)
+
+    def result_announced(self, message: messages.ResultSize) -> None:
+        """Note how large all results of a call are together."""
+        call = self.calls.under_way.get(message.id)
+        if call is not None:
+            call.bulk.expected = message.size
+
+    def data_moving(self, message: messages.DataMoving) -> None:
+        """Note how much of the data of a call has arrived."""
+        call = self.calls.under_way.get(message.id)
+        if call is not None:
+            call.bulk.moved, call.bulk.size = message.moved, message.size
+
     def data_read(self, id: str) -> None:
         """Release the buffers of a request: the cluster has read them."""
         call = self.calls.under_way.get(id)
