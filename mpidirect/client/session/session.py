@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -213,13 +214,16 @@ class Session:
 
     def wait_silently(self, done: Callable[[], bool], timeout: float) -> bool:
         """Wait as `wait`, but give no debugger the prompt."""
+        with self.keeping_prompt():
+            return self.wait(done, timeout)
+
+    @contextlib.contextmanager
+    def keeping_prompt(self) -> Iterator[None]:
+        """Give no debugger the prompt meanwhile."""
         self._silent_waits += 1
         self._update_need()
         try:
-            if self.connection.wait(done, timeout):
-                return True
-            self.connection.check()
-            return False
+            yield
         finally:
             self._silent_waits -= 1
             self._update_need()
