@@ -62,7 +62,7 @@ def is_suspended_job(process):
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("group", [False, True], ids=["kill", "timeout"])
 def test_nothing_stays_behind_after_a_signal(directory, group):
     """The job of mpi4py.futures is suspended between its calls, and runs in a session of its own."""
@@ -75,13 +75,13 @@ def test_nothing_stays_behind_after_a_signal(directory, group):
         return any(map(is_suspended_job, family))
 
     try:
-        until(futures_are_suspended)
+        until(futures_are_suspended, 200)
         for _ in range(2):  # as `timeout` does
             (os.killpg if group else os.kill)(process.pid, signal.SIGTERM)
         process.wait(100)
         assert not psutil.wait_procs(family, 20)[1]
     finally:
-        for child in family:
+        for child in {process, *family}:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
 
