@@ -9,6 +9,7 @@ from rich.console import Console
 
 from . import page, plot, report
 from .cases import cases
+from .interruption import end_by_signals
 from .measure import START, Run
 from .results import Results, Row
 
@@ -61,6 +62,7 @@ def main(engines, repeat, wanted, quick, minute, limit, json_file, plot_file, do
     if read:
         results = Results.read(read)
     else:
+        end_by_signals()
         run = Run(chosen, 1 if quick else repeat, limit, lambda row: _tell(console, row), quick)
         try:
             for n in engines:

@@ -18,10 +18,12 @@ import psutil
 
 from . import processes
 from .cases import Subject, cases
+from .interruption import end_by_signals
 from .time_limit import TooLong, time_limit
 from .ways import System, Unsupported
 
 STEP = 180.0  # seconds for one step
+PATIENCE = 60.0  # seconds that the process has to end its system
 GRACE = 30.0  # seconds that the process may take longer to say so
 
 
@@ -77,16 +79,20 @@ class ClientProcess:
         """End the system and the process."""
         with contextlib.suppress(OSError):
             self._pipe.send(None)
-        self._process.join(60)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        for end in (lambda: None, self._process.terminate, self._process.kill):
+            family = processes.descendants(self._process.pid)
+            end()
+            self._process.join(PATIENCE)
+            if not self._process.is_alive():
+                break
+        processes.end(family)
         self._pipe.close()
 
 
 def _serve(pipe: Connection, kind: type[System], n: int, quick: bool) -> None:
     """In the process: do the steps that the pipe asks for."""
     known = {case.key: case for case in cases(quick, minute=True)}
+    end_by_signals()
     try:
         with _system(kind, n) as subjects:
             gc.collect()
@@ -97,7 +103,7 @@ def _serve(pipe: Connection, kind: type[System], n: int, quick: bool) -> None:
                 gc.collect()  # not within the measurement
                 with time_limit(limit):
                     pipe.send(_done(subjects[way], known[key], step))
-    except EOFError:  # the benchmark has ended
+    except (EOFError, KeyboardInterrupt):  # the benchmark has ended, or ends
         pass
     except Exception as e:
         with contextlib.suppress(OSError):

@@ -23,6 +23,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from .interruption import end_by_signals
 from .pools import (
     CHAINS,
     LINKS,
@@ -186,6 +187,7 @@ def main(
     if mpi4py is not None:
         _in_mpi4py(mpi4py, wanted)
         return
+    end_by_signals()
     systems = only.split(",") if only else [*SYSTEMS, FUTURES]
     results: dict[str, Times] = {}
     for name in systems:

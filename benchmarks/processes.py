@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterable
@@ -17,10 +18,19 @@ def children() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
 
 
+def descendants(pid: int | None) -> set[psutil.Process]:
+    """The processes that this one has started, and theirs; none if it is gone."""
+    try:
+        return set(psutil.Process(pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return set()
+
+
 def end(left: Iterable[psutil.Process]) -> None:
     """See to it that these are gone: they have a moment to go by themselves."""
     for process in psutil.wait_procs(list(left), timeout=10)[1]:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def await_idle(limit: float = 1.0) -> None:

@@ -41,5 +41,16 @@ def user_traceback(trace: TracebackType | None) -> TracebackType | None:
     kept: TracebackType | None = None
     for entry in reversed(entries(trace)):
         if not is_internal(file_of(entry)):
-            kept = TracebackType(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+            kept = copied(entry, kept)
     return kept
+
+
+def copied(entry: TracebackType, following: TracebackType | None) -> TracebackType:
+    """Return a copy of an entry before the entries `following`."""
+    return TracebackType(following, entry.tb_frame, entry.tb_lasti, line_of(entry))
+
+
+def line_of(entry: TracebackType) -> int:
+    """Return the line of an entry; an interrupt can come where Python knows none, and `tb_lineno` is None."""
+    line: int | None = entry.tb_lineno
+    return entry.tb_frame.f_code.co_firstlineno if line is None else line

@@ -68,6 +68,8 @@ class ViewFactory(HubQueries, EngineControl):
     def debug(self, targets: Any = "all") -> None:
         """Debug engines at the prompt: where they wait in ``breakpoint()``, else the last error of one.
 
+        See `DirectView.debug`.
+
         Parameters
         ----------
         targets : optional

@@ -81,6 +81,8 @@ class EngineMessages:
             self._results.resend(engine, message.id)
         elif isinstance(message, messages.DataFetched):
             self._results.data_fetched(engine, message.id)
+        elif isinstance(message, messages.DataArriving):
+            self._results.data_arriving(engine, message)
         elif isinstance(message, messages.TasksAborted):
             self._results.tasks_aborted(engine, message.ids)
             self._scheduler.next(engine)

@@ -25,7 +25,38 @@ class Incomplete(OSError):
     """The rest of a task's data will not come."""
 
 
-def wait(requests: Sequence[Pending], is_hopeless: Callable[[], bool] = bool) -> bool:
+REPORT_DELAY = 1.0  # Seconds that data takes before reports on its arrival begin.
+REPORT_INTERVAL = 0.5  # Seconds between two reports.
+
+
+class Arrival:
+    """Counts the bytes of a task's data, and reports them where the data takes long.
+
+    Parameters
+    ----------
+    report : callable
+        Called with the number of bytes that have arrived.
+    """
+
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self._report = report
+        self._moved = 0
+        self._due = time.monotonic() + REPORT_DELAY
+
+    def add(self, size: int) -> None:
+        """Note that a piece has arrived."""
+        self._moved += size
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + REPORT_INTERVAL
+            self._report(self._moved)
+
+
+def wait(
+    requests: Sequence[Pending],
+    is_hopeless: Callable[[], bool] = bool,
+    arrived: Callable[[int], object] = bool,
+) -> bool:
     """Wait for `requests` by tests, so that signal handlers run in between.
 
     Parameters
@@ -34,19 +65,25 @@ def wait(requests: Sequence[Pending], is_hopeless: Callable[[], bool] = bool) ->
         What is under way.
     is_hopeless : callable
         Returns whether to give up.
+    arrived : callable
+        Called with the index of each request that is complete, in order.
 
     Returns
     -------
     bool
         False if the wait was given up. The requests go on then.
     """
-    tests = 0
-    while not all(request.Test() for request in requests):
+    tests = complete = 0
+    while True:
+        while complete < len(requests) and requests[complete].Test():
+            arrived(complete)
+            complete += 1
+        if complete == len(requests):
+            return True
         if is_hopeless():
             return False
         tests += 1
         time.sleep(PAUSES[min(tests // TESTS_PER_PAUSE, len(PAUSES) - 1)])
-    return True
 
 
 def allocate_bulk(sizes: Sequence[int], inline: Iterator[Any], allocate: Callable[[int], Any]) -> list[Any]:
@@ -96,14 +133,16 @@ def _bulk(frames: Sequence[Any]) -> list[Any]:
     return [frame for frame in frames if len(frame) >= BULK]
 
 
-def receive(transfer: BulkTransfer, frames: Sequence[Any]) -> None:
+def receive(transfer: BulkTransfer, frames: Sequence[Any], arrival: Arrival) -> None:
     """Receive the bulk ones of `frames` from the controller, into their memory."""
-    requests = [
-        transfer.receive(frame[start:stop], CONTROLLER)
-        for frame in _bulk(frames)
-        for start, stop in chunks(len(frame))
-    ]
-    wait(requests)
+    pieces = _pieces(frames)
+    requests = [transfer.receive(piece, CONTROLLER) for piece in pieces]
+    wait(requests, arrived=lambda k: arrival.add(len(pieces[k])))
+
+
+def _pieces(frames: Sequence[Any]) -> list[Any]:
+    """Return the pieces of the bulk ones of `frames`, in the order in which they travel."""
+    return [frame[start:stop] for frame in _bulk(frames) for start, stop in chunks(len(frame))]
 
 
 def check_seal(transfer: BulkTransfer) -> None:
@@ -120,10 +159,10 @@ def check_seal(transfer: BulkTransfer) -> None:
         raise Incomplete("the client vanished before its data had arrived")
 
 
-def read_client(pid: int, addresses: Sequence[int], frames: Sequence[Any]) -> None:
+def read_client(pid: int, addresses: Sequence[int], frames: Sequence[Any], arrival: Arrival) -> None:
     """Read the bulk ones of `frames` out of the memory of the client's process, into their memory."""
     for frame, address in zip(_bulk(frames), addresses, strict=True):
-        process_memory.read(pid, address, frame)
+        process_memory.read(pid, address, frame, arrival.add)
 
 
 class BroadcastReceiver:
@@ -140,20 +179,18 @@ class BroadcastReceiver:
         self._abandoned: list[Any] = []  # Requests and their memory: MPI may still write there.
         self.broken = False  # Whether an engine died. The control thread sets this.
 
-    def receive(self, frames: Sequence[Any]) -> bool:
+    def receive(self, frames: Sequence[Any], arrival: Arrival) -> bool:
         """Receive the bulk ones of `frames` into their memory; return False if the collective broke."""
         assert self._comm is not None
-        bulk = _bulk(frames)
-        requests = []
+        pieces, requests = _pieces(frames), []
         try:
-            for frame in bulk:
-                for start, stop in chunks(len(frame)):
-                    requests.append(self._comm.Ibcast([frame[start:stop], MPI.BYTE], CONTROLLER))
-            complete = wait(requests, lambda: self.broken)
+            for piece in pieces:
+                requests.append(self._comm.Ibcast([piece, MPI.BYTE], CONTROLLER))
+            complete = wait(requests, lambda: self.broken, lambda k: arrival.add(len(pieces[k])))
         except MPI.Exception:  # An MPI with fault tolerance reports the death by itself.
             complete = False
         if not complete:
-            self._abandoned.append((requests, bulk))
+            self._abandoned.append((requests, pieces))
         return complete
 
 

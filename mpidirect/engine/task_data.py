@@ -77,7 +77,8 @@ class TaskData:
             self._discard(task, sizes)
             raise MemoryError(f"{sum(sizes):,} bytes find no room on this engine{memory_limit()}") from e
         if task.client:
-            bulk_data.read_client(task.client, [*task.addresses, *part.addresses], received)
+            addresses = [*task.addresses, *part.addresses]
+            bulk_data.read_client(task.client, addresses, received, self._arrival(task))
             self._tell(messages.DataFetched(task.id))
         else:
             self._receive_by_mpi(task, received, sizes)
@@ -91,10 +92,14 @@ class TaskData:
         else:
             self._receive_by_mpi(task, bulk_data.discarded_frames(sizes), sizes)
 
+    def _arrival(self, task: messages.Task) -> bulk_data.Arrival:
+        return bulk_data.Arrival(lambda moved: self._tell(messages.DataArriving(task.id, moved)))
+
     def _receive_by_mpi(self, task: messages.Task, frames: list[Any], sizes: Sequence[int]) -> None:
         """Receive bulk over MPI: the shared frames perhaps by a collective, the others point to point."""
+        arrival = self._arrival(task)
         collective = len(task.frames) if task.spread else 0
-        if collective and not self.broadcast.receive(frames[:collective]):
+        if collective and not self.broadcast.receive(frames[:collective], arrival):
             self._tell(messages.Resend(task.id))
             for k, frame in enumerate(
                 frames[:collective]
@@ -102,7 +107,7 @@ class TaskData:
                 if len(frame) >= messages.BULK and not isinstance(frame, bulk_data.DiscardedFrame):
                     frames[k] = bulk_data.pool.buffer(sizes[k])
             collective = 0
-        bulk_data.receive(self._transfer, frames[collective:])
+        bulk_data.receive(self._transfer, frames[collective:], arrival)
         if task.sealed:
             bulk_data.check_seal(self._transfer)
 

@@ -12,6 +12,7 @@ import functools
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,10 @@ def address(buffer: Any) -> int:
     return int(np.frombuffer(buffer, np.uint8).ctypes.data)
 
 
-def read(pid: int, source: int, into: Any) -> None:
+def read(pid: int, source: int, into: Any, moved: Callable[[int], object] | None = None) -> None:
     """Fill the writable buffer `into` from address `source` in the memory of process `pid`.
+
+    `moved` is called with the size of each piece that has been read.
 
     Raises
     ------
@@ -83,10 +86,10 @@ def read(pid: int, source: int, into: Any) -> None:
         When the process is gone, or the kernel refuses.
     """
     view = np.frombuffer(into, np.uint8)
-    _read(pid, source, view.ctypes.data, view.nbytes)
+    _read(pid, source, view.ctypes.data, view.nbytes, moved)
 
 
-def _read(pid: int, source: int, start: int, size: int) -> None:
+def _read(pid: int, source: int, start: int, size: int, moved: Callable[[int], object] | None = None) -> None:
     done = 0
     while done < size:
         length = min(_PIECE, size - done)
@@ -96,6 +99,8 @@ def _read(pid: int, source: int, start: int, size: int) -> None:
             error = ctypes.get_errno()
             raise OSError(error, f"the memory of process {pid} can't be read: {os.strerror(error)}")
         done += got
+        if moved is not None:
+            moved(got)
 
 
 def can_read(pid: int, source: int, cookie: bytes) -> bool:

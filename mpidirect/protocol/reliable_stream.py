@@ -66,6 +66,10 @@ class Outbox:
             if self._thinned:
                 self._thinned -= 1
 
+    def kept_until(self, seq: int) -> int:
+        """Return the bytes of the kept messages up to `seq`."""
+        return sum(size for number, _, size in self._messages if number <= seq)
+
     def rewind(self, seq: int) -> None:
         """Send everything after `seq` again, on a new connection."""
         self.acknowledge(seq)

@@ -8,7 +8,7 @@ import traceback
 from types import TracebackType
 
 from .. import _tracebacks
-from .._tracebacks import IPYTHON, entries, file_of, is_internal
+from .._tracebacks import IPYTHON, entries, file_of, is_internal, line_of
 from ..protocol.messages import Failure
 from . import received_names, source_lines
 
@@ -51,7 +51,7 @@ def user_traceback(trace: TracebackType | None) -> TracebackType | None:
 
 def has_source(trace: TracebackType | None) -> bool:
     """Return whether this host has the source of all frames; cells of a prompt do not count."""
-    frames = [(file_of(entry), entry.tb_lineno) for entry in entries(trace)]
+    frames = [(file_of(entry), line_of(entry)) for entry in entries(trace)]
     user_frames = [frame for frame in frames if not is_internal(frame[0])]
     return all(
         file not in source_lines.installed and linecache.getline(file, line) for file, line in user_frames

@@ -13,11 +13,11 @@ import pytest
 from proxy import Proxy
 
 from mpidirect import Client
-from mpidirect.client.connection.traffic import traffic
 from mpidirect.client.display import bars, progress
 from mpidirect.client.display.progress import ProgressBar, bar_text
 from mpidirect.client.display.units import size_in_words
-from mpidirect.client.results import waiting
+from mpidirect.client.results import transfer_progress
+from mpidirect.client.results.transfer_progress import TransferProgress
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -36,11 +36,73 @@ def remote(cluster, monkeypatch):
         yield client
 
 
-def test_a_large_push_shows_bytes_and_their_rate(remote, monkeypatch):
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(waiting, "TRANSFER_REPORT_DELAY", 0.1)
+@pytest.fixture
+def terminal(monkeypatch):
+    """Return a function that makes a terminal with a prompt; transfers show their progress there at once."""
+
+    def make():
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setattr(transfer_progress, "REPORT_DELAY", 0.0)
+        monkeypatch.setattr(transfer_progress, "REPORT_INTERVAL", 0.0)
+        return terminal
+
+    return make
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """What transfers report: each time the bytes that have moved, the total, and the leg of the way."""
+    shown = []
+    line = TransferProgress._line
+
+    def noted(self):
+        shown.append(self._leg)
+        return line(self)
+
+    monkeypatch.setattr(TransferProgress, "_line", noted)
+    return shown
+
+
+def slow_engines(view):
+    """Have engines receive data in small pieces, slowly, and report each; return what undoes it."""
+
+    def change():
+        import time
+
+        from mpidirect.engine.bulk_data import Arrival
+        from mpidirect.memory import process_memory
+
+        def add(self, size):
+            self._moved += size
+            time.sleep(0.05)
+            self._report(self._moved)
+
+        Arrival.fast_add, Arrival.add = Arrival.add, add
+        process_memory._PIECE //= 64
+
+    def undo():
+        from mpidirect.engine.bulk_data import Arrival
+        from mpidirect.memory import process_memory
+
+        Arrival.add = Arrival.fast_add
+        process_memory._PIECE *= 64
+
+    view.apply_sync(change)
+    return lambda: view.apply_sync(undo)
+
+
+@pytest.fixture
+def slow(rc):
+    """Slow engines."""
+    undo = slow_engines(rc[:])
+    yield
+    undo()
+
+
+def test_a_large_push_shows_bytes_and_their_rate(remote, terminal):
+    screen = terminal()
 
     def slowly(data):
         time.sleep(0.002)
@@ -48,17 +110,69 @@ def test_a_large_push_shows_bytes_and_their_rate(remote, monkeypatch):
 
     remote.proxy.mutate(slowly)
     remote[0].push({"a": np.zeros(40_000_000, np.uint8)}, block=True)  # acknowledged every 8 MiB
-    text = terminal.getvalue()
+    text = screen.getvalue()
     assert "push ━" in text and "of 40.0 MB, " in text and "MB/s" in text
     remote.proxy.mutate(None)
-    del remote[0]["a"]
 
 
-def test_received_bytes_are_counted(remote):
-    before = traffic.received
-    remote[:].scatter("a", np.zeros(1_000_000), block=True)
-    assert len(remote[:].gather("a", block=True)) == 1_000_000
-    assert traffic.received - before == 8_000_000
+def test_a_push_that_engines_read_out_of_memory_shows_what_they_have_read(rc, terminal, lines, slow):
+    screen = terminal()
+    assert rc._session.connection.direct
+    rc[:2].push({"a": np.zeros(40_000_000, np.uint8)}, block=True)
+    text = screen.getvalue()
+    assert "push ━" in text and "of 80.0 MB, " in text and "MB/s" in text
+    assert {leg.total for leg in lines} == {80_000_000}
+    assert [leg.done for leg in lines] == sorted(leg.done for leg in lines)
+
+
+def test_a_scatter_shows_the_bytes_of_all_parts(rc, terminal, lines, slow):
+    screen = terminal()
+    rc[:].scatter("a", np.zeros(5_000_000), block=True)
+    assert "of 40.0 MB, " in screen.getvalue() and {leg.total for leg in lines} == {40_000_000}
+
+
+def test_arguments_of_a_function_count_as_well(rc, terminal, slow):
+    screen = terminal()
+    assert rc[1].apply_sync(len, np.zeros(40_000_000, np.uint8)) == 40_000_000
+    assert "len ━" in screen.getvalue() and "of 40.0 MB, " in screen.getvalue()
+
+
+def test_data_that_comes_over_mpi_shows_what_engines_have(remote, terminal, lines, slow):
+    terminal()
+    remote[:2].push({"a": np.zeros(40_000_000, np.uint8)}, block=True)
+    assert {leg.total for leg in lines} == {40_000_000, 80_000_000}  # to the controller, to the engines
+
+
+@pytest.mark.parametrize("call", ["gather", "pull"])
+def test_results_out_of_memory_show_the_bytes_that_are_read(rc, terminal, lines, call):
+    screen = terminal()
+    rc[:].scatter("a", np.zeros(10_000_000), block=True)
+    del lines[:]
+    getattr(rc[:], call)("a", block=True)
+    assert lines[-1].done == 80_000_000 and {leg.total for leg in lines} <= {0, 80_000_000}
+    assert call == "pull" or lines[0].total == 80_000_000
+    assert f"{call} " in screen.getvalue()
+
+
+@pytest.mark.parametrize("call", ["gather", "pull"])
+def test_results_that_come_by_the_controller_have_a_known_total(remote, terminal, lines, call):
+    terminal()
+    remote[:].scatter("a", np.zeros(10_000_000), block=True)
+    del lines[:]
+    getattr(remote[:], call)("a", block=True)
+    received = [leg for leg in lines if leg.name == "back"]
+    assert received[-1][1:] == (80_000_000, 80_000_000) and received[0].done < 10_000_000
+    assert {leg.total for leg in received} <= {0, 80_000_000}
+
+
+def test_small_calls_and_other_streams_show_nothing(rc, terminal, lines, monkeypatch):
+    screen = terminal()
+    rc[:].push({"a": 1}, block=True)
+    rc[:].apply_sync(abs, -1)
+    monkeypatch.setattr(sys, "stderr", file := io.StringIO())
+    rc[:].push({"a": np.zeros(10_000_000)}, block=True)
+    rc[:].pull("a", block=True)
+    assert not lines and not screen.getvalue() and "━" not in file.getvalue()
 
 
 def test_a_bar_waits_for_its_delay_and_is_silent_without_a_terminal():

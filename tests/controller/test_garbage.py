@@ -90,6 +90,8 @@ FROM_CONTROLLERS = st.one_of(
     st.builds(messages.Chunk, NUMBERS, NUMBERS),
     st.builds(messages.Answer, NUMBERS, NUMBERS, TEXTS, VALUES, TEXTS),
     st.builds(messages.DataRead, NUMBERS, NUMBERS, TEXTS),
+    st.builds(messages.DataMoving, NUMBERS, NUMBERS, TEXTS, NUMBERS, NUMBERS),
+    st.builds(messages.ResultSize, NUMBERS, NUMBERS, TEXTS, NUMBERS),
     st.builds(messages.DebuggerPrompt, NUMBERS, NUMBERS, TEXTS, NUMBERS, NUMBERS, TEXTS, TEXTS, TEXTS),
     st.builds(messages.ResultMoved, NUMBERS, NUMBERS, TEXTS, NUMBERS, st.lists(NUMBERS, max_size=3)),
     st.builds(messages.EnginesChanged, NUMBERS, NUMBERS, ENGINES, st.dictionaries(st.integers(0, 3), TEXTS)),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 
 import pytest
-from conftest import N
+from conftest import N, occupied
 from waiting import until
 
 from mpidirect import Client, CompositeError, RemoteError, interactive
+from mpidirect.client.session.session import Session
+from mpidirect.client.views import debugging
 from mpidirect.errors import Interrupted
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
@@ -46,7 +50,6 @@ def waiting(rc, typed):
     """A call on engine 1, which waits in breakpoint()."""
     result = rc[1].apply_async(stop, 10)
     until(lambda: "breakpoint()" in rc.where(1)[1])
-    until(lambda: 1 in rc._session.debuggers.prompts)  # else `debug` begins on the engine's last error
     yield result
     assert rc[1].apply_sync(abs, -1) == 1
 
@@ -118,6 +121,66 @@ def test_debug_serves_the_debugger(rc, typed, waiting):
     typed += ["c"]
     rc[:].debug()
     assert waiting.get(10) == 22
+
+
+def test_debug_prefers_a_breakpoint_to_an_older_error(rc, typed, capsys):
+    with pytest.raises(RemoteError, match="ZeroDivisionError"):
+        rc[1].apply_sync(lambda: 1 / 0)
+    result = rc[1].apply_async(stop, 10)
+    typed += ["p secret", "c"]
+    rc.debug()  # before the engine has stopped
+    assert "(Pdb 1) p secret\n11\n" in capsys.readouterr().out and not typed
+    assert result.get(10) == 22
+
+
+def test_debug_prefers_the_breakpoint_of_a_balanced_task(rc, typed, capsys):
+    result = rc.load_balanced_view().map_async(stop_once, range(4))
+    typed += ["p x", "c"]
+    rc.debug()
+    assert ") p x\n2\n" in capsys.readouterr().out
+    assert list(result.get(10)) == [0, 1, 4, 9]
+
+
+@pytest.fixture
+def busy(rc, tmp_path, monkeypatch):
+    """Engine 1 is busy, and debug() does not wait long for a breakpoint; engine 2 has an error."""
+    monkeypatch.setattr(debugging, "MOMENT", 1.0)
+    with pytest.raises(RemoteError, match="ZeroDivisionError"):
+        rc[2].apply_sync(lambda: 1 / 0)
+    result = rc[1].apply_async(occupied(tmp_path))
+    until(lambda: rc.where(1)[1])
+    yield
+    (tmp_path / "go on").touch()
+    result.get(20)
+
+
+def test_debug_waits_a_moment_for_busy_engines_and_then_debugs_an_error(rc, typed, busy, capsys):
+    rc.debug()
+    out = capsys.readouterr().out
+    assert "Waiting 1 s for breakpoint() on engine 1 … (Ctrl-C ends the wait)" in out
+    assert "No breakpoint() of yours has stopped engine 1, still busy (engine 1: line" in out
+    assert "Engine 2: ZeroDivisionError" in out
+
+
+def test_debug_of_a_busy_engine_says_so_and_returns(rc, busy, capsys):
+    rc.debug(1)
+    assert "has stopped engine 1, still busy (engine 1: line" in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_the_wait_for_a_breakpoint(rc, busy, capsys, monkeypatch):
+    monkeypatch.setattr(debugging, "MOMENT", 60.0)
+    noticed = threading.Event()
+    wait = Session.wait_silently
+
+    def wait_silently(self, done, timeout):
+        if threading.current_thread() is threading.main_thread() and not noticed.is_set():
+            noticed.set()
+            signal.raise_signal(signal.SIGINT)
+        return wait(self, done, timeout)
+
+    monkeypatch.setattr(Session, "wait_silently", wait_silently)
+    rc.debug()
+    assert "The engines run on" in capsys.readouterr().out
 
 
 def test_other_clients_see_it_and_end_it(cluster, waiting):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from types import TracebackType
+
 import pytest
 
 from mpidirect import CompositeError, RemoteError, interactive
+from mpidirect.serialize.failures import describe, user_traceback
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -22,7 +26,7 @@ def test_commands_after_an_error(dview, typed, capsys):
     dview.debug()
     out = capsys.readouterr().out
     assert "Engine 2: ZeroDivisionError" in out and "divide()" in out
-    assert "---> 15     return secret / (rank - 2)" in out
+    assert "---> 19     return secret / (rank - 2)" in out
     assert "(Pdb 2) p secret\n42\n" in out and "(Pdb 2) p secret + 1\n6\n" in out
     assert "NameError" in out
     dview.debug()  # it is over
@@ -58,3 +62,17 @@ def test_px_with_pdb(prompt, typed, cluster):
     prompt("%%px --pdb\nvalue = rank\nvalue / 0")
     assert "(Pdb 0) p value\n0" in prompt.shown
     prompt.names["rc"].close()
+
+
+def test_an_interrupt_where_python_knows_no_line_is_an_error_like_others():
+    cell = 1
+
+    def closure():
+        return cell, sys._getframe()
+
+    without_line = next(start for start, _, line in closure.__code__.co_lines() if line is None)
+    error = KeyboardInterrupt()
+    error.__traceback__ = TracebackType(None, closure()[1], without_line, -1)
+    assert error.__traceback__.tb_lineno is None
+    assert user_traceback(error.__traceback__).tb_lineno == closure.__code__.co_firstlineno
+    assert describe(error, "apply").ename == "KeyboardInterrupt"

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
+from conftest import ROOT
+from waiting import until
 
-from benchmarks import page, pool, pools, report, scale, targets
+from benchmarks import page, pool, pools, processes, report, scale, targets
 from benchmarks.__main__ import main
 from benchmarks.cases import cases
 from benchmarks.results import Results, Row
@@ -45,6 +52,38 @@ def test_a_quick_run_on_two_engines(directory):
             assert row.notes["direct"] == "ipyparallel is not installed"
     assert {"all", "push-1kB", "push-1MB", "push-1MB-tcp", "gather-1MB-socket", "map"} <= set(rows)
     assert json.loads(path.read_text())["rows"][0]["medians"]["mpidirect"] > 0
+
+
+def is_suspended_job(process):
+    try:
+        return process.status() == "stopped" and "benchmarks.with_futures" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("group", [False, True], ids=["kill", "timeout"])
+def test_nothing_stays_behind_after_a_signal(directory, group):
+    """The job of mpi4py.futures is suspended between its calls, and runs in a session of its own."""
+    command = [sys.executable, "-m", "benchmarks", "--engines", "1", "--cases", "all", "--repeat", "1000"]
+    process = psutil.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
+    family = set()
+
+    def futures_are_suspended():
+        family.update(processes.descendants(process.pid))
+        return any(map(is_suspended_job, family))
+
+    try:
+        until(futures_are_suspended, 200)
+        for _ in range(2):  # as `timeout` does
+            (os.killpg if group else os.kill)(process.pid, signal.SIGTERM)
+        process.wait(100)
+        assert not psutil.wait_procs(family, 20)[1]
+    finally:
+        for child in {process, *family}:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def test_every_target_has_its_case():

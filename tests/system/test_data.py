@@ -178,8 +178,8 @@ def test_a_client_that_reads_late_gets_what_was_there(cluster, rc, monkeypatch):
     read = RemoteFrame.read_into
     late = threading.Event()
 
-    def slow(self, room):
-        read(self, room)
+    def slow(self, room, received):
+        read(self, room, received)
         late.wait(0.6)  # longer than an engine's patience
 
     monkeypatch.setattr(RemoteFrame, "read_into", slow)

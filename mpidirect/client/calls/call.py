@@ -16,6 +16,7 @@ from ...serialize import pickles
 from ..connection.bulk_frames import BulkFrame, RemoteFrame, changed, materialised, read_together, rooms
 from ..connection.receiver import Answer
 from . import unseen_failures
+from .bulk_count import BulkCount
 from .engine_output import EngineOutput, shown
 from .hints import hint_for
 from .source_lines import completed
@@ -62,6 +63,7 @@ class Call:
         self.label: str | None = None  # the user's name for the call
         self.size = 0
         self.sent = 0  # bytes of the request
+        self.bulk = BulkCount()
         self.ready = not targets  # whether every engine has answered
         self.failed = False  # whether an engine has answered with an error
         self.hopeless = False  # whether the engines that still run are being interrupted
@@ -100,7 +102,7 @@ class Call:
 
     def replied(self, answers: list[Answer]) -> None:
         """Engines have answered: often many together, so this is short."""
-        expected, replies, small = self.expected, self.replies, []
+        expected, replies, small, large = self.expected, self.replies, [], []
         for answer in answers:
             reply = answer[0]
             if reply.engine in replies or (expected and reply.engine not in expected):
@@ -108,11 +110,16 @@ class Call:
             if self._gathers and reply.status == "ok":
                 self._waiting.append(answer)
             elif reply.addresses or max(reply.frames, default=0) >= messages.BULK:
-                self._read(*answer)
+                large.append(answer)
             else:
                 small.append(answer)
         if small:
             self._arrived(small)
+        if large:
+            is_last = len(self.replies) + len(large) == len(self.targets)
+            self.bulk.announce(sum(map(_bulk_size, large)), is_last)
+            for answer in large:
+                self._read(*answer)
         if self._waiting and len(self._waiting) + len(self.replies) == len(self.targets):
             self._gather()  # whoever was the last: the others wait for one that failed as well
 
@@ -122,6 +129,7 @@ class Call:
         waiting = sorted(self._waiting, key=lambda pair: order[pair[0].engine])
         self._waiting = []
         bulks = [frame for _, frames in waiting for frame in frames if isinstance(frame, BulkFrame)]
+        self.bulk.announce(sum(bulk.size for bulk in bulks), True)
         try:
             self.whole = rooms.buffer(sum(bulk.size for bulk in bulks))
         except MemoryError:  # each for itself, then: some of them may find room, and the others say so
@@ -131,7 +139,8 @@ class Call:
         ends = [0, *accumulate(bulk.size for bulk in bulks)]
         places = [self.whole[start:end] for start, end in pairwise(ends)]
         pairs = zip(bulks, places, strict=True)
-        read_together([(bulk, room) for bulk, room in pairs if isinstance(bulk, RemoteFrame)])
+        remote = [(bulk, room) for bulk, room in pairs if isinstance(bulk, RemoteFrame)]
+        read_together(remote, self.bulk.receive)
         space = iter(places)
         for reply, frames in waiting:
             self._read(reply, frames, [next(space) for frame in frames if isinstance(frame, BulkFrame)])
@@ -139,7 +148,7 @@ class Call:
     def _read(self, reply: messages.Reply, frames: list[Any], places: Sequence[np.ndarray] = ()) -> None:
         """Read the bulk of an answer; it counts when that is done."""
         try:
-            read = materialised(frames, places)
+            read = materialised(frames, places, self.bulk.receive)
             torn = bool(reply.addresses) and changed(reply.pid, reply.addresses[0])
         except OSError as e:  # it is gone, or has given back memory whose content it has moved
             torn, read = _has_moved(reply), []
@@ -150,6 +159,7 @@ class Call:
             read, torn = self._unread(reply, "MemoryError", text), False
         if torn:
             self._moving[reply.engine] = reply, frames
+            self.bulk.discard(_bulk_size((reply, frames)))
             return
         if reply.addresses and self._release is not None:
             self._release(self.id, reply.engine)
@@ -342,6 +352,10 @@ class Call:
         if known is not None:
             info.update(host=known.host, pid=known.pid)
         return info
+
+
+def _bulk_size(answer: Answer) -> int:
+    return sum(frame.size for frame in answer[1] if isinstance(frame, BulkFrame))
 
 
 def _has_moved(reply: messages.Reply) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,11 +12,13 @@ from ...job.allocation import cores
 from ...memory import process_memory
 from ...memory.buffer_pool import BufferPool
 from ...protocol import messages
-from .traffic import traffic
 
 THREADS = 4  # at most, to copy data
 LARGEST = 1 << 40  # bytes of one frame
 rooms = BufferPool()  # for all clients of this process
+
+Received = Callable[[int], object]  # told the bytes of each piece of a result
+Value = TypeVar("Value")
 
 EXPIRED = "it was dropped: the controller had no more room while this client was away"
 
@@ -27,16 +29,17 @@ class BulkFrame:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def read_into(self, room: np.ndarray) -> None:
-        """Fill `room`."""
+    def read_into(self, room: np.ndarray, received: Received) -> None:
+        """Fill `room`; call `received` with the size of each piece that comes only now."""
         raise NotImplementedError
 
 
 class ChunkedFrame(BulkFrame):
-    """A frame that comes in chunks."""
+    """A frame that comes in chunks, of the result of the request with this id."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, id: str) -> None:
         super().__init__(size)
+        self.id = id
         self._room: np.ndarray | None = None
         self._places: list[np.ndarray] = []  # of the chunks that are still to come, the last one first
 
@@ -50,7 +53,6 @@ class ChunkedFrame(BulkFrame):
     def add(self, chunk: Any) -> None:
         """Take the next chunk."""
         self.place()[:] = np.frombuffer(chunk, np.uint8)
-        traffic.received += len(chunk)
         self._places.pop()
 
     def taken(self) -> np.ndarray:
@@ -59,7 +61,7 @@ class ChunkedFrame(BulkFrame):
         assert room is not None
         return room
 
-    def read_into(self, room: np.ndarray) -> None:
+    def read_into(self, room: np.ndarray, received: Received) -> None:
         room[:] = self.taken()
 
 
@@ -72,50 +74,60 @@ class RemoteFrame(BulkFrame):
         self.address = address
         self._read: np.ndarray | None = None  # where it has been read
 
-    def read_into(self, room: np.ndarray) -> None:
+    def read_into(self, room: np.ndarray, received: Received) -> None:
         if self._read is not room:
-            read_together([(self, room)])
+            read_together([(self, room)], received)
         if self._read is not room:
             process_memory.read(self.pid, self.address, room)  # says what is wrong
 
 
-def read_together(pairs: Sequence[tuple[RemoteFrame, np.ndarray]]) -> None:
+def read_together(pairs: Sequence[tuple[RemoteFrame, np.ndarray]], received: Received) -> None:
     """Read frames by several threads: one alone does not reach the rate of the memory.
 
-    What can't be read is left to `Remote.read_into`.
+    `received` is called with the size of each piece. What can't be read is left to `RemoteFrame.read_into`.
     """
 
-    def read(piece: tuple[RemoteFrame, np.ndarray, int, int]) -> None:
+    def read(piece: tuple[RemoteFrame, np.ndarray, int, int]) -> int:
         frame, room, start, stop = piece
         process_memory.read(frame.pid, frame.address + start, room[start:stop])
-        traffic.received += stop - start
+        return stop - start
 
-    traffic.announced += sum(frame.size for frame, _ in pairs)
     pieces = [(frame, room, *part) for frame, room in pairs for part in messages.chunks(frame.size)]
     try:
-        in_parallel(read, pieces)
+        in_parallel(read, pieces, received)
     except OSError:
         return
     for frame, room in pairs:
         frame._read = room
 
 
-def in_parallel(action: Callable[[Any], None], pieces: Sequence[Any]) -> None:
-    """Do it with each piece, several at a time: for what the system does without Python's lock."""
+def in_parallel(
+    action: Callable[[Any], Value], pieces: Sequence[Any], done: Callable[[Value], object] = bool
+) -> None:
+    """Do it with each piece, several at a time: for what the system does without Python's lock.
+
+    `done` is called in this thread with what `action` has returned for a piece, in order.
+    """
     threads = min(THREADS, len(pieces), cores())
     if threads > 1:
         try:
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(action, pieces))
+                for value in pool.map(action, pieces):
+                    done(value)
             return
         except RuntimeError:  # no thread can be started any more
             pass
     for piece in pieces:
-        action(piece)
+        done(action(piece))
 
 
-def materialised(frames: Sequence[Any], places: Sequence[np.ndarray] = ()) -> list[Any]:
-    """Frames in memory: the bulk ones in `places`, or where there is none in their own."""
+def materialised(
+    frames: Sequence[Any], places: Sequence[np.ndarray] = (), received: Received = bool
+) -> list[Any]:
+    """Frames in memory: the bulk ones in `places`, or where there is none in their own.
+
+    `received` is called with the size of each piece that comes only now.
+    """
     space = iter(places)
     read = []
     for frame in frames:
@@ -125,7 +137,7 @@ def materialised(frames: Sequence[Any], places: Sequence[np.ndarray] = ()) -> li
                 room = frame.taken()
             else:
                 room = rooms.buffer(frame.size) if room is None else room
-                frame.read_into(room)
+                frame.read_into(room, received)
             frame = room
         read.append(frame)
     return read
@@ -158,8 +170,7 @@ class FrameAssembly:
                 elif reply.pid:
                     parts.append(RemoteFrame(size, reply.pid, next(addresses)))
                 else:
-                    chunks = ChunkedFrame(size)
-                    traffic.announced += size
+                    chunks = ChunkedFrame(size, reply.id)
                     parts.append(chunks)
                     due += [chunks] * len(messages.chunks(size))
             self.replies.append((reply, parts))
@@ -179,10 +190,13 @@ class FrameAssembly:
                 reply.failure = messages.Failure(ename, why, "")
                 parts.clear()
 
-    def add(self, chunk: Any) -> None:
-        """Take the next chunk."""
-        if self._next_place() is not None:
-            self._due.pop().add(chunk)
+    def add(self, chunk: Any) -> str:
+        """Take the next chunk, and return the id of its request; an empty one if nobody waits for it."""
+        if self._next_place() is None:
+            return ""
+        frame = self._due.pop()
+        frame.add(chunk)
+        return frame.id
 
     def _next_place(self) -> np.ndarray | None:
         if self._due:

@@ -39,7 +39,7 @@ class MessageDispatcher:
             self._assembly = FrameAssembly(replies, frames)
         elif isinstance(message, messages.Chunk):
             if self._assembly is not None and frames:
-                self._assembly.add(frames[0])
+                self._receiver.received(self._assembly.add(frames[0]), len(frames[0]))
             elif self._assembly is not None:
                 self._assembly.lose()
         elif isinstance(message, messages.RelayedOutput):
@@ -48,6 +48,10 @@ class MessageDispatcher:
             self._receiver.answered(message)
         elif isinstance(message, messages.DataRead):
             self._receiver.data_read(message.id)
+        elif isinstance(message, messages.DataMoving):
+            self._receiver.data_moving(message)
+        elif isinstance(message, messages.ResultSize):
+            self._receiver.result_announced(message)
         elif isinstance(message, messages.ResultMoved):
             self._receiver.result_moved(message.id, message.engine, message.addresses)
         elif isinstance(message, messages.DebuggerPrompt):

@@ -153,9 +153,14 @@ class NumberedStream:
         self._send([messages.encode(messages.Ack(self._inbox.acknowledged()))])
 
     @property
-    def unsent_bytes(self) -> int:
-        """The bytes of messages that the controller has not acknowledged."""
-        return self._outbox.kept
+    def last_sent(self) -> int:
+        """The number of the last message that was sent."""
+        return self._outbox.last
+
+    def unsent_bytes(self, last: int) -> int:
+        """Return the bytes of messages up to number `last` that the controller has not acknowledged."""
+        with self.lock:
+            return self._outbox.kept_until(last)
 
     def check(self) -> None:
         """Raise the error that ended this connection, if it has ended."""

@@ -25,6 +25,15 @@ class Receiver(Protocol):
     def debugger_changed(self, prompt: messages.DebuggerPrompt) -> None:
         """Note that the debugger of an engine waits for a command, or waits no longer."""
 
+    def received(self, id: str, size: int) -> None:
+        """Note that so many bytes of the results of a request have come."""
+
+    def result_announced(self, message: messages.ResultSize) -> None:
+        """Note how large the results of a request are together."""
+
+    def data_moving(self, message: messages.DataMoving) -> None:
+        """Note how much of the bulk data of a request has arrived."""
+
     def data_read(self, id: str) -> None:
         """Note that the cluster has read the bulk data of a request."""
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ... import _prompt
-from ..._tracebacks import entries, file_of, is_internal, is_standard
+from ..._tracebacks import copied, entries, file_of, is_internal, is_standard
 from ...errors import CompositeError, Interrupted, RemoteError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -68,5 +68,5 @@ def _trimmed(error: BaseException) -> TracebackType | None:
     kept: TracebackType | None = None
     for entry in reversed(frames):
         if entry is last or entry in external:
-            kept = TracebackType(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+            kept = copied(entry, kept)
     return kept

@@ -3,51 +3,84 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
-from ..connection.traffic import traffic
+from ..calls.call import Call
+from ..connection.connection import Connection
 from ..display.progress import bar_text
 from ..display.units import size_in_words
-from ..session.session import Session
 
+REPORT_DELAY = 1.0  # seconds after which a transfer shows its progress
+REPORT_INTERVAL = 0.2  # seconds between two reports
 REST = 1.0  # seconds without a change after which data does not move any more
+STALL = 10.0  # the same while a known rest is missing: a slow connection changes rarely
+
+
+class _Leg(NamedTuple):
+    """A part of the way of the data: to the controller, to the engines, and back."""
+
+    name: str
+    done: int
+    total: int  # 0 if it is not known
 
 
 class TransferProgress:
-    """The data of a call on its way, both to the engines and back.
+    """Reports the data of a call on its way, both to the engines and back.
 
     Parameters
     ----------
-    session : Session
-        The session whose call was submitted a moment ago.
+    connection : Connection
+        The connection by which the call was sent a moment ago.
+    call : Call
+        The call.
     name : str
         What the user called.
+    report : callable
+        Called with a bar, the bytes that have moved, and their rate.
     """
 
-    def __init__(self, session: Session, name: str) -> None:
-        self._connection = session.connection
+    def __init__(self, connection: Connection, call: Call, name: str, report: Callable[[str], None]) -> None:
+        self._connection = connection
+        self._count = call.bulk
+        self._to_send = 0 if connection.direct else sum(map(len, call.buffers or ()))
+        self._last_message = connection.last_sent
         self._name = name
-        self._to_send = self._connection.unsent_bytes
-        self._announced, self._received = traffic.announced, traffic.received
-        self._moved = (0, time.monotonic())  # bytes, and the time of their last change
-        self._start: tuple[int, float] | None = None  # the same when data began to move
+        self._report = report
+        self._leg = _Leg("", 0, 0)
+        self._changed = time.monotonic()  # when the last change was seen
+        self._began = 0, self._changed  # bytes of this leg, and the time, from which on the rate counts
+        self._due = self._changed + REPORT_DELAY
+        call.bulk.listener = self.look
 
-    def is_moving(self) -> bool:
-        """Return whether data has moved within the last second; call this repeatedly."""
-        moved, now = self._sent + traffic.received - self._received, time.monotonic()
-        if moved != self._moved[0]:
-            self._start = self._start or self._moved
-            self._moved = moved, now
-        return self._start is not None and now - self._moved[1] < REST
+    def look(self) -> bool:
+        """Report the progress if that is due, and return whether data moves; call this repeatedly."""
+        leg, now = self._present_leg(), time.monotonic()
+        if leg.name != self._leg.name:
+            self._began = (leg.done, now) if leg.name == "back" else (0, self._changed)
+        if leg != self._leg:
+            self._leg, self._changed = leg, now
+        if not leg.done or now - self._changed > (STALL if leg.done < leg.total else REST):
+            return False
+        if now >= self._due:
+            self._due = now + REPORT_INTERVAL
+            self._report(self._line())
+        return True
 
-    @property
-    def _sent(self) -> int:
-        return max(0, self._to_send - self._connection.unsent_bytes)
+    def _present_leg(self) -> _Leg:
+        count = self._count
+        if count.received:
+            return _Leg("back", count.received, count.expected)
+        unsent = self._to_send and self._connection.unsent_bytes(self._last_message)
+        if unsent or not count.size:
+            return _Leg("to the controller", max(0, self._to_send - unsent), self._to_send)
+        return _Leg(f"{count.size} bytes", count.moved, count.size)
 
-    def line(self) -> str:
-        """Return a bar, the bytes that have moved, and their rate."""
-        received, announced = traffic.received - self._received, traffic.announced - self._announced
-        done, total = (received, announced) if received else (self._sent, self._to_send)
-        start = self._start or self._moved
-        rate = (self._moved[0] - start[0]) / max(1e-3, self._moved[1] - start[1])
-        amount = f"{size_in_words(done)} of {size_in_words(total)}"
-        return f"{self._name} {bar_text(done, total)} {amount}, {size_in_words(rate)}/s"
+    def _line(self) -> str:
+        leg, (first, began) = self._leg, self._began
+        rate = (leg.done - first) / max(1e-3, self._changed - began)
+        if not leg.total:
+            return f"{self._name} {size_in_words(leg.done)}, {size_in_words(rate)}/s"
+        done = min(leg.done, leg.total)
+        amount = f"{size_in_words(done)} of {size_in_words(leg.total)}"
+        return f"{self._name} {bar_text(done, leg.total)} {amount}, {size_in_words(rate)}/s"

@@ -28,8 +28,7 @@ from .transfer_progress import TransferProgress
 
 FAILURE_REPORT_DELAY = 0.5  # seconds between the first failure and the report that other engines still run
 STATE_REPORT_INTERVAL = 3.0  # seconds between two reports on a long call
-TRANSFER_REPORT_DELAY = 1.0  # seconds after which a transfer shows its progress
-TRANSFER_REPORT_INTERVAL = 0.2  # seconds between two reports on moving data
+TRANSFER_INTERVAL = 0.2  # seconds between two looks at moving data
 SHORT_WAIT = 0.5  # seconds that a call on idle engines may take
 MAX_SEARCHED = 16  # calls under way that are searched for one that keeps the engines busy
 
@@ -54,7 +53,7 @@ def wait(
     report : callable, optional
         Called with a line about the state of a long call.
     transfer : TransferProgress, optional
-        The progress of the data that the call moves, to be reported while data moves.
+        Reports the progress of the data that the call moves.
     """
     try:
         if progress:
@@ -129,12 +128,12 @@ def wait_and_report_state(
     report : callable
         Called with a line about the state of the call, every few seconds.
     transfer : TransferProgress, optional
-        The progress of the call's data: while data moves, the report is about it.
+        Reports the progress of the call's data; while data moves, nothing else is reported.
     """
     session, calls = result._session, result._calls
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     next_report = math.inf if delay < 0 else time.monotonic() + delay
-    next_look = math.inf if transfer is None else time.monotonic() + TRANSFER_REPORT_DELAY
+    next_look = math.inf if transfer is None else time.monotonic() + TRANSFER_INTERVAL
 
     def done() -> bool:
         return result._ready or any(call.failed for call in calls)
@@ -148,10 +147,9 @@ def wait_and_report_state(
         if now >= deadline:
             return False
         if transfer is not None and now >= next_look:
-            next_look = now + TRANSFER_REPORT_INTERVAL
-            if transfer.is_moving():
+            next_look = now + TRANSFER_INTERVAL
+            if transfer.look():
                 next_report = now + STATE_REPORT_INTERVAL
-                report(transfer.line())
         if now >= next_report:
             next_report = now + STATE_REPORT_INTERVAL
             with contextlib.suppress(errors.MPIDirectError):  # the connection may be down for a moment

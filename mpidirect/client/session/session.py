@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -215,13 +216,16 @@ class Session:
 
     def wait_silently(self, done: Callable[[], bool], timeout: float) -> bool:
         """Wait as `wait`, but give no debugger the prompt."""
+        with self.keeping_prompt():
+            return self.wait(done, timeout)
+
+    @contextlib.contextmanager
+    def keeping_prompt(self) -> Iterator[None]:
+        """Give no debugger the prompt meanwhile."""
         self._silent_waits += 1
         self._update_need()
         try:
-            if self.connection.wait(done, timeout):
-                return True
-            self.connection.check()
-            return False
+            yield
         finally:
             self._silent_waits -= 1
             self._update_need()
@@ -320,6 +324,24 @@ class Session:
         self._update_need()
         id = f"q{next(self._numbers)}"
         self.connection.post(messages.Query, id, "debugger", engines, commands)
+
+    def received(self, id: str, size: int) -> None:
+        """Count bytes of results as they come."""
+        call = self.calls.under_way.get(id)
+        if call is not None:
+            call.bulk.receive(size)
+
+    def result_announced(self, message: messages.ResultSize) -> None:
+        """Note how large all results of a call are together."""
+        call = self.calls.under_way.get(message.id)
+        if call is not None:
+            call.bulk.expected = message.size
+
+    def data_moving(self, message: messages.DataMoving) -> None:
+        """Note how much of the data of a call has arrived."""
+        call = self.calls.under_way.get(message.id)
+        if call is not None:
+            call.bulk.moved, call.bulk.size = message.moved, message.size
 
     def data_read(self, id: str) -> None:
         """Release the buffers of a request: the cluster has read them."""

@@ -253,9 +253,10 @@ class DirectView(NamespaceView[Targets], ExecutionView[Targets], Collectives[Tar
         """Debug an engine at the prompt, by the commands of pdb: at ``breakpoint()``, or after an error.
 
         If engines of the view wait in ``breakpoint()``, they get the prompt, one engine at a time, until
-        none of them waits. Calls that wait for such engines do the same.
+        none of them waits. Calls that wait for such engines do the same. Engines that are busy have a moment
+        to get there; Ctrl-C ends this wait.
 
-        Otherwise the last error of an engine is debugged, after the error. Other engines go on, and the
+        Otherwise the last error of an idle engine is debugged, after the error. Other engines go on, and the
         engine itself waits for nobody: each command is a task. An engine keeps an error, with the frames and
         their variables, until other code runs on the engine.
 
@@ -263,7 +264,7 @@ class DirectView(NamespaceView[Targets], ExecutionView[Targets], Collectives[Tar
         ----------
         engine : int, optional
             The engine; by default the engines of the view that wait in ``breakpoint()``, else the first
-            engine of the view that has an error.
+            idle engine of the view that has an error.
 
         Examples
         --------

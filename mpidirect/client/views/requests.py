@@ -17,8 +17,6 @@ from ..session.engines import is_single_target
 from ..type_variables import Targets
 from .base import View
 
-TRANSFERS = ("push", "pull", "scatter")  # operations that may move much data
-
 
 class RequestView(View[Targets]):
     """A view that sends each request to all of its engines."""
@@ -89,7 +87,8 @@ class RequestView(View[Targets]):
         if self.block if block is None else block:
             with result.stream_output() if at_prompt() else nullcontext() as live:
                 report = None if live is None or progress else live.status
-                moves = report is not None and operation in TRANSFERS and can_update()
-                transfer = TransferProgress(self._session, method) if moves else None
+                transfer = None
+                if report is not None and can_update():
+                    transfer = TransferProgress(self._session.connection, call, method, report)
                 waiting.wait(result, progress, report, transfer)
         return result

@@ -28,6 +28,8 @@ PARTIAL_UPLOAD_LIMIT = 20.0  # when no engine waits
 # Bytes that stay free for messages under way: where ZeroMQ finds no memory for one, it ends the process.
 SPARE_MEMORY = WINDOW
 
+REPORT_DELAY = 1.0  # seconds that data is read before its client hears how much has been read
+
 AnyRequest = ActiveRequest | BalancedRequest
 
 
@@ -162,6 +164,7 @@ class Requests:
                 failure = "MemoryError", _no_memory(request.upload)
                 session.notify(messages.DataRead, request.id)
             if failure is None and request.upload.missing:
+                self._report(session, request)
                 continue
             incoming.staging = None
             self._staging.discard(session)
@@ -173,6 +176,12 @@ class Requests:
             self._take_backlog(session, incoming)
             if session.left and incoming.staging is None:
                 self.forget(session)
+
+    def _report(self, session: Session, request: AnyRequest) -> None:
+        """Tell the client now and then how much of its data is read."""
+        upload = request.upload
+        if session.listener is not None and upload.report_due(REPORT_DELAY):
+            session.notify(messages.DataMoving, request.id, upload.arrived, upload.size)
 
     # -- data that does not come ------------------------------------------------------------------
 

@@ -49,6 +49,13 @@ class Delivery:
         """Note that an engine has read the client's memory; return whether it was the last one."""
         return False
 
+    def arriving(self, engine: int, size: int) -> None:
+        """Note that so many bytes of its task's data have arrived at an engine."""
+
+    def arrived(self, waiting: Collection[int]) -> int:
+        """Return the bytes that have arrived at all engines; `waiting` are those that have not answered."""
+        return 0
+
     def pass_on(self, recipients: Collection[int], group: int, piece: Any) -> None:
         """Send a piece that came after the task to those `recipients` that need it."""
 
@@ -80,6 +87,7 @@ class InlineDelivery(Delivery):
         self.upload = upload
         self._header = messages.encode(self._task(retain))
         self._shared_frames = [self._header, *upload.inline(SHARED)]
+        self._arrived: dict[int, int] = {}  # by engine, where that was reported
 
     def _task(self, retain: bool) -> messages.Task:
         """Return the header that all targets get."""
@@ -100,6 +108,15 @@ class InlineDelivery(Delivery):
     def _addresses_of(self, group: int) -> list[int]:
         """Return the addresses of a group's bulk frames, if engines read them out of the client's memory."""
         return []
+
+    def arriving(self, engine: int, size: int) -> None:
+        self._arrived[engine] = size
+
+    def arrived(self, waiting: Collection[int]) -> int:
+        return sum(
+            self._arrived.get(engine, 0) if engine in waiting else self.upload.outgoing_to(engine)
+            for engine in self.upload.header.targets
+        )
 
 
 class DirectMemory(InlineDelivery):
@@ -123,6 +140,9 @@ class DirectMemory(InlineDelivery):
             return False
         self._reading.discard(engine)
         return not self._reading
+
+    def arrived(self, waiting: Collection[int]) -> int:
+        return super().arrived(self._reading)
 
 
 class PointToPoint(InlineDelivery):

@@ -53,6 +53,7 @@ class ActiveRequest:
         "method",
         "open",
         "request_id",
+        "result_size",
         "targets",
         "upload",
     )
@@ -67,6 +68,7 @@ class ActiveRequest:
         self.upload = upload
         self.bulk = upload.bulk
         self.delivery = UNDECIDED  # chosen when the request is handed to the scheduler
+        self.result_size = 0  # bytes of the bulk results that come by way of the controller
         self.begun = False  # whether an engine has, or had, the task
         self.open = set(targets)  # engines that have not answered
 

@@ -22,6 +22,8 @@ from .task_batch import TaskBatch
 
 log = logging.getLogger(__name__)
 
+ANNOUNCED_SIZE = 1024 * 1024  # bytes of a result from which on clients are told its size before
+
 
 class TaskResults:
     """Forwards what engines report about tasks."""
@@ -57,11 +59,18 @@ class TaskResults:
         if done.addresses:
             self._retained.add(done.id, engine, request.client, done.addresses, sum(done.frames))
         elif bulk := [size for size in done.frames if size >= messages.BULK]:
+            self._announce_size(request, sum(bulk))
             arrived = partial(self._bulk_arrived, request, engine, done, inline)
             self._downloads.receive(engine, request.client, bulk, arrived)
             return True
         self._reply(request, self._reply_of(engine, done), inline)
         return True
+
+    def _announce_size(self, request: ActiveRequest, size: int) -> None:
+        """Tell the client before large results come how large all of them are together."""
+        request.result_size += size
+        if not request.open and request.result_size >= ANNOUNCED_SIZE:
+            request.client.notify(messages.ResultSize, request.id, request.result_size)
 
     def batch_done(self, engine: int, message: messages.BatchDone, inline: Sequence[Any]) -> bool:
         """Take the results of a batch; return False if the engine did not have it."""
@@ -170,6 +179,17 @@ class TaskResults:
         request = self._scheduler.find(engine, task)
         if request is not None and request.delivery.fetched(engine):
             request.client.notify(messages.DataRead, task)
+
+    def data_arriving(self, engine: int, message: messages.DataArriving) -> None:
+        """Tell the client now and then how much of a request's data has arrived at the engines."""
+        request = self._scheduler.find(engine, message.id)
+        if request is None or not request.bulk:
+            return
+        delivery, client = request.delivery, request.client
+        delivery.arriving(engine, message.moved)
+        moved = delivery.arrived(request.open)
+        if moved and client.listener is not None and delivery.upload.report_due():
+            client.notify(messages.DataMoving, request.id, moved, delivery.upload.outgoing)
 
     def resend(self, engine: int, task: str) -> None:
         """Send the data again that a broken collective has not brought."""

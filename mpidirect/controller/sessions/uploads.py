@@ -13,6 +13,7 @@ from ...protocol.messages import BULK
 
 MAX_FRAME = 1 << 40  # bytes of one frame
 MPI_RATE = 4e9  # bytes per second that the controller can send to engines, roughly
+REPORT_INTERVAL = 0.2  # seconds between two reports on the arrival of a request's data
 SHARED = 0  # the group of the frames that all targets get; group k + 1 is part k of the request
 
 RequestHeader = messages.Request | messages.BalancedTasks
@@ -99,6 +100,7 @@ class Upload:
         self._expected: Iterator[ChunkSlot] = iter(slots)
         self.size = sum(map(sum, self._bulk_sizes))
         self._began = time.monotonic()
+        self._report_time = 0.0
 
     def _slots(self) -> list[ChunkSlot]:
         """Return the place of each chunk, in the order of their arrival.
@@ -142,6 +144,25 @@ class Upload:
         return chunk
 
     @property
+    def outgoing(self) -> int:
+        """Return the bytes of bulk data that all engines together get."""
+        shared, *own = map(sum, self._bulk_sizes)
+        return shared * len(self.header.targets) + sum(own)
+
+    def outgoing_to(self, owner: int) -> int:
+        """Return the bytes of bulk data that one target gets."""
+        group = self.group_of(owner)
+        return sum(self._bulk_sizes[SHARED]) + (sum(self._bulk_sizes[group]) if group != SHARED else 0)
+
+    def report_due(self, delay: float = 0.0) -> bool:
+        """Return whether the client is to hear now how much has arrived: after `delay`, now and then."""
+        now = time.monotonic()
+        if now < max(self._report_time, self._began + delay):
+            return False
+        self._report_time = now + REPORT_INTERVAL
+        return True
+
+    @property
     def due(self) -> int:
         """Return the number of bytes that are still to come."""
         return self.size - self.arrived
@@ -150,10 +171,8 @@ class Upload:
     def keeps_up(self) -> bool:
         """Return whether the rest is likely to come before MPI has sent the whole to the engines."""
         elapsed = time.monotonic() - self._began
-        shared, *own = map(sum, self._bulk_sizes)
-        outgoing = shared * len(self.header.targets) + sum(own)
         wait = self.due * elapsed / max(self.arrived, 1)
-        return self.arrived > 0 and wait <= outgoing / MPI_RATE
+        return self.arrived > 0 and wait <= self.outgoing / MPI_RATE
 
     # -- content ----------------------------------------------------------------------------------
 

@@ -245,6 +245,24 @@ class DataRead(Numbered, tag="taken"):
     id: str
 
 
+class DataMoving(Numbered, tag="moving"):
+    """So many of the ``size`` bytes of a request have arrived, at the controller or at its engines.
+
+    Sent a few times a second while large data takes long.
+    """
+
+    id: str
+    moved: int
+    size: int
+
+
+class ResultSize(Numbered, tag="size"):
+    """The bytes of the bulk frames of all results of a request, which begin to arrive."""
+
+    id: str
+    size: int
+
+
 class ResultMoved(Numbered, tag="elsewhere"):
     """A result in an engine's memory has new addresses; passed on from the engine (`engine.Moved`)."""
 

@@ -245,6 +245,13 @@ class DataFetched(Message, tag="fetched"):
     id: str
 
 
+class DataArriving(Message, tag="arriving"):
+    """So many bytes of the data of a task have arrived; sent now and then while that takes long."""
+
+    id: str
+    moved: int
+
+
 class TaskDone(Message, tag="done"):
     """How a task ended.
 

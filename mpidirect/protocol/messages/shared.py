@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-PROTOCOL = 6  # version of the protocol between client and controller
+PROTOCOL = 7  # version of the protocol between client and controller
 STDOUT, STDERR, DISPLAY = range(3)  # kinds of output
 OUTPUT_LIMIT = 4 * 1024 * 1024  # bytes that are kept of what a task prints on each stream
 AFTER_TASK = -1  # the position of output that was written after the end of its task
