@@ -105,7 +105,7 @@ class BatchResult:
 
     def fail(self, error: BaseException, count: int | None = None) -> None:
         """Add an error as the result of the next `count` tasks, or of all that are left."""
-        if isinstance(error, EngineExit):
+        if issubclass(type(error), EngineExit):
             raise error
         self._completed = time.time()
         failure = describe(error, self._task.method)

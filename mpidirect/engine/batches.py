@@ -83,7 +83,7 @@ class BatchRunner:
             raise
         except BaseException as e:
             parts.user_code.make_room(e)
-            if isinstance(e, KeyboardInterrupt):  # It ends the task that runs, or that was about to run.
+            if _ends_batch(e):  # It ends the task that runs, or that was about to run.
                 result.fail(e, 0 if result.interrupted else batch.chunk or 1)
             else:
                 result.fail(e)
@@ -185,4 +185,4 @@ class BatchRunner:
 
 def _ends_batch(error: BaseException) -> bool:
     """Return whether no more tasks of the batch are to begin after this error."""
-    return isinstance(error, KeyboardInterrupt)
+    return issubclass(type(error), KeyboardInterrupt)  # isinstance would ask the error

@@ -14,6 +14,8 @@ from .breakpoints import new_debugger
 
 HARMLESS = frozenset({"debug", "pull", "names", "has"})  # operations that leave the error in place
 
+_TRACEBACK = BaseException.__dict__["__traceback__"]  # whatever the user's class has made of this name
+
 held: BaseException | None = None  # the last error
 _trace: TracebackType | None = None
 _debugger: Any = None
@@ -23,8 +25,8 @@ def hold(error: BaseException) -> None:
     """Keep an error with its frames; a MemoryError is not kept, so that memory becomes free."""
     global held, _trace
     release()
-    if not isinstance(error, MemoryError):
-        held, _trace = error, user_traceback(error.__traceback__)
+    if not issubclass(type(error), MemoryError):  # isinstance would ask the error, which may raise.
+        held, _trace = error, user_traceback(_TRACEBACK.__get__(error))
 
 
 def release() -> None:

@@ -63,7 +63,7 @@ class UserCode:
 
     def make_room(self, error: BaseException) -> None:
         """Release the reserve after a MemoryError: to report the error takes memory."""
-        if isinstance(error, MemoryError):
+        if issubclass(type(error), MemoryError):  # isinstance would ask the error, which may raise.
             self._reserve.release()
 
     def end_failed(self, error: BaseException) -> None:

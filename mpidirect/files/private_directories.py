@@ -39,6 +39,8 @@ def successor(cluster: str) -> int | None:
     The number is 0 while a successor is about to start; None stands for no successor.
     """
     file = successor_file(cluster)
+    if not is_private(file.parent):  # Another user can make this directory when the cluster's own is gone.
+        return None
     try:
         pid = int(file.read_text() or 0)
         return pid if pid or time.time() - file.stat().st_mtime < SUCCESSION_LIMIT else None

@@ -13,7 +13,10 @@ from ..protocol.messages import Failure
 from . import received_names, source_lines
 
 _MAX_TEXT = 20_000  # characters
+_MAX_TRACEBACK = 400_000  # characters: a traceback ends with the text of its error, which may be data
+_MAX_NAME = 1_000  # characters
 _MAX_FRAMES = 60  # the innermost ones
+_NAME = type.__dict__["__name__"]  # of a class, whatever its metaclass has made of this name
 _CELL = re.compile(r"<ipython-input-\d+-[0-9a-f]+>")
 
 
@@ -27,7 +30,25 @@ def describe(error: BaseException, method: str) -> Failure:
     method : str
         The operation of the task, as ``"apply"``.
     """
-    ename = type(error).__name__
+    ename = _NAME.__get__(type(error))[:_MAX_NAME]
+    try:
+        evalue, text = _describe(error, ename)
+    except BaseException:  # the error's own attributes raise
+        evalue, text = f"<nothing of this {ename} can be had>", _format(error, ename, "")
+    return Failure(ename, evalue, _shortened(text), method)
+
+
+def _shortened(text: str) -> str:
+    """Return the begin and the end of a long text: what is too large for a message would cost the engine."""
+    left_out = len(text) - _MAX_TRACEBACK
+    if left_out <= 0:
+        return text
+    half = _MAX_TRACEBACK // 2
+    return f"{text[:half]}\n[{left_out:,} characters are left out]\n{text[-half:]}"
+
+
+def _describe(error: BaseException, ename: str) -> tuple[str, str]:
+    """Return the text of an error, and its traceback."""
     try:
         evalue = str(error)[:_MAX_TEXT]
     except BaseException:
@@ -41,7 +62,7 @@ def describe(error: BaseException, method: str) -> Failure:
     text = getattr(error, "_mpidirect_traceback", None)
     if not isinstance(text, str):
         text = _format(error, ename, evalue)
-    return Failure(ename, evalue, text, method)
+    return evalue, text
 
 
 def user_traceback(trace: TracebackType | None) -> TracebackType | None:

@@ -230,6 +230,18 @@ def surrogates():
     raise ValueError("lone \udc80 surrogate")
 
 
+def denies_everything():
+    class Denies(Exception):
+        def __getattribute__(self, name):
+            raise SystemExit
+
+    raise Denies
+
+
+def long_text():
+    raise ValueError("x" * 5_000_000)
+
+
 def group():
     raise ValueError("a", ["list", {"and": "dict"}])
 
@@ -249,6 +261,8 @@ def group():
         (no_attributes, "Slotted", "x"),
         (surrogates, "ValueError", "lone . surrogate"),
         (group, "ValueError", "a"),
+        (denies_everything, "Denies", "nothing of this Denies"),
+        (long_text, "ValueError", "x{9999}"),
     ],
 )
 def test_every_exception_comes_back(dview, main, f, ename, evalue):
@@ -281,6 +295,14 @@ def test_every_exception_of_code_comes_back(dview, code, ename):
     with pytest.raises(CompositeError) as caught:
         dview.execute(code, block=True)
     assert [failure.ename for failure in caught.value.elist] == [ename] * 4
+
+
+def test_an_error_whose_text_is_larger_than_a_message(rc):
+    call = rc[0].execute("raise ValueError('x' * 150_000_000)", block=False)
+    with pytest.raises(RemoteError, match="ValueError") as caught:
+        call.get(60)
+    assert "characters are left out" in caught.value.traceback
+    assert len(caught.value.traceback) < 1_000_000
 
 
 def test_results_that_cannot_be_pickled(dview):

@@ -17,6 +17,7 @@ from mpidirect.errors import Untrusted
 from mpidirect.files.job_file import JobSpec
 from mpidirect.files.job_file import read as read_job
 from mpidirect.files.job_file import write as write_job
+from mpidirect.files.private_directories import private_directory, socket_directory, successor
 from mpidirect.files.profiles import ClusterRecord, Profile, home_path
 from mpidirect.job import processes
 
@@ -180,3 +181,18 @@ def test_a_process_that_is_not_of_the_cluster_is_not_ended(trap, mark):
             assert here.record() is None
         finally:
             stranger.kill()
+
+
+@as_root
+def test_another_user_announces_no_successor_of_a_controller(tmp_path, monkeypatch):
+    """As could be done when the directory of the cluster's sockets is gone."""
+    monkeypatch.setattr("tempfile.tempdir", "/tmp")
+    directory = private_directory(socket_directory(f"trust{os.getpid()}"))
+    try:
+        (directory / "successor").touch()
+        assert successor(f"trust{os.getpid()}") == 0
+        give_away(directory)
+        assert successor(f"trust{os.getpid()}") is None
+    finally:
+        (directory / "successor").unlink()
+        directory.rmdir()

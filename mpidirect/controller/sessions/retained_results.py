@@ -85,6 +85,6 @@ def _is_alive(process: int) -> bool:
     """Return whether a process of this user exists on this host."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except OSError:  # There is none, or the number belongs to another user's process by now.
         return False
     return True
