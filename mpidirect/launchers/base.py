@@ -208,8 +208,8 @@ class Launcher(ABC):
 
     def _exit_codes(self) -> dict[str, str]:
         """Return the exit codes that the wrappers of ranks have noted."""
-        notes = Path(self._directory).glob("rank-*.exit")
-        return {note.stem: note.read_text().strip() for note in notes} if self._directory else {}
+        notes = Path(self._directory).glob("rank-*.exit") if self._directory else ()
+        return {note.stem: note.read_text().partition(" ")[0].strip() for note in notes}
 
     @property
     def _directory(self) -> str:

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 
 from ..job.exit import CLEAN_EXIT
 from ..job.processes import DISCARD_SIGNAL
-from ..job.variables import SPAWNED_RANK, SPAWNS, WRAPPER_PID
+from ..job.variables import SPAWN, SPAWNED_RANK, SPAWNS, WRAPPER_PID
 
 # Where engines are spawned, each has a place; the launcher's own ranks are controller and anchors.
 _RANK = f'r=${{OMPI_COMM_WORLD_RANK:-${{PMI_RANK:-x}}}}; [ $r = 0 ] || [ -z "${SPAWNS}" ] || r=anchor-$r; '
-_WRITE_CODE = f'umask 077; echo $s > "$d/rank-${{{SPAWNED_RANK}:-$r}}.exit"'
+_WRITE_CODE = f'umask 077; echo $s ${{{SPAWN}:-0}} > "$d/rank-${{{SPAWNED_RANK}:-$r}}.exit"'
 _RUN = (
     f"d=$1; shift; {_RANK}{WRAPPER_PID}=$$; export {WRAPPER_PID}; q=; trap q=1 {DISCARD_SIGNAL.name[3:]}; "
     f'"$@"; s=$?; [ $s -eq {CLEAN_EXIT} ] || {{ [ $q ] || {{ {_WRITE_CODE}; }}; '
@@ -40,8 +40,9 @@ _SCRIPTS = {
 def wrapped(command: Sequence[str], mpi: str, directory: str, resumes: bool = False) -> list[str]:
     """Return the command of a rank with a wrapper for the implementation `mpi`.
 
-    The wrapper writes the exit code of the rank into `directory`. If the cluster `resumes` in another job,
-    the wrapper survives the SIGTERM by which a scheduler may warn. An unknown implementation gets no wrapper.
+    The wrapper writes the exit code of the rank, and the number of its spawn, into `directory`. If the
+    cluster `resumes` in another job, the wrapper survives the SIGTERM by which a scheduler may warn. An
+    unknown implementation gets no wrapper.
     """
     script = _SCRIPTS.get(mpi)
     if script and resumes:

@@ -84,7 +84,7 @@ class SimulatedJob:
         self.addressed: dict[int, Process] = {}  # the process that an id's messages go to
         self.rounds: dict[tuple[str, int], Round] = {}
         self.started_tasks: dict[object, dict[Process, tuple[Process, ...]]] = {}
-        self.notes: set[int] = set()
+        self.notes: dict[int, int] = {}  # the spawn of each engine whose end was noted
         self.faulty = False  # whether MPI fails in the next round
 
     def process(self, id, spawn=0):
@@ -151,11 +151,11 @@ class SimulatedJob:
     def engine_lost(self, engine):
         """There are no transfers to give up."""
 
-    def describe(self, directory, engine):
-        return "it was ended" if engine in self.notes else ""
+    def describe(self, directory, engine, spawn=None):
+        return "it was ended" if engine in self.notes and spawn in (None, self.notes[engine]) else ""
 
     def remove_note(self, directory, engine):
-        self.notes.discard(engine)
+        self.notes.pop(engine, None)
 
     # -- faults -----------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class SimulatedJob:
 
     def _note(self, process):
         process.noted = True
-        self.notes.add(process.id)
+        self.notes[process.id] = process.spawn
 
     def _depart(self, process, controller):
         process.departed = True

@@ -20,11 +20,16 @@ _SIGNAL_CAUSES = {
 }
 
 
-def describe(directory: Path, engine: int) -> str:
-    """Return how an engine ended, from the note of its guard; empty while there is no note."""
+def describe(directory: Path, engine: int, spawn: int | None = None) -> str:
+    """Return how an engine ended, from the note of its guard; empty while there is no note.
+
+    With `spawn`, a note on an engine of another spawn does not count: guards may write late.
+    """
     try:
-        code = int(_note(directory, engine).read_text())
+        code, noted_spawn = map(int, _note(directory, engine).read_text().split())
     except (OSError, ValueError):
+        return ""
+    if spawn not in (None, noted_spawn):
         return ""
     if code <= 128:
         return f"it exited with code {code}"

@@ -222,7 +222,7 @@ class Replacement:
     def _await_new(self, late: bool) -> None:
         """Wait for the new processes, and have them join when all are there."""
         missing = sorted({*self._wanted} - self._arrived.keys())
-        died = [(engine, how) for engine in missing if (how := exit_status.describe(self._logs, engine))]
+        died = [(engine, how) for engine in missing if (how := self._end_of_new(engine))]
         if died and not self._spawned and not self._spawn_failing:
             self._spawn_failing = True  # if MPI has connected to it, MPI will return in a moment
             self._deadline = min(self._deadline, time.monotonic() + SPAWN_RETURN_TIMEOUT)
@@ -308,8 +308,12 @@ class Replacement:
         elif engine in self._arrived and not self._spawned:
             del self._arrived[engine]  # the spawn has returned, and its report is on its way
         elif engine in self._arrived:
-            how = exit_status.describe(self._logs, engine) or "its connection closed"
+            how = self._end_of_new(engine) or "its connection closed"
             self._new_engine_died(engine, how, f"engine-{engine}.log")
+
+    def _end_of_new(self, engine: int) -> str:
+        """Return how a new engine ended; empty while nothing is noted on it."""
+        return exit_status.describe(self._logs, engine, self._spawns)
 
     def _new_engine_died(self, engine: int, how: str, log_name: str) -> None:
         if not self._spawned:
