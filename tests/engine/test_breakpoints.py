@@ -141,6 +141,15 @@ def test_debug_prefers_the_breakpoint_of_a_balanced_task(rc, typed, capsys):
     assert list(result.get(10)) == [0, 1, 4, 9]
 
 
+def test_debug_gives_the_prompt_to_a_breakpoint_that_is_reached_meanwhile(rc, typed, monkeypatch, capsys):
+    monkeypatch.setattr(debugging, "_busy_among", lambda session, engines: [])  # as a moment before the call
+    result = rc[1].apply_async(stop, 10)
+    typed += ["p secret", "c"]
+    rc.debug(1)
+    assert "(Pdb 1) p secret\n11\n" in capsys.readouterr().out and not typed
+    assert result.get(10) == 22
+
+
 @pytest.fixture
 def busy(rc, tmp_path, monkeypatch):
     """Engine 1 is busy, and debug() does not wait long for a breakpoint; engine 2 has an error."""

@@ -161,6 +161,8 @@ def test_results_wait_for_a_client_that_is_away_meanwhile(launch, monkeypatch):
         until(lambda: rc.queue_status(0)["tasks"])
         proxy.down()
         until(lambda: not any(rc.queue_status(k)["tasks"] for k in rc.ids))
+        with Client(cluster.connection_file) as near:  # its results come after those
+            assert len(near[:].apply_sync(np.zeros, 200_000)) == 2
         assert rc.restart() == [0, 1]
         assert rc.restart() == [0, 1]
         proxy.up()

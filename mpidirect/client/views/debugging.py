@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from ..display.debugger import in_colors
 from ..results import waiting
@@ -84,7 +85,9 @@ def _starts(view: RequestView, engine: int) -> bool:
 def _run(view: RequestView, engine: int, command: str | None, title: str = "") -> bool:
     """Run a command on an engine, print its output, and return whether the debugger goes on."""
     result = view._request("debug", "debug", command, targets=engine, block=False, single=True)
-    with view._session.keeping_prompt():  # a debugger of another engine does not get this prompt
+    # At first, a breakpoint that the engine has just reached gets the prompt: else it would wait for ever.
+    # Later, a debugger of another engine does not get the prompt of this one.
+    with nullcontext() if command is None else view._session.keeping_prompt():
         waiting.wait(result)  # Ctrl-C interrupts a command
     answer = result.get()
     if answer is None:
