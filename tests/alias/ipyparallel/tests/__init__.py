@@ -35,7 +35,7 @@ def add_engines(n: int = 1, profile: str = PROFILE, total: bool = False) -> list
         live = len(client)
         wanted = live + n if not total else N if begins and n <= N else max(n, live)
         if wanted != live or client.size != live:
-            client.resize(wanted)
+            client.resize(wanted, ask=False)
             _import_modules(client)
         return [None] * max(0, wanted - live)
 
