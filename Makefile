@@ -4,7 +4,8 @@ PYTHON ?= python3
 ARGS ?=
 # The tests compute in two thirds of their time: three processes keep two cores busy.
 WORKERS ?= 3
-# What failed (code 1) while other tests ran is run again, alone. A run that was interrupted lacks tests: it fails.
+# What failed (code 1) while other tests ran is run again, alone; of the proofs too, as other packages may answer late.
+# A run that was interrupted lacks tests: it fails.
 AGAIN := --last-failed --last-failed-no-failures none
 WITH_MPICH := not (openmpi_only or mpich_proof or proof)
 PROOFS_WITH_MPICH := (mpich_proof or proof) and not openmpi_only
@@ -54,7 +55,8 @@ test-mpich: $(MPICH)/.for-tests  ## Run with MPICH what depends on the MPI
 	{ [ $$? -eq 1 ] && $(MPICH)/bin/python -m pytest $(AGAIN) -m "$(WITH_MPICH)" $(ARGS); }
 
 proofs: components test-pythons proofs-mpich $(OPENMPI)/.for-proofs  ## Run the suites of other projects, libraries that use MPI, notebooks in a browser, the corpus
-	$(OPENMPI)/bin/python -m pytest -m proof tests/proofs tests/system tests/controller tests/launchers $(ARGS)
+	$(OPENMPI)/bin/python -m pytest -m proof tests/proofs tests/system tests/controller tests/launchers $(ARGS) || \
+	{ [ $$? -eq 1 ] && $(OPENMPI)/bin/python -m pytest $(AGAIN) -m proof tests/proofs tests/system tests/controller tests/launchers $(ARGS); }
 
 proofs-mpich: $(MPICH)/.for-tests  ## Run with MPICH what make test runs with Open MPI alone
 	$(MPICH)/bin/python -m pytest -n $(WORKERS) -m "$(PROOFS_WITH_MPICH)" $(ARGS) || \
