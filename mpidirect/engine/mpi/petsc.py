@@ -41,6 +41,6 @@ class PETScImportHook(MetaPathFinder):
         """
         if fullname == MODULE and (reason := self._loss()):
             raise ImportError(f"PETSc can't start on this engine. {lost_c_world(reason)}.", name=fullname)
-        if fullname != PACKAGE or self._comm is None or self._loss():  # `init` would wait for the other engines
+        if fullname != PACKAGE or self._comm is None or self._loss():  # `init` would wait for other engines
             return None
         return spec_with(self, PACKAGE, lambda package: package.init(comm=self._comm))
