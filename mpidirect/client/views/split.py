@@ -145,6 +145,9 @@ class Groups(Sequence[GroupView]):
     def imap(self, f: Callable[..., Any], *sequences: Iterable[Any], whole: bool = False) -> Iterator[Any]:
         """Do as `map` over iterables of any length; yield the results in order, as they arrive.
 
+        Where the iteration ends early, tasks that groups have been given go on: an engine that has begun
+        waits in collectives for the others of its group.
+
         Parameters
         ----------
         f, *sequences, whole
@@ -164,27 +167,24 @@ class Groups(Sequence[GroupView]):
         free = deque(view for _ in range(_TASKS_PER_GROUP) for view in self._views)
         running: dict[AsyncResult, GroupView] = {}
         order: deque[AsyncResult] = deque()
-        try:
-            while True:
-                while free and (item := next(items, None)) is not None:
-                    view = free.popleft()
-                    result = view.apply_async(f, *item)
-                    running[result] = view
-                    order.append(result)
-                if not order:
-                    return
-                self._session.wait(lambda: any(result.ready() for result in running), None)
-                for result in [result for result in running if result.ready()]:
-                    view = running.pop(result)
-                    if any(isinstance(e, EngineError) for e in result.failures.values()):
-                        free = deque(other for other in free if other is not view)  # an engine has died
-                    elif view.targets:
-                        free.append(view)
-                while order and order[0].ready():
-                    values = order.popleft().get()
-                    yield values if whole else values[0]
-        finally:
-            self._client.abort([result for result in running if not result.ready()])
+        while True:
+            while free and (item := next(items, None)) is not None:
+                view = free.popleft()
+                result = view.apply_async(f, *item)
+                running[result] = view
+                order.append(result)
+            if not order:
+                return
+            self._session.wait(lambda: any(result.ready() for result in running), None)
+            for result in [result for result in running if result.ready()]:
+                view = running.pop(result)
+                if any(isinstance(e, EngineError) for e in result.failures.values()):
+                    free = deque(other for other in free if other is not view)  # an engine has died
+                elif view.targets:
+                    free.append(view)
+            while order and order[0].ready():
+                values = order.popleft().get()
+                yield values if whole else values[0]
 
     def close(self) -> None:
         """Free the communicators.
