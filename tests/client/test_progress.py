@@ -137,6 +137,7 @@ def test_arguments_of_a_function_count_as_well(rc, terminal, slow):
     assert "len ━" in screen.getvalue() and "of 40.0 MB, " in screen.getvalue()
 
 
+@pytest.mark.alone
 def test_data_that_comes_over_mpi_shows_what_engines_have(remote, terminal, lines, slow):
     terminal()
     remote[:2].push({"a": np.zeros(40_000_000, np.uint8)}, block=True)
