@@ -15,11 +15,11 @@ IDLE_PERCENT = 10.0  # of all cores together
 
 def children() -> set[psutil.Process]:
     """The processes that this one has started, and theirs."""
-    return set(psutil.Process().children(recursive=True))
+    return descendants(None)
 
 
 def descendants(pid: int | None) -> set[psutil.Process]:
-    """The processes that this one has started, and theirs; none if it is gone."""
+    """The processes that a process, or this one, has started, and theirs; none if it is gone."""
     try:
         return set(psutil.Process(pid).children(recursive=True))
     except psutil.NoSuchProcess:

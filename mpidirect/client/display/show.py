@@ -31,7 +31,7 @@ class Printer:
     def show(self, blocks: Sequence[Block]) -> None:
         """Print lines and displays of engines."""
         for block in blocks:
-            output = opened(cast("bytes", block.lines[0].content)) if block.kind == DISPLAY else {}
+            output = _display_of(block)
             data = output.get("data", {})
             if CLEARED in data:
                 self._clear(block.engines, data[CLEARED])
@@ -82,7 +82,7 @@ class Printer:
         self._display_ids.clear()
         self._bars.restart()
         for block in blocks:
-            self._show(block, opened(cast("bytes", block.lines[0].content)) if block.kind == DISPLAY else {})
+            self._show(block, _display_of(block))
 
     def _publish(self, label: str, output: dict[str, Any]) -> None:
         """Show a display; in a notebook, a new state replaces the former one."""
@@ -124,6 +124,11 @@ def _after_carriage_return(line: str) -> str:
         return line
     end = "\n" if line.endswith("\n") else ""
     return line.rstrip("\r\n").rpartition("\r")[2] + end
+
+
+def _display_of(block: Block) -> dict[str, Any]:
+    """Return what a block displays; an empty dict if the block is text."""
+    return opened(cast("bytes", block.lines[0].content)) if block.kind == DISPLAY else {}
 
 
 def display_outputs(entries: Sequence[Any], groupby: str, result_only: bool, single: bool = False) -> None:
