@@ -5,8 +5,10 @@ ARGS ?=
 # The tests compute in two thirds of their time: three processes keep two cores busy.
 WORKERS ?= 3
 # What failed (code 1) while other tests ran is run again, alone; of the proofs too, as other packages may answer late.
-# A run that was interrupted lacks tests: it fails.
+# A run that was interrupted lacks tests: it fails. Arguments: an environment, the chosen tests, options of the first run.
 AGAIN := --last-failed --last-failed-no-failures none
+tested = $(1)/bin/python -m pytest $(3) $(2) $(ARGS) || \
+	{ [ $$? -eq 1 ] && $(1)/bin/python -m pytest $(AGAIN) $(2) $(ARGS); }
 WITH_MPICH := not (openmpi_only or mpich_proof or proof)
 PROOFS_WITH_MPICH := (mpich_proof or proof) and not openmpi_only
 MINUTES ?= 5
@@ -47,20 +49,16 @@ components:
 	@.ci/components
 
 test-openmpi: $(OPENMPI)/.for-tests  ## Run the tests with Open MPI
-	$(OPENMPI)/bin/python -m pytest -n $(WORKERS) -m "not proof" $(ARGS) || \
-	{ [ $$? -eq 1 ] && $(OPENMPI)/bin/python -m pytest $(AGAIN) -m "not proof" $(ARGS); }
+	$(call tested,$(OPENMPI),-m "not proof",-n $(WORKERS))
 
 test-mpich: $(MPICH)/.for-tests  ## Run with MPICH what depends on the MPI
-	$(MPICH)/bin/python -m pytest -n $(WORKERS) -m "$(WITH_MPICH)" $(ARGS) || \
-	{ [ $$? -eq 1 ] && $(MPICH)/bin/python -m pytest $(AGAIN) -m "$(WITH_MPICH)" $(ARGS); }
+	$(call tested,$(MPICH),-m "$(WITH_MPICH)",-n $(WORKERS))
 
 proofs: components test-pythons proofs-mpich $(OPENMPI)/.for-proofs  ## Run the suites of other projects, libraries that use MPI, notebooks in a browser, the corpus
-	$(OPENMPI)/bin/python -m pytest -m proof tests/proofs tests/system tests/controller tests/launchers $(ARGS) || \
-	{ [ $$? -eq 1 ] && $(OPENMPI)/bin/python -m pytest $(AGAIN) -m proof tests/proofs tests/system tests/controller tests/launchers $(ARGS); }
+	$(call tested,$(OPENMPI),-m proof tests/proofs tests/system tests/controller tests/launchers)
 
 proofs-mpich: $(MPICH)/.for-tests  ## Run with MPICH what make test runs with Open MPI alone
-	$(MPICH)/bin/python -m pytest -n $(WORKERS) -m "$(PROOFS_WITH_MPICH)" $(ARGS) || \
-	{ [ $$? -eq 1 ] && $(MPICH)/bin/python -m pytest $(AGAIN) -m "$(PROOFS_WITH_MPICH)" $(ARGS); }
+	$(call tested,$(MPICH),-m "$(PROOFS_WITH_MPICH)",-n $(WORKERS))
 
 test-pythons:  ## Run what depends on the Python with the lowest and the highest that are here
 	@for python in $(PYTHONS); do \
