@@ -64,6 +64,9 @@ if TYPE_CHECKING:
     from .serialize.requirements import depend as depend
     from .serialize.requirements import dependent as dependent
 
+# Modules that ipyparallel's users reach from the package, such as `ipp.client.view.DirectView`.
+_MODULES = frozenset({"client", "cluster", "error", "errors", "serialize", "util"})
+
 _HOMES = {
     **dict.fromkeys(["AsyncMapResult", "AsyncResult", "Client", "DirectView"], "client"),
     "LoadBalancedView": "client.views.balancedview",
@@ -104,7 +107,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for, when it is asked for."""
-    if name in ("error", "errors"):  # ipyparallel's spelling, and ours
+    if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

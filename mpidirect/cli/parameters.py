@@ -12,6 +12,7 @@ from ..config.definitions import BATCH, COMMON
 from ..config.options import Options
 from ..config.values import seconds
 from ..errors import ConfigError
+from ..files.profiles import Profile, profile_names
 
 Decorated = Callable[..., Any]
 
@@ -20,22 +21,37 @@ def complete_profile(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[str | CompletionItem]:
     """Return the profiles whose names begin with `incomplete`."""
-    from ..files.profiles import profile_names
-
     try:
         return [name for name in profile_names() if name.startswith(incomplete)]
     except ConfigError:  # the command itself will report it
         return []
 
 
-profile_option = click.option(
-    "--profile",
-    "-p",
-    default="",
-    metavar="NAME",
-    shell_complete=complete_profile,
-    help="The profile; by default MPIDIRECT_PROFILE, else 'default'.",
-)
+def profile_option(command: Decorated) -> Decorated:
+    """Add the options that choose a cluster, as ipcluster's options do: the command gets one `profile`."""
+    command = click.option(
+        "--cluster-id",
+        default="",
+        metavar="ID",
+        expose_value=False,
+        callback=_choose_cluster,
+        help="Another cluster of the profile; short: --profile NAME:ID.",
+    )(command)
+    return click.option(
+        "--profile",
+        "-p",
+        default="",
+        metavar="NAME",
+        is_eager=True,  # so that `_choose_cluster` finds it, in whatever order the user types
+        shell_complete=complete_profile,
+        help="The profile; by default MPIDIRECT_PROFILE, else 'default'.",
+    )(command)
+
+
+def _choose_cluster(ctx: click.Context, param: click.Parameter, cluster_id: str) -> None:
+    """Let the profile's name include the cluster's id."""
+    if cluster_id:
+        ctx.params["profile"] = Profile(ctx.params["profile"]).with_cluster(cluster_id).name
 
 
 def setting_flags(command: Decorated) -> Decorated:

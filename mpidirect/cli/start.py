@@ -37,6 +37,7 @@ The profile has the settings that are not given here: see 'mpidirect profile sho
 @setting_flags
 @click.option("--foreground", "-f", is_flag=True, help="Stay, and stop the cluster at Ctrl-C.")
 @click.option("--no-wait", is_flag=True, help="Return at once, and print the job's id.")
+@click.option("--daemonize", is_flag=True, expose_value=False, hidden=True)  # ipcluster's: always so
 @click.option("--dry-run", is_flag=True, help="Only print the script or command.")
 def start_command(
     profile: str,

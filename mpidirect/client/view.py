@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .executor import ViewExecutor
 from .views.balancedview import LoadBalancedView
 from .views.base import View
 from .views.directview import BroadcastView, DirectView
 
-__all__ = ["BroadcastView", "DirectView", "LoadBalancedView", "View"]
+__all__ = ["BroadcastView", "DirectView", "LoadBalancedView", "View", "ViewExecutor"]

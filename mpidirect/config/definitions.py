@@ -6,7 +6,15 @@ from .option import Option
 from .values import lines, one_of, port, positive, seconds, size, switch, text, walltime
 
 COMMON = (
-    Option("n", positive, None, "The number of engines; one per core if not said.", "N", "4", ("--engines",)),
+    Option(
+        "n",
+        positive,
+        None,
+        "The number of engines; one per core if not said.",
+        "N",
+        "4",
+        ("--engines", "--n"),
+    ),
     Option("launcher", text, "mpiexec", "What starts the job.", "NAME"),
     Option(
         "python",

@@ -420,6 +420,22 @@ def test_a_second_cluster_has_an_id_of_its_own(capsys):
 
 
 @pytest.mark.openmpi_only
+def test_the_options_of_ipcluster_choose_the_cluster():
+    began = run("start", "--daemonize", "--cluster-id=second", "--n=1")
+    assert began.returncode == 0, began.stderr
+    with Client(profile="default", cluster_id="second") as client:
+        assert len(client) == 1
+    assert run("status").stdout.count("default:second  running") == 1
+    cluster = cluster_of("default:second")
+    done = run("stop", "--cluster-id", "second", "--profile", "default")
+    assert done.returncode == 0, done.stderr
+    assert nothing_left(cluster, "default:second")
+    refused = run("stop", "--cluster-id", "a b")
+    assert refused.returncode == 2
+    assert "can't be a cluster's id" in refused.stderr
+
+
+@pytest.mark.openmpi_only
 def test_an_async_with_block():
     cluster = Cluster(n=1)
 

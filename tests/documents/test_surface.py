@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from waiting import LIMIT
 
 pytest.importorskip("ipyparallel")
 
@@ -34,3 +35,15 @@ def test_it_is_imported_under_the_other_name():
         "from ipyparallel.error import CompositeError; ipp.LoadBalancedView"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_modules_are_reached_from_the_package_as_in_ipyparallel():
+    """In a process of its own: here the modules are imported already."""
+    names = (
+        *("client.view.ViewExecutor", "client.asyncresult.AsyncResult", "client.remotefunction.remote"),
+        *("util.interactive", "serialize.serialize_object", "cluster.Cluster", "error.CompositeError"),
+    )
+    for package in ("ipyparallel", "mpidirect"):
+        code = f"import {package} as ipp; print({', '.join(f'ipp.{name}.__name__' for name in names)})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT)
+        assert done.stdout.split() == [name.rpartition(".")[2] for name in names], done.stderr
