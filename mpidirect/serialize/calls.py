@@ -73,9 +73,7 @@ def dumps(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any])
     (<built-in function len>, ([1, 2],), {})
     """
     if type(f) is types.FunctionType:
-        simple = all(type(a) in PLAIN_TYPES for a in args) and all(
-            type(a) in PLAIN_TYPES for a in kwargs.values()
-        )
+        simple = PLAIN_TYPES.issuperset(map(type, (*args, *kwargs.values())))
         cached = _cached_pickle(f) if simple else None
         if cached is not None:
             call = cached.call

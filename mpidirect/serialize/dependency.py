@@ -39,15 +39,14 @@ class Dependency(set[str]):
         self.all = all
         self.success = success
         self.failure = failure
-        single = isinstance(dependencies, str) or hasattr(dependencies, "msg_ids")
-        ids: list[str] = []
-        for item in [dependencies] if single else dependencies:
-            if isinstance(item, str):
-                ids.append(item)
-            elif hasattr(item, "msg_ids"):
-                ids += _ids_of(item)
-            else:
-                raise ValueError(f"Invalid dependency: {item!r} is no result and no id")
+        ids = _ids_of(dependencies)
+        if ids is None:
+            ids = []
+            for item in dependencies:
+                found = _ids_of(item)
+                if found is None:
+                    raise ValueError(f"Invalid dependency: {item!r} is no result and no id")
+                ids += found
         super().__init__(ids)
 
     def check(self, completed: set[str], failed: set[str] | None = None) -> bool:
@@ -124,6 +123,14 @@ class Dependency(set[str]):
         return Prerequisites(sorted(given), given.all, given.success, given.failure)
 
 
-def _ids_of(result: Any) -> list[str]:
-    """Return the ids of a result: the request's own for a whole request, else those of its tasks."""
-    return [call.id for call in result._calls] if result._has_all_slots else result.msg_ids
+def _ids_of(item: Any) -> list[str] | None:
+    """Return the ids of a result, or the one id of a text; None for anything else.
+
+    A result of whole requests has one id for each request. Other results have one for each task.
+    """
+    if isinstance(item, str):
+        return [item]
+    if getattr(item, "_has_all_slots", False):
+        return [call.id for call in item._calls]
+    ids: list[str] | None = getattr(item, "msg_ids", None)
+    return ids

@@ -104,7 +104,7 @@ class _LoadedModules:
     def gather(self, names: Iterable[str]) -> bytes:
         if len(sys.modules) != self._scanned:
             self.scan()
-        wanted = frozenset(name for name in names if name in self._own)
+        wanted = frozenset(filter(self._own.__contains__, names))
         if not wanted:
             return b""
         message = self._messages.get(wanted)

@@ -141,12 +141,12 @@ class LoadBalancedView(View[int]):
         **options
             Arguments of the result.
         """
-        session = self._session
+        session, method = self._session, function_name(f)
         session.engines.resolve("all")  # raises where the cluster has no engine
         targets = [] if self.targets is None else session.engines.resolve(self.targets)
         call = submit(
             session,
-            function_name(f),
+            method,
             targets,
             calls.dumps(f, args, kwargs or {}),
             items,
@@ -159,7 +159,7 @@ class LoadBalancedView(View[int]):
         self.history.append(call.id)
         kind: type[BalancedResult[Any]] = BalancedResult if items is None else BalancedMapResult
         label = self.label if label is None else label
-        result = kind(session, [call], method=function_name(f), single=items is None, label=label, **options)
+        result = kind(session, [call], method=method, single=items is None, label=label, **options)
         call.holders -= 1
         if self.block if block is None else block:
             with result.stream_output() if at_prompt() else nullcontext():
