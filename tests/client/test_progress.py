@@ -37,6 +37,17 @@ def remote(cluster, monkeypatch):
 
 
 @pytest.fixture
+def slow_network(remote):
+    """Slow the way from the client to the controller."""
+
+    def slowly(data):
+        time.sleep(0.002)
+        return data
+
+    remote.proxy.mutate(slowly)
+
+
+@pytest.fixture
 def terminal(monkeypatch):
     """Return a function that makes a terminal with a prompt; transfers show their progress there at once."""
 
@@ -101,18 +112,11 @@ def slow(rc):
     undo()
 
 
-def test_a_large_push_shows_bytes_and_their_rate(remote, terminal):
+def test_a_large_push_shows_bytes_and_their_rate(remote, slow_network, terminal):
     screen = terminal()
-
-    def slowly(data):
-        time.sleep(0.002)
-        return data
-
-    remote.proxy.mutate(slowly)
     remote[0].push({"a": np.zeros(40_000_000, np.uint8)}, block=True)  # acknowledged every 8 MiB
     text = screen.getvalue()
     assert "push ━" in text and "of 40.0 MB, " in text and "MB/s" in text
-    remote.proxy.mutate(None)
 
 
 def test_a_push_that_engines_read_out_of_memory_shows_what_they_have_read(rc, terminal, lines, slow):
@@ -138,7 +142,7 @@ def test_arguments_of_a_function_count_as_well(rc, terminal, slow):
 
 
 @pytest.mark.alone
-def test_data_that_comes_over_mpi_shows_what_engines_have(remote, terminal, lines, slow):
+def test_data_that_comes_over_mpi_shows_what_engines_have(remote, slow_network, terminal, lines, slow):
     terminal()
     remote[:2].push({"a": np.zeros(40_000_000, np.uint8)}, block=True)
     assert {leg.total for leg in lines} == {40_000_000, 80_000_000}  # to the controller, to the engines
