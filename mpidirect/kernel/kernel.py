@@ -42,6 +42,7 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
         kernel = Path(getattr(self.parent, "connection_file", "") or "kernel").stem
         self._cluster = KernelCluster(os.environ.get(PROFILE, ""), int(n) if n else None, kernel)
         self._status: DisplayHandle | None = None
+        self._told = ""  # the text of the status
         self._routes = False  # whether a cell has arrived, and does not run yet
         for magic, name in (
             (self._run_cell, _ENGINES_MAGIC),
@@ -121,8 +122,9 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
         if self._status is None:
             self._status = DisplayHandle()
             self._status.display(shown, raw=True)
-        else:
+        elif text != self._told:
             self._status.update(shown, raw=True)
+        self._told = text
 
     def _clear_status(self) -> None:
         if self._status is not None:
