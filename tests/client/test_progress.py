@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pexpect
 import pytest
+from conftest import occupied
 from proxy import Proxy
 
 from mpidirect import Client
@@ -209,6 +210,47 @@ def test_a_bar_in_a_notebook_is_one_display_that_is_updated(monkeypatch):
     assert '<progress value="0" max="4">' in shown[0]["text/html"]
     assert '<progress value="4" max="4"></progress> a &lt; b 4/4' in shown[-1]["text/html"]
     assert shown[-1]["text/plain"].startswith("━" * 30)
+
+
+@pytest.fixture
+def counts(monkeypatch, tmp_path):
+    """What a bar shows: done and total; when that is the first entry, the file "go on" appears."""
+    shown = []
+
+    def update(self, text, done, total):
+        shown.append((done, total))
+        if done == shown[0]:
+            (tmp_path / "go on").touch()
+
+    monkeypatch.setattr(progress.ProgressBar, "update", update)
+    return shown
+
+
+def test_a_map_counts_items_within_the_parts_of_engines(rc, counts, tmp_path):
+    wait = occupied(tmp_path)
+    counts.append(20)  # five on each engine
+
+    def fifth_waits(item, other):
+        if item % 10 == 5:
+            wait()
+        return item
+
+    assert rc[:].map(fifth_waits, range(40), range(99), block=True, progress=True) == [*range(40)]
+    assert counts[1] == (0, 40) and (20, 40) in counts and counts[-1] == (40, 40)
+
+
+def test_a_map_over_free_engines_counts_items(rc, counts, tmp_path):
+    wait = occupied(tmp_path)
+    counts.append(6)
+
+    def last_waits(item):
+        if item == 7:
+            wait()
+        return item
+
+    lview = rc.load_balanced_view()
+    assert lview.map(last_waits, range(8), chunksize=2, block=True, progress=True) == [*range(8)]
+    assert {total for _, total in counts[1:]} == {8} and (6, 8) in counts and counts[-1] == (8, 8)
 
 
 def test_bars_and_sizes_as_text():
