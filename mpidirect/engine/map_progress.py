@@ -13,7 +13,7 @@ _running: tuple[Any, Iterator[Any]] | None = None  # The items of a map, and the
 def begin(items: Any) -> Iterator[Any]:
     """Return an iterator over the items of a map; it knows how far it is, so no item costs more."""
     global _running
-    iterator = iter(items)
+    iterator: Iterator[Any] = iter(items)
     _running = items, iterator
     return iterator
 
