@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._highlight import highlight
-from ._tracebacks import IPYTHON, entries, file_of, is_internal, user_traceback
+from ._tracebacks import IPYTHON, copied, entries, file_of, is_internal, user_traceback
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -67,6 +67,7 @@ def _lines(error: BaseException, remote: Sequence[str], without_line: Sequence[s
     frames = entries(error.__traceback__)
     first = next((k for k, frame in enumerate(frames) if is_internal(file_of(frame))), len(frames))
     if first > 1 and IPYTHON in file_of(frames[first - 1]):
+        shell.InteractiveTB.tb = copied(frames[-1], None)  # for %debug, without the frames of magics
         return list(without_line) or [f"{type(error).__name__}: {error}"]
     # Some versions of IPython show the notes of an error; this one has none.
     shown = type(type(error).__name__, (Exception,), {})(str(error))

@@ -58,6 +58,8 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
         """Give the kernel the magics ``%px``, … of a view, or of the view that a call returns."""
         register(self.shell, view, "")
         self.shell.register_magic_function(_refuse_autopx, "line", "autopx")
+        self.shell.register_magic_function(self._debug, "line", "debug")
+        self.shell.register_magic_function(_refuse_pdb, "line", "pdb")
         magics: ParallelMagics = self.shell._mpidirect_magics[""]
         magics.verbose = False
         return magics
@@ -99,6 +101,10 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
             block=True, targets=parse_targets(targets, view.client._session.engines, "%%targets")
         ):
             self._magics.run_auto(code)
+
+    def _debug(self, line: str) -> None:
+        """Debug the last error, on the first engine that has failed."""
+        self._connect().debug()
 
     def _connect(self) -> Any:
         """Return the view of the magics; start the cluster if none runs."""
@@ -178,6 +184,14 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
 def _refuse_options(line: str, code: str) -> None:
     """Run the cell here, in the kernel, where ``rc`` is the client."""
     raise UsageError(f"%%local takes nothing on its line, not {line!r}: write the code below it")
+
+
+def _refuse_pdb(line: str) -> None:
+    """Say how errors on engines are debugged."""
+    raise UsageError(
+        "%pdb debugs errors of the kernel, and your code runs on the engines: after an error, "
+        "%debug debugs the first engine that has failed, and %%local with rc[3].debug() engine 3"
+    )
 
 
 def _refuse_autopx(line: str) -> None:

@@ -119,6 +119,14 @@ def test_a_debugger_asks_for_commands_in_the_notebook(notebook):
     assert "no debugger at" in str(reply["traceback"])  # the frontend takes no input
 
 
+def test_after_an_error_debug_is_the_debugger_of_the_engines(notebook):
+    notebook.run("1 / (rank - 1)")
+    text, _, reply = notebook.run("%debug", ["p rank + 200", "q"])
+    assert reply["status"] == "ok" and "201" in text
+    text, _, reply = notebook.run("%pdb on")
+    assert reply["status"] == "error" and "%debug debugs the first engine that has failed" in text
+
+
 def test_equal_outputs_are_folded(notebook):
     assert notebook.run("print('the same')")[0] == "[stdout:0-1] the same\n"
 
