@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._highlight import highlight
-from ._tracebacks import IPYTHON, entries, file_of, is_internal, user_traceback
+from ._tracebacks import IPYTHON, copied, entries, file_of, is_internal, user_traceback
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -40,7 +40,9 @@ def format_last_error() -> list[str]:
     return [] if error is None else format_error(error)
 
 
-def format_error(error: BaseException, remote: Sequence[str] = (), hints: Sequence[str] = ()) -> list[str]:
+def format_error(
+    error: BaseException, remote: Sequence[str] = (), without_line: Sequence[str] = ()
+) -> list[str]:
     """Return IPython's lines for an error: the line of the cell, the remote tracebacks and the message.
 
     Parameters
@@ -49,28 +51,24 @@ def format_error(error: BaseException, remote: Sequence[str] = (), hints: Sequen
         The error.
     remote : sequence of str
         The tracebacks of engines.
-    hints : sequence of str
-        The last lines of the message.
-
-    Notes
-    -----
-    A magic has no line of Python, so none is shown. Of the message only the hints are shown then, because the
-    remote tracebacks have the rest.
+    without_line : sequence of str
+        What is shown of an error of a magic, which has no line of Python; by default the message.
     """
     shell = ipython_shell()
     if shell is None:
         return traceback.format_exception(error)
-    lines = _lines(error, remote, hints, shell)
+    lines = _lines(error, remote, without_line, shell)
     has_colours = str(getattr(shell, "colors", "nocolor")).lower() != "nocolor"
     return highlight(lines) if has_colours else lines
 
 
-def _lines(error: BaseException, remote: Sequence[str], hints: Sequence[str], shell: Any) -> list[str]:
+def _lines(error: BaseException, remote: Sequence[str], without_line: Sequence[str], shell: Any) -> list[str]:
     """Return the lines of `format_error` without colours of the remote tracebacks."""
     frames = entries(error.__traceback__)
     first = next((k for k, frame in enumerate(frames) if is_internal(file_of(frame))), len(frames))
     if first > 1 and IPYTHON in file_of(frames[first - 1]):
-        return [*remote, *hints] if remote else [f"{type(error).__name__}: {error}"]
+        shell.InteractiveTB.tb = copied(frames[-1], None)  # for %debug, without the frames of magics
+        return list(without_line) or [f"{type(error).__name__}: {error}"]
     # Some versions of IPython show the notes of an error; this one has none.
     shown = type(type(error).__name__, (Exception,), {})(str(error))
     if not remote:  # with remote tracebacks, the chain belongs to code of the engines

@@ -17,12 +17,11 @@ from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
-from ..job.code_files import CALLER, PACKAGE
+from ..job.code_files import CALLER, IPYTHON, PACKAGE
 from . import debugger_channel
 from .debugger_channel import DebuggerChannel
 from .import_hook import spec_with
 
-_IPYTHON = f"{os.sep}IPython{os.sep}core{os.sep}"
 _CHOICE, _PDB = "PYTHONBREAKPOINT", ("", "pdb.set_trace")  # The variable, and its values for pdb.
 _CELL = "<ipython-input-"  # Begins the file name of a cell.
 _FROM_DEBUGGERS = ("cmdloop", "raw_input")  # Functions of `cmd` and `code` that read commands.
@@ -55,6 +54,7 @@ class Breakpoints:
         self._task_runs = task_runs
         self._transcript = io.StringIO()  # What the debugger has printed since its last command.
         self._debugger: Any = None  # The debugger of the task that runs, if there is one.
+        self._breakpoint: tuple[str, Any] | None = None  # Its place, and the place of the next line.
 
     def enable(self) -> None:
         """Replace ``input()``, ``pdb.set_trace()`` and, unless the user has a hook, ``breakpoint()``."""
@@ -66,7 +66,7 @@ class Breakpoints:
     def end_task(self) -> None:
         """End the tracing of the task's code: other code is not to stop."""
         if self._debugger is not None:
-            self._debugger = None
+            self._debugger = self._breakpoint = None
             sys.settrace(None)
             self._take_transcript()
 
@@ -87,6 +87,7 @@ class Breakpoints:
         if self._debugger is None:
             self._debugger = new_debugger(self._transcript)
             self._debugger.use_rawinput = True  # Commands come by `input`, the text goes to `output`.
+        self._breakpoint = f"{frame.f_code.co_filename}:{frame.f_lineno}", None
         self._debugger.set_trace(frame)
 
     def _input(self, prompt: object = "", /) -> str:
@@ -97,12 +98,27 @@ class Breakpoints:
             raise NoTerminal(_NO_INPUT)
         if debugger.stdout is not self._transcript:
             self._adopt(debugger)
+        place = self._place_of(debugger)
         try:
-            return self._channel.read(self._take_transcript(), str(prompt), _place_of(debugger))
+            return self._channel.read(self._take_transcript(), str(prompt), place)
         except KeyboardInterrupt:
             raise PromptInterrupted from None
         except debugger_channel.Refused as e:
-            raise NoTerminal(f"no debugger at {_place_of(debugger)}: {e}") from None
+            raise NoTerminal(f"no debugger at {place}: {e}") from None
+
+    def _place_of(self, debugger: Any) -> str:
+        """Return the file and the line of ``breakpoint()``, and after a step those of the next statement."""
+        stack = getattr(debugger, "stack", None)
+        if not stack:
+            return "<unknown>:0"
+        frame, line = stack[-1]
+        if self._breakpoint is not None and debugger is self._debugger:
+            place, following = self._breakpoint
+            if following in (None, (frame, line)):
+                self._breakpoint = place, (frame, line)
+                return place
+            self._breakpoint = None
+        return f"{frame.f_code.co_filename}:{line}"
 
     def _adopt(self, debugger: Any) -> None:
         """Take over a debugger that user code has made."""
@@ -151,15 +167,6 @@ def _debugger_of(frame: FrameType | None) -> Any:
             return candidate if getattr(candidate, "use_rawinput", False) else None
         frame = frame.f_back
     return None
-
-
-def _place_of(debugger: Any) -> str:
-    """Return the file and the line of the innermost frame of a debugger's stack."""
-    stack = getattr(debugger, "stack", None)
-    if not stack:
-        return "<unknown>:0"
-    frame, line = stack[-1]
-    return f"{frame.f_code.co_filename}:{line}"
 
 
 def new_debugger(output: io.StringIO) -> Any:
@@ -243,7 +250,7 @@ def _first_user_frame(frames: list[FrameType]) -> int:
 
 def _is_machinery(file: str) -> bool:
     """Return whether a file belongs to this package, or to the part of IPython that runs cells."""
-    return file.startswith(PACKAGE) or _IPYTHON in file
+    return file.startswith(PACKAGE) or IPYTHON in file
 
 
 def _outermost_user_frame(frame: FrameType) -> FrameType:

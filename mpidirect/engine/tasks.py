@@ -14,7 +14,7 @@ import msgspec
 
 from ..files.saved_namespaces import Manifest, SavedEngine, remove_other_saves, same_engine_plan
 from ..serialize import received_names
-from . import post_mortem, saving
+from . import map_progress, post_mortem, saving
 from .output import displays
 from .shared_memory import map_shared
 
@@ -35,9 +35,13 @@ def apply(namespace: Namespace, shared: Any, own: Any) -> Any:
 def call_each(namespace: Namespace, shared: Any, own: Any) -> list[Any]:
     """Map a function over this engine's part of the sequences."""
     f, _, _ = shared
-    if len(own) == 1:
-        return [f(item) for item in own[0]]
-    return [f(*items) for items in zip(*own, strict=False)]
+    first = map_progress.begin(own[0])
+    try:
+        if len(own) == 1:
+            return [f(item) for item in first]
+        return [f(*items) for items in zip(first, *own[1:], strict=False)]
+    finally:
+        map_progress.end()
 
 
 def push(namespace: Namespace, shared: Any, own: Any) -> None:

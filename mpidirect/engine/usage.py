@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..protocol import messages
+from . import map_progress
 from .main_thread import MainThread
 from .output.task_output import TaskOutput
 from .where import call_and_line
@@ -27,6 +28,8 @@ def usage(main_thread: MainThread, output: TaskOutput) -> messages.Usage:
         _resident_memory(),
         _gpu_memory(),
         output.last_line(),
+        main_thread.task,
+        map_progress.items_done(),
     )
 
 

@@ -11,10 +11,12 @@ import threading
 import traceback
 from types import FrameType
 
-from ..job.code_files import CALLER, LIBRARIES, PACKAGE
+from ..job.code_files import CALLER, IPYTHON, LIBRARIES, PACKAGE
 from ..serialize.failures import user_stack
 from . import debugger_channel
 from .mpi.watched_communicator import mpi_state
+
+BETWEEN_CELLS = "in IPython, before or after the code of a cell"
 
 
 def where() -> str:
@@ -50,9 +52,17 @@ def _frames_outside() -> list[FrameType]:
         frames.append(frame)
         frame = frame.f_back
     frames = [frame for frame in frames if not frame.f_code.co_filename.startswith(PACKAGE)]
+    if _is_between_cells(frames):
+        return []
     if debugger_channel.place:  # The frames of the debugger are of no interest.
         return list(itertools.dropwhile(_is_of_library, frames)) or frames
     return frames
+
+
+def _is_between_cells(frames: list[FrameType]) -> bool:
+    """Return whether IPython works, and no code of a cell."""
+    files = [frame.f_code.co_filename for frame in frames]
+    return any(IPYTHON in file for file in files) and all(file.startswith(LIBRARIES) for file in files)
 
 
 def _is_of_library(frame: FrameType) -> bool:
@@ -122,7 +132,9 @@ def _innermost_line(frame: FrameType | None) -> str:
             break
         if not code.co_filename.startswith(LIBRARIES):
             return text
-        if not code.co_filename.startswith(PACKAGE):
+        if IPYTHON in code.co_filename:
+            innermost = BETWEEN_CELLS
+        elif not code.co_filename.startswith(PACKAGE):
             innermost = innermost or text
         frame = frame.f_back
     return innermost or "in a function without Python code"

@@ -9,8 +9,10 @@ from typing import Any
 
 from .. import _prompt
 from .html import as_html
-from .remote import EngineFailure, RemoteError, engine_label, hints, remote_error
+from .remote import DEATH, EngineFailure, RemoteError, engine_label, hints, remote_error, traceback_lines
 from .text import format_ids, innermost_user_line
+
+INTERRUPT = "KeyboardInterrupt"
 
 
 class CompositeError(RemoteError):
@@ -66,7 +68,7 @@ class CompositeError(RemoteError):
         self._notes = notes  # by libraries that pickle exceptions with their notes, as dask does
 
     def _render_traceback_(self) -> list[str]:
-        return _prompt.format_error(self, self._tracebacks(), self._hints())
+        return _prompt.format_error(self, self._tracebacks(), self._without_line())
 
     def _repr_html_(self) -> str:
         entries = [(_line(failures), failures[0].traceback) for failures in _equal(self.elist)]
@@ -76,12 +78,22 @@ class CompositeError(RemoteError):
         """Return the hints of the failures as lines."""
         return hints(failure.engine_info for failure in self.elist)
 
+    def _without_line(self) -> list[str]:
+        """Return the lines for a call by a magic: all but the message, as no line of the cell is shown."""
+        tracebacks = self._tracebacks()
+        if not tracebacks:
+            return []
+        silent = [f for f in self.elist if f.ename == DEATH or (not f.traceback and f.ename != INTERRUPT)]
+        head = [*self._summary(silent), *hints(failure.engine_info for failure in silent)]
+        rest = [hint for hint in self._hints() if hint not in head]
+        return [*head, *([""] if head else []), *tracebacks, *rest]
+
     def _tracebacks(self) -> list[str]:
         """Return the tracebacks as lines: one of several equal ones; of an interrupt only the user's line."""
         interrupted: dict[str, list[EngineFailure]] = {}
         others = []
         for failure in self.elist:
-            if failure.ename == "KeyboardInterrupt":
+            if failure.ename == INTERRUPT:
                 interrupted.setdefault(innermost_user_line(failure.traceback), []).append(failure)
             elif failure.traceback:
                 others.append(failure)
@@ -93,7 +105,7 @@ class CompositeError(RemoteError):
         if len(groups) > self.tb_limit:
             hidden = len(groups) - self.tb_limit
             lines += ["", f"… and {hidden} other traceback{'s' * (hidden > 1)}: see elist"]
-        lines += [f"{_label(those)}KeyboardInterrupt{place}" for place, those in interrupted.items()]
+        lines += [f"{_label(those)}{INTERRUPT}{place}" for place, those in interrupted.items()]
         return lines
 
     def _summary(self, failures: Sequence[EngineFailure]) -> list[str]:
@@ -128,7 +140,7 @@ class CompositeError(RemoteError):
         for failures in chosen:
             first = failures[0]
             lines.append(_label(failures))
-            lines.extend((first.traceback or f"{first.ename}: {first.evalue}").splitlines())
+            lines.extend(traceback_lines(first))
             lines.append("")
         return lines if excid is not None or self._few else [*lines, *self._summary(rest), title]
 

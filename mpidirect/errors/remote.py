@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from .html import as_html
 from .local import MPIDirectError, ResultExpired
 
+DEATH = "EngineError"  # the traceback of this error is the end of a log, which does not say what happened
+
 
 class EngineFailure(NamedTuple):
     """One engine's exception: an entry of `CompositeError.elist`."""
@@ -49,7 +51,10 @@ class RemoteError(MPIDirectError):
         return f"<{type(self).__name__}:{engine_label(self.engine_info)}{self.ename}({self.evalue})>"
 
     def __str__(self) -> str:
-        parts = [f"{self.ename}({self.evalue})", self.traceback, *hints([self.engine_info])]
+        is_named = type(self).__name__ == self.ename  # Python shows the class already
+        text = self.evalue if is_named else f"{self.ename}({self.evalue})"
+        remedy = hints([self.engine_info])
+        parts = [text, *remedy, self.traceback] if self.ename == DEATH else [text, self.traceback, *remedy]
         return "\n".join(part for part in parts if part)
 
     def _repr_html_(self) -> str:
@@ -62,7 +67,7 @@ class RemoteError(MPIDirectError):
 
     def render_traceback(self) -> list[str]:
         """Return the remote traceback as lines."""
-        return (self.traceback or f"{self.ename}: {self.evalue}").splitlines()
+        return traceback_lines(EngineFailure(self.ename, self.evalue, self.traceback, self.engine_info))
 
     def print_traceback(self, excid: int | None = None) -> None:
         """Print the remote traceback."""
@@ -114,6 +119,14 @@ def remote_error(failure: EngineFailure) -> RemoteError:
         "ResultExpired": ExpiredResult,
     }
     return kinds.get(failure.ename, RemoteError)(*failure)
+
+
+def traceback_lines(failure: EngineFailure) -> list[str]:
+    """Return the traceback of a failure as lines; before the end of a log, what happened and the remedy."""
+    lines = failure.traceback.splitlines()
+    if lines and failure.ename != DEATH:
+        return lines
+    return [*f"{failure.ename}: {failure.evalue}".splitlines(), *hints([failure.engine_info]), *lines]
 
 
 def hints(infos: Iterable[dict[str, Any]]) -> list[str]:

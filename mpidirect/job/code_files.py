@@ -6,6 +6,8 @@ import os
 import sysconfig
 from pathlib import Path
 
+from .._tracebacks import IPYTHON as IPYTHON
+
 PACKAGE = str(Path(__file__).parents[1]) + os.sep
 CALLER = str(Path(PACKAGE, "engine", "user_code.py"))  # Its frames have called user code.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 _LOCAL = re.compile(r"%%local[ \t]*(?:\n|$)")
 _TARGETS = re.compile(r"%%targets(?![\w?])[ \t]*([^\n]*?)[ \t]*(?:\n|$)")
-_OF_THE_KERNEL = re.compile(r"%{1,2}(px|autopx|pxresult|pxconfig|result|local|targets)\b")
+_OF_THE_KERNEL = re.compile(r"%{1,2}(px|autopx|pxresult|pxconfig|result|local|targets|debug|pdb)\b")
 
 
 class Cell(NamedTuple):

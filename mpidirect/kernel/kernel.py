@@ -42,6 +42,7 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
         kernel = Path(getattr(self.parent, "connection_file", "") or "kernel").stem
         self._cluster = KernelCluster(os.environ.get(PROFILE, ""), int(n) if n else None, kernel)
         self._status: DisplayHandle | None = None
+        self._told = ""  # the text of the status
         self._routes = False  # whether a cell has arrived, and does not run yet
         for magic, name in (
             (self._run_cell, _ENGINES_MAGIC),
@@ -57,6 +58,8 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
         """Give the kernel the magics ``%px``, … of a view, or of the view that a call returns."""
         register(self.shell, view, "")
         self.shell.register_magic_function(_refuse_autopx, "line", "autopx")
+        self.shell.register_magic_function(self._debug, "line", "debug")
+        self.shell.register_magic_function(_refuse_pdb, "line", "pdb")
         magics: ParallelMagics = self.shell._mpidirect_magics[""]
         magics.verbose = False
         return magics
@@ -99,6 +102,10 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
         ):
             self._magics.run_auto(code)
 
+    def _debug(self, line: str) -> None:
+        """Debug the last error, on the first engine that has failed."""
+        self._connect().debug()
+
     def _connect(self) -> Any:
         """Return the view of the magics; start the cluster if none runs."""
         known = self._cluster.client
@@ -121,8 +128,9 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
         if self._status is None:
             self._status = DisplayHandle()
             self._status.display(shown, raw=True)
-        else:
+        elif text != self._told:
             self._status.update(shown, raw=True)
+        self._told = text
 
     def _clear_status(self) -> None:
         if self._status is not None:
@@ -176,6 +184,14 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
 def _refuse_options(line: str, code: str) -> None:
     """Run the cell here, in the kernel, where ``rc`` is the client."""
     raise UsageError(f"%%local takes nothing on its line, not {line!r}: write the code below it")
+
+
+def _refuse_pdb(line: str) -> None:
+    """Say how errors on engines are debugged."""
+    raise UsageError(
+        "%pdb debugs errors of the kernel, and your code runs on the engines: after an error, "
+        "%debug debugs the first engine that has failed, and %%local with rc[3].debug() engine 3"
+    )
 
 
 def _refuse_autopx(line: str) -> None:

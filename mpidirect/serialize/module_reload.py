@@ -27,7 +27,7 @@ def reload_at_prompt(module: str | ModuleType) -> tuple[ModuleType, bool]:
     return module, bool(user_modules.gather([module.__name__]))
 
 
-def reload_on_engine(module: ModuleType, is_sent: bool) -> None:
+def reload(module: ModuleType, is_sent: bool) -> None:
     """Bring a module on this engine to its present version; the unpickling of `module` installs one sent."""
     if not is_sent:
         importlib.invalidate_caches()

@@ -84,6 +84,9 @@ def test_errors_of_indices(dview):
             dview.array("A")[key]
     with pytest.raises(TypeError, match="indices are ints or bools, not float64"):
         dview.array("A")[[1.5]]
+    for compute in (lambda a: a > 100, lambda a: 1 + a, lambda a: a == 0):
+        with pytest.raises(TypeError, match=r"'A' lies on the engines.*dv.execute\('B = A > 0'\)"):
+            compute(dview.array("A"))
     dview.scatter("C", np.zeros((5, 2, 3, 4)), block=True)
     with pytest.raises(TypeError, match="the others take ints and slices: gather the array"):
         dview.array("C")[[1, 2], [0, 1]]

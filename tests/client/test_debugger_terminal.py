@@ -28,6 +28,16 @@ def terminal(cluster, tmp_path):
     terminal.close(force=True)
 
 
+def test_the_debugger_of_ipython_after_px_names_that_of_the_engines(terminal):
+    terminal.sendline("%px 1 / 0")
+    terminal.expect("ZeroDivisionError: division by zero")
+    terminal.sendline("%debug")
+    terminal.expect_exact("DirectView.debug() goes to the line of the error")
+    terminal.expect_exact("ipdb> ")
+    assert "parallel_magics" not in terminal.before
+    terminal.sendline("q")
+
+
 def test_commands_and_ctrl_c(terminal):
     terminal.sendline("e.apply_sync(lambda: (breakpoint(), rank)[1])")
     terminal.expect_exact("(Pdb 1) ")

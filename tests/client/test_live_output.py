@@ -66,10 +66,15 @@ def by_a_thread():
 
 
 def without_a_newline():
+    print("said", end="")
+
+
+def flushed_without_a_newline():
     print("said", end="", flush=True)
 
 
-WAYS = [by_python, by_stderr, by_bytes, by_c, by_a_descriptor, by_a_process, by_a_thread, without_a_newline]
+WITHOUT_NEWLINES = [without_a_newline, flushed_without_a_newline]
+WAYS = [by_python, by_stderr, by_bytes, by_c, by_a_descriptor, by_a_process, by_a_thread, *WITHOUT_NEWLINES]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
@@ -88,7 +93,7 @@ def test_it_arrives_while_the_task_runs(rc, tmp_path, way):
     (tmp_path / "go on").touch()
     result.get(WITHIN)
     whole = result.stdout if stream == "stdout" else result.stderr + result.stdout
-    assert whole == ("saiddone\n" if way is without_a_newline else "said\ndone\n")
+    assert whole == ("saiddone\n" if way in WITHOUT_NEWLINES else "said\ndone\n")
 
 
 def mixed(count):

@@ -79,7 +79,7 @@ def test_equal_results_are_shown_once(In):
     assert In("[reply.text for reply in ar.get()]") == ["42"] * 4
     In("%%px -t 0\n'alone'")
     In("%px 'together'")
-    assert lines(In)[1:] == ["Out[0:10]: 'together'", "Out[1-3:9]: 'together'"]
+    assert lines(In)[1:] == ["Out[0:10,1-3:9]: 'together'"]
 
 
 RICH = "from IPython.display import HTML\nHTML('<b>{}</b>')"
@@ -153,6 +153,20 @@ def test_errors_show_the_engines_tracebacks(In):
     assert "----> 1 print('before'); 1/rank" in In.shown
     assert In.shown.rstrip().endswith("ZeroDivisionError: division by zero")
     assert "asyncresult.py" not in In.shown
+
+
+def test_the_death_of_an_engine_is_told_first_then_the_remedy_then_its_log(prompt, start):
+    start(3)[1].activate()
+    die = "os.write(2, b'last words\\n'); os.kill(os.getpid(), 9)"
+    for cell, first in (
+        (f"%%px -t 2\n{die}", "EngineError: engine 2 (process "),
+        (f"%%px\nif rank == 1: {die}\n1 / 0", "[1:execute]: EngineError: engine 1 (process "),
+    ):
+        prompt.fails(cell)
+        _, death, hint, *rest = prompt.printed.splitlines()
+        assert death.startswith(first) and "ended by SIGKILL" in death
+        assert hint.startswith("Hint: The other engines make a new comm") and "last words" in rest
+    assert rest[-1].startswith("ZeroDivisionError") or "ZeroDivisionError: division by zero" in rest
 
 
 def test_cells(In):

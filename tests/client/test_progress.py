@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pexpect
 import pytest
+from conftest import occupied
 from proxy import Proxy
 
 from mpidirect import Client
@@ -34,6 +35,17 @@ def remote(cluster, monkeypatch):
     with Proxy(cluster.connection_file) as proxy, Client(proxy.info, timeout=20) as client:
         client.proxy = proxy
         yield client
+
+
+@pytest.fixture
+def slow_network(remote):
+    """Slow the way from the client to the controller."""
+
+    def slowly(data):
+        time.sleep(0.002)
+        return data
+
+    remote.proxy.mutate(slowly)
 
 
 @pytest.fixture
@@ -101,18 +113,11 @@ def slow(rc):
     undo()
 
 
-def test_a_large_push_shows_bytes_and_their_rate(remote, terminal):
+def test_a_large_push_shows_bytes_and_their_rate(remote, slow_network, terminal):
     screen = terminal()
-
-    def slowly(data):
-        time.sleep(0.002)
-        return data
-
-    remote.proxy.mutate(slowly)
     remote[0].push({"a": np.zeros(40_000_000, np.uint8)}, block=True)  # acknowledged every 8 MiB
     text = screen.getvalue()
     assert "push ━" in text and "of 40.0 MB, " in text and "MB/s" in text
-    remote.proxy.mutate(None)
 
 
 def test_a_push_that_engines_read_out_of_memory_shows_what_they_have_read(rc, terminal, lines, slow):
@@ -138,7 +143,7 @@ def test_arguments_of_a_function_count_as_well(rc, terminal, slow):
 
 
 @pytest.mark.alone
-def test_data_that_comes_over_mpi_shows_what_engines_have(remote, terminal, lines, slow):
+def test_data_that_comes_over_mpi_shows_what_engines_have(remote, slow_network, terminal, lines, slow):
     terminal()
     remote[:2].push({"a": np.zeros(40_000_000, np.uint8)}, block=True)
     assert {leg.total for leg in lines} == {40_000_000, 80_000_000}  # to the controller, to the engines
@@ -205,6 +210,47 @@ def test_a_bar_in_a_notebook_is_one_display_that_is_updated(monkeypatch):
     assert '<progress value="0" max="4">' in shown[0]["text/html"]
     assert '<progress value="4" max="4"></progress> a &lt; b 4/4' in shown[-1]["text/html"]
     assert shown[-1]["text/plain"].startswith("━" * 30)
+
+
+@pytest.fixture
+def counts(monkeypatch, tmp_path):
+    """What a bar shows: done and total; when that is the first entry, the file "go on" appears."""
+    shown = []
+
+    def update(self, text, done, total):
+        shown.append((done, total))
+        if done == shown[0]:
+            (tmp_path / "go on").touch()
+
+    monkeypatch.setattr(progress.ProgressBar, "update", update)
+    return shown
+
+
+def test_a_map_counts_items_within_the_parts_of_engines(rc, counts, tmp_path):
+    wait = occupied(tmp_path)
+    counts.append(20)  # five on each engine
+
+    def fifth_waits(item, other):
+        if item % 10 == 5:
+            wait()
+        return item
+
+    assert rc[:].map(fifth_waits, range(40), range(99), block=True, progress=True) == [*range(40)]
+    assert counts[1] == (0, 40) and (20, 40) in counts and counts[-1] == (40, 40)
+
+
+def test_a_map_over_free_engines_counts_items(rc, counts, tmp_path):
+    wait = occupied(tmp_path)
+    counts.append(6)
+
+    def last_waits(item):
+        if item == 7:
+            wait()
+        return item
+
+    lview = rc.load_balanced_view()
+    assert lview.map(last_waits, range(8), chunksize=2, block=True, progress=True) == [*range(8)]
+    assert {total for _, total in counts[1:]} == {8} and (6, 8) in counts and counts[-1] == (8, 8)
 
 
 def test_bars_and_sizes_as_text():

@@ -30,6 +30,15 @@ def test_a_timeline_has_a_bar_for_each_state_of_each_engine(dview):
     assert figure._repr_png_().startswith(b"\x89PNG")
 
 
+def test_a_saved_timeline_has_all_of_its_texts(dview, tmp_path):
+    figure = dview.apply_async(abs, -1).timeline()
+    figure.savefig(tmp_path / "timeline.png")
+    axes = figure.axes[0]
+    for artist in (axes.get_legend(), axes.xaxis.label, axes.yaxis.label, axes.title):
+        box = artist.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+
+
 def test_a_timeline_of_a_call_that_runs(dview):
     ar = dview.apply_async(time.sleep, 60)
     states = {c.get_label(): len(c) for c in ar.timeline().axes[0].containers}

@@ -63,6 +63,22 @@ def test_the_stack_of_a_cell_begins_in_the_cell(dview, native):
         assert any("wait" in line for line in others)
 
 
+def test_an_engine_between_two_cells_shows_nothing_of_ipython(rc, dview):
+    dview.execute(
+        "import functools, time\n"
+        "get_ipython().events.register('pre_execute', functools.partial(time.sleep, 60))",
+        block=True,
+    )
+    try:
+        result = dview.execute("1", block=False)
+        expected = f"engines 0-{N - 1} in IPython, before or after the code of a cell"
+        until(lambda: rc.stacks().summary == expected)
+        assert set(rc.where().values()) == {"in IPython, before or after the code of a cell"}
+        result.interrupt()
+    finally:
+        dview.apply_sync(lambda: get_ipython().events.callbacks["pre_execute"].clear())  # noqa: F821
+
+
 def test_engines_without_a_task_are_idle(rc):
     assert rc.stacks() == dict.fromkeys(range(N), "")
     assert rc.stacks().summary == f"engines 0-{N - 1} idle"

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from conftest import N, occupied
+from waiting import until
 
 from mpidirect import AsyncResult, Client, CompositeError, MPIDirectError
 from mpidirect.client.results import state
@@ -254,6 +255,15 @@ def test_a_call_behind_that_of_another_client_says_so(dview, cluster, capsys, re
         assert dview.apply_sync(int) == [0] * N
         assert "waiting for engines 0-1, where other clients have calls as well" in capsys.readouterr().err
         running.get()
+
+
+def test_a_call_behind_balanced_tasks_of_ones_own_says_so(rc, capsys, reported_soon):
+    tasks = rc.load_balanced_view().map_async(time.sleep, [1.2] * (N + 1), chunksize=1)
+    until(lambda: all(rc.where().values()))
+    assert rc[:2].apply_sync(int) == [0] * 2
+    told = capsys.readouterr().err
+    assert "waiting for engines 0-1, where tasks of 'sleep' run" in told
+    tasks.get()
 
 
 def test_a_long_call_of_ones_own_says_nothing(dview, capsys, reported_soon):

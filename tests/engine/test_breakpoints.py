@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from conftest import N, occupied
 from waiting import until
 
 from mpidirect import Client, CompositeError, RemoteError, interactive
+from mpidirect.client.session import debuggers
 from mpidirect.client.session.session import Session
 from mpidirect.client.views import debugging
 from mpidirect.errors import Interrupted
@@ -35,8 +37,9 @@ def stop_once(x):
 
 @pytest.fixture(autouse=True)
 def loaded(rc):
-    """Load IPython's debugger: the first use of it takes time."""
+    """Load IPython's debugger and this module: the first use of them takes time."""
     rc[:].execute("import IPython.core.debugger", block=True)
+    rc[:].apply_sync(stop_once, 0)
 
 
 def all_stopped(rc, result):
@@ -59,7 +62,8 @@ def test_one_engine_at_a_time(rc, dview, typed, capsys):
     result = all_stopped(rc, dview.apply_async(stop, 10))
     assert result.get() == [20, 22, 24, 26]
     out = capsys.readouterr().out
-    assert "engine 0 stopped in breakpoint() at " in out
+    line = Path(__file__).read_text().splitlines().index("    breakpoint()") + 1
+    assert f"engine 0 stopped in breakpoint() at {__file__}:{line}\n" in out
     assert "engines 1-3 wait too: 'engine 1' goes there" in out
     assert "doubled = 2 * secret" in out and "(Pdb 0) p secret\n10\n" in out
     assert "(Pdb 0) p doubled\n20\n" in out
@@ -107,6 +111,15 @@ def test_a_result_that_comes_later(rc, typed, waiting, capsys):
     rc.debug()
     assert not waiting.ready()
     rc.interrupt(1)
+
+
+def test_engines_that_wait_together_are_told_of_in_one_line(rc, dview, typed, monkeypatch, capsys):
+    monkeypatch.setattr(debuggers, "NOTICE_DELAY", 2.0)  # so long may the last of them take
+    result = all_stopped(rc, dview.apply_async(stop, 10))
+    told = []
+    until(lambda: told.append(capsys.readouterr().err) or "breakpoint()" in "".join(told))
+    assert "".join(told).startswith(f"engines 0-{N - 1} wait in breakpoint() at ")
+    result.interrupt()
 
 
 def test_get_serves_the_debugger(typed, waiting):

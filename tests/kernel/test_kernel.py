@@ -10,6 +10,7 @@ from jupyter_client.manager import KernelManager
 from waiting import until
 
 from mpidirect import Client
+from mpidirect._prompt import without_colors
 from mpidirect.cluster.cluster import Cluster, ClusterState
 from mpidirect.job import processes
 from mpidirect.kernel.install import specification
@@ -61,10 +62,15 @@ class Notebook:
             elif kind == "clear_output" or (waits and kind in ("stream", "display_data")):
                 shown, waits = [], False
             if kind == "stream":
-                shown += content["text"].splitlines()
-            elif kind == "display_data":
-                shown.append(content["data"].get("text/html", content["data"]["text/plain"]))
-        return shown
+                shown += [("", line) for line in content["text"].splitlines()]
+            elif kind in ("display_data", "update_display_data"):
+                id = content["transient"].get("display_id", "")
+                text = content["data"].get("text/html", content["data"]["text/plain"])
+                if kind == "display_data":
+                    shown.append((id, text))
+                else:
+                    shown = [(each, text if each == id else former) for each, former in shown]
+        return [text for _, text in shown]
 
     def close(self):
         self.client.stop_channels()
@@ -97,6 +103,7 @@ def test_the_first_cell_starts_the_cluster_and_tells_of_it(notebook):
     assert Cluster.from_profile().state is ClusterState.RUNNING
     lines = [data["text/plain"] for data in notebook.first[1]]
     assert lines[0] == "mpidirect: starting a cluster" and "mpidirect: 2 engines are ready" in lines
+    assert len(lines) == len(set(lines))
     assert not any("━" in line or "╌" in line for line in lines)  # no bars beside
     text, _, reply = notebook.run("print(rank, size)")
     assert reply["status"] == "ok"
@@ -110,6 +117,14 @@ def test_a_debugger_asks_for_commands_in_the_notebook(notebook):
     assert "left by q" in str(reply["traceback"])
     _, _, reply = notebook.run(code)
     assert "no debugger at" in str(reply["traceback"])  # the frontend takes no input
+
+
+def test_after_an_error_debug_is_the_debugger_of_the_engines(notebook):
+    notebook.run("1 / (rank - 1)")
+    text, _, reply = notebook.run("%debug", ["p rank + 200", "q"])
+    assert reply["status"] == "ok" and "201" in text
+    text, _, reply = notebook.run("%pdb on")
+    assert reply["status"] == "error" and "%debug debugs the first engine that has failed" in text
 
 
 def test_equal_outputs_are_folded(notebook):
@@ -231,6 +246,31 @@ def test_an_engine_leaves_what_others_have_shown(notebook):
     assert notebook.remaining == []
 
 
+def test_displays_that_are_updated_are_one_where_they_are_equal(notebook):
+    notebook.run(
+        "from IPython.display import HTML, display\n"
+        "handle = display(HTML('<b>begin</b>'), display_id=True); comm.barrier()\n"
+        "if rank: handle.update(HTML('<b>half</b>')); print('one')\n"
+        "comm.barrier(); print('last')"
+    )
+    assert sorted(notebook.remaining) == [
+        *("<b>begin</b>", "<b>half</b>", "[output:0]", "[output:1]"),
+        *("[stdout:0-1] last", "[stdout:1] one"),
+    ]
+    notebook.run(
+        "handle = display(HTML('<b>begin</b>'), display_id=True); comm.barrier()\n"
+        "handle.update(HTML(f'<b>half {rank}</b>')); comm.barrier()\n"
+        "handle.update(HTML('<b>end</b>'))"
+    )
+    assert notebook.remaining == ["[output:0-1]", "<b>end</b>"]
+
+
+def test_nothing_is_left_of_the_status_of_a_long_cell(notebook):
+    notebook.run("print('begun'); import time; time.sleep(2.5)")  # longer than the first report takes
+    assert any("0 of 2 engines done" in str(content) for _, content in notebook.contents)
+    assert notebook.remaining == ["[stdout:0-1] begun"]
+
+
 def test_an_error_of_an_engine_is_the_cells(notebook):
     reply = notebook.run("1 / rank")[2]
     assert reply["status"] == "error"
@@ -279,6 +319,10 @@ def test_it_uses_a_cluster_that_runs_and_leaves_it(home, monkeypatch):
             until(lambda: rc.ids == [0])
         notebook = Notebook(home)  # it does not wait for an engine that has died
         assert notebook.run("print(rank)")[0] == "[stdout:0] 0\n"
+        _, _, reply = notebook.run("import os; os.write(2, b'last words'); os.kill(os.getpid(), 9)")
+        shown = without_colors("\n".join(reply["traceback"]))
+        assert shown.startswith("[0:execute]: EngineError: engine 0 (process ") and "SIGKILL" in shown
+        assert shown.index("Hint: ") < shown.index("last words")
         notebook.close()
         assert cluster.state is ClusterState.RUNNING
     finally:

@@ -382,6 +382,7 @@ def test_reload_of_an_installed_module_executes_it_again(place):
         """
         dv.execute("import colorsys; colorsys.rgb_to_hsv = None", block=True)
         dv.reload("colorsys")
+        assert "(reload)" in repr(dv.get_result())
         assert all(dv.pull("callable(colorsys.rgb_to_hsv)", block=True))
         """
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -118,6 +119,26 @@ def output_of(output: bytes) -> dict[str, Any]:
 def outputs_of(outputs: Iterable[bytes]) -> list[dict[str, Any]]:
     """Return what an engine displayed, without what is not shown."""
     return [output for output in map(output_of, outputs) if not UNSHOWN & output["data"].keys()]
+
+
+def comparable(output: bytes, ids: dict[str, str]) -> bytes:
+    """Return a display so that those which look the same on several engines are equal.
+
+    Parameters
+    ----------
+    output : bytes
+        What an engine displayed.
+    ids : dict of str
+        The ids of the engine's displays that can be updated, with the ids that take their place; this adds to
+        them. Engines choose random ids.
+    """
+    content = output_of(output)
+    if id := content.get("transient", {}).get("display_id"):
+        content["transient"] = {"display_id": ids.setdefault(id, str(len(ids)))}
+    try:
+        return pickle.dumps(content, 5)
+    except Exception:  # of a class that pickles in one direction only
+        return output
 
 
 def opened(output: bytes) -> dict[str, Any]:

@@ -17,6 +17,13 @@ def placed(where: str) -> str:
     return _PLACE.sub(lambda found: f"({named(found[1]) or found[1]})", where)
 
 
+def place_in_words(place: str) -> str:
+    """Return the file and the line of ``file:line``, with a cell named as in IPython."""
+    file, _, line = place.rpartition(":")
+    cell = named(file)
+    return f"{cell}, line {line}" if cell else place
+
+
 def completed(traceback: str) -> str:
     """Return the traceback with the source lines that the engine lacked, and cells named as in IPython."""
     lines = traceback.split("\n")

@@ -66,9 +66,13 @@ class Bars:
             self._drawn = self._requested = []
 
     def restart(self) -> None:
-        """Remove all bars, because a notebook has cleared its cell; the status is drawn again."""
-        self._texts.clear()
+        """Draw all bars and the status again, because a notebook has cleared its cell."""
         self._requested, self._display = [], None
+
+    def vanish(self) -> bool:
+        """Take the status away; return whether a notebook has a display then that shows nothing."""
+        self._status = ""
+        return self._display is not None and not self._texts
 
     def close(self) -> None:
         """Print the last state of the bars, without the status."""

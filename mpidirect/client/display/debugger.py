@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from ... import _prompt
 from ...errors import format_ids
 from ...protocol import messages
-from ..calls.source_lines import named
+from ..calls.source_lines import place_in_words
 from ..session.session import Session
 
 GATHER_TIME = 0.5  # seconds that other engines of a call have to stop, too
@@ -151,7 +151,7 @@ class DebuggerPrompt:
         self._announced = self._engine, self._task = prompt.engine, prompt.id
         self._show_output(is_new)
         if is_new:
-            print(f"engine {prompt.engine} stopped in breakpoint() at {_place_in_words(prompt.place)}")
+            print(f"engine {prompt.engine} stopped in breakpoint() at {place_in_words(prompt.place)}")
         self._show_others(is_new)
         if (prompt.engine, prompt.number) != self._shown:
             self._shown = prompt.engine, prompt.number
@@ -217,13 +217,6 @@ def _labelled(prompt: str, engine: int) -> str:
     ('(Pdb 2) ', '[2] >>> ')
     """
     return f"(Pdb {engine}) " if prompt == _PDB else f"[{engine}] {prompt}"
-
-
-def _place_in_words(place: str) -> str:
-    """Return the file and the line, with a cell named as in IPython."""
-    file, _, line = place.rpartition(":")
-    cell = named(file)
-    return f"{cell}, line {line}" if cell else place
 
 
 def in_colors(text: str) -> str:

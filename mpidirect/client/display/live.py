@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..calls.call import Call
+from ..calls.engine_output import comparable
 from .folding import OutputFolder
 from .show import Printer
 
@@ -31,9 +33,11 @@ class LiveDisplay:
     ----------
     slots : sequence of (Call, int)
         The parts: each engine's, or each task's.
+    heading : str, optional
+        What the notebook's cell has shown before; None if that is not known.
     """
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
+    def __init__(self, slots: Sequence[Slot], heading: str | None = None) -> None:
         self._shown = dict.fromkeys(slots, 0)  # pieces of output that were shown, by slot
         self._calls = {call: None for call, _ in slots}
         self._ended: set[Slot] = set()
@@ -44,7 +48,8 @@ class LiveDisplay:
         self._status = ""
         self._flushes = False  # whether the thread is to show all output at once
         self._folder: OutputFolder | None = None
-        self._printer = Printer()
+        self._display_ids: dict[int, dict[str, str]] = defaultdict(dict)  # by engine, for `comparable`
+        self._printer = Printer(heading)
 
     def __enter__(self) -> Self:
         for call in self._calls:
@@ -153,6 +158,8 @@ class LiveDisplay:
         if self._folder is None:
             self._folder = OutputFolder(_engines_of(self._shown))
             self._folder.running -= _engines_of(self._ended)
+        if isinstance(content, bytes):
+            content = comparable(content, self._display_ids[engine])
         self._folder.add(engine, kind, content, now)
 
 

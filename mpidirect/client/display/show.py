@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pickle
 import sys
+import uuid
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from ... import _prompt
 from ...errors import format_ids
@@ -16,15 +17,25 @@ from .bars import Bars, in_kernel
 from .folding import Block, OutputFolder
 from .shown_blocks import ShownBlocks
 
+_Origin = TypeVar("_Origin")  # an engine, or an engine and its prompt number
+
 _KINDS = ("stdout", "stderr", "output")
 
 
 class Printer:
-    """Prints blocks of lines and displays."""
+    """Prints blocks of lines and displays.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    heading : str, optional
+        What the cell has shown before, with its newline; None if that is not known.
+    """
+
+    def __init__(self, heading: str | None = None) -> None:
+        self._heading = heading
         self._incomplete = ""  # the label of the last line, if that line has no newline yet
         self._bars = Bars()
+        self._prefix = uuid.uuid4().hex  # of display ids: a notebook has ids of other cells too
         self._display_ids: set[str] = set()  # of displays that can be updated
         self._shown = ShownBlocks()  # in a notebook
 
@@ -44,12 +55,12 @@ class Printer:
             file.flush()
 
     def _show_next(self, block: Block, output: dict[str, Any]) -> None:
-        if in_kernel():
-            self._shown.add(block)
+        blocks = self._shown.add(block, _id_of(output)) if in_kernel() else [block]
         if self._shown.stale:
             self._show_again()
         else:
-            self._show(block, output)
+            for each in blocks:
+                self._show(each, output)
 
     def _show(self, block: Block, output: dict[str, Any]) -> None:
         label = f"[{_KINDS[block.kind]}:{format_ids(block.engines)}]"
@@ -67,6 +78,7 @@ class Printer:
     def _clear(self, engines: tuple[int, ...], wait: bool) -> None:
         """Clear what engines have shown: in a terminal, as IPython does, only an incomplete line."""
         if in_kernel():
+            self._bars.remove(engines)
             self._shown.clear(engines, wait)
         elif self._incomplete.endswith(f":{format_ids(engines)}]") and sys.stdout.isatty():
             print("\033[2K\r", end="", flush=True)
@@ -76,8 +88,9 @@ class Printer:
         """Clear the cell, and show what remains."""
         from IPython.display import clear_output
 
-        blocks = self._shown.take()
-        clear_output(wait=bool(blocks))  # with `wait` the notebook does not flicker
+        blocks, heading = self._shown.take(), self._heading or ""
+        clear_output(wait=bool(blocks or heading))  # with `wait` the notebook does not flicker
+        print(heading, end="")
         self._incomplete = ""
         self._display_ids.clear()
         self._bars.restart()
@@ -86,8 +99,8 @@ class Printer:
 
     def _publish(self, label: str, output: dict[str, Any]) -> None:
         """Show a display; in a notebook, a new state replaces the former one."""
-        id = output.get("transient", {}).get("display_id", "")
-        display_id = f"{label}{id}" if id and in_kernel() else ""
+        id = _id_of(output)
+        display_id = f"{self._prefix}{label}{id}" if id and in_kernel() else ""
         publish(label, output, display_id, display_id in self._display_ids)
         if display_id:
             self._display_ids.add(display_id)
@@ -113,7 +126,11 @@ class Printer:
         sys.stderr.flush()
 
     def close(self) -> None:
-        """Complete the last line, and leave the bars in their last state."""
+        """Complete the last line, and leave the bars and equal displays in their last state."""
+        self._shown.fold()
+        removes_bars = self._heading is not None and self._shown.is_complete and self._bars.vanish()
+        if self._shown.stale or removes_bars:
+            self._show_again()
         self._bars.close()
         self._complete_line()
 
@@ -129,6 +146,11 @@ def _after_carriage_return(line: str) -> str:
 def _display_of(block: Block) -> dict[str, Any]:
     """Return what a block displays; an empty dict if the block is text."""
     return opened(cast("bytes", block.lines[0].content)) if block.kind == DISPLAY else {}
+
+
+def _id_of(output: dict[str, Any]) -> str:
+    """Return the id by which a display can be updated; empty if it has none."""
+    return str(output.get("transient", {}).get("display_id", ""))
 
 
 def display_outputs(entries: Sequence[Any], groupby: str, result_only: bool, single: bool = False) -> None:
@@ -159,11 +181,8 @@ def display_outputs(entries: Sequence[Any], groupby: str, result_only: bool, sin
             _show_text(STDOUT, group)
             _show_text(STDERR, group)
             _show_displays(group, groupby == "order")
-        results = [
-            (entry["engine_id"], entry["execute_result"]) for entry in group if entry["execute_result"]
-        ]
-        for ids, result in _folded(results):
-            publish(f"Out[{ids}:{result['execution_count']}]:", result)
+        for label, result in _folded_results(group):
+            publish(f"Out[{label}]:", result)
 
 
 def _show_without_labels(entry: Any) -> None:
@@ -185,29 +204,50 @@ def _show_text(kind: int, entries: Sequence[Any]) -> None:
 
 def _show_displays(entries: Sequence[Any], by_order: bool) -> None:
     """Show all displays engine by engine, or the first of each engine, then the second of each."""
-    rounds = [[(entry["engine_id"], entry["outputs"]) for entry in entries]]
+    rounds = [[(entry["engine_id"], list(map(_without_id, entry["outputs"]))) for entry in entries]]
     if by_order:
         longest = max(len(outputs) for _, outputs in rounds[0])
         rounds = [[(engine, outputs[k : k + 1]) for engine, outputs in rounds[0]] for k in range(longest)]
     for lists in rounds:
-        for ids, outputs in _folded(lists):
+        for engines, outputs in _folded(lists):
             for output in outputs:
-                publish(f"[output:{ids}]", output)
+                publish(f"[output:{format_ids(sorted(engines))}]", output)
 
 
-def _folded(items: Iterable[tuple[int, Any]]) -> list[tuple[str, Any]]:
-    """Return equal items of different engines once, each with the ids of its engines as text."""
-    groups: list[tuple[list[int], Any]] = []
-    equal: dict[Any, list[list[int]]] = {}  # the engines of each group, by what an item shows
-    for engine, item in items:
+def _without_id(output: dict[str, Any]) -> dict[str, Any]:
+    """Return a display without the id that its engine has chosen, which no other engine has."""
+    return {name: value for name, value in output.items() if name != "transient"}
+
+
+def _folded_results(entries: Sequence[Any]) -> list[tuple[str, Any]]:
+    """Return equal results once, each with its engines and their prompt numbers: ``0-2:5,3:6``."""
+    results = []
+    for entry in entries:
+        if result := entry["execute_result"]:
+            number = entry["engine_id"], result["execution_count"]
+            results.append((number, {**result, "execution_count": None}))
+    labelled = []
+    for numbers, result in _folded(results):
+        engines: dict[Any, list[int]] = {}
+        for engine, count in sorted(numbers):
+            engines.setdefault(count, []).append(engine)
+        labelled.append((",".join(f"{format_ids(ids)}:{count}" for count, ids in engines.items()), result))
+    return labelled
+
+
+def _folded(items: Iterable[tuple[_Origin, Any]]) -> list[tuple[list[_Origin], Any]]:
+    """Return equal items of different origins once, each with its origins."""
+    groups: list[tuple[list[_Origin], Any]] = []
+    equal: dict[Any, list[list[_Origin]]] = {}  # the origins of each group, by what an item shows
+    for origin, item in items:
         of_item = equal.setdefault(_content(item), [])
-        engines = next((each for each in of_item if engine not in each), None)
-        if engines is None:
-            engines = []
-            of_item.append(engines)
-            groups.append((engines, item))
-        engines.append(engine)
-    return [(format_ids(sorted(engines)), item) for engines, item in groups]
+        origins = next((each for each in of_item if origin not in each), None)
+        if origins is None:
+            origins = []
+            of_item.append(origins)
+            groups.append((origins, item))
+        origins.append(origin)
+    return groups
 
 
 def _content(item: Any) -> Any:

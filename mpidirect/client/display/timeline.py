@@ -20,7 +20,7 @@ class TimelineFigure(Figure):
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()
-        self.savefig(file, format="png", bbox_inches="tight")
+        self.savefig(file, format="png")
         return file.getvalue()
 
 
@@ -37,7 +37,7 @@ def timeline(title: str, slots: Sequence[tuple[Call, int]]) -> TimelineFigure:
     bars = list(_bars(slots))
     engines = sorted({engine for engine, *_ in bars})
     rows = {engine: k for k, engine in enumerate(engines)}
-    figure = TimelineFigure(figsize=(8, 1.2 + 0.25 * min(len(engines), 40)))
+    figure = TimelineFigure(figsize=(8, 1.4 + 0.25 * min(len(engines), 40)), layout="constrained")
     axes = figure.subplots()
     for state, colour in _COLOURS.items():
         chosen = [(rows[engine], start, stop) for engine, what, start, stop in bars if what == state]

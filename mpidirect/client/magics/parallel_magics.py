@@ -79,6 +79,7 @@ class ParallelMagics(Magics):
         self.progress_after = _PROGRESS_AFTER
         self.signal_on_interrupt = "SIGINT"
         self.latest: AsyncResult | None = None  # of the latest execution by a magic
+        self._heading = ""  # of that execution
         lines: dict[str, Callable[..., Any]] = {
             "px" + suffix: self.px,
             "autopx" + suffix: self.autopx,
@@ -177,8 +178,9 @@ class ParallelMagics(Magics):
         stream = options.groupby is None and self.stream if options.stream is None else options.stream
         after = self.progress_after if options.progress_after is None else options.progress_after
         signal = options.signal_on_interrupt or self.signal_on_interrupt
+        heading = None if options.local else self._heading
         with self._debugger(options.pdb):
-            self._finish(result, options.groupby, stream, after, signal, options.timeout)
+            self._finish(result, options.groupby, stream, after, signal, options.timeout, heading)
         return None
 
     def autopx(self, line: str = "") -> None:
@@ -245,7 +247,7 @@ class ParallelMagics(Magics):
     def run_auto(self, cell: str) -> None:
         """Run a cell that was typed without a magic."""
         if self.view.block:
-            self._run(cell)
+            self._run(cell, is_cell=True)
         else:
             self.latest = self.view.execute(cell, silent=False, block=False)
             print(repr(self.latest))
@@ -263,13 +265,16 @@ class ParallelMagics(Magics):
             self.shell.showtraceback()
             self.view.debug()
 
-    def _run(self, code: str, pdb: bool = False) -> AsyncResult | None:
+    def _run(self, code: str, pdb: bool = False, is_cell: bool = False) -> AsyncResult | None:
         """Run code; show its outputs where the view blocks, else return the result."""
         result = self._submit(code)
         if not self.view.block:
             return result
         with self._debugger(pdb):
-            self._finish(result, None, self.stream, self.progress_after, self.signal_on_interrupt)
+            heading = self._heading if is_cell else None
+            self._finish(
+                result, None, self.stream, self.progress_after, self.signal_on_interrupt, heading=heading
+            )
         return None
 
     def _submit(self, code: str, name: str | None = None, verbose: bool | None = None) -> AsyncResult:
@@ -278,9 +283,11 @@ class ParallelMagics(Magics):
             result = self.view.execute(code, silent=False, block=False)  # may raise, so before the message
         except SyntaxError as error:
             raise InvalidCode(error) from None
+        self._heading = ""
         if self.verbose if verbose is None else verbose:
             how = "Parallel" if self.view.block else "Async parallel"
-            print(f"{how} execution on engines: {self._listed_engines()}")
+            self._heading = f"{how} execution on engines: {self._listed_engines()}\n"
+            print(self._heading, end="")
         self.latest = result
         if name:
             self.shell.user_ns[name] = result
@@ -294,9 +301,10 @@ class ParallelMagics(Magics):
         progress_after: float = -1.0,
         signal: str = "SIGINT",
         timeout: float | None = None,
+        heading: str | None = None,
     ) -> None:
         """Wait, show the outputs, and raise the engines' errors."""
-        with LiveDisplay(result._slots if stream else ()) as live:
+        with LiveDisplay(result._slots if stream else (), heading) as live:
             interrupted = self._wait(result, progress_after, signal, timeout, live)
         result.display_outputs(groupby or "type", result_only=stream)
         if interrupted:

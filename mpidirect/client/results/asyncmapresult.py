@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import time
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, overload
 
 from ...arrays import joining, partition
-from ...errors import RemoteError
+from ...errors import MPIDirectError, RemoteError
+from ..session import queries
 from ..type_variables import Item
 from .asyncresult import AsyncResult
+from .state import unanswered_engines
+
+COUNT_INTERVAL = 0.5  # seconds between two questions to engines how far they are
+
+
+class ItemCounter:
+    """Counts the items of a map that are done, also in parts that are under way: those now and then.
+
+    Parameters
+    ----------
+    answered, under_way : callable
+        Return the number of items in the parts that have been answered, and in the others.
+    """
+
+    def __init__(self, answered: Callable[[], int], under_way: Callable[[], int]) -> None:
+        self._answered = answered
+        self._under_way = under_way
+        self._count = 0
+        self._due = time.monotonic() + COUNT_INTERVAL
+
+    def __call__(self) -> int:
+        """Return the number of items that are known to be done."""
+        under_way = 0
+        if time.monotonic() >= self._due:
+            with contextlib.suppress(MPIDirectError):  # the connection may be down for a moment
+                under_way = self._under_way()
+            self._due = time.monotonic() + COUNT_INTERVAL
+        self._count = max(self._count, self._answered() + under_way)
+        return self._count
 
 
 class AsyncMapResult(AsyncResult[list[Item]]):
@@ -54,6 +86,16 @@ class AsyncMapResult(AsyncResult[list[Item]]):
             return super()._done()
         parts = partition.split(range(self._length), len(self._slots), self._dist, listed=False)
         return sum(len(part) for part, (c, e) in zip(parts, self._slots, strict=True) if e in c.replies)
+
+    def _counter(self) -> Callable[[], int]:
+        return ItemCounter(self._done, self._items_under_way)
+
+    def _items_under_way(self) -> int:
+        """Ask the engines that have not answered how many items they have done."""
+        ids = {call.id for call in self._calls}
+        running = unanswered_engines(self._slots)
+        found = queries.usage(self._session, running) if running and self._length is not None else {}
+        return sum(use.items for use in found.values() if use is not None and use.id in ids)
 
     def _finish(self, values: list[Any]) -> Any:
         """One sequence, of the engines' parts."""

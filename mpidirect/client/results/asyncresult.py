@@ -122,6 +122,7 @@ class AsyncResult(PendingResult[Value]):
         values = self._values()
         self._exception = None if keep else self._failure(values)
         if self._exception is not None:
+            # No code of yours is here: DirectView.debug() goes to the line of the error, on its engine.
             raise self._exception
         value: Value = self._value(keep, values)
         return value

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION
 from functools import partial
 from typing import Any
 
@@ -30,9 +31,11 @@ class BalancedResult(AsyncResult[Value]):
     def _wait_in_queue(self) -> None:
         self.wait()
 
-    def _wait_in_call(self) -> None:
+    def _wait_in_call(self, progress: bool) -> None:
         """Wait for a blocking call: the first Ctrl-C ends the work, the second gives the prompt back."""
         try:
+            if progress:
+                self.wait_interactive(return_when=FIRST_EXCEPTION)
             self.wait()
         except KeyboardInterrupt:
             waiting.interrupt_after_ctrl_c(self, "the tasks", "left running")
@@ -101,6 +104,9 @@ class BalancedMapResult(BalancedResult[list[Item]], AsyncMapResult[Item]):
 
     def _done(self) -> int:
         return len(self._calls[0].replies)
+
+    def _counter(self) -> Callable[[], int]:
+        return self._done
 
     _joins = False  # whether the values are parts of one sequence
 

@@ -175,7 +175,13 @@ class PendingResult(CallMetadata, Future[Value]):
         check_return_when(return_when, ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION)
         is_settled = partial(self._is_settled, return_when)
         limit = limit_of(timeout)
-        return wait_with_bar(self._session, is_settled, limit, interval, self._method, self._done, len(self))
+        return wait_with_bar(
+            self._session, is_settled, limit, interval, self._method, self._counter(), len(self)
+        )
+
+    def _counter(self) -> Callable[[], int]:
+        """Return what counts for a bar how much is done."""
+        return self._done
 
     @property
     def sent(self) -> bool:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ... import errors
+from ..calls.balanced_call import BalancedCall
 from ..calls.call import Call
 from ..display.units import duration_in_words
 from ..session import queries
@@ -81,7 +82,7 @@ def queue_in_words(session: Session, calls: Sequence[Call], slots: Sequence[Slot
         if call not in calls and call.submitted <= first and (busy := unanswered_among(call, engines))
     ]
     if not earlier:
-        return _other_clients_in_words(session, engines)
+        return _others_in_words(session, engines)
     call, busy = earlier[0]
     since = duration_in_words(round(time.time() - call.submitted))
     more = f" and {len(earlier) - 1} other calls" if len(earlier) > 1 else ""
@@ -91,8 +92,8 @@ def queue_in_words(session: Session, calls: Sequence[Call], slots: Sequence[Slot
     )
 
 
-def _other_clients_in_words(session: Session, engines: list[int]) -> str:
-    """Return which engines have calls of other clients as well; empty if there are none."""
+def _others_in_words(session: Session, engines: list[int]) -> str:
+    """Return which engines have balanced tasks, or calls of other clients; empty if there are none."""
     under_way = list(session.calls.under_way.values())
     try:
         lengths = queries.queue_lengths(session, engines)
@@ -106,9 +107,13 @@ def _other_clients_in_words(session: Session, engines: list[int]) -> str:
         return ""
     if not shared:
         return ""
-    return f"waiting for {engines_in_words(shared)}, where other clients have calls as well{places}"
+    tasks = next((call.title for call in under_way if isinstance(call, BalancedCall)), "")
+    others = f"tasks of {tasks} run" if tasks else "other clients have calls as well"
+    return f"waiting for {engines_in_words(shared)}, where {others}{places}"
 
 
 def unanswered_among(call: Call, engines: Sequence[int]) -> list[int]:
     """Return those of `engines` that have not answered the call."""
+    if isinstance(call, BalancedCall):  # nobody knows where tasks will run
+        return []
     return [engine for engine in engines if engine in call.expected and engine not in call.replies]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from ... import errors
+from ..calls.balanced_call import BalancedCall
 from ..display.bars import in_kernel
 from ..display.roll_call import Stacks
 from ..display.units import duration_in_words
@@ -171,7 +172,8 @@ def wait_if_idle(result: AsyncResult) -> AsyncResult:
     session, calls = result._session, result._calls
     under_way = list(session.calls.under_way.values())
     if len(under_way) <= MAX_SEARCHED and not any(
-        call not in calls and unanswered_among(call, calls[0].targets) for call in under_way
+        call not in calls and (isinstance(call, BalancedCall) or unanswered_among(call, calls[0].targets))
+        for call in under_way
     ):
         session.wait_silently(result.ready, SHORT_WAIT)
         if calls[0].failed and result.ready():

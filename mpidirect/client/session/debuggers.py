@@ -10,7 +10,9 @@ from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from typing import Protocol
 
 from ... import _prompt
+from ...errors import format_ids
 from ...protocol import messages
+from ..calls.source_lines import place_in_words
 
 NOTICE_DELAY = 0.5  # seconds until the user is told of a debugger that nothing serves
 
@@ -49,6 +51,8 @@ class WaitingDebuggers:
         self.prompts: Mapping[int, messages.DebuggerPrompt] = {}
         self.source: CommandSource
         self._send = send
+        self._announced: set[tuple[int, int]] = set()  # engines, and the numbers of their prompts
+        self._announcing = threading.Lock()
 
     def changed(self, prompt: messages.DebuggerPrompt) -> None:
         """Take a prompt, or the end of one; the caller holds the connection's lock."""
@@ -64,11 +68,23 @@ class WaitingDebuggers:
             timer.start()
 
     def _announce(self, prompt: messages.DebuggerPrompt) -> None:
-        """Tell the user of a debugger that gets no prompt, because the main thread does not wait."""
-        if self.prompts.get(prompt.engine) is prompt and not self.source.is_active:
+        """Tell the user of debuggers that get no prompt, because the main thread does not wait."""
+        with self._announcing:
+            if self.prompts.get(prompt.engine) is not prompt or self.source.is_active:
+                return
+            alike = {
+                other.engine: other.number
+                for other in self.prompts.values()
+                if (other.id, other.place) == (prompt.id, prompt.place)
+            }
+            new = alike.items() - self._announced
+            self._announced |= new
+        if new:
+            engines = format_ids(sorted(engine for engine, _ in new))
+            subject = f"engine {engines} waits" if len(new) == 1 else f"engines {engines} wait"
             print(
-                f"engine {prompt.engine} waits in breakpoint() at {prompt.place}: "
-                "rc.debug(), or get() of the result, gives it a prompt",
+                f"{subject} in breakpoint() at {place_in_words(prompt.place)}: "
+                f"rc.debug(), or get() of the result, gives a prompt",
                 file=sys.stderr,
             )
 

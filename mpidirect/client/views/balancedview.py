@@ -122,6 +122,7 @@ class LoadBalancedView(View[int]):
         chunk: int = 0,
         block: bool | None = None,
         label: str | None = None,
+        progress: bool = False,
         **options: Any,
     ) -> BalancedResult:
         """Send tasks; wait for the result where calls block.
@@ -138,6 +139,8 @@ class LoadBalancedView(View[int]):
             Whether to wait; by default the view's ``block``.
         label : str, optional
             A name for the call, kept in its metadata; by default the view's ``label``.
+        progress : bool
+            While waiting, show a progress bar.
         **options
             Arguments of the result.
         """
@@ -163,7 +166,7 @@ class LoadBalancedView(View[int]):
         call.holders -= 1
         if self.block if block is None else block:
             with result.stream_output() if at_prompt() else nullcontext():
-                result._wait_in_call()
+                result._wait_in_call(progress)
         return result
 
     # -- functions ----------------------------------------------------------------------------------------
@@ -187,6 +190,7 @@ class LoadBalancedView(View[int]):
         ordered: bool = True,
         return_exceptions: bool = False,
         label: str | None = None,
+        progress: bool = False,
     ) -> Any:
         """Map a function over sequences like the builtin `map`, each item on an engine that is free.
 
@@ -207,6 +211,8 @@ class LoadBalancedView(View[int]):
             Exceptions in the place of results instead of a `CompositeError`.
         label : str, optional
             A name for the call, kept in its metadata.
+        progress : bool
+            Where it waits, show a bar of the items that are done.
 
         Returns
         -------
@@ -231,6 +237,7 @@ class LoadBalancedView(View[int]):
             chunk=0 if size == 1 else size,  # tasks of one item travel together, as many as suit
             block=block,
             label=label,
+            progress=progress,
             length=length,
             ordered=ordered,
             return_exceptions=return_exceptions,

@@ -306,7 +306,7 @@ class DirectView(NamespaceView[Targets], ExecutionView[Targets], Collectives[Tar
         """
         for module in modules:
             reloaded = module_reload.reload_at_prompt(module)
-            self.apply_sync(module_reload.reload_on_engine, *reloaded)
+            self.apply_sync(module_reload.reload, *reloaded)
 
     def activate(self, suffix: str = "") -> None:
         """Make IPython's magics ``%px``, ``%%px``, ``%autopx``, ``%result`` work on this view.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from ...arrays import blocks
 from ...arrays.lazy_numpy import np
@@ -72,6 +72,13 @@ class DistributedArray:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[...], dtype=dtype)
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        """Refuse to compute here with data that lies on the engines."""
+        raise TypeError(
+            f"{self.name!r} lies on the engines, which compute with it: dv.execute('B = {self.name} > 0'), "
+            f"then dv.array('B'). To compute here, bring it: dv.array({self.name!r})[:]"
+        )
 
     def __getitem__(self, key: Any) -> Any:
         """Return the selected items.
@@ -144,3 +151,9 @@ class DistributedArray:
             single=False,
             **options,
         )
+
+
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+_BINARY = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
+for _name in (*_COMPARISONS, *_BINARY, *(f"r{name}" for name in _BINARY), "neg", "invert", "abs"):
+    setattr(DistributedArray, f"__{_name}__", DistributedArray._refuse)

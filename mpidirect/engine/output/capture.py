@@ -14,12 +14,14 @@ import ctypes
 import io
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ...protocol.messages import OUTPUT_LIMIT
 
+LINE_DELAY = 0.05  # Seconds that an incomplete line waits for its end.
 LINE_BUFFER = 8 * 1024  # Characters of an incomplete line that are buffered.
 LINE_LIMIT = 400  # Bytes that the last line of output may have.
 FREE_SIZE = 16 * 1024 * 1024  # Bytes of a file after which the room of taken output is given back.
@@ -158,8 +160,11 @@ class EngineStream(io.TextIOBase):
         self.notify: Callable[[], None] | None = None  # Called after each write, where inotify is missing.
         self._descriptor = descriptor
         self._limit = OUTPUT_LIMIT
+        self.watch_line: Callable[[], object] = bool  # Called when an incomplete line waits for its end.
         self._line: list[str] = []
         self._length = 0
+        self._line_began = 0.0
+        self._is_watched = False  # Whether somebody will call `flush_line`.
         self._lock = threading.RLock()  # A signal handler may print during a print.
         os.register_at_fork(before=self.flush, after_in_child=self._forked)
 
@@ -174,11 +179,35 @@ class EngineStream(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with self._lock:
+            if not self._line:
+                self._line_began = time.monotonic()
             self._line.append(text)
             self._length += len(text)
             if "\n" in text or self._length > LINE_BUFFER:
                 self.flush()
+            elif not self._is_watched:
+                self._is_watched = True
+                self.watch_line()
         return len(text)
+
+    def flush_line(self) -> float | None:
+        """Write an incomplete line that has waited long enough (control thread).
+
+        Returns
+        -------
+        float or None
+            The seconds until this must be called again; None if no line waits.
+        """
+        with self._lock:
+            if not self._is_watched:
+                return None
+            if self._line:
+                seconds = self._line_began + LINE_DELAY - time.monotonic()
+                if seconds > 0:
+                    return seconds
+                self.flush()
+            self._is_watched = False
+            return None
 
     def flush(self) -> None:
         if self._line:

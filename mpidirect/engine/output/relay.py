@@ -32,15 +32,18 @@ class OutputRelay:
         self._socket = socket
         self._due: float | None = None  # When to send, if there is output.
         self._sent = 0.0  # When output was sent last.
+        self._line_due = float("inf")  # Seconds until an incomplete line is written.
 
     def register(self, poller: zmq.Poller) -> None:
         """Wait for output, but not while a send is due: steady output must not wake the thread each time."""
         for descriptor in self._output.descriptors:
             poller.register(descriptor, 0 if self._due else zmq.POLLIN)
+        poller.register(self._output.line_descriptor, zmq.POLLIN)
 
     def timeout(self) -> float:
         """Return the seconds until `send` must be called."""
         timeout = UNWATCHED_INTERVAL if self._output.unwatched else float("inf")
+        timeout = min(timeout, self._line_due)
         if self._due is not None:
             timeout = min(timeout, max(0.0, self._due - time.monotonic()))
         return timeout
@@ -53,6 +56,8 @@ class OutputRelay:
         ready : mapping
             What the poller has found.
         """
+        if self._output.line_descriptor in ready or self._line_due < float("inf"):
+            self._line_due = self._output.flush_lines()
         has_output = any(descriptor in ready for descriptor in self._output.descriptors)
         if self._due is None and (has_output or self._output.unwatched):
             self._due = max(time.monotonic(), self._sent + INTERVAL)

@@ -42,6 +42,8 @@ class TaskOutput(displays.DisplayListener):
     ----------
     descriptors : list of int
         Descriptors that become readable when there is output.
+    line_descriptor : int
+        Becomes readable when an incomplete line waits: see `flush_lines`.
     """
 
     def __init__(self, directory: Path, engine: int) -> None:
@@ -60,15 +62,15 @@ class TaskOutput(displays.DisplayListener):
         self._displays: deque[tuple[list[int], OutputPiece]] = deque(
             maxlen=DISPLAY_QUEUE
         )  # With the ends of the files.
-        self._notice_reader, self._notice_writer = os.pipe()
-        os.set_blocking(self._notice_reader, False)
-        os.set_blocking(self._notice_writer, False)
+        self._notice_reader, self._notice_writer = _pipe()
         self._watch = watch(*paths)
         self.descriptors = [self._notice_reader, self._watch]
         if self._watch < 0:  # The system's limit is reached.
             self.descriptors = [self._notice_reader]
             self._out.notify = self._err.notify = self.notify
         sys.stdout, sys.stderr = self.streams
+        self.line_descriptor, self._line_writer = _pipe()
+        self._out.watch_line = self._err.watch_line = self._watch_line
         os.environ.setdefault("GFORTRAN_UNBUFFERED_PRECONNECTED", "1")
         displays.listener = self
         self._stack = stack_file(directory, engine)
@@ -158,6 +160,10 @@ class TaskOutput(displays.DisplayListener):
         with contextlib.suppress(BlockingIOError):
             os.write(self._notice_writer, b"!")
 
+    def _watch_line(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._line_writer, b"!")
+
     def release(self) -> None:
         """Send output to the log from now on, as the engine ends."""
         self.flush()
@@ -183,6 +189,13 @@ class TaskOutput(displays.DisplayListener):
     def unwatched(self) -> bool:
         """Whether no descriptor tells of output, so that the control thread must look now and then."""
         return self._watch < 0 and self._running
+
+    def flush_lines(self) -> float:
+        """Write incomplete lines that have waited long enough; return the seconds until the next is due."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.line_descriptor, 64)
+        due = [seconds for stream in self.streams if (seconds := stream.flush_line()) is not None]
+        return min(due, default=float("inf"))
 
     def last_line(self) -> str:
         """Return the last line of output, of this task or an earlier one; empty if there is none."""
@@ -253,6 +266,13 @@ def _log_to(descriptor: int) -> None:
     for handler in logging.getLogger("mpidirect").handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(log)
+
+
+def _pipe() -> tuple[int, int]:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    return reader, writer
 
 
 def _usable(stream: Any) -> bool:

@@ -42,7 +42,7 @@ class Usage(Message):
     ``task`` is the method that runs, empty if the engine is idle, ``place`` its present call and line, and
     ``age`` the seconds since its begin. ``cpu`` is the processor time of the process in seconds. ``memory``
     is the resident memory of the process and ``gpu_memory`` its GPU memory, in bytes. ``line`` is the last
-    line of output.
+    line of output, ``id`` the id of the task. ``items`` counts what its map has done, if it is a map.
     """
 
     task: str
@@ -52,6 +52,8 @@ class Usage(Message):
     memory: int
     gpu_memory: int
     line: str
+    id: str = ""
+    items: int = 0
 
 
 class Failure(Message):
