@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 from conftest import occupied
-from waiting import until, until_assigned
+from waiting import until, until_assigned, until_running
 
 from mpidirect import CompositeError, RemoteError
 from mpidirect.errors import TaskAborted
@@ -110,3 +110,28 @@ def test_who_waits_is_not_disturbed_by_an_engine_that_dies_meanwhile(rc, monkeyp
     )
     assert rc[0].apply_sync(lambda: __import__("time").sleep(1) or 7) == 7
     assert asked == [[0]]
+
+
+def test_abort_spares_what_other_engines_wait_for(rc, tmp_path):
+    view = rc[:]
+    busy = rc[0].apply_async(occupied(tmp_path))
+    together = view.apply_async(lambda: comm.allreduce(1))  # noqa: F821
+    later = view.apply_async(abs, 1)
+    until_running(rc)
+    view.abort()
+    (tmp_path / "go on").touch()
+    assert together.get(30) == [4] * 4
+    with pytest.raises(CompositeError, match="TaskAborted"):
+        later.get(30)
+    busy.get(30)
+
+
+def test_abort_just_when_engines_begin(rc):
+    """An engine that has begun a call does not wait for engines that have aborted the call."""
+    view = rc[:]
+    for _ in range(30):
+        results = [view.apply_async(lambda: comm.allreduce(1)) for _ in range(15)]  # noqa: F821
+        results[5].wait(30)
+        rc.abort(results)
+        assert rc.wait(results, 30)
+    assert view.apply_sync(lambda: comm.allreduce(1)) == [4] * 4  # noqa: F821

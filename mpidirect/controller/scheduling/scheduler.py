@@ -7,6 +7,7 @@ A task with bulk data is handed only to an idle engine, so a busy engine never d
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
@@ -44,6 +45,7 @@ class ActiveRequest:
     """
 
     __slots__ = (
+        "aborting",
         "begun",
         "bulk",
         "client",
@@ -71,6 +73,7 @@ class ActiveRequest:
         self.result_size = 0  # bytes of the bulk results that come by way of the controller
         self.begun = False  # whether an engine has, or had, the task
         self.open = set(targets)  # engines that have not answered
+        self.aborting: Iterable[int] = ()  # engines that are to abort it, and may have begun it meanwhile
 
     @property
     def submitted(self) -> bool:
@@ -212,10 +215,13 @@ class Scheduler:
             sent[request.id] = request
             self.transport.send_task(engine.id, request)
 
-    def abort(self, wanted: Iterable[str] | None, targets: Iterable[int]) -> list[tuple[ActiveRequest, int]]:
+    def abort(
+        self, wanted: Iterable[str] | None, targets: Iterable[int], spare_running: bool
+    ) -> list[tuple[ActiveRequest, int]]:
         """Remove tasks from the queues: of the requests `wanted`, or of all.
 
-        Tasks that an engine has are aborted there, if they have not begun; the engine answers them.
+        Tasks that an engine has are aborted there, if they have not begun; the engine answers them. With
+        `spare_running` a request stays that one of its engines runs: the engine may wait for the others.
 
         Returns
         -------
@@ -223,23 +229,43 @@ class Scheduler:
             The removed tasks: their requests and engines.
         """
         ids = None if wanted is None else set(wanted)
+        spared = self._run_together() if spare_running else set()
         removed = []
+
+        def is_meant(request: ActiveRequest) -> bool:
+            return (ids is None or request.id in ids) and request not in spared
+
         for target in targets:
             engine = self.engines.get(target)
             if engine is None:
                 continue
             kept: deque[ActiveRequest] = deque()
             for request in engine.queue:
-                if ids is None or request.id in ids:
+                if is_meant(request):
                     request.open.discard(target)
                     removed.append((request, target))
                 else:
                     kept.append(request)
             engine.queue = kept
-            sent = [task for task in engine.sent if ids is None or task in ids]
+            sent = [request for request in engine.sent.values() if is_meant(request)]
             if sent:
-                self.transport.send_control(target, messages.AbortTasks(sent))
+                self.transport.send_control(target, messages.AbortTasks([request.id for request in sent]))
+            if spare_running:
+                for request in sent:
+                    request.aborting = [*request.aborting, target]
         return removed
+
+    def _run_together(self) -> set[ActiveRequest]:
+        """Return the requests of several engines that an engine runs, as far as is known here."""
+        heads = (next(iter(engine.sent.values()), None) for engine in self.engines.values())
+        return {request for request in heads if request is not None and len(request.targets) > 1}
+
+    def interrupt_rest(self, request: ActiveRequest) -> None:
+        """Interrupt a request, which an engine has aborted, where it had begun before the abort came."""
+        engines, request.aborting = request.aborting, ()
+        for engine in engines:
+            if self.find(engine, request.id) is not None:
+                self.transport.send_control(engine, messages.Signal(signal.SIGINT, request.id))
 
     # -- engines ----------------------------------------------------------------------------------
 
