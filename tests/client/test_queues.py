@@ -112,17 +112,28 @@ def test_who_waits_is_not_disturbed_by_an_engine_that_dies_meanwhile(rc, monkeyp
     assert asked == [[0]]
 
 
-def test_abort_spares_what_other_engines_wait_for(rc, tmp_path):
+def test_abort_leaves_no_engine_waiting_for_those_that_have_aborted(rc, tmp_path):
     view = rc[:]
     busy = rc[0].apply_async(occupied(tmp_path))
     together = view.apply_async(lambda: comm.allreduce(1))  # noqa: F821
-    later = view.apply_async(abs, 1)
     until_running(rc)
     view.abort()
+    values = together.get(30, return_exceptions=True)
+    assert [value.ename for value in values] == ["TaskAborted"] + ["KeyboardInterrupt"] * 3
+    assert not busy.ready()
     (tmp_path / "go on").touch()
-    assert together.get(30) == [4] * 4
-    with pytest.raises(CompositeError, match="TaskAborted"):
-        later.get(30)
+    busy.get(30)
+    assert view.apply_sync(lambda: comm.allreduce(1)) == [4] * 4  # noqa: F821
+
+
+def test_abort_on_chosen_engines_concerns_these_alone(rc, tmp_path):
+    busy = rc[0].apply_async(occupied(tmp_path))
+    apart = rc[:].apply_async(occupied(tmp_path))
+    until_running(rc)
+    rc.abort(apart, targets=0)
+    (tmp_path / "go on").touch()
+    values = apart.get(30, return_exceptions=True)
+    assert values[0].ename == "TaskAborted" and values[1:] == [None] * 3
     busy.get(30)
 
 

@@ -103,10 +103,10 @@ class Queries:
         wanted = query.value
         if wanted is not None and not (isinstance(wanted, list) and _all_text(wanted)):
             raise BadQuery("abort takes a list of task ids")
-        return self._abort_tasks(wanted, query.targets, spare_running=True)
+        return self._abort_tasks(wanted, query.targets, interrupts_rest=True)
 
-    def _abort_tasks(self, wanted: list[str] | None, targets: list[int], spare_running: bool) -> int:
-        removed = self._scheduler.abort(wanted, targets, spare_running)
+    def _abort_tasks(self, wanted: list[str] | None, targets: list[int], interrupts_rest: bool) -> int:
+        removed = self._scheduler.abort(wanted, targets, interrupts_rest)
         for request, engine in removed:
             self._abort_task(request, engine)
         return len(removed) + self._balancer.abort(wanted)
@@ -143,7 +143,7 @@ class Queries:
 
         def abort() -> None:
             if aborts and ids:
-                self._abort_tasks(ids, query.targets, spare_running=False)  # what runs is interrupted
+                self._abort_tasks(ids, query.targets, interrupts_rest=False)  # what runs is interrupted
 
         self._pending.interrupt(session, query, ids, within, delay, abort)
         return Later.LATER

@@ -216,12 +216,12 @@ class Scheduler:
             self.transport.send_task(engine.id, request)
 
     def abort(
-        self, wanted: Iterable[str] | None, targets: Iterable[int], spare_running: bool
+        self, wanted: Iterable[str] | None, targets: Iterable[int], interrupts_rest: bool
     ) -> list[tuple[ActiveRequest, int]]:
         """Remove tasks from the queues: of the requests `wanted`, or of all.
 
         Tasks that an engine has are aborted there, if they have not begun; the engine answers them. With
-        `spare_running` a request stays that one of its engines runs: the engine may wait for the others.
+        `interrupts_rest`, `interrupt_rest` will interrupt those of these targets that have begun.
 
         Returns
         -------
@@ -229,39 +229,29 @@ class Scheduler:
             The removed tasks: their requests and engines.
         """
         ids = None if wanted is None else set(wanted)
-        spared = self._run_together() if spare_running else set()
         removed = []
-
-        def is_meant(request: ActiveRequest) -> bool:
-            return (ids is None or request.id in ids) and request not in spared
-
         for target in targets:
             engine = self.engines.get(target)
             if engine is None:
                 continue
             kept: deque[ActiveRequest] = deque()
             for request in engine.queue:
-                if is_meant(request):
+                if ids is None or request.id in ids:
                     request.open.discard(target)
                     removed.append((request, target))
                 else:
                     kept.append(request)
             engine.queue = kept
-            sent = [request for request in engine.sent.values() if is_meant(request)]
+            sent = [request for request in engine.sent.values() if ids is None or request.id in ids]
             if sent:
                 self.transport.send_control(target, messages.AbortTasks([request.id for request in sent]))
-            if spare_running:
+            if interrupts_rest:
                 for request in sent:
                     request.aborting = [*request.aborting, target]
         return removed
 
-    def _run_together(self) -> set[ActiveRequest]:
-        """Return the requests of several engines that an engine runs, as far as is known here."""
-        heads = (next(iter(engine.sent.values()), None) for engine in self.engines.values())
-        return {request for request in heads if request is not None and len(request.targets) > 1}
-
     def interrupt_rest(self, request: ActiveRequest) -> None:
-        """Interrupt a request, which an engine has aborted, where it had begun before the abort came."""
+        """Interrupt a request where it has begun: a part of it was aborted, for which others may wait."""
         engines, request.aborting = request.aborting, ()
         for engine in engines:
             if self.find(engine, request.id) is not None:

@@ -91,7 +91,7 @@ class TaskResults:
                 self.abort(request, engine)
 
     def abort(self, request: ActiveRequest, engine: int) -> None:
-        """End a task that does not begin; engines that have begun the request would wait for this one."""
+        """End a task that does not begin, and those parts of its request that may wait for the task."""
         self.fail(request, engine, "TaskAborted", "aborted before it began")
         self._scheduler.interrupt_rest(request)
 
