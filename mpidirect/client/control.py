@@ -25,7 +25,8 @@ class EngineControl(BaseClient):
     def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
         """Take tasks that have not begun out of the engines' queues: their results raise `TaskAborted`.
 
-        Tasks that run go on: `interrupt` ends them.
+        Calls that run go on: `interrupt` ends them. If a call runs on some of these engines and is aborted on
+        others, it is interrupted where it runs, as it may wait for the others.
 
         Parameters
         ----------

@@ -205,7 +205,7 @@ class Controller:
             self._debuggers,
             self.sessions,
             self._retained,
-            self.results.fail,
+            self.results.abort,
             self._lifecycle.kill,
             self.stop,
         )

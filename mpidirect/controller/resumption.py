@@ -226,7 +226,7 @@ class Resumption:
             if engine.sent:
                 running = next(iter(engine.sent))
                 self._lifecycle.send_control(engine.id, messages.Signal(signal.SIGINT, running))
-        for request, number in self._scheduler.abort(None, list(self._scheduler.engines)):
+        for request, number in self._scheduler.abort(None, list(self._scheduler.engines), False):
             self._fail(request, number, "EngineError", f"engine {number} {END_REASON}")
         self._balancer.retire(f"each engine {END_REASON}")
         for session in self._sessions.values():  # no engine is lost: clients wait for them

@@ -152,8 +152,11 @@ class Engine:
 
     def _obey(self, order: messages.Message) -> None:
         """Make communicators or spawn engines, as the controller orders."""
+        renewed = isinstance(order, messages.UseCommunicators)
         if isinstance(order, messages.RepairCommunicator):
-            self._tell(self._repair.repair(order))
+            made = self._repair.repair(order)
+            self._tell(made)
+            renewed = not made.problem
         elif isinstance(order, messages.SpawnEngines):
             self._tell(self._spawner.spawn(order))
         elif isinstance(order, messages.PrepareCommunicators):
@@ -162,10 +165,11 @@ class Engine:
             self._tell(self._repair.grow())
         elif isinstance(order, messages.UseCommunicators):
             self.parts.data.use(self._repair.commit())
-        if isinstance(order, (messages.RepairCommunicator, messages.UseCommunicators)):
+        if renewed:
             place = environment.enter(self._repair.places, mpi_state.world.Get_rank())
             communicator_repair.update(self._names, self.namespace, place)
             self._tell(environment.placed(place))
+            self._repair.reserve.renew()
 
     def _tell(self, message: messages.Message) -> None:
         self._tasks.put([messages.encode(message)], wait=True)

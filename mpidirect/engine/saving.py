@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..arrays.lazy_numpy import np
 from ..errors import SerializationError
 from ..files.connection_file import write_private
 from ..files.ownership import is_trusted
+from ..files.regular import open_regular
 from ..files.saved_namespaces import MANIFEST
 from ..serialize import pickles
 
@@ -160,9 +162,9 @@ def load(plan: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _open_trusted(path: Path) -> Any:
+def _open_trusted(path: Path) -> BufferedReader:
     """Open a file for unpickling, which can run any code: no other user can have written the file."""
-    file = path.open("rb", buffering=0)
+    file = open_regular(path)
     if not is_trusted(os.fstat(file.fileno())):
         file.close()
         raise PermissionError(f"{path} can be changed by other users, and could run any code here")

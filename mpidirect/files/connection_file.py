@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ..errors import ClusterNotFound, ConnectionFailed
+from .regular import open_regular
 
 
 class ConnectionInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -69,7 +70,7 @@ def read(path: Path) -> ConnectionInfo:
         When others can read the file, or it is no connection file.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             status = os.fstat(file.fileno())
             data = file.read()
     except (FileNotFoundError, NotADirectoryError):

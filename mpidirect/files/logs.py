@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from .regular import open_regular, read_regular
+
 FAILS = "this rank fails: "  # begins the last log message of a rank that can't go on
 _END_NOTE = "end.txt"  # the file with the reason for which a controller stopped its cluster
 _PROBE_TIMEOUT = 3.0  # seconds
@@ -51,7 +53,7 @@ def note_end(directory: Path, text: str) -> None:
 def end_note(directory: Path) -> str:
     """Return why the controller stopped the cluster by itself; empty if it did not, or it is not known."""
     try:
-        return (directory / _END_NOTE).read_text()
+        return read_regular(directory / _END_NOTE)
     except OSError:
         return ""
 
@@ -59,7 +61,7 @@ def end_note(directory: Path) -> str:
 def tail(path: Path, lines: int) -> list[str]:
     """Return the last `lines` lines of a log; none if the log can't be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - _TAIL_SIZE))
             text = file.read().decode(errors="replace")
@@ -153,7 +155,7 @@ def follow(
 
 def _read_from(path: Path, position: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(position)
             return file.read()
     except OSError:

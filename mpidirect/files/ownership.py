@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import Untrusted
 from .private_directories import is_private
+from .regular import open_regular
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH  # write permissions of others than the owner
 
@@ -56,7 +57,7 @@ def read_trusted(path: Path) -> bytes:
     Untrusted
         When it belongs to another user, or others can write to it.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         status = os.fstat(file.fileno())  # of the open file, whatever file has the name now
         _require_owner(path, status)
         if not any(map(is_private, list(path.parents)[:2])):
@@ -74,7 +75,7 @@ def read_shared(path: Path) -> bytes:
     Untrusted
         When every user can write to the file.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         _refuse_writable(path, os.fstat(file.fileno()), f"chmod o-w {path}", stat.S_IWOTH)
         return file.read()
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from ..errors import ConfigError
+from .regular import read_regular
 
 _LONGEST_ADDRESS = 100  # bytes of a local socket's address that every system accepts
 _SHORT_PARENT = "/tmp"  # for sockets if the temporary directory has too long a name
@@ -42,7 +43,7 @@ def successor(cluster: str) -> int | None:
     if not is_private(file.parent):  # Another user can make this directory when the cluster's own is gone.
         return None
     try:
-        pid = int(file.read_text() or 0)
+        pid = int(read_regular(file) or 0)
         return pid if pid or time.time() - file.stat().st_mtime < SUCCESSION_LIMIT else None
     except (OSError, ValueError):
         return None

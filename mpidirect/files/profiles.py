@@ -197,6 +197,8 @@ class Profile:
             data = read_trusted(self.record_file)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as e:
+            raise ConfigError(f"{self.record_file} can't be read: {e.strerror}.") from None
         try:
             return msgspec.json.decode(data, type=ClusterRecord)
         except msgspec.MsgspecError as e:

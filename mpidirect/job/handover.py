@@ -17,6 +17,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
+from ..files.regular import open_regular
+
 STARTING = 100.0  # seconds that the processes of a new generation may take to start
 QUEUED = 7 * 86400.0  # seconds that the next job of a cluster may wait in a queue
 
@@ -137,7 +139,7 @@ def write(file: Path, handover: Handover, sessions: Iterable[KeptSession]) -> No
 def head(file: Path) -> Handover | None:
     """Return the first part of a handover file; None if there is no such file."""
     try:
-        with file.open("rb") as source:
+        with open_regular(file) as source:
             found: Handover = _get(source, Handover)
             return found
     except FileNotFoundError:
@@ -147,7 +149,7 @@ def head(file: Path) -> Handover | None:
 def take(file: Path) -> tuple[Handover, list[KeptSession]] | None:
     """Read a handover file and remove it; None if there is no such file."""
     try:
-        source = file.open("rb")
+        source = open_regular(file)
     except FileNotFoundError:
         return None
     with source:

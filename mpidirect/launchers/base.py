@@ -15,6 +15,7 @@ from ..config.options import Options
 from ..errors import LaunchError
 from ..files import logs
 from ..files.job_file import JobSpec
+from ..files.regular import read_regular
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -209,7 +210,7 @@ class Launcher(ABC):
     def _exit_codes(self) -> dict[str, str]:
         """Return the exit codes that the wrappers of ranks have noted."""
         notes = Path(self._directory).glob("rank-*.exit") if self._directory else ()
-        return {note.stem: note.read_text().partition(" ")[0].strip() for note in notes}
+        return {note.stem: read_regular(note).partition(" ")[0].strip() for note in notes}
 
     @property
     def _directory(self) -> str:
@@ -234,6 +235,6 @@ class Launcher(ABC):
     def log(self) -> str:
         """Return the job's output from before its ranks opened their own logs."""
         try:
-            return self.job.log.read_text(errors="replace")
+            return read_regular(self.job.log)
         except OSError:
             return ""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..errors import ConfigError, LaunchError
+from ..files.regular import read_regular
 from ..job.allocation import HOSTS
 from . import mpi
 from .base import JobState, JobStatus, Launcher
@@ -175,7 +176,7 @@ class BatchLauncher(SchedulerCommands, Launcher):
     def job_script(self) -> str:
         """Return the script that was submitted, or that would be."""
         try:
-            return self.script_file.read_text()
+            return read_regular(self.script_file)
         except OSError:
             return self._new_script()
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..files.regular import read_regular
 from .mpi_implementation import Implementation
 
 # Variables of an enclosing MPI job: a process that inherits them takes itself for a rank of that job.
@@ -77,7 +78,7 @@ def configured_parameters(mpiexec: str) -> set[str]:
     found: set[str] = set()
     for file in files:
         with contextlib.suppress(OSError):
-            found.update(re.findall(r"^\s*(\w+)\s*=", file.read_text(errors="replace"), re.MULTILINE))
+            found.update(re.findall(r"^\s*(\w+)\s*=", read_regular(file), re.MULTILINE))
     return found
 
 

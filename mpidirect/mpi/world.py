@@ -77,7 +77,8 @@ def time_limit() -> Iterator[None]:
 
     The making of a communicator can't be interrupted. If a rank dies meanwhile, the others must not hang.
     """
-    faulthandler.dump_traceback_later(CREATION_LIMIT, exit=True)
+    with contextlib.suppress(RuntimeError):  # There is no memory for the thread that watches the time.
+        faulthandler.dump_traceback_later(CREATION_LIMIT, exit=True)
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 from conftest import occupied
-from waiting import until, until_assigned
+from waiting import until, until_assigned, until_running
 
 from mpidirect import CompositeError, RemoteError
 from mpidirect.errors import TaskAborted
@@ -110,3 +110,39 @@ def test_who_waits_is_not_disturbed_by_an_engine_that_dies_meanwhile(rc, monkeyp
     )
     assert rc[0].apply_sync(lambda: __import__("time").sleep(1) or 7) == 7
     assert asked == [[0]]
+
+
+def test_abort_leaves_no_engine_waiting_for_those_that_have_aborted(rc, tmp_path):
+    view = rc[:]
+    busy = rc[0].apply_async(occupied(tmp_path))
+    together = view.apply_async(lambda: comm.allreduce(1))  # noqa: F821
+    until_running(rc)
+    view.abort()
+    values = together.get(30, return_exceptions=True)
+    assert [value.ename for value in values] == ["TaskAborted"] + ["KeyboardInterrupt"] * 3
+    assert not busy.ready()
+    (tmp_path / "go on").touch()
+    busy.get(30)
+    assert view.apply_sync(lambda: comm.allreduce(1)) == [4] * 4  # noqa: F821
+
+
+def test_abort_on_chosen_engines_concerns_these_alone(rc, tmp_path):
+    busy = rc[0].apply_async(occupied(tmp_path))
+    apart = rc[:].apply_async(occupied(tmp_path))
+    until_running(rc)
+    rc.abort(apart, targets=0)
+    (tmp_path / "go on").touch()
+    values = apart.get(30, return_exceptions=True)
+    assert values[0].ename == "TaskAborted" and values[1:] == [None] * 3
+    busy.get(30)
+
+
+def test_abort_just_when_engines_begin(rc):
+    """An engine that has begun a call does not wait for engines that have aborted the call."""
+    view = rc[:]
+    for _ in range(30):
+        results = [view.apply_async(lambda: comm.allreduce(1)) for _ in range(15)]  # noqa: F821
+        results[5].wait(30)
+        rc.abort(results)
+        assert rc.wait(results, 30)
+    assert view.apply_sync(lambda: comm.allreduce(1)) == [4] * 4  # noqa: F821

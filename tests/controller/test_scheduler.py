@@ -110,7 +110,7 @@ def test_answers_that_nobody_waits_for(scheduler):
 def test_abort_takes_out_what_waits_here_and_tells_of_what_waits_there(scheduler, transport):
     for k in range(PREFETCH + 2):
         scheduler.submit(job(k, [0]))
-    aborted = scheduler.abort({"1", str(PREFETCH)}, [0, 1])
+    aborted = scheduler.abort({"1", str(PREFETCH)}, [0, 1], True)
     assert [(task.id, engine) for task, engine in aborted] == [(str(PREFETCH), 0)]
     assert aborted[0][0].open == set()
     [(engine, message)] = transport.control
@@ -123,7 +123,7 @@ def test_abort_takes_out_what_waits_here_and_tells_of_what_waits_there(scheduler
 def test_abort_of_everything(scheduler):
     for k in range(PREFETCH + 2):
         scheduler.submit(job(k, [0, 1]))
-    aborted = scheduler.abort(None, [1])
+    aborted = scheduler.abort(None, [1], True)
     assert sorted(task.id for task, _ in aborted) == sorted([str(PREFETCH), str(PREFETCH + 1)])
     assert {engine for _, engine in aborted} == {1}
     assert scheduler.status([0, 1])[0]["queue"] == 2

@@ -86,6 +86,35 @@ def test_what_a_task_leaves_in_memory_can_be_let_go_of(narrow):
     narrow.push({"a": SMALL}, block=True)
 
 
+def test_an_engine_whose_memory_is_full_stays_when_another_one_is_replaced(start):
+    _, rc = start(3)
+    before = rc.engines_info[0]["pid"]
+    limited(before)
+    rc.restart([1])  # the engine keeps memory back from now on
+    rc[0].push({"kept": 7}, block=True)
+    try:
+        rc[0].execute(FILL, block=True)
+    except errors.RemoteError as e:
+        assert e.ename == "MemoryError"
+    for _ in range(2):
+        assert rc.restart([1]) == [1]
+    assert rc.engines_info[0]["pid"] == before
+    rc[0].execute("hoard.clear()", block=True)
+    assert rc[0].pull("kept", block=True) == 7
+    assert rc[:].apply_async(lambda: comm.allreduce(1)).get(WITHIN) == [3] * 3  # noqa: F821
+
+
+def test_an_engine_without_memory_for_communicators_tells_it(start):
+    _, rc = start(3)
+    pid = rc.engines_info[0]["pid"]
+    before = limited(pid, MORE // 20)
+    with pytest.raises(errors.MPIDirectError, match=r"engine 0 has used up its memory .* delete names"):
+        rc.restart([1])
+    resource.prlimit(pid, resource.RLIMIT_AS, before)
+    assert rc.restart([1]) == [1]
+    assert rc.engines_info[0]["pid"] == pid
+
+
 @pytest.mark.openmpi_only
 @pytest.mark.parametrize("way", ["memory", "messages"])
 def test_a_controller_that_has_no_room(way, start, monkeypatch):

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from mpidirect import Client, Cluster
 from mpidirect.cli import cli
 from mpidirect.cluster.state import ClusterState
-from mpidirect.errors import Untrusted
+from mpidirect.errors import ConfigError, ConnectionFailed, Untrusted
 from mpidirect.files.job_file import JobSpec
 from mpidirect.files.job_file import read as read_job
 from mpidirect.files.job_file import write as write_job
@@ -116,6 +116,28 @@ def test_records_and_job_files_that_others_may_have_written_are_not_believed(tra
     for attempt in (here.record, lambda: read_job(job), Client, Cluster.from_profile):
         with pytest.raises(Untrusted):
             attempt()
+
+
+@pytest.mark.parametrize("command", ["script", "start", "run x.py", "status", "list", "stop", "clean"])
+def test_a_pipe_in_place_of_a_file_blocks_no_command(trap, command):
+    here = Profile()
+    file = here.record_file if command in ("status", "list", "stop", "clean") else here.config_file
+    file.unlink()
+    os.mkfifo(file, 0o600)
+    done = CliRunner().invoke(cli, command.split())
+    assert f"{file} can't be read" in done.output and "no regular file" in done.output
+    assert not trap.exists()
+
+
+def test_a_pipe_in_place_of_a_job_or_connection_file_blocks_nobody(trap):
+    here = Profile()
+    here.config_file.unlink()
+    for file in (here.job_file("x"), here.connection_file("x")):
+        os.mkfifo(file, 0o600)
+    with pytest.raises(ConfigError, match="no regular file"):
+        read_job(here.job_file("x"))
+    with pytest.raises(ConnectionFailed, match="no regular file"):
+        Client(here.connection_file("x"))
 
 
 def test_doctor_tells_it_and_runs_nothing_of_it(trap, monkeypatch):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from . import __doc__ as description
 from .driver import Driver, Event
@@ -29,7 +30,7 @@ def main() -> int:
     if given.histories:
         return run_histories(given.engines, given.histories, given.full, given.seed)
     driver = Driver(given.seed, given.engines)
-    with _home():
+    with _home(lambda: not driver.well):
         try:
             driver.run(given.minutes * 60)
         finally:
@@ -52,7 +53,7 @@ def report(driver: Driver) -> None:
 def replay(n: int, events: Sequence[Event]) -> None:
     """Do what another run has done before its first loss."""
     driver = Driver(0, n)
-    with _home():
+    with _home(lambda: not driver.well):
         try:
             driver.replay(events)
         finally:
@@ -90,7 +91,7 @@ def report_history(run: HistoryRun) -> None:
 def _cluster(n: int) -> Iterator[Testbed]:
     """Run a cluster; at the end tell of the processes that are left."""
     bed = Testbed(n)
-    with _home():
+    with _home(lambda: bool(bed.lost or bed.hangs)):
         try:
             bed.start()
             yield bed
@@ -103,11 +104,20 @@ def _cluster(n: int) -> Iterator[Testbed]:
 
 
 @contextlib.contextmanager
-def _home() -> Iterator[None]:
+def _home(ill: Callable[[], bool]) -> Iterator[None]:
+    """Let clusters have a directory of their own, whose logs are kept if something is `ill` at the end."""
     faulthandler.enable()
     warnings.simplefilter("ignore")  # of connections that are down
-    with tempfile.TemporaryDirectory() as home, environment(MPIDIRECT_DIR=f"{home}/mpidirect"):
-        yield
+    home, keep = tempfile.mkdtemp(prefix="soak-"), True
+    try:
+        with environment(MPIDIRECT_DIR=f"{home}/mpidirect"):
+            yield
+        keep = ill()
+    finally:
+        if keep:
+            print(f"the logs are kept: {home}/mpidirect", flush=True)
+        else:
+            shutil.rmtree(home, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from signal import SIGINT
 from typing import Any
 
 from ... import errors
@@ -56,14 +55,14 @@ def send_signal(session: Session, number: int, targets: list[int], call_id: str 
 
 def abort(session: Session, ids: Collection[str], targets: list[int]) -> None:
     """Take calls that have not begun out of the queues of engines."""
-    if ids:
-        session.query("abort", targets, sorted(ids))
     under_way = session.calls.under_way
-    for call in [call for id in ids if (call := under_way.get(id)) is not None and call.together]:
-        # A collective can't be completed without one of its engines: the others leave it too.
-        session.query("abort", call.targets, [call.id])
-        remaining = [engine for engine in call.targets if engine not in call.replies]
-        send_signal(session, int(SIGINT), remaining, call.id)
+    calls = [call for id in ids if (call := under_way.get(id)) is not None]
+    # A collective can't be completed without one of its engines: the others leave it too.
+    together = {call.id: call.targets for call in calls if call.together}
+    if others := sorted(set(ids) - together.keys()):
+        session.query("abort", targets, others)
+    for id, members in together.items():
+        session.query("interrupt", members, [[id], 0.0, 0.0, True])
 
 
 def interrupt(session: Session, targets: list[int], ids: list[str] | None, timeout: float) -> None:

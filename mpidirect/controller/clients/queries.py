@@ -54,7 +54,7 @@ class Queries:
         debuggers: Debuggers,
         sessions: Sessions,
         retained: RetainedResults,
-        fail: Callable[[ActiveRequest, int, str, str], None],  # ends a task: error name and text
+        abort: Callable[[ActiveRequest, int], None],  # ends a task that does not begin
         kill: Callable[[int], None],
         stop: Callable[[], None],
     ) -> None:
@@ -67,7 +67,7 @@ class Queries:
         self._debuggers = debuggers
         self._sessions = sessions
         self._retained = retained
-        self._fail = fail
+        self._abort_task = abort
         self._kill = kill
         self._stop = stop
 
@@ -103,12 +103,12 @@ class Queries:
         wanted = query.value
         if wanted is not None and not (isinstance(wanted, list) and _all_text(wanted)):
             raise BadQuery("abort takes a list of task ids")
-        return self._abort_tasks(wanted, query.targets)
+        return self._abort_tasks(wanted, query.targets, interrupts_rest=True)
 
-    def _abort_tasks(self, wanted: list[str] | None, targets: list[int]) -> int:
-        removed = self._scheduler.abort(wanted, targets)
+    def _abort_tasks(self, wanted: list[str] | None, targets: list[int], interrupts_rest: bool) -> int:
+        removed = self._scheduler.abort(wanted, targets, interrupts_rest)
         for request, engine in removed:
-            self._fail(request, engine, "TaskAborted", "aborted before it began")
+            self._abort_task(request, engine)
         return len(removed) + self._balancer.abort(wanted)
 
     def _signal(self, session: Session, query: messages.Query) -> Any:
@@ -143,7 +143,7 @@ class Queries:
 
         def abort() -> None:
             if aborts and ids:
-                self._abort_tasks(ids, query.targets)
+                self._abort_tasks(ids, query.targets, interrupts_rest=False)  # what runs is interrupted
 
         self._pending.interrupt(session, query, ids, within, delay, abort)
         return Later.LATER

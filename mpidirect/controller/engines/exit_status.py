@@ -6,6 +6,7 @@ import contextlib
 import signal
 from pathlib import Path
 
+from ...files.regular import open_regular, read_regular
 from ...protocol.messages import OUTPUT_LIMIT
 from ...protocol.names import output_files
 
@@ -26,7 +27,7 @@ def describe(directory: Path, engine: int, spawn: int | None = None) -> str:
     With `spawn`, a note on an engine of another spawn does not count: guards may write late.
     """
     try:
-        code, noted_spawn = map(int, _note(directory, engine).read_text().split())
+        code, noted_spawn = map(int, read_regular(_note(directory, engine)).split())
     except (OSError, ValueError):
         return ""
     if spawn not in (None, noted_spawn):
@@ -65,7 +66,7 @@ def take_output(directory: Path, engine: int, reported: tuple[int, int]) -> tupl
     for path, start in zip(output_files(directory, engine), reported, strict=True):
         text = ""
         with contextlib.suppress(OSError):  # there was no file, or this host does not see it
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 file.seek(start)
                 text = file.read(OUTPUT_LIMIT).decode(errors="replace")
             path.unlink()  # unless the engine has removed it
@@ -77,7 +78,7 @@ def take_output(directory: Path, engine: int, reported: tuple[int, int]) -> tupl
 def log_tail(path: Path, lines: int = TAIL_LINES, printed: str = "") -> str:
     """Return the end of a log and of what was printed, under a title; empty if there is nothing."""
     try:
-        with path.open("rb") as log:
+        with open_regular(path) as log:
             log.seek(0, 2)
             log.seek(max(0, log.tell() - TAIL_BYTES))
             tail = log.read().decode(errors="replace").splitlines()[-lines:]

@@ -7,6 +7,7 @@ A task with bulk data is handed only to an idle engine, so a busy engine never d
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
@@ -44,6 +45,7 @@ class ActiveRequest:
     """
 
     __slots__ = (
+        "aborting",
         "begun",
         "bulk",
         "client",
@@ -71,6 +73,7 @@ class ActiveRequest:
         self.result_size = 0  # bytes of the bulk results that come by way of the controller
         self.begun = False  # whether an engine has, or had, the task
         self.open = set(targets)  # engines that have not answered
+        self.aborting: Iterable[int] = ()  # engines that are to abort it, and may have begun it meanwhile
 
     @property
     def submitted(self) -> bool:
@@ -212,10 +215,13 @@ class Scheduler:
             sent[request.id] = request
             self.transport.send_task(engine.id, request)
 
-    def abort(self, wanted: Iterable[str] | None, targets: Iterable[int]) -> list[tuple[ActiveRequest, int]]:
+    def abort(
+        self, wanted: Iterable[str] | None, targets: Iterable[int], interrupts_rest: bool
+    ) -> list[tuple[ActiveRequest, int]]:
         """Remove tasks from the queues: of the requests `wanted`, or of all.
 
-        Tasks that an engine has are aborted there, if they have not begun; the engine answers them.
+        Tasks that an engine has are aborted there, if they have not begun; the engine answers them. With
+        `interrupts_rest`, `interrupt_rest` will interrupt those of these targets that have begun.
 
         Returns
         -------
@@ -236,10 +242,20 @@ class Scheduler:
                 else:
                     kept.append(request)
             engine.queue = kept
-            sent = [task for task in engine.sent if ids is None or task in ids]
+            sent = [request for request in engine.sent.values() if ids is None or request.id in ids]
             if sent:
-                self.transport.send_control(target, messages.AbortTasks(sent))
+                self.transport.send_control(target, messages.AbortTasks([request.id for request in sent]))
+            if interrupts_rest:
+                for request in sent:
+                    request.aborting = [*request.aborting, target]
         return removed
+
+    def interrupt_rest(self, request: ActiveRequest) -> None:
+        """Interrupt a request where it has begun: a part of it was aborted, for which others may wait."""
+        engines, request.aborting = request.aborting, ()
+        for engine in engines:
+            if self.find(engine, request.id) is not None:
+                self.transport.send_control(engine, messages.Signal(signal.SIGINT, request.id))
 
     # -- engines ----------------------------------------------------------------------------------
 

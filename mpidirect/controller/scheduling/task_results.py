@@ -88,7 +88,12 @@ class TaskResults:
             if isinstance(request, TaskBatch):
                 self._balancer.batch_done(engine, request, messages.BatchDone(task, []), [])
             elif request is not None:
-                self.fail(request, engine, "TaskAborted", "aborted before it began")
+                self.abort(request, engine)
+
+    def abort(self, request: ActiveRequest, engine: int) -> None:
+        """End a task that does not begin, and those parts of its request that may wait for the task."""
+        self.fail(request, engine, "TaskAborted", "aborted before it began")
+        self._scheduler.interrupt_rest(request)
 
     def _bulk_arrived(
         self,

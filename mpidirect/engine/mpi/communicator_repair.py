@@ -12,6 +12,7 @@ from ...mpi import world as worlds
 from ...mpi.world import World
 from ...protocol import messages
 from .. import bulk_data, environment
+from ..memory_reserve import CommunicatorReserve
 from . import communicators, groups, requests
 from .polled_communicator import PolledCommunicator
 from .polling import keep_requests
@@ -19,11 +20,12 @@ from .watched_communicator import RevocableCommunicator, mpi_state
 
 log = logging.getLogger(__name__)
 
+_ID_SIZE = 4  # Bytes of an engine's id in a roll call.
 _ROLL_CALL_TAG = 30_000  # The first of the tags of roll calls on the private communicator.
 
 
-class EngineDied(Exception):
-    """An engine died while it was to take part in a repair."""
+class RollCallFailed(Exception):
+    """An engine can't take part in a repair; the text says why."""
 
 
 class _Prepared(NamedTuple):
@@ -58,10 +60,13 @@ class CommunicatorRepair:
         The ids of its engines, by rank.
     places : list of EnginePlace
         Where they are, by rank.
+    reserve : CommunicatorReserve
+        Memory for the making of communicators.
     """
 
     def __init__(self, world: World, engines: Sequence[int], ulfm: bool, epoch: int = 0) -> None:
         self._ulfm = ulfm
+        self.reserve = CommunicatorReserve()
         self._private = world.private
         self.living = list(engines)
         self._members = list(engines)  # The engines of the private communicator, dead ones included.
@@ -82,9 +87,10 @@ class CommunicatorRepair:
 
     def repair(self, order: messages.RepairCommunicator) -> messages.CommunicatorsMade:
         """Make a new communicator of the living engines, which all call this together."""
+        has_memory = self.reserve.is_enough()
         with worlds.time_limit():
             try:
-                self._call_roll(order.engines, order.epoch)
+                self._call_roll(order.engines, order.epoch, has_memory)
                 communicators.revoke_abandoned()
                 engines = self._make_engines(order)
                 if engines.size != len(order.engines):
@@ -95,7 +101,7 @@ class CommunicatorRepair:
                 communicators.replace_world(engines, order.engines, order.epoch)
                 self.places = [self.places[self.living.index(engine)] for engine in order.engines]
                 self.living = order.engines
-            except (MPI.Exception, EngineDied) as e:
+            except (MPI.Exception, RollCallFailed) as e:
                 log.warning("the communicator could not be made: %s", e)
                 return messages.CommunicatorsMade(order.epoch, str(e))
         log.info("comm has %d engines, and this one is rank %d of it", engines.size, engines.rank)
@@ -107,13 +113,14 @@ class CommunicatorRepair:
         Returns
         -------
         ReadyToJoin or CommunicatorsMade
-            The latter with an error, if an engine died meanwhile.
+            The latter with an error, if an engine died meanwhile, or has no memory.
         """
         self._joining = order
+        has_memory = self.reserve.is_enough()
         with worlds.time_limit():
             try:
-                self._call_roll(order.living, order.epoch)
-            except (MPI.Exception, EngineDied) as e:
+                self._call_roll(order.living, order.epoch, has_memory)
+            except (MPI.Exception, RollCallFailed) as e:
                 return messages.CommunicatorsMade(order.epoch, str(e))
         return messages.ReadyToJoin(order.epoch)
 
@@ -151,26 +158,34 @@ class CommunicatorRepair:
         """Return the ranks of engines in the private communicator."""
         return [self._members.index(engine) + 1 for engine in engines]
 
-    def _call_roll(self, engines: Sequence[int], epoch: int) -> None:
+    def _call_roll(self, engines: Sequence[int], epoch: int, has_memory: bool) -> None:
         """Exchange messages with all engines, so that all are alive when a communicator is made.
 
         If a member dies while a communicator is made, the others hang (MPICH) or crash (Open MPI). The wait
-        for a message can be left.
+        for a message can be left. The messages tell which engine has no memory to take part.
         """
         ranks = self._ranks(engines)
         position, n = ranks.index(self._private.rank), len(ranks)
         tag = _ROLL_CALL_TAG + epoch % worlds.TAGS
         living = set(engines)
-        step = 1
+        step, short = 1, -1 if has_memory else engines[position]
         while step < n:
+            heard = bytearray(_ID_SIZE)
             requests = [
-                self._private.Irecv(bytearray(1), ranks[(position - step) % n], tag),
-                self._private.Isend(b"1", ranks[(position + step) % n], tag),
+                self._private.Irecv(heard, ranks[(position - step) % n], tag),
+                self._private.Isend(
+                    short.to_bytes(_ID_SIZE, "little", signed=True), ranks[(position + step) % n], tag
+                ),
             ]
             if not bulk_data.wait(requests, lambda: not living.isdisjoint(mpi_state.dead_engines)):
                 keep_requests(requests)
-                raise EngineDied(f"engine {min(living & mpi_state.dead_engines)} died meanwhile")
-            step *= 2
+                raise RollCallFailed(f"engine {min(living & mpi_state.dead_engines)} died meanwhile")
+            step, short = 2 * step, max(short, int.from_bytes(heard, "little", signed=True))
+        if short >= 0:
+            raise RollCallFailed(
+                f"engine {short} has used up its memory (ulimit -v), and communicators need some: "
+                "delete names there"
+            )
 
     def _make_engines(self, order: messages.RepairCommunicator) -> MPI.Intracomm:
         ranks = [self._members.index(engine) for engine in order.engines]
