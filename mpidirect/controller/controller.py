@@ -255,6 +255,10 @@ class Controller:
         """Return whether the engines' communicator has never been broken or made anew."""
         return self._lifecycle.repair.untouched
 
+    def start_anchors_by(self, start: Callable[[], None]) -> None:
+        """Use this function to start an anchor in the place of one that died."""
+        self._lifecycle.anchors.start = start
+
     # -- the loop ---------------------------------------------------------------------------------
 
     def run(self) -> None:

@@ -27,6 +27,10 @@ class EngineRegistry:
         The engines that can get tasks, by id.
     lost : dict of int to str
         Why an engine is not alive.
+    hints : dict of int to str
+        For an engine that is not alive, what its users can do.
+    notice : str
+        What the clients are to show with the next announcement; empty if there is nothing.
     starting : float
         Seconds within which all engines are started anew; 0 if no restart is under way.
     c_world_loss : str
@@ -39,6 +43,8 @@ class EngineRegistry:
         self._world = world
         self.alive: dict[int, messages.EngineInfo] = {}
         self.lost: dict[int, str] = {}
+        self.hints: dict[int, str] = {}
+        self.notice = ""
         self.starting = 0.0
         self._memory_domain = process_memory.domain()
         self._memory_domains: dict[int, str] = {}
@@ -54,6 +60,10 @@ class EngineRegistry:
         """Note why the world in C can't be used any more; the first reason stays."""
         self.c_world_loss = self.c_world_loss or reason
 
+    def tell_of_c_world(self) -> None:
+        """Have the clients show that the world in C can't be used: no error of a call tells it."""
+        self.notice = f"{self.world}."
+
     def add(self, hello: messages.EngineHello) -> None:
         """Note that an engine is alive, at the start or in the place of a dead one."""
         engine = hello.engine
@@ -62,6 +72,7 @@ class EngineRegistry:
         self._memory_domains[engine] = hello.place
         self._apply_placement(engine)
         self.lost.pop(engine, None)
+        self.hints.pop(engine, None)
         if len(self.alive) == self.size:
             log.info("all %d engines are there", self.size)
 

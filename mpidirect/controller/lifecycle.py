@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..mpi.fault_tolerance import CONSEQUENCES
+from ..mpi.fault_tolerance import CONSEQUENCES, SURVIVAL
 from ..protocol import messages
 from ..protocol.names import is_anchor
 from .engine_registry import EngineRegistry
@@ -112,6 +112,7 @@ class EngineLifecycle:
             tolerance["restarts"],
             self._survives,
             supervised,
+            facts.get("room", 0),
             self._retire,
         )
         scheduler.admits = self._admits
@@ -157,7 +158,8 @@ class EngineLifecycle:
     def announce_changes(self) -> None:
         """Tell the clients which engines are alive, if that has changed."""
         registry = self._registry
-        changed = self._unannounced or self._announced != (registry.starting, registry.c_world_loss)
+        changed = self._announced != (registry.starting, registry.c_world_loss)
+        changed = changed or self._unannounced or bool(registry.notice)
         if changed and not self.generations.awaits_first:
             self.announce({})
 
@@ -165,7 +167,8 @@ class EngineLifecycle:
         """Tell the clients which engines are alive, and why some no longer are."""
         registry = self._registry
         self._unannounced, self._announced = False, (registry.starting, registry.c_world_loss)
-        news = registry.in_order(), registry.size, lost, registry.starting, registry.world
+        news = registry.in_order(), registry.size, lost, registry.starting, registry.world, registry.notice
+        registry.notice = ""
         for session in self._sessions.values():
             session.notify(messages.EnginesChanged, *news)
 
@@ -244,13 +247,17 @@ class EngineLifecycle:
         self.anchors.kill_engine(info)  # a frozen engine has lost its connection; MPI would wait for it
         for other in self._registry.alive:
             self._link.send_control(other, messages.CollectiveBroken())
-        reason = f"engine {engine} (process {info.pid} on {info.host}) died: {how}"
+        replaced = self.replacement.ends(engine)
+        ended = f"was ended by rc.restart([{engine}])" if replaced else f"died: {how}"
+        reason = f"engine {engine} (process {info.pid} on {info.host}) {ended}"
         follow = self.generations.follow(how)
         if self._survives:
-            self._registry.lose_c_world(f"engine {engine} has died")
+            self._registry.lose_c_world(f"engine {engine} {'was replaced' if replaced else 'has died'}")
+            self._registry.hints[engine] = SURVIVAL
         else:
             reason = self.fatal_death = f"{reason}. {CONSEQUENCES[follow]}"
             self._registry.starting = START_TIMEOUT if follow else 0.0
+            self._registry.notice = reason if follow else ""
         log.error("%s", reason)
         self._registry.lost[engine] = reason
         if self._survives and not self._registry.alive:
@@ -267,6 +274,7 @@ class EngineLifecycle:
         retired, reasons = self._registry.in_order(), {}
         self._registry.alive.clear()
         self._registry.c_world_loss = ""
+        self._registry.hints.clear()
         self._balancer.retire(f"each engine {why}")
         for info in retired:
             reasons[info.id] = self._registry.lost[info.id] = f"engine {info.id} {why}"

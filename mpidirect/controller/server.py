@@ -166,6 +166,7 @@ class Server:
             "logs": self._spec.log_directory,
             "fault_tolerance": self._tolerance.facts(self._spec.spawns, self._successor is not None),
             "spawns": self._spec.spawns,
+            "room": allocation.room(),
             "world": WORLDS[world.engines_alone_in_c],
             "started": time.time(),
             "ends": self._ends,

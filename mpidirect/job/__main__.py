@@ -23,7 +23,7 @@ from .exit import leave
 from .mpi_start import begin_mpi, expected_size, launched_rank, load_mpi, wrong_world_size
 from .process_identity import this_process
 from .rank_log import redirect_output
-from .variables import SPAWN, SPAWNED_RANK, SPAWNS, anchor_hosts
+from .variables import ANCHOR_PLACE, SPAWN, SPAWNED_RANK, SPAWNS, anchor_hosts
 
 log = logging.getLogger("mpidirect.job")
 
@@ -36,10 +36,10 @@ def main(argv: list[str]) -> NoReturn:
         print("usage: python -m mpidirect.job JOBFILE (launchers do this)", file=sys.stderr)
         sys.exit(2)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})  # The rank wrapper has set it to be ignored.
-    rank = int(os.environ.pop(SPAWNED_RANK, 0))
+    place = os.environ.pop(SPAWNED_RANK, "")
     os.environ.pop(SPAWN, None)  # What an engine starts is no part of the spawn.
-    if rank:
-        _run_spawned(rank, Path(argv[1]))
+    if place:
+        _run_spawned(place, Path(argv[1]))
     _run_launched(Path(argv[1]))
 
 
@@ -120,11 +120,11 @@ def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[s
         joined.private.bcast(this_process())
     from .roles.controller import run_controller
 
-    return run_controller(spec, path, joined, tolerance)
+    return run_controller(spec, path, joined, tolerance, hosts)
 
 
-def _run_spawned(rank: int, path: Path) -> NoReturn:
-    """Run an engine that an anchor or another engine has spawned."""
+def _run_spawned(place: str, path: Path) -> NoReturn:
+    """Run an engine that an anchor or another engine has spawned, or an anchor that the controller has."""
     MPI = begin_mpi(spawned=True)  # First: the spawning rank waits for ever for a process that fails before.
     finalize: Callable[[], None] = MPI.Finalize
     from .roles.engine import receive_start, run_spawned_engine
@@ -133,13 +133,20 @@ def _run_spawned(rank: int, path: Path) -> NoReturn:
     spec = job_file.read(path)
     if spec.resume:
         _outlive_warnings()
-    redirect_output(Path(spec.log_directory) / f"engine-{rank - 1}.log")
+    is_anchor = place == ANCHOR_PLACE
+    engine = -1 if is_anchor else int(place) - 1
+    redirect_output(Path(spec.log_directory) / ("anchor.log" if is_anchor else f"engine-{engine}.log"))
     from ..mpi.world import forget_launcher
 
-    forget_launcher()
     clean = False
     try:
-        clean = run_spawned_engine(rank - 1, spec, start)
+        if is_anchor:
+            from .roles.anchor import run_spawned_anchor
+
+            run_spawned_anchor(spec, start)
+        else:
+            forget_launcher()
+            clean = run_spawned_engine(engine, spec, start)
     except Exception as e:
         _report(e)
         os._exit(1)  # Not MPI_Abort: the other ranks go on.

@@ -42,6 +42,16 @@ def slots() -> int:
     return cores()
 
 
+def room() -> int:
+    """Return the most engines that this job holds, by tasks or by cores; 0 outside a job, as on any host.
+
+    A step of the job may have fewer tasks than the job, so with Slurm the cores of the job count as well.
+    """
+    launcher, _ = enclosing()
+    cores_of_job = _expand_counts(os.environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
+    return max(slots(), sum(cores_of_job)) if launcher else 0
+
+
 def hosts() -> int:
     """Return the number of hosts of this job; 0 outside a job, or if it is not known."""
     launcher, _ = enclosing()

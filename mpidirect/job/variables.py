@@ -5,6 +5,8 @@ from __future__ import annotations
 CLUSTER = "MPIDIRECT_CLUSTER"  # The cluster's id, in every process of the job.
 WRAPPER_PID = "MPIDIRECT_GUARD"  # The process number of the rank wrapper, in a rank that has one.
 SPAWNED_RANK = "MPIDIRECT_PLACE"  # In a spawned engine: its rank in the private communicator.
+ANCHOR_PLACE = "anchor"  # The value of SPAWNED_RANK in an anchor that the controller has spawned.
+FIRST_PLACE = "MPIDIRECT_FIRST_PLACE"  # In the wrapper of a spawned engine: the place of rank 0 of its spawn.
 SPAWN = "MPIDIRECT_SPAWN"  # In a spawned engine: the number of the spawn.
 SPAWNS = "MPIDIRECT_SPAWNS"  # The hosts with an anchor, see `anchor_hosts`. Empty if nothing is spawned.
 

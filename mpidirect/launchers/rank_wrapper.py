@@ -15,10 +15,14 @@ from collections.abc import Sequence
 
 from ..job.exit import CLEAN_EXIT
 from ..job.processes import DISCARD_SIGNAL
-from ..job.variables import SPAWN, SPAWNED_RANK, SPAWNS, WRAPPER_PID
+from ..job.variables import FIRST_PLACE, SPAWN, SPAWNED_RANK, SPAWNS, WRAPPER_PID
 
 # Where engines are spawned, each has a place; the launcher's own ranks are controller and anchors.
-_RANK = f'r=${{OMPI_COMM_WORLD_RANK:-${{PMI_RANK:-x}}}}; [ $r = 0 ] || [ -z "${SPAWNS}" ] || r=anchor-$r; '
+_RANK = (
+    f'r=${{OMPI_COMM_WORLD_RANK:-${{PMI_RANK:-x}}}}; [ -z "${FIRST_PLACE}" ] || '
+    f"{{ export {SPAWNED_RANK}=$(({FIRST_PLACE} + r)); unset {FIRST_PLACE}; }}; "
+    f'[ $r = 0 ] || [ -z "${SPAWNS}" ] || r=anchor-$r; '
+)
 _WRITE_CODE = f'umask 077; echo $s ${{{SPAWN}:-0}} > "$d/rank-${{{SPAWNED_RANK}:-$r}}.exit"'
 _RUN = (
     f"d=$1; shift; {_RANK}{WRAPPER_PID}=$$; export {WRAPPER_PID}; q=; trap q=1 {DISCARD_SIGNAL.name[3:]}; "

@@ -90,6 +90,11 @@ def lost_c_world(reason: str) -> str:
     )
 
 
+# What follows the death of an engine that the others survive.
+SURVIVAL = (
+    "The engines that are left make a new comm. MPI_COMM_WORLD of C and Fortran code, such as PETSc, stays "
+    "broken: rc.restart() starts all engines anew."
+)
 # What follows the death of an engine that the others do not survive: whether new ones are started.
 CONSEQUENCES = {
     True: "With this MPI all engines end then; new ones, with empty namespaces, are started",

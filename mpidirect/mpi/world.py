@@ -72,13 +72,18 @@ class World(NamedTuple):
 
 
 @contextmanager
-def time_limit() -> Iterator[None]:
+def time_limit(new: int = 0) -> Iterator[None]:
     """End this process if the block takes too long.
 
     The making of a communicator can't be interrupted. If a rank dies meanwhile, the others must not hang.
+
+    Parameters
+    ----------
+    new : int
+        The number of new engines: if they share few cores, each of them adds up to a second.
     """
     with contextlib.suppress(RuntimeError):  # There is no memory for the thread that watches the time.
-        faulthandler.dump_traceback_later(CREATION_LIMIT, exit=True)
+        faulthandler.dump_traceback_later(CREATION_LIMIT + new, exit=True)
     try:
         yield
     finally:

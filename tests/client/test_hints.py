@@ -10,6 +10,7 @@ import pytest
 
 from mpidirect import CompositeError, RemoteError
 from mpidirect.client.calls.hints import hint_for
+from mpidirect.protocol.messages import Failure
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -66,18 +67,18 @@ def test_names_of_the_engines_in_functions_of_a_file(rc, tmp_path, monkeypatch):
 def test_a_module_that_is_here_alone(tmp_path, monkeypatch):
     (tmp_path / "only_here.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    hint = hint_for("ModuleNotFoundError", "No module named 'only_here'")
+    hint = hint_for(Failure("ModuleNotFoundError", "No module named 'only_here'", ""))
     assert str(tmp_path) in hint and "sys.path.insert" in hint
-    assert "installed here" in hint_for("ModuleNotFoundError", "No module named 'msgspec.json'")
-    assert hint_for("ModuleNotFoundError", "No module named 'msgspec.x'") == ""  # a slip: not here either
-    assert hint_for("ModuleNotFoundError", "No module named 'nowhere_at_all.x'") == ""
-    assert hint_for("ModuleNotFoundError", "No module named 'nowhere_at_all'") == ""
+    assert "installed here" in hint_for(Failure("ModuleNotFoundError", "No module named 'msgspec.json'", ""))
+    assert hint_for(Failure("ModuleNotFoundError", "No module named 'msgspec.x'", "")) == ""  # not here
+    assert hint_for(Failure("ModuleNotFoundError", "No module named 'nowhere_at_all.x'", "")) == ""
+    assert hint_for(Failure("ModuleNotFoundError", "No module named 'nowhere_at_all'", "")) == ""
 
 
 def test_numba_names_a_global_in_its_own_words(main):
     main.N = 3
     text = "Failed in nopython mode pipeline\nUntyped global name 'N': Cannot determine Numba type"
-    assert 'dv["N"] = N' in hint_for("TypingError", text)
+    assert 'dv["N"] = N' in hint_for(Failure("TypingError", text, ""))
 
 
 def test_a_hint_never_fails(main, monkeypatch):
@@ -86,9 +87,9 @@ def test_a_hint_never_fails(main, monkeypatch):
             raise RuntimeError
 
     main.bad = Bad()
-    hint_for("NameError", "name 'bad' is not defined")
+    hint_for(Failure("NameError", "name 'bad' is not defined", ""))
     monkeypatch.setitem(sys.modules, "odd", types.ModuleType("odd"))  # has no __spec__
-    assert hint_for("ModuleNotFoundError", "No module named 'odd'") == ""
+    assert hint_for(Failure("ModuleNotFoundError", "No module named 'odd'", "")) == ""
 
 
 @pytest.mark.parametrize("code", ["input('? ')", "breakpoint()", "import pdb; pdb.set_trace(); x = 1"])

@@ -66,13 +66,17 @@ def test_they_come_and_may_die_as_well(start):
 
 
 @pytest.mark.mpich_proof
-def test_an_engine_that_does_not_listen_is_replaced(start):
+def test_an_engine_that_does_not_listen_is_replaced(start, capfd):
+    """Its call, the facts and a notice say that. Nobody takes it for a death, and the world in C is lost."""
     _, rc = start(2)
     stuck = rc[1].execute("ctypes.PyDLL(None).sleep(60)")
     until_assigned(rc, [1])
     assert rc.restart(1) == [1]
-    with pytest.raises(EngineError, match="SIGKILL"):
+    with pytest.raises(EngineError, match=r"engine 1 .* was ended by rc.restart\(\[1\]\)") as e:
         stuck.get(WITHIN)
+    assert "rc.restart() starts all engines anew" in e.value.hint
+    lost = "in C and Fortran can't be used any more: engine 1 was replaced. rc.restart() of all engines"
+    assert lost in rc.facts["world"] and capfd.readouterr().err.count(lost) == 1
     assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
 
 

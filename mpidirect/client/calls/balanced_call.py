@@ -122,7 +122,7 @@ class BalancedCall(Call):
         failure = reply.failure
         if failure is not None:
             info = self.info(engine, failure.method)
-            if hint := hint_for(failure.ename, failure.evalue):
+            if hint := hint_for(failure):
                 info["hint"] = hint
             evalue = f"{failure.evalue} ({self.mismatch})" if self.mismatch else failure.evalue
             error = remote_error(EngineFailure(failure.ename, evalue, completed(failure.traceback), info))

@@ -315,7 +315,7 @@ class Call:
         if failure is not None:
             self._frames.pop(engine, None)
             info = self.info(engine, failure.method)
-            if hint := hint_for(failure.ename, failure.evalue):
+            if hint := hint_for(failure):
                 info["hint"] = hint
             evalue = f"{failure.evalue} ({self.mismatch})" if self.mismatch else failure.evalue
             return remote_error(EngineFailure(failure.ename, evalue, completed(failure.traceback), info))

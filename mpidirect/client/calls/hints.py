@@ -9,26 +9,21 @@ import sysconfig
 import types
 from pathlib import Path
 
-from ...mpi.fault_tolerance import CONSEQUENCES
+from ...protocol.messages import Failure
 from ...protocol.names import INITIAL_NAMES
 from ...serialize import prompt_names
 
 _NAME = re.compile(r"name '(\w+)' is not defined|[Uu]ntyped global name '(\w+)'")
 _MODULE = re.compile(r"No module named '([\w.]+)'")
-_DEATH = re.compile(r"engine \d+ \(process \d+ on \S+\) died: ")
-_C_WORLD = (
-    "The other engines make a new comm. MPI_COMM_WORLD of C and Fortran code, such as PETSc, stays broken: "
-    "rc.restart() starts all engines anew."
-)
-_ALL_END = tuple(CONSEQUENCES.values())
 _ABSENT = object()
 
 
-def hint_for(ename: str, evalue: str) -> str:
+def hint_for(failure: Failure) -> str:
     """Return a remedy in one sentence; an empty text where none is known."""
+    ename, evalue = failure.ename, failure.evalue
     try:
-        if ename == "EngineError" and _DEATH.match(evalue) and not evalue.endswith(_ALL_END):
-            return _C_WORLD
+        if failure.hint:
+            return failure.hint
         if found := _NAME.search(evalue):
             return _of_name(found[1] or found[2])
         if ename == "TypeError" and "object is not callable" in evalue:

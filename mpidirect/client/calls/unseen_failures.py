@@ -109,7 +109,7 @@ class UnseenFailure:
         self.discard()
         entries = []
         for info, failure in self._failures:
-            hint = hint_for(failure.ename, failure.evalue)
+            hint = hint_for(failure)
             info = {**info, "hint": hint} if hint else info
             text = completed(failure.traceback)
             entries.append(EngineFailure(failure.ename, failure.evalue, text, info))

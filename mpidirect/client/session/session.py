@@ -16,7 +16,6 @@ from ... import errors
 from ...files import logs
 from ...files.connection_file import ConnectionInfo
 from ...memory import process_memory
-from ...mpi.fault_tolerance import CONSEQUENCES
 from ...protocol import messages
 from ..calls import unseen_failures
 from ..calls.call import Call
@@ -274,15 +273,10 @@ class Session:
         """Update the engines, and what their world is."""
         if isinstance(news, messages.EnginesChanged) and news.world:
             self.facts["world"] = news.world
-            self._tell_of_restart(news)
+            if news.notice:
+                print(f"mpidirect: {news.notice}", file=sys.stderr)
         self.engines.change(news)
         self.debuggers.keep(self.engines.live)
-
-    def _tell_of_restart(self, news: messages.EnginesChanged) -> None:
-        """Tell the user that all namespaces are lost: nobody has asked for that, and no call may show it."""
-        deaths = [reason for reason in news.lost.values() if reason.endswith(CONSEQUENCES[True])]
-        if news.starting and not self.engines.starting and deaths:
-            print(f"mpidirect: {deaths[0]}", file=sys.stderr)
 
     def replied(self, answers: list[Answer]) -> None:
         """Hand answers of engines to their calls."""

@@ -292,6 +292,7 @@ class PendingQueries:
         pending.world_revoked = True
         if self._revokes:
             self._registry.lose_c_world(REVOKED)
+            self._registry.tell_of_c_world()
             for engine in self._registry.alive:
                 self._link.send_control(engine, messages.RevokeWorld())
 

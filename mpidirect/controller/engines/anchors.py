@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable
 
 from ...job import processes
 from ...job.signals import send_signal
@@ -29,6 +30,7 @@ class Anchors:
         self._link = link
         self._shutdown = shutdown
         self._anchors: dict[int, messages.EngineInfo] = {}
+        self.start: Callable[[], None] | None = None  # starts the first anchor anew
 
     @property
     def can_spawn(self) -> bool:
@@ -42,7 +44,7 @@ class Anchors:
     def lost(self, anchor: int) -> None:
         """Note that an anchor is dead. Without the first one, an engine spawns from now on."""
         if self._anchors.pop(anchor, None) and anchor == ANCHOR and not self._shutdown.begun:
-            log.error("the process that starts engines is gone: all of them can't be started anew any more")
+            log.error("the process that starts engines is gone")
 
     def kill_spawner(self) -> None:
         """Kill the first anchor: MPI does not return from a spawn there."""

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 LEAVE_TIMEOUT = 0.5  # seconds that engines have to leave by themselves before they are killed
 KILL_TIMEOUT = 5.0  # seconds in which a killed engine must be gone
 SUPERVISED_KILL_TIMEOUT = 1.0  # the same, where the supervisor ends the engines that are left
+ANCHOR_TIMEOUT = 20.0  # seconds in which a new anchor must connect
 START_TIMEOUT = 100.0  # seconds that new engines may take
 NOTE_DELAY = 0.1  # seconds that the guard of an engine that left has to note an error, if there was one
 KILLED_NOTE_DELAY = 3.0  # the same for an engine that was killed, of which there is a note for certain
@@ -48,6 +49,7 @@ class Generations:
         can_respawn: bool,
         survives: bool,  # whether the job survives the end of an engine
         supervised: bool,  # whether a supervisor starts all processes anew when this controller has ended
+        room: int,  # the most engines that the scheduler's job holds; 0 outside a job
         retire: Callable[[str], None],
     ) -> None:
         self.spawns = spawns
@@ -61,9 +63,10 @@ class Generations:
         self._can_respawn = can_respawn
         self._survives = survives
         self._supervised = supervised
+        self._room = max(room, registry.size) if room else 0
         self._retire = retire
         self._machine = StateMachine(GenerationState.RUNNING, GENERATION)
-        self.next_size = registry.size
+        self.next_size = self._former_size = registry.size
         self.asked_by: AskedBy | None = None
         self.end_reason = ""  # why the engines of this generation were ended
         self._all_arrived: Callable[[], None] = lambda: None
@@ -71,6 +74,7 @@ class Generations:
         self._killed: set[int] = set()  # engines that were killed: their guards write notes
         self._kill_time = 0.0  # when the engines that are left are killed
         self._deadline = 0.0  # when the killed engines must be gone
+        self._anchor_deadline = 0.0  # when a new anchor must have connected; 0 if none is awaited
         self._note_deadline = 0.0  # until when the guards may note how engines ended
         if spawns:
             replacement.await_first(list(range(registry.size)))
@@ -108,9 +112,15 @@ class Generations:
             return
         if self.busy:
             raise ReplacementRefused("all engines are being started anew: try again in a moment")
-        respawn = self._supervised or (self._can_respawn and self._anchors.can_spawn)
-        alternative = "rc.restart() of all engines" if respawn else "'mpidirect stop' and 'mpidirect start'"
+        again = "'mpidirect stop' and 'mpidirect start'"
+        alternative = "rc.restart() of all engines" if self._can_renew else again
         self._replacement.ask(asked_by, within, alternative)
+
+    @property
+    def _can_renew(self) -> bool:
+        """Return whether all engines can be started anew."""
+        spawner = self._anchors.can_spawn or self._anchors.start is not None
+        return self._supervised or (self._can_respawn and spawner)
 
     def renew(self, asked_by: AskedBy, size: int) -> None:
         """End all engines, and start `size` others.
@@ -120,13 +130,18 @@ class Generations:
         ReplacementRefused
             When that is not possible, or not now.
         """
-        if not self._supervised and not (self._can_respawn and self._anchors.can_spawn):
+        if not self._can_renew:
             raise ReplacementRefused(
                 "engines can't all be started anew with this MPI, or as it was started. Save what you need, "
                 "then 'mpidirect stop' and 'mpidirect start'"
             )
         if self.state is not GenerationState.RUNNING or self._replacement.exclusive:
             raise ReplacementRefused("engines are being started just now: try again in a moment")
+        if 0 < self._room < size:
+            raise ReplacementRefused(
+                f"this job has room for {self._room} engines, by its tasks or cores, and not for {size}. "
+                "Nothing has changed: the present engines go on"
+            )
         call = "rc.restart()" if size == self._registry.size else f"rc.resize({size})"
         self.replace_all(asked_by, size, f"was ended by {call}, which replaces all engines")
 
@@ -158,7 +173,7 @@ class Generations:
         If the end of an engine ends the job, engines leave when this controller has handed over and leaves.
         """
         self._machine.enter(GenerationState.ENDING)
-        self.end_reason = reason
+        self.end_reason, self._anchor_deadline = reason, 0.0
         now = time.monotonic()
         self._kill_time, self._note_deadline = now + LEAVE_TIMEOUT, now
         self._leaving = {info.id: info for info in self._registry.in_order()}
@@ -184,6 +199,10 @@ class Generations:
         self.note_arrivals()
         if not (self.busy or self.awaits_first or self._replacement.busy):
             self._registry.starting = 0.0
+            if self._registry.alive:
+                self._former_size = self._registry.size
+            else:
+                self._set_size(self._former_size)  # the next restart shall not fail as well
         if self.state is not GenerationState.ENDING or self._shutdown.begun:
             return
         now = time.monotonic()
@@ -192,9 +211,7 @@ class Generations:
         elif self._supervised:
             self._machine.enter(GenerationState.HANDING_OVER)
         elif not self._anchors.can_spawn:
-            self.fail(
-                "the process that starts engines died meanwhile: 'mpidirect stop' and 'mpidirect start'"
-            )
+            self._renew_anchor(now)
         elif self._notes_complete(now):
             self._begin()
 
@@ -220,6 +237,21 @@ class Generations:
                     self._deadline = now + (SUPERVISED_KILL_TIMEOUT if self._supervised else KILL_TIMEOUT)
                     self._anchors.kill_engine(info)
 
+    def _renew_anchor(self, now: float) -> None:
+        """Start the process that starts engines, which has died, and wait for it."""
+        if self._anchor_deadline:
+            if now > self._anchor_deadline:
+                self.fail("the process that starts engines died, and a new one did not come: try again")
+            return
+        if self._anchors.start is None:
+            self.fail("the process that starts engines died: 'mpidirect stop' and 'mpidirect start'")
+            return
+        self._anchor_deadline = now + ANCHOR_TIMEOUT
+        try:
+            self._anchors.start()
+        except Exception as e:  # an error of MPI
+            self.fail(f"the process that starts engines died, and MPI can't start a new one: {e}")
+
     def _notes_complete(self, now: float) -> bool:
         """Return whether no guard will write a note any more: the note would seem to be on the successor."""
         return now > self._note_deadline or (
@@ -229,9 +261,14 @@ class Generations:
     def _begin(self) -> None:
         self._machine.enter(GenerationState.RUNNING)
         asked_by, self.asked_by = self.asked_by, None
-        if self._registry.size != self.next_size:
-            self._registry.resize(self.next_size)
-        self._replacement.start(list(range(self.next_size)), asked_by, START_TIMEOUT)
+        self._former_size = self._registry.size
+        self._set_size(self.next_size)
+        remedy = f"\nNo engine is left: rc.restart() starts {self._former_size}, as before"
+        self._replacement.start(list(range(self.next_size)), asked_by, START_TIMEOUT, remedy)
+
+    def _set_size(self, size: int) -> None:
+        if self._registry.size != size:
+            self._registry.resize(size)
 
     def await_first(self, all_arrived: Callable[[], None]) -> None:
         """Expect the engines of this job, after those of an earlier controller; then call `all_arrived`."""

@@ -120,7 +120,7 @@ class MPITransfer:
         self._release_abandoned()
         ranks = [0, *(self._ranks[engine] for engine in order.living)]
         try:
-            with time_limit():
+            with time_limit(len(order.engines)):
                 alone = not order.living
                 members = MPI.COMM_SELF if alone else living(self._comm, ranks, self._ulfm, order.epoch)
                 world = merged(members, order.port, 0, all_new=alone)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...errors import format_ids
 from ...protocol import messages
 from ...protocol.names import ANCHOR
 from ..engine_registry import EngineRegistry
@@ -83,6 +84,7 @@ class Replacement:
         self._machine = StateMachine(ReplacementState.IDLE, REPLACEMENT)
         self._wanted: list[int] = []  # engines to replace
         self._asked_by: AskedBy | None = None
+        self._remedy = ""  # what a client can do if all engines fail to start
         self._earlier: set[ActiveRequest] = set()  # requests that are done first
         self._deadline = 0.0
         self._killed: set[int] = set()  # engines that are to be replaced and may still be alive
@@ -107,6 +109,10 @@ class Replacement:
     def exclusive(self) -> bool:
         """Return whether new engines are started, so that no task may begin."""
         return self.state not in (ReplacementState.IDLE, ReplacementState.WAITING)
+
+    def ends(self, engine: int) -> bool:
+        """Return whether this ends a living engine that is to be replaced."""
+        return engine in self._killed and engine in self._wanted
 
     def admits(self, request: ActiveRequest) -> bool:
         """Return whether a request may begin now."""
@@ -146,9 +152,9 @@ class Replacement:
                 self._killed.add(engine)
                 self._anchors.kill_engine(registry.alive[engine])
 
-    def start(self, engines: list[int], asked_by: AskedBy | None, within: float) -> None:
-        """Start `engines` where none are alive, within so many seconds."""
-        self._wanted, self._asked_by = engines, asked_by
+    def start(self, engines: list[int], asked_by: AskedBy | None, within: float, remedy: str) -> None:
+        """Start `engines` where none are alive, within so many seconds; an error names the `remedy`."""
+        self._wanted, self._asked_by, self._remedy = engines, asked_by, remedy
         self._spawn()
         self._deadline = time.monotonic() + within
 
@@ -293,6 +299,8 @@ class Replacement:
         self._joining.finish()
         self._killed.difference_update(replaced)  # if all engines were restarted, no news of the end came
         self._clear()
+        if self._registry.c_world_loss:
+            self._registry.tell_of_c_world()
         self._joined([arrived[engine] for engine in replaced])
         log.info("engines %s have come", replaced)
         if self._asked_by is not None:
@@ -338,11 +346,12 @@ class Replacement:
 
     def _give_up(self, why: str) -> None:
         """End the replacement; nothing has changed."""
-        log.error("engines %s are not replaced: %s", self._wanted, why)
+        log.error("engines %s are not started: %s", self._wanted, why)
         if self.state is ReplacementState.SPAWNING and not (self._spawned or self._shutdown.begun):
             self._anchors.end_spawn(self._spawns)
         send_stop(self._link, self._arrived)
-        self._answer(None, f"engines {self._wanted} could not be replaced: {why}")
+        names = f"engine{'s' * (len(self._wanted) > 1)} {format_ids(self._wanted)}"
+        self._answer(None, f"{names} could not be started: {why}{self._remedy}")
 
     def _answer(self, value: Any, error: str = "") -> None:
         self._clear()
@@ -352,6 +361,6 @@ class Replacement:
 
     def _clear(self) -> None:
         self._machine.enter(ReplacementState.IDLE)
-        self._wanted, self._earlier, self._arrived = [], set(), {}
+        self._wanted, self._earlier, self._arrived, self._remedy = [], set(), {}, ""
         self._spawner, self._spawned, self._spawn_failing = -1, False, False
         self._joining.clear()

@@ -286,7 +286,8 @@ class Balancer:
         """End tasks that no engine will answer."""
         now = time.time()
         status = "aborted" if ename == "TaskAborted" else "error"
-        failure = messages.Failure(ename, evalue, traceback, request.header.op)
+        hint = self._registry.hints.get(engine, "") if ename == "EngineError" else ""
+        failure = messages.Failure(ename, evalue, traceback, request.header.op, hint)
         first, stop = tasks
         reply = messages.Reply(
             request.id, engine, status, [], now, now, "", "", failure, index=first, count=stop - first

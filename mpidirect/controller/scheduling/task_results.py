@@ -144,7 +144,8 @@ class TaskResults:
         request.open.discard(engine)
         now = time.time()
         status = "aborted" if ename == "TaskAborted" else "error"
-        failure = messages.Failure(ename, evalue, traceback, request.method)
+        hint = self._registry.hints.get(engine, "") if ename == "EngineError" else ""
+        failure = messages.Failure(ename, evalue, traceback, request.method, hint)
         reply = messages.Reply(request.id, engine, status, [], now, now, stdout, stderr, failure)
         self._reply(request, reply)
 

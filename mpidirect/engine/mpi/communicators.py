@@ -118,7 +118,7 @@ def abandon_world(reason: str, epoch: int, dead: int = -1) -> None:
     with mpi_state.lock:
         if dead >= 0:
             mpi_state.dead_engines.add(dead)
-            mpi_state.lose_c_world(f"engine {dead} has died")
+            mpi_state.lose_c_world(f"engine {dead} has ended")
             for comm in list(mpi_state.derived.values()):
                 if dead in comm.engines and not comm.unusable_reason:
                     comm._abandon(reason)

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from mpi4py import MPI
 
+from ...files.job_file import Owner
 from ...job import processes
 from ...job.parent import Parent
 from ...job.signals import send_signal
-from ...job.variables import CLUSTER, SPAWN, SPAWNED_RANK
+from ...job.variables import ANCHOR_PLACE, CLUSTER, FIRST_PLACE, SPAWN, SPAWNED_RANK
 from ...mpi.fault_tolerance import Tolerance
 from ...protocol import messages
 from ...transport.base import Closed, Connection
@@ -53,6 +54,10 @@ class Hosts(NamedTuple):
         counts = Counter(host_of[engine] for engine in engines)
         Path(self.file).write_text("".join(f"{host}:{count}\n" for host, count in counts.items()))
 
+    def write_anchor(self) -> None:
+        """Write the file for the spawn of the first anchor, on the first host."""
+        Path(self.file).write_text(f"{self.slots[0][0]}:1\n")
+
 
 def layout(slots: Sequence[tuple[str, int]], size: int) -> list[str]:
     """Return the host of each of `size` engines.
@@ -75,6 +80,11 @@ def layout(slots: Sequence[tuple[str, int]], size: int) -> list[str]:
     return hosts
 
 
+def placement(slots: list[tuple[str, int]], directory: str) -> Hosts | None:
+    """Return the placement on hosts with `slots`, by a file in `directory`; None if there is one host."""
+    return Hosts(slots, f"{directory}/engines.hosts") if len(slots) > 1 else None
+
+
 class EngineStart(NamedTuple):
     """What a rank that starts engines tells them over MPI.
 
@@ -86,11 +96,14 @@ class EngineStart(NamedTuple):
         The failures that this MPI can survive.
     hosts : Hosts or None
         The placement, if there are several hosts.
+    controller : Owner or None
+        The process of the controller, for an anchor.
     """
 
     invitation: Any
     tolerance: Tolerance
     hosts: Hosts | None = None
+    controller: Owner | None = None
 
 
 class Spawner:
@@ -123,17 +136,35 @@ class Spawner:
 
 
 def start_processes(command: list[str], order: messages.SpawnEngines, hosts: Hosts | None) -> MPI.Intercomm:
-    """Start engines by `command`; they wait for their start data then."""
-    n = len(order.engines)
+    """Start engines by `command`; they wait for their start data then.
+
+    Neighbours are one command for MPI: MPICH aborts if it is given more than some forty commands.
+    """
     info = MPI.Info.Create()
     info.Set("wdir", order.directory)
     if hosts is not None:
         hosts.write(order.engines, order.size)
         info.Set("hostfile", hosts.file)
     spawn = f"{SPAWN}={order.number}"
-    arguments = [[f"{SPAWNED_RANK}={engine + 1}", spawn, *command] for engine in order.engines]
+    first_places = Counter(engine + 1 - rank for rank, engine in enumerate(order.engines))
+    arguments = [[f"{FIRST_PLACE}={first}", spawn, *command] for first in first_places]
+    runs = len(first_places)
     try:
-        return MPI.COMM_SELF.Spawn_multiple(["env"] * n, arguments, [1] * n, [info] * n)
+        return MPI.COMM_SELF.Spawn_multiple(
+            ["env"] * runs, arguments, list(first_places.values()), [info] * runs
+        )
+    finally:
+        info.Free()
+
+
+def start_anchor(command: list[str], start: EngineStart) -> None:
+    """Start an anchor by `command` on this host, and send it its start data."""
+    info = MPI.Info.Create()
+    if start.hosts is not None:
+        start.hosts.write_anchor()
+        info.Set("hostfile", start.hosts.file)
+    try:
+        send_start(MPI.COMM_SELF.Spawn("env", [f"{SPAWNED_RANK}={ANCHOR_PLACE}", *command], 1, info), start)
     finally:
         info.Free()
 

@@ -37,13 +37,21 @@ def run_anchor(
     """
     command = fork_server.client_command(Parent().command(), spec.cluster)
     number, n = world.private.rank - 1, spec.engines
-    placement = spawning.Hosts(hosts, f"{spec.log_directory}/engines.hosts") if len(hosts) > 1 else None
+    placement = spawning.placement(hosts, spec.log_directory)
     order = messages.SpawnEngines(list(range(n)), str(Path.cwd()), n)
     watch = SpawnWatch(spec.cluster, controller, spec.start_timeout)
     with watch:
         children = None if number else spawning.start_processes(command, order, placement)
-    start = spawning.EngineStart(world.private.recv(source=0), tolerance, placement)
+    start = spawning.EngineStart(world.private.recv(source=0), tolerance, placement, controller)
     unlink_shared_memory(launched=True)
     if children is not None:
         spawning.send_start(children, start)
     spawning.serve(connect_anchor(start.invitation, number), spawning.Spawner(command, start), watch)
+
+
+def run_spawned_anchor(spec: JobSpec, start: spawning.EngineStart) -> None:
+    """Run, until the cluster ends, the anchor that takes the place of one that died."""
+    assert start.controller is not None
+    command = Parent().command()
+    watch = SpawnWatch(spec.cluster, start.controller, spec.start_timeout)
+    spawning.serve(connect_anchor(start.invitation, 0), spawning.Spawner(command, start), watch)

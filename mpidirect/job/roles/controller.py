@@ -21,7 +21,8 @@ from ...launchers.walltime import job_end, job_outlook
 from ...mpi import world as worlds
 from ...mpi.fault_tolerance import Tolerance
 from .. import handover
-from ..process_identity import is_gone
+from ..parent import Parent
+from ..process_identity import is_gone, this_process
 from ..variables import SUPERVISED
 
 log = logging.getLogger("mpidirect.job")
@@ -29,7 +30,13 @@ log = logging.getLogger("mpidirect.job")
 _END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tolerance: Tolerance) -> bool:
+def run_controller(
+    spec: job_file.JobSpec,
+    path: Path,
+    world: worlds.World,
+    tolerance: Tolerance,
+    hosts: list[tuple[str, int]],
+) -> bool:
     """Run the controller until the cluster ends.
 
     Parameters
@@ -42,6 +49,8 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
         The communicators with the anchors, or, if nothing is spawned, with the engines.
     tolerance : Tolerance
         The failures that this MPI can survive.
+    hosts : list of (str, int)
+        The hosts with an anchor, and how many engines have room on each.
 
     Returns
     -------
@@ -64,6 +73,8 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
             world.private.bcast(server.invitation())
         controller = server.controller(worlds.alone() if spec.spawns else world)
         controller.abandoned = partial(_is_abandoned, spec, path)
+        if spec.spawns:
+            controller.start_anchors_by(partial(_start_anchor, spec, server, tolerance, hosts))
         if former:
             prepare = _loading(controller, spec) if from_last_job else None
             controller.succession.resume(*former, prepare)
@@ -90,6 +101,18 @@ def run_controller(spec: job_file.JobSpec, path: Path, world: worlds.World, tole
 
         jobs.remove_files(profiles.Profile(spec.profile), spec.cluster)
     return controller.untouched and not controller.succession.complete
+
+
+def _start_anchor(
+    spec: job_file.JobSpec, server: Server, tolerance: Tolerance, hosts: list[tuple[str, int]]
+) -> None:
+    """Start an anchor in the place of one that died. No engine lives, so the controller may wait for MPI."""
+    from ...engine.mpi import spawning
+
+    slots = spawning.placement(hosts, spec.log_directory)
+    start = spawning.EngineStart(server.invitation(), tolerance, slots, this_process())
+    with worlds.time_limit():
+        spawning.start_anchor(Parent().command(), start)
 
 
 def _loading(controller: Controller, spec: job_file.JobSpec) -> Callable[[], None]:

@@ -74,7 +74,7 @@ def run_spawned_engine(engine: int, spec: JobSpec, start: spawning.EngineStart) 
         if order is None:
             log.info("this engine is not let in")
             return False
-        with time_limit():
+        with time_limit(len(order.engines)):
             world = merged(MPI.COMM_WORLD, order.port, engine + 1, is_new=True, all_new=not order.living)
             repair = _make_communicators(world, order.engines, start, order.epoch)
         if order.living:

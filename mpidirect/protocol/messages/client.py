@@ -276,7 +276,8 @@ class EnginesChanged(Numbered, tag="engines"):
 
     ``size`` is the number of engines when all live; ``lost`` says why one is gone. ``starting`` is the
     number of seconds within which all engines are started anew; 0 if no restart is under way. ``world`` says
-    what ``MPI_COMM_WORLD`` is now; an empty text if that has not changed.
+    what ``MPI_COMM_WORLD`` is now; an empty text if that has not changed. ``notice`` is to be shown to the
+    user: nobody has asked for what it tells, and no call shows it.
     """
 
     engines: list[EngineInfo]
@@ -284,3 +285,4 @@ class EnginesChanged(Numbered, tag="engines"):
     lost: dict[int, str] = {}
     starting: float = 0.0
     world: str = ""
+    notice: str = ""

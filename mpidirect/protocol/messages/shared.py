@@ -57,12 +57,16 @@ class Usage(Message):
 
 
 class Failure(Message):
-    """An exception of an engine, as text: the encoded form of `errors.EngineFailure`."""
+    """An exception of an engine, as text: the encoded form of `errors.EngineFailure`.
+
+    ``hint`` is what the controller knows about a remedy.
+    """
 
     ename: str
     evalue: str
     traceback: str
     method: str = "apply"
+    hint: str = ""
 
 
 class OutputPiece(Message):
