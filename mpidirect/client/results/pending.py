@@ -235,8 +235,8 @@ class PendingResult(CallMetadata, Future[Value]):
     def abort(self) -> None:
         """Take the parts that have not begun out of the queues.
 
-        If all parts run, they go on: `interrupt` ends them. If some run and others are aborted, those that run
-        are interrupted, as they may wait for the others.
+        If all parts run, they go on: `interrupt` ends them. If some run and others are aborted, those that
+        run are interrupted, as they may wait for the others.
 
         Examples
         --------
