@@ -7,7 +7,7 @@ from .session.session import Session
 
 
 class BaseClient:
-    """A client as its parts know it: they own nothing but the session.
+    """A client as its parts know it: the parts need only the session.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class BaseClient:
 
     @property
     def outstanding(self) -> set[str]:
-        """The ids of the calls that are under way, and of their parts that have not been answered.
+        """The ids of the calls under way, and of those of their parts that have no reply yet.
 
         Examples
         --------

@@ -33,15 +33,16 @@ class Client(EngineLifecycle):
     Parameters
     ----------
     connection_info : str, path or dict, optional
-        The connection file, or its contents; by default that of the profile.
+        The connection file, or its contents; by default the connection file of the profile.
     profile : str, optional
         The profile of the cluster.
     timeout : float, optional
-        Seconds until the controller must have answered, 10 by default. If `timeout` is given, the client also
-        waits for a cluster that is not there yet and, with a profile, for engines that still start.
+        Seconds that the controller has to answer, 10 by default. If `timeout` is given, the client also
+        waits for a cluster that does not exist yet and, with a profile, for engines that still start.
     sshserver : str
         A host to reach the controller through, as ssh takes it (``me@login``); by default the setting ``ssh``
-        of the profile. If this host has no connection file of the profile, the client fetches the one there.
+        of the profile. If this host has no connection file of the profile, the client fetches it from the
+        other host.
     patience : float
         Seconds to try for a new connection when this one breaks and the controller may be alive.
     **contents
@@ -120,7 +121,7 @@ class Client(EngineLifecycle):
 
     @property
     def cluster(self) -> Any:
-        """The `Cluster`, to stop it or to look at it.
+        """The `Cluster`, by which the cluster can be stopped and examined.
 
         Raises
         ------
@@ -188,7 +189,7 @@ class Client(EngineLifecycle):
     # -- the end -----------------------------------------------------------------------------------------
 
     def close(self, linger: float | None = None) -> None:
-        """Close the connection; the engines go on with what they do.
+        """Close the connection; the engines continue what they do.
 
         Parameters
         ----------
@@ -221,7 +222,7 @@ class Client(EngineLifecycle):
         return html.engines(self._session, self._session.engines.ids, repr(self))
 
     def _retrieval(self, call_id: str) -> str:
-        """Return what to append to this object's name to get a call's result; empty if it is unknown."""
+        """Return the text to append to this object's name to get a call's result; empty if unknown."""
         if call_id not in self._session.calls.known:
             return ""
         return f".get_result({self.history.index(call_id)}).get()"

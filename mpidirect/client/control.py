@@ -23,7 +23,7 @@ class EngineControl(BaseClient):
     """The methods of `Client` on what engines do."""
 
     def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
-        """Take tasks that have not begun out of the engines' queues: their results raise `TaskAborted`.
+        """Remove tasks that have not begun from the engines' queues: their results raise `TaskAborted`.
 
         Calls that run go on: `interrupt` ends them. If a call runs on some of these engines and is aborted on
         others, it is interrupted where it runs, as it may wait for the others.
@@ -89,9 +89,9 @@ class EngineControl(BaseClient):
         return lengths[engines[0]] if single else lengths
 
     def interrupt(self, targets: Any = None, timeout: float = 10.0) -> None:
-        """Raise KeyboardInterrupt in the code that engines run, and wait until they are back.
+        """Raise KeyboardInterrupt in the code that engines run, and wait until they have left it.
 
-        Engines that are stuck in MPI come back too. Their communicator is revoked; if it is ``comm``, all
+        Engines that are stuck in MPI leave it too. Their communicator is revoked; if it is ``comm``, all
         engines get a new one. The engines then begin the next tasks in their queues: `abort` removes those.
 
         Parameters
@@ -99,12 +99,12 @@ class EngineControl(BaseClient):
         targets : optional
             Engine ids; by default all.
         timeout : float
-            Seconds that the engines have.
+            Seconds that the engines have to leave the code.
 
         Raises
         ------
         TimeoutError
-            When an engine is not back in time; the error names its place and a remedy.
+            When an engine has not left the code in time; the error names the place and a remedy.
 
         Examples
         --------
@@ -294,4 +294,5 @@ class EngineControl(BaseClient):
             raise NotImplementedError("the engines are ranks of one MPI job, which ends as a whole")
         self._session.query("shutdown", [])
         if block or (block is None and self.block):
-            self._session.connection.wait(bool, SHUTDOWN_TIMEOUT)  # never true: until the controller is gone
+            # the condition never holds: this waits until the controller is gone
+            self._session.connection.wait(bool, SHUTDOWN_TIMEOUT)

@@ -13,11 +13,11 @@ from ..serialize.outcome import CatchingFunction, Outcome
 from .results.asyncresult import AsyncResult
 from .type_variables import Item, Params
 
-CANCELLING = 0.1  # seconds that an engine has to say that it had not begun a task
+CANCELLING = 0.1  # seconds that an engine has to confirm that it had not begun a task
 
 
 class ExecutorView(Protocol):
-    """A view of engines, as an executor uses it: see `LoadBalancedView` and `DirectView`."""
+    """The part of a view that an executor uses: see `LoadBalancedView` and `DirectView`."""
 
     client: Any
 
@@ -32,15 +32,15 @@ class ExecutorView(Protocol):
 
 
 class ViewExecutor(Executor):
-    """An executor on a view: its functions run on engines that are free.
+    """An executor on a view: its functions run on free engines.
 
-    What a function raises is raised here, as with the executors of Python; the engine's traceback is its
-    ``__cause__``. When it is shut down, the engines go on.
+    An exception of a function is raised here, as with the executors of Python; the engine's traceback is the
+    exception's ``__cause__``. After a shutdown of the executor, the engines go on.
 
     Parameters
     ----------
     view : LoadBalancedView or DirectView
-        Where. On a direct view a function runs on each engine, and a result is a list.
+        The engines. On a direct view a function runs on each engine, and a result is a list.
 
     Examples
     --------
@@ -87,21 +87,21 @@ class ViewExecutor(Executor):
         fn : callable
             The function.
         *iterables : iterables
-            What it is called with; all of it is read at once.
+            The sequences of its arguments; they are read completely at once.
         timeout : float, optional
-            Seconds until all results must be there.
+            Seconds until all results must have arrived.
         chunksize : int
-            How many items are one task. With 1, as many as suit go together.
+            The number of items of a task. With 1, the engines' speed decides how many tasks travel together.
 
         Raises
         ------
         TimeoutError
-            By the iterator, when a result is not there in time.
+            By the iterator, when a result has not arrived in time.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         self._check()
-        if options:  # buffersize: Python's own way through `submit`
+        if options:  # options such as `buffersize` are for the implementation of Python, which uses `submit`
             return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize, **options)
         until = None if timeout is None else time.monotonic() + timeout
         size: dict[str, Any] = (
@@ -113,14 +113,14 @@ class ViewExecutor(Executor):
         return _values(result, until)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more functions; the engines are there for others.
+        """Accept no more functions; other users can use the engines.
 
         Parameters
         ----------
         wait : bool
-            Wait for what is under way.
+            Wait for the functions under way.
         cancel_futures : bool
-            Cancel what has not begun.
+            Cancel the functions that have not begun.
         """
         self._shut = True
         pending = [*self._open, *self._maps]
@@ -153,7 +153,7 @@ def _until_done(future: Any) -> None:
 
 
 def _values(result: AsyncResult, until: float | None) -> Iterator[Any]:
-    """Yield the values of a map one after the other; the rest is cancelled when the caller stops."""
+    """Yield the values of a map in order; cancel the remaining tasks when the caller stops."""
     try:
         if not result._calls:
             return
@@ -165,7 +165,7 @@ def _values(result: AsyncResult, until: float | None) -> Iterator[Any]:
 
 def _of_map(result: Any, until: float | None) -> Iterator[Any]:
     session, work = result._session, result._calls[0]
-    if not hasattr(work, "pop"):  # of a direct view
+    if not hasattr(work, "pop"):  # the result of a direct view
         for value in result.get(None if until is None else max(0.0, until - time.monotonic())):
             yield _opened(value)
         return
@@ -178,7 +178,7 @@ def _of_map(result: Any, until: float | None) -> Iterator[Any]:
 
 
 def _opened(value: Any) -> Any:
-    """Return what a function returned; raise what the function raised."""
+    """Return the value of a function, or raise its exception."""
     if isinstance(value, errors.RemoteError) and value.engine_info:
         raise value
     if not isinstance(value, Outcome):
@@ -198,7 +198,7 @@ class ViewFuture(Future[Any]):
     Parameters
     ----------
     result : AsyncResult
-        Of the call.
+        The result of the call.
     """
 
     def __init__(self, result: AsyncResult) -> None:
@@ -209,7 +209,7 @@ class ViewFuture(Future[Any]):
         result.add_done_callback(self._settle)
 
     def _settle(self, done: Any) -> None:
-        """Take over what has come: who waits for it may be here before the callback is."""
+        """Take over the outcome. A waiting thread may call this before the result's callback does."""
         with self._settling:
             if self._settled:
                 return
@@ -236,17 +236,17 @@ class ViewFuture(Future[Any]):
         return self.cancelled()
 
     def result(self, timeout: float | None = None) -> Any:
-        """Return what the function returned; raise what the function raised."""
+        """Return the value of the function, or raise its exception."""
         self._wait(timeout)
         return super().result()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return what the function raised, or None."""
+        """Return the exception of the function, or None."""
         self._wait(timeout)
         return super().exception()
 
     def _wait(self, timeout: float | None) -> None:
-        """Wait by reading what comes: a hop through another thread would take longer."""
+        """Wait by reading messages in this thread: a hop through another thread would take longer."""
         if not self.done():
             if not self.result_.wait(timeout):
                 raise errors.TimeoutError("Result not ready.")

@@ -1,4 +1,4 @@
-"""The part of `Client` that ipyparallel's hub answers: records of calls, repeating and forgetting them.
+"""The part of `Client` for what ipyparallel's hub does: records of calls, repeating and forgetting them.
 
 A client knows its own calls while a user holds their results, and the latest ones. The controller knows the
 results that wait for absent clients. Both are limited, so an old call may be unknown to both.
@@ -63,7 +63,7 @@ class HubQueries(ResultQueries):
         Raises
         ------
         ResultExpired
-            When an id is not known any more.
+            When an id is no longer known.
 
         Examples
         --------
@@ -83,7 +83,7 @@ class HubQueries(ResultQueries):
     def db_query(self, query: dict[str, Any], keys: Any = None) -> list[dict[str, Any]]:
         """Return the records of calls that match a query.
 
-        Searched are this client's calls whose results somebody holds, and its latest ones. Of absent
+        This searches this client's calls whose results a user holds, and the latest calls. Of absent
         clients, only the ids of the results that wait for them are known.
 
         Parameters
@@ -148,7 +148,7 @@ class HubQueries(ResultQueries):
         Raises
         ------
         ResultExpired
-            When a call is not known any more, or had large data, which is not kept.
+            When a call is no longer known, or its data was too large to be kept.
 
         Examples
         --------
@@ -177,7 +177,7 @@ class HubQueries(ResultQueries):
     # -- forgetting --------------------------------------------------------------------------------------
 
     def purge_local_results(self, jobs: Any = (), targets: Any = ()) -> None:
-        """Forget results that this client keeps; whoever holds an `AsyncResult` keeps its result.
+        """Forget results that this client keeps. The holder of an `AsyncResult` keeps its result.
 
         Parameters
         ----------
@@ -262,7 +262,7 @@ class HubQueries(ResultQueries):
     # -- kept for ipyparallel ----------------------------------------------------------------------------
 
     def spin(self) -> None:
-        """Take in the messages that have arrived; this happens by itself."""
+        """Read the messages that have arrived; this happens by itself."""
         self._session.poll()
 
     def spin_thread(self, interval: float = 1) -> None:

@@ -12,8 +12,8 @@ from .session.session import Session
 class ClientInterface(Protocol):
     """The part of `Client` that views, magics and integrations use.
 
-    Engines are resolved, and requests sent, by the session; the methods here are those that a view offers
-    as well.
+    The session resolves engines and sends requests; the methods here are those that a view also
+    offers.
     """
 
     block: bool
@@ -47,7 +47,7 @@ class ClientInterface(Protocol):
         """Forget results."""
 
     def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
-        """Take tasks that have not begun out of the queues."""
+        """Remove tasks that have not begun from the queues."""
 
     def queue_status(self, targets: Any = None, verbose: bool = False) -> dict[Any, Any]:
         """Return the lengths of the engines' queues."""
@@ -61,4 +61,4 @@ class ClientInterface(Protocol):
         """End the cluster."""
 
     def spin(self) -> None:
-        """Take in the messages that have arrived."""
+        """Read the messages that have arrived."""

@@ -1,4 +1,4 @@
-"""The part of `Client` that starts and ends engines, and saves what they have."""
+"""The part of `Client` that starts and ends engines, and saves and loads their namespaces."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BAR_INTERVAL = 0.1  # seconds between two updates of a progress bar
 
 
 class EngineLifecycle(ViewFactory):
-    """The methods of `Client` on the life of engines."""
+    """The methods of `Client` that start, replace and end engines, and save their namespaces."""
 
     def wait_for_engines(
         self,
@@ -65,7 +65,7 @@ class EngineLifecycle(ViewFactory):
         TimeoutError
             When fewer engines live after `timeout` seconds.
         EngineError
-            When so many engines have died that `n` can't be reached.
+            When too many engines have died to reach `n`.
         """
         wanted = self.size if n is None else operator.index(n)
         if not block:
@@ -119,10 +119,11 @@ class EngineLifecycle(ViewFactory):
         return saving.save(self, path, names)
 
     def load(self, path: str | os.PathLike[str]) -> list[str]:
-        """Load what `save` has saved into the engines' namespaces.
+        """Load the names that `save` has saved into the engines' namespaces.
 
-        With the same number of engines, each engine gets what the engine of its id had. With another number,
-        scattered data is divided anew, and all engines get what all engines had; a warning names the rest.
+        With the same number of engines, each engine gets the values of the engine with its id. With another
+        number, scattered data is divided anew, and all engines get the values that all engines had; a warning
+        names the rest.
 
         Parameters
         ----------

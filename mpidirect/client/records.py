@@ -18,7 +18,7 @@ def part_id(call: Call, key: int) -> str:
 
 
 class PartsById(Mapping[str, T], Generic[T]):
-    """A live mapping from the ids of parts of calls to something about each.
+    """A live mapping from the ids of parts of calls to a value for each part.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class PartsById(Mapping[str, T], Generic[T]):
     value_of : callable
         Returns the value for a call and a key of its targets.
     answered : bool
-        Whether the mapping has only those parts whose engine has answered.
+        Whether the mapping has only the parts with a reply.
     """
 
     def __init__(self, calls: Mapping[str, Call], value_of: Callable[[Call, int], T], answered: bool) -> None:

@@ -1,4 +1,4 @@
-"""What engines have, in files, for a later job: ``rc.save`` and ``rc.load``."""
+"""Save the engines' namespaces to files, and load them in a later job: ``rc.save`` and ``rc.load``."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ..files.saved_namespaces import MANIFEST_VERSION, Manifest, SavedEngine, sa
 from .interface import ClientInterface
 from .views.directview import DirectView
 
-MOST = 5  # names that a message lists
+MOST = 5  # maximum number of names in a message
 
 
 class Saved(NamedTuple):
-    """What `Client.save` has written.
+    """The report of `Client.save`.
 
     Attributes
     ----------
     path : str
         The directory.
     names : list of str
-        What was saved, of any engine.
+        The saved names, of all engines together.
     left : dict of str to str
-        What was not, and why.
+        The names that were not saved, and the reasons.
     nbytes : int
         The size of all files.
     """
@@ -43,7 +43,7 @@ class Saved(NamedTuple):
 
 
 def save(client: ClientInterface, path: str | os.PathLike[str], names: Sequence[str] | None) -> Saved:
-    """Have each engine write its names; the manifest comes last, so that an earlier one counts until then."""
+    """Have each engine write its names. The manifest is written last: until then an earlier save is valid."""
     from .._version import __version__
 
     directory = str(Path(path).expanduser().absolute())
@@ -83,7 +83,7 @@ def _view_of_all(client: ClientInterface) -> DirectView:
 
 
 def _earlier(client: ClientInterface, directory: str) -> str:
-    """Return the name of the generation that is valid; "-" if there is none."""
+    """Return the name of the valid save; "-" if there is none."""
     try:
         return _manifest(client, directory).engines[0].file.rpartition("-engine-")[0]
     except errors.MPIDirectError:
@@ -97,7 +97,7 @@ def _not_saved(left: dict[str, str]) -> str:
 
 
 def load(client: ClientInterface, path: str | os.PathLike[str]) -> list[str]:
-    """Have each engine read its names; or, if they are another number, share out what was scattered."""
+    """Have each engine read its names. With another number of engines, divide scattered data anew."""
     directory = str(Path(path).expanduser().absolute())
     manifest = _manifest(client, directory)
     n = len(client.ids)
@@ -131,7 +131,7 @@ def _manifest(client: ClientInterface, directory: str) -> Manifest:
 
 
 def _shared_out(directory: str, manifest: Manifest, n: int) -> list[dict[str, Any]]:
-    """Return the plans for another number of engines: parts are joined and cut anew; all get what all had."""
+    """Return the plans for another number of engines: divide scattered data, copy what all engines had."""
     first, *others = manifest.engines
     shared = {name for name, total in first.sums.items() if all(o.sums.get(name) == total for o in others)}
     scattered = [name for name in first.parts if _is_one_thing([o.parts.get(name) for o in manifest.engines])]
@@ -152,7 +152,7 @@ def _shared_out(directory: str, manifest: Manifest, n: int) -> list[dict[str, An
 
 
 def _part(directory: str, manifest: Manifest, name: str, mine: int, n: int) -> tuple[Any, ...]:
-    """Return what one of `n` engines reads for its part: only the blocks that the engine has a share in."""
+    """Return what engine `mine` of `n` reads: only the blocks that contain a part of its share."""
     dist = manifest.engines[0].parts[name][0]
     sources = [(f"{directory}/{each.file}", each.parts[name][3]) for each in manifest.engines]
     if dist != "b":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec, TypeVar
 
-    # A type without its parameter, such as `AsyncResult`, has `Any` for it.
+    # A type without its parameter, such as `AsyncResult`, has the parameter `Any`.
     Value = TypeVar("Value", default=Any)
     Targets = TypeVar("Targets", default=Any)
 else:

@@ -1,4 +1,4 @@
-"""The part of `Client` that makes views of engines, and what runs on views."""
+"""The part of `Client` that makes views, and objects that use views."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class ViewFactory(HubQueries, EngineControl):
         targets : optional
             Engine ids.
         is_coalescing : bool
-            Accepted for ipyparallel; answers of engines are joined in any case.
+            Accepted for ipyparallel; replies of engines are joined in any case.
         **flags
             ``block``, ``track``.
 

@@ -1,1 +1,1 @@
-"""Calls under way: what engines have answered, printed, and failed with."""
+"""Calls under way: the engines' replies, output and failures."""

@@ -1,4 +1,4 @@
-"""Tasks for any engine, on their way there and back: what a client knows of them."""
+"""Load-balanced tasks, as the client that submitted them knows them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ID_MARK = "t"  # in the ids of requests of load-balanced tasks
 
 
 class BalancedCall(Call):
-    """Tasks that ran where an engine was free, or will; its parts are tasks, by their numbers.
+    """Load-balanced tasks of one request; the parts of the call are tasks, by their numbers.
 
     Parameters
     ----------
     id, method, known, release
-        As of each `Call`.
+        As for `Call`.
     total : int
         How many tasks there are.
     """
@@ -39,14 +39,14 @@ class BalancedCall(Call):
     ) -> None:
         super().__init__(id, method, list(range(total)), known, None, False, release)
         self.is_map = False  # whether the tasks are items of a map
-        self.order: list[int] = []  # the first tasks of the answers, as they came
+        self.order: list[int] = []  # the first task of each reply, in the order of arrival
 
     def distinct_replies(self) -> list[messages.Reply]:
         """Return each reply once."""
         return [self.replies[first] for first in self.order]
 
     def replied(self, answers: list[Answer]) -> None:
-        """Tasks have ended."""
+        """Take replies: tasks have ended."""
         read: list[Answer] = []
         for reply, frames in answers:
             if reply.index in self.replies:
@@ -67,7 +67,7 @@ class BalancedCall(Call):
             self.size += sum(reply.frames)
             if reply.status == "error":
                 self.failed = True
-            if reply.count == 1:  # at half the cost
+            if reply.count == 1:  # the usual case, at half the cost of the other
                 self.received[index] = now
                 self.replies[index] = reply
                 continue
@@ -77,7 +77,7 @@ class BalancedCall(Call):
         self._came([reply.index for reply, _ in answers])
 
     def abandon(self, ename: str, evalue: str) -> None:
-        """No more answers will come."""
+        """End the tasks without a reply with this error: no more replies will come."""
         now = time.time()
         failure = messages.Failure(ename, evalue, "")
         missing = [key for key in self.targets if key not in self.replies]
@@ -110,7 +110,7 @@ class BalancedCall(Call):
         return self._range(first)[engine - first]
 
     def _range(self, first: int) -> list[Any]:
-        """Return the values of an answer."""
+        """Return the values of all tasks of a reply, whose first task is `first`."""
         if first not in self._values:
             self._values[first] = self._open(first)
             self._frames.pop(first, None)
@@ -134,18 +134,18 @@ class BalancedCall(Call):
         return values
 
     def info(self, engine: int, method: str) -> dict[str, Any]:
-        """Return what an error tells of a task: where the task ran."""
+        """Return what an error says of a task: the host and the process that ran the task."""
         reply = self.replies.get(engine)
         engine = -1 if reply is None else reply.engine
         return {"engine_id": None, "method": method} if engine < 0 else super().info(engine, method)
 
     def told(self, engine: int) -> messages.Reply | None:
-        """Return the reply that has what a task printed: the first, where tasks were answered together."""
+        """Return the reply that has the output of a task: the reply of the first task, if tasks share it."""
         reply = self.replies.get(engine)
         return reply if reply is not None and reply.index == engine else None
 
     def engine_of(self, key: int) -> int | None:
-        """Where a task ran."""
+        """Return the engine that ran a task."""
         reply = self.replies.get(key)
         return None if reply is None or reply.engine < 0 else reply.engine
 

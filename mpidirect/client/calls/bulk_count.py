@@ -11,14 +11,14 @@ class BulkCount:
     Attributes
     ----------
     moved, size : int
-        As the controller reports it: how much of the request's data has arrived there or at the engines, and
-        how much that is in all; 0 until it reports anything.
+        Bytes of the request's data that have arrived at the controller or at the engines, and bytes of all
+        this data, as the controller reports them; 0 before the first report.
     received : int
-        The bytes of results that are here.
+        Bytes of results that have arrived.
     expected : int
-        The bytes of all results together; 0 while that is not known.
+        Bytes of all results together; 0 while unknown.
     listener : callable or None
-        Called when more has been received.
+        Called when more bytes have been received.
     """
 
     __slots__ = ("_announced", "expected", "listener", "moved", "received", "size")
@@ -28,17 +28,17 @@ class BulkCount:
         self.listener: Callable[[], object] | None = None
 
     def announce(self, size: int, is_last: bool) -> None:
-        """Note the bytes of results that begin to arrive; `is_last` if all engines have answered then."""
+        """Note the size of results that begin to arrive; `is_last` if no other results follow."""
         self._announced += size
         if is_last:
             self.expected = self._announced
 
     def discard(self, size: int) -> None:
-        """Note that so many bytes have to be received again."""
+        """Note that `size` bytes will be received again."""
         self.received = max(0, self.received - size)
 
     def receive(self, size: int) -> None:
-        """Note that so many bytes of a result have been received."""
+        """Note that `size` bytes of a result have been received."""
         self.received += size
         if self.listener is not None:
             self.listener()

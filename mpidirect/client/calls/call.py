@@ -1,4 +1,4 @@
-"""One request and what its engines have answered so far: shared by all results that look at it."""
+"""One request and the replies of its engines; all results that show the request share the call."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from .source_lines import completed
 
 
 class Call:
-    """A request under way, or done.
+    """A request that is under way or has ended.
 
     Parameters
     ----------
     id : str
         The request's id.
     method : str
-        What was called, for errors.
+        The name of the called method or function, for errors.
     targets : list of int
-        The engines that it went to.
+        The engines that the request was sent to.
     known : dict of int to EngineInfo
-        The engines as they were known then.
+        The engines that lived at that time.
     convert : callable, optional
-        Makes of an engine's reply and what it returned what the user gets.
+        Called with a reply and the returned object; returns the user's value.
     gathers : bool
-        Read the bulk of all engines into one piece of memory, when all have answered.
+        Whether the bulk data of all engines is read into one buffer, when all engines have replied.
     release : callable
-        Called with an engine when the result in its memory has been read.
+        Called with an engine when the result in the engine's memory has been read.
     """
 
     def __init__(
@@ -59,24 +59,29 @@ class Call:
         self.submitted = time.time()
         self.replies: dict[int, messages.Reply] = {}
         self.received: dict[int, float] = {}
-        self.source: str | None = None  # the code, of an execution
+        self.source: str | None = None  # the code of an execution
         self.label: str | None = None  # the user's name for the call
         self.size = 0
         self.sent = 0  # bytes of the request
         self.bulk = BulkCount()
-        self.ready = not targets  # whether every engine has answered
-        self.failed = False  # whether an engine has answered with an error
+        self.ready = not targets  # whether every engine has replied
+        self.failed = False  # whether an engine has replied with an error
         self.hopeless = False  # whether the engines that still run are being interrupted
-        self.whole: np.ndarray | None = None  # the bulk of all engines, end to end, where it is gathered
-        self.buffers: Any = None  # what must stay as it is until the cluster has read it
-        self.again: Callable[[], Call] | None = None  # makes it once more, where its data is small
-        self.mismatch = ""  # what differs between here and the engines, and may be why it failed
-        self.together = False  # whether its engines wait for each other
-        self.cell = unseen_failures.current_cell()  # in which it was made
-        self.holders = 1  # AsyncResults of it, and whoever makes the first one
-        self.seen = False  # whether anybody has looked at what has become of it
-        self.unseen: unseen_failures.UnseenFailure | None = None  # what is reported while `seen` is False
-        self.expected = frozenset(targets)  # of a list, the search takes time with thousands of engines
+        self.whole: np.ndarray | None = None  # the bulk data of all engines, end to end, if `gathers`
+        # data of the request, which must not change until the cluster has read the data
+        self.buffers: Any = None
+        self.again: Callable[[], Call] | None = None  # submits the request again, if its data is small
+        # a difference between this Python and the engines' Python, which may explain a failure
+        self.mismatch = ""
+        self.together = False  # whether the engines wait for each other
+        self.cell = unseen_failures.current_cell()  # the IPython cell that made the call
+        # the AsyncResults of this call, plus one for the caller that makes the first of them
+        self.holders = 1
+        self.seen = False  # whether a user has looked at the outcome
+        # the report that follows while `seen` is False
+        self.unseen: unseen_failures.UnseenFailure | None = None
+        # a set: a search in `targets` takes time with thousands of engines
+        self.expected = frozenset(targets)
         self._gathers = gathers
         self._moving: dict[int, Answer] = {}
         self._waiting: list[Answer] = []
@@ -85,23 +90,23 @@ class Call:
         self._convert = convert
         self._frames: dict[int, list[Any]] = {}
         self._values: dict[int, Any] = {}
-        self.listeners: list[Callable[[Call, int], None]] = []  # called when an engine has printed something
-        self.displays: list[Callable[[], None]] = []  # each shows at once what engines have printed
+        self.listeners: list[Callable[[Call, int], None]] = []  # called when an engine has printed or replied
+        self.displays: list[Callable[[], None]] = []  # each displays at once the output that has arrived
         self._heard: dict[int, EngineOutput] = {}
         self._watchers: list[Callable[[Call], None]] = []
         self._followers: list[Callable[[Call], None]] = []
         self._lock = threading.Lock()
 
     def distinct_replies(self) -> Collection[messages.Reply]:
-        """Return each reply once: a reply may be the answer to several parts."""
+        """Return each reply once: load-balanced tasks may share a reply."""
         return self.replies.values()
 
     def watch(self, watcher: Callable[[Call], None], each: bool = False) -> None:
-        """Have `watcher` called when every engine has answered, or at each answer."""
+        """Have `watcher` called when every engine has replied, or at each reply if `each`."""
         (self._followers if each else self._watchers).append(watcher)
 
     def replied(self, answers: list[Answer]) -> None:
-        """Engines have answered: often many together, so this is short."""
+        """Take replies of engines. Often many arrive together, so this method is short."""
         expected, replies, small, large = self.expected, self.replies, [], []
         for answer in answers:
             reply = answer[0]
@@ -121,10 +126,11 @@ class Call:
             for answer in large:
                 self._read(*answer)
         if self._waiting and len(self._waiting) + len(self.replies) == len(self.targets):
-            self._gather()  # whoever was the last: the others wait for one that failed as well
+            # also when the last reply was an error: the gathered replies waited for all others
+            self._gather()
 
     def _gather(self) -> None:
-        """Read all answers, their bulk end to end in the order of the targets."""
+        """Read all replies; their bulk data goes end to end, in the order of the targets, into one buffer."""
         order = {engine: k for k, engine in enumerate(self.targets)}
         waiting = sorted(self._waiting, key=lambda pair: order[pair[0].engine])
         self._waiting = []
@@ -132,7 +138,7 @@ class Call:
         self.bulk.announce(sum(bulk.size for bulk in bulks), True)
         try:
             self.whole = rooms.buffer(sum(bulk.size for bulk in bulks))
-        except MemoryError:  # each for itself, then: some of them may find room, and the others say so
+        except MemoryError:  # read each reply into its own memory: some of the results may fit
             for answer in waiting:
                 self._read(*answer)
             return
@@ -146,11 +152,11 @@ class Call:
             self._read(reply, frames, [next(space) for frame in frames if isinstance(frame, BulkFrame)])
 
     def _read(self, reply: messages.Reply, frames: list[Any], places: Sequence[np.ndarray] = ()) -> None:
-        """Read the bulk of an answer; it counts when that is done."""
+        """Read the bulk data of a reply, then take the reply."""
         try:
             read = materialised(frames, places, self.bulk.receive)
             torn = bool(reply.addresses) and changed(reply.pid, reply.addresses[0])
-        except OSError as e:  # it is gone, or has given back memory whose content it has moved
+        except OSError as e:  # the engine has ended, or has moved the result and unmapped the old memory
             torn, read = _has_moved(reply), []
             if not torn:
                 read = self._unread(reply, "EngineError", f"is gone, and its result with it: {e}")
@@ -171,7 +177,7 @@ class Call:
         return []
 
     def moved(self, engine: int, addresses: list[int]) -> None:
-        """Note that the result of this engine, which was not read in time, lies at other addresses now."""
+        """Note the new addresses of a result that its engine moved before the result was read."""
         pairs = [self._moving.pop(engine, None), *(p for p in self._waiting if p[0].engine == engine)]
         for pair in pairs:
             if pair is None:
@@ -200,7 +206,7 @@ class Call:
         self._came([reply.engine for reply, _ in answers])
 
     def _came(self, parts: list[int]) -> None:
-        """Answers of these parts are there: tell who listens and who waits."""
+        """Notify listeners and watchers that these parts have ended."""
         for listener in tuple(self.listeners):
             for part in parts:
                 listener(self, part)
@@ -214,7 +220,7 @@ class Call:
             self._watchers.clear()
 
     def printed(self, engine: int, pieces: list[messages.OutputPiece]) -> None:
-        """Take what an engine has printed or displayed."""
+        """Take output of an engine."""
         heard = self.heard(engine)
         for piece in pieces:
             heard.take(piece)
@@ -222,11 +228,11 @@ class Call:
             listener(self, engine)
 
     def heard(self, engine: int) -> EngineOutput:
-        """Return what the engine has printed before its reply, and after the reply."""
+        """Return the output that arrived outside of the engine's reply: before it or after it."""
         return self._heard.setdefault(engine, EngineOutput())
 
     def told(self, engine: int) -> messages.Reply | None:
-        """Return the reply that has what the engine has printed."""
+        """Return the reply that has the output of this part of the call."""
         return self.replies.get(engine)
 
     def has_output(self, engine: int) -> bool:
@@ -248,7 +254,7 @@ class Call:
             watcher(self)
 
     def expect(self, targets: list[int]) -> None:
-        """Set the engines that answer, where the engines were not known; some may have answered already."""
+        """Set the engines that will reply, if they were unknown until now; some may have replied already."""
         self.targets = sorted({*targets, *self.replies})
         self.expected = frozenset(self.targets)
         self.ready = len(self.replies) == len(self.targets)
@@ -257,7 +263,7 @@ class Call:
             self._watchers.clear()
 
     def abandon(self, ename: str, evalue: str) -> None:
-        """No more answers will come: the engines that are missing count as failed."""
+        """End the engines without a reply with this error: no more replies will come."""
         now = time.time()
         for engine in self.targets:
             if engine not in self.replies:
@@ -266,7 +272,7 @@ class Call:
                 self._arrived([(reply, [])])
 
     def report_failure(self) -> None:
-        """All engines have answered, and some with an error: have the user told, unless somebody looks."""
+        """Have a failure of this call reported, unless a user looks at the result first."""
         if self.seen:
             return
         failures = [
@@ -277,27 +283,27 @@ class Call:
         self.unseen = unseen_failures.report(self.id, self.method, self.cell, failures, bool(self.holders))
 
     def mark_seen(self) -> None:
-        """Somebody has looked at the result: its failure need not be reported."""
+        """Note that a user has looked at the result, so its failure need not be reported."""
         self.seen = True
         if self.unseen is not None:
             self.unseen.discard()
             self.unseen = None
 
     def let_go(self) -> None:
-        """One `AsyncResult` of this call is gone: with the last one, an unseen failure is reported."""
+        """Note that one `AsyncResult` of this call is gone; after the last, report an unseen failure."""
         self.holders -= 1
         if not self.holders and self.unseen is not None:
             self.unseen.lose_holders()
 
     def value(self, engine: int) -> Any:
-        """Return what the engine returned, or the `RemoteError` that the engine ended with."""
+        """Return the value of an engine, or the `RemoteError` of its failure."""
         if self.failed:
             self.mark_seen()
         with self._lock:
             return self._value(engine)
 
     def values(self, engines: list[int]) -> list[Any]:
-        """Return what several engines returned, or their errors."""
+        """Return the values of several engines, or their errors."""
         if self.failed:
             self.mark_seen()
         with self._lock:
@@ -324,13 +330,13 @@ class Call:
         return value
 
     def _unpickled(self, reply: messages.Reply, frames: list[Any]) -> Any:
-        """Return what an engine returned, or a `RemoteError` that says why the value can't be had."""
+        """Return the unpickled value, or a `RemoteError` that says why it can't be unpickled."""
         try:
             value = pickles.loads_without_mpi(frames)
             return value if self._convert is None else self._convert(reply, value)
-        except KeyboardInterrupt:  # a Ctrl-C: the result is still there
+        except KeyboardInterrupt:  # a Ctrl-C; the frames stay, so the value can be unpickled later
             raise
-        except BaseException as e:  # whatever a class says when its object is made again
+        except BaseException as e:  # a class of the user may raise anything while its object is unpickled
             text = f"the result of engine {reply.engine} can't be unpickled here: {error_text(e)}"
             text += f" ({self.mismatch})" if self.mismatch else ""
             return RemoteError("SerializationError", text, "", self.info(reply.engine, "apply"))
@@ -341,12 +347,12 @@ class Call:
 
     @property
     def title(self) -> str:
-        """What to call it: the cell that made it, or the method."""
+        """The title for displays: the cell that made the call, or the method."""
         source = unseen_failures.cell_source(self.cell)
         return f"In [{self.cell}] {source}" if source else repr(self.method)
 
     def info(self, engine: int, method: str) -> dict[str, Any]:
-        """Return what an error tells of an engine."""
+        """Return what an error says of an engine: its id, host and process."""
         known = self._known.get(engine)
         info: dict[str, Any] = {"engine_id": engine, "method": method}
         if known is not None:
@@ -359,7 +365,7 @@ def _bulk_size(answer: Answer) -> int:
 
 
 def _has_moved(reply: messages.Reply) -> bool:
-    """Whether a result in its engine's memory waits elsewhere by now."""
+    """Whether the engine has moved the result of this reply to other memory."""
     try:
         return bool(reply.addresses) and changed(reply.pid, reply.addresses[0])
     except OSError:

@@ -1,4 +1,4 @@
-"""What one engine has printed and displayed before its reply comes, and after it."""
+"""What one engine has printed and displayed for a call, before its reply and after it."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from ...protocol.messages import AFTER_TASK, DISPLAY, STDERR, STDOUT
 from ...protocol.names import UNSHOWN
 from ...serialize import pickles
 
-Item = tuple[int, "str | bytes"]  # of which kind, and text or the pickle of a display
+Item = tuple[int, "str | bytes"]  # the kind, and text or the pickle of a display
 
 
 class EngineOutput:
-    """The pieces in their order.
+    """The output of one engine, in the order of its arrival.
 
     Attributes
     ----------
     items : list
-        What has come while the task ran; only added to, until the reply is there.
+        Output that arrived while the task ran. Until the reply arrives, items are only appended.
     late : list
-        What its threads have printed since.
+        Output of the task's threads after the reply.
     """
 
     def __init__(self) -> None:
         self.items: list[Item] = []
         self.late: list[Item] = []
-        self._ids: dict[str, int] = {}  # where displays are that can be updated
-        self._ends = [0, 0, 0]  # how many characters, and displays, have come
+        self._ids: dict[str, int] = {}  # the places in `items` of displays that can be updated, by display id
+        self._ends = [0, 0, 0]  # the number of characters of each stream, and of displays, that have arrived
 
     def take(self, piece: messages.OutputPiece) -> None:
-        """Another piece; it may repeat what has come, and there may be a gap before it."""
+        """Take a piece of output. It may repeat earlier output, and output before it may be missing."""
         kind, at = piece.kind, piece.at
         if at == AFTER_TASK:
             self.late.append((kind, piece.text))
@@ -44,7 +44,7 @@ class EngineOutput:
                 self._ends[kind] = at + 1
                 if piece.text:
                     if (place := self._ids.get(piece.text)) is not None:
-                        self.items[place] = kind, b""  # a later state takes its place
+                        self.items[place] = kind, b""  # a later state of a display replaces the earlier one
                     self._ids[piece.text] = len(self.items)
                 self.items.append((kind, piece.display))
         else:
@@ -57,7 +57,7 @@ class EngineOutput:
                 self.items.append((kind, text))
 
     def rest(self, reply: messages.Reply) -> list[Item]:
-        """Return what the reply has beyond the output that came before the reply, in order."""
+        """Return the output in the reply that has not arrived before the reply, in order."""
         items: list[Item] = []
         ends = self._ends[:DISPLAY]
 
@@ -77,11 +77,11 @@ class EngineOutput:
         return items
 
     def _texts(self, reply: messages.Reply) -> list[tuple[int, str, int]]:
-        """Return what the reply has of each stream, and where the output that came before the reply ends."""
+        """Return the text of each stream in the reply, and where the output before the reply ends."""
         return list(zip((STDOUT, STDERR), (reply.stdout, reply.stderr), self._ends, strict=False))
 
     def whole(self, reply: messages.Reply | None) -> tuple[str, str, list[bytes]]:
-        """All of it: as the reply has it, unless that has lost it."""
+        """Return all output: the reply's, unless the engine has dropped a part that arrived earlier."""
         texts = ["", ""]
         displays: list[bytes] = []
         for kind, content in self.items:
@@ -98,7 +98,7 @@ class EngineOutput:
         return texts[STDOUT], texts[STDERR], displays
 
     def settle(self, reply: messages.Reply) -> None:
-        """Drop the output that the reply has too, when the reply is there and nobody watches the output."""
+        """Drop the output that the reply has too. Only for replies whose output nobody watches."""
         if reply.status == "ok" and all(len(text) >= end for _, text, end in self._texts(reply)):
             self.items.clear()
             self._ids.clear()
@@ -117,7 +117,7 @@ def output_of(output: bytes) -> dict[str, Any]:
 
 
 def outputs_of(outputs: Iterable[bytes]) -> list[dict[str, Any]]:
-    """Return what an engine displayed, without what is not shown."""
+    """Return the displays of an engine, without those that are not shown."""
     return [output for output in map(output_of, outputs) if not UNSHOWN & output["data"].keys()]
 
 
@@ -142,12 +142,12 @@ def comparable(output: bytes, ids: dict[str, str]) -> bytes:
 
 
 def opened(output: bytes) -> dict[str, Any]:
-    """Return what an engine displayed, if that can be unpickled here."""
+    """Return a display as an object, if it can be unpickled here."""
     try:
         content: dict[str, Any] = pickles.loads_without_mpi([output])
         return content
     except KeyboardInterrupt:
         raise
-    except BaseException as e:  # whatever a class says when its object is made again
+    except BaseException as e:  # a class of the user may raise anything while its object is unpickled
         text = f"<what was displayed can't be unpickled here: {error_text(e)}>"
         return {"data": {"text/plain": text}, "metadata": {}}

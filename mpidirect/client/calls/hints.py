@@ -1,4 +1,4 @@
-"""What to do about an engine's error, where the prompt knows more than the engine did."""
+"""Remedies for errors of engines, for which this prompt knows more than the engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def hint_for(failure: Failure) -> str:
 
 
 def _of_hidden_function() -> str:
-    """Return a remedy when a function of the prompt has a name that the engines have too."""
+    """Return a remedy when a function of the prompt has the name of a builtin or of a library's function."""
     for name in INITIAL_NAMES:
         if isinstance(vars(sys.modules["__main__"]).get(name), types.FunctionType):
             return (
@@ -73,7 +73,7 @@ def _of_name(name: str) -> str:
 
 
 def _of_module(missing: str) -> str:
-    if importlib.util.find_spec(missing) is None:  # raises where its package is missing as well
+    if importlib.util.find_spec(missing) is None:  # raises if the parent package is missing
         return ""
     name = missing.partition(".")[0]
     spec = importlib.util.find_spec(name)

@@ -1,4 +1,4 @@
-"""Source lines of functions that were sent: their files are here, and mostly not where they ran."""
+"""Source lines in tracebacks of functions that were sent: their files are often on this host only."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from ..._prompt import cell_name
 
 _FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d+)(?P<rest>, in .+)?')
 _PLACE = re.compile(r"\(([^()]+)\)")
-_EXECUTED = re.compile(r"<ipython-input-\d+-[0-9a-f]+>")  # what IPython on an engine has run
+# the file name of code that IPython on an engine runs
+_EXECUTED = re.compile(r"<ipython-input-\d+-[0-9a-f]+>")
 
 
 def placed(where: str) -> str:
-    """Where an engine is, with cells named as in IPython."""
+    """Return the place of an engine, with cells named as in IPython."""
     return _PLACE.sub(lambda found: f"({named(found[1]) or found[1]})", where)
 
 

@@ -19,10 +19,10 @@ from ...protocol.messages import Failure
 from .hints import hint_for
 from .source_lines import completed
 
-MAX_FAILURES = 1000  # that are kept for the next prompt
+MAX_FAILURES = 1000  # kept for the next prompt
 MAX_TEXT = 160  # characters of an error's text
 MAX_SOURCE = 60  # characters of a cell's source
-GRACE_PERIOD = 0.02  # seconds that calls which were made just now have to fail
+GRACE_PERIOD = 0.02  # seconds that the latest calls get to fail before the prompt is printed
 KNOWN_TO_USER = ("KeyboardInterrupt", "ClientClosed")  # errors that the user has caused: not reported
 _CLIENT_PACKAGE = __name__.partition(".calls")[0]
 
@@ -31,7 +31,7 @@ class FailureSource(Protocol):
     """A session whose calls may fail."""
 
     def wait_for_fresh_calls(self, seconds: float) -> None:
-        """Give the calls that were made within the last `seconds` as much time to end."""
+        """Wait for the calls of the last `seconds` to end, at most `seconds`."""
 
 
 class UnseenFailure:
@@ -46,7 +46,7 @@ class UnseenFailure:
     cell : int
         The number of the IPython cell that made the call; 0 in plain Python.
     failures : list of (dict, Failure)
-        For each engine that failed, what errors tell about it, and how it failed.
+        For each failed engine: what an error says of the engine, and the failure.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class UnseenFailure:
 
     @property
     def engines(self) -> set[int]:
-        """The engines that failed, as far as they are known: a task may fail before an engine has it."""
+        """The failed engines that are known: a task may fail before it has an engine."""
         return {info["engine_id"] for info, _ in self._failures if info["engine_id"] is not None}
 
     def line(self, engines: set[int], calls: int) -> str:
-        """Return the line for IPython, for this call and others of the same cell that failed alike."""
+        """Return the line for IPython: for this call and for others of the same cell with the same error."""
         cell = f"In [{self._cell}]" if calls == 1 else f"In [{self._cell}]: {calls} calls"
         where = (
             f" on engine{'s' if len(engines) > 1 else ''} {format_ids(sorted(engines))}" if engines else ""
@@ -119,8 +119,8 @@ class UnseenFailure:
 
 _sources: WeakSet[FailureSource] = WeakSet()
 _for_next_prompt: list[UnseenFailure] = []
-_held: dict[UnseenFailure, None] = {}  # in plain Python: failures whose results somebody holds
-os.register_at_fork(after_in_child=_held.clear)  # the parent reports them
+_held: dict[UnseenFailure, None] = {}  # failures whose results a user still holds; in plain Python only
+os.register_at_fork(after_in_child=_held.clear)  # the parent process reports them
 _watched_shell: Any = None  # the IPython shell that reports failures before its prompt
 
 
@@ -129,7 +129,7 @@ def watch(source: FailureSource) -> None:
     global _watched_shell
     if not _sources:
         atexit.unregister(_report_at_exit)
-        atexit.register(_report_at_exit)  # after the connection's function, and so called before that one
+        atexit.register(_report_at_exit)  # after the connection's exit function, so it runs before that one
     _sources.add(source)
     shell = _prompt.ipython_shell()
     if shell is not _watched_shell:
@@ -144,7 +144,7 @@ def current_cell() -> int:
 
 
 def cell_source(cell: int) -> str:
-    """Return a cell's source if it is short, else its beginning; empty where there are no cells."""
+    """Return a cell's source if it is short, else the beginning; an empty text if there are no cells."""
     inputs = getattr(getattr(_watched_shell, "history_manager", None), "input_hist_raw", [])
     lines = inputs[cell].strip().splitlines() if 0 < cell < len(inputs) else []
     text = lines[0] if lines else ""
@@ -161,7 +161,7 @@ def report(
     call_id, method, cell, failures
         See `UnseenFailure`.
     is_held : bool
-        Whether somebody holds an `AsyncResult` of the call.
+        Whether a user holds an `AsyncResult` of the call.
     """
     failures = [(info, failure) for info, failure in failures if failure.ename not in KNOWN_TO_USER]
     if not failures:

@@ -1,4 +1,4 @@
-"""Which of a controller's addresses to try, and in which order."""
+"""The addresses of a controller that a client tries, and their order."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ...files.connection_file import ConnectionInfo
 from ...files.private_directories import is_private
 from ...transport.zeromq import SCHEME
 
-PROBE = 1.0  # seconds that a host may take to accept a connection before others are tried first
-SLOWER = 0.1  # seconds that the others may take longer than the first
+PROBE = 1.0  # seconds that a host has to accept a connection before other addresses are preferred
+SLOWER = 0.1  # seconds that other addresses may take longer than the fastest
 
-_answered: dict[str, str] = {}  # the address that answered last, by cluster
+_answered: dict[str, str] = {}  # the latest address at which the controller answered, by cluster
 
 
 def remember(info: ConnectionInfo, address: str) -> None:
@@ -24,12 +24,13 @@ def remember(info: ConnectionInfo, address: str) -> None:
 
 
 def in_order(info: ConnectionInfo) -> list[str]:
-    """Return the controller's addresses that may work from here, the most promising ones first."""
+    """Return the controller's addresses that may work on this host, the most promising first."""
     local = [a for a in info.addresses if a.startswith(SCHEME) and _is_ours(Path(urlsplit(a).path))]
     tcp = [a for a in info.addresses if a.startswith("tcp://")]
     open_ = _listening(tcp) if info.host != socket.gethostname() or not local else tcp
     tcp.sort(key=lambda address: address not in open_)
-    # Someone may have brought the port here by hand, with ssh -L; the keys tell if it is not the one.
+    # Also try this host: the user may have forwarded the port with ssh -L. The keys exclude other
+    # controllers.
     ports = dict.fromkeys(urlsplit(a).port for a in tcp)
     brought = [a for a in (f"tcp://127.0.0.1:{port}" for port in ports) if a not in tcp]
     brought = [a for a in brought if a in _listening(brought)]
@@ -40,12 +41,12 @@ def in_order(info: ConnectionInfo) -> list[str]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a local socket is there: in a directory of ours, which is all that protects it."""
+    """Whether a local socket exists in a directory of this user; only the directory protects the socket."""
     return is_private(path.parent) and path.exists()
 
 
 def _listening(addresses: list[str]) -> set[str]:
-    """Those of some TCP addresses that accept a connection soon; all are asked at once."""
+    """Return those of the TCP addresses that accept a connection soon; all are tried at once."""
     waiting: dict[int, tuple[socket.socket, str]] = {}
     found: set[str] = set()
     for address in addresses:
@@ -54,7 +55,7 @@ def _listening(addresses: list[str]) -> set[str]:
         probe.setblocking(False)
         try:
             probe.connect_ex((parts.hostname, parts.port))
-        except OSError:  # not an address
+        except OSError:  # no valid address
             probe.close()
             continue
         waiting[probe.fileno()] = probe, address

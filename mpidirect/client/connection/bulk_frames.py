@@ -1,4 +1,4 @@
-"""Bulk frames of results: still outside, until they are read into the memory that the result will own."""
+"""Bulk frames of results, which are read into memory that the results own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ...memory import process_memory
 from ...memory.buffer_pool import BufferPool
 from ...protocol import messages
 
-THREADS = 4  # at most, to copy data
+THREADS = 4  # the maximum number of threads that copy data
 LARGEST = 1 << 40  # bytes of one frame
 rooms = BufferPool()  # for all clients of this process
 
-Received = Callable[[int], object]  # told the bytes of each piece of a result
+Received = Callable[[int], object]  # called with the number of bytes of each piece of a result
 Value = TypeVar("Value")
 
 EXPIRED = "it was dropped: the controller had no more room while this client was away"
@@ -30,21 +30,22 @@ class BulkFrame:
         self.size = size
 
     def read_into(self, room: np.ndarray, received: Received) -> None:
-        """Fill `room`; call `received` with the size of each piece that comes only now."""
+        """Fill `room`; call `received` with the size of each piece that is read only now."""
         raise NotImplementedError
 
 
 class ChunkedFrame(BulkFrame):
-    """A frame that comes in chunks, of the result of the request with this id."""
+    """A frame that arrives in chunks, of the result of the request `id`."""
 
     def __init__(self, size: int, id: str) -> None:
         super().__init__(size)
         self.id = id
         self._room: np.ndarray | None = None
-        self._places: list[np.ndarray] = []  # of the chunks that are still to come, the last one first
+        # memory for the chunks that have not arrived, the last chunk first
+        self._places: list[np.ndarray] = []
 
     def place(self) -> np.ndarray:
-        """Where the next chunk belongs."""
+        """Return the memory for the next chunk."""
         if self._room is None:
             self._room = rooms.buffer(self.size)
             self._places = [self._room[start:stop] for start, stop in messages.chunks(self.size)][::-1]
@@ -56,7 +57,7 @@ class ChunkedFrame(BulkFrame):
         self._places.pop()
 
     def taken(self) -> np.ndarray:
-        """All of it, to keep."""
+        """Return the whole frame; its memory now belongs to the caller."""
         room, self._room = self._room, None
         assert room is not None
         return room
@@ -72,19 +73,20 @@ class RemoteFrame(BulkFrame):
         super().__init__(size)
         self.pid = pid
         self.address = address
-        self._read: np.ndarray | None = None  # where it has been read
+        self._read: np.ndarray | None = None  # the memory that it has been read into
 
     def read_into(self, room: np.ndarray, received: Received) -> None:
         if self._read is not room:
             read_together([(self, room)], received)
         if self._read is not room:
-            process_memory.read(self.pid, self.address, room)  # says what is wrong
+            process_memory.read(self.pid, self.address, room)  # raises an error that says what is wrong
 
 
 def read_together(pairs: Sequence[tuple[RemoteFrame, np.ndarray]], received: Received) -> None:
-    """Read frames by several threads: one alone does not reach the rate of the memory.
+    """Read frames by several threads: one thread does not reach the memory's rate.
 
-    `received` is called with the size of each piece. What can't be read is left to `RemoteFrame.read_into`.
+    `received` is called with the size of each piece. `RemoteFrame.read_into` raises the error of a frame that
+    can't be read.
     """
 
     def read(piece: tuple[RemoteFrame, np.ndarray, int, int]) -> int:
@@ -104,9 +106,9 @@ def read_together(pairs: Sequence[tuple[RemoteFrame, np.ndarray]], received: Rec
 def in_parallel(
     action: Callable[[Any], Value], pieces: Sequence[Any], done: Callable[[Value], object] = bool
 ) -> None:
-    """Do it with each piece, several at a time: for what the system does without Python's lock.
+    """Call `action` with each piece, in several threads: for system calls that release Python's lock.
 
-    `done` is called in this thread with what `action` has returned for a piece, in order.
+    `done` is called in this thread with the results of `action`, in the order of the pieces.
     """
     threads = min(THREADS, len(pieces), cores())
     if threads > 1:
@@ -115,7 +117,7 @@ def in_parallel(
                 for value in pool.map(action, pieces):
                     done(value)
             return
-        except RuntimeError:  # no thread can be started any more
+        except RuntimeError:  # no further thread can be started
             pass
     for piece in pieces:
         done(action(piece))
@@ -124,9 +126,9 @@ def in_parallel(
 def materialised(
     frames: Sequence[Any], places: Sequence[np.ndarray] = (), received: Received = bool
 ) -> list[Any]:
-    """Frames in memory: the bulk ones in `places`, or where there is none in their own.
+    """Return frames in memory: bulk frames are read into `places`, or into their own memory.
 
-    `received` is called with the size of each piece that comes only now.
+    `received` is called with the size of each piece that is read only now.
     """
     space = iter(places)
     read = []
@@ -144,7 +146,7 @@ def materialised(
 
 
 def changed(pid: int, word: int) -> bool:
-    """Whether the engine has gone on before its result was read; `word` is an address, or 0."""
+    """Whether the engine has moved its result before it was read; `word` is an address, or 0."""
     if not word:
         return False
     found = np.empty(1, np.int64)
@@ -174,15 +176,15 @@ class FrameAssembly:
                     parts.append(chunks)
                     due += [chunks] * len(messages.chunks(size))
             self.replies.append((reply, parts))
-        self._due = due[::-1]  # the frame that each chunk is of, the last one first
+        self._due = due[::-1]  # the frame of each chunk, the last chunk first
 
     @property
     def complete(self) -> bool:
-        """Whether all chunks have come."""
+        """Whether all chunks have arrived."""
         return not self._due
 
     def lose(self, ename: str = "ResultExpired", why: str = EXPIRED) -> None:
-        """Note that the rest does not come: perhaps the controller had no room while the client was away."""
+        """Fail the replies: their other chunks do not arrive. The controller may have dropped the chunks."""
         self._due.clear()
         for reply, parts in self.replies:
             if any(isinstance(part, ChunkedFrame) for part in parts):
@@ -191,7 +193,7 @@ class FrameAssembly:
                 parts.clear()
 
     def add(self, chunk: Any) -> str:
-        """Take the next chunk, and return the id of its request; an empty one if nobody waits for it."""
+        """Take the next chunk. Return the id of its request; an empty id if no reply waits for the chunk."""
         if self._next_place() is None:
             return ""
         frame = self._due.pop()

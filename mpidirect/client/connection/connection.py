@@ -1,11 +1,10 @@
 """A client's connection to the controller.
 
-A thread that waits for a result reads the socket itself: handing each message from one thread to another
-would cost as much as the whole way through the controller. While no thread waits, a background thread reads.
+A thread that waits for a result reads the socket itself: to hand each message from one thread to another
+would cost as much as the way through the controller. While no thread waits, a background thread reads.
 
-When a socket breaks, another thread makes a new connection, until the controller is known to be gone. Both
-sides send again what was under way, by the numbers of the messages. A thread that waits notices nothing but
-the time.
+When a socket breaks, another thread makes a new connection, unless the controller is gone. Then both sides
+send the messages again that the other side has not received. A waiting thread only waits longer.
 """
 
 from __future__ import annotations
@@ -40,24 +39,24 @@ log = logging.getLogger(__name__)
 MAX_SLEEP = 200  # milliseconds of one sleep of a waiting thread, in case a wake-up is missed
 SHARED_SLEEP = 5  # the same while several threads wait: another thread may read what ends this wait
 IDLE_SLEEP = 2000  # the same of the background thread, while no thread waits
-ACKNOWLEDGE_DELAY = 300  # milliseconds until messages are acknowledged, if no other message goes out
-READER_PAUSE = 0.01  # seconds between two looks of the background thread while another thread reads
+ACKNOWLEDGE_DELAY = 300  # milliseconds until messages are acknowledged, if no message is sent
+READER_PAUSE = 0.01  # seconds between two checks of the background thread while another thread reads
 
 PATIENCE = 3600.0  # seconds to try for a new connection
-JOIN_TIMEOUT = 5.0  # seconds for threads to end, far more than they need
+JOIN_TIMEOUT = 5.0  # seconds for threads to end, much more than they need
 
 
 class Connection(NumberedStream):
-    """A numbered stream that makes its own sockets, and whose messages are read by the threads that wait.
+    """A numbered stream that makes its own sockets; the waiting threads read its messages.
 
     Parameters
     ----------
     info : ConnectionInfo
         The controller's addresses, and the keys.
     receiver : Receiver
-        Gets what arrives.
+        Receives the messages of the controller.
     timeout : float
-        Seconds until the controller must have answered.
+        Seconds that the controller has to answer.
     patience : float
         Seconds to try for a new connection when this one breaks and the controller may be alive.
     tunnel : Tunnel, optional
@@ -66,11 +65,11 @@ class Connection(NumberedStream):
     Attributes
     ----------
     name : str
-        The client's name, a random text: the same for all its connections.
+        The client's name, a random text. All connections of the client have the same name.
     welcome : Welcome
         The controller's answer to the first `Hello`.
     needs_user : bool
-        Whether a wait in the main thread ends early, because an engine asks for something.
+        Whether a wait in the main thread ends early, because an engine's debugger needs the user.
     """
 
     def __init__(
@@ -110,7 +109,7 @@ class Connection(NumberedStream):
     # -- waiting ------------------------------------------------------------------------------------
 
     def wait(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Read messages until `done` holds; return False after `timeout` seconds, or if the user is needed.
+        """Read messages until `done` holds. Return False after `timeout` seconds, or if the user is needed.
 
         A Ctrl-C is raised between two messages, so that no message is lost.
 
@@ -119,7 +118,7 @@ class Connection(NumberedStream):
         done : callable
             Called after messages have been read, with the connection's lock held.
         timeout : float, optional
-            Seconds; None without limit.
+            Seconds; None waits without limit.
         """
         if done() or os.getpid() != self._pid:  # the parent of a forked process reads all messages
             return done()
@@ -171,11 +170,11 @@ class Connection(NumberedStream):
                     self._wake_pipe.drain()
             if idle and not ready:
                 self._acknowledge_if_due()
-        except OSError:  # the socket was closed meanwhile
+        except OSError:  # another thread has closed the socket
             time.sleep(0.001)
 
     def _acknowledge_if_due(self) -> None:
-        """Acknowledge the messages that have arrived, so that the controller need not keep them."""
+        """Acknowledge received messages, so the controller can drop its copies."""
         with self.lock:
             if self._inbox.unconfirmed and not self.closed:
                 self._acknowledge()
@@ -189,7 +188,7 @@ class Connection(NumberedStream):
             with self.lock:
                 if self.closed:
                     return
-                if self._waiters:  # the waiting thread polls the same descriptor, and must see what arrives
+                if self._waiters:  # a waiting thread polls the same descriptor: leave the messages to it
                     continue
                 self._read_available()
             rooms.expire()
@@ -206,7 +205,7 @@ class Connection(NumberedStream):
             self._start_reconnecting()
 
     def _start_reconnecting(self) -> None:
-        """Have a thread make a new connection, unless there is one or a thread makes one already."""
+        """Start a thread that makes a new connection, unless the connection exists or a thread makes one."""
         is_needless = self.closed or self.error is not None or self._link is not None
         if not is_needless and (
             self._reconnecting_thread is None or not self._reconnecting_thread.is_alive()
@@ -223,7 +222,7 @@ class Connection(NumberedStream):
         except errors.ControllerLost as e:
             with self.lock:
                 self._fail(e)
-        except Exception as e:  # else all waiting threads would wait for ever
+        except Exception as e:  # otherwise all waiting threads would wait for ever
             log.exception("no connection can be made any more")
             with self.lock:
                 self._fail(self._gone(f"no connection can be made any more: {e!r}"))
@@ -232,7 +231,7 @@ class Connection(NumberedStream):
                 self._resume(link)
 
     def _resume(self, link: Link) -> None:
-        """Continue the stream where the last connection ended."""
+        """Continue the stream over a new socket."""
         with self.lock:
             if self.closed or self.error is not None:
                 link.socket.close(0)
@@ -248,7 +247,7 @@ class Connection(NumberedStream):
             self._link = link
             self._outbox.rewind(link.welcome.received)
             self._send_due()
-            self._read_available()  # no descriptor tells of messages that came with the welcome
+            self._read_available()  # messages that came with the welcome do not make the descriptor readable
         self._wake_pipe.wake()
 
     def _await_successor(self, seconds: float, next_job: bool) -> None:
@@ -258,7 +257,7 @@ class Connection(NumberedStream):
         return self._dialer.gone(reason)
 
     def _meet_successor(self, welcome: messages.Welcome) -> None:
-        """Watch the new process of the controller, which continues the work of the former one."""
+        """Watch the controller's new process, which continues the work of the former process."""
         self.welcome.facts.update(welcome.facts)
         self._receiver.engines_changed(welcome)
         facts = welcome.facts
@@ -274,7 +273,7 @@ class Connection(NumberedStream):
             link, self._link = self._link, None
             if link is not None:
                 link.socket.close(0)
-            self._dialer.context.destroy(linger=0)  # a user may never close this client
+            self._dialer.context.destroy(linger=0)  # the user may never close this client
             self._receiver.controller_lost(error)
             self._wake_pipe.wake()
 
@@ -286,11 +285,11 @@ class Connection(NumberedStream):
         Parameters
         ----------
         linger : float
-            Seconds to send what is still to be sent.
+            Seconds to send the messages that wait.
         """
         if (
             os.getpid() != self._pid
-        ):  # in a forked process a lock may be held by a thread that does not exist there
+        ):  # in a forked process, a thread that does not exist there may hold a lock
             self.closed = True
             return
         with self.lock:
@@ -321,6 +320,6 @@ _open_connections: WeakSet[Connection] = WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """At exit, say goodbye for clients that are not closed: the controller need not keep their results."""
+    """At exit, say goodbye for clients that are not closed, so the controller drops their results."""
     for connection in list(_open_connections):
         connection.close(0.1)

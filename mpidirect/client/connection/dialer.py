@@ -1,4 +1,4 @@
-"""Making a connection to the controller."""
+"""Connect to the controller."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ from .addresses import in_order, remember
 from .tunnel import Tunnel
 
 AGAIN = 0.1  # seconds between two attempts at a first connection
-LOOK = 200  # milliseconds between looks whether the client was closed meanwhile
+LOOK = 200  # milliseconds between checks whether the client was closed
 
 
 class ForeignListener(errors.ConnectionFailed):
-    """Who listens does not know the keys of this cluster."""
+    """The process that listens at the address does not know the keys of this cluster."""
 
 
 class Link(NamedTuple):
-    """A connection that the controller has welcomed."""
+    """A socket, and the controller's welcome on it."""
 
     socket: Dealer
     welcome: messages.Welcome
 
 
 class Dialer:
-    """Connects to a controller: each time with a new socket, so that nothing of the last one is left in it.
+    """Connects to a controller, each time by a new socket: the old one may hold half a message.
 
     Parameters
     ----------
     info : ConnectionInfo
-        Where, and the keys.
+        The controller's addresses, and the keys.
     name : str
-        The client's name: the same at each connection.
+        The client's name. All connections of the client have the same name.
     closing : threading.Event
-        Set when there is no need for a connection any more.
+        Set when no connection is needed any more.
     tunnel : Tunnel, optional
-        What brings the controller's port here; started again when it has ended.
+        Forwards a port of this host to the controller's port; started again if its process has ended.
     """
 
     def __init__(
@@ -64,18 +64,18 @@ class Dialer:
         self.name = name
         self.context = Context()
         self.cookie = os.urandom(process_memory.COOKIE)
-        user_modules.scan()  # as they are before their files are edited
+        user_modules.scan()  # the modules' state before the user edits their files
         self._directory = module_sources.prompt_directory()
 
     def gone(self, why: str) -> errors.ControllerLost:
-        """Return the error that says that the controller is gone."""
+        """Return the error for a controller that is gone."""
         return errors.ControllerLost(
             f"The controller of cluster {self.info.cluster} on {self.info.host} is gone: {why}. "
             "'mpidirect status' and 'mpidirect logs' tell more."
         )
 
     def dial(self, timeout: float) -> Link:
-        """Connect for the first time: to the first address that lets us in, within `timeout` seconds."""
+        """Connect for the first time, to the first address that accepts this client."""
         deadline = time.monotonic() + timeout
         while True:
             try:
@@ -88,7 +88,7 @@ class Dialer:
             time.sleep(AGAIN)
 
     def attempt(self, received: int, resumes: bool, timeout: float) -> Link:
-        """Try each address once; `received` is the last message that has come."""
+        """Try each address once; `received` is the number of the last received message."""
         if self.tunnel is not None:
             addresses = self.tunnel.mend(self.closing.is_set)
             self.info = msgspec.structs.replace(self.info, addresses=addresses)
@@ -104,7 +104,7 @@ class Dialer:
             except errors.VersionMismatch:
                 raise
             except errors.ConnectionFailed as e:
-                # at another address there may be another cluster, which does not know us
+                # another cluster, which does not know this client, may listen at another of the addresses
                 if problem is None or isinstance(problem, (errors.AuthenticationFailed, ForeignListener)):
                     problem = e
         if problem is not None:
@@ -115,17 +115,17 @@ class Dialer:
         )
 
     def look_up(self) -> bool:
-        """Read the connection file again: the controller may be in another job, at another address.
+        """Read the connection file again: the controller may run in another job, at another address.
 
         Returns
         -------
         bool
-            False if there is no connection file, and the profile is known: no controller listens yet.
+            False if the profile is known and has no connection file: the next controller does not listen yet.
 
         Raises
         ------
         ClusterNotFound
-            When the cluster was stopped, as the other end of a tunnel knows.
+            If the cluster was stopped. Only the host at the other end of a tunnel knows that.
         """
         if self.tunnel is not None:
             found = self.tunnel.look_up(self.info)
@@ -137,7 +137,7 @@ class Dialer:
                 return not profile.exists()
             self.info = connection_file.read(profile.connection_file(self.info.cluster))
         except errors.MPIDirectError:
-            return False  # the file is being written, or was removed meanwhile
+            return False  # the file is being written, or was just removed
         return True
 
     def candidates(self) -> list[str]:
@@ -163,9 +163,9 @@ class Dialer:
     def _try(self, address: str, hello: bytes, timeout: float, whole: float) -> Link:
         socket = self._connected(address)
         try:
-            socket.put([hello, b""])  # the empty one tells the connection
+            socket.put([hello, b""])  # the connection consists of a header and an empty body
             return Link(socket, self._await_welcome(socket, address, timeout, whole))
-        except Closed:  # the handshake has failed already
+        except Closed:  # the handshake has failed
             failure = self._ended(address, socket.end_event())
             socket.close(0)
             raise failure from None
@@ -196,7 +196,8 @@ class Dialer:
                 socket.rest()
                 if isinstance(message, messages.Welcome):
                     return message
-                # else the controller sent it before it has seen our hello, and sends it again
+                # otherwise the controller sent the message before it had seen the hello, and sends the
+                # message again
             if socket.ended():
                 raise self._ended(address, socket.end_event())
             left = deadline - time.monotonic()
@@ -205,7 +206,7 @@ class Dialer:
             poll.poll(max(0, min(LOOK, int(left * 1000) + 1)))
 
     def _ended(self, address: str, event: int) -> errors.ConnectionFailed:
-        """Return the error for a connection that has ended with this event of ZeroMQ."""
+        """Return the error for a connection that ended with this event of ZeroMQ."""
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             return self._refused(address)
         if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:

@@ -1,4 +1,4 @@
-"""How a client finds its cluster."""
+"""Find the cluster of a client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .tunnel import fetch
 
 
 def find(given: Any, profile: str, contents: dict[str, Any], sshserver: str) -> ConnectionInfo:
-    """How to connect, of what a user gives to `Client`; of the profile if that is nothing."""
+    """Return how to connect, by the arguments of `Client`; without arguments, to the profile's cluster."""
     if isinstance(given, ConnectionInfo):
         return given
     unknown = sorted(contents.keys() - set(ConnectionInfo.__struct_fields__))
@@ -38,7 +38,7 @@ def find(given: Any, profile: str, contents: dict[str, Any], sshserver: str) -> 
         if not sshserver:
             raise
         return fetch(sshserver, profile)
-    # A cluster of this host needs no tunnel: the user means the cluster of the same profile on `sshserver`.
+    # A cluster on this host needs no tunnel, so the user means the cluster of this profile on `sshserver`.
     return fetch(sshserver, profile) if sshserver and is_this_host(info.host) else info
 
 
@@ -50,7 +50,7 @@ def server_of(profile: str) -> str:
         server = config.early_value("ssh", Profile(profile).config_file, {})
     except errors.Untrusted:
         raise
-    except errors.ConfigError:  # a mistake in a file must not keep a client from its cluster
+    except errors.ConfigError:  # a mistake in a configuration file must not keep a client from its cluster
         return ""
     try:
         return "" if server and find_connection_file(profile) else server
@@ -59,7 +59,7 @@ def server_of(profile: str) -> str:
 
 
 def absent(error: errors.ClusterNotFound, profile: str) -> errors.ClusterNotFound:
-    """Return what a user should know of a profile whose cluster was started, but can't be found."""
+    """Return `error` with what the user should know: the profile's cluster was started, but isn't found."""
     from ...files.profiles import Profile
     from ...launchers.scheduled_jobs import missing_cluster_reason
 

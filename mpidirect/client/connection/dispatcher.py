@@ -1,4 +1,4 @@
-"""Handing messages of the controller to the receiver, bulk results when all their chunks have arrived."""
+"""Hand the controller's messages to the receiver; results with chunks when all chunks have arrived."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class MessageDispatcher:
     Parameters
     ----------
     receiver : Receiver
-        Gets what arrives.
+        Receives the messages.
     """
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._assembly: FrameAssembly | None = None  # replies whose chunks are still arriving
+        self._assembly: FrameAssembly | None = None  # replies whose chunks have not all arrived
 
     def reset(self) -> None:
-        """Drop replies that are not complete: the stream starts again without their chunks."""
+        """Drop incomplete replies: a new stream does not contain their other chunks."""
         self._assembly = None
 
     def dispatch(self, message: Any, frames: list[Any]) -> None:
-        """Hand over one message with the frames that came with it."""
+        """Hand over one message with its frames."""
         if isinstance(message, messages.Results):
             replies = message.replies
             if sum(len(reply.frames) for reply in replies) == len(frames):  # no chunks follow

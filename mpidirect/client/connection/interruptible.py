@@ -1,4 +1,4 @@
-"""Ctrl-C while a call waits."""
+"""Delay the exception of a Ctrl-C while a call waits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SIGINT = int(signal.SIGINT)
 
 
 class Interruptible:
-    """While it holds in the main thread, Ctrl-C is noted, wakes the wait, and is raised by `check`."""
+    """In the main thread: note a Ctrl-C and wake the wait; `check` then raises `KeyboardInterrupt`."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -33,10 +33,10 @@ class Interruptible:
         self._wake()
 
     def check(self) -> None:
-        """Raise what Ctrl-C raises, if there was one."""
+        """Raise the exception of a noted Ctrl-C."""
         if self._noted:
             self._noted = False
-            self._before(signal.SIGINT, None)  # the prompt's own handler: raises KeyboardInterrupt
+            self._before(signal.SIGINT, None)  # the former handler raises KeyboardInterrupt
 
     def __exit__(self, *_: object) -> None:
         if self._before is not None:

@@ -16,7 +16,7 @@ QUERY_TIMEOUT = 20.0  # seconds that the scheduler has to answer
 
 
 class FarHost(Protocol):
-    """Another host, on which the cluster was started."""
+    """The host that the cluster was started on, if that is not this host."""
 
     def ended_job(self, profile: str, cluster: str) -> tuple[str, str]:
         """Return the id of the cluster's job and how the job ended; both are empty if it has not ended."""
@@ -30,7 +30,7 @@ class NextJobWatch:
     profile, cluster : str
         The profile and the id of the cluster.
     far_host : FarHost, optional
-        The host that has the files of the cluster, if this host has not.
+        The host with the files of the cluster, if this host has none.
     """
 
     def __init__(self, profile: str, cluster: str, far_host: FarHost | None) -> None:
@@ -39,7 +39,7 @@ class NextJobWatch:
         self._far_host = far_host
         self._expected_until = 0.0
         self._next_query = 0.0
-        self._ended_job = ""  # the job that had ended at the last question
+        self._ended_job = ""  # the job that had ended by the last query
 
     def expect(self, within: float) -> None:
         """Note that the next job begins within so many seconds."""
@@ -52,16 +52,16 @@ class NextJobWatch:
 
     @property
     def expected(self) -> bool:
-        """Whether the next job may come."""
+        """Whether the next job may still begin."""
         if time.monotonic() < self._expected_until:
             return True
         return not self._far_host and self._profile.resume_file(self._cluster).exists()
 
     def why_lost(self) -> str:
-        """Return why the next job will not come; empty if the job may come. This can take seconds.
+        """Return why the next job will not begin; empty if it may. This can take seconds.
 
-        A job counts as ended if the scheduler says so twice: a network file system may show an old record,
-        with the id of the former job, for a minute.
+        A job has ended if the scheduler says so twice: for up to a minute, a network file system may show an
+        old record with the id of the former job.
         """
         if not self._far_host:
             if not self._profile.exists():

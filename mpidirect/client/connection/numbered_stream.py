@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 
 
 class NumberedStream:
-    """Messages to the controller and back: each arrives once and in order, even if a socket breaks.
+    """Messages to the controller and from it: each arrives once and in order, even if a socket breaks.
 
-    The base of `Connection`, which provides the sockets.
+    This is the base class of `Connection`, which provides the sockets.
 
     Parameters
     ----------
     receiver : Receiver
-        Gets what arrives.
+        Receives the messages of the controller.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class NumberedStream:
         self._dispatcher = MessageDispatcher(receiver)
         self._wake_pipe = WakePipe()
 
-    # -- what `Connection` does ----------------------------------------------------------------------------
+    # -- methods that `Connection` overrides ---------------------------------------------------------------
 
     def _drop_link(self) -> None:
         """Close a socket that is broken, and make a new connection."""
@@ -66,7 +66,7 @@ class NumberedStream:
         raise NotImplementedError
 
     def _await_successor(self, seconds: float, next_job: bool) -> None:
-        """Expect another controller within so many seconds, in this job or the next: this one ends."""
+        """Expect another controller within so many seconds, in this job or in the next one."""
         raise NotImplementedError
 
     def _gone(self, reason: str) -> errors.ControllerLost:

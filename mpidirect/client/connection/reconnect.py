@@ -1,4 +1,4 @@
-"""Another connection in the place of one that broke, unless the controller is gone for good."""
+"""Replace a broken connection, unless the controller is gone for good."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .dialer import Dialer, ForeignListener, Link
 from .next_job import NextJobWatch
 from .tunnel import Tunnel
 
-QUIET = 3.0  # seconds until the user is told
+QUIET = 3.0  # seconds until the user is told that the connection is down
 PAUSES = 0.02, 5.0  # seconds between two attempts: the first, and the longest
-SOON = 0.2  # the longest where another controller is about to follow
-NEXT_JOB = 1.0  # the longest where the controller of the next job is to follow
-ATTEMPT = 15.0  # seconds that one takes at most
+SOON = 0.2  # the longest pause while another controller will soon follow
+NEXT_JOB = 1.0  # the longest pause while the controller of the next job will follow
+ATTEMPT = 15.0  # maximum seconds of one attempt
 PROBE = 1.5  # seconds to find out whether anything listens
-REFUSED = 10.0  # seconds after which a host that refuses connections has no controller any more
+REFUSED = 10.0  # seconds of refused connections after which the controller counts as gone
 
 
 class ConnectionWarning(UserWarning):
@@ -34,25 +34,26 @@ class ConnectionWarning(UserWarning):
 
 
 def redial(dialer: Dialer, lifeline: ControllerWatch, received: int, patience: float) -> Link | None:
-    """Try until the controller answers; None when nobody needs it any more.
+    """Try to connect until the controller answers. Return None if the client was closed.
 
     Parameters
     ----------
     received : int
-        The number of the last message that has come.
+        The number of the last received message.
     patience : float
-        Seconds after which a controller that can't be reached counts as gone.
+        Seconds after which an unreachable controller counts as gone.
 
     Raises
     ------
     ControllerLost
-        When it is known to be gone.
+        If the controller is known to be gone.
     """
     began = time.monotonic()
     pause, longest = PAUSES
     told = False
-    strange = 0.0  # since when others answer in its place
-    while not dialer.closing.wait(pause * random.uniform(0.5, 1)):  # or all clients would come at once
+    strange = 0.0  # since when another cluster answers at the address
+    # random: otherwise all clients would connect at the same time
+    while not dialer.closing.wait(pause * random.uniform(0.5, 1)):
         if lifeline.next_job.expected and not _next_job_found(dialer):
             if why := lifeline.next_job.why_lost():
                 raise dialer.gone(why)
@@ -69,7 +70,8 @@ def redial(dialer: Dialer, lifeline: ControllerWatch, received: int, patience: f
             if lifeline.gone(dialer.candidates()):
                 why = "it was stopped, its job ended, or it died"
             elif strange and now - strange >= REFUSED and not lifeline.awaits_other:
-                why = "another cluster is in its place"  # not at once: no key proves what a listener says
+                # not at once: a listener without this cluster's key may be there for a moment
+                why = "another cluster is in its place"
             if why and not _continues_elsewhere(dialer, lifeline):
                 raise dialer.gone(why) from None
         waited = time.monotonic() - began
@@ -83,7 +85,7 @@ def redial(dialer: Dialer, lifeline: ControllerWatch, received: int, patience: f
 
 
 def _next_job_found(dialer: Dialer) -> bool:
-    """Return whether the controller of the next job can be asked for a connection."""
+    """Whether the controller of the next job may listen now."""
     try:
         return dialer.look_up()
     except errors.ClusterNotFound:
@@ -91,7 +93,7 @@ def _next_job_found(dialer: Dialer) -> bool:
 
 
 def _continues_elsewhere(dialer: Dialer, lifeline: ControllerWatch) -> bool:
-    """Return whether another job continues the cluster: a client that was not connected is not told."""
+    """Return whether another job continues the cluster: a disconnected client was not told."""
     known = dialer.info
     try:
         found = dialer.look_up()
@@ -116,24 +118,25 @@ def _tell_user(info: ConnectionInfo) -> None:
 
 
 class ControllerWatch:
-    """Tells whether a controller that went silent is gone for good.
+    """Tells whether a controller that does not answer is gone for good.
 
-    On its own host its process tells.  From elsewhere only its host can tell, by refusing the connection;
-    while nothing comes back, or a tunnel is down, it may be alive.
+    On the controller's host, the controller's process shows this. From other hosts, only the controller's
+    host can show it, by refusing connections. If there is no answer at all, or a tunnel is down, it may be
+    alive.
 
     Parameters
     ----------
     info : ConnectionInfo
-        What is known of it.
+        The contents of the connection file.
     node : str
-        The controller's node, as it said.
+        The controller's node, as the controller named it.
     tunnel : Tunnel, optional
-        The tunnel of the connection: then this host has no files of the cluster.
+        The tunnel of the connection; with a tunnel, this host has no files of the cluster.
 
     Attributes
     ----------
     next_job : NextJobWatch
-        Tells whether the cluster continues in another job.
+        Tells whether another job will continue the cluster.
     """
 
     def __init__(self, info: ConnectionInfo, node: str, tunnel: Tunnel | None = None) -> None:
@@ -141,14 +144,14 @@ class ControllerWatch:
         self.near = bool(node) and node == process_memory.node()
         self._process: int | None = None
         self._refused = 0.0
-        self._successor_due = 0.0  # until when another controller may come in the place of this one
+        self._successor_due = 0.0  # until when another controller may replace this one
         self._pid = info.pid
         self.next_job = NextJobWatch(info.profile, info.cluster, tunnel)
         if self.near:
             self._watch(info.pid)
 
     def _watch(self, pid: int) -> None:
-        """Watch this process of this host."""
+        """Watch the process `pid` of this host."""
         self.close()
         self._pid = pid
         if hasattr(os, "pidfd_open"):
@@ -156,7 +159,7 @@ class ControllerWatch:
                 self._process = os.pidfd_open(pid)
 
     def await_successor(self, within: float, next_job: bool) -> None:
-        """Note that another controller continues the work of this one, in so many seconds."""
+        """Note that another controller will continue the work of this one within so many seconds."""
         if next_job:
             self.next_job.expect(within)
         else:
@@ -164,18 +167,18 @@ class ControllerWatch:
 
     @property
     def awaits_successor(self) -> bool:
-        """Whether another controller is about to continue."""
+        """Whether another controller will soon continue."""
         if self.near:
             return successor(self.info.cluster) == 0
         return time.monotonic() < self._successor_due
 
     @property
     def awaits_other(self) -> bool:
-        """Whether another controller is to continue, in this job or in the next one."""
+        """Whether another controller will continue, in this job or in the next one."""
         return self.awaits_successor or self.next_job.expected
 
     def gone(self, candidates: list[str]) -> bool:
-        """Whether the controller won't come back; call it after an attempt that failed."""
+        """Whether the controller will not come back; call this after a failed attempt."""
         if self.next_job.expected:
             return bool(self.next_job.why_lost())
         if self.awaits_successor:
@@ -212,17 +215,17 @@ class ControllerWatch:
         return False
 
     def close(self) -> None:
-        """Let go of the process."""
+        """Close the descriptor of the process."""
         if self._process is not None:
             os.close(self._process)
             self._process = None
 
 
 def _refuses(address: str) -> bool:
-    """Whether the controller's own host says that nothing listens there.
+    """Whether the controller's host refuses connections to this address.
 
-    The near end of a tunnel refuses when the tunnel is down: that says nothing.  But if it takes the
-    connection and closes it without a word, then the far end was refused.
+    The near end of a tunnel refuses connections while the tunnel is down; that does not count. If the near
+    end accepts the connection and closes it at once, the controller's host has refused it.
     """
     parts = urlsplit(address)
     if parts.scheme != "tcp":

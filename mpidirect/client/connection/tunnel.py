@@ -21,7 +21,7 @@ from ...files.profiles import split_name
 
 _NO_CONNECTION_FILE = 43  # exit code of `_READ`
 _STOPPED, _NEXT_JOB_WAITS = 44, 45  # exit codes of `_READ_AGAIN`
-_BATCH = ("-o", "BatchMode=yes")  # no question to the user
+_BATCH = ("-o", "BatchMode=yes")  # ssh asks the user nothing
 _OPTIONS = ("-o", "ExitOnForwardFailure=yes", *KEEPALIVE)
 _TIMEOUT = 60.0  # seconds until ssh must have connected; a password may have to be typed
 
@@ -74,7 +74,7 @@ def _run(server: str, options: Sequence[str], command: str) -> subprocess.Comple
     try:
         return subprocess.run(
             ["ssh", *options, "--", server, command],
-            stdin=subprocess.DEVNULL,  # what the user types meanwhile is for the prompt
+            stdin=subprocess.DEVNULL,  # what the user types now is for the prompt
             capture_output=True,
             timeout=_TIMEOUT,
             check=False,
@@ -120,7 +120,7 @@ class Tunnel:
     addresses : list of str
         The addresses of the forwarded ports on this host.
     next_job_waits : bool
-        Whether the cluster's next job had not begun at the last look.
+        Whether the cluster's next job had not begun when `look_up` last asked.
     """
 
     def __init__(self, server: str, info: ConnectionInfo) -> None:

@@ -11,7 +11,7 @@ class WakePipe:
     Attributes
     ----------
     descriptor : int
-        To be polled beside the socket's descriptors.
+        To be polled together with the socket's descriptors.
     """
 
     def __init__(self) -> None:

@@ -8,9 +8,9 @@ from ...serialize.functions import namespace
 from ..interface import ClientInterface
 from ..views.directview import DirectView
 
-_WORKER_NAMES = ("dask_worker", "distributed_worker")  # of the worker, in the namespace of its engine
+_WORKER_NAMES = ("dask_worker", "distributed_worker")  # names of the worker in the namespace of its engine
 
-_servers: list[tuple[Any, Any]] = []  # on an engine: the servers that run there, with their loops
+_servers: list[tuple[Any, Any]] = []  # on an engine: the running servers, with their event loops
 
 
 def become(
@@ -21,7 +21,7 @@ def become(
     scheduler_args: dict[str, Any],
     options: dict[str, Any],
 ) -> Any:
-    """Start dask on engines; return a client of dask's.
+    """Start dask on engines; return a client of dask.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from ..executor import ViewExecutor
 if TYPE_CHECKING:  # joblib has no types
 
     class AutoBatchingMixin:
-        """Joblib's adaption of the batch size to the duration of tasks."""
+        """Joblib's adaptation of the batch size to the duration of tasks."""
 
         def reset_batch_stats(self) -> None:
             """Forget the durations."""
@@ -49,9 +49,9 @@ class MPIDirectBackend(AutoBatchingMixin, ParallelBackendBase):
     Parameters
     ----------
     view : LoadBalancedView, optional
-        Its engines are the workers.
+        The view whose engines are the workers.
     connect : callable, optional
-        Returns the view, where none is given; called when joblib starts. Its client is closed at the end.
+        Returns the view, if none is given; called when joblib starts. Its client is closed at the end.
     **options
         Joblib's options.
     """
@@ -118,11 +118,11 @@ class MPIDirectBackend(AutoBatchingMixin, ParallelBackendBase):
         return future
 
     def apply_async(self, func: Callable[[], Any], callback: Callable[[Any], None] | None = None) -> Any:
-        """Do as `submit`: joblib's name before version 1.5."""
+        """Call `submit`, by the name that joblib used before version 1.5."""
         return self.submit(func, callback)
 
     def retrieve_result_callback(self, out: Any) -> Any:
-        """Return the result of a batch that is done."""
+        """Return the result of a completed batch."""
         return out.result()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
@@ -145,7 +145,7 @@ class MPIDirectBackend(AutoBatchingMixin, ParallelBackendBase):
 
 
 def sequential(nesting_level: int | None) -> ParallelBackendBase:
-    """Return joblib's backend that runs tasks one after the other, here."""
+    """Return joblib's backend that runs tasks here, one after the other."""
     from joblib._parallel_backends import SequentialBackend
 
     backend: ParallelBackendBase = SequentialBackend(nesting_level=nesting_level)
@@ -165,17 +165,17 @@ def register(
     name : str
         The name of the backend. The default name is registered as ipyparallel's name, too.
     make_default : bool
-        Use the backend where no other is named.
+        Use the backend unless the user names another one.
     view : LoadBalancedView, optional
-        Its engines are the workers.
+        The view whose engines are the workers.
     connect : callable, optional
-        Returns the view, where none is given; called when joblib starts.
+        Returns the view, if none is given; called when joblib starts.
     """
 
     def factory(**options: Any) -> ParallelBackendBase:
         if (
             received_names.engine_names is not None
-        ):  # a task would wait for the engines that wait for the task
+        ):  # a task that uses the engines would wait for the engines that run it
             return sequential(options.get("nesting_level"))
         return MPIDirectBackend(view, connect, **options)
 

@@ -1,1 +1,1 @@
-"""A client's session with the controller: the engines, the calls under way, requests and queries."""
+"""A client's session with the controller: engines, calls under way, requests and queries."""

@@ -12,8 +12,8 @@ from ...serialize import pickles
 from ..calls.balanced_call import ID_MARK, BalancedCall
 from .session import Session
 
-BLOCK_BYTES = 16 * 1024  # of items that are pickled together, roughly
-MAX_BLOCK_ITEMS = 1024  # that are pickled together
+BLOCK_BYTES = 16 * 1024  # approximate size of items that are pickled together
+MAX_BLOCK_ITEMS = 1024  # maximum number of items that are pickled together
 MAX_NAME = 200  # characters of a function's name
 
 
@@ -44,13 +44,13 @@ def submit(
     items : sequence of sequences, optional
         The sequences that the function is mapped over; None for one task.
     chunk : int
-        The number of items of a task; 0 for one, where as many tasks travel together as suit.
+        The number of items of a task. 0 for one item; then the size decides how many tasks travel together.
     retries : int
         How often a failed task is tried again.
     after, follow : Prerequisites, optional
         The tasks that must have ended before, anywhere or on the same engine.
     timeout : float
-        Seconds that the prerequisites may take; 0 without limit.
+        Seconds that the prerequisites may take; 0 for no limit.
     """
     session.check()
     method = method[:MAX_NAME]

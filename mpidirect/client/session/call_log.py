@@ -21,7 +21,7 @@ class PartRecord(NamedTuple):
     engine : int
         The engine.
     started, completed : float
-        The time of the begin and the end, by the engine's clock (seconds since 1970).
+        The times of the start and the end, by the engine's clock (seconds since 1970).
     busy : float
         The seconds of computation.
     ok : bool

@@ -1,4 +1,4 @@
-"""The calls that a client knows: those under way, those that a user holds, and the latest ones."""
+"""The calls that a client knows: calls under way, calls whose results a user holds, and the latest ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..calls.call import Call
 from .call_log import CallLog
 
 KEPT_CALLS = 64  # ended calls whose results stay available to `get_result`
-KEPT_BYTES = 16 * 1024 * 1024  # of their results, together
+KEPT_BYTES = 16 * 1024 * 1024  # bytes of the results of all these calls together
 
 
 class CallRegistry:
@@ -18,7 +18,7 @@ class CallRegistry:
     Attributes
     ----------
     under_way : dict of str to Call
-        Calls that some engine has not answered yet, by id.
+        Calls without all replies, by id.
     known : WeakValueDictionary of str to Call
         All calls that still exist: a user holds their results, or they are among the latest.
     history : list of str
@@ -49,7 +49,7 @@ class CallRegistry:
         return self.under_way.get(id) or self.known.get(id)
 
     def finish(self, call: Call) -> None:
-        """If all engines have answered, keep the call among the latest, and report its failure."""
+        """If all engines have replied, keep the call among the latest calls, and report its failure."""
         if call.ready and self.under_way.pop(call.id, None) is not None:
             self._keep(call)
             if call.failed:
@@ -64,7 +64,7 @@ class CallRegistry:
             self._latest_bytes -= latest.popleft().size
 
     def forget(self, ids: set[str]) -> None:
-        """Forget ended calls; whoever holds an `AsyncResult` keeps its call."""
+        """Forget ended calls. The `AsyncResult` of a call still has the call."""
         for call in [call for call in self._latest if call.id in ids]:
             self._latest.remove(call)
             self._latest_bytes -= call.size

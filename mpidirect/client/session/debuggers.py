@@ -14,7 +14,7 @@ from ...errors import format_ids
 from ...protocol import messages
 from ..calls.source_lines import place_in_words
 
-NOTICE_DELAY = 0.5  # seconds until the user is told of a debugger that nothing serves
+NOTICE_DELAY = 0.5  # seconds until the user is told of a debugger that gets no commands
 
 Command = tuple[int, "str | None", str]  # the number of a prompt, a line, and a refusal
 
@@ -32,12 +32,12 @@ class CommandSource(Protocol):
 
 
 class WaitingDebuggers:
-    """The debuggers that wait, by engine; one that this client can't serve is refused at once.
+    """The waiting debuggers, by engine; a debugger that this client can't serve is refused at once.
 
     Parameters
     ----------
     send : callable
-        Sends commands: gets engines, and a command for each.
+        Sends commands. Its arguments are engines, and a command for each engine.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class WaitingDebuggers:
         self._announcing = threading.Lock()
 
     def changed(self, prompt: messages.DebuggerPrompt) -> None:
-        """Take a prompt, or the end of one; the caller holds the connection's lock."""
+        """Take a prompt, or the end of a prompt; the caller holds the connection's lock."""
         others = {engine: other for engine, other in self.prompts.items() if engine != prompt.engine}
         if not prompt.place:
             self.prompts = others
@@ -96,7 +96,7 @@ class WaitingDebuggers:
         }
 
     def keep(self, engines: Container[int]) -> None:
-        """Forget the prompts of all engines but these: the others have ended."""
+        """Forget the prompts of all other engines: those engines have ended."""
         self.prompts = {engine: prompt for engine, prompt in self.prompts.items() if engine in engines}
 
     def command(self, engines: list[int], line: str | None, refusal: str = "") -> None:

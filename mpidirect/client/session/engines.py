@@ -19,14 +19,14 @@ class EngineDirectory:
     check : callable
         Raises the error that ended the connection to the controller, if it has ended.
     wait : callable
-        Waits until a condition holds; returns False after so many seconds.
+        Waits until a condition holds; returns False after a number of seconds.
 
     Attributes
     ----------
     live : dict of int to EngineInfo
         The live engines by id. A change replaces this dict; it never modifies it.
     lost : dict of int to str
-        Why an engine ended, by id.
+        Why engines ended, by id.
     size : int
         The number of engines that the cluster has when all are alive.
     starting : float
@@ -49,14 +49,14 @@ class EngineDirectory:
         return sorted(self.live)
 
     def start(self, welcome: messages.Welcome) -> None:
-        """Take the engines from the controller's welcome, unless newer news came first."""
+        """Take the engines from the controller's welcome, unless a later message has arrived before."""
         self.size, self.starting = welcome.size, welcome.starting
         if not self.live:
             self.live = {engine.id: engine for engine in welcome.engines}
             self.lost = {**welcome.lost, **self.lost}
 
     def change(self, news: messages.EnginesChanged | messages.Welcome) -> None:
-        """Replace the live engines, and add the reasons why others ended."""
+        """Replace the live engines, and note why others ended."""
         self.live = {engine.id: engine for engine in news.engines}
         self.size, self.starting = news.size, news.starting
         reasons = {**self.lost, **news.lost}
@@ -67,14 +67,14 @@ class EngineDirectory:
         self.live, self.starting = {}, 0.0
 
     def complete(self, wanted: int | None = None) -> bool:
-        """Return whether `wanted` engines (by default all) live, or never will."""
+        """Return whether `wanted` engines (by default all) live, or can never live."""
         wanted = self.size if wanted is None else wanted
         if self.starting:
             return False
         return len(self.live) >= wanted or self.size - len(self.lost) < wanted
 
     def resolve(self, targets: Any) -> list[int]:
-        """Return the engine ids that a user's `targets` mean; while all engines are started anew, wait first.
+        """Return the engine ids for `targets` of a user. While all engines start anew, wait for them first.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Opening a session: at once, or as soon as the cluster is there."""
+"""Open a session with a cluster that runs, or will run soon."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ... import errors
 from ...files.connection_file import ConnectionInfo
 from .session import Session
 
-ANSWER_TIMEOUT = 10.0  # seconds that a controller has to answer, by default
-MIN_TIMEOUT = 0.1  # seconds of one attempt, however little time is left
-RETRY_INTERVAL = 0.05  # seconds between two looks for a cluster that is not there yet
-RETRY_INTERVAL_BY_SSH = 2.0  # the same, where each look is a login on another host
+ANSWER_TIMEOUT = 10.0  # default seconds that a controller has to answer
+MIN_TIMEOUT = 0.1  # minimum seconds of one attempt
+RETRY_INTERVAL = 0.05  # seconds between two checks for a cluster that does not exist yet
+RETRY_INTERVAL_BY_SSH = 2.0  # the same, if each check is a login on another host
 
 
 def open_session(
@@ -25,7 +25,7 @@ def open_session(
     find : callable
         Returns how to connect, or raises `ClusterNotFound`.
     timeout : float, optional
-        Seconds that the controller has to answer; None or negative for the default.
+        Seconds that the controller has to answer; None or a negative number for the default.
     patience : float
         Seconds to try for a new connection when this one breaks.
     sshserver : str
@@ -38,12 +38,12 @@ def open_session(
 def await_session(
     find: Callable[[], ConnectionInfo], deadline: float, patience: float, sshserver: str = ""
 ) -> Session:
-    """Connect to a cluster that may not be there yet, until `deadline` by the monotonic clock.
+    """Connect to a cluster that may not exist yet, until `deadline` by the monotonic clock.
 
     Raises
     ------
     ClusterNotFound
-        When the cluster is not there in time.
+        If the cluster does not exist in time.
     """
     while True:
         try:

@@ -11,24 +11,24 @@ from ...protocol import messages
 from ..calls.source_lines import placed
 from .session import Session
 
-EXAMINATION_TIMEOUT = 35.0  # seconds that tools have to look into engines
+EXAMINATION_TIMEOUT = 35.0  # seconds that debugging tools on the hosts have to examine engines
 ANSWER_TIMEOUT = 3.0  # seconds that the controller has to answer, beyond the time for the engines
 
 
 def queue_lengths(session: Session, targets: list[int]) -> dict[Any, Any]:
-    """Return the number of tasks that wait, are handed out and were done, by engine."""
+    """Return the numbers of waiting, assigned and completed tasks, by engine."""
     lengths: dict[Any, Any] = session.query("queue_status", targets)
     return lengths
 
 
 def places(session: Session, targets: list[int]) -> dict[int, str]:
-    """Return the MPI call and the line that each engine is in, by engine; empty for an idle engine."""
+    """Return the MPI call and the line of user code of each engine; empty for an idle engine."""
     found: dict[int, str] = session.query("where", targets)
     return {engine: placed(text) for engine, text in found.items()}
 
 
 def usage(session: Session, targets: list[int]) -> dict[int, messages.Usage | None]:
-    """Return what each engine does and uses; None for an engine that holds Python's lock."""
+    """Return the activity and the resources of each engine; None for an engine whose C code holds the GIL."""
     found: dict[int, Any] = session.query("usage", targets)
     return {engine: None if fields is None else messages.Usage(*fields) for engine, fields in found.items()}
 
@@ -36,14 +36,14 @@ def usage(session: Session, targets: list[int]) -> dict[int, messages.Usage | No
 def stacks(session: Session, targets: list[int], signals: bool = False) -> dict[int, str]:
     """Return the stack of each engine's user code, by engine, as the engine formats it.
 
-    With `signals` also of an engine whose C code holds Python's lock. The signal ends a sleep in C early.
+    With `signals`, also of an engine whose C code holds Python's lock; the signal ends a sleep in C early.
     """
     found: dict[int, str] = session.query("where", targets, [True, signals])
     return found
 
 
 def native_stacks(session: Session, targets: list[int]) -> dict[int, tuple[str, str]]:
-    """Return the stack with C frames of each engine, and why there is none."""
+    """Return the stack with C frames of each engine, or why there is none."""
     found: dict[int, Any] = session.query("native_stacks", targets, None, EXAMINATION_TIMEOUT)
     return {engine: (stack, problem) for engine, (stack, problem) in found.items()}
 
@@ -66,7 +66,7 @@ def abort(session: Session, ids: Collection[str], targets: list[int]) -> None:
 
 
 def interrupt(session: Session, targets: list[int], ids: list[str] | None, timeout: float) -> None:
-    """Interrupt engines, and wait until they are back.
+    """Interrupt engines, and wait until they have left the interrupted code.
 
     Parameters
     ----------
@@ -77,12 +77,12 @@ def interrupt(session: Session, targets: list[int], ids: list[str] | None, timeo
     ids : list of str, optional
         Interrupt only these calls, and abort those of them that have not begun. None interrupts any call.
     timeout : float
-        Seconds that the engines have.
+        Seconds that the engines have to leave the code.
 
     Raises
     ------
     TimeoutError
-        When an engine is not back in time; the error names its place and a remedy.
+        If an engine has not left the code in time; the error names the place and a remedy.
     """
     if not targets:
         return
@@ -113,9 +113,9 @@ def _remedy(session: Session, places: dict[int, str]) -> str:
 
 
 def _remedy_by_one(places: dict[int, str]) -> str:
-    """Return how the end of one engine frees the others, if one engine alone is at another place.
+    """Return how the end of one engine frees the others, if exactly one engine is at another place.
 
-    MPI with fault tolerance ends the calls, in C as well, that wait for a dead engine.
+    Fault-tolerant MPI ends the calls that wait for a dead engine, also calls in C.
     """
     alone = [engine for engine, place in places.items() if [*places.values()].count(place) == 1]
     if len(alone) != 1 or len(places) == 1:

@@ -1,4 +1,4 @@
-"""A client's session with the controller: it sends requests, and takes in what comes back."""
+"""A client's session with the controller: sends requests, and receives the replies."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ from .debuggers import Command, WaitingDebuggers
 from .engines import EngineDirectory
 from .walltime import Deadline
 
-FAILURE_REASON_TIMEOUT = 5.0  # seconds that a scheduler has to tell why the cluster's job ended
-INTERRUPT_TIMEOUT = 10.0  # seconds that the remaining engines of a failed call have to end it
+FAILURE_REASON_TIMEOUT = 5.0  # seconds that a scheduler has to say why the cluster's job ended
+# seconds that the remaining engines of a failed call have to end it after the interrupt
+INTERRUPT_TIMEOUT = 10.0
 INTERRUPT_DELAY = 0.25  # seconds between the first failure and the interrupt of the remaining engines
-OPERATIONS_OF_USERS = ("apply", "map", "execute")  # an error names these, not the user's function
+OPERATIONS_OF_USERS = ("apply", "map", "execute")  # an error names these instead of the user's function
 
 
 class Session:
@@ -43,7 +44,7 @@ class Session:
     info : ConnectionInfo
         The contents of the connection file.
     timeout : float
-        Seconds until the controller must have answered.
+        Seconds that the controller has to answer.
     patience : float
         Seconds to try for a new connection when this one breaks.
     sshserver : str
@@ -73,12 +74,12 @@ class Session:
         self.calls = CallRegistry()
         self.debuggers = WaitingDebuggers(self._send_to_debuggers)
         self.interrupt_on_error = False
-        self._silent_waits = 0  # waits during which no debugger gets the prompt
+        self._silent_waits = 0  # the number of waits during which no debugger gets the prompt
         self._answers: dict[str, messages.Answer | None] = {}
         self._numbers = itertools.count(1)
         self._walltime: Deadline | None = None
         self._tunnel = Tunnel(sshserver, info) if sshserver else None
-        self.facts: dict[str, Any] = {}  # The connection's thread takes messages at once.
+        self.facts: dict[str, Any] = {}  # set before the connection, whose thread takes messages at once
         self.connection = Connection(info, self, timeout, patience, self._tunnel)
         welcome = self.connection.welcome
         with self.connection.lock:
@@ -110,7 +111,7 @@ class Session:
         Parameters
         ----------
         operation : str
-            What the engines do, as `engine/tasks.py` names it.
+            The operation of the engines, a name in `engine/tasks.py`.
         method : str
             The name of the called method or function, for errors.
         targets : list of int
@@ -122,7 +123,7 @@ class Session:
         convert : callable, optional
             Called with a reply and the returned object; returns the user's value.
         gathers : bool
-            Whether the bulk frames of all engines are read into one buffer.
+            Whether the bulk data of all engines is read into one buffer.
         """
         if not targets:
             raise errors.NoEnginesRegistered("This view has no engines, so there is nobody to call.")
@@ -149,7 +150,8 @@ class Session:
         kind : type of message
             The class of the request's header.
         *fields
-            The fields of the header, but its first, the id, and its last, the addresses of bulk frames.
+            The fields of the header, without its first field (the id) and its last one (the addresses of bulk
+            data).
         """
         bulk = [frame for frame in frames if len(frame) >= messages.BULK]
         inline = [frame for frame in frames if len(frame) < messages.BULK] if bulk else frames
@@ -198,13 +200,13 @@ class Session:
     def wait(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """Wait until `done` holds; return False after `timeout` seconds.
 
-        In the main thread, give a debugger of an engine that waits for a command the prompt meanwhile; that
-        time does not count.
+        In the main thread, a debugger that waits for a command gets the prompt meanwhile; that time does not
+        count.
 
         Raises
         ------
         ControllerLost, ClientClosed
-            When the connection has ended, so that `done` can never hold.
+            If the connection has ended, so `done` can never hold.
         """
         while not self.connection.wait(done, timeout):
             self.connection.check()
@@ -214,13 +216,13 @@ class Session:
         return True
 
     def wait_silently(self, done: Callable[[], bool], timeout: float) -> bool:
-        """Wait as `wait`, but give no debugger the prompt."""
+        """Wait as `wait` does, but give no debugger the prompt."""
         with self.keeping_prompt():
             return self.wait(done, timeout)
 
     @contextlib.contextmanager
     def keeping_prompt(self) -> Iterator[None]:
-        """Give no debugger the prompt meanwhile."""
+        """Give no debugger the prompt inside this context."""
         self._silent_waits += 1
         self._update_need()
         try:
@@ -230,11 +232,11 @@ class Session:
             self._update_need()
 
     def poll(self) -> None:
-        """Take in the messages that have arrived."""
+        """Read the messages that have arrived."""
         self.connection.wait(_never, 0)
 
     def wait_for_fresh_calls(self, seconds: float) -> None:
-        """Give the calls that were made within the last `seconds` as much time to end."""
+        """Wait for the calls of the last `seconds` to end, at most `seconds`."""
         now = time.time()
         fresh = [call for call in list(self.calls.under_way.values()) if now - call.submitted < seconds]
         if fresh:
@@ -267,10 +269,10 @@ class Session:
         if self._walltime is not None:
             self._walltime.close()
 
-    # -- what comes in: the methods of `Receiver` ---------------------------------------------------------
+    # -- received messages: the methods of `Receiver` ----------------------------------------------------
 
     def engines_changed(self, news: messages.EnginesChanged | messages.Welcome) -> None:
-        """Update the engines, and what their world is."""
+        """Update the engines, and the facts about their world."""
         if isinstance(news, messages.EnginesChanged) and news.world:
             self.facts["world"] = news.world
             if news.notice:
@@ -279,7 +281,7 @@ class Session:
         self.debuggers.keep(self.engines.live)
 
     def replied(self, answers: list[Answer]) -> None:
-        """Hand answers of engines to their calls."""
+        """Hand replies of engines to their calls."""
         if self.debuggers.prompts:
             self.debuggers.end((reply.id, reply.engine) for reply, _ in answers)
             self._update_need()
@@ -301,7 +303,7 @@ class Session:
         self.connection.post(messages.Query, f"q{next(self._numbers)}", "interrupt", remaining, value)
 
     def printed(self, message: messages.RelayedOutput) -> None:
-        """Hand output to its call, which may have ended: threads of a task can print later."""
+        """Hand output to its call. The call may have ended: threads of a task can print later."""
         call = self.calls.find(message.id)
         if call is not None:
             call.printed(message.engine, message.pieces)
@@ -320,13 +322,13 @@ class Session:
         self.connection.post(messages.Query, id, "debugger", engines, commands)
 
     def received(self, id: str, size: int) -> None:
-        """Count bytes of results as they come."""
+        """Count the bytes of results that have arrived."""
         call = self.calls.under_way.get(id)
         if call is not None:
             call.bulk.receive(size)
 
     def result_announced(self, message: messages.ResultSize) -> None:
-        """Note how large all results of a call are together."""
+        """Note the size of all results of a call together."""
         call = self.calls.under_way.get(message.id)
         if call is not None:
             call.bulk.expected = message.size
@@ -356,13 +358,13 @@ class Session:
             self._answers[answer.id] = answer
 
     def controller_changed(self, info: ConnectionInfo) -> None:
-        """Watch the walltime of the job in which the controller is now."""
+        """Watch the walltime of the controller's present job."""
         self._stop_walltime()
         self.info = info
         self._walltime = Deadline(info, self.facts.get("time_left"))
 
     def session_forgotten(self) -> None:
-        """End all calls under way: the controller has dropped what it kept for this client."""
+        """End all calls under way: the controller has dropped the replies that it kept for this client."""
         self.calls.abandon("ResultExpired", "the controller kept nothing of this client while it was away")
 
     def controller_lost(self, error: Exception) -> None:
@@ -392,7 +394,7 @@ def _request_id(answer: Answer) -> str:
 
 
 def _python_mismatch(theirs: str) -> str:
-    """Return a sentence on the engines' Python version, if they may not understand our functions."""
+    """Return a sentence on the engines' Python version, if the engines may not understand our functions."""
     ours = platform.python_version()
     if ours.split(".")[:2] == theirs.split(".")[:2]:
         return ""

@@ -1,4 +1,4 @@
-"""How long the cluster's job may still run, and the warning before its walltime ends it."""
+"""The remaining walltime of the cluster's job, and the warning before its end."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Deadline:
     Parameters
     ----------
     info : ConnectionInfo
-        What the controller said of itself.
+        The contents of the connection file.
     left : float or None
-        How many seconds there were then, by the controller's clock.
+        The seconds that were left when the controller answered, by the controller's clock.
     """
 
     def __init__(self, info: ConnectionInfo, left: float | None) -> None:
@@ -31,9 +31,9 @@ class Deadline:
             self._wait(left)
 
     def left(self) -> float | None:
-        """Seconds until the walltime ends the job; None if nothing will.
+        """Seconds until the walltime ends the job; None without a walltime.
 
-        A scheduler that can be asked from here is: the walltime may have been changed meanwhile.
+        If this host can ask the scheduler, it does so: the walltime may have been changed.
         """
         from ...launchers.scheduled_jobs import scheduled_launcher
 
@@ -45,7 +45,7 @@ class Deadline:
         return launcher.left(told)
 
     def close(self) -> None:
-        """Warn no more."""
+        """Stop the warnings."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

@@ -1,1 +1,1 @@
-"""Views: engines, addressed as one."""
+"""Views: several engines, used as one object."""

@@ -1,4 +1,4 @@
-"""The load-balanced view: each task runs on an engine that is free."""
+"""The load-balanced view: each task runs on a free engine."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _OUTSTANDING_PER_ENGINE = 16  # tasks that `imap` has under way by default
 
 @trim_tracebacks
 class LoadBalancedView(View[int]):
-    """Engines of a cluster, of which each task gets the one that is free.
+    """Engines of a cluster; each task runs on one that is free.
 
     Parameters
     ----------
     client : Client
-        The connection.
+        The client.
     targets : int or list of int, optional
         The engines that may run tasks; by default all that live when a task begins.
 
@@ -49,7 +49,7 @@ class LoadBalancedView(View[int]):
     after, follow : AsyncResult, id, `Dependency`, or a collection of results and ids; optional
         Tasks that must have ended before a task begins; with `follow` it runs on the engine where they ran.
     timeout : float, optional
-        Seconds that these may take; after that the task fails with ``TaskTimeout``.
+        Seconds that these tasks may take; after that the task fails with ``TaskTimeout``.
 
     Examples
     --------
@@ -125,7 +125,7 @@ class LoadBalancedView(View[int]):
         progress: bool = False,
         **options: Any,
     ) -> BalancedResult:
-        """Send tasks; wait for the result where calls block.
+        """Send tasks; wait for the result if calls block.
 
         Parameters
         ----------
@@ -192,7 +192,7 @@ class LoadBalancedView(View[int]):
         label: str | None = None,
         progress: bool = False,
     ) -> Any:
-        """Map a function over sequences like the builtin `map`, each item on an engine that is free.
+        """Map a function over sequences like the builtin `map`, each item on a free engine.
 
         Parameters
         ----------
@@ -204,11 +204,11 @@ class LoadBalancedView(View[int]):
             Whether to wait.
         chunksize : int or 'auto'
             The number of items of a task: they run one after the other on one engine, and fail together. With
-            'auto' each item is a task, and an engine gets as many short tasks at once as take a moment.
+            'auto' each item is a task, and an engine gets several short tasks at once.
         ordered : bool
             Iterate over the results in their order, not as they arrive.
         return_exceptions : bool
-            Exceptions in the place of results instead of a `CompositeError`.
+            Put exceptions in the place of results, instead of raising a `CompositeError`.
         label : str, optional
             A name for the call, kept in its metadata.
         progress : bool
@@ -234,7 +234,8 @@ class LoadBalancedView(View[int]):
         result = self._submit(
             f,
             items=items,
-            chunk=0 if size == 1 else size,  # tasks of one item travel together, as many as suit
+            # 0: the session decides how many tasks of one item travel together
+            chunk=0 if size == 1 else size,
             block=block,
             label=label,
             progress=progress,
@@ -252,7 +253,7 @@ class LoadBalancedView(View[int]):
         max_outstanding: int | str = "auto",
         return_exceptions: bool = False,
     ) -> LazyMap[Item]:
-        """`map` over iterables of any length: items are taken out of them as engines become free.
+        """`map` over iterables of any length: an item is taken when an engine becomes free.
 
         Parameters
         ----------
@@ -292,7 +293,7 @@ class LoadBalancedView(View[int]):
         return LazyMap(submit_group, wait, items, limit or sys.maxsize, ordered)
 
     def _apply_to_parts(self, f: ParallelFunction, items: list[Any], length: int) -> Any:
-        """Call a function with parts of the sequences, each on an engine that is free."""
+        """Call a function with parts of the sequences, each on a free engine."""
         size = _parse_chunksize(f.chunksize or 1) or 1
         parts = [[partition._slice(item, at, at + size) for at in range(0, length, size)] for item in items]
         if items and isinstance(items[0], range):
@@ -320,7 +321,7 @@ class LoadBalancedView(View[int]):
         name : str
             The backend's name.
         make_default : bool
-            Use the backend where no other is named.
+            Use the backend unless the user names another one.
 
         Examples
         --------

@@ -15,10 +15,10 @@ from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote
 
 
 class View(QueueView, Generic[Targets]):
-    """Engines of a cluster, and how calls on them are made.
+    """Engines of a cluster, and methods that call functions on them.
 
-    The base of `DirectView` and `LoadBalancedView`. For type checkers, a call on a ``View[int]`` returns the
-    value of one engine, and a call on a ``View[list[int]]`` a list with the value of each engine.
+    This is the base of `DirectView` and `LoadBalancedView`. For type checkers, a call on a ``View[int]``
+    returns the value of one engine, and a call on a ``View[list[int]]`` a list with the value of each engine.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A debugger at the prompt, at a breakpoint or on the last error of an engine: `DirectView.debug`."""
+"""A debugger at the prompt, in a breakpoint or after an error of an engine: `DirectView.debug`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..session.session import Session
 from .requests import RequestView
 
 MOMENT = 3.0  # seconds that busy engines have to stop in breakpoint()
-NOTICE_DELAY = 0.5  # seconds of these in which nothing is said
-INTERVAL = 0.2  # seconds between two looks whether engines are still busy
+NOTICE_DELAY = 0.5  # seconds of `MOMENT` without a message to the user
+INTERVAL = 0.2  # seconds between two checks whether engines are still busy
 
 
 def debug(view: RequestView, engine: int | None) -> None:
-    """Debug engines that wait in breakpoint(), or will in a moment; else the last error of one."""
+    """Debug engines that wait in breakpoint(), or soon will; else debug the last error of one engine."""
     session = view._session
     session.poll()
     engines = session.engines.resolve(view.targets if engine is None else engine)
@@ -38,7 +38,7 @@ def debug(view: RequestView, engine: int | None) -> None:
 
 
 def _await_breakpoint(session: Session, engines: Sequence[int]) -> list[int]:
-    """Give busy engines a moment to stop in breakpoint(); return those that are still busy then."""
+    """Give busy engines a moment to stop in breakpoint(); return those that are still busy after it."""
 
     def stopped() -> bool:
         return any(engine in session.debuggers.prompts for engine in engines)
@@ -59,7 +59,7 @@ def _await_breakpoint(session: Session, engines: Sequence[int]) -> list[int]:
 
 
 def _busy_among(session: Session, engines: Sequence[int]) -> list[int]:
-    """Return the engines that have something to do."""
+    """Return the engines that have tasks."""
     lengths = queries.queue_lengths(session, list(engines))
     return [k for k in engines if k in lengths and lengths[k]["queue"] + lengths[k]["tasks"]]
 
@@ -78,15 +78,15 @@ def _debug_error(view: RequestView, engine: int) -> None:
 
 
 def _starts(view: RequestView, engine: int) -> bool:
-    """Begin with an engine; return whether the engine has an error, which is printed."""
+    """Start the debugger on an engine. Return whether the engine has an error, which this prints."""
     return _run(view, engine, None, f"Engine {engine}: ")
 
 
 def _run(view: RequestView, engine: int, command: str | None, title: str = "") -> bool:
-    """Run a command on an engine, print its output, and return whether the debugger goes on."""
+    """Run a command on an engine, print its output, and return whether the debugger continues."""
     result = view._request("debug", "debug", command, targets=engine, block=False, single=True)
-    # At first, a breakpoint that the engine has just reached gets the prompt: else it would wait for ever.
-    # Later, a debugger of another engine does not get the prompt of this one.
+    # The first command also serves a breakpoint that the engine has just reached, which would wait for ever.
+    # Later commands serve no other debugger: its prompt would appear inside of this one.
     with nullcontext() if command is None else view._session.keeping_prompt():
         waiting.wait(result)  # Ctrl-C interrupts a command
     answer = result.get()

@@ -1,4 +1,4 @@
-"""The direct view: some engines, addressed as one."""
+"""The direct view: several engines, used as one object."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from .remotefunction import ParallelFunction
 
 @trim_tracebacks
 class DirectView(NamespaceView[Targets], ExecutionView[Targets], Collectives[Targets]):
-    """Some engines of a cluster: call functions on them, and use their namespaces as a dict.
+    """Some engines of a cluster: the view calls functions on them, and is a dict of the names on them.
 
     Parameters
     ----------
     client : Client
-        The connection.
+        The client.
     targets : int or list of int
         The engines. An int gives results as they are, a list gives lists of results.
 
@@ -122,7 +122,7 @@ class DirectView(NamespaceView[Targets], ExecutionView[Targets], Collectives[Tar
         track : bool, optional
             Ignored: `AsyncResult.sent` always works.
         return_exceptions : bool
-            Exceptions in the place of an engine's results instead of a `CompositeError`.
+            Put exceptions in the place of an engine's results, instead of raising a `CompositeError`.
         targets : int or list of int, optional
             The engines; by default those of the view.
         dist : {'b', 'r'}
@@ -132,7 +132,7 @@ class DirectView(NamespaceView[Targets], ExecutionView[Targets], Collectives[Tar
         label : str, optional
             A name for the call, kept in its metadata.
         progress : bool
-            Where it waits, show a bar of the items that are done.
+            Show a bar of the completed items while the call waits.
 
         Returns
         -------
@@ -210,18 +210,18 @@ class DirectView(NamespaceView[Targets], ExecutionView[Targets], Collectives[Tar
             f.func, *sequences, dist=f.dist, ordered=f.ordered, return_exceptions=f.return_exceptions
         )
 
-    # -- ipyparallel's switches, without effect -----------------------------------------------------------
+    # -- ipyparallel's methods without effect --------------------------------------------------------------
 
     def use_cloudpickle(self) -> AsyncResult:
-        """Functions are always pickled by cloudpickle, and what it lacks is added: this changes nothing."""
+        """Change nothing: functions are always pickled by cloudpickle, with additions."""
         return self.apply_async(bool)
 
     def use_dill(self) -> AsyncResult:
-        """Functions are always pickled by cloudpickle, which knows what dill does: this changes nothing."""
+        """Change nothing: functions are always pickled by cloudpickle, which supports what dill does."""
         return self.apply_async(bool)
 
     def use_pickle(self) -> AsyncResult:
-        """Pickle with pickle what pickle knows, as always: the call changes nothing."""
+        """Change nothing: objects are always pickled by pickle if it supports them."""
         return self.apply_async(bool)
 
     # -- imports and magics -------------------------------------------------------------------------------
@@ -256,8 +256,8 @@ class DirectView(NamespaceView[Targets], ExecutionView[Targets], Collectives[Tar
         none of them waits. Calls that wait for such engines do the same. Engines that are busy have a moment
         to get there; Ctrl-C ends this wait.
 
-        Otherwise the last error of an idle engine is debugged, after the error. Other engines go on, and the
-        engine itself waits for nobody: each command is a task. An engine keeps an error, with the frames and
+        Otherwise this debugs the last error of an idle engine, after the error. Other engines go on, and the
+        engine itself does not wait: each command is a task. An engine keeps an error, with the frames and
         their variables, until other code runs on the engine.
 
         Parameters
@@ -324,12 +324,12 @@ class DirectView(NamespaceView[Targets], ExecutionView[Targets], Collectives[Tar
 
 
 class BroadcastView(DirectView[Targets]):
-    """A direct view under ipyparallel's name: every direct view sends what engines share once.
+    """A direct view under ipyparallel's name: every direct view sends data for all engines once.
 
     Attributes
     ----------
     is_coalescing : bool
-        Accepted for ipyparallel: answers of engines come together in any case.
+        Accepted for ipyparallel; replies of engines are joined in any case.
     """
 
     FLAGS = (*DirectView.FLAGS, "is_coalescing")

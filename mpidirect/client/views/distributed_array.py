@@ -1,4 +1,4 @@
-"""An array whose parts the engines hold: `DirectView.array`."""
+"""An array whose blocks are on engines: `DirectView.array`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .requests import RequestView
 
 
 class DistributedArray:
-    """An array whose blocks lie on engines under one name; an index moves only the items that it selects.
+    """An array whose blocks are on engines under one name; an index moves only the selected items.
 
     The object holds no data: each use reads the present values of the engines.
 
@@ -95,7 +95,7 @@ class DistributedArray:
         Raises
         ------
         TypeError
-            When the engines can't select so by themselves.
+            When the engines can't select the items by themselves.
         IndexError
             When there is no such item, or a mask has another shape.
         """
@@ -112,7 +112,7 @@ class DistributedArray:
         return self._choose(first, others, lengths)
 
     def _choose(self, rows: np.ndarray, others: tuple[Any, ...], lengths: list[int]) -> Any:
-        """Return the items of some indices of the first axis; arrays in `others` go with these indices."""
+        """Return the items of some indices of the first axis; `others` are their other indices."""
         parts, places = blocks.indices_of_parts(rows.ravel(), lengths)
         keys = [
             (part, *(item[at] if isinstance(item, np.ndarray) else item for item in others))
@@ -123,7 +123,7 @@ class DistributedArray:
         return whole[order].reshape(*rows.shape, *whole.shape[1:])
 
     def _gather(self, keys: list[Any], empty: Any) -> Any:
-        """Return what the keys select on their engines, joined; None for a key asks nothing of its engine."""
+        """Return the items that the keys select on their engines, joined; the key None skips its engine."""
         chosen = [k for k, key in enumerate(keys) if key is not None]
         engines, asked = [self._engines[k] for k in chosen], [keys[k] for k in chosen]
         if not chosen:

@@ -110,8 +110,9 @@ class ExecutionView(RequestView[Targets]):
     ) -> AsyncResult:
         """Run a file of this machine on the engines, as ``__main__``, in their namespaces.
 
-        An mpi4py program runs unchanged: its ``MPI.COMM_WORLD`` is the engines' communicator, it imports what
-        lies beside it, and when it ends with ``sys.exit(0)`` or ``MPI.Finalize()``, the engines go on.
+        An mpi4py program runs unchanged: its ``MPI.COMM_WORLD`` is the engines' communicator, it can import
+        modules of its directory, and after ``sys.exit(0)`` or ``MPI.Finalize()`` in the program, the engines
+        go on.
 
         Parameters
         ----------
@@ -124,7 +125,7 @@ class ExecutionView(RequestView[Targets]):
         label : str, optional
             A name for the call, kept in its metadata.
         args : sequence
-            Its arguments, which it finds in ``sys.argv``.
+            The arguments of the program, in ``sys.argv``.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The flags of a view: attributes that say how calls are made."""
+"""The flags of a view: attributes that decide how calls are made."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _ATTRIBUTES = frozenset({"client", "history", "_session"})
-_MIN_SIMILARITY = 0.75  # of two names, for one to be suggested for the other
-_MAX_SHOWN = 16  # characters of the targets in the text of a view
+_MIN_SIMILARITY = 0.75  # minimum similarity of an unknown name and the suggested one
+_MAX_SHOWN = 16  # maximum characters of the targets in the text of a view
 
 
 class FlaggedView:
-    """Engines of a cluster, with flags that say how calls on these engines are made.
+    """Engines of a cluster, with flags that decide how calls on these engines are made.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class FlaggedView:
             raise AttributeError(f"a view has no attribute {name!r} to set{hint and hint + ' = …'}")
         super().__setattr__(name, value)
 
-    if not TYPE_CHECKING:  # a type checker is to find names that do not exist
+    if not TYPE_CHECKING:  # type checkers must find names that do not exist
 
         def __getattr__(self, name: str) -> Any:
             hint = ""
@@ -71,7 +71,7 @@ class FlaggedView:
         return 1 if is_single_target(targets) else len(targets)
 
     def _hint_for(self, name: str) -> str:
-        """Return the end of the error for an unknown attribute: what the user may have meant."""
+        """Return the end of the error for an unknown attribute: the name that the user may have meant."""
         return ""
 
     # -- flags ------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class FlaggedView:
 
     @contextmanager
     def temp_flags(self, **flags: Any) -> Iterator[Self]:
-        """Set flags for the length of a ``with`` block.
+        """Set flags inside of a ``with`` block.
 
         Parameters
         ----------

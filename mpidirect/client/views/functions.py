@@ -1,4 +1,4 @@
-"""The function of a call, as a user gives one."""
+"""The function of a call, as the user gives it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ...serialize.reference import Reference
 
 
 def check_callable(f: Any) -> None:
-    """Refuse what can't be called on the engines, before anything is sent.
+    """Raise an error for an object that can't be called on the engines, before anything is sent.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Imports that happen here and on engines: `DirectView.sync_imports`."""
+"""Imports that are made here and on engines: `DirectView.sync_imports`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .requests import RequestView
 
 
 class SynchronizedImports:
-    """Context manager: the import statements of its block run on the engines of a view too.
+    """Context manager: the import statements of its block also run on the engines of a view.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class _ImportHook:
         self._lock = threading.Lock()
         self._open: tuple[SynchronizedImports, ...] = ()
         self._original: Callable[..., Any] = builtins.__import__
-        self._replacement = self._import  # kept: each access makes another bound method
+        self._replacement = self._import  # stored, because each access to a method makes another object
         self._is_wrapped = False  # whether another hook has replaced this one, and calls this one
 
     def enter(self, context: SynchronizedImports) -> None:

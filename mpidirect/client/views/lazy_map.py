@@ -1,4 +1,4 @@
-"""A map over iterables of any length: items are taken from the iterables as engines become free."""
+"""A map over iterables of any length: an item is taken when an engine becomes free."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ..results.balancedresult import BalancedMapResult
 from ..type_variables import Item
 
-_MAX_GROUP = 256  # items of one request
+_MAX_GROUP = 256  # maximum items of one request
 
 
 class LazyMap(Iterator[Item]):
@@ -19,9 +19,9 @@ class LazyMap(Iterator[Item]):
     Parameters
     ----------
     submit : callable
-        Takes lists of arguments, as `map` does; returns the result of the tasks.
+        Submits lists of arguments, as `map` does; returns the result of the tasks.
     wait : callable
-        Waits until the condition that it is given returns true.
+        Waits until the given condition holds.
     items : iterable of tuple
         The arguments of each task.
     max_outstanding : int

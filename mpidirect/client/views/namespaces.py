@@ -100,20 +100,20 @@ class NamespaceView(TransferView[Targets]):
             result = self._ask("names", "keys", None)
             if result.wait(COMPLETION_TIMEOUT):
                 return _common_names(result.get())
-            result.abort()  # the engines are busy, and the user who types must not wait
+            result.abort()  # the engines are busy, and a user who types must not wait
         except MPIDirectError:  # the next command raises the error
             pass
         return []
 
     def _ask_and_wait(self, operation: str, method: str, shared: Any) -> list[Any]:
-        """Return a list of the engines' answers, also for a view of a single engine."""
+        """Return a list of the engines' replies, also for a view of a single engine."""
         result = self._ask(operation, method, shared)
         waiting.wait(result)
         answers: list[Any] = result.get()
         return answers
 
     def _ask(self, operation: str, method: str, shared: Any) -> AsyncResult:
-        """Send a request that is left out of the history: the user's latest result stays the latest."""
+        """Send a request that is not part of the history: the user's latest result stays the latest."""
         result = self._request(operation, method, shared, block=False, single=False)
         for history in (self.history, self._session.calls.history):
             history.remove(result._calls[0].id)

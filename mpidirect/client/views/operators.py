@@ -1,4 +1,4 @@
-"""The names of MPI's operations, and the functions that stand for them."""
+"""The names of MPI's operations, and the functions that mean the same."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def encode_operation(op: Any) -> str | list[bytes]:
     Parameters
     ----------
     op : str or callable
-        A name, also as ``'MPI.SUM'``; a function that stands for one, as `operator.add` or `numpy.maximum`;
+        A name, also as ``'MPI.SUM'``; a function that means the same, as `operator.add` or `numpy.maximum`;
         an operation of mpi4py; or any function of two values.
 
     Raises

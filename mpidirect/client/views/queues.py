@@ -1,4 +1,4 @@
-"""The part of a view that knows results of earlier calls, and the queues of engines."""
+"""The part of a view for results of earlier calls, and for the queues of engines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .flags import FlaggedView
 
 
 class QueueView(FlaggedView):
-    """The methods of a view on its calls that were made, and on the queues of its engines."""
+    """The methods of a view for its earlier calls, and for the queues of its engines."""
 
     def wait(self, jobs: Any = None, timeout: float | None = -1) -> bool:
         """Wait for results.
@@ -19,12 +19,12 @@ class QueueView(FlaggedView):
         jobs : AsyncResult, str, int or a list of these, optional
             Results, ids or indices to `history`; by default all calls of this view.
         timeout : float, optional
-            Seconds to wait at most; -1 or None without limit.
+            Maximum seconds to wait; -1 or None without limit.
 
         Returns
         -------
         bool
-            Whether all of them are done.
+            Whether all these calls have ended.
 
         Examples
         --------
@@ -66,7 +66,7 @@ class QueueView(FlaggedView):
 
     @property
     def outstanding(self) -> set[str]:
-        """The ids of this view's calls that are not done; see `Client.outstanding`."""
+        """The ids of this view's calls that have not ended; see `Client.outstanding`."""
         calls = set(self.history)
         return {id for id in self.client.outstanding if id.partition(":")[0] in calls}
 
@@ -80,7 +80,7 @@ class QueueView(FlaggedView):
         self.client.purge_results(jobs, targets)
 
     def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
-        """Take tasks that have not begun out of the queues; see `Client.abort`."""
+        """Remove tasks that have not begun from the queues; see `Client.abort`."""
         jobs = list(self.outstanding) if jobs is None else jobs
         self.client.abort(jobs, self.targets if targets is None else targets)
 
@@ -95,5 +95,5 @@ class QueueView(FlaggedView):
         self.client.shutdown(self.targets if targets is None else targets, restart, hub, block)
 
     def spin(self) -> None:
-        """Take in the messages that have arrived; nothing requires this call."""
+        """Read the messages that have arrived; this happens by itself."""
         self.client.spin()

@@ -137,7 +137,7 @@ class Reductions(CollectiveView[Targets]):
         targets: Any = None,
         block: bool | None = None,
     ) -> Any:
-        """Combine on each engine the values of all engines before it, without its own.
+        """Combine on each engine the values of all engines before it, without the engine's own value.
 
         Parameters
         ----------

@@ -39,18 +39,18 @@ class RequestView(View[Targets]):
         progress: bool = False,
         **options: Any,
     ) -> AsyncResult:
-        """Send a request; wait for the result where calls block.
+        """Send a request; wait for the result if calls block.
 
         Parameters
         ----------
         operation : str
-            What the engines do, as `engine/tasks.py` names the operation.
+            The operation of the engines, a name in `engine/tasks.py`.
         method : str
             The name of the called method or function, for errors.
         shared : object
-            What all engines get.
+            The data that all engines get.
         frames : sequence of frames, optional
-            The pickle of `shared`, if the caller has made one.
+            The pickle of `shared`, if the caller has made it.
         parts_for : callable, optional
             Returns the part of each engine, for a number of engines.
         targets : int or list of int, optional
@@ -62,13 +62,13 @@ class RequestView(View[Targets]):
         convert : callable, optional
             Called with a reply and the returned object; returns the user's value.
         single : bool, optional
-            Whether the result is that of one engine, not a list; by default as the targets are.
+            Whether the result is the value of one engine, not a list; by default as the targets are.
         gathers : bool
-            Whether the bulk frames of all engines are read into one buffer.
+            Whether the bulk data of all engines is read into one buffer.
         label : str, optional
             A name for the call, kept in its metadata; by default the view's ``label``.
         progress : bool
-            While waiting, show a progress bar.
+            Show a progress bar while the call waits.
         **options
             Arguments of `kind`.
         """

@@ -71,7 +71,7 @@ def _copy_here(buffers: Sequence[Any]) -> tuple[dict[int, DescriptorOwner], Call
 
 
 def _write(descriptor: int, buffer: memoryview, piece: tuple[int, int]) -> None:
-    """Write a piece of a buffer: the kernel need not clear the pages first, as for a map."""
+    """Write a piece of a buffer. Writing is faster than a map, whose pages the kernel must clear first."""
     done, stop = piece
     while done < stop:
         done += os.pwrite(descriptor, buffer[done:stop], done)

@@ -1,4 +1,4 @@
-"""Groups of engines, each with a communicator of its own: tasks that are MPI programs themselves."""
+"""Groups of engines, each with a communicator of its own, for tasks that are MPI programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..type_variables import Item
 from .directview import DirectView
 from .functions import check_callable
 
-_TASKS_PER_GROUP = 2  # that are sent before the first one has ended
+_TASKS_PER_GROUP = 2  # tasks of a group that are sent before the first one has ended
 
 _numbers = itertools.count(1)
 
@@ -104,12 +104,12 @@ class Groups(Sequence[GroupView]):
     @overload
     def map(self, f: Callable[..., Any], *sequences: Iterable[Any], whole: bool) -> list[Any]: ...
     def map(self, f: Callable[..., Any], *sequences: Iterable[Any], whole: bool = False) -> list[Any]:
-        """Call `f` with each item on a group that is free: all engines of the group call `f` together.
+        """Call `f` with each item on a free group: all engines of the group call `f` together.
 
         Parameters
         ----------
         f : callable
-            Sees ``comm``, ``rank`` and ``size`` of its group.
+            A function that sees ``comm``, ``rank`` and ``size`` of its group.
         *sequences : iterables
             As with the builtin `map`.
         whole : bool
@@ -123,7 +123,7 @@ class Groups(Sequence[GroupView]):
         Raises
         ------
         CompositeError
-            When `f` fails on an engine; the tasks that run go on.
+            When `f` fails on an engine; running tasks go on.
 
         Examples
         --------
@@ -145,7 +145,7 @@ class Groups(Sequence[GroupView]):
     def imap(self, f: Callable[..., Any], *sequences: Iterable[Any], whole: bool = False) -> Iterator[Any]:
         """Do as `map` over iterables of any length; yield the results in order, as they arrive.
 
-        Where the iteration ends early, tasks that groups have been given go on: an engine that has begun
+        If the iteration ends early, tasks that groups have been given go on: an engine that has begun
         waits in collectives for the others of its group.
 
         Parameters
@@ -217,7 +217,7 @@ def groups_of(client: ClientInterface, how: Any) -> list[list[int]]:
     Raises
     ------
     ValueError
-        When the engines can't be split so.
+        When the engines can't be split in this way.
     """
     engines = client._session.engines
     ids = sorted(engines.resolve("all"), key=lambda id: (engines.live[id].node, id))

@@ -1,4 +1,4 @@
-"""Syntax errors are raised here, once, before the code is sent to many engines."""
+"""Raise syntax errors here, once, before the code is sent to many engines."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 from ... import _prompt
 
 _ASYNC = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-_WORD = re.compile(r"([a-zA-Z_]\w*)(?:[ \t]+[^=,\s].*)?")  # and what follows, unless that makes it a name
-_IPYTHON_SYNTAX = re.compile(r"^\s*(%|!|\?|.*[?]\s*$|.*=\s*[%!])", re.MULTILINE)  # perhaps
+# a word, and a rest that does not make it a variable
+_WORD = re.compile(r"([a-zA-Z_]\w*)(?:[ \t]+[^=,\s].*)?")
+_IPYTHON_SYNTAX = re.compile(r"^\s*(%|!|\?|.*[?]\s*$|.*=\s*[%!])", re.MULTILINE)  # possible IPython syntax
 
 
 def check_syntax(code: str) -> None:
@@ -25,7 +26,7 @@ def check_syntax(code: str) -> None:
         try:
             source = _transformed(code, shell)
         except SyntaxError:
-            return  # raised by a transformation of this prompt; the engines may lack that transformation
+            return  # raised by a transformation of this prompt, which the engines may not have
     elif code[:1].isspace() or _IPYTHON_SYNTAX.search(code):
         return
     with warnings.catch_warnings():
@@ -38,7 +39,7 @@ def check_syntax(code: str) -> None:
 
 
 def _transformed(code: str, shell: Any) -> str:
-    """Return the Python that IPython makes of a cell, without what sends a cell to the engines."""
+    """Return the Python that IPython makes of a cell, without the magics that send a cell to the engines."""
     manager = copy.copy(shell.input_transformer_manager)
     manager.cleanup_transforms = [
         each for each in manager.cleanup_transforms if not getattr(each, "has_side_effects", False)
@@ -48,6 +49,6 @@ def _transformed(code: str, shell: Any) -> str:
 
 
 def _may_be_magic(code: str, shell: Any) -> bool:
-    """Return whether the code is a line as ``cd /tmp``: a magic without its percent sign."""
+    """Return whether the code may be a line like ``cd /tmp``: a magic without its percent sign."""
     found = _WORD.fullmatch(code.strip())
     return found is not None and shell.find_line_magic(found[1]) is not None

@@ -33,7 +33,7 @@ class TransferView(CollectiveView[Targets]):
         Parameters
         ----------
         ns : dict
-            Names and values. A name like ``a.b`` sets an attribute of an object that the engines have.
+            Names and values. A name like ``a.b`` sets an attribute of an object on the engines.
         targets : int or list of int, optional
             The engines; by default those of the view.
         block : bool, optional
@@ -41,8 +41,8 @@ class TransferView(CollectiveView[Targets]):
         track : bool, optional
             Ignored: `AsyncResult.sent` always works.
         shared : bool
-            Keep arrays once per node, read-only. All engines of a node map the same memory, which is freed
-            when no engine uses it any more.
+            Keep arrays once per node, read-only. All engines of a node map the same memory. The memory is
+            freed when no engine uses it any more.
 
         Returns
         -------
@@ -137,7 +137,7 @@ class TransferView(CollectiveView[Targets]):
         key : str
             The name of the parts on the engines.
         seq : sequence, array or iterable
-            The whole; the first engines get the remainder.
+            The sequence to cut; if the parts differ in length, the first engines get one item more.
         dist : {'b', 'r'}
             Cut into contiguous blocks, or deal the items out round robin.
         flatten : bool
@@ -253,7 +253,7 @@ class TransferView(CollectiveView[Targets]):
         )
 
     def clear(self, targets: Any = None, block: bool | None = None) -> Any:
-        """Delete the names in the engines' namespaces, but those that an engine starts with.
+        """Delete the names in the engines' namespaces, except those that an engine starts with.
 
         Parameters
         ----------
@@ -273,7 +273,7 @@ class TransferView(CollectiveView[Targets]):
 
 
 def check_name(name: Any, dotted: bool = False) -> None:
-    """Raise an error if a name can't be set on the engines; a dotted name is that of an attribute."""
+    """Raise an error if a name can't be set on the engines. A dotted name is the name of an attribute."""
     if not isinstance(name, str):
         raise TypeError(f"names must be strings, not {name!r}")
     for part in name.split(".") if dotted else [name]:
