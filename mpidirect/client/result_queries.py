@@ -127,31 +127,31 @@ class ResultQueries(BaseClient):
     ) -> AsyncResult:
         """Return the results of earlier calls, as one `AsyncResult`.
 
-                Parameters
-                ----------
-                indices_or_msg_ids : str, int, AsyncResult, or a list of them; optional
-                    Ids, or indices to `history`; by default the latest call.
-                block : bool, optional
-                    Whether to wait for the results; by default as `block` of the client.
-                owner : bool
-                    Accepted for ipyparallel; a result lives as long as somebody holds it.
-        Accepted for ipyparallel; a result lives as long as a user holds it.
-                Returns
-                -------
-                AsyncResult
-                    For one id of a call on one engine, that engine's value; else a list.
+        Parameters
+        ----------
+        indices_or_msg_ids : str, int, AsyncResult, or a list of them; optional
+            Ids, or indices to `history`; by default the latest call.
+        block : bool, optional
+            Whether to wait for the results; by default as `block` of the client.
+        owner : bool
+            Accepted for ipyparallel; a result lives as long as a user holds it.
 
-                Raises
-                ------
-                ResultExpired
-                    When the result is no longer kept.
-                IndexError
-                    When `history` has no such entry.
+        Returns
+        -------
+        AsyncResult
+            For one id of a call on one engine, that engine's value; else a list.
 
-                Examples
-                --------
-                >>> rc.get_result([ar1, ar2]).get()  # on two engines
-                [1, 1, 2, 2]
+        Raises
+        ------
+        ResultExpired
+            When the result is no longer kept.
+        IndexError
+            When `history` has no such entry.
+
+        Examples
+        --------
+        >>> rc.get_result([ar1, ar2]).get()  # on two engines
+        [1, 1, 2, 2]
         """
         wanted = -1 if indices_or_msg_ids is None else indices_or_msg_ids
         several = isinstance(wanted, (list, tuple, set, AsyncResult))

@@ -1,4 +1,4 @@
-"""The controller, composed of its parts. It never blocks, never unpickles, and never runs user code."""
+"""The controller and its parts. It never blocks, never unpickles, and never runs user code."""
 
 from __future__ import annotations
 
@@ -46,12 +46,13 @@ log = logging.getLogger(__name__)
 SHUTDOWN_GRACE = 3.0  # seconds that engines have to leave
 TICK = 0.05  # seconds between two checks of limits and of the job's parent
 
-LOOK_INTERVAL = 0.005  # seconds between two looks at the engines while none comes or goes: a call costs less
+# seconds between two checks of the engines if none joins or leaves, so that a call costs less
+LOOK_INTERVAL = 0.005
 
-# Milliseconds that the loop sleeps at most.
-LOOK_SLEEP = 5  # after a turn that did not look at the engines
-BUSY_SLEEP = 1  # while data is on its way, or replies wait for others
-CHANGE_SLEEP = 2  # while engines come or go
+# Maximum milliseconds of one sleep of the loop.
+LOOK_SLEEP = 5  # after a turn that did not check the engines
+BUSY_SLEEP = 1  # while data is under way, or replies wait for other replies
+CHANGE_SLEEP = 2  # while engines join or leave
 SHUTDOWN_SLEEP = 100
 
 
@@ -69,13 +70,13 @@ class Controller:
     authenticator : ZapAuthenticator
         Checks the keys of clients, and of engines where they have keys.
     facts : dict
-        What clients are told about the cluster.
+        The facts about the cluster for clients.
     size : int
         The number of engines.
     budget : int
         Bytes of results that are kept for clients that are away.
     supervised : bool
-        Whether a supervisor starts a successor of this controller when that is asked for.
+        Whether a supervisor can start a successor of this controller.
     idle_timeout : float
         Seconds after which an idle cluster is stopped; 0 for no limit.
     idle_save : str
@@ -86,17 +87,17 @@ class Controller:
     orphaned : bool
         Whether the process that started this job is gone.
     end_reason : str
-        Why the controller stops the cluster by itself, for clients and for ``mpidirect status``; else empty.
+        Why the controller stops the cluster by itself, for clients and ``mpidirect status``; else empty.
     abandoned : callable
-        Tells whether the cluster is to end with a process that has ended.
+        Tells whether the cluster must end because the process that owns it has ended.
     write_handover : callable
-        Writes the handover file for the successor.
+        Writes the handover file for the successor in this job.
     write_for_next_job : callable
-        Writes the same for the controller of the next job.
+        Writes the handover file for the controller of the next job.
     resumption : Resumption
         Continues the cluster in another job.
     succession : Succession
-        Hands clients over to the successor, and takes them from a former controller.
+        Hands clients over to the successor, and takes the clients of a former controller.
     """
 
     def __init__(
@@ -122,8 +123,8 @@ class Controller:
         self._shutdown = Shutdown()
         self._parent = Parent()
         self._last_tick = 0.0
-        self._next_look = 0.0  # when the loop looks at the engines that come and go
-        self._has_looked = True  # whether the present turn has done so
+        self._next_look = 0.0  # when the loop next checks the engines that join or leave
+        self._has_looked = True  # whether the present turn has checked them
         self._registry = EngineRegistry(size, facts["world"])
         self.sessions = Sessions()
         self._retained = RetainedResults(self._release_on_engine)
@@ -222,7 +223,7 @@ class Controller:
         )
 
     def _compose_ends(self, idle_save: str) -> None:
-        """Make the parts that end the cluster, or have it continue elsewhere."""
+        """Make the parts that end the cluster, or continue it elsewhere."""
         self.succession = Succession(
             self.sessions,
             self._requests,
@@ -252,7 +253,7 @@ class Controller:
 
     @property
     def untouched(self) -> bool:
-        """Return whether the engines' communicator has never been broken or made anew."""
+        """Return whether the engines' communicator has never been broken or replaced."""
         return self._lifecycle.repair.untouched
 
     def start_anchors_by(self, start: Callable[[], None]) -> None:
@@ -269,7 +270,7 @@ class Controller:
                 self._hand_over()
                 if not self.succession.complete:
                     self._loop.run(self.turn, self._max_sleep, self._finished)
-        finally:  # clients are told, whatever ends the loop
+        finally:  # clients are told in any case
             if not self.succession.complete:
                 self.clients.farewell(self._farewell)
 
@@ -289,7 +290,7 @@ class Controller:
             self.succession.hand_over(self.write_handover)
 
     def turn(self, ready: Sequence[Any]) -> None:
-        """Take one turn of the loop: take what has come, and do what is due."""
+        """Take one turn of the loop: take the messages that have arrived, and do what is due."""
         self._loop.dispatch(ready)
         if self._requests.staging:
             self._requests.stage()
@@ -309,14 +310,14 @@ class Controller:
             self._tick()
 
     def _look_at_engines(self, now: float) -> None:
-        """Do what is due for engines that come or go, and tell the clients."""
+        """Do what is due for engines that join or leave, and tell the clients."""
         self._lifecycle.look()
         self._lifecycle.announce_changes()
         changing = self._lifecycle.busy or self._shutdown.begun
         self._next_look = now if changing else now + LOOK_INTERVAL
 
     def _tick(self) -> None:
-        """Check whether the job should go on, and what is kept for clients."""
+        """Check whether the job must end, and enforce the limits of what is kept for clients."""
         if self._parent.gone():
             log.error("the process that started this job is gone: leaving")
             self.orphaned = True
@@ -339,7 +340,7 @@ class Controller:
             self.stop()
 
     def _max_sleep(self) -> int:
-        """Return how many milliseconds the loop may sleep."""
+        """Return the maximum milliseconds of the next sleep."""
         if self._transfer.active or self._requests.staging:
             return 0
         if self._transfer.busy or self.clients.replies_wait:
@@ -361,12 +362,12 @@ class Controller:
         return self._shutdown.begun and (not self._registry.alive or self._shutdown.overdue)
 
     def stop(self) -> None:
-        """Tell the engines to leave. The loop ends when they have, or in a few seconds."""
+        """Tell the engines to leave. The loop ends when they have left, or after `SHUTDOWN_GRACE`."""
         if not self._shutdown.begun:
             self._shutdown.begin(SHUTDOWN_GRACE)
             self._next_look = 0.0
             self._lifecycle.stop()
 
     def leave(self) -> None:
-        """End the engines that are left, and the anchors; call this when the loop has ended."""
+        """Kill the remaining engines, and tell the anchors to leave; call this after the loop."""
         self._lifecycle.leave()

@@ -1,4 +1,4 @@
-"""The messages of the engines: each goes to the part that it concerns."""
+"""Hands each message of an engine to the part that handles it."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ class EngineMessages:
             self._about_engine(engine, message)
 
     def _go_on(self, engine: int, left: str) -> None:
-        """Hand out the next task; `left` tells why the engine has left its communicator, if so."""
+        """Hand out the next task; `left` tells why the engine has left its communicator, if it has."""
         if left:
             self._lifecycle.repair.broken(left)
         self._scheduler.next(engine)
 
     def _about_engine(self, engine: int, message: messages.Message) -> None:
-        """Take a report on an engine or its communicators."""
+        """Take a report of an engine on itself or on its communicators."""
         lifecycle = self._lifecycle
         if isinstance(message, messages.EnginePlaced):
             lifecycle.placed(engine, message)

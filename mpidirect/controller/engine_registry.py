@@ -1,4 +1,4 @@
-"""The engines of the cluster: which are alive, where each is, and why others are not."""
+"""The engines of the cluster: which are alive, where they run, and why others are not alive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EngineRegistry:
     size : int
         The number of engines when all are alive.
     world : str
-        What ``MPI_COMM_WORLD`` is, in words, as long as no engine has died.
+        A description of ``MPI_COMM_WORLD``, valid until an engine dies.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class EngineRegistry:
     starting : float
         Seconds within which all engines are started anew; 0 if no restart is under way.
     c_world_loss : str
-        Why the world in C can't be used any more; empty if it can.
+        Why C code can't use ``MPI_COMM_WORLD`` any more; empty if it can.
     """
 
     def __init__(self, size: int, world: str = "") -> None:
@@ -49,15 +49,15 @@ class EngineRegistry:
         self._memory_domain = process_memory.domain()
         self._memory_domains: dict[int, str] = {}
         self._placements: dict[int, messages.EnginePlaced] = {}
-        self._nodes = {process_memory.node(): 0}  # numbers of the nodes; the controller's node is 0
+        self._nodes = {process_memory.node(): 0}  # the numbers of the nodes; the controller's node is 0
 
     @property
     def world(self) -> str:
-        """Return what ``MPI_COMM_WORLD`` is now, in words."""
+        """Return a description of the present ``MPI_COMM_WORLD``."""
         return lost_c_world(self.c_world_loss) if self.c_world_loss else self._world
 
     def lose_c_world(self, reason: str) -> None:
-        """Note why the world in C can't be used any more; the first reason stays."""
+        """Note why C code can't use ``MPI_COMM_WORLD`` any more; the first reason stays."""
         self.c_world_loss = self.c_world_loss or reason
 
     def tell_of_c_world(self) -> None:
@@ -65,7 +65,7 @@ class EngineRegistry:
         self.notice = f"{self.world}."
 
     def add(self, hello: messages.EngineHello) -> None:
-        """Note that an engine is alive, at the start or in the place of a dead one."""
+        """Note that an engine is alive, at the start or as a replacement."""
         engine = hello.engine
         node = self._nodes.setdefault(hello.node, len(self._nodes))
         self.alive[engine] = messages.EngineInfo(engine, hello.host, hello.pid, node)
@@ -77,7 +77,7 @@ class EngineRegistry:
             log.info("all %d engines are there", self.size)
 
     def place(self, engine: int, placement: messages.EnginePlaced) -> bool:
-        """Note an engine's local rank and device; return whether its public information changed."""
+        """Note an engine's local rank and device; return whether the information for clients changed."""
         self._placements[engine] = placement
         return engine in self.alive and self._apply_placement(engine)
 
@@ -90,13 +90,13 @@ class EngineRegistry:
         return before != (info.local_rank, info.device)
 
     def resize(self, size: int) -> None:
-        """Change the number of engines; none is alive."""
+        """Change the number of engines, while none is alive."""
         log.info("from %d engines to %d", self.size, size)
         self.size = size
         self.lost = {engine: why for engine, why in self.lost.items() if engine < size}
 
     def in_order(self) -> list[messages.EngineInfo]:
-        """Return the engines that are alive, by id."""
+        """Return the living engines, by id."""
         return [self.alive[engine] for engine in sorted(self.alive)]
 
     def why_missing(self, engine: int) -> str:

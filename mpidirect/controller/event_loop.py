@@ -14,12 +14,13 @@ from ..transport.base import Empty, Listener
 
 log = logging.getLogger(__name__)
 
-MESSAGES_PER_LISTENER = 200  # messages that are taken from a listener before the others have their turn
+# maximum number of messages that a listener gets handled before the other listeners' turn
+MESSAGES_PER_LISTENER = 200
 MAX_SLEEP = 1000  # milliseconds
 
 
 class MessageReceiver(Protocol):
-    """What takes the messages of a listener."""
+    """Takes the messages of a listener."""
 
     def receive(self, listener: Any, name: bytes, /) -> None:
         """Take the rest of a message from the connection `name`."""
@@ -33,7 +34,8 @@ class EventLoop:
 
     def __init__(self) -> None:
         self._listeners: dict[Listener, Callable[[], None]] = {}
-        self._unannounced: list[Callable[[], None]] = []  # receivers of input that no descriptor tells of
+        # receivers of input that makes no descriptor readable
+        self._unannounced: list[Callable[[], None]] = []
         self._callbacks: dict[Any, Callable[[], None]] = {}  # by descriptor
 
     def add_listener(self, listener: Listener, receiver: MessageReceiver) -> None:
@@ -48,7 +50,7 @@ class EventLoop:
         self._callbacks[descriptor] = callback
 
     def dispatch(self, ready: Sequence[Any]) -> None:
-        """Hand on what has come at these descriptors, and what no descriptor tells of."""
+        """Handle the input at these descriptors, and the input that makes no descriptor readable."""
         for descriptor in ready:
             self._callbacks[descriptor]()
         for receive in self._unannounced:
@@ -65,16 +67,17 @@ class EventLoop:
         Parameters
         ----------
         turn : callable
-            One turn: gets the descriptors that are ready, calls `dispatch`, and does what is due.
+            Takes one turn: its argument are the readable descriptors. It calls `dispatch`, and does what is
+            due.
         max_sleep : callable
             Returns the milliseconds that the loop may sleep, `MAX_SLEEP` at most.
         finished : callable
             Returns whether the loop ends.
         """
-        with select.epoll() as epoll:  # ZeroMQ's own poll would ask each socket again and again
+        with select.epoll() as epoll:  # ZeroMQ's poll would ask each socket again and again
             for descriptor in self._callbacks:
                 epoll.register(descriptor, select.EPOLLIN)
-            ready = list(self._callbacks)  # the descriptors do not tell of earlier input
+            ready = list(self._callbacks)  # once for input that arrived before the descriptors were watched
             numpy_imported = False
             while not finished():
                 turn(ready)
@@ -85,12 +88,12 @@ class EventLoop:
                 ready = [descriptor for descriptor, _ in epoll.poll(sleep / 1000)]
                 if not (numpy_imported or ready) and sleep >= MAX_SLEEP:
                     numpy_imported = True
-                    # In a thread, as the loop never waits; no other thread here imports numpy.
+                    # In a thread, because the loop never waits; no other thread here imports numpy.
                     threading.Thread(target=lazy_numpy.warm, name="numpy", daemon=True).start()
 
 
 def _receive(listener: Listener, receiver: MessageReceiver) -> None:
-    """Hand on the messages of a listener, and the news of closed connections."""
+    """Hand on the messages of a listener, and the closed connections."""
     for _ in range(MESSAGES_PER_LISTENER):
         try:
             name = listener.first()

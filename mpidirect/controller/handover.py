@@ -1,7 +1,7 @@
-"""The end of a controller that has a successor, and the beginning of the successor.
+"""The end of a controller that has a successor, and the start of the successor.
 
-Where MPI can't spawn all engines anew, all processes of the job are started anew, the controller included.
-The clients keep their keys, address and numbered streams: for them it is a connection that broke.
+If MPI can't spawn all engines anew, all processes of the job are started anew, the controller included.
+The clients keep their keys, address and numbered streams; for them, a connection has broken and is back.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Succession:
-    """Hands the clients over to the next controller, and takes them from the last one.
+    """Hands the clients over to the next controller, or takes over the clients of the last one.
 
     Attributes
     ----------
@@ -59,14 +59,14 @@ class Succession:
         return self._generations.handover_due
 
     def hand_over(self, write: Callable[[], None], within: float = STARTING, next_job: bool = False) -> None:
-        """Hand over to the successor; `complete` tells the outcome.
+        """Hand over to the successor; then `complete` tells whether that succeeded.
 
         Parameters
         ----------
         write : callable
             Writes the handover file.
         within : float
-            Seconds that the successor may take to start.
+            Maximum seconds until the successor has started.
         next_job : bool
             Whether the successor runs in another job, perhaps on another host.
         """
@@ -87,7 +87,7 @@ class Succession:
         self.complete = True
 
     def _end_requests(self, why: str) -> None:
-        """End all requests with an error; no new request is accepted after it."""
+        """End all requests with an error; after this, no new request is accepted."""
         self._balancer.retire(why)
         for session in self._sessions.values():
             self._requests.end_all(session, why)
@@ -109,7 +109,7 @@ class Succession:
         port: int,
         step: str,
     ) -> Handover:
-        """Return what the successor must know, apart from the sessions.
+        """Return what the successor must know, without the sessions.
 
         Parameters
         ----------
@@ -138,7 +138,7 @@ class Succession:
         )
 
     def kept_sessions(self) -> Iterator[KeptSession]:
-        """Yield the state of each client, with the messages that the client may not have."""
+        """Yield the state of each client, with the messages that the client may not have received."""
         now = time.monotonic()
         for session in self._sessions.values():
             state = SessionState(
@@ -169,7 +169,7 @@ class Succession:
         kept : iterable of KeptSession
             The sessions of its clients.
         prepare : callable, optional
-            Called when all engines are there, before clients know of them.
+            Called when all engines have joined, before clients know of them.
         """
         same_memory = handover.place == process_memory.domain()
         for state, frames in kept:

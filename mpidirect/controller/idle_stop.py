@@ -1,4 +1,4 @@
-"""The stop of a cluster that is idle for too long."""
+"""The stop of a cluster that has been idle for too long."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ SAVE_TIMEOUT = 300.0  # seconds that engines have to save their namespaces
 
 
 class IdleStop:
-    """Stops an idle cluster; if asked for, the namespaces are saved before.
+    """Stops an idle cluster; if configured, the engines save their namespaces before.
 
-    A cluster whose namespaces can't be saved goes on. So does a cluster that is used during the save.
+    If the namespaces can't be saved, or the cluster is used during the save, the cluster goes on.
 
     Parameters
     ----------
     idleness : Idleness
-        How long the cluster has been idle.
+        Measures how long the cluster has been idle.
     namespaces : Namespaces
         Saves the namespaces.
     directory : str
-        Where the namespaces are saved; empty if they are not to be saved.
+        The directory for the namespaces; empty if they are not saved.
     """
 
     def __init__(self, idleness: Idleness, namespaces: Namespaces, directory: str) -> None:
         self._idleness = idleness
         self._namespaces = namespaces
         self._directory = directory
-        self._save_deadline = 0.0  # until when the engines may save; 0 if they do not save now
+        self._save_deadline = 0.0  # until when the engines have time to save; 0 if they do not save now
 
     @property
     def saving(self) -> bool:
@@ -48,14 +48,14 @@ class IdleStop:
         elif self._idleness.overdue:
             if not self._directory:
                 return self._idleness.reason
-            if self._namespaces.complete:  # else an engine still writes, although the last save has ended
+            if self._namespaces.complete:  # otherwise an engine still writes, although the time is over
                 self._save_deadline = time.monotonic() + SAVE_TIMEOUT
                 self._namespaces.hold_clients()
                 self._namespaces.begin_to_save(Path(self._directory))
         return ""
 
     def _saved(self) -> str:
-        """Complete the save; return why the cluster is to be stopped, if it is."""
+        """Complete the save. Return why the cluster is stopped; an empty text if it goes on."""
         self._save_deadline = 0.0
         why = ""
         try:

@@ -1,4 +1,4 @@
-"""Since when no task runs on the engines, and whether that is too long."""
+"""Measures how long no task has run on the engines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .engine_registry import EngineRegistry
 from .scheduling.scheduler import Scheduler
 from .sessions.sessions import Sessions
 
-LOOK_INTERVAL = 0.5  # seconds between two looks at all queues
+LOOK_INTERVAL = 0.5  # seconds between two checks of all queues
 
 
 class Idleness:
@@ -37,10 +37,10 @@ class Idleness:
         self._registry = registry
         self._limit = limit
         self._since = self._last_look = time.monotonic()
-        self._completed = 0  # tasks that the engines had completed at the last look
+        self._completed = 0  # number of tasks that the engines had completed at the last check
 
     def look(self) -> None:
-        """Note what runs, at most twice a second. Tasks that ended between two looks count as well."""
+        """Check the queues, at most twice a second. Tasks that ended between two checks count as well."""
         now = time.monotonic()
         if now - self._last_look < LOOK_INTERVAL:
             return
@@ -51,7 +51,7 @@ class Idleness:
 
     @property
     def seconds(self) -> float:
-        """Return how long the cluster has been idle, in seconds, as of the last look."""
+        """Return the seconds for which the cluster was idle at the last check."""
         self.look()
         return time.monotonic() - self._since
 

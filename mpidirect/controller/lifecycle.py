@@ -1,4 +1,4 @@
-"""The life of the engines: they join, die, are replaced, and are told to leave."""
+"""The life of the engines: they join, die, are replaced, and leave."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class BulkTransport(BulkSender, BulkReceiver, CommunicatorMaker, Protocol):
         """Return whether a transfer made progress a moment ago."""
 
     def progress(self) -> bool:
-        """Let MPI work; return whether a transfer is complete that was not before."""
+        """Let MPI progress; return whether a transfer has become complete."""
 
     def engine_lost(self, engine: int, /) -> None:
-        """Give up the transfers with an engine that is dead, and all collectives."""
+        """Give up the transfers with a dead engine, and all collectives."""
 
 
 class EngineLifecycle:
-    """Keeps the engines that are alive, and everything that depends on them, in step."""
+    """Tracks the living engines, and updates everything that depends on them."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class EngineLifecycle:
         downloads: Downloads,
         sessions: Sessions,
         shutdown: Shutdown,
-        supervised: bool,  # whether a supervisor starts all processes anew when this controller has ended
+        supervised: bool,  # whether a supervisor starts all processes anew after the end of this controller
     ) -> None:
         self._registry = registry
         self._link = link
@@ -77,11 +77,11 @@ class EngineLifecycle:
         self._sessions = sessions
         self._shutdown = shutdown
         self._logs = logs = Path(facts["logs"])
-        self._unannounced = False  # whether clients have not been told of a change
-        self._announced = registry.starting, registry.c_world_loss  # what clients know
+        self._unannounced = False  # whether clients have not yet been told of a change
+        self._announced = registry.starting, registry.c_world_loss  # what clients were told last
         tolerance = facts["fault_tolerance"]
         self._survives = tolerance["deaths"]
-        self.fatal_death = ""  # the death that ends this controller
+        self.fatal_death = ""  # the death of an engine that ends this controller
         self.admitted_session: Session | None = None  # if set, only tasks of this session may begin
         self.anchors = Anchors(link, shutdown)
         self.departures = Departures(logs, self._survives or supervised, shutdown, self._engine_lost)
@@ -133,23 +133,23 @@ class EngineLifecycle:
             return False
         return not self.replacement.busy and self.repair.admits_targets([engine])
 
-    # -- what the loop calls ----------------------------------------------------------------------
+    # -- methods that the event loop calls --------------------------------------------------------
 
     @property
     def busy(self) -> bool:
-        """Return whether a step is likely to be possible in a moment."""
+        """Return whether a step will probably be possible in a moment."""
         return (
             self.departures.pending or self.repair.repairing or self.replacement.busy or self.generations.busy
         )
 
     def look(self) -> None:
-        """Do what is due."""
+        """Do the steps that are due."""
         self.departures.look()
         if self.repair.due and not (
             self._shutdown.begun
             or self.departures.pending
             or self.replacement.exclusive
-            or self._downloads.busy  # an engine that waits with its result would keep the others waiting
+            or self._downloads.busy  # an engine with an undelivered result would keep the others waiting
         ):
             self.repair.look()
         self.generations.look()
@@ -181,20 +181,21 @@ class EngineLifecycle:
         send_stop(self._link, self._registry.alive)
 
     def leave(self) -> None:
-        """Kill the engines that had the time to leave and did not, and tell the anchors to leave."""
+        """Kill the engines that have not left in time, and tell the anchors to leave."""
         if self._shutdown.overdue:
             for engine in self._registry.alive.values():
                 log.warning("engine %d does not leave: it is killed", engine.id)
-                self.anchors.signal(engine, signal.SIGKILL)  # its control thread may wait for Python's lock
+                # the engine's control thread may wait for Python's lock
+                self.anchors.signal(engine, signal.SIGKILL)
         self.anchors.stop()
 
-    # -- engines that come ------------------------------------------------------------------------
+    # -- engines that join ------------------------------------------------------------------------
 
     def connected(self, hello: messages.EngineHello) -> None:
         """Take an engine or an anchor that has made all its connections."""
         if is_anchor(hello.engine):
             self.anchors.joined(hello)
-            self.replacement.spawned(hello.engine, messages.EnginesSpawned())  # the first engines
+            self.replacement.spawned(hello.engine, messages.EnginesSpawned())  # the first engines of the job
         elif not self.generations.spawns and (
             self.generations.awaits_first or hello.engine not in self._registry.lost
         ):
@@ -203,7 +204,7 @@ class EngineLifecycle:
             self.replacement.arrived(hello)
 
     def _add(self, hello: messages.EngineHello) -> None:
-        """Let an engine get tasks. Clients are told once a turn: many engines come at once."""
+        """Let an engine get tasks. Clients are told once a turn, because many engines may join together."""
         self._registry.add(hello)
         self._results.engine_joined(hello.engine)
         self._scheduler.add(hello.engine)
@@ -220,7 +221,7 @@ class EngineLifecycle:
         """Note the local rank and the device of an engine."""
         self._unannounced = self._registry.place(engine, placement) or self._unannounced
 
-    # -- engines that go --------------------------------------------------------------------------
+    # -- engines that leave -----------------------------------------------------------------------
 
     def disconnected(self, engine: int) -> None:
         """Note that a connection of an engine or an anchor has closed."""
@@ -237,14 +238,15 @@ class EngineLifecycle:
         self.anchors.kill_engine(self._registry.alive[engine])
 
     def _engine_lost(self, engine: int, how: str) -> None:
-        """End the tasks of a dead engine, and have the others repair their communicator."""
+        """End the tasks of a dead engine, and have the other engines repair their communicator."""
         info = self._registry.alive.pop(engine, None)
         if info is None:
             return
         if self._shutdown.begun:
             self._scheduler.remove(engine)
             return
-        self.anchors.kill_engine(info)  # a frozen engine has lost its connection; MPI would wait for it
+        # a frozen engine has lost its connection but lives, and MPI would wait for it
+        self.anchors.kill_engine(info)
         for other in self._registry.alive:
             self._link.send_control(other, messages.CollectiveBroken())
         replaced = self.replacement.ends(engine)
@@ -262,7 +264,8 @@ class EngineLifecycle:
         self._registry.lost[engine] = reason
         if self._survives and not self._registry.alive:
             log.error("all engines have died: rc.restart() or 'mpidirect restart' starts new ones")
-        self.announce({engine: reason})  # before the errors: a client may then ask which engines are alive
+        # before the errors, after which a client may ask which engines are alive
+        self.announce({engine: reason})
         self._end_tasks(engine, died=True)
         self.repair.engine_lost(engine, reason)
         self.replacement.engine_lost(engine)
@@ -270,7 +273,7 @@ class EngineLifecycle:
             self.generations.replace_all(None, self._registry.size, f"was ended, as {reason}")
 
     def _retire(self, why: str) -> None:
-        """End the tasks of all engines: a new generation takes their place."""
+        """End the tasks of all engines: a new generation will replace them."""
         retired, reasons = self._registry.in_order(), {}
         self._registry.alive.clear()
         self._registry.c_world_loss = ""
@@ -279,15 +282,15 @@ class EngineLifecycle:
         for info in retired:
             reasons[info.id] = self._registry.lost[info.id] = f"engine {info.id} {why}"
         log.info("%d engines are ended", len(retired))
-        continues = self.admitted_session is not None  # the engines come again in the next job
-        self.announce({} if continues else reasons)  # before the errors, as above
+        continues = self.admitted_session is not None  # the same engines will return in the next job
+        self.announce({} if continues else reasons)  # before the errors, as in `_engine_lost`
         for info in retired:
             self._end_tasks(info.id, died=False)
         self.repair.reset()
         self.departures.clear()
 
     def _end_tasks(self, engine: int, died: bool) -> None:
-        requests = self._scheduler.remove(engine)  # first: what follows may hand out tasks
+        requests = self._scheduler.remove(engine)  # first, because the steps below may hand out tasks
         self._transfer.engine_lost(engine)
         self._downloads.engine_lost(engine)
         printed = exit_status.take_output(self._logs, engine, self._results.take_reported_output(engine))

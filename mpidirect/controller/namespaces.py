@@ -1,4 +1,4 @@
-"""The namespaces of all engines in files: the controller has the engines save and load them."""
+"""The namespaces of all engines in files: the engines save and load them on the controller's order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Namespaces:
         self._lifecycle = lifecycle
         self._tasks = tasks
         self._directory = Path()
-        self._generation = ""  # begins the names of the files of this save
+        self._generation = ""  # the beginning of the file names of this save
 
     @property
     def complete(self) -> bool:
@@ -82,7 +82,7 @@ class Namespaces:
         return lacking
 
     def begin_to_load(self, directory: Path) -> None:
-        """Have each engine load the namespace that the engine of its id has saved."""
+        """Have each engine load the namespace that the engine with the same id has saved."""
         arguments = {engine: [str(directory), str(engine)] for engine in sorted(self._registry.alive)}
         self._tasks.submit("load_all", arguments, self._script_directory())
 

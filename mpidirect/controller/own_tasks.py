@@ -1,4 +1,4 @@
-"""Tasks that the controller itself gives to engines: their arguments and results are texts, not pickles."""
+"""Tasks that the controller gives to engines: their arguments and results are texts, not pickles."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class OwnTasks:
         return not self.session.open
 
     def results(self) -> tuple[dict[int, bytes], dict[int, str]]:
-        """Return the result of each engine that has answered, and the errors of the others; forget both."""
+        """Return the results of the engines that have replied, and the errors of the others; forget both."""
         self.session.flush()
         found: dict[int, bytes] = {}
         failed: dict[int, str] = {}

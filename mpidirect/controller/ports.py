@@ -13,9 +13,9 @@ from ..transport.gate import reserve
 
 
 def raise_descriptor_limit() -> None:
-    """Allow nearly as many descriptors as the system does: each connection takes one, a stranger's too.
+    """Raise this process's limit of descriptors nearly to the system's: each connection takes one.
 
-    The last descriptors are for `gate.Gate`.
+    The last descriptors are for `gate.Gate`, which closes connections of strangers.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = most if most == resource.RLIM_INFINITY else most - reserve(most)
@@ -33,7 +33,7 @@ def client_port(ip: str, port: str, former: int) -> socket.socket:
     port : str
         ``0`` for any port, one port, or a range ``first-last``.
     former : int
-        The port that clients know from a former controller, which is taken if it is free; 0 if there is none.
+        The port of a former controller, which clients know; this port is preferred. 0 if there is none.
 
     Raises
     ------

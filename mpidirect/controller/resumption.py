@@ -1,4 +1,4 @@
-"""The cluster continues in another job: its namespaces are saved before this job ends, and loaded again.
+"""Continue the cluster in another job: save the namespaces before this job ends, and load them again.
 
 Before the walltime ends, or when the scheduler warns the job by a signal, the controller submits the next
 job, which waits for the end of this one. Then the controller ends the calls of all clients, has each engine
@@ -32,8 +32,8 @@ from .sessions.sessions import Sessions
 log = logging.getLogger(__name__)
 
 SAVE_SHARE = 0.7  # the part of the remaining time that engines have to save their namespaces
-LEAST_TIME = 3.0  # seconds without which nothing can be saved
-WARNING_INTERVAL = 1.0  # seconds between two looks for a warning of the scheduler
+LEAST_TIME = 3.0  # minimum seconds of a save
+WARNING_INTERVAL = 1.0  # seconds between two checks for a warning of the scheduler
 END_REASON = "was ended before its job ends; another job continues with the same namespaces"
 
 
@@ -63,13 +63,13 @@ class NextJob:
     before : float
         Seconds before this end at which the namespaces are saved.
     directory : Path
-        Where the namespaces are saved.
+        The directory of the saved namespaces.
     outlook : callable
-        Ask the scheduler about this job; the argument is the known end. This can take seconds.
+        Asks the scheduler about this job; the argument is the known end. This can take seconds.
     submit : callable
-        Submit the next job, for this number of engines. This can take seconds.
+        Submits the next job, for this number of engines. This can take seconds.
     warned : callable
-        Tell whether the scheduler has sent a warning signal to the job, and forget the warning.
+        Returns whether the scheduler has sent a warning signal to the job, and forgets the warning.
     """
 
     ends: float
@@ -81,19 +81,19 @@ class NextJob:
 
     @property
     def query_interval(self) -> float:
-        """Seconds between two questions about the end of the job: the walltime may be made shorter."""
+        """Seconds between two queries for the end of the job, whose walltime may be shortened."""
         return min(60.0, max(5.0, self.before / 2))
 
 
 class Step(enum.Enum):
-    """What has been done to continue in another job."""
+    """The steps by which a cluster continues in another job."""
 
-    WAITING = 0  # the end is far
-    ASKING = 1  # a thread asks the scheduler about this job, and submits the next one if the end is near
+    WAITING = 0  # the end is not near
+    ASKING = 1  # a thread asks the scheduler about this job, and submits the next job if the end is near
     SAVING = 2  # engines save their namespaces
-    ENDING = 3  # engines end; then the clients are handed over
-    GIVEN_UP = 4  # the next job could not be submitted: the end of this job ends the cluster
-    CANCELLED = 5  # this job was cancelled: the cluster is to be stopped
+    ENDING = 3  # engines end; after that the clients are handed over
+    GIVEN_UP = 4  # the next job could not be submitted: the cluster ends with this job
+    CANCELLED = 5  # this job was cancelled: the cluster is stopped
 
 
 class Resumption:
@@ -102,7 +102,7 @@ class Resumption:
     Attributes
     ----------
     step : Step
-        What has been done.
+        The present step.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Resumption:
         registry: EngineRegistry,
         lifecycle: EngineLifecycle,
         namespaces: Namespaces,
-        fail: Callable[[ActiveRequest, int, str, str], None],  # ends a task: error name and text
+        fail: Callable[[ActiveRequest, int, str, str], None],  # ends a task with an error name and a text
     ) -> None:
         self.step = Step.WAITING
         self._sessions = sessions
@@ -125,19 +125,20 @@ class Resumption:
         self._fail = fail
         self._next: NextJob | None = None
         self._thread: threading.Thread | None = None
-        self._warned = self._terminated = False  # whether the scheduler warned; whether by a SIGTERM
+        # whether the scheduler has sent a warning; whether the warning was a SIGTERM
+        self._warned = self._terminated = False
         self._next_query = self._next_warning_look = 0.0  # times on the monotonic clock
-        self._outcome = Step.WAITING  # the step that follows `ASKING`
+        self._outcome = Step.WAITING  # the step that follows the step `ASKING`
         self._save_deadline = 0.0
         self._loading: Path | None = None  # the directory from which the engines load their namespaces
 
     def plan(self, next_job: NextJob) -> None:
-        """Continue in another job when this one ends."""
+        """Let the cluster continue in another job when this one ends."""
         self._next = next_job
         self._next_query = time.monotonic() + next_job.query_interval
 
     def receive_end_signal(self) -> bool:
-        """Note a SIGTERM; return whether it may be a warning, so that the controller goes on for now."""
+        """Note a SIGTERM. Return whether it may be a warning, so that the controller goes on for now."""
         may_warn = self.step in (Step.WAITING, Step.ASKING)
         if self._next is None or self._terminated or not may_warn:
             return False
@@ -163,7 +164,7 @@ class Resumption:
     # -- the end of this job ----------------------------------------------------------------------
 
     def _question_due(self, next_job: NextJob, now: float) -> bool:
-        """Return whether the scheduler is to be asked about this job now."""
+        """Return whether the scheduler should be asked about this job now."""
         tick = time.monotonic()
         if tick >= self._next_warning_look:
             self._next_warning_look = tick + WARNING_INTERVAL
@@ -173,7 +174,7 @@ class Resumption:
 
     @property
     def _has_started(self) -> bool:
-        """Return whether all engines have come, and have loaded their namespaces."""
+        """Return whether all engines have joined, and have loaded their namespaces."""
         known = len(self._registry.alive) + len(self._registry.lost)
         return known >= self._registry.size and self._loading is None and not self._lifecycle.busy
 
@@ -185,15 +186,15 @@ class Resumption:
         self._thread.start()
 
     def _ask_and_submit(self, next_job: NextJob, has_started: bool) -> None:
-        """In a thread: ask the scheduler about this job, and submit the next one if this one is to end."""
+        """In a thread: ask the scheduler about this job, and submit the next job if the end is near."""
         self._outcome = Step.CANCELLED if self._terminated else Step.GIVEN_UP
         try:
             next_job.ends, cancelled = next_job.outlook(next_job.ends)
             left = next_job.ends - time.time()
-            if cancelled or (self._terminated and cancelled is None):  # `scancel` sends a SIGTERM as well
+            if cancelled or (self._terminated and cancelled is None):  # `scancel` also sends a SIGTERM
                 log.info("this job is cancelled: no other job continues the cluster")
                 self._outcome = Step.CANCELLED
-            elif not has_started:  # the SIGTERM is a warning, and the engines can't save yet
+            elif not has_started:  # the SIGTERM is a warning, but the engines can't save yet
                 self._terminated, self._warned, self._outcome = False, True, Step.WAITING
             elif not (self._terminated or self._warned or left <= next_job.before + 1.0):
                 self._outcome = Step.WAITING
@@ -207,7 +208,7 @@ class Resumption:
 
     def _answered(self, next_job: NextJob, now: float) -> None:
         self.step = self._outcome
-        if self.step is Step.GIVEN_UP and self._terminated:  # the signal came during the question
+        if self.step is Step.GIVEN_UP and self._terminated:  # the SIGTERM arrived while the thread asked
             self.step = Step.CANCELLED
         elif self.step is Step.SAVING:
             log.info("the next job waits: the namespaces are saved")
@@ -217,7 +218,7 @@ class Resumption:
             self._namespaces.begin_to_save(next_job.directory)
 
     def _end_calls(self) -> None:
-        """End all calls with an error, and interrupt what runs. Later calls end with the engines."""
+        """End all calls with an error, and interrupt running tasks. Later calls end with the engines."""
         self._namespaces.hold_clients()
         for engine in self._scheduler.engines.values():
             for request in engine.sent.values():
@@ -229,7 +230,7 @@ class Resumption:
         for request, number in self._scheduler.abort(None, list(self._scheduler.engines), False):
             self._fail(request, number, "EngineError", f"engine {number} {END_REASON}")
         self._balancer.retire(f"each engine {END_REASON}")
-        for session in self._sessions.values():  # no engine is lost: clients wait for them
+        for session in self._sessions.values():  # no engine is lost: clients wait for their return
             session.notify(messages.EnginesChanged, [], self._registry.size, {})
 
     def _saved(self, next_job: NextJob) -> None:
@@ -241,7 +242,7 @@ class Resumption:
         self.step = Step.ENDING
         self._lifecycle.generations.end_for_next_job(END_REASON)
 
-    # -- the beginning of the next one ------------------------------------------------------------
+    # -- the start of the next job ----------------------------------------------------------------
 
     def load(self, directory: Path) -> None:
         """Have each engine load its namespace, before any task of a client."""
@@ -252,7 +253,7 @@ class Resumption:
         self._loading = directory
 
     def _loaded(self, directory: Path) -> None:
-        """Remove the saved namespaces, unless an engine could not load its own."""
+        """Remove the saved namespaces, unless an engine could not load its namespace."""
         self._loading = None
         if self._namespaces.finish_load():
             shutil.rmtree(directory, ignore_errors=True)

@@ -33,7 +33,7 @@ from .ports import client_port, raise_descriptor_limit
 
 log = logging.getLogger(__name__)
 
-MAX_CLIENT_FRAME = messages.CHUNK + 1024  # bytes: a chunk, and what encryption adds
+MAX_CLIENT_FRAME = messages.CHUNK + 1024  # bytes: a chunk, and the overhead of encryption
 TASK_SOCKET = "engines"  # the socket of the engines' task connections, in the socket directory
 
 WORLDS = {
@@ -43,14 +43,14 @@ WORLDS = {
 
 
 class EngineEndpoint(NamedTuple):
-    """What an engine needs to connect; sent to the engines by MPI.
+    """What an engine needs to connect; MPI carries it to the engines.
 
     Attributes
     ----------
     addresses : list of str
-        The addresses of the control connection; also of the task connection, unless `tasks` is given.
+        The addresses of the control connection; also of the task connection, if `tasks` is empty.
     tasks : str
-        The address of the task connection on the controller's host; else empty.
+        The address of the task connection on the controller's host; empty on other hosts.
     credentials : Credentials or None
         The keys; None on one host, where a private directory protects the connections.
     gpu_bind, bind, cpus_per_task
@@ -71,17 +71,17 @@ class Server:
     Parameters
     ----------
     spec : JobSpec
-        What the launcher asks for.
+        What the launcher has asked for.
     world : World
         The communicators.
     tolerance : Tolerance
         The failures that this job can survive.
     ends : float
-        When the walltime ends the job, in seconds since the epoch; 0 if it is not known.
+        When the walltime ends the job, in seconds since the epoch; 0 if unknown.
     former : Handover, optional
         What the former controller has handed over.
     successor : Path, optional
-        The handover file to write if all processes are to be started anew, where a supervisor can do so.
+        The handover file for a restart of all processes by a supervisor.
     """
 
     def __init__(
@@ -128,8 +128,8 @@ class Server:
         """Return the listeners for the task connections and the control connections of the engines.
 
         On one host, sockets in a private directory are the safest and the fastest; between hosts, TCP with
-        CURVE. Control connections always use ZeroMQ: its heartbeats need no lock of Python's, and so tell a
-        frozen engine from a busy one.
+        CURVE. Control connections always use ZeroMQ: its heartbeats need no lock of Python, and so
+        distinguish a frozen engine from a busy one.
         """
         self._engine_tasks_address = ""
         if self._one_host:
@@ -140,7 +140,7 @@ class Server:
         listener = listening("*", 0)
         port = listener.getsockname()[1]
         router = Router.listening(self._context, listener, self._engine_server_keys, ENGINES)
-        chosen = interface_address(self._spec.ip)  # engines try the other addresses after this one
+        chosen = interface_address(self._spec.ip)  # engines try this address first
         usable = [host for host in own_addresses() if only_ipv6() or ":" not in host]
         hosts = sorted(usable, key=lambda host: host != chosen)
         self._engine_addresses = [url(host, port) for host in hosts]
@@ -190,7 +190,7 @@ class Server:
         return controller
 
     def _hand_over(self, succession: Succession, file: Path) -> None:
-        """Write the handover file. The supervisor starts the next controller when this process has ended."""
+        """Write the handover file, by which the supervisor starts the next controller after this process."""
         handover = succession.describe(
             self._generation + 1,
             (self._server_keys.public, self._server_keys.secret),
@@ -199,11 +199,12 @@ class Server:
             allocation.step(),
         )
         write(file, handover, succession.kept_sessions())
-        successor_file(self._spec.cluster).write_text("")  # clients of this host see a process end
+        # clients on this host only see that a process has ended
+        successor_file(self._spec.cluster).write_text("")
         self.handed_over = True
 
     def hand_over_to_next_job(self, succession: Succession, file: Path) -> None:
-        """Write the file for the controller of the next job."""
+        """Write the handover file for the controller of the next job."""
         handover = succession.describe(
             1,
             (self._server_keys.public, self._server_keys.secret),
@@ -238,7 +239,7 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A file that stays tells that the cluster was not stopped, or that another controller follows.
+        # A remaining file tells that the cluster was not stopped, or that another controller follows.
         if not (self.orphaned or self.handed_over):
             Path(self._spec.connection_file).unlink(missing_ok=True)
         self._engines.close()

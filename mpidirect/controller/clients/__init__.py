@@ -1,1 +1,1 @@
-"""Clients: their sessions, requests, data and questions."""
+"""Clients: their sessions, requests, data and queries."""

@@ -1,4 +1,4 @@
-"""The clients: which are connected, which are away, and what each has sent."""
+"""The clients: their connections and their messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .requests import Requests
 
 log = logging.getLogger(__name__)
 
-REPLY_DELAY = 0.002  # seconds that replies wait for others, to go in one message
+REPLY_DELAY = 0.002  # seconds that replies wait for other replies, to travel in one message
 
 
 class Clients:
@@ -51,10 +51,10 @@ class Clients:
         self._idleness = idleness
         self._debuggers = debuggers
         self._connections: dict[tuple[Listener, int], Session] = {}
-        self._waiting_since = 0.0  # when the first of the replies came that wait for others; 0: none waits
+        self._waiting_since = 0.0  # the arrival of the first reply that waits for others; 0 if none waits
         self._memory_domain = process_memory.domain()
 
-    # -- what the loop calls ----------------------------------------------------------------------
+    # -- methods that the event loop calls --------------------------------------------------------
 
     def receive(self, listener: Listener, name: bytes) -> None:
         """Take the rest of a message from the client `name`."""
@@ -92,7 +92,7 @@ class Clients:
         return bool(self._waiting_since)
 
     def flush(self) -> None:
-        """Send the replies that complete a request, or have waited for others long enough."""
+        """Send the replies that complete a request, and those that have waited for others long enough."""
         since, self._waiting_since = self._waiting_since, 0.0
         for session in self.sessions.values():
             if session.has_replies:
@@ -119,10 +119,10 @@ class Clients:
             session.flush()
             session.send([header])
 
-    # -- clients that come and go -----------------------------------------------------------------
+    # -- clients that connect and leave -----------------------------------------------------------
 
     def _welcome(self, listener: Listener, name: bytes, hello: messages.Hello, number: int) -> None:
-        """Let a client in, for the first time or again."""
+        """Accept a client, for the first time or after a break of its connection."""
         if hello.protocol != messages.PROTOCOL:
             mine = f"mpidirect {_version.__version__}, protocol {messages.PROTOCOL}"
             theirs = f"mpidirect {hello.version}, protocol {hello.protocol}"
@@ -159,7 +159,7 @@ class Clients:
             session.send_due()
 
     def _current_facts(self) -> dict[str, Any]:
-        """Return the facts, with times in seconds from now: clients' clocks may differ."""
+        """Return the facts, with times in seconds from now, because clients' clocks may differ."""
         facts = {
             **self._facts,
             "idle": self._idleness.seconds,
@@ -183,7 +183,7 @@ class Clients:
         refused.send([messages.encode(messages.Refused(reason))])
 
     def _leave(self, session: Session) -> None:
-        """Take a client's goodbye. Its undelivered results wait for another client to recall them."""
+        """Take a client's goodbye. Its undelivered results stay for other clients that recall them."""
         session.disconnect()
         session.left = True
         self._requests.client_left(session)
@@ -198,7 +198,7 @@ class Clients:
     # -- messages ---------------------------------------------------------------------------------
 
     def _dispatch(self, session: Session, message: Any, frames: list[Any]) -> None:
-        """Hand a message to the part that it concerns, unless it came before."""
+        """Hand a message to the part that handles it, unless the message came before."""
         session.acknowledged(message.ack)
         if isinstance(message, messages.Goodbye):
             self._leave(session)

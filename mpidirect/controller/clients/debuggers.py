@@ -11,11 +11,11 @@ from ..engines.links import EngineMessenger
 from ..scheduling.scheduler import Scheduler
 from ..sessions.session import Session
 
-RETURN_TIMEOUT = 60.0  # seconds that a client whose connection broke has to come back
+RETURN_TIMEOUT = 60.0  # seconds that a client has to return after its connection broke
 
 
 class WaitingDebugger(NamedTuple):
-    """A debugger that waits, and the client that gives its commands."""
+    """A waiting debugger, and the client that gives its commands."""
 
     number: int
     place: str
@@ -35,7 +35,7 @@ class Debuggers:
         self._waiting: dict[int, WaitingDebugger] = {}  # by engine
 
     def changed(self, engine: int, message: messages.DebuggerWaits) -> None:
-        """Note that the debugger of an engine waits, or waits no longer; tell the client."""
+        """Note that the debugger of an engine waits, or no longer waits; tell the client."""
         ended = self._waiting.pop(engine, None)
         client = None if ended is None else ended.client
         if message.place and (request := self._scheduler.find(engine, message.id)) is not None:
@@ -47,7 +47,7 @@ class Debuggers:
         self.look()
 
     def command(self, engine: int, command: messages.DebuggerCommand) -> bool:
-        """Hand a command to an engine; return False if the debugger waits for none with this number."""
+        """Hand a command to an engine; return False if its debugger waits for no command of this number."""
         waiting = self._waiting.get(engine)
         if waiting is None or waiting.number != command.number:
             return False
@@ -56,7 +56,7 @@ class Debuggers:
         return True
 
     def look(self) -> None:
-        """End the debuggers whose clients have gone; forget those whose engines have died."""
+        """End the debuggers whose clients have left; forget those whose engines have died."""
         for engine, (number, _, client) in list(self._waiting.items()):
             if engine not in self._registry.alive:
                 del self._waiting[engine]
@@ -65,14 +65,14 @@ class Debuggers:
                 self.command(engine, messages.DebuggerCommand(number, refusal=reason))
 
     def complete(self, engine: int, inspection: messages.Inspection) -> None:
-        """Name the client in what an engine tells of a debugger."""
+        """Add the name of the client to an engine's report on its debugger."""
         waiting = self._waiting.get(engine)
         if waiting is not None:
             named = f"breakpoint() for {waiting.client.process_name}"
             inspection.where = inspection.where.replace("breakpoint()", named, 1)
 
     def in_words(self) -> list[str]:
-        """Return a sentence for each debugger that waits."""
+        """Return a sentence for each waiting debugger."""
         return [
             f"engine {engine} waits in breakpoint() at {place} for {client.process_name}"
             for engine, (_, place, client) in sorted(self._waiting.items())

@@ -1,4 +1,4 @@
-"""Queries whose answer takes time: interrupts, until the engines are back, and inspections of engines."""
+"""Queries whose answer takes time: interrupts, and inspections of engines."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from ..engines.stack_dumps import StackDumps
 from ..scheduling.scheduler import Scheduler
 from ..sessions.session import Session
 
-STUCK_TIME = 3.0  # seconds after which interrupted engines count as stuck in C; also before the end
+# seconds after which interrupted engines count as stuck in C; also the time before the end of the query
+STUCK_TIME = 3.0
 INSPECTION_TIMEOUT = 0.5  # seconds that an engine has to answer
-EXAMINATION_TIMEOUT = 30.0  # seconds that a tool has to look into engines
+EXAMINATION_TIMEOUT = 30.0  # seconds that a tool has to examine engines
 DUMP_TIMEOUT = 0.2  # seconds that an engine has to write its stack, which needs no Python
 REVOKED = "an interrupt has ended calls on it"
 NO_ANSWER = "in a call that does not let go of Python's lock"
@@ -35,7 +36,7 @@ class PendingQuery:
     session, query
         The client, and its query.
     tasks : dict of int to set of str
-        By engine: the tasks that must end before the answer; for an inspection, empty sets.
+        The tasks that must end before the answer, by engine; empty sets for an inspection.
     ends : float
         When to answer with what is known by then.
     """

@@ -1,4 +1,4 @@
-"""The choice of the way in which a request's data travels."""
+"""The choice of the delivery of a request's data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DeliveryPlanner:
     def stays_at_client(self, request: ActiveRequest) -> bool:
         """Return whether the bulk data can stay in the client's memory until the engines read it there.
 
-        A request that has to wait is read by the controller instead, so that the client may change the data.
+        The controller reads the data of a waiting request at once, so that the client may change the data.
         """
         return self._registry.share_memory(request.targets) and self._scheduler.idle(request.targets)
 

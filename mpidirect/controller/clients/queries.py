@@ -1,4 +1,4 @@
-"""Queries that the controller answers itself, whatever the engines are doing."""
+"""Queries that the controller answers itself, also while the engines are busy."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .pending_queries import PendingQueries
 
 log = logging.getLogger(__name__)
 
-MAX_ENGINES = 100_000  # engines that may be asked for: more would be a mistake
+MAX_ENGINES = 100_000  # maximum number of engines to start: a larger number would be a mistake
 MAX_WAIT = 3600.0  # seconds
 MAX_REPLACEMENT_WAIT = 86400.0  # seconds
 _SIGNALS = valid_signals()
 
 
 class Later(Enum):
-    """In the place of an answer: it will come."""
+    """The result of a query function whose answer will follow."""
 
     LATER = 0
 
@@ -80,7 +80,7 @@ class Queries:
                 value, error = find(self, session, query), ""
             except BadQuery as e:
                 error = str(e)
-            except Exception as e:  # the client waits for an answer
+            except Exception as e:  # the client waits for an answer in any case
                 log.warning(
                     "client %s asked %s in a way that can't be answered: %s",
                     session.label,
@@ -129,7 +129,7 @@ class Queries:
         return None
 
     def _interrupt(self, session: Session, query: messages.Query) -> Any:
-        """Interrupt what runs; answer when the engines are back, or the time is over.
+        """Interrupt running tasks; answer when the engines are free again, or the time is over.
 
         The value is ``[request ids or None, seconds, seconds to wait before, whether to abort tasks that have
         not begun]``.
@@ -166,33 +166,33 @@ class Queries:
     # -- engines ----------------------------------------------------------------------------------
 
     def _where(self, session: Session, query: messages.Query) -> Any:
-        """Return what the engines are doing.
+        """Return what the engines do.
 
-        The value is whether to return their stacks, and whether to send signals to those that do not answer.
+        The value says whether to return stacks, and whether to send signals to engines that do not answer.
         """
         with_stacks, signals = query.value or (False, False)
         self._pending.inspect(session, query, with_stacks=bool(with_stacks), signals=bool(signals))
         return Later.LATER
 
     def _native_stacks(self, session: Session, query: messages.Query) -> Any:
-        """Return the stacks of engines with C frames, which other processes of their hosts make."""
+        """Return the engines' stacks with C frames, which other processes on the engines' hosts read."""
         self._pending.examine(session, query)
         return Later.LATER
 
     def _peek(self, session: Session, query: messages.Query) -> Any:
-        """Return the values of names on engines that may be busy; the value is the list of names."""
+        """Return the values of names on engines, which may be busy; the value is the list of names."""
         if not (isinstance(query.value, list) and query.value and _all_text(query.value)):
             raise BadQuery("peek takes names")
         self._pending.inspect(session, query, names=query.value)
         return Later.LATER
 
     def _usage(self, session: Session, query: messages.Query) -> Any:
-        """Return what the engines do and use; None for an engine that does not answer in time."""
+        """Return what engines do and which resources they use; None for one that does not answer in time."""
         self._pending.inspect(session, query, with_usage=True)
         return Later.LATER
 
     def _restart(self, session: Session, query: messages.Query) -> Any:
-        """Replace engines; the value is how many seconds they may be busy before."""
+        """Replace engines; the value is the number of seconds that the other engines have to get free."""
         try:
             within = min(float(query.value), MAX_REPLACEMENT_WAIT)
         except (TypeError, ValueError):
@@ -204,7 +204,7 @@ class Queries:
         return Later.LATER
 
     def _resize(self, session: Session, query: messages.Query) -> Any:
-        """End all engines; the value is how many others to start."""
+        """End all engines; the value is the number of engines that follow."""
         if not isinstance(query.value, int) or not 0 < query.value <= MAX_ENGINES:
             raise BadQuery(f"a cluster has 1 to {MAX_ENGINES} engines")
         try:
@@ -232,7 +232,7 @@ class Queries:
         Returns
         -------
         list of int or None
-            The engines, or the numbers of the tasks, whose results come.
+            The engines, or the numbers of the tasks, whose results will arrive.
         """
         id = query.value
         if not isinstance(id, str):
@@ -255,7 +255,7 @@ class Queries:
         return parts
 
     def _purge(self, session: Session, query: messages.Query) -> Any:
-        """Forget results for clients that are away; the value is a list of request ids, or None for all."""
+        """Forget results for absent clients; the value is a list of request ids, or None for all results."""
         if query.value is not None and not isinstance(query.value, list):
             raise BadQuery("purge takes a list of request ids")
         for id in self._sessions.unclaimed(session) if query.value is None else query.value:

@@ -1,4 +1,4 @@
-"""Requests of clients, and their data on its way to the engines."""
+"""Requests of clients, and the arrival of their data."""
 
 from __future__ import annotations
 
@@ -22,31 +22,33 @@ from .planner import DeliveryPlanner
 log = logging.getLogger(__name__)
 
 # Seconds that a client may be away in the middle of a request. The check runs once a second.
-ENGINES_WAIT_LIMIT = 4.0  # when engines wait for the rest
+ENGINES_WAIT_LIMIT = 4.0  # when engines wait for the remaining data
 PARTIAL_UPLOAD_LIMIT = 20.0  # when no engine waits
 
-# Bytes that stay free for messages under way: where ZeroMQ finds no memory for one, it ends the process.
+# Bytes that stay free for messages under way: if ZeroMQ finds no memory for a message, it ends the process.
 SPARE_MEMORY = WINDOW
 
-REPORT_DELAY = 1.0  # seconds that data is read before its client hears how much has been read
+REPORT_DELAY = 1.0  # seconds that data is read before its client is told how much has been read
 
 AnyRequest = ActiveRequest | BalancedRequest
 
 
 class _Incoming:
-    """What has come of a client's requests, and has not been handed on."""
+    """The requests of a client that have not been handed on."""
 
     __slots__ = ("backlog", "receiving", "staging", "superfluous")
 
     def __init__(self) -> None:
-        self.receiving: AnyRequest | None = None  # its chunks are arriving
-        self.staging: AnyRequest | None = None  # its data is being read out of the client's memory
-        self.backlog: deque[tuple[RequestHeader, list[Any]]] = deque()  # requests that wait for that
-        self.superfluous = 0  # chunks that are still to come for a request that was dropped
+        self.receiving: AnyRequest | None = None  # the request whose chunks are arriving
+        # the request whose data is being read out of the client's memory
+        self.staging: AnyRequest | None = None
+        # requests that wait for the request before them
+        self.backlog: deque[tuple[RequestHeader, list[Any]]] = deque()
+        self.superfluous = 0  # chunks of a dropped request that will still arrive
 
 
 class Requests:
-    """Hands requests on to the scheduler and the balancer, in order, as their data comes."""
+    """Hands requests to the scheduler and the balancer, in order, when their data has arrived."""
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class Requests:
         registry: EngineRegistry,
         planner: DeliveryPlanner,
         budget: int,
-        fail: Callable[[ActiveRequest, int, str, str], None],  # ends a task: error name and text
+        fail: Callable[[ActiveRequest, int, str, str], None],  # ends a task with an error name and a text
     ) -> None:
         self._scheduler = scheduler
         self._balancer = balancer
@@ -72,7 +74,7 @@ class Requests:
         return bool(self._staging)
 
     def forget(self, session: Session) -> None:
-        """Forget what has come from a client that will not return."""
+        """Forget the incomplete requests of a client that will not return."""
         self._incoming.pop(session, None)
         self._staging.discard(session)
 
@@ -98,13 +100,13 @@ class Requests:
             self._take_chunk(incoming, incoming.receiving, frames[0])
 
     def _take_backlog(self, session: Session, incoming: _Incoming) -> None:
-        """Begin the requests that need not wait for the data of an earlier one."""
+        """Begin the requests that need not wait for the data of an earlier request."""
         while incoming.backlog and incoming.staging is None:
             header, frames = incoming.backlog.popleft()
             self._begin(incoming, _request_of(session, header, frames))
 
     def _begin(self, incoming: _Incoming, request: AnyRequest) -> None:
-        """Submit a request whose data is at hand, or wait for the data."""
+        """Submit a request whose data has arrived, or wait for the data."""
         upload = request.upload
         if not upload.bulk:
             self._submit(request)
@@ -119,7 +121,7 @@ class Requests:
             self._staging.add(request.client)
 
     def _take_chunk(self, incoming: _Incoming, request: AnyRequest, frame: Any) -> None:
-        """Take the next chunk of a request; pass it on if the task went before its data."""
+        """Take the next chunk of a request; pass it on if the task has gone before its data."""
         upload = request.upload
         group, piece = upload.add(frame)
         if isinstance(request, ActiveRequest) and request.submitted:
@@ -150,7 +152,7 @@ class Requests:
     # -- data in the client's memory --------------------------------------------------------------
 
     def stage(self) -> None:
-        """Read a chunk of each request whose data the controller must keep out of its client's memory."""
+        """Read a chunk of each request whose data must not stay in its client's memory."""
         for session in list(self._staging):
             incoming = self._incoming[session]
             request = incoming.staging
@@ -178,15 +180,15 @@ class Requests:
                 self.forget(session)
 
     def _report(self, session: Session, request: AnyRequest) -> None:
-        """Tell the client now and then how much of its data is read."""
+        """Tell the client, in intervals, how much of its data has been read."""
         upload = request.upload
         if session.listener is not None and upload.report_due(REPORT_DELAY):
             session.notify(messages.DataMoving, request.id, upload.arrived, upload.size)
 
-    # -- data that does not come ------------------------------------------------------------------
+    # -- data that does not arrive ----------------------------------------------------------------
 
     def client_left(self, session: Session) -> None:
-        """Give up the request whose data a client has not sent completely: the client will not return."""
+        """Give up the incomplete request of a client that will not return."""
         incoming = self._incoming.get(session)
         if incoming is not None:
             self._release_engines(incoming)
@@ -195,15 +197,15 @@ class Requests:
                 self.forget(session)
 
     def _release_engines(self, incoming: _Incoming) -> None:
-        """Release the engines that wait for the rest of a request."""
+        """Release the engines that wait for the remaining data of a request."""
         request = incoming.receiving
         if isinstance(request, ActiveRequest) and request.submitted:
             incoming.receiving = None
-            incoming.superfluous = request.upload.missing  # the client sends them if it returns
+            incoming.superfluous = request.upload.missing  # the client sends these chunks if it returns
             request.delivery.abandon(request.open)
 
     def give_up_partial(self) -> None:
-        """Give up incomplete requests of clients that have been away for long, or that need too much room."""
+        """Give up incomplete requests of long-absent clients, and requests that need too much memory."""
         now = time.monotonic()
         away = [
             (session, incoming)
@@ -226,7 +228,7 @@ class Requests:
                 self._drop(incoming, "EngineError", "its client was away before all its data had come")
 
     def _drop(self, incoming: _Incoming, ename: str, why: str) -> None:
-        """Refuse the request whose chunks are arriving, and skip the rest of them."""
+        """Refuse the request whose chunks are arriving, and skip its other chunks."""
         request, incoming.receiving = incoming.receiving, None
         assert request is not None
         incoming.superfluous = request.upload.missing
@@ -234,7 +236,7 @@ class Requests:
         log.warning("a request of client %s is dropped: %s", request.client.label, why)
 
     def _refuse(self, request: AnyRequest, ename: str, why: str) -> None:
-        """End a request whose data is not at hand."""
+        """End a request whose data has not arrived."""
         if isinstance(request, BalancedRequest):
             self._balancer.refuse(request, ename, why)
             return
@@ -244,7 +246,7 @@ class Requests:
     # -- the end of the controller ----------------------------------------------------------------
 
     def end_all(self, session: Session, why: str) -> None:
-        """End the requests of a client whose data is not complete."""
+        """End the incomplete requests of a client."""
         incoming = self._incoming.get(session)
         if incoming is None:
             return
@@ -258,21 +260,21 @@ class Requests:
             self._refuse(_request_of(session, *incoming.backlog.popleft()), "EngineError", why)
 
     def superfluous_chunks(self, session: Session) -> int:
-        """Return how many chunks are still to come from a client for a request that was dropped."""
+        """Return how many chunks of a dropped request a client will still send."""
         incoming = self._incoming.get(session)
         return incoming.superfluous if incoming is not None else 0
 
     def skip_chunks(self, session: Session, count: int) -> None:
-        """Skip chunks of a client, which belong to a request that an earlier controller has dropped."""
+        """Skip chunks of a client. An earlier controller has dropped their request."""
         incoming = self._incoming[session] = _Incoming()
         incoming.superfluous = count
 
     def _has_memory(self) -> bool:
-        """Return whether all data that is announced would find memory, within a limit of this process."""
+        """Return whether there is memory for all announced data, within a limit of this process."""
         receiving = [incoming.receiving for incoming in self._incoming.values()]
         due = sum(request.upload.due for request in receiving if request is not None)
         try:
-            np.empty(due + SPARE_MEMORY, np.uint8)  # no page of it is touched
+            np.empty(due + SPARE_MEMORY, np.uint8)  # the pages are never touched
         except MemoryError:
             return False
         return True

@@ -1,1 +1,1 @@
-"""Engines: their connections, their ends, and new ones in their place."""
+"""Engines: their connections, their ends, and their replacements."""

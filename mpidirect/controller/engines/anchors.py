@@ -1,4 +1,4 @@
-"""The anchors: processes that start engines, and end engine processes on their hosts."""
+"""The anchors: processes that start engines, and kill engine processes on their hosts."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 class Anchors:
     """The anchors of all hosts. The first anchor spawns engines; the others only end processes.
 
-    An anchor is a rank that does nothing else. So no other process waits while MPI starts engines, and if
-    MPI never returns from a spawn, only the anchor is lost.
+    An anchor is a rank that does nothing else. So no other process waits while MPI starts engines. If MPI
+    never returns from a spawn, only the anchor is lost.
     """
 
     def __init__(self, link: EngineMessenger, shutdown: Shutdown) -> None:
@@ -42,23 +42,23 @@ class Anchors:
         self._anchors[hello.engine] = messages.EngineInfo(hello.engine, hello.host, hello.pid)
 
     def lost(self, anchor: int) -> None:
-        """Note that an anchor is dead. Without the first one, an engine spawns from now on."""
+        """Note that an anchor is dead. If the first anchor is dead, an engine spawns from now on."""
         if self._anchors.pop(anchor, None) and anchor == ANCHOR and not self._shutdown.begun:
             log.error("the process that starts engines is gone")
 
     def kill_spawner(self) -> None:
-        """Kill the first anchor: MPI does not return from a spawn there."""
+        """Kill the first anchor, in which MPI does not return from a spawn."""
         if self.can_spawn:
             self.signal(self._anchors[ANCHOR], signal.SIGKILL)
             self.lost(ANCHOR)
 
     def kill_engine(self, engine: messages.EngineInfo) -> None:
-        """Kill an engine: by its control thread, from here, or by the anchor of its host."""
+        """Kill an engine: by its control thread, from this process, or by the anchor of its host."""
         self._link.send_control(engine.id, messages.Signal(signal.SIGKILL))
         self.signal(engine, signal.SIGKILL)
 
     def signal(self, engine: messages.EngineInfo, signum: int) -> bool:
-        """Send a signal to an engine, from here or by the anchor of its host; return whether one is there."""
+        """Send a signal to an engine, from here or by an anchor. Return whether a process could send it."""
         if signal_here(engine, signum):
             return True
         anchors = [k for k, info in self._anchors.items() if k != ANCHOR and info.host == engine.host]
@@ -67,14 +67,14 @@ class Anchors:
         return bool(anchors)
 
     def examine(self, host: str, order: messages.ExamineProcesses) -> bool:
-        """Have an anchor of a host look into engines there; return whether there is one."""
+        """Have an anchor of a host examine engines there; return whether the host has an anchor."""
         anchor = next((k for k, info in self._anchors.items() if info.host == host), None)
         if anchor is not None:
             self._link.send_order(anchor, order)
         return anchor is not None
 
     def end_spawn(self, number: int) -> None:
-        """End the processes of a spawn whose spawner is gone: they would wait for it in MPI for ever."""
+        """End the processes of a spawn whose spawner is gone: in MPI they would wait for it for ever."""
         processes.end_spawn(os.environ.get(CLUSTER, ""), number)
         for anchor in self._anchors:
             if anchor != ANCHOR:

@@ -1,4 +1,4 @@
-"""Engines whose connection has closed: their guards note how they ended."""
+"""Engines whose connection has closed: their rank wrappers note how they ended."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from . import exit_status
 from .shutdown import Shutdown
 
-NOTE_TIMEOUT = 0.5  # seconds that the guard of a dead engine has to note how the engine ended
+NOTE_TIMEOUT = 0.5  # seconds that a rank wrapper has to note how its engine ended
 
 
 class Departures:
-    """Waits for the guards' notes on engines that are gone."""
+    """Waits for the rank wrappers' notes on engines that have left."""
 
     def __init__(
         self, logs: Path, guarded: bool, shutdown: Shutdown, lost: Callable[[int, str], None]
@@ -26,11 +26,11 @@ class Departures:
 
     @property
     def pending(self) -> bool:
-        """Return whether an engine is gone that has not been given up."""
+        """Return whether an engine has left, and still waits for its note."""
         return bool(self._deadlines)
 
     def awaits_note(self, engine: int) -> bool:
-        """Return whether an engine is gone that has not been given up."""
+        """Return whether this engine has left, and still waits for its note."""
         return engine in self._deadlines
 
     def add(self, engine: int) -> None:
@@ -38,7 +38,7 @@ class Departures:
         self._deadlines.setdefault(engine, time.monotonic() + self._timeout)
 
     def look(self) -> None:
-        """Give up the engines whose guard has noted their end, or had the time to do so."""
+        """Give up the engines whose end is noted, or whose wrapper had the time to note it."""
         for engine, deadline in list(self._deadlines.items()):
             how = exit_status.describe(self._logs, engine)
             if how or time.monotonic() > deadline or self._shutdown.begun:
@@ -46,5 +46,5 @@ class Departures:
                 self._lost(engine, how or "its connection closed")
 
     def clear(self) -> None:
-        """Forget all: no engine is left."""
+        """Forget all departures: no engine is left."""
         self._deadlines.clear()

@@ -1,4 +1,4 @@
-"""What is known about the end of an engine: how it ended, and what it wrote last."""
+"""What is known about the end of an engine: its exit status, and its last output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...files.regular import open_regular, read_regular
 from ...protocol.messages import OUTPUT_LIMIT
 from ...protocol.names import output_files
 
-TAIL_LINES = 20  # lines of a log that are shown
+TAIL_LINES = 20  # number of lines of a log that are shown
 TAIL_BYTES = 4096
 
 _SIGNAL_CAUSES = {
@@ -22,9 +22,9 @@ _SIGNAL_CAUSES = {
 
 
 def describe(directory: Path, engine: int, spawn: int | None = None) -> str:
-    """Return how an engine ended, from the note of its guard; empty while there is no note.
+    """Return how an engine ended, by the note of its rank wrapper; empty while there is no note.
 
-    With `spawn`, a note on an engine of another spawn does not count: guards may write late.
+    With `spawn`, a note on an engine of another spawn does not count: rank wrappers may write late.
     """
     try:
         code, noted_spawn = map(int, read_regular(_note(directory, engine)).split())
@@ -69,14 +69,14 @@ def take_output(directory: Path, engine: int, reported: tuple[int, int]) -> tupl
             with open_regular(path) as file:
                 file.seek(start)
                 text = file.read(OUTPUT_LIMIT).decode(errors="replace")
-            path.unlink()  # unless the engine has removed it
+            path.unlink()  # the engine may have removed the file
         texts.append(text)
     stdout, stderr = texts
     return stdout, stderr
 
 
 def log_tail(path: Path, lines: int = TAIL_LINES, printed: str = "") -> str:
-    """Return the end of a log and of what was printed, under a title; empty if there is nothing."""
+    """Return the end of a log and of the output, under a title; empty if there is neither."""
     try:
         with open_regular(path) as log:
             log.seek(0, 2)

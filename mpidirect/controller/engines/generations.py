@@ -1,4 +1,4 @@
-"""Generations: all engines end together, and new ones take their place."""
+"""Generations: all engines end together, and a new generation follows."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ KILL_TIMEOUT = 5.0  # seconds in which a killed engine must be gone
 SUPERVISED_KILL_TIMEOUT = 1.0  # the same, where the supervisor ends the engines that are left
 ANCHOR_TIMEOUT = 20.0  # seconds in which a new anchor must connect
 START_TIMEOUT = 100.0  # seconds that new engines may take
-NOTE_DELAY = 0.1  # seconds that the guard of an engine that left has to note an error, if there was one
-KILLED_NOTE_DELAY = 3.0  # the same for an engine that was killed, of which there is a note for certain
+NOTE_DELAY = 0.1  # seconds that the rank wrapper of an engine that left has to note an error
+KILLED_NOTE_DELAY = 3.0  # the same for a killed engine, on which a note will be written in any case
 
 
 class Generations:
-    """Ends all engines, however they hang, and lets others follow.
+    """Ends all engines, also engines that hang, and starts the next generation.
 
-    The anchor spawns the next generation as an MPI world of its own. Where MPI cannot do so, a supervisor
-    starts all processes of the job anew, the controller included: this controller hands over to the next.
+    The anchor spawns the next generation as an MPI world of its own. If MPI can't do this, a supervisor
+    starts all processes of the job anew, the controller included; this controller hands over to the next one.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Generations:
 
     @property
     def busy(self) -> bool:
-        """Return whether a generation ends."""
+        """Return whether a generation is ending."""
         return self.state in (GenerationState.ENDING, GenerationState.HANDING_OVER)
 
     @property
@@ -96,16 +96,16 @@ class Generations:
 
     @property
     def awaits_first(self) -> bool:
-        """Return whether engines of this job are to come, after those of an earlier controller."""
+        """Return whether the engines of this job will follow those of an earlier controller."""
         return self.state is GenerationState.TAKING_OVER
 
     def restart(self, asked_by: AskedBy, within: float) -> None:
-        """Replace the query's targets; if these are all engines, by a new generation.
+        """Replace the query's targets. If these are all engines, a new generation replaces them.
 
         Raises
         ------
         ReplacementRefused
-            When that is not possible, or not now.
+            When a replacement is not possible, or not now.
         """
         if sorted(set(asked_by.query.targets)) == list(range(self._registry.size)):
             self.renew(asked_by, self._registry.size)
@@ -128,7 +128,7 @@ class Generations:
         Raises
         ------
         ReplacementRefused
-            When that is not possible, or not now.
+            When a new generation is not possible, or not now.
         """
         if not self._can_renew:
             raise ReplacementRefused(
@@ -146,31 +146,31 @@ class Generations:
         self.replace_all(asked_by, size, f"was ended by {call}, which replaces all engines")
 
     def follow(self, how: str) -> bool:
-        """Return whether new engines follow the death of one that the job does not survive.
+        """Return whether new engines follow the death of an engine that ends the job.
 
-        None do if the job is being ended: that is by a SIGTERM, which would have reached this process as well
-        by the time that the death of an engine counts.
+        None follow if the job is being ended: the end of a job sends SIGTERM, and this process would have
+        received the signal before the engine counts as dead.
         """
         follows = not self._survives and self._supervised and self.state is GenerationState.RUNNING
         return follows and signal.SIGTERM.name not in how
 
     def replace_all(self, asked_by: AskedBy | None, size: int, reason: str) -> None:
-        """End all engines, for a `reason` that completes the sentence "each engine …"; others will follow."""
+        """End all engines; others will follow. The `reason` completes the sentence "each engine …"."""
         self._replacement.cancel(f"each engine {reason}")
         self.asked_by, self.next_size = asked_by, size
         self._registry.starting = START_TIMEOUT
         self._end(reason)
 
     def end_for_next_job(self, reason: str) -> None:
-        """End all engines: the controller of another job continues the work of this one."""
-        self._supervised = True  # the next job takes the place of the supervisor
+        """End all engines: the controller of another job continues the cluster."""
+        self._supervised = True  # the next job replaces the supervisor
         if not self.busy:
             self._end(reason)
 
     def _end(self, reason: str) -> None:
         """Tell all engines to leave, and end their tasks.
 
-        If the end of an engine ends the job, engines leave when this controller has handed over and leaves.
+        If the end of an engine ends the job, engines leave after this controller has handed over.
         """
         self._machine.enter(GenerationState.ENDING)
         self.end_reason, self._anchor_deadline = reason, 0.0
@@ -216,7 +216,7 @@ class Generations:
             self._begin()
 
     def note_arrivals(self) -> None:
-        """Do what is to be done when the engines of this job have come, if they have."""
+        """Complete the start of a generation if all its engines have joined."""
         if self.awaits_first and len(self._registry.alive) == self._registry.size:
             self._machine.enter(GenerationState.RUNNING)
             self._registry.starting = 0.0
@@ -225,7 +225,7 @@ class Generations:
     def _kill_remaining(self, now: float) -> None:
         overdue = bool(self._killed & self._leaving.keys()) and now > self._deadline
         if overdue and self._supervised:
-            self._leaving.clear()  # the supervisor ends them by the MPI launcher
+            self._leaving.clear()  # the supervisor kills them through the MPI launcher
         elif overdue:
             where = ", ".join(f"process {e.pid} on {e.host}" for e in self._leaving.values())
             self.fail(f"these could not be ended from here: {where}. Kill them, and try again")
@@ -253,7 +253,7 @@ class Generations:
             self.fail(f"the process that starts engines died, and MPI can't start a new one: {e}")
 
     def _notes_complete(self, now: float) -> bool:
-        """Return whether no guard will write a note any more: the note would seem to be on the successor."""
+        """Return whether no rank wrapper still writes a note, which would count for the next engine."""
         return now > self._note_deadline or (
             bool(self._killed) and all(exit_status.describe(self._logs, engine) for engine in self._killed)
         )

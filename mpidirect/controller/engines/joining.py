@@ -1,4 +1,4 @@
-"""New engines join: the controller and all engines make all communicators anew, with them."""
+"""The joining of new engines: the controller and all engines make all communicators anew."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .links import EngineMessenger
 
 
 class CommunicatorMaker(Protocol):
-    """What makes the communicators of the controller with the engines."""
+    """The part of `MPITransfer` that makes the communicators of the controller and the engines."""
 
     def open_port(self) -> str:
         """Open a port at which the controller and all engines meet."""
@@ -24,10 +24,10 @@ class JoinFailed(Exception):
 
 
 class Joining:
-    """The steps in which new engines join.
+    """The steps by which new engines join.
 
-    All are told to prepare. When all are ready, all make the communicators. When all have succeeded, all
-    begin to use them. Until then nothing has changed, so a failure does no harm.
+    First all engines prepare. Then all make the communicators. When all have succeeded, all begin to use
+    the new communicators. Until then nothing has changed, so a failure does no harm.
     """
 
     def __init__(self, link: EngineMessenger, maker: CommunicatorMaker) -> None:
@@ -36,7 +36,7 @@ class Joining:
         self.clear()
 
     def clear(self) -> None:
-        """Forget what is under way."""
+        """Forget the present joining."""
         self._order: messages.PrepareCommunicators | None = None
         self._preparing: set[int] = set()  # engines that are not ready
         self._making: set[int] = set()  # engines that have not made the communicators
@@ -44,19 +44,19 @@ class Joining:
 
     @property
     def engines(self) -> list[int]:
-        """Return all engines that take part; none if no engine joins."""
+        """Return all engines that take part; empty if no engine joins."""
         return self._order.engines if self._order is not None else []
 
     @property
     def awaited(self) -> list[int]:
-        """Return the engines that have not done their part."""
+        """Return the engines that have not completed the present step."""
         return sorted(self._making)
 
     def begin(self, epoch: int, alive: list[int], new: list[int]) -> None:
         """Tell all engines to prepare; raise `JoinFailed` if MPI opens no port."""
         try:
             port = self._maker.open_port()
-        except Exception as e:  # an error of MPI, whose class is not known here
+        except Exception as e:  # an error of MPI, whose class this module does not import
             raise JoinFailed(f"MPI can't let them in: {e}") from e
         order = messages.PrepareCommunicators(epoch, alive, new, port)
         self._order = order
@@ -80,7 +80,7 @@ class Joining:
         self._send(order.engines, messages.MakeCommunicators(order.epoch))
         try:
             self._use = self._maker.join(order)
-        except Exception as e:  # an error of MPI, whose class is not known here
+        except Exception as e:  # an error of MPI, whose class this module does not import
             raise JoinFailed(f"MPI can't let them in: {e}") from e
 
     def made(self, engine: int, message: messages.CommunicatorsMade) -> None:
@@ -92,7 +92,7 @@ class Joining:
 
     @property
     def complete(self) -> bool:
-        """Return whether all have made the communicators."""
+        """Return whether all engines have made the communicators."""
         return self._use is not None and not self._making
 
     def finish(self) -> None:

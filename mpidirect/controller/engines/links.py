@@ -12,7 +12,7 @@ from ...transport.base import Listener, Unreachable
 
 
 class EngineMessenger(Protocol):
-    """What sends messages to engines."""
+    """Sends messages to engines."""
 
     def send_task(self, engine: int, frames: Sequence[Any], /) -> None:
         """Send a task to the engine's main thread."""
@@ -21,23 +21,24 @@ class EngineMessenger(Protocol):
         """Send a message to the engine's main thread: the engine takes it after the tasks sent before."""
 
     def send_control(self, engine: int, message: messages.Message, /) -> None:
-        """Send a message to the engine's control thread: the engine takes it at once."""
+        """Send a message to the engine's control thread, which takes it at once."""
 
 
 class EngineLink:
-    """The listeners for the engines' connections; it notices when one closes.
+    """The listeners for the engines' connections; it notices closed connections.
 
     Parameters
     ----------
     tasks, control : Listener
-        For the connections of the main threads, and of the control threads; may be the same.
+        For the connections of the main threads and of the control threads; may be the same listener.
     """
 
     def __init__(self, tasks: Listener, control: Listener) -> None:
         self.tasks = tasks
         self.control = control
         self.listeners = [control] if tasks is control else [tasks, control]
-        self._engines: dict[tuple[Listener, int], int] = {}  # by connection
+        # engines by listener and number of the connection
+        self._engines: dict[tuple[Listener, int], int] = {}
         self._connections: dict[int, set[bytes]] = {}
 
     def joined(self, name: bytes, engine: int, listener: Listener, number: int) -> bool:
@@ -58,7 +59,7 @@ class EngineLink:
             engine = self._engines.pop((listener, number), None)
             if engine is not None:
                 self._connections.pop(engine, None)
-                # Its other connection may close later, when a new engine has come in its place.
+                # The engine's other connection may close later, when a new engine has the same id.
                 others = [key for key, owner in self._engines.items() if owner == engine]
                 for key in others:
                     del self._engines[key]
@@ -74,11 +75,11 @@ class EngineLink:
         self._send(self.tasks, task_name(engine), [messages.encode(message)])
 
     def send_control(self, engine: int, message: messages.Message) -> None:
-        """Send a message to the engine's control thread: the engine takes it at once."""
+        """Send a message to the engine's control thread, which takes it at once."""
         self._send(self.control, control_name(engine), [messages.encode(message)])
 
     def _send(self, listener: Listener, name: bytes, frames: Sequence[Any]) -> None:
-        with contextlib.suppress(Unreachable):  # the news of the engine's end is on its way
+        with contextlib.suppress(Unreachable):  # the listener will report the end of the engine
             listener.send_to(name, frames)
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from ...mpi.bulk_transfer import BulkTransfer, Pending
 from ...mpi.world import World, living, merged, time_limit
 from ...protocol.messages import PrepareCommunicators, chunks
 
-ACTIVE_TIME = 0.1  # seconds after some progress in which the loop does not sleep
+ACTIVE_TIME = 0.1  # seconds after progress in which the loop does not sleep
 ALL_ENGINES = -1  # the engine of a collective
 
 Completion = Callable[["list[Any] | None"], None]
@@ -25,8 +25,8 @@ class MPITransfer:
     Parameters
     ----------
     world : World
-        The communicators. ``spread`` is the one for broadcasts, where they are worth it: between hosts, where
-        a tree is faster than sending to each engine.
+        The communicators. ``spread`` is the communicator for broadcasts, if they are worth it: between hosts,
+        where a tree is faster than sending to each engine.
     ulfm : bool
         Whether MPI can shrink a communicator that has lost members.
     """
@@ -35,7 +35,7 @@ class MPITransfer:
         self._ulfm = ulfm
         self._use(world, range(world.private.size - 1))
         self._transfers: list[_Transfer] = []
-        self._abandoned: list[_Transfer] = []  # MPI may still use their memory
+        self._abandoned: list[_Transfer] = []  # transfers whose memory MPI may still use
         self._last_progress = 0.0
 
     def _use(self, world: World, engines: Sequence[int]) -> None:
@@ -48,16 +48,16 @@ class MPITransfer:
 
     @property
     def can_broadcast(self) -> bool:
-        """Return whether one collective reaches all engines, and is worth it."""
+        """Return whether a broadcast reaches all engines, and is faster than single messages."""
         return self._broadcast_comm is not None
 
     def send(self, engine: int, pieces: Sequence[Any]) -> None:
-        """Begin to send pieces; they are kept alive until they are sent."""
+        """Begin to send pieces; the transfer keeps them alive until they are sent."""
         rank = self._ranks[engine]
         self._add(_Transfer(engine, [self._bulk.send(piece, rank) for piece in pieces], pieces, None))
 
     def broadcast(self, pieces: Sequence[Any]) -> None:
-        """Begin to send pieces to all engines by a collective; all of them take part."""
+        """Begin to send pieces to all engines by a collective, in which all engines take part."""
         comm = self._broadcast_comm
         assert comm is not None
         requests = [comm.Ibcast([piece, MPI.BYTE], 0) for piece in pieces]
@@ -84,11 +84,11 @@ class MPITransfer:
 
     @property
     def active(self) -> bool:
-        """Return whether a transfer made progress a moment ago, so that sleeping is not worth it."""
+        """Return whether a transfer made progress a moment ago, so the loop should not sleep."""
         return bool(self._transfers) and time.monotonic() - self._last_progress < ACTIVE_TIME
 
     def progress(self) -> bool:
-        """Let MPI work; return whether a transfer is complete that was not before."""
+        """Let MPI progress; return whether a transfer has become complete."""
         if self.active:
             time.sleep(0)  # the engines may need this core
         complete = [transfer for transfer in self._transfers if transfer.complete()]
@@ -101,7 +101,7 @@ class MPITransfer:
                 transfer.then(transfer.pieces)
         return True
 
-    # -- engines that come and go -----------------------------------------------------------------
+    # -- engines that join and leave --------------------------------------------------------------
 
     def open_port(self) -> str:
         """Open a port at which the controller and all engines meet."""
@@ -110,12 +110,12 @@ class MPITransfer:
     def join(self, order: PrepareCommunicators) -> Callable[[], None]:
         """Make all communicators with new engines; return the function that begins to use them.
 
-        This blocks for some milliseconds: all engines are ready.
+        This blocks for some milliseconds only, because all engines are ready.
 
         Raises
         ------
         MPI.Exception
-            When MPI fails, for example since an engine died meanwhile.
+            When MPI fails, for example because an engine has died.
         """
         self._release_abandoned()
         ranks = [0, *(self._ranks[engine] for engine in order.living)]
@@ -126,12 +126,12 @@ class MPITransfer:
                 world = merged(members, order.port, 0, all_new=alone)
         finally:
             MPI.Close_port(order.port)
-        if alone:  # the abandoned transfers were with processes whose end MPI knows by now
+        if alone:  # MPI now knows the end of the processes of the abandoned transfers
             self._abandoned.clear()
         return lambda: self._use(world, order.engines)
 
     def engine_lost(self, engine: int) -> None:
-        """Give up the transfers with an engine that is dead, and all collectives."""
+        """Give up the transfers with a dead engine, and all collectives."""
         self._broadcast_comm = None
         gone = [transfer for transfer in self._transfers if transfer.engine in (engine, ALL_ENGINES)]
         self._abandoned += gone
@@ -158,7 +158,7 @@ class _Transfer:
     def complete(self) -> bool:
         """Return whether all pieces have arrived. A failed transfer ends with its engine.
 
-        MPI reports an error of a request once, and then takes the request for complete.
+        MPI reports the error of a request once; after that the request counts as complete.
         """
         if self._failed:
             return False
@@ -175,7 +175,7 @@ class _Transfer:
 
 
 def _is_over(request: Pending) -> bool:
-    """Return whether a request is complete, or has failed."""
+    """Return whether a request is complete or has failed."""
     try:
         return request.Test()
     except (MPI.Exception, OSError):

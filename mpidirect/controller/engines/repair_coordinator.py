@@ -1,4 +1,4 @@
-"""The repair of the engines' communicator, after an engine died or was interrupted in it."""
+"""The repair of the engines' communicator, after an engine has died or was interrupted in it."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from .states import REPAIR, RepairState, StateMachine
 
 log = logging.getLogger(__name__)
 
-SETTLE_TIME = 0.1  # seconds after a death before the repair: engines of one node die together
-RETRY_DELAY = 0.05  # seconds before a repair is tried again
+SETTLE_TIME = 0.1  # seconds between a death and the repair, because engines of one node die together
+RETRY_DELAY = 0.05  # seconds between two attempts
 MAX_ATTEMPTS = 20
 
 
 class RepairCoordinator:
     """Keeps the engines' communicator usable.
 
-    All engines must take part in a repair, and none should wait for a busy one. So the repair begins when no
-    engine has a task. Until then tasks for some of the engines go on; tasks for all engines, which are likely
-    to be collective, wait.
+    All engines must take part in a repair, and none should wait for a busy engine. So the repair begins when
+    no engine has a task. Until then tasks for some of the engines continue. Tasks for all engines wait,
+    because they are probably collective.
     """
 
     def __init__(self, scheduler: Scheduler, registry: EngineRegistry, link: EngineMessenger) -> None:
-        self.untouched = True  # whether the communicator has never been broken or made anew
+        self.untouched = True  # whether the communicator has never been broken or replaced
         self._scheduler = scheduler
         self._registry = registry
         self._link = link
         self._machine = StateMachine(RepairState.USABLE, REPAIR)
         self._epoch = 0  # the number of the latest communicator
-        self._repairing: set[int] = set()  # engines that have not answered the order to repair
-        self._problem = ""  # why the repair under way fails
+        self._repairing: set[int] = set()  # engines that have not reported the end of their repair
+        self._problem = ""  # why the present repair fails
         self._attempts = 0
         self._earliest = 0.0  # when the next repair may begin
 
@@ -57,7 +57,7 @@ class RepairCoordinator:
         )
 
     def _occupied(self) -> bool:
-        """Return whether an engine has a task, or one waits for it that others have begun."""
+        """Return whether an engine has a task, or must still begin a task that others have begun."""
         engines = self._scheduler.engines.values()
         return any(engine.sent or (engine.queue and engine.queue[0].begun) for engine in engines)
 
@@ -66,10 +66,10 @@ class RepairCoordinator:
         return self.state is RepairState.USABLE or self.admits_targets(request.targets, request.begun)
 
     def admits_targets(self, targets: Collection[int], begun: bool = False) -> bool:
-        """Return whether a task may begin on these engines; `begun` if it has on one of them.
+        """Return whether a task may begin on these engines; `begun` if it has begun on one of them.
 
-        A task that has begun on one engine must not begin on another with another communicator: the engines
-        would meet in different calls.
+        If a task has begun on one engine, it must not begin on another engine with another communicator: the
+        engines would be in different calls.
         """
         if not self.due:
             return True
@@ -78,7 +78,7 @@ class RepairCoordinator:
     # -- damage -----------------------------------------------------------------------------------
 
     def engine_lost(self, engine: int, why: str) -> None:
-        """Note the death of an engine: the others cannot use a communicator that contains the dead one."""
+        """Note the death of an engine: the others can't use a communicator that contains the dead engine."""
         if not self._registry.alive:
             self.reset()
             return
@@ -89,7 +89,7 @@ class RepairCoordinator:
             self._finish()
 
     def broken(self, why: str, dead: int = -1) -> None:
-        """Tell all engines to leave the communicator; `dead` is the engine that died, if one did."""
+        """Tell all engines to leave the communicator; `dead` is the engine that died, if any."""
         self.untouched = False
         if self.state is not RepairState.USABLE and dead < 0:
             return
@@ -105,7 +105,7 @@ class RepairCoordinator:
     # -- repair -----------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Have the engines make a new communicator, which is due, if all are free."""
+        """If the repair is due and all engines are free, have them make a new communicator."""
         if self.state is not RepairState.BROKEN or self._occupied() or time.monotonic() < self._earliest:
             return
         self._machine.enter(RepairState.REPAIRING)
@@ -116,14 +116,14 @@ class RepairCoordinator:
             self._link.send_order(engine, order)
 
     def made(self, engine: int, message: messages.CommunicatorsMade) -> None:
-        """Take an engine's report that it has done its part. A report of another epoch is ignored."""
+        """Take an engine's report that its part of the repair is complete. Other epochs are ignored."""
         if message.epoch == self._epoch and engine in self._repairing:
             self._repairing.discard(engine)
             self._problem = self._problem or message.problem
             self._finish()
 
     def _finish(self) -> None:
-        """Use the new communicator, or try again, when all engines have reported."""
+        """When all engines have reported, use the new communicator, or try again."""
         if self._repairing:
             return
         if not self._problem:
@@ -141,7 +141,7 @@ class RepairCoordinator:
             log.error("giving up: engines go on without a common communicator")
             self._scheduler.resume()
 
-    # -- communicators that are made otherwise ----------------------------------------------------
+    # -- communicators that are made in other ways ------------------------------------------------
 
     def next_epoch(self) -> int:
         """Return the number of the next communicator."""
@@ -155,7 +155,7 @@ class RepairCoordinator:
         self._enter_usable()
 
     def renewed(self) -> None:
-        """Note that the communicator was made anew, with new engines in it."""
+        """Note that all communicators were made anew, together with new engines."""
         self.untouched = False
         self._enter_usable()
         self._scheduler.resume()

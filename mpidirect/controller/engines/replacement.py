@@ -1,4 +1,4 @@
-"""New engines in the place of single ones: asked for by a client, one request at a time."""
+"""The replacement of single engines, on request of a client; one request at a time."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from .states import REPLACEMENT, ReplacementState, StateMachine
 
 log = logging.getLogger(__name__)
 
-ARRIVAL_TIMEOUT = 40.0  # seconds in which new processes must start, connect and join
-SPAWN_RETURN_TIMEOUT = 3.0  # of that, seconds in which MPI must return from a spawn when a process died in it
-LOG_LINES = 5  # lines that are shown of the log of an engine that did not come
+ARRIVAL_TIMEOUT = 40.0  # seconds that new processes have to start, connect and join
+# the part of these seconds in which MPI must return from a spawn if a new process has died
+SPAWN_RETURN_TIMEOUT = 3.0
+LOG_LINES = 5  # number of lines that are shown of the log of an engine that did not join
 
 
 class ReplacementRefused(Exception):
@@ -49,9 +50,9 @@ class AskedBy(NamedTuple):
 class Replacement:
     """Replaces engines.
 
-    Tasks that were asked for before are done first, and later ones wait until the new engines have joined:
-    MPI makes communicators of all engines only where all take part. The anchor, or where there is none an
-    engine, has MPI start the new processes. They connect as engines do at the start of a job, and join.
+    Earlier tasks are completed first. Later tasks wait until the new engines have joined, because MPI makes
+    communicators of all engines only if all take part. The anchor (without an anchor, an engine) has MPI
+    start the new processes, which connect and join as engines do at the start of a job.
     """
 
     def __init__(
@@ -87,11 +88,11 @@ class Replacement:
         self._remedy = ""  # what a client can do if all engines fail to start
         self._earlier: set[ActiveRequest] = set()  # requests that are done first
         self._deadline = 0.0
-        self._killed: set[int] = set()  # engines that are to be replaced and may still be alive
-        self._spawner = -1  # the engine or anchor that starts the new processes; -1: none
+        self._killed: set[int] = set()  # engines that will be replaced, and may still be alive
+        self._spawner = -1  # the engine or anchor that starts the new processes; -1 if none does
         self._spawns = 0  # the number of the latest spawn; the first engines are spawn 0
         self._spawned = False  # whether MPI has started the new processes
-        self._spawn_failing = False  # whether a new process died before MPI returned from the spawn
+        self._spawn_failing = False  # whether a new process has died before MPI returned from the spawn
         self._arrived: dict[int, messages.EngineHello] = {}
         self._directory = str(Path.cwd())  # the directory in which this job was started
 
@@ -107,7 +108,7 @@ class Replacement:
 
     @property
     def exclusive(self) -> bool:
-        """Return whether new engines are started, so that no task may begin."""
+        """Return whether new engines are being started, so no task may begin."""
         return self.state not in (ReplacementState.IDLE, ReplacementState.WAITING)
 
     def ends(self, engine: int) -> bool:
@@ -125,8 +126,8 @@ class Replacement:
     def ask(self, asked_by: AskedBy, within: float, alternative: str) -> None:
         """Replace the query's targets; kill those that are alive.
 
-        The answer has ``replaced``, the new engines, or ``busy``, those that had no time within `within`
-        seconds. A refusal names the `alternative`, which starts all engines anew.
+        The answer has ``replaced``, the new engines, or ``busy``, the engines that did not get free within
+        `within` seconds. A refusal names the `alternative`, which starts all engines anew.
         """
         registry, targets = self._registry, sorted(set(asked_by.query.targets))
         if self.busy:
@@ -159,13 +160,13 @@ class Replacement:
         self._deadline = time.monotonic() + within
 
     def await_first(self, engines: list[int]) -> None:
-        """Expect the first engines. The anchor starts them unasked; the launcher limits the time."""
+        """Expect the first engines. The anchor starts them without an order; the launcher limits the time."""
         self._machine.enter(ReplacementState.SPAWNING)
         self._wanted, self._spawner = engines, ANCHOR
         self._deadline = math.inf
 
     def cancel(self, why: str) -> None:
-        """Give up the replacement under way, if there is one."""
+        """Give up the replacement under way, if any."""
         if self.busy:
             self._give_up(why)
 
@@ -188,7 +189,7 @@ class Replacement:
             self._too_late()
 
     def _all_quiet(self) -> bool:
-        """Return whether the engines to replace are dead, and the others have nothing to do."""
+        """Return whether the engines to replace are dead, and the others have no tasks."""
         return not (
             self._registry.alive.keys() & self._killed
             or self._departures.pending
@@ -198,7 +199,7 @@ class Replacement:
         )
 
     def _occupied(self) -> list[int]:
-        """Return the engines that have tasks to do first."""
+        """Return the engines with tasks that are completed first."""
         engines = self._scheduler.engines
         return sorted(id for id, e in engines.items() if e.sent or (e.queue and e.queue[0] in self._earlier))
 
@@ -226,11 +227,11 @@ class Replacement:
         self._link.send_order(self._spawner, order)
 
     def _await_new(self, late: bool) -> None:
-        """Wait for the new processes, and have them join when all are there."""
+        """Wait for the new processes; when all have connected, have them join."""
         missing = sorted({*self._wanted} - self._arrived.keys())
         died = [(engine, how) for engine in missing if (how := self._end_of_new(engine))]
         if died and not self._spawned and not self._spawn_failing:
-            self._spawn_failing = True  # if MPI has connected to it, MPI will return in a moment
+            self._spawn_failing = True  # if MPI has connected to the dead process, MPI returns soon
             self._deadline = min(self._deadline, time.monotonic() + SPAWN_RETURN_TIMEOUT)
         elif died and (self._spawned or late):
             self._new_engine_died(*died[0], "job.log")
@@ -252,7 +253,7 @@ class Replacement:
         except JoinFailed as e:
             self._give_up(str(e))
 
-    # -- what engines report ----------------------------------------------------------------------
+    # -- reports of engines -----------------------------------------------------------------------
 
     def spawned(self, engine: int, message: messages.EnginesSpawned) -> None:
         """Note that MPI has returned from the spawn."""
@@ -264,16 +265,16 @@ class Replacement:
     def arrived(self, hello: messages.EngineHello) -> None:
         """Note that a new engine has connected."""
         if hello.engine in self._wanted and self.exclusive:
-            exit_status.remove_note(self._logs, hello.engine)  # a note on its predecessor
+            exit_status.remove_note(self._logs, hello.engine)  # a note on the engine's predecessor
             self._arrived[hello.engine] = hello
         else:
             send_stop(self._link, [hello.engine])
 
     def ready(self, engine: int, message: messages.ReadyToJoin) -> None:
-        """Note that an engine is ready; when all are, make the communicators."""
+        """Note that an engine is ready; when all engines are ready, make the communicators."""
         self._joining.ready(engine, message)
         if not self._joining.all_ready or self._departures.pending:
-            return  # if an engine is gone, `engine_lost` gives up in a moment
+            return  # `engine_lost` will give up if an engine has died
         self._machine.enter(ReplacementState.MAKING)
         try:
             self._joining.make()
@@ -292,12 +293,13 @@ class Replacement:
             self._finish_if_complete()
 
     def _finish_if_complete(self) -> None:
-        """Use the new communicators and engines, when all have succeeded."""
+        """If all engines have succeeded, use the new communicators and engines."""
         if not self._joining.complete:
             return
         replaced, arrived = self._wanted, self._arrived
         self._joining.finish()
-        self._killed.difference_update(replaced)  # if all engines were restarted, no news of the end came
+        # after a restart of all engines, no message told of their end
+        self._killed.difference_update(replaced)
         self._clear()
         if self._registry.c_world_loss:
             self._registry.tell_of_c_world()
@@ -314,13 +316,13 @@ class Replacement:
         if engine == ANCHOR == self._spawner:
             self._give_up("the process that was to start it died")
         elif engine in self._arrived and not self._spawned:
-            del self._arrived[engine]  # the spawn has returned, and its report is on its way
+            del self._arrived[engine]  # the spawn has returned, and its report is under way
         elif engine in self._arrived:
             how = self._end_of_new(engine) or "its connection closed"
             self._new_engine_died(engine, how, f"engine-{engine}.log")
 
     def _end_of_new(self, engine: int) -> str:
-        """Return how a new engine ended; empty while nothing is noted on it."""
+        """Return how a new engine ended; empty while no note says so."""
         return exit_status.describe(self._logs, engine, self._spawns)
 
     def _new_engine_died(self, engine: int, how: str, log_name: str) -> None:
@@ -339,7 +341,7 @@ class Replacement:
             self._anchors.kill_engine(self._registry.alive[self._spawner])
 
     def engine_lost(self, engine: int) -> None:
-        """Give up if an engine that takes part is dead."""
+        """Give up if a dead engine takes part in the replacement."""
         self._killed.discard(engine)
         if engine == self._spawner or engine in self._joining.engines:
             self._give_up(f"engine {engine} died meanwhile")

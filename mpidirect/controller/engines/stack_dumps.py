@@ -1,4 +1,4 @@
-"""Stacks of engines that do not answer, because C code there holds Python's lock.
+"""Stacks of engines that do not answer, because their C code holds Python's lock.
 
 A signal makes such an engine write its stack to a file: Python's handler (`faulthandler`) needs no lock.
 """
@@ -20,11 +20,11 @@ from ..engine_registry import EngineRegistry
 from .anchors import Anchors
 from .links import EngineMessenger
 
-MAX_DUMP = 64 * 1024  # bytes of a stack that are read
+MAX_DUMP = 64 * 1024  # maximum bytes of a stack
 
 _FRAME = re.compile(r'  File "(.+)", line (\d+) in (.+)')
 _CALL = re.compile(r"([\w.]+)\(")
-_METHOD = re.compile(r"\)\.(\w+)\(")  # of an object that another call has returned
+_METHOD = re.compile(r"\)\.(\w+)\(")  # a method of an object that another call has returned
 _CALLER = os.path.join("mpidirect", "engine", "user_code.py")  # noqa: PTH118  # the end of a path
 
 
@@ -46,9 +46,9 @@ class StackDumps:
     registry : EngineRegistry
         The engines.
     anchors : Anchors
-        Send signals to processes of their hosts.
+        Sends signals to processes of the anchors' hosts.
     link : EngineMessenger
-        Reaches engines that can send signals where there is no anchor.
+        Reaches engines that can send signals to other processes of hosts without an anchor.
     is_idle : callable
         Returns whether engines have no tasks.
     """
@@ -79,7 +79,7 @@ class StackDumps:
                     self._link.send_control(other.id, order)
 
     def examine(self, number: int, engines: Iterable[int]) -> None:
-        """Have a process of the host look into each engine: the anchor, an idle engine, or a neighbour."""
+        """Have each engine examined by a process of its host: the anchor, an idle engine, or any other."""
         hosts: dict[str, list[messages.EngineInfo]] = {}
         for engine in engines:
             info = self._registry.alive[engine]
@@ -93,7 +93,7 @@ class StackDumps:
             if idle is not None:
                 self._link.send_control(idle, order)
                 continue
-            for info in wanted:  # The next engine may be stuck as well.
+            for info in wanted:  # The next engine may be stuck, too.
                 neighbour = there[(there.index(info.id) + 1) % len(there)]
                 self._link.send_control(neighbour, messages.ExamineProcesses(number, {info.id: info.pid}))
 
@@ -115,19 +115,19 @@ class StackDumps:
 
 
 def stack(frames: list[Frame]) -> str:
-    """Return the call and its line, and below that the stack, the innermost frame last."""
+    """Return the call and its line, followed by the stack, the innermost frame last."""
     innermost = _innermost(frames)
     lines = [f'  File "{file}", line {line}, in {name}\n' for file, line, name in reversed(frames)]
     return f"{_called(frames[0])} at {innermost.file}:{innermost.line}\n{''.join(lines)}"
 
 
 def _innermost(frames: list[Frame]) -> Frame:
-    """Return the innermost frame that belongs to no library, if there is one."""
+    """Return the innermost frame outside of libraries, if there is one."""
     return next((frame for frame in frames if not frame.file.startswith(LIBRARIES)), frames[0])
 
 
 def _called(frame: Frame) -> str:
-    """Return the function that a frame has called, as far as the line tells."""
+    """Return the function that a frame has called, if the line shows it."""
     line = linecache.getline(frame.file, frame.line)
     found = _METHOD.search(line) or _CALL.search(line)
     return f"{found[1] if found else frame.function} (which holds Python's lock)"

@@ -11,7 +11,8 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 State = TypeVar("State", bound=Enum)
-Transitions = Mapping[State, Mapping[State, str]]  # from a state to the next ones, each with the cause
+# for each state: the next states, each with the cause of the transition
+Transitions = Mapping[State, Mapping[State, str]]
 
 
 class RepairState(Enum):

@@ -1,4 +1,4 @@
-"""Tasks on their way to engines: frames by the task connection, bulk data by MPI."""
+"""Sends tasks to engines: frames by the task connection, bulk data by MPI."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .links import EngineMessenger
 
 
 class TaskSender:
-    """The scheduler's transport."""
+    """The scheduler's way to send tasks."""
 
     def __init__(self, link: EngineMessenger, transfer: BulkSender) -> None:
         self._link = link

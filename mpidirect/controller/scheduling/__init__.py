@@ -1,1 +1,1 @@
-"""Which engine gets which task when."""
+"""The decision which engine gets which task, and when."""

@@ -1,4 +1,4 @@
-"""A request for any engines: which of its tasks wait, and how many go to an engine together."""
+"""A request for any engines: its waiting tasks, and how many tasks an engine gets together."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ...protocol.messages import BULK
 from ..sessions.session import Session
 from ..sessions.uploads import Upload
 
-BATCH_TIME = 0.002  # seconds of short tasks that go to an engine together
-MIN_BATCH_TIME = 0.0002  # the same near the end of a request: a batch costs about as much to send
-BATCH_BYTES = BULK // 2  # of results that come from an engine together
+BATCH_TIME = 0.002  # seconds of short tasks that an engine gets together
+MIN_BATCH_TIME = 0.0002  # the same near the end of a request: to send a batch costs about as much
+BATCH_BYTES = BULK // 2  # bytes of results that an engine returns together
 
 
 class TaskRange(NamedTuple):
@@ -41,7 +41,7 @@ class BalancedRequest:
     Attributes
     ----------
     needs : list of Prerequisites
-        What must have ended before the tasks begin.
+        The tasks that must have ended before these tasks begin.
     prerequisites : set of str
         The ids of the requests in `needs`.
     pace : float or None
@@ -50,7 +50,7 @@ class BalancedRequest:
     Raises
     ------
     ValueError
-        When the blocks are not the ones that the header announces.
+        When the blocks differ from the header.
     """
 
     def __init__(self, header: messages.BalancedTasks, client: Session, upload: Upload) -> None:
@@ -64,7 +64,7 @@ class BalancedRequest:
         self.header = header
         self.upload = upload
         self.bulk = upload.bulk
-        self.allowed = frozenset(header.targets)  # engines that may run the tasks; empty: all
+        self.allowed = frozenset(header.targets)  # engines that may run the tasks; empty for all
         self.chunk = header.chunk
         self.unit = header.chunk or 1  # items of one task
         self.follow = header.follow
@@ -74,21 +74,22 @@ class BalancedRequest:
         self.total = sum(counts)
         self.unanswered = self.total  # tasks that have not ended
         self.pace: float | None = None
-        self.item_bytes = 0.0  # of the result of one item, the largest mean of a batch
+        self.item_bytes = 0.0  # bytes of the result of one item: the largest mean of a batch
         self.function_holders: set[int] = set()  # engines that have the function
         self.end_reason = ""  # why no more tasks begin
         self._block_starts = [0, *accumulate(counts)][:-1]
-        self._items_left = list(counts)  # in each block, the items that have not ended
+        self._items_left = list(counts)  # the number of items of each block that have not ended
         self._ready: deque[TaskRange] = deque([TaskRange(0, self.total)])
         self._restricted: list[TaskRange] = []  # tasks that some engines must not get
-        self._excluded: dict[int, set[int]] = {}  # by the first task of a range: those engines
+        # the engines that must not get a range of tasks, by the range's first task
+        self._excluded: dict[int, set[int]] = {}
         self._failures: dict[int, int] = {}
         self._batches = 0
         self._timed_items = 0  # the number of items whose time is in `pace`
 
     @property
     def targets(self) -> Sequence[int]:
-        """Return the numbers of the tasks: a client's result has a part for each."""
+        """Return the numbers of the tasks, because a client's result has a part for each task."""
         return range(self.total)
 
     @property
@@ -113,7 +114,7 @@ class BalancedRequest:
     # -- tasks for an engine ----------------------------------------------------------------------
 
     def take(self, engine: int, engine_count: int) -> TaskRange | None:
-        """Take the next tasks for an engine, one of `engine_count`; None if the engine may have none."""
+        """Return the next tasks for an engine, which is one of `engine_count`; None if it may get none."""
         return self._take_restricted(engine) or self._take_ready(engine_count)
 
     def _take_restricted(self, engine: int) -> TaskRange | None:
@@ -133,7 +134,7 @@ class BalancedRequest:
         return TaskRange(first, last)
 
     def _batch_size(self, engine_count: int) -> int:
-        """Return how many items go together: `BATCH_TIME` of them, and few enough to leave some for all."""
+        """Return how many items an engine gets: `BATCH_TIME` of them, but some remain for all engines."""
         if self.pace is None:
             return self.unit
         pace = max(self.pace, 1e-9)
@@ -142,12 +143,12 @@ class BalancedRequest:
         return max(1, int(items) // self.unit) * self.unit
 
     def next_batch_id(self) -> str:
-        """Return a new task id for tasks that go to an engine together."""
+        """Return a new task id for tasks that an engine gets together."""
         self._batches += 1
         return f"{self.id}/{self._batches}"
 
     def block_of(self, task: int) -> int:
-        """Return the block of items in which a task is."""
+        """Return the block of items that contains a task."""
         return bisect_right(self._block_starts, task) - 1
 
     def block_start(self, block: int) -> int:
@@ -160,7 +161,7 @@ class BalancedRequest:
     # -- tasks that begin again -------------------------------------------------------------------
 
     def give_back(self, tasks: TaskRange) -> None:
-        """Let tasks that have not begun wait again."""
+        """Return tasks that have not begun to the waiting ones."""
         self._ready.appendleft(tasks)
 
     def retry(self, tasks: TaskRange, engine: int, counts: bool) -> bool:
@@ -171,7 +172,7 @@ class BalancedRequest:
         tasks : TaskRange
             The tasks.
         engine : int
-            Where they failed.
+            The engine on which they failed.
         counts : bool
             Whether the failure uses up one of the request's retries.
 
@@ -190,7 +191,7 @@ class BalancedRequest:
         return True
 
     def take_impossible(self, engines: Sequence[int]) -> list[TaskRange]:
-        """Take out the tasks that none of these engines may have."""
+        """Remove and return the tasks that none of these engines may get."""
         possible: list[TaskRange] = []
         impossible: list[TaskRange] = []
         for tasks in self._restricted:
@@ -200,7 +201,7 @@ class BalancedRequest:
         return impossible
 
     def lift_restrictions(self, engines: Sequence[int]) -> None:
-        """Allow any engine again for the tasks that have failed on all these engines."""
+        """Let any engine run the tasks that have failed on all these engines."""
         for tasks in self.take_impossible(engines):
             self._excluded.pop(tasks.first)
             self._ready.append(tasks)
@@ -208,7 +209,7 @@ class BalancedRequest:
     # -- the end of tasks -------------------------------------------------------------------------
 
     def take_all(self) -> list[TaskRange]:
-        """Take out all tasks that wait."""
+        """Remove and return all waiting tasks."""
         waiting = [*self._ready, *self._restricted]
         self._ready.clear()
         self._restricted.clear()
@@ -216,7 +217,7 @@ class BalancedRequest:
 
     def took(self, seconds: float, items: int) -> None:
         """Note the time that some items took."""
-        known = min(self._timed_items, items)  # what was known before counts as much as this, at most
+        known = min(self._timed_items, items)  # earlier items count at most as much as these items
         self.pace = ((self.pace or 0.0) * known + seconds) / (known + items)
         self._timed_items = known + items
 

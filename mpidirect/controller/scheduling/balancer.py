@@ -1,8 +1,8 @@
 """The distribution of balanced requests: which free engine gets which tasks.
 
-Tasks go to an engine that is free. Short tasks go ahead of time, and many together, so that engines need not
-wait for the round trip. The balancer learns from ended tasks how long a task takes. Tasks that an engine has
-not begun when the engine dies, or after some time, come back and go to another engine.
+Tasks go to a free engine. Short tasks are sent before an engine is free, and many together, so that engines
+need not wait for the round trip. The balancer learns from ended tasks how long a task takes. If an engine has
+not begun a task after some time, or dies, the task returns and goes to another engine.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from .task_batch import TaskBatch
 
 log = logging.getLogger(__name__)
 
-PREFETCH_TIME = 2 * BATCH_TIME  # seconds of tasks that an engine may have ahead
-MAX_PACES = 1024  # functions whose pace is remembered
+PREFETCH_TIME = 2 * BATCH_TIME  # seconds of tasks that an engine may get before it has ended the earlier ones
+MAX_PACES = 1024  # maximum number of functions whose pace is remembered
 
 
 class Balancer:
-    """The tasks that run on any engine that is free."""
+    """The tasks that run on any free engine."""
 
     def __init__(
         self, scheduler: Scheduler, registry: EngineRegistry, downloads: Downloads, replies: Replies
@@ -41,13 +41,15 @@ class Balancer:
         self._registry = registry
         self._downloads = downloads
         self._replies = replies
-        self._requests: dict[str, BalancedRequest] = {}  # those with tasks that have not ended, by id
+        self._requests: dict[str, BalancedRequest] = {}  # requests with tasks that have not ended, by id
         self._queues = ClientQueues()
-        self._paces: OrderedDict[tuple[bytes, str], float] = OrderedDict()  # by client and method
+        # the seconds of one item, by client and method
+        self._paces: OrderedDict[tuple[bytes, str], float] = OrderedDict()
         self._batch_count = 0
-        self._last_batch: dict[int, int] = {}  # by engine: the number of its latest batch
+        self._last_batch: dict[int, int] = {}  # the number of the latest batch of each engine
         self.dependencies = DependencyTracker(self._begin, self._end_waiting)
-        self.admits_on: Callable[[int], bool] = lambda engine: True  # whether new tasks may begin there
+        # whether new tasks may begin on an engine
+        self.admits_on: Callable[[int], bool] = lambda engine: True
         scheduler.balancer = self
 
     @property
@@ -64,7 +66,7 @@ class Balancer:
         self.dependencies.submit(request)
 
     def refuse(self, request: BalancedRequest, ename: str, evalue: str) -> None:
-        """End a request whose data will not come."""
+        """End a request whose data will not arrive."""
         self._requests[request.id] = request
         self.dependencies.register(request.id, request.total)
         self._end_waiting(request, ename, evalue)
@@ -78,7 +80,7 @@ class Balancer:
         self._offer(request)
 
     def _why_impossible(self, request: BalancedRequest) -> str:
-        """Return why no engine will ever run a request; empty if one may."""
+        """Return why no engine will ever run a request; empty if an engine may run it."""
         registry = self._registry
         if any(request.may_run_on(engine) for engine in registry.alive):
             return ""
@@ -88,14 +90,15 @@ class Balancer:
         return f"there is no engine {sorted(request.allowed)}" if request.allowed else "there is no engine"
 
     def _offer(self, request: BalancedRequest) -> None:
-        """Let the engines that may run a request take tasks, the least busy ones first."""
+        """Let the engines that may run a request take tasks, the least busy engines first."""
         engines = self._scheduler.engines
         if request.allowed:
             chosen = [engine for id in request.allowed if (engine := engines.get(id)) is not None]
         else:
             chosen = list(engines.values())
         if len(chosen) > 1:
-            # Of idle engines, the one that was used last: its processor caches still have what it needs.
+            # Of the idle engines, the latest used one is first: its processor caches still have what it
+            # needs.
             chosen.sort(key=lambda e: (len(e.sent), -self._last_batch.get(e.id, 0)))
         for engine in chosen:
             if not request.has_waiting or request.end_reason:
@@ -112,7 +115,8 @@ class Balancer:
             if engine.sent and (request.bulk or (request.pace or 1.0) > PREFETCH_TIME) and not engine.queue:
                 continue
             if engine.sent and request.bulk:
-                return WhenIdle.WHEN_IDLE  # else the tasks in the queue could keep the engine busy for ever
+                # otherwise the tasks in the queue could keep the engine busy for ever
+                return WhenIdle.WHEN_IDLE
             tasks = request.take(engine.id, len(self._registry.alive))
             if not request.has_waiting:
                 self._queues.discard(request)
@@ -124,7 +128,7 @@ class Balancer:
 
     @staticmethod
     def _may_have_more(engine: EngineQueue) -> bool:
-        """Return whether an engine may get tasks in addition to those that it has."""
+        """Return whether an engine may get more tasks, beside those that it has."""
         sent, seconds = engine.sent.values(), 0.0
         for task in sent:
             if not isinstance(task, TaskBatch) or not task.seconds:
@@ -137,7 +141,7 @@ class Balancer:
     def batch_done(
         self, engine: int, batch: TaskBatch, message: messages.BatchDone, frames: Sequence[Any]
     ) -> None:
-        """Take the results of a batch; tasks that have not begun wait again."""
+        """Take the results of a batch; tasks of the batch that have not begun wait again."""
         request, (first, stop) = batch.balanced_request, batch.tasks
         done, used = first, 0
         for end in message.ends:
@@ -149,7 +153,7 @@ class Balancer:
             done += end.count
             self._items_done(request, engine, end, inline)
         if not message.ends:
-            request.function_holders.discard(engine)  # the engine may lack the function
+            request.function_holders.discard(engine)  # the engine may not have the function
         elif done > first:
             request.took(message.ends[-1].completed - message.ends[0].started, done - first)
             self._remember_pace(request)
@@ -177,7 +181,7 @@ class Balancer:
         inline: Sequence[Any],
         pieces: Sequence[Any] | Loss,
     ) -> None:
-        """Take the bulk of a result, or the reason why there is none."""
+        """Take the bulk data of a result, or the reason why it does not arrive."""
         tasks = TaskRange(end.first, end.first + end.count)
         if pieces is Loss.NO_MEMORY:
             text = f"the controller has no room for a result of {sum(end.frames):,} bytes (ulimit -v)"
@@ -266,7 +270,7 @@ class Balancer:
         self.dependencies.note(request.id, reply.index, reply.count, reply.engine, reply.status == "ok")
 
     def _close(self, request: BalancedRequest) -> None:
-        """Forget a request of which all tasks have ended."""
+        """Forget a request whose tasks have all ended."""
         self._requests.pop(request.id, None)
         self._queues.discard(request)
         self.dependencies.withdraw(request)
@@ -283,7 +287,7 @@ class Balancer:
         engine: int = -1,
         traceback: str = "",
     ) -> None:
-        """End tasks that no engine will answer."""
+        """End tasks for which no engine will reply."""
         now = time.time()
         status = "aborted" if ename == "TaskAborted" else "error"
         hint = self._registry.hints.get(engine, "") if ename == "EngineError" else ""
@@ -295,7 +299,7 @@ class Balancer:
         self._reply(request, reply)
 
     def _end_waiting(self, request: BalancedRequest, ename: str, evalue: str) -> None:
-        """End the tasks that wait, and later those that are given back."""
+        """End the waiting tasks of a request, and later the tasks that engines return."""
         request.end_reason = request.end_reason or f"{ename}: {evalue}"
         self._queues.discard(request)
         self.dependencies.withdraw(request)
@@ -305,7 +309,7 @@ class Balancer:
     # -- aborts and deaths ------------------------------------------------------------------------
 
     def abort(self, wanted: Iterable[str] | None) -> int:
-        """Abort the tasks of these requests, or of all, that have not begun; return their number."""
+        """Abort the tasks that have not begun, of these requests or of all; return their number."""
         ids = list(self._requests) if wanted is None else wanted
         aborted = 0
         for request in [self._requests[id] for id in ids if id in self._requests]:
@@ -319,7 +323,7 @@ class Balancer:
         return aborted
 
     def batch_lost(self, batch: TaskBatch, engine: int, begun: bool) -> None:
-        """Take back the tasks of an engine that is dead; `begun` if the engine ran one of them."""
+        """Take back the tasks of a dead engine; `begun` if the engine ran one of them."""
         self._tasks_lost(batch.balanced_request, batch.tasks, engine, begun)
 
     def _tasks_lost(self, request: BalancedRequest, tasks: TaskRange, engine: int, begun: bool) -> None:

@@ -1,4 +1,4 @@
-"""The queues of balanced requests: one for each client, whose turns alternate."""
+"""The queues of balanced requests: one for each client; the clients take turns."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from itertools import islice
 from ..sessions.session import Session
 from .balanced_request import BalancedRequest
 
-MAX_CANDIDATES = 8  # requests of a client that are considered for an engine
+MAX_CANDIDATES = 8  # maximum number of requests of a client that are considered for an engine
 
-EngineGroup = frozenset[int]  # engines that tasks may run on; empty: all engines
+EngineGroup = frozenset[int]  # engines that tasks may run on; empty for all engines
 
 
 class _ClientQueue:
-    """The requests of a client with tasks that wait, by the engines that may run them."""
+    """The requests of a client with waiting tasks, by the engines that may run them."""
 
     def __init__(self) -> None:
         self.groups: dict[EngineGroup, OrderedDict[str, BalancedRequest]] = {}
@@ -42,7 +42,7 @@ class ClientQueues:
 
     def __init__(self) -> None:
         self._queues: dict[Session, _ClientQueue] = {}
-        self.turns: deque[Session] = deque()  # the clients with requests, by their turns
+        self.turns: deque[Session] = deque()  # the clients with requests, in the order of their turns
 
     def add(self, request: BalancedRequest) -> None:
         """Add a request whose tasks wait for an engine."""
@@ -53,7 +53,7 @@ class ClientQueues:
         queue.add(request)
 
     def discard(self, request: BalancedRequest) -> None:
-        """Remove a request of which no task waits."""
+        """Remove a request without waiting tasks."""
         queue = self._queues.get(request.client)
         if queue is not None:
             queue.discard(request)
@@ -62,7 +62,7 @@ class ClientQueues:
                 self.turns.remove(request.client)
 
     def candidates(self, engine: int) -> Iterator[BalancedRequest]:
-        """Yield the requests that an engine may take tasks of. Each client that is asked ends its turn."""
+        """Yield the requests whose tasks an engine may take; each client in it then goes to the end."""
         for client in list(self.turns):
             self.turns.rotate(-1)
             yield from self._queues[client].candidates(engine)

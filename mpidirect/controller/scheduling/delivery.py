@@ -1,6 +1,6 @@
 """How the data of a request reaches its engines: inline, from the client's memory, or by MPI.
 
-The `DeliveryPlanner` chooses one when a request is handed to the scheduler. All else asks the delivery.
+The `DeliveryPlanner` chooses a delivery when a request is handed to the scheduler. All other code asks it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ..sessions.uploads import SHARED, ChunkSlot, Upload
 
 
 class BulkSender(Protocol):
-    """What sends bulk data to engines, by MPI."""
+    """Sends bulk data to engines, by MPI."""
 
     @property
     def can_broadcast(self) -> bool:
-        """Return whether one collective reaches all engines, and is worth it."""
+        """Return whether a broadcast reaches all engines, and is faster than single messages."""
 
     def send(self, engine: int, pieces: Sequence[Any], /) -> None:
         """Send pieces to an engine, point to point."""
@@ -28,7 +28,7 @@ class BulkSender(Protocol):
 
 
 class Delivery:
-    """How the data of a task, or of a request's tasks, reaches the engines."""
+    """How the data of a request reaches its engines."""
 
     upload: Upload
 
@@ -37,27 +37,27 @@ class Delivery:
         raise NotImplementedError
 
     def pieces_for(self, engine: int) -> Sequence[Any]:
-        """Return the pieces that go with the task by MPI, point to point."""
+        """Return the pieces that follow the task by MPI, point to point."""
         return ()
 
-    # -- data that is read by engines, or comes after the task ------------------------------------
+    # -- data that engines read, or that arrives after the task -----------------------------------
 
     def begin(self) -> None:
-        """Send what all engines get by a collective, before the tasks."""
+        """Send the data for all engines by a collective, before the tasks."""
 
     def fetched(self, engine: int) -> bool:
         """Note that an engine has read the client's memory; return whether it was the last one."""
         return False
 
     def arriving(self, engine: int, size: int) -> None:
-        """Note that so many bytes of its task's data have arrived at an engine."""
+        """Note that `size` bytes of its task's data have arrived at an engine."""
 
     def arrived(self, waiting: Collection[int]) -> int:
-        """Return the bytes that have arrived at all engines; `waiting` are those that have not answered."""
+        """Return the bytes that have arrived at all engines; `waiting` are engines without a reply."""
         return 0
 
     def pass_on(self, recipients: Collection[int], group: int, piece: Any) -> None:
-        """Send a piece that came after the task to those `recipients` that need it."""
+        """Send a piece that arrived after the task to those `recipients` that need it."""
 
     def seal(self, recipients: Collection[int], complete: bool) -> None:
         """Tell the `recipients` that no more pieces follow, and whether the data is complete."""
@@ -66,10 +66,10 @@ class Delivery:
         """Send substitutes for the missing pieces: the client is away, and engines must not wait."""
 
     def resend(self, engine: int) -> None:
-        """Send point to point what a broken collective has not brought to an engine."""
+        """Send the data point to point that a broken collective has not brought to an engine."""
 
 
-UNDECIDED = Delivery()  # in the place of the delivery of a request that was not handed on
+UNDECIDED = Delivery()  # the delivery of a request that has not been handed on
 
 
 class InlineDelivery(Delivery):
@@ -80,14 +80,14 @@ class InlineDelivery(Delivery):
     upload : Upload
         The frames of the request.
     retain : bool
-        Whether engines retain bulk results in their memory for the client to read there.
+        Whether engines keep bulk results in their memory, where the client reads them.
     """
 
     def __init__(self, upload: Upload, retain: bool) -> None:
         self.upload = upload
         self._header = messages.encode(self._task(retain))
         self._shared_frames = [self._header, *upload.inline(SHARED)]
-        self._arrived: dict[int, int] = {}  # by engine, where that was reported
+        self._arrived: dict[int, int] = {}  # reported bytes that have arrived, by engine
 
     def _task(self, retain: bool) -> messages.Task:
         """Return the header that all targets get."""
@@ -148,8 +148,8 @@ class DirectMemory(InlineDelivery):
 class PointToPoint(InlineDelivery):
     """The controller sends the bulk data to each engine by MPI.
 
-    Where all targets are idle, the task may go before its data: each chunk is then passed on when it comes
-    from the client (`pass_on`), and one last byte tells whether all have come (`seal`).
+    If all targets are idle, the task may go before its data: `pass_on` sends each chunk that arrives from the
+    client, and `seal` sends one last byte that tells whether all chunks have arrived.
 
     Parameters
     ----------
@@ -191,13 +191,13 @@ class PointToPoint(InlineDelivery):
         self.seal(recipients, complete=False)
 
     def _substitute(self, slot: ChunkSlot) -> Any:
-        return b""  # an engine takes an empty message in the place of a piece
+        return b""  # an engine accepts an empty message instead of a piece
 
 
 class Broadcast(PointToPoint):
     """The shared bulk data goes to all engines by a collective, the parts point to point.
 
-    An engine whose collective broke, since another engine died, asks for the data again (`resend`).
+    If the collective breaks because an engine has died, the other engines ask for the data again (`resend`).
     """
 
     def __init__(self, upload: Upload, retain: bool, sender: BulkSender) -> None:
@@ -221,7 +221,7 @@ class Broadcast(PointToPoint):
             super().pass_on(recipients, group, piece)
         elif self._sender.can_broadcast:
             self._sender.broadcast([piece])
-        else:  # an engine died: the others have asked for the earlier pieces, or will
+        else:  # an engine died: the others have asked for the earlier pieces, or will ask
             super().pass_on(self._left_out.intersection(recipients), group, piece)
 
     def resend(self, engine: int) -> None:
@@ -229,5 +229,5 @@ class Broadcast(PointToPoint):
         self._sender.send(engine, self.upload.chunks(SHARED))
 
     def _substitute(self, slot: ChunkSlot) -> Any:
-        # All ranks of a collective must give the same size.
+        # All ranks of a collective must pass the same size.
         return np.zeros(slot.size, np.uint8) if slot.group == SHARED else b""

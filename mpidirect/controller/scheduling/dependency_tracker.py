@@ -10,10 +10,10 @@ from .task_outcomes import RequestOutcomes, State
 
 
 class DependencyTracker:
-    """Knows how tasks have ended, and which requests wait for that.
+    """Knows how tasks have ended, and which requests wait for these tasks.
 
-    A request whose dependencies are met is begun. One that can never begin is refused, with an error name
-    and its text.
+    A request whose dependencies are met begins. A request that can never begin is refused, with an error name
+    and a text.
     """
 
     def __init__(
@@ -24,15 +24,16 @@ class DependencyTracker:
         self._begin = begin
         self._refuse = refuse
         self._outcomes = RequestOutcomes()
-        self._blocked: dict[str, set[BalancedRequest]] = {}  # by the request that they wait for
+        # waiting requests, by the request that they wait for
+        self._blocked: dict[str, set[BalancedRequest]] = {}
         self._with_deadline: set[BalancedRequest] = set()
 
     def register(self, request: str, total: int) -> None:
-        """Note that a request of so many tasks has come."""
+        """Note the arrival of a request with `total` tasks."""
         self._outcomes.begin(request, total)
 
     def submit(self, request: BalancedRequest) -> None:
-        """Begin a request when what it depends on has ended, or refuse it."""
+        """Begin a request when its dependencies are met, or refuse it."""
         unknown = [id for need in request.needs for id in self._outcomes.unknown(need)]
         self.register(request.id, request.total)
         if unknown:
@@ -51,7 +52,7 @@ class DependencyTracker:
                 self._decide(waiting)
 
     def _decide(self, request: BalancedRequest) -> bool:
-        """Begin or refuse a request if its dependencies allow to tell; return whether they do."""
+        """Begin or refuse a request if its dependencies decide it; return whether they do."""
         states = [self._outcomes.state(need) for need in request.needs]
         if State.UNREACHABLE in states:
             text = "what the task needs to have ended well has failed, or the reverse"
@@ -77,7 +78,7 @@ class DependencyTracker:
             self._with_deadline.add(request)
 
     def is_blocked(self, request: BalancedRequest) -> bool:
-        """Return whether a request waits for others."""
+        """Return whether a request waits for other requests."""
         return any(request in self._blocked.get(other, ()) for other in request.prerequisites)
 
     def withdraw(self, request: BalancedRequest) -> None:

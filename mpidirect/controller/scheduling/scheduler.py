@@ -1,8 +1,9 @@
 """The task queues of the engines.
 
 Each engine has a queue. A request enters the queues of all its targets at once, so all engines see requests
-in one order, and collectives cannot cross. A few small tasks go ahead of time, which hides the round trip.
-A task with bulk data is handed only to an idle engine, so a busy engine never delays another.
+in one order, and collectives cannot cross. A few small tasks are sent before an engine is free, which hides
+the round trip. A task with bulk data is sent only to an idle engine, so a busy engine never delays another
+engine.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from ..sessions.session import Session
 from ..sessions.uploads import Upload
 from .delivery import UNDECIDED
 
-PREFETCH = 16  # small tasks that an engine may have before it has begun them
+PREFETCH = 16  # maximum number of small tasks that an engine may have before they begin
 
 
 class WhenIdle(Enum):
-    """What a task source returns in place of a task: the engine gets one as soon as it is idle."""
+    """A task source returns this instead of a task if the engine gets a task as soon as it is idle."""
 
     WHEN_IDLE = 0
 
 
 class ActiveRequest:
-    """A request on chosen engines, until all of them have answered.
+    """A request on chosen engines, until all of them have replied.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ class ActiveRequest:
         self.upload = upload
         self.bulk = upload.bulk
         self.delivery = UNDECIDED  # chosen when the request is handed to the scheduler
-        self.result_size = 0  # bytes of the bulk results that come by way of the controller
+        self.result_size = 0  # bytes of the bulk results that travel through the controller
         self.begun = False  # whether an engine has, or had, the task
         self.open = set(targets)  # engines that have not answered
         self.aborting: Iterable[int] = ()  # engines that are to abort it, and may have begun it meanwhile
@@ -82,12 +83,12 @@ class ActiveRequest:
 
     @property
     def complete(self) -> bool:
-        """Return whether all engines have answered."""
+        """Return whether all engines have replied."""
         return not self.open
 
 
 class TaskTransport(Protocol):
-    """What carries tasks and control messages to engines."""
+    """Sends tasks and control messages to engines."""
 
     def send_task(self, engine: int, request: ActiveRequest) -> None:
         """Send an engine's task of a request, with its bulk data."""
@@ -97,7 +98,7 @@ class TaskTransport(Protocol):
 
 
 class TaskSource(Protocol):
-    """What has tasks for any engine that is free."""
+    """Has tasks that run on any free engine."""
 
     def take(self, engine: EngineQueue) -> ActiveRequest | WhenIdle | None:
         """Return the next tasks for an engine, if any; `WHEN_IDLE` if the engine must be idle first."""
@@ -111,25 +112,25 @@ class EngineQueue:
     def __init__(self, id: int) -> None:
         self.id = id
         self.queue: deque[ActiveRequest] = deque()  # tasks that wait in the controller
-        self.sent: dict[str, ActiveRequest] = {}  # tasks that the engine has, in order
+        self.sent: dict[str, ActiveRequest] = {}  # tasks that the engine has, in their order
         self.completed = 0
-        self.balanced_turn = True  # whether tasks for any engine come before the queue
+        self.balanced_turn = True  # whether balanced tasks come before the tasks of the queue
 
     @property
     def idle(self) -> bool:
-        """Return whether the engine has no task, and none waits for it."""
+        """Return whether no task waits for the engine, and the engine has none."""
         return not self.sent and not self.queue
 
 
 class Scheduler:
-    """The queues of all engines that are alive.
+    """The queues of all living engines.
 
     Attributes
     ----------
     admits : callable
         Tells whether a request may begin now.
     balancer : TaskSource or None
-        Where tasks for any engine come from.
+        The source of balanced tasks.
     """
 
     def __init__(self, transport: TaskTransport) -> None:
@@ -175,7 +176,7 @@ class Scheduler:
         return all((engine := self.engines.get(t)) is not None and engine.idle for t in targets)
 
     def begins_at_once(self, request: ActiveRequest) -> bool:
-        """Return whether all targets would begin a request now, so that its task may go before its data."""
+        """Return whether all targets would begin a request now, so its task may go before its data."""
         return self.admits(request) and self.idle(request.targets)
 
     def next(self, engine_id: int) -> None:
@@ -192,7 +193,7 @@ class Scheduler:
     def _hand_out(self, engine: EngineQueue) -> None:
         """Hand out tasks of the engine's queue and of the balancer, in turns.
 
-        At the limit no turn ends: else the other side would always meet a full engine.
+        At the limit a turn does not change: otherwise the other side would always find a full engine.
         """
         queue, sent, balancer = engine.queue, engine.sent, self.balancer
         while len(sent) < PREFETCH:
@@ -274,7 +275,7 @@ class Scheduler:
         return requests
 
     def status(self, targets: Iterable[int]) -> dict[int, dict[str, int]]:
-        """Return for each engine the numbers of tasks that wait, were handed out, and were completed."""
+        """Return the numbers of waiting, assigned and completed tasks, for each engine."""
         return {
             target: {"queue": len(e.queue), "tasks": len(e.sent), "completed": e.completed}
             for target in targets

@@ -1,4 +1,4 @@
-"""Tasks of a balanced request that one engine has been given together."""
+"""Tasks of a balanced request that one engine gets together."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class TaskBatch(ActiveRequest):
         self.request_id = request.id
         self.balanced_request = request
         self.tasks = tasks
-        self.seconds = (tasks.stop - tasks.first) * (request.pace or 0.0)  # expected; 0 if unknown
+        self.seconds = (tasks.stop - tasks.first) * (request.pace or 0.0)  # the expected time; 0 if unknown
         self.delivery = BatchDelivery(self.id, request, tasks, engine in request.function_holders)
         if request.total > 1:
             request.function_holders.add(engine)
 
 
 class BatchDelivery(Delivery):
-    """The delivery of a batch: the function, unless the engine has it, and the block of its items."""
+    """The delivery of a batch: the block of its items, and the function unless the engine has it."""
 
     def __init__(self, task: str, request: BalancedRequest, tasks: TaskRange, has_function: bool) -> None:
         self.upload = request.upload

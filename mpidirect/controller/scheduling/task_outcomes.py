@@ -1,4 +1,4 @@
-"""How tasks have ended: which tasks that depend on them may begin, and which never will."""
+"""How tasks have ended. This decides which tasks that depend on them begin or never begin."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from enum import Enum
 
 from ...protocol import messages
 
-MAX_REMEMBERED = 50_000  # ended tasks that are remembered, with some hundred bytes each
+MAX_REMEMBERED = 50_000  # maximum number of ended tasks that are remembered; each takes some hundred bytes
 
 
 class State(Enum):
-    """Whether prerequisites have ended as they should."""
+    """Whether prerequisites have ended as required."""
 
     WAITING = 0
     MET = 1
-    UNREACHABLE = 2  # they can never end as they should
+    UNREACHABLE = 2  # the prerequisites can never end as required
 
 
 class RequestOutcome:
@@ -25,7 +25,7 @@ class RequestOutcome:
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.succeeded: dict[int, int] = {}  # the engine of each task
+        self.succeeded: dict[int, int] = {}  # the engine of each successful task
         self.failed: dict[int, int] = {}
 
     @property
@@ -40,10 +40,10 @@ class RequestOutcomes:
     def __init__(self) -> None:
         self._open: dict[str, RequestOutcome] = {}
         self._complete: OrderedDict[str, RequestOutcome] = OrderedDict()
-        self._remembered = 0  # tasks of the complete requests
+        self._remembered = 0  # the number of tasks of the complete requests
 
     def begin(self, request: str, total: int) -> None:
-        """Note that a request of so many tasks has come."""
+        """Note the arrival of a request with `total` tasks."""
         self._open[request] = RequestOutcome(total)
 
     def note(self, request: str, first: int, count: int, engine: int, ok: bool) -> None:
@@ -61,13 +61,14 @@ class RequestOutcomes:
                 self._remembered -= oldest.total
 
     def unknown(self, needs: messages.Prerequisites) -> list[str]:
-        """Return the ids that stand for no request or task."""
+        """Return the ids of unknown requests or tasks."""
         return [id for id in needs.ids if self._find(id) is None]
 
     def state(self, needs: messages.Prerequisites) -> State:
-        """Return whether the prerequisites have ended as they should.
+        """Return whether the prerequisites have ended as required.
 
-        A request that is not remembered has ended. With ``all`` it counts as met, else as not met.
+        A request that is no longer remembered has ended. With ``all``, it counts as met, otherwise as not
+        met.
         """
         all_met = all_unmet = True
         for id in needs.ids:
@@ -106,7 +107,7 @@ class RequestOutcomes:
         return outcome, int(task) if task else None
 
     def _count(self, id: str, needs: messages.Prerequisites) -> tuple[int, int, int]:
-        """Return how many tasks have ended as they should, how many otherwise, and how many there are."""
+        """Return how many tasks have ended as required, how many otherwise, and how many there are."""
         found = self._find(id)
         if found is None:
             return (1, 0, 1) if needs.all else (0, 1, 1)

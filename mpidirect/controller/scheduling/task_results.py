@@ -1,4 +1,4 @@
-"""Results of tasks on their way from engines to the clients that wait for them."""
+"""Forwards the results of tasks from engines to the clients that wait for them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .task_batch import TaskBatch
 
 log = logging.getLogger(__name__)
 
-ANNOUNCED_SIZE = 1024 * 1024  # bytes of a result from which on clients are told its size before
+ANNOUNCED_SIZE = 1024 * 1024  # minimum bytes of a result whose size is announced to clients
 
 
 class TaskResults:
-    """Forwards what engines report about tasks."""
+    """Forwards the engines' reports on tasks."""
 
     def __init__(
         self,
@@ -45,12 +45,13 @@ class TaskResults:
         self._downloads = downloads
         self._retained = retained
         self._replies = replies
-        self._reported_output: dict[int, tuple[int, int]] = {}  # bytes of each engine's output files
+        # bytes of each engine's output files that belong to ended tasks
+        self._reported_output: dict[int, tuple[int, int]] = {}
 
     # -- the end of tasks -------------------------------------------------------------------------
 
     def task_done(self, engine: int, done: messages.TaskDone, inline: Sequence[Any]) -> bool:
-        """Forward the result of a task; return False if the engine did not have it."""
+        """Forward the result of a task; return False if the engine did not have the task."""
         request = self._scheduler.done(engine, done.id)
         if request is None:
             log.warning("engine %d answered %s, which it was not asked", engine, done.id)
@@ -67,13 +68,13 @@ class TaskResults:
         return True
 
     def _announce_size(self, request: ActiveRequest, size: int) -> None:
-        """Tell the client before large results come how large all of them are together."""
+        """Tell the client the size of all results of a request together, before large results arrive."""
         request.result_size += size
         if not request.open and request.result_size >= ANNOUNCED_SIZE:
             request.client.notify(messages.ResultSize, request.id, request.result_size)
 
     def batch_done(self, engine: int, message: messages.BatchDone, inline: Sequence[Any]) -> bool:
-        """Take the results of a batch; return False if the engine did not have it."""
+        """Take the results of a batch; return False if the engine did not have the batch."""
         batch = self._scheduler.done(engine, message.id)
         if not isinstance(batch, TaskBatch):
             log.warning("engine %d answered %s, which it was not asked", engine, message.id)
@@ -103,7 +104,7 @@ class TaskResults:
         inline: Sequence[Any],
         pieces: Sequence[Any] | Loss,
     ) -> None:
-        """Forward the bulk of a result, or tell why there is none."""
+        """Forward the bulk data of a result, or the reason why it does not arrive."""
         if pieces is Loss.NO_MEMORY:
             why = f"the controller has no room for a result of {sum(done.frames):,} bytes (ulimit -v)"
             self.fail(request, engine, "MemoryError", why)
@@ -140,7 +141,7 @@ class TaskResults:
         stdout: str = "",
         stderr: str = "",
     ) -> None:
-        """End a task that its engine will not answer."""
+        """End a task for which its engine will not reply."""
         request.open.discard(engine)
         now = time.time()
         status = "aborted" if ename == "TaskAborted" else "error"
@@ -162,7 +163,7 @@ class TaskResults:
     # -- tasks that run ---------------------------------------------------------------------------
 
     def relay_output(self, engine: int, output: messages.Output) -> None:
-        """Relay what a task prints while it runs. A task of a batch has its output with its reply."""
+        """Relay the output of a running task. The output of a task of a batch travels with its reply."""
         request = self._scheduler.find(engine, output.id)
         if isinstance(request, TaskBatch):
             return
@@ -176,18 +177,18 @@ class TaskResults:
             session.relay_output(output.id, engine, output.pieces)
 
     def result_moved(self, engine: int, message: messages.Moved) -> None:
-        """Tell the readers of a retained result where it is now."""
+        """Tell the readers of a retained result its new addresses."""
         for session in self._retained.moved(message.id, engine, message.addresses):
             session.notify(messages.ResultMoved, message.id, engine, message.addresses)
 
     def data_fetched(self, engine: int, task: str) -> None:
-        """Note that an engine has read a request's data. When all have, the client may change it."""
+        """Note that an engine has read a request's data. After the last engine, tell the client."""
         request = self._scheduler.find(engine, task)
         if request is not None and request.delivery.fetched(engine):
             request.client.notify(messages.DataRead, task)
 
     def data_arriving(self, engine: int, message: messages.DataArriving) -> None:
-        """Tell the client now and then how much of a request's data has arrived at the engines."""
+        """Tell the client, in intervals, how much of a request's data has arrived at the engines."""
         request = self._scheduler.find(engine, message.id)
         if request is None or not request.bulk:
             return
@@ -198,15 +199,15 @@ class TaskResults:
             client.notify(messages.DataMoving, request.id, moved, delivery.upload.outgoing)
 
     def resend(self, engine: int, task: str) -> None:
-        """Send the data again that a broken collective has not brought."""
+        """Send the data again that a broken collective has not brought to an engine."""
         request = self._scheduler.find(engine, task)
         if request is not None:
             request.delivery.resend(engine)
 
-    # -- engines that come and go -----------------------------------------------------------------
+    # -- engines that join and leave --------------------------------------------------------------
 
     def engine_joined(self, engine: int) -> None:
-        """Note that an engine with new output files has come."""
+        """Note that an engine with new output files has joined."""
         self._reported_output.pop(engine, None)
 
     def take_reported_output(self, engine: int) -> tuple[int, int]:
@@ -221,7 +222,7 @@ class TaskResults:
         traceback: str,
         printed: tuple[str, str],
     ) -> None:
-        """End the tasks of an engine that is dead.
+        """End the tasks of a dead engine.
 
         Parameters
         ----------
@@ -234,11 +235,11 @@ class TaskResults:
         traceback : str
             The end of its log.
         printed : (str, str)
-            What the task that ran has printed: stdout and stderr.
+            The output of the running task: stdout and stderr.
         """
         self._retained.engine_lost(engine)
         for k, request in enumerate(requests):
-            # An engine runs its tasks in order, so the first one was running.
+            # An engine runs its tasks in order, so the first task was running.
             if isinstance(request, TaskBatch):
                 self._balancer.batch_lost(request, engine, begun=k == 0)
             else:

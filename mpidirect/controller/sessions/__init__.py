@@ -1,1 +1,1 @@
-"""What the controller keeps for each client: its messages, its requests' data, its results."""
+"""What the controller keeps for each client: messages, the data of requests, and results."""

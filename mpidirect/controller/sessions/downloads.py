@@ -1,4 +1,4 @@
-"""Bulk results on their way from the engines: received only as fast as their clients read."""
+"""Receives bulk results from the engines, as fast as their clients read them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ class Loss(Enum):
     NO_MEMORY = "the controller has no memory for the result"
 
 
-Arrival = Callable[["Sequence[Any] | Loss"], None]  # gets the pieces of a result, or why there are none
+# its argument are the pieces of a result, or the reason why they do not arrive
+Arrival = Callable[["Sequence[Any] | Loss"], None]
 
 
 class BulkReceiver(Protocol):
-    """What receives bulk data from engines."""
+    """Receives bulk data from engines."""
 
     def receive(self, engine: int, sizes: Sequence[int], then: Callable[[list[Any] | None], None], /) -> None:
         """Receive frames of these sizes in pieces, and call `then`; with None if the engine died."""
@@ -40,13 +41,14 @@ class Downloads:
     """Receives bulk results over MPI.
 
     An engine keeps its result while its client has much to read. For a client that is away or does not
-    read, results are received within the budget; a result larger than the budget is received and dropped.
+    read, results are received within the budget. A result larger than the budget is received and dropped.
     """
 
     def __init__(self, transfer: BulkReceiver, retention: Retention) -> None:
         self._transfer = transfer
         self._retention = retention
-        self._waiting: dict[int, deque[_Result]] = {}  # by engine: the results of an engine come in order
+        # waiting results by engine; the results of an engine arrive in order
+        self._waiting: dict[int, deque[_Result]] = {}
         self._discarding: set[int] = set()  # engines whose result is being received and dropped
 
     def receive(self, engine: int, session: Session, sizes: Sequence[int], then: Arrival) -> None:
@@ -60,7 +62,7 @@ class Downloads:
         return bool(self._waiting or self._discarding)
 
     def look(self) -> None:
-        """Begin the transfers that there is room for."""
+        """Begin the transfers that fit."""
         for engine, queue in list(self._waiting.items()):
             while queue and engine not in self._discarding and self._has_room(queue[0].session):
                 self._begin(engine, queue.popleft())
@@ -68,7 +70,7 @@ class Downloads:
                 del self._waiting[engine]
 
     def engine_lost(self, engine: int) -> None:
-        """Give up the results of an engine that is dead."""
+        """Give up the results of a dead engine."""
         for result in self._waiting.pop(engine, ()):
             result.then(Loss.ENGINE_DIED)
 
@@ -93,7 +95,7 @@ class Downloads:
             self._discard(engine, result, Loss.NO_MEMORY)
 
     def _discard(self, engine: int, result: _Result, why: Loss) -> None:
-        """Receive a result piece by piece and drop it: the engine must be able to go on."""
+        """Receive a result piece by piece and drop it, so that the engine can continue."""
         sizes = deque(stop - start for size in result.sizes for start, stop in chunks(size))
 
         def receive_next(previous: Sequence[Any] | None) -> None:

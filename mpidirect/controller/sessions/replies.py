@@ -1,4 +1,4 @@
-"""Replies on their way to the clients that wait for them."""
+"""Sends replies to the clients that wait for them."""
 
 from __future__ import annotations
 

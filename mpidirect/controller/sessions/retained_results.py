@@ -1,4 +1,4 @@
-"""Results that stay in their engines' memory until their client has read them there."""
+"""Results that stay in their engines' memory until their client has read them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RetainedResults:
         self._results[task, engine] = RetainedResult(owner, addresses, size)
 
     def shown_to(self, reader: Session, reply: messages.Reply) -> messages.Reply:
-        """Return the reply for a client that is not its owner."""
+        """Return the reply for a client that is not the owner of the result."""
         if not reply.addresses:
             return reply
         result = self._results.get((reply.id, reply.engine))
@@ -58,22 +58,23 @@ class RetainedResults:
         return [result.owner, *result.readers]
 
     def release(self, task: str, engine: int, reader: Session | None = None) -> None:
-        """Release a result that `reader` has read. A reader that is not the owner leaves it to the owner."""
+        """Release a result that `reader` has read. Only the owner releases a result that it will read."""
         result = self._results.get((task, engine))
         if result is not None and reader not in (None, result.owner):
             if reader in result.readers:
                 result.readers.remove(reader)
             return
         self._results.pop((task, engine), None)
-        self._release_on_engine(task, engine)  # also for memory that `push(shared=True)` made: it is not here
+        # also for memory of `push(shared=True)`, which is not in this table
+        self._release_on_engine(task, engine)
 
     def engine_lost(self, engine: int) -> None:
-        """Forget the results of an engine that is dead."""
+        """Forget the results of a dead engine."""
         for key in [key for key in self._results if key[1] == engine]:
             del self._results[key]
 
     def orphans(self) -> Iterator[tuple[tuple[str, int], RetainedResult]]:
-        """Yield the results that no client reads, and whose owner will not return; the oldest first."""
+        """Yield the results that no client reads and whose owner will not return; the oldest first."""
         for key, result in list(self._results.items()):
             owner = result.owner
             gone = owner.listener is None and (owner.left or not _is_alive(owner.process))
@@ -85,6 +86,6 @@ def _is_alive(process: int) -> bool:
     """Return whether a process of this user exists on this host."""
     try:
         os.kill(process, 0)
-    except OSError:  # There is none, or the number belongs to another user's process by now.
+    except OSError:  # no such process, or another user's process has the number now
         return False
     return True

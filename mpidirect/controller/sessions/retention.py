@@ -1,4 +1,4 @@
-"""The limit of what is kept for clients that are away: the oldest results are dropped first."""
+"""The budget for results of absent clients: the oldest results are dropped first."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from .session import Session
 log = logging.getLogger(__name__)
 
 STALL_TIMEOUT = 20.0  # seconds after which a connected client that reads nothing counts as idle
-CONNECTED_ROOM = 256 * 1024 * 1024  # bytes that may wait for a connected client, whatever the budget
-MAX_EMPTY_SESSIONS = 1000  # absent clients without results whose sessions are remembered
+CONNECTED_ROOM = 256 * 1024 * 1024  # bytes that may wait for a connected client, in addition to the budget
+MAX_EMPTY_SESSIONS = 1000  # maximum number of absent clients without results whose sessions are remembered
 
 
 class Retention:
-    """Keeps what waits for clients within a budget."""
+    """Keeps the undelivered results of clients within a budget."""
 
     def __init__(self, budget: int, retained: RetainedResults) -> None:
         self.budget = budget
-        self.dropped = 0  # results that were dropped
+        self.dropped = 0  # the number of dropped results
         self._retained = retained
         self._stalled: set[Session] = set()  # connected clients that read nothing
-        # Of each client that has not acknowledged all: the last acknowledged number, and since when.
+        # For each client with unacknowledged messages: the last acknowledged number, and since when.
         self._progress: dict[bytes, tuple[int, float]] = {}
 
     def is_idle(self, session: Session) -> bool:
-        """Return whether a client is away, or connected without reading."""
+        """Return whether a client is away, or is connected but does not read."""
         return session.listener is None or session in self._stalled
 
     def idle(self, sessions: Iterable[Session]) -> list[Session]:
@@ -60,7 +60,7 @@ class Retention:
             self._stalled.add(session)
 
     def enforce(self, sessions: Iterable[Session]) -> None:
-        """Drop results until the rest is within the budget."""
+        """Drop results until the remaining ones fit into the budget."""
         waiting = [session for session in self.idle(sessions) if len(session.outbox)]
         orphans = list(self._retained.orphans())
         if not waiting and not orphans:

@@ -1,4 +1,4 @@
-"""The session of one client: it lasts over all connections of that client."""
+"""The session of one client, which lasts over all connections of that client."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from .undelivered import expired_reply
 
 log = logging.getLogger(__name__)
 
-MAX_UNSENT_OUTPUT = 16 * 1024 * 1024  # bytes that wait for a client before its tasks' output is not relayed
-MAX_HEADER_TEXT = 4 * 1024 * 1024  # characters of output in one header, not counting the last task's
+# bytes of unsent messages of a client, from which on the output of its running tasks is not relayed
+MAX_UNSENT_OUTPUT = 16 * 1024 * 1024
+MAX_HEADER_TEXT = 4 * 1024 * 1024  # maximum characters of output in one header, without the last task's
 
 
 class OpenRequest(Protocol):
@@ -27,20 +28,20 @@ class OpenRequest(Protocol):
 
     @property
     def targets(self) -> Sequence[int]:
-        """Return the engines, or the numbers of the tasks, that answer."""
+        """Return the engines that will reply, or the numbers of the tasks."""
 
     @property
     def complete(self) -> bool:
-        """Return whether no answer is missing."""
+        """Return whether no reply is missing."""
 
 
 class Session:
-    """The numbered messages of a client in both directions, and the replies that wait to be sent together.
+    """The numbered messages of a client in both directions, and the replies that will be sent together.
 
     Parameters
     ----------
     name : bytes
-        The name that the client chose. A client has the same name on each of its connections.
+        The name that the client chose, which is the same for each of its connections.
     """
 
     def __init__(self, name: bytes) -> None:
@@ -52,15 +53,15 @@ class Session:
         self.outbox = Outbox()
         self.process = 0  # the client's process if the controller can read its memory, else 0
         self.directory = ""  # the directory of the client's script
-        self.process_name = "a client"  # the client's process, for users
-        self.downloading = 0  # bytes of results on their way from engines to the controller
-        self.open: dict[str, OpenRequest] = {}  # requests that are not complete, by id
+        self.process_name = "a client"  # a description of the client's process, for users
+        self.downloading = 0  # bytes of results under way from engines to the controller
+        self.open: dict[str, OpenRequest] = {}  # incomplete requests, by id
         self.recalled: set[str] = set()  # ids of requests whose results another client has asked for
-        self.urgent = False  # whether a request is complete: its last reply is sent without delay
+        self.urgent = False  # whether a request is complete, so that its last reply is sent without delay
         self._replies: list[messages.Reply] = []
         self._inline_frames: list[Any] = []
         self._bulk_pieces: list[Any] = []
-        self._text_size = 0  # characters of output in the replies that wait
+        self._text_size = 0  # characters of output in the waiting replies
 
     @property
     def label(self) -> str:
@@ -68,7 +69,7 @@ class Session:
         return self.name.decode(errors="replace")
 
     def connect(self, listener: Listener, received: int) -> None:
-        """Use a new connection; `received` is the last number that the client has seen."""
+        """Use a new connection; `received` is the number of the last message that the client has received."""
         self.listener = listener
         self.outbox.rewind(received)
 
@@ -88,7 +89,7 @@ class Session:
         return bool(self._replies)
 
     def reply(self, reply: messages.Reply, inline: Sequence[Any], bulk: Sequence[Any], last: bool) -> None:
-        """Add a reply to the ones that wait; `last` if its request is complete now."""
+        """Add a reply to the waiting replies; `last` if its request is now complete."""
         if last:
             self.open.pop(reply.id, None)
         self._replies.append(reply)
@@ -100,7 +101,7 @@ class Session:
             self.flush()
 
     def flush(self) -> None:
-        """Send the replies that wait."""
+        """Send the waiting replies."""
         if not self._replies:
             return
         replies, inline, bulk = self._replies, self._inline_frames, self._bulk_pieces
@@ -113,31 +114,31 @@ class Session:
     # -- messages ---------------------------------------------------------------------------------
 
     def notify(self, kind: Any, *fields: Any) -> None:
-        """Send a message of this kind, after the replies that wait."""
+        """Send a message of this kind, after the waiting replies."""
         self.flush()
         self.post(kind(self.outbox.next(), self.inbox.acknowledged(), *fields))
 
     def relay_output(self, task: str, engine: int, pieces: list[messages.OutputPiece]) -> None:
-        """Send the output of a running task. Skip it if much waits: the reply repeats all output."""
+        """Send the output of a running task. Skip it if many messages wait: the reply repeats all output."""
         if self.left or self.outbox.kept > MAX_UNSENT_OUTPUT:
             return
         self.post(messages.RelayedOutput(self.outbox.next(), self.inbox.acknowledged(), task, engine, pieces))
 
     def post(self, message: messages.Numbered, frames: Sequence[Any] = ()) -> None:
-        """Send a numbered message, or keep it until it can be sent."""
+        """Send a numbered message; keep it until it is acknowledged."""
         header = messages.encode(message)
         size = len(header) + sum(len(frame) for frame in frames)
         self.outbox.put([header, *frames], size)
         self.send_due()
 
     def acknowledged(self, seq: int) -> None:
-        """Forget the messages up to `seq`: the client has them."""
+        """Forget the messages up to `seq`, which the client has received."""
         self.outbox.acknowledge(seq)
         if self.outbox.waiting:
             self.send_due()
 
     def send_due(self) -> None:
-        """Send the messages that the window has room for."""
+        """Send the messages that fit into the window."""
         if self.listener is None:
             return
         for frames in self.outbox.due():
@@ -155,10 +156,10 @@ class Session:
             return False
         return True
 
-    # -- the room that unsent messages take -------------------------------------------------------
+    # -- the memory of unsent messages ------------------------------------------------------------
 
     def drop_oldest(self) -> int | None:
-        """Drop the results, or the output, in the oldest message that has any.
+        """Drop the results, or the output, of the oldest message that has any.
 
         Returns
         -------
@@ -169,20 +170,20 @@ class Session:
             message = messages.decode_from_controller(frames[0])
             if isinstance(message, messages.Results):
                 dropped = sum(not reply.addresses for reply in message.replies)
-                # A result in an engine's memory takes no room here.
+                # A result in an engine's memory takes no memory of the controller.
                 message.replies = [r if r.addresses else expired_reply(r) for r in message.replies]
                 self._shrink_oldest(message)
                 return dropped
             has_content = len(frames) > 1 or isinstance(message, messages.RelayedOutput)
             if isinstance(message, messages.RelayedOutput):
                 message.pieces = []
-            self._shrink_oldest(message)  # a chunk without its frame tells the client that its bytes are lost
+            self._shrink_oldest(message)  # a chunk without a frame tells the client that its bytes are lost
             if has_content:
                 return 0
         return None
 
     def drop_output(self) -> None:
-        """Drop the relayed output before the first undelivered result: no client will show it."""
+        """Drop the relayed output before the first undelivered result: no client will show this output."""
         while (frames := self.outbox.oldest) is not None:
             message = messages.decode_from_controller(frames[0])
             if not isinstance(message, messages.RelayedOutput):

@@ -1,4 +1,4 @@
-"""All sessions, and the requests of clients that are away."""
+"""All sessions, and the requests of absent clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The results in an outbox that its client has not acknowledged, and what is left of dropped ones."""
+"""The unacknowledged results in an outbox, and the replies that replace dropped results."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def _with_inline_frames(replies: list[messages.Reply], frames: list[Any]) -> lis
 
 def _chunk_count(reply: messages.Reply) -> int:
     """Return how many chunks follow a reply."""
-    if reply.pid:  # its bulk frames are in the memory of its engine
+    if reply.pid:  # the bulk frames are in the memory of the engine
         return 0
     return sum(len(messages.chunks(size)) for size in reply.frames if size >= messages.BULK)
 
 
 def expired_reply(reply: messages.Reply, why: str = EXPIRED) -> messages.Reply:
-    """Return what is left of a reply whose result was dropped."""
+    """Return the reply that replaces one whose result was dropped."""
     failure = messages.Failure("ResultExpired", why, "")
     return messages.Reply(
         reply.id,

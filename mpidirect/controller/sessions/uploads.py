@@ -1,4 +1,4 @@
-"""The data of a request as the controller holds it: opaque frames, the bulk ones in chunks."""
+"""The data of a request in the controller: opaque frames, the bulk frames in chunks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ...memory import process_memory
 from ...protocol import messages
 from ...protocol.messages import BULK
 
-MAX_FRAME = 1 << 40  # bytes of one frame
-MPI_RATE = 4e9  # bytes per second that the controller can send to engines, roughly
+MAX_FRAME = 1 << 40  # maximum bytes of one frame
+MPI_RATE = 4e9  # approximate bytes per second that the controller can send to engines
 REPORT_INTERVAL = 0.2  # seconds between two reports on the arrival of a request's data
 SHARED = 0  # the group of the frames that all targets get; group k + 1 is part k of the request
 
@@ -20,10 +20,10 @@ RequestHeader = messages.Request | messages.BalancedTasks
 
 
 class ChunkSlot(NamedTuple):
-    """The place of a chunk that has not arrived."""
+    """A chunk that has not arrived."""
 
     group: int
-    address: int  # in the client's memory; 0 if the chunk comes as a message
+    address: int  # the address in the client's memory; 0 if the chunk arrives as a message
     size: int
 
 
@@ -47,7 +47,7 @@ class Upload:
     Raises
     ------
     ValueError
-        When the frames are not the ones that the header announces.
+        When the frames differ from the header.
     """
 
     def __init__(
@@ -68,7 +68,8 @@ class Upload:
         self._sort_frames(frames)
         self._group_of = {owner: k for k, owner in enumerate(owners, 1)} if header.parts else {}
         self.bulk = any(self._bulk_sizes)
-        self.missing = self.size = self.arrived = 0  # chunks to come, bytes of bulk, bytes that have come
+        # missing chunks; bytes of bulk data; bytes that have arrived
+        self.missing = self.size = self.arrived = 0
         if self.bulk:
             self._expect_bulk()
         if header.addresses and (
@@ -103,9 +104,10 @@ class Upload:
         self._report_time = 0.0
 
     def _slots(self) -> list[ChunkSlot]:
-        """Return the place of each chunk, in the order of their arrival.
+        """Return the slot of each chunk, in the order of their arrival.
 
-        This is no generator: a generator would keep the upload alive until the garbage collector runs.
+        This is no generator, because a generator would keep the upload alive until the garbage collector
+        runs.
         """
         addresses = iter(self.header.addresses)
         slots = []
@@ -119,14 +121,14 @@ class Upload:
     # -- arrival ----------------------------------------------------------------------------------
 
     def add(self, frame: Any) -> tuple[int, Any]:
-        """Take the next chunk, which came as a message; return its group and its bytes."""
+        """Take the next chunk, which arrived as a message; return its group and its bytes."""
         slot = next(self._expected)
         if len(frame) != slot.size:
             raise ValueError(f"a chunk of {len(frame)} bytes came where {slot.size} were due")
         return slot.group, self._store(slot, memoryview(frame))
 
     def read_chunk(self) -> None:
-        """Read the next chunk out of the client's memory; OSError if the client is gone."""
+        """Read the next chunk out of the client's memory; raise OSError if the client is gone."""
         slot = next(self._expected)
         chunk = np.empty(slot.size, np.uint8)
         process_memory.read(self.client_process, slot.address, chunk)
@@ -155,7 +157,7 @@ class Upload:
         return sum(self._bulk_sizes[SHARED]) + (sum(self._bulk_sizes[group]) if group != SHARED else 0)
 
     def report_due(self, delay: float = 0.0) -> bool:
-        """Return whether the client is to hear now how much has arrived: after `delay`, now and then."""
+        """Return whether the client should be told now how much has arrived: after `delay`, in intervals."""
         now = time.monotonic()
         if now < max(self._report_time, self._began + delay):
             return False
@@ -164,12 +166,12 @@ class Upload:
 
     @property
     def due(self) -> int:
-        """Return the number of bytes that are still to come."""
+        """Return the number of bytes that have not arrived."""
         return self.size - self.arrived
 
     @property
     def keeps_up(self) -> bool:
-        """Return whether the rest is likely to come before MPI has sent the whole to the engines."""
+        """Return whether the rest will probably arrive before MPI has sent the whole to the engines."""
         elapsed = time.monotonic() - self._began
         wait = self.due * elapsed / max(self.arrived, 1)
         return self.arrived > 0 and wait <= self.outgoing / MPI_RATE
@@ -190,7 +192,7 @@ class Upload:
         return self._inline[group]
 
     def chunks(self, group: int) -> list[Any]:
-        """Return the chunks of a group that have come."""
+        """Return the chunks of a group that have arrived."""
         return self._chunks[group] if self.bulk else []
 
     def addresses(self) -> list[list[int]]:
