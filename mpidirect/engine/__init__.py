@@ -1,1 +1,1 @@
-"""Ranks 1 to n: run what they are sent, on their main thread, and live on whatever it does."""
+"""Ranks 1 to n: run tasks on their main thread, and survive what the tasks do."""

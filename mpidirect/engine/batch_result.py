@@ -33,7 +33,7 @@ class BatchResult:
     has_bulk : bool
         Whether the latest result has bulk.
     interrupted : bool
-        Whether an interrupt came when the tasks had run and their values were pickled.
+        Whether an interrupt came after the tasks, while their values were pickled.
     """
 
     def __init__(self, parts: EngineParts, task: messages.Task, batch: messages.ItemRange) -> None:
@@ -41,7 +41,7 @@ class BatchResult:
         self.interrupted = False
         self._parts = parts
         self._task = task
-        self._quiet = False  # Whether the output does not belong to the tasks that are added.
+        self._quiet = False  # Whether the present output belongs to none of the tasks that are added.
         self._at = batch.first
         self._stop = batch.first + batch.stop - batch.start
         self._ends: list[messages.ItemsDone] = []
@@ -63,11 +63,11 @@ class BatchResult:
         Parameters
         ----------
         values : list
-            The values; nothing is added for none.
+            The values; an empty list adds nothing.
         whole : bool
             Whether the values belong to one task, which fails as a whole.
         quiet : bool
-            Whether these tasks have printed nothing: the output that waits belongs to the next task.
+            Whether these tasks have printed nothing: present output belongs to the next task.
         """
         if not values:
             return
@@ -104,7 +104,7 @@ class BatchResult:
         self._add(count, "ok", frames)
 
     def fail(self, error: BaseException, count: int | None = None) -> None:
-        """Add an error as the result of the next `count` tasks, or of all that are left."""
+        """Add an error as the result of the next `count` tasks, or of all remaining tasks."""
         if issubclass(type(error), EngineExit):
             raise error
         self._completed = time.time()
@@ -118,7 +118,7 @@ class BatchResult:
     def _add(
         self, count: int, status: str, frames: list[Any], failure: messages.Failure | None = None
     ) -> None:
-        """Add results; an interrupt that comes meanwhile is raised afterwards."""
+        """Add results; an interrupt during this call is raised afterwards."""
         main_thread = self._parts.main_thread
         task, main_thread.task = main_thread.task, ""  # Faster than to block the signal.
         try:

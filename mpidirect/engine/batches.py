@@ -1,4 +1,4 @@
-"""Tasks that any engine may run: many short tasks come together, and are answered together."""
+"""Batches: many short tasks that arrive together, and whose replies are sent together."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .batch_result import BatchResult
 from .interrupts import EngineExit
 from .parts import EngineParts
 
-TIME_LIMIT = 0.01  # Seconds after which tasks that have not begun are given back: other engines may be free.
-CACHE_SIZE = 64  # Functions that are kept.
+TIME_LIMIT = 0.01  # Seconds after which tasks that have not begun are returned: other engines may be free.
+CACHE_SIZE = 64  # Maximum number of functions that are kept.
 SILENT_TIME = 0.5e-6  # Seconds in which no task can print: the test for output takes several times as long.
 
 Frames = Sequence[Any]
@@ -31,10 +31,11 @@ class BatchRunner:
 
     def __init__(self, parts: EngineParts) -> None:
         self._parts = parts
-        self._pickled: OrderedDict[str, Frames] = OrderedDict()  # Functions as they came, by their work.
-        self._function: tuple[str, Any] = "", None  # The work and the function of the latest batch.
-        self._stopped: set[str] = set()  # Batches of which no more tasks are to begin.
-        self._running = ""  # The id of the batch that runs.
+        # Pickled functions, by the work that they belong to.
+        self._pickled: OrderedDict[str, Frames] = OrderedDict()
+        self._function: tuple[str, Any] = "", None  # The work of the latest batch, and its function.
+        self._stopped: set[str] = set()  # Batches of which no more tasks will begin.
+        self._running = ""  # The id of the running batch.
 
     def stop(self, ids: Sequence[str]) -> None:
         """Begin no more tasks of these batches (called by the control thread)."""
@@ -83,7 +84,7 @@ class BatchRunner:
             raise
         except BaseException as e:
             parts.user_code.make_room(e)
-            if _ends_batch(e):  # It ends the task that runs, or that was about to run.
+            if _ends_batch(e):  # The error ends the running task, or the task that was about to begin.
                 result.fail(e, 0 if result.interrupted else batch.chunk or 1)
             else:
                 result.fail(e)
@@ -184,5 +185,5 @@ class BatchRunner:
 
 
 def _ends_batch(error: BaseException) -> bool:
-    """Return whether no more tasks of the batch are to begin after this error."""
+    """Return whether this error keeps the other tasks of the batch from beginning."""
     return issubclass(type(error), KeyboardInterrupt)  # isinstance would ask the error

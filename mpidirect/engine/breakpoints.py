@@ -64,7 +64,7 @@ class Breakpoints:
             sys.breakpointhook = self._on_breakpoint
 
     def end_task(self) -> None:
-        """End the tracing of the task's code: other code is not to stop."""
+        """End the tracing of the task's code, so that other code does not stop."""
         if self._debugger is not None:
             self._debugger = self._breakpoint = None
             sys.settrace(None)
@@ -77,7 +77,7 @@ class Breakpoints:
         return None
 
     def _set_trace(self, *args: Any, **kwargs: Any) -> None:
-        """Do what ``pdb.set_trace()`` does."""
+        """Replace ``pdb.set_trace()``."""
         self._stop(sys._getframe(1))
 
     def _stop(self, frame: FrameType) -> None:
@@ -91,7 +91,7 @@ class Breakpoints:
         self._debugger.set_trace(frame)
 
     def _input(self, prompt: object = "", /) -> str:
-        """Read a command for a debugger; refuse what other code asks for."""
+        """Read a command for a debugger; raise an error if other code asks for input."""
         caller = sys._getframe(1)
         debugger = _debugger_of(caller)
         if debugger is None or threading.current_thread() is not threading.main_thread():
@@ -152,7 +152,7 @@ class _PdbImportHook(MetaPathFinder):
 
 
 def refuse_embed(*args: Any, **kwargs: Any) -> NoReturn:
-    """Do what ``IPython.embed()`` does on an engine: raise an error that names ``breakpoint()``."""
+    """Replace ``IPython.embed()`` by an error that names ``breakpoint()``."""
     raise NoTerminal("IPython.embed() needs a terminal, and an engine has none: use breakpoint()")
 
 
@@ -160,7 +160,8 @@ def _debugger_of(frame: FrameType | None) -> Any:
     """Return the debugger that reads a command in this frame; None if no debugger does."""
     if frame is None or frame.f_code.co_name not in _FROM_DEBUGGERS:
         return None
-    bdb = getattr(sys.modules.get("bdb"), "Bdb", ())  # No debugger is imported to find that there is none.
+    # If bdb is not loaded, there is no debugger: do not import it for this test.
+    bdb = getattr(sys.modules.get("bdb"), "Bdb", ())
     while frame is not None:
         candidate = frame.f_locals.get("self")
         if isinstance(candidate, bdb):
@@ -199,7 +200,7 @@ def new_debugger(output: io.StringIO) -> Any:
                 raise KeyboardInterrupt from None
 
         def leave_outermost(self, frame: FrameType) -> None:
-            """Go on to the next statement of a cell, which is other code for Python; to no other code."""
+            """Continue to the next statement of a cell, which is other code for Python; else stop nowhere."""
             file = frame.f_code.co_filename
             if frame.f_locals is frame.f_globals:
                 frame.f_globals.pop("__return__", None)  # The debugger sets this name.
@@ -240,7 +241,7 @@ def new_debugger(output: io.StringIO) -> Any:
 
 
 def _first_user_frame(frames: list[FrameType]) -> int:
-    """Return the index of the first frame of user code, behind those that have called user code."""
+    """Return the index of the first frame of user code, after the frames that have called user code."""
     files = [frame.f_code.co_filename for frame in frames]
     first = max((k + 1 for k, file in enumerate(files) if file == CALLER), default=0)
     while first < len(files) - 1 and _is_machinery(files[first]):

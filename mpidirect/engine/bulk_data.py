@@ -1,4 +1,4 @@
-"""Bulk data between the controller and this engine, received and sent in waits that can be left."""
+"""Bulk data between the controller and this engine; the waits for it can be left."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ pool = BufferPool()  # Memory that arrays of user code will own.
 
 
 class Incomplete(OSError):
-    """The rest of a task's data will not come."""
+    """The remaining data of a task will not arrive."""
 
 
-REPORT_DELAY = 1.0  # Seconds that data takes before reports on its arrival begin.
+REPORT_DELAY = 1.0  # Seconds after which reports on the arrival of a task's data begin.
 REPORT_INTERVAL = 0.5  # Seconds between two reports.
 
 
 class Arrival:
-    """Counts the bytes of a task's data, and reports them where the data takes long.
+    """Counts the bytes of a task's data, and reports them if the data takes long.
 
     Parameters
     ----------
@@ -62,16 +62,16 @@ def wait(
     Parameters
     ----------
     requests : sequence
-        What is under way.
+        The requests under way.
     is_hopeless : callable
-        Returns whether to give up.
+        Returns whether the wait is given up.
     arrived : callable
-        Called with the index of each request that is complete, in order.
+        Called with the index of each completed request, in order.
 
     Returns
     -------
     bool
-        False if the wait was given up. The requests go on then.
+        False if the wait was given up. Then the requests continue.
     """
     tests = complete = 0
     while True:
@@ -87,7 +87,7 @@ def wait(
 
 
 def allocate_bulk(sizes: Sequence[int], inline: Iterator[Any], allocate: Callable[[int], Any]) -> list[Any]:
-    """Return the frames of a task: the inline ones, and memory for the bulk ones.
+    """Return the frames of a task: the inline frames, and memory for the bulk frames.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def allocate_bulk(sizes: Sequence[int], inline: Iterator[Any], allocate: Callabl
 
 
 class DiscardedFrame:
-    """Stands for a frame for which there is no memory: what is received is discarded.
+    """Replaces a frame for which there is no memory: the received data is discarded.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class DiscardedFrame:
 
 
 def discarded_frames(sizes: Sequence[int]) -> list[Any]:
-    """Return frames of these sizes whose bulk is discarded; the inline ones are empty."""
+    """Return frames of these sizes whose bulk data is discarded; inline frames are empty."""
     scratch = np.empty(min(CHUNK, max(sizes)), np.uint8)
     return [DiscardedFrame(size, scratch) if size >= BULK else b"" for size in sizes]
 
@@ -134,19 +134,19 @@ def _bulk(frames: Sequence[Any]) -> list[Any]:
 
 
 def receive(transfer: BulkTransfer, frames: Sequence[Any], arrival: Arrival) -> None:
-    """Receive the bulk ones of `frames` from the controller, into their memory."""
+    """Receive the bulk frames of `frames` from the controller, into their memory."""
     pieces = _pieces(frames)
     requests = [transfer.receive(piece, CONTROLLER) for piece in pieces]
     wait(requests, arrived=lambda k: arrival.add(len(pieces[k])))
 
 
 def _pieces(frames: Sequence[Any]) -> list[Any]:
-    """Return the pieces of the bulk ones of `frames`, in the order in which they travel."""
+    """Return the pieces of the bulk frames of `frames`, in the order of the transfer."""
     return [frame[start:stop] for frame in _bulk(frames) for start, stop in chunks(len(frame))]
 
 
 def check_seal(transfer: BulkTransfer) -> None:
-    """Receive the byte behind the bulk, which tells whether the data is complete.
+    """Receive the byte after the bulk data, which tells whether the data is complete.
 
     Raises
     ------
@@ -160,18 +160,18 @@ def check_seal(transfer: BulkTransfer) -> None:
 
 
 def read_client(pid: int, addresses: Sequence[int], frames: Sequence[Any], arrival: Arrival) -> None:
-    """Read the bulk ones of `frames` out of the memory of the client's process, into their memory."""
+    """Read the bulk frames of `frames` out of the memory of the client's process, into their memory."""
     for frame, address in zip(_bulk(frames), addresses, strict=True):
         process_memory.read(pid, address, frame, arrival.add)
 
 
 class BroadcastReceiver:
-    """Receives what all engines get, by a collective with the controller as its root.
+    """Receives data for all engines, by a collective with the controller as its root.
 
     Parameters
     ----------
     comm : MPI.Comm or None
-        The communicator of controller and engines for this purpose alone. It is given up at the first death.
+        The communicator of controller and engines for this purpose alone; it is given up at the first death.
     """
 
     def __init__(self, comm: MPI.Comm | None) -> None:
@@ -180,14 +180,14 @@ class BroadcastReceiver:
         self.broken = False  # Whether an engine died. The control thread sets this.
 
     def receive(self, frames: Sequence[Any], arrival: Arrival) -> bool:
-        """Receive the bulk ones of `frames` into their memory; return False if the collective broke."""
+        """Receive the bulk frames of `frames` into their memory; return False if the collective broke."""
         assert self._comm is not None
         pieces, requests = _pieces(frames), []
         try:
             for piece in pieces:
                 requests.append(self._comm.Ibcast([piece, MPI.BYTE], CONTROLLER))
             complete = wait(requests, lambda: self.broken, lambda k: arrival.add(len(pieces[k])))
-        except MPI.Exception:  # An MPI with fault tolerance reports the death by itself.
+        except MPI.Exception:  # A fault-tolerant MPI reports the death itself.
             complete = False
         if not complete:
             self._abandoned.append((requests, pieces))
@@ -195,7 +195,7 @@ class BroadcastReceiver:
 
 
 def send(transfer: BulkTransfer, frames: Sequence[Any]) -> None:
-    """Send the bulk ones of `frames` to the controller."""
+    """Send the bulk frames of `frames` to the controller."""
     views = [memoryview(frame).cast("B") for frame in _bulk(frames)]
     wait(
         [transfer.send(view[start:stop], CONTROLLER) for view in views for start, stop in chunks(view.nbytes)]

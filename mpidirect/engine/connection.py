@@ -22,14 +22,14 @@ from ..transport.zeromq import LARGEST, Context, Dealer
 
 @contextmanager
 def connect(invitation: Any, engine: int) -> Iterator[tuple[Connection, Dealer]]:
-    """Open the task connection and the control connection of an engine for the time of the block."""
+    """Context manager: the task connection and the control connection of an engine."""
     process_memory.permit()
     context, address = Context(), reachable(invitation.addresses)
     tasks = _task_connection(invitation, engine, context, address)
     control = Dealer.of_engine(context, address, control_name(engine), invitation.credentials)
     _say_hello(engine, tasks, control)
     yield tasks, control
-    tasks.close()  # The control socket belongs to its thread, which ends with the process.
+    tasks.close()  # The control thread owns its socket; the thread ends with the process.
 
 
 def connect_anchor(invitation: Any, number: int) -> Connection:
@@ -51,7 +51,7 @@ def _say_hello(engine: int, *connections: Connection) -> None:
     place, node = process_memory.domain(), process_memory.node()
     hello = messages.encode(messages.EngineHello(engine, socket.gethostname(), os.getpid(), place, node))
     for connection in connections:
-        connection.put([hello, b""])  # In the empty frame the listener names the connection.
+        connection.put([hello, b""])  # The empty frame is where the listener puts the name of the connection.
 
 
 def reachable(addresses: list[str], timeout: float = 3.0) -> str:
@@ -60,7 +60,7 @@ def reachable(addresses: list[str], timeout: float = 3.0) -> str:
     Raises
     ------
     ConnectionFailed
-        If there is none.
+        If there is no such address.
     """
     for address in addresses:
         parts = urlsplit(address)

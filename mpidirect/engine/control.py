@@ -1,4 +1,4 @@
-"""The engine's second thread: messages of the controller that must get through while user code runs."""
+"""The engine's control thread: handles messages of the controller also while user code runs."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from .where import stack, where
 log = logging.getLogger(__name__)
 
 EXIT_GRACE = 1.0  # Seconds that the main thread has to end the engine by itself.
-LONGEST_WAIT = 1.0  # Seconds between two looks whether the parent still runs.
+LONGEST_WAIT = 1.0  # Seconds between two checks whether the parent still runs.
 PROGRESS_CALLS = 20  # Calls of MPI that let it make progress.
 UNUSED_TAG = 32_000  # A tag that no message has.
 
 
 class ControlThread(threading.Thread):
-    """Reads the control connection: aborts, signals, the end. Ends the engine if the job is orphaned.
+    """Reads the control connection: aborts, signals, and the end. Ends the engine if the job is orphaned.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class ControlThread(threading.Thread):
             self._relay.register(poller)
             timeout = min(LONGEST_WAIT, self._relay.timeout(), self._interrupts.timeout())
             ready = dict(poller.poll(int(timeout * 1000 + 0.999)))
-            # Messages first: while C code holds Python's lock, each system call before may cost a whole turn.
+            # Messages first: while C code holds Python's lock, each earlier system call may take seconds.
             if self._socket in ready:
                 try:
                     self._obey(messages.decode_to_engine(self._socket.recv()))
@@ -124,7 +124,7 @@ class ControlThread(threading.Thread):
         elif isinstance(message, messages.LeaveCommunicator):
             communicators.abandon_world(message.why, message.epoch, message.dead)
         elif isinstance(message, messages.ProgressMPI):
-            # A send that nobody receives ends when its target calls MPI, which an idle engine does not.
+            # A send without a receiver ends when its target calls MPI, which an idle engine does not do.
             for _ in range(PROGRESS_CALLS):
                 parts.data.comm.Iprobe(CONTROLLER, UNUSED_TAG)
         elif isinstance(message, messages.RevokeWorld):
@@ -141,7 +141,7 @@ class ControlThread(threading.Thread):
             self._leave("told to stop")
 
     def _inspect(self, message: messages.Inspect) -> None:
-        """Answer where user code is, and what the values of names are."""
+        """Answer with the place of user code, and with the values of names."""
         look = stack if message.deep else where
         answer = messages.Inspection(message.number, look() if self._parts.main_thread.task else "")
         if message.names:
@@ -154,7 +154,7 @@ class ControlThread(threading.Thread):
         self._socket.send(messages.encode(message))
 
     def _leave(self, reason: str, orphaned: bool = False) -> NoReturn:
-        """End this process: by the main thread if it responds, else without it."""
+        """End this process: by the main thread if it responds, otherwise without it."""
         log.info("leaving: %s", reason)
         self._parts.output.discard()
         if orphaned:  # MPI can't be finalized without the other ranks.

@@ -1,4 +1,4 @@
-"""The cores that an engine runs on, if the user asks for binding."""
+"""The cores that an engine runs on, if the user has configured binding."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-# The kernel's files that tell the units of a host apart, for each kind of unit.
+# The kernel's files that identify the units of a host, for each kind of unit.
 _TOPOLOGY = {
     "hwthread": (),
     "core": ("topology/physical_package_id", "topology/core_id"),
@@ -20,7 +20,7 @@ def bind(
 ) -> None:
     """Bind this process, with all its threads, to its share of the processors that it may use.
 
-    MPI launchers can bind the processes that they start, but each in its own way, and only some can bind
+    MPI launchers can bind the processes that they start, but each in its own way, and only some of them can
     spawned processes.
 
     Parameters
@@ -28,7 +28,7 @@ def bind(
     how : str
         ``none``, ``hwthread``, ``core``, ``numa`` or ``socket``.
     cores : int
-        How many cores, or hardware threads, an engine has.
+        The number of cores, or hardware threads, of an engine.
     local_rank, local_size : int
         The rank of this engine among the engines of its host, and their number.
     root : Path
@@ -38,12 +38,12 @@ def bind(
         return
     mine = share(units(how, os.sched_getaffinity(0), root), how, cores, local_rank, local_size)
     for thread in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(ProcessLookupError):  # the thread has ended meanwhile
+        with contextlib.suppress(ProcessLookupError):  # the thread has ended
             os.sched_setaffinity(int(thread.name), mine)
 
 
 def units(how: str, allowed: set[int], root: Path) -> list[set[int]]:
-    """Return the cores, sockets, … of this host in their order, each as its processors that may be used."""
+    """Return the units of this host (cores, sockets, …) in order: the usable processors of each unit."""
     found: dict[tuple[int, ...], set[int]] = {}
     for cpu in sorted(allowed):
         found.setdefault(_unit(how, cpu, root), set()).add(cpu)

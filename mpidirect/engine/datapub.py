@@ -1,4 +1,4 @@
-"""Data that a task publishes while it runs, besides its result."""
+"""Data that a running task publishes, in addition to its result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .output import displays
 
 
 def publish_data(data: dict[str, Any]) -> None:
-    """Publish data of the task that runs; `AsyncResult.data` returns the data.
+    """Publish data of the running task; `AsyncResult.data` returns the data.
 
     Parameters
     ----------

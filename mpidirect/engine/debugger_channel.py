@@ -1,7 +1,7 @@
-"""The way of a debugger's commands: from a client, by the control thread, to the main thread.
+"""Carries a debugger's commands: from the control thread, which gets them from a client, to the main thread.
 
-The main thread waits on a queue, which an interrupt ends. The control thread goes on meanwhile: heartbeats,
-interrupts and inspections work as while other user code runs.
+The main thread waits on a queue; an interrupt ends this wait. The control thread continues meanwhile, so
+heartbeats, interrupts and inspections work as with other user code.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from ..protocol import messages
 from .main_thread import MainThread
 from .output.task_output import TaskOutput
 
-TEXT_LIMIT = 1_000_000  # Characters of a debugger's text that one message has.
+TEXT_LIMIT = 1_000_000  # Maximum characters of a debugger's text in one message.
 
 place = ""  # The file and the line where a debugger waits for a command; empty if none waits.
 
 
 class Refused(Exception):
-    """Nobody gives commands; the text says why."""
+    """No client gives commands; the text says why."""
 
 
 class DebuggerChannel:
-    """Asks the client of the task that runs for commands.
+    """Asks the client of the running task for commands.
 
     Parameters
     ----------
     main_thread : MainThread
-        The task that runs.
+        Knows the running task.
     output : TaskOutput
-        What the task prints; it reaches the client before a prompt.
+        The output of the task, which reaches the client before a prompt.
     """
 
     def __init__(self, main_thread: MainThread, output: TaskOutput) -> None:
@@ -58,7 +58,7 @@ class DebuggerChannel:
         EOFError
             When the input has ended.
         Refused
-            When nobody gives commands.
+            When no client gives commands.
         """
         global place
         task, number = self._main_thread.task, next(self._numbers)

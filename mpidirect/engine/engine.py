@@ -1,4 +1,4 @@
-"""The engine's main loop: takes tasks and orders, one after the other."""
+"""The engine's main loop: handles tasks and orders, one after the other."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from .task_runner import TaskRunner
 from .tasks import new_namespace, shell
 from .user_code import UserCode
 
-IDLE = 1000  # Milliseconds without a task, after which there is time to import numpy.
-IMPORT_RETRY = 10_000  # Milliseconds until the next try, while other engines of the host import numpy.
+IDLE = 1000  # Milliseconds without a task, after which the engine imports numpy.
+IMPORT_RETRY = 10_000  # Milliseconds until the next attempt, while other engines of the host import numpy.
 RETRY_SPREAD = 97  # Milliseconds between the retries of two neighbours.
-OWN_THREADS = "mpidirect-"  # How the names of threads begin that run no user code.
+OWN_THREADS = "mpidirect-"  # The beginning of the names of threads that run no user code.
 
 
 class Engine:
@@ -48,15 +48,15 @@ class Engine:
     world : World
         The communicators of controller and engines.
     repair : CommunicatorRepair
-        Makes the communicators of engines again.
+        Makes the communicators of engines anew.
     spawner : Spawner
         Starts other engines.
     tasks : Connection
         The task connection; only the main thread uses it.
     names : dict
-        What the namespace begins with.
+        The initial names of the namespace.
     output : TaskOutput
-        What tasks print and display.
+        The output of tasks.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class Engine:
         Parameters
         ----------
         start_control : callable
-            Starts the control thread. It is called when this thread can handle signals, as the control
+            Starts the control thread. It is called when this thread can handle signals, because the control
             thread may be told at once to end the engine.
         """
         _set_batch_scheduling()
@@ -124,7 +124,7 @@ class Engine:
                 mpi_state.unusable_reason = mpi_state.unusable_reason or "the controller is gone"
             finally:
                 main_thread.leave_loop()
-        except EngineExit:  # It may also come just before the end of the loop is noted.
+        except EngineExit:  # Also possible just before the end of the loop is noted.
             main_thread.leave_loop()
 
     def _serve(self) -> None:
@@ -176,9 +176,9 @@ class Engine:
 
 
 def _import_numpy() -> bool:
-    """Import numpy while there is no task; return whether that is done.
+    """Import numpy while there is no task; return whether numpy is imported.
 
-    The import is in this thread: two threads that import parts of one package may each find half of it. For
+    This thread imports it, because two threads that import parts of one package may each find half of it. For
     the same reason numpy is not imported while user code has threads.
     """
     others = [one for one in threading.enumerate() if not one.name.startswith(OWN_THREADS)]
@@ -190,8 +190,8 @@ def _import_numpy() -> bool:
 def _set_batch_scheduling() -> None:
     """Tell the kernel that this process computes.
 
-    With more engines than cores, an engine that wakes does then not interrupt the controller, which has more
-    tasks to send.
+    If there are more engines than cores, a waking engine then does not interrupt the controller, which has
+    more tasks to send.
     """
     with contextlib.suppress(AttributeError, OSError):  # The system has no such policy, or does not allow it.
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -23,7 +23,7 @@ _SLURM = {
     "SLURM_STEP_NUM_TASKS": "WORLD_SIZE",
     "SLURM_NTASKS_PER_NODE": "LOCAL_WORLD_SIZE",
 }
-_STEP_OF_DAEMONS = "SLURM_STEP_TASKS_PER_NODE"  # It counts MPI's daemons, of which each node has one.
+_STEP_OF_DAEMONS = "SLURM_STEP_TASKS_PER_NODE"  # Counts MPI's daemons, one for each node.
 Environment = MutableMapping[str, str]
 
 
@@ -50,7 +50,7 @@ def gather(comm: MPI.Intracomm) -> list[EnginePlace]:
     return comm.allgather(place)
 
 
-_master: dict[str, str] = {}  # The variables of the first engine that this module has set.
+_master: dict[str, str] = {}  # The variables of the first engine, as this module has set them.
 
 
 def enter(places: Sequence[EnginePlace], rank: int, environment: Environment = os.environ) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def enter(places: Sequence[EnginePlace], rank: int, environment: Environment = o
     Returns
     -------
     dict
-        The names that say the same in the namespace: ``rank``, ``size``, ``local_rank``, …
+        The names of the namespace with the same information: ``rank``, ``size``, ``local_rank``, …
     """
     host = places[rank].host
     on_host = [k for k, place in enumerate(places) if place.host == host]
@@ -112,7 +112,7 @@ class _Vendor(NamedTuple):
     variable : str
         The environment variable that selects devices.
     others : tuple of str
-        Other variables that do.
+        Other variables that select devices.
     pci_id : str
         The vendor's PCI id; empty if its devices have names of their own.
     """
@@ -133,9 +133,9 @@ _VENDORS = (
 def bind(
     local_rank: int, local_size: int, environment: Environment = os.environ, root: Path = Path("/")
 ) -> None:
-    """Let this engine see only its share of the host's devices, unless a variable selects devices already.
+    """Let this engine see only its share of the host's devices, unless a variable already selects devices.
 
-    No library is loaded: libraries read the variables when they are loaded.
+    This loads no library: libraries read the variables when they are loaded.
     """
     for vendor in _VENDORS:
         count = _count(vendor, root)
@@ -144,7 +144,7 @@ def bind(
 
 
 def share(count: int, local_rank: int, local_size: int) -> range:
-    """Return the devices of an engine: several for each engine, or one for several engines.
+    """Return the devices of an engine: several devices for each engine, or one for several engines.
 
     Examples
     --------
@@ -177,7 +177,7 @@ def _selecting_variable(vendor: _Vendor, environment: Environment) -> str:
 
 
 def _count(vendor: _Vendor, root: Path) -> int:
-    """Return how many devices of a vendor this process can open, as their drivers number them."""
+    """Return the number of devices of a vendor that this process can open, as drivers number them."""
     if not vendor.pci_id:
         return len(list((root / "dev").glob("nvidia[0-9]*")))
     found = 0
@@ -191,5 +191,5 @@ def _count(vendor: _Vendor, root: Path) -> int:
 
 
 def placed(names: dict[str, Any]) -> messages.EnginePlaced:
-    """Return what the controller is told of this engine's place."""
+    """Return what the controller should know of this engine's place."""
     return messages.EnginePlaced(names["local_rank"], device())

@@ -1,4 +1,4 @@
-"""Changes of a module of others at its import."""
+"""Changes a module of another package when it is imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def spec_with(hook: MetaPathFinder, name: str, change: Callable[[Any], None]) -> ModuleSpec | None:
-    """Return the spec that the finders other than `hook` have for a module; its loader also calls `change`.
+    """Return a module's spec from the finders other than `hook`; its loader also calls `change`.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def spec_with(hook: MetaPathFinder, name: str, change: Callable[[Any], None]) ->
     name : str
         The name of the module.
     change : callable
-        Gets the module when the module's code has run.
+        Called with the module after the module's code has run.
     """
     sys.meta_path.remove(hook)
     try:

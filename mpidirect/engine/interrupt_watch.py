@@ -1,4 +1,4 @@
-"""What gets the main thread out of MPI if an interrupt does not: no signal ends a blocking call of MPI."""
+"""Gets the main thread out of MPI if an interrupt does not: no signal ends a blocking call of MPI."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from .main_thread import MainThread
 from .mpi import communicators
 from .mpi.watched_communicator import mpi_state
 
-CALL_TIMEOUT = 0.05  # Seconds until a communicator in whose call the main thread is, is abandoned.
-REQUEST_TIMEOUT = 3.0  # Seconds until all are abandoned, if it is in no call: it may wait for a request.
-REVOKED_TIMEOUT = 0.2  # Seconds in which a call on a revoked communicator must end.
+CALL_TIMEOUT = 0.05  # Seconds until the communicator of the main thread's call is abandoned.
+# Seconds until all communicators are abandoned if the thread is in no call: it may wait for a request.
+REQUEST_TIMEOUT = 3.0
+REVOKED_TIMEOUT = 0.2  # Seconds after which a call on a revoked communicator must have ended.
 
 
 class InterruptWatch:
@@ -34,9 +35,9 @@ class InterruptWatch:
         self._engine = engine
         self._main_thread = main_thread
         self._send = send
-        self._since: float | None = None  # When an interrupt came that user code has not got yet.
+        self._since: float | None = None  # The time of an interrupt that user code has not received yet.
         self._abandoned_all = False  # Whether all communicators have been abandoned for this interrupt.
-        self._reported = 0.0  # When the controller was told last that a revoked call has not ended.
+        self._reported = 0.0  # When the controller was last told that a revoked call has not ended.
         self._overdue_since = 0.0  # When the main thread was last seen outside an abandoned communicator.
 
     def begin(self) -> None:
@@ -48,12 +49,12 @@ class InterruptWatch:
         return CALL_TIMEOUT if self._since is not None or _in_abandoned_call() else float("inf")
 
     def check(self) -> None:
-        """Get the main thread out of MPI if it is late."""
+        """Get the main thread out of MPI if an interrupt has taken too long."""
         self._end_revoked_call()
         if self._since is None:
             return
         waited = time.monotonic() - self._since
-        # Read these before it is asked whether the interrupt is due: the main thread runs on.
+        # Read these values before the test whether the interrupt is due: the main thread continues to run.
         epoch, call = mpi_state.epoch, mpi_state.blocking_call
         if not self._main_thread.interrupt_is_due:
             self._since = None
@@ -64,11 +65,11 @@ class InterruptWatch:
             communicators.abandon(comm, epoch, f"engine {self._engine} was interrupted in its {name}")
         else:
             if waited >= REQUEST_TIMEOUT and not self._abandoned_all:
-                # The main thread may wait for a request. If it computes, nothing is lost but time.
+                # The main thread may wait for a request. If it computes instead, only time is lost.
                 communicators.abandon_all(epoch, f"engine {self._engine} was interrupted")
                 self._abandoned_all = True
-            # A signal between Python's last look for signals and a system call does not end the call, which
-            # may last for ever. The next signal does.
+            # A signal between Python's last check for signals and a system call does not end the call, which
+            # may last for ever. The next signal ends it.
             self._main_thread.wake()
 
     def _end_revoked_call(self) -> None:

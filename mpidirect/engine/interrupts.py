@@ -1,7 +1,7 @@
-"""Where an interrupt may come in code that must not be left half done.
+"""Where an interrupt may come in code that must not be left incomplete.
 
-Python raises KeyboardInterrupt between any two bytecodes: also after an MPI operation has begun, before its
-request is kept. Inside `held`, an interrupt comes only where `admitted` or `admit` lets it in.
+Python raises KeyboardInterrupt between any two bytecodes: for example after an MPI operation has begun,
+before its request is stored. Inside `held`, an interrupt comes only where `admitted` or `admit` allows it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _INTERRUPT = {signal.SIGINT}
 
 
 class EngineExit(BaseException):
-    """Raised in the main thread when the engine is to end."""
+    """Raised in the main thread to end the engine."""
 
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Hold interrupts back within the block."""
+    """Hold interrupts back inside the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPT)
     try:
         yield
@@ -31,7 +31,7 @@ def held() -> Iterator[None]:
 
 @contextmanager
 def admitted() -> Iterator[None]:
-    """Let interrupts in within the block, inside `held`: around user code, and code that can take long."""
+    """Admit interrupts inside the block, inside `held`: around user code, and code that can take long."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPT)
     try:
         yield
@@ -40,7 +40,7 @@ def admitted() -> Iterator[None]:
 
 
 def admit() -> None:
-    """Let in, inside `held`, an interrupt that was held back or that came before its task."""
+    """Inside `held`, raise an interrupt that was held back or that came before its task."""
     if signal.SIGINT in signal.sigpending():
         with admitted():
             pass

@@ -25,14 +25,14 @@ from ..serialize.failures import has_source, user_traceback
 from .breakpoints import refuse_embed
 from .output import displays
 
-# No history is written: engines have no prompt, and many of them share a home directory.
+# No history is written: engines have no prompt, and many engines share a home directory.
 _CONFIG = Config({"HistoryManager": {"enabled": False, "hist_file": ":memory:"}})
 
 FORMATTED_FRAMES = 100  # IPython formats no traceback with more frames.
 
 
 class _Result(DisplayHook):
-    """Keeps the value of a cell's last line, as its formats, instead of printing it."""
+    """Stores the formats of the value of a cell's last line, instead of printing the value."""
 
     formats: dict[str, Any] | None = None
     muted = False  # Whether the cell ends with a semicolon.
@@ -54,7 +54,7 @@ class _Result(DisplayHook):
 
 
 class _Displays(DisplayPublisher):
-    """Keeps what is displayed while a task runs."""
+    """Stores the displays of a running task."""
 
     def publish(self, data: dict[str, Any], metadata: Any = None, *args: Any, **kwargs: Any) -> None:
         id = (kwargs.get("transient") or {}).get("display_id", "")
@@ -81,12 +81,12 @@ class _Shell(InteractiveShell):
 
     @property
     def db(self) -> dict[str, Any]:
-        """What IPython else keeps in files between sessions: directories of %cd, bookmarks."""
+        """What IPython usually stores in files between sessions: directories of %cd, bookmarks."""
         return self._remembered
 
     @db.setter
     def db(self, files: Any) -> None:
-        pass  # It is kept in memory.
+        pass  # An engine stores this in memory.
 
     def system(self, cmd: str) -> None:
         """Run a command line, and print its output."""
@@ -118,7 +118,7 @@ class _Shell(InteractiveShell):
         self.user_ns_hidden.update(self.initial)  # %whos shows only the names of user code.
 
     def init_sys_modules(self) -> None:
-        pass  # The engine's namespace is __main__ already.
+        pass  # The engine's namespace is already __main__.
 
     def enable_gui(self, gui: Any = None) -> None:
         pass
@@ -127,7 +127,7 @@ class _Shell(InteractiveShell):
         if args and args[0]:  # A display could not be formatted; the task goes on.
             traceback.print_exception(*args[0])
             return
-        # Not formatted by IPython: endless recursions, which take IPython seconds; functions whose source the
+        # Not formatted by IPython: endless recursions, which take it seconds; functions whose source the
         # client adds; interrupts, for which a line is enough.
         kind, error, trace = sys.exc_info()
         if kind is KeyboardInterrupt or _depth(trace) >= FORMATTED_FRAMES or not has_source(trace):
@@ -139,7 +139,7 @@ class _Shell(InteractiveShell):
     def _showtraceback(self, etype: Any, evalue: BaseException | None, stb: list[str]) -> None:
         self.last_traceback = "\n".join(stb)
         for name in ("last_type", "last_value", "last_traceback", "last_exc"):
-            vars(sys).pop(name, None)  # They would keep alive what the failed line has used.
+            vars(sys).pop(name, None)  # These names would keep alive what the failed line has used.
 
 
 class Shell:
@@ -148,12 +148,13 @@ class Shell:
     Parameters
     ----------
     namespace : dict
-        The namespace of ``__main__``, with the names that an engine begins with.
+        The namespace of ``__main__``, with an engine's initial names.
     """
 
     def __init__(self, namespace: dict[str, Any]) -> None:
         _Shell.initial = {name: namespace[name] for name in INITIAL_NAMES if name in namespace}
-        warnings.filterwarnings("ignore", "To exit: use")  # IPython warns so after a SystemExit, for prompts.
+        # IPython issues this warning for prompts, after a SystemExit.
+        warnings.filterwarnings("ignore", "To exit: use")
         with tempfile.TemporaryDirectory(prefix="mpidirect-") as directory:
             # The instance that get_ipython() and display() use.
             self.shell = _Shell.instance(
@@ -206,11 +207,12 @@ class Shell:
         for name in hidden.keys() - shell.user_ns.keys():
             del hidden[name]
         shell.init_user_ns()
-        self.own_names = {name: hidden[name] for name in self.own_names if name in hidden}  # Made again.
+        # Only those that exist again.
+        self.own_names = {name: hidden[name] for name in self.own_names if name in hidden}
 
 
 def _ends_with_semicolon(code: str) -> bool:
-    """Return whether the value of the cell is not to be shown."""
+    """Return whether the value of the cell is not shown."""
     try:
         return ";" in code and DisplayHook.semicolon_at_end_of_expression(code)
     except (SyntaxError, tokenize.TokenError):  # The cell is in another language, or incomplete.

@@ -1,4 +1,4 @@
-"""The engine's main thread, as the control thread sees it: the task that runs, interrupts, the end."""
+"""The engine's main thread, as the control thread sees it: the running task, interrupts, the end."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from . import signal_handlers
 from .interrupts import EngineExit
 from .mpi.watched_communicator import mpi_state
 
-WAKE = signal.SIGURG  # Ends a system call. Programs ignore this signal unless they ask for it.
-REPEAT_DELAY = 0.01  # Seconds until an interrupt that came where Python can raise nothing comes again.
+WAKE = signal.SIGURG  # A signal that ends a system call. Programs ignore it unless they install a handler.
+REPEAT_DELAY = 0.01  # Seconds until an interrupt is repeated that came where Python can raise no exception.
 
 
 class MainThread:
-    """Decides what a signal to the main thread does.
+    """Decides the effect of a signal to the main thread.
 
     The control thread requests interrupts of tasks and the end of the engine. It sends SIGINT for both. The
-    handler runs in the main thread: it raises `KeyboardInterrupt` only in the user code of a task that is to
-    be interrupted.
+    handler runs in the main thread: it raises `KeyboardInterrupt` only in the user code of a task with a
+    requested interrupt.
     """
 
     def __init__(self) -> None:
-        self.leaving = False  # Whether the engine is to end.
+        self.leaving = False  # Whether the engine must end.
         self.task = ""  # The id of the task whose user code runs now.
-        self.method = ""  # The method or function of the task that runs, or of the last one.
+        self.method = ""  # The method or function of the running task, or of the last one.
         self.began = 0.0  # When that task began (monotonic clock).
         self.requested: set[str] = set()  # The ids of tasks to interrupt.
         self._left_loop = False  # Whether the main loop has ended.
-        self._sent_by_control = False  # Whether the next SIGINT is one of the control thread.
+        self._sent_by_control = False  # Whether the control thread has sent the next SIGINT.
         mpi_state.take_interrupt = self.take_interrupt
         mpi_state.user_code_runs = lambda: bool(self.task)
 
@@ -44,7 +44,7 @@ class MainThread:
         Parameters
         ----------
         user_code : function
-            The function that calls user code: only below it may handlers that user code sets raise.
+            The function that calls user code: handlers of user code may raise exceptions only below it.
         """
         signal.signal(signal.SIGINT, self._on_interrupt)
         signal.signal(WAKE, _ignore)
@@ -62,11 +62,11 @@ class MainThread:
         self.task = task.id
 
     def leave_loop(self) -> None:
-        """Note that the main loop has ended: signals do nothing any more."""
+        """Note that the main loop has ended: signals have no effect any more."""
         self.leaving, self._left_loop = True, True
 
     def take_interrupt(self) -> bool:
-        """Return whether the task that runs is to be interrupted; True only once for each interrupt."""
+        """Return whether the running task must be interrupted; True only once for each interrupt."""
         if not self.task or self.task not in self.requested:
             return False
         self.requested.discard(self.task)
@@ -82,7 +82,7 @@ class MainThread:
         signal.pthread_kill(_ident(), message.signum)
 
     def wake(self) -> None:
-        """End the system call that the main thread is in, so that Python looks for signals."""
+        """End the system call of the main thread, so that Python checks for signals."""
         signal.pthread_kill(_ident(), WAKE)
 
     def leave(self) -> None:
@@ -92,7 +92,7 @@ class MainThread:
 
     @property
     def interrupt_is_due(self) -> bool:
-        """Whether the task that runs has an interrupt that has not reached user code yet."""
+        """Whether the running task has an interrupt that has not reached user code yet."""
         return bool(self.task) and (self.task in self.requested or mpi_state.interrupt_pending)
 
     # -- handlers -------------------------------------------------------------------------------------
@@ -105,12 +105,12 @@ class MainThread:
         by_control, self._sent_by_control = self._sent_by_control, False
         is_due = self.take_interrupt() if by_control else bool(self.task)
         if is_due and mpi_state.blocking_call is not None:
-            mpi_state.interrupt_pending = True  # The blocking MPI call looks for this.
+            mpi_state.interrupt_pending = True  # The blocking MPI call checks this.
         elif is_due:
             raise KeyboardInterrupt from None
 
     def _on_unraisable(self, info: Any) -> None:
-        """Repeat an interrupt that came where Python can raise nothing, as in a destructor."""
+        """Repeat an interrupt that came where Python can raise no exception, as in a destructor."""
         if self.task and isinstance(info.exc_value, KeyboardInterrupt):
             again = messages.Signal(signal.SIGINT, self.task)
             threading.Timer(REPEAT_DELAY, self.send_signal, [again]).start()

@@ -1,4 +1,4 @@
-"""Memory that is kept back where the process has a memory limit (``ulimit -v``, a batch system's).
+"""Memory that is reserved if the process has a memory limit (``ulimit -v``, a batch system's).
 
 A task that uses all memory, or leaves all memory used, fails with a MemoryError. With the reserve, the engine
 can still report the error and take the next task, which may free memory.

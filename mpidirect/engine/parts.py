@@ -14,24 +14,24 @@ from .user_code import UserCode
 
 
 class EngineParts(NamedTuple):
-    """What runs tasks, single ones and batches.
+    """The parts that run tasks, single ones and batches.
 
     Attributes
     ----------
     tasks : Connection
         The task connection; only the main thread uses it.
     main_thread : MainThread
-        The task that runs, and its interrupts.
+        The running task, and its interrupts.
     admission : TaskAdmission
-        Which tasks begin.
+        Decides which tasks begin.
     data : TaskData
-        Receives the data of tasks and sends that of results.
+        Receives the data of tasks and sends the data of results.
     user_code : UserCode
         Calls user code.
     output : TaskOutput
-        What tasks print and display.
+        The output of tasks.
     reserve : MemoryReserve
-        The memory that is kept back for the engine's own work.
+        The memory that is reserved for the engine's own work.
     """
 
     tasks: Connection

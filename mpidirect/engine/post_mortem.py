@@ -14,7 +14,8 @@ from .breakpoints import new_debugger
 
 HARMLESS = frozenset({"debug", "pull", "names", "has"})  # operations that leave the error in place
 
-_TRACEBACK = BaseException.__dict__["__traceback__"]  # whatever the user's class has made of this name
+# the original attribute: a class of the user may redefine this name
+_TRACEBACK = BaseException.__dict__["__traceback__"]
 
 held: BaseException | None = None  # the last error
 _trace: TracebackType | None = None
@@ -25,12 +26,13 @@ def hold(error: BaseException) -> None:
     """Keep an error with its frames; a MemoryError is not kept, so that memory becomes free."""
     global held, _trace
     release()
-    if not issubclass(type(error), MemoryError):  # isinstance would ask the error, which may raise.
+    # isinstance would use attributes of the error, which may raise exceptions
+    if not issubclass(type(error), MemoryError):
         held, _trace = error, user_traceback(_TRACEBACK.__get__(error))
 
 
 def release() -> None:
-    """Let go of the error, and of all that its frames keep alive."""
+    """Release the error, and the objects that its frames keep alive."""
     global held, _trace, _debugger
     held = _trace = _debugger = None
 
@@ -41,16 +43,16 @@ def debug(namespace: dict[str, Any], command: str | None, own: Any) -> tuple[str
     Parameters
     ----------
     command : str or None
-        The command. None begins: the output is the innermost place.
+        The command. With None, the debugger starts: the output is the innermost place.
 
     Returns
     -------
     output : str
         What the debugger prints.
     goes_on : bool
-        Whether the debugger takes another command.
+        Whether the debugger accepts another command.
     None
-        Where there is no error to debug.
+        If there is no error to debug.
     """
     global _debugger
     if held is None or _trace is None:
@@ -73,7 +75,7 @@ def debug(namespace: dict[str, Any], command: str | None, own: Any) -> tuple[str
 
 
 def _debugger_at(trace: TracebackType, output: io.StringIO) -> Any:
-    """Return a debugger that stands at the innermost frame of user code."""
+    """Return a debugger at the innermost frame of user code."""
     debugger = new_debugger(output)
     debugger.reset()
     debugger.setup(None, trace)

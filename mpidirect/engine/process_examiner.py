@@ -1,4 +1,4 @@
-"""Stacks of other processes of the host, with C frames: made in a thread, because the tools take seconds."""
+"""Stacks of other processes of the host, with C frames: read in a thread, because the tools take seconds."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ..protocol import messages
 
 
 class ProcessExaminer:
-    """Makes the stacks that the controller asks for.
+    """Reads the stacks that the controller requests.
 
     Parameters
     ----------
     done : callable
-        Called in the thread when an answer is due.
+        Called in the thread when an answer is ready.
 
     Attributes
     ----------
     due : deque of ProcessesExamined
-        The answers that are to be sent.
+        The answers that must be sent.
     """
 
     def __init__(self, done: Callable[[], None] = lambda: None) -> None:
@@ -30,11 +30,11 @@ class ProcessExaminer:
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is being made, or is to be sent."""
+        """Whether an answer is being made, or must be sent."""
         return bool(self.due) or (self._thread is not None and self._thread.is_alive())
 
     def examine(self, order: messages.ExamineProcesses) -> None:
-        """Begin to make the stacks."""
+        """Begin to read the stacks."""
         self._thread = threading.Thread(target=self._examine, args=[order], daemon=True)
         self._thread.start()
 

@@ -1,4 +1,4 @@
-"""Results that stay in this engine's memory until their client has read them there."""
+"""Results that stay in this engine's memory until their client has read them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..arrays.lazy_numpy import np
 from ..memory import process_memory
 from ..protocol.messages import BULK
 
-READ_TIMEOUT = 0.05  # Seconds that the next task waits for the client, and one more for each GB.
+READ_TIMEOUT = 0.05  # Seconds that the next task waits for the client, plus one for each GB.
 
 
 class RetainedResults:
@@ -23,9 +23,9 @@ class RetainedResults:
 
     def __init__(self) -> None:
         self._results: dict[str, Any] = {}
-        self._changed: dict[str, np.ndarray] = {}  # The flags.
+        self._changed: dict[str, np.ndarray] = {}  # The flags, by task.
         self._released = threading.Event()
-        self._awaited = ""  # The task whose release `_released` tells.
+        self._awaited = ""  # The task whose release sets `_released`.
 
     def keep(self, task: str, frames: Sequence[Any]) -> list[int]:
         """Keep a result.

@@ -1,9 +1,9 @@
 """Namespaces in files: each engine writes and reads a file of its own.
 
-A file is a sequence of frames of pickles. The manifest says where each frame lies. The client has it written
-when all engines have written their files. Parts of scattered sequences are pickled one by one, so that
-another number of engines can divide them again. All other names are one pickle, so that names which share an
-object share the object again.
+A file is a sequence of frames of pickles. The manifest contains the position of each frame. The client has an
+engine write it when all engines have written their files. Parts of scattered sequences are pickled one by
+one, so that another number of engines can divide them anew. All other names are one pickle, so that names
+which share an object share the object again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..serialize import pickles
 Namespace = dict[str, Any]
 Place = list[list[int]]  # The start and the size in bytes of each frame of a pickle in a file.
 
-_scattered: dict[str, str] = {}  # Scattered names, and how they were distributed.
+_scattered: dict[str, str] = {}  # Scattered names, and their distributions.
 
 
 def note_scattered(name: str, dist: str) -> None:
@@ -86,7 +86,7 @@ def _try_pickle(name: str, value: Any, left: dict[str, str]) -> list[Any]:
 
 
 def _pickle_together(rest: dict[str, Any], left: dict[str, str]) -> tuple[dict[str, int], list[Any]]:
-    """Return checksums of the values, and one pickle of all that can be pickled."""
+    """Return checksums of the values, and one pickle of all values that can be pickled."""
     sums: dict[str, int] = {}
     for name, value in rest.items():
         frames = _try_pickle(name, value, left)
@@ -96,7 +96,7 @@ def _pickle_together(rest: dict[str, Any], left: dict[str, str]) -> tuple[dict[s
 
 
 def _checksum(frames: Sequence[Any]) -> int:
-    """Return a checksum of frames, by which equal values on several engines are found."""
+    """Return a checksum of frames, which shows whether values on several engines are equal."""
     total = zlib.crc32(frames[0])
     for frame in frames[1:]:
         words = np.frombuffer(frame, np.uint8)

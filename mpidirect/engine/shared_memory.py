@@ -1,8 +1,8 @@
 """One copy of an array for all engines of a node, in memory that they map read-only.
 
 The memory has no name (Linux `memfd_create`): the kernel frees it when the last engine that maps it ends or
-unmaps it. One engine of the node receives the data. The other engines open the memory by the ``/proc`` entry
-of that engine, which only processes of the same user can.
+unmaps it. One engine of the node receives the data. The other engines open the memory through the ``/proc``
+entry of that engine, which only processes of the same user can do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from ..arrays.lazy_numpy import np
 from ..serialize import pickles
 
-CLAIM_TIMEOUT = 300.0  # Seconds after which memory that not all engines have mapped is given up.
+CLAIM_TIMEOUT = 300.0  # Seconds after which memory is given up that not all engines have mapped.
 
 
 class SharedMemory:
@@ -60,13 +60,13 @@ class SharedMemory:
                 os.close(descriptor)
 
     def abandon(self) -> None:
-        """Free the memory of frames that will not come."""
+        """Free the memory of frames that will not arrive."""
         for descriptor, _ in self._receiving:
             os.close(descriptor)
         self._receiving.clear()
 
     def expire(self) -> None:
-        """Give up memory that a client that vanished has left."""
+        """Give up memory of clients that have left."""
         oldest = time.monotonic() - CLAIM_TIMEOUT
         self.close([task for task, (since, _) in list(self._unclaimed.items()) if since < oldest])
 
@@ -95,5 +95,5 @@ def map_shared(namespace: dict[str, Any], shared: Any, own: Any) -> None:
     names = pickles.loads([head, *buffers])
     for value in names.values():
         if isinstance(value, np.ndarray):
-            value.flags.writeable = False  # Small arrays came with the head.
+            value.flags.writeable = False  # Small arrays travel with the head.
     namespace.update(names)

@@ -1,7 +1,7 @@
-"""Signal handlers of user code: what they raise reaches user code, and nothing else.
+"""Signal handlers of user code: their exceptions reach only user code.
 
-A timer, or a signal of another process, may come when the task of the handler has ended. A handler that
-raises would then end the engine, or leave half a message in a connection.
+A timer, or a signal of another process, may come after the end of the handler's task. An exception of the
+handler would then end the engine, or leave half a message in a connection.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-interrupt_replaced = False  # Whether user code has set a handler of its own for SIGINT.
+interrupt_replaced = False  # Whether user code has installed a handler for SIGINT.
 
-LOG_INTERVAL = 1.0  # Seconds between two errors that are logged: signals may come faster than that takes.
+LOG_INTERVAL = 1.0  # Seconds between two logged errors: signals may come faster than the log can be written.
 
 _set, _get = signal.signal, signal.getsignal
 
 
 class _UserHandler:
-    """A handler of user code, which raises only below the function that calls user code."""
+    """A handler of user code, which may raise exceptions only below the function that calls user code."""
 
     def __init__(self, handler: Callable[[int, FrameType | None], Any], user_code: CodeType) -> None:
         self.handler = handler
@@ -59,7 +59,7 @@ def enable(user_code: Callable[..., Any], own: tuple[Callable[..., Any], ...]) -
     Parameters
     ----------
     user_code : function
-        The function that calls user code: only below it may handlers raise.
+        The function that calls user code: handlers may raise exceptions only below it.
     own : tuple of callables
         The engine's own handlers, which user code may set again.
     """

@@ -1,4 +1,4 @@
-"""Which tasks begin on an engine, and which are aborted before."""
+"""Decides which tasks begin on an engine, and which are aborted before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .main_thread import MainThread
 
-MEMORY = 64  # Tasks that have begun and are remembered. The controller sends fewer ahead.
+MEMORY = 64  # Number of remembered tasks that have begun; the controller sends fewer tasks ahead.
 
 
 class TaskAdmission:
@@ -17,17 +17,17 @@ class TaskAdmission:
     Parameters
     ----------
     main_thread : MainThread
-        Whose interrupts of an aborted task are dropped.
+        The thread whose interrupts of an aborted task are dropped.
     """
 
     def __init__(self, main_thread: MainThread) -> None:
         self._main_thread = main_thread
         self._begun: deque[str] = deque(maxlen=MEMORY)
-        self._aborted: set[str] = set()  # Tasks that will not begin. Their abort is answered already.
+        self._aborted: set[str] = set()  # Tasks that will not begin. The replies to their aborts are sent.
         self._lock = threading.Lock()
 
     def begin(self, task: str) -> bool:
-        """Return whether the task is to begin: from now on it can't be aborted."""
+        """Return whether the task may begin; if so, it can't be aborted any more."""
         with self._lock:
             if task not in self._aborted:
                 self._begun.append(task)

@@ -1,4 +1,4 @@
-"""The data of tasks and results, by each lane: with the message, over MPI, out of the client's memory."""
+"""The data of tasks and results, by each way: with the message, over MPI, out of the client's memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .shared_memory import SharedMemory
 
 
 class TaskData:
-    """Receives the data of tasks, and sends that of results; only the main thread uses it.
+    """Receives the data of tasks, and sends the data of results; only the main thread uses it.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class TaskData:
         self._transfer = BulkTransfer(world.private, world.processes)
 
     def receive(self, task: messages.Task, frames: list[bytes]) -> tuple[list[Any], list[Any] | None]:
-        """Receive the data of a task, wherever its bulk is.
+        """Receive the data of a task, by the way that its header names.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class TaskData:
         return received[:count], received[count:] if task.own else None
 
     def _discard(self, task: messages.Task, sizes: Sequence[int]) -> None:
-        """Receive data for which there is no room, and discard it."""
+        """Receive data for which there is no memory, and discard it."""
         self._reserve.release()
         if task.client:
             self._tell(messages.DataFetched(task.id))
@@ -96,7 +96,7 @@ class TaskData:
         return bulk_data.Arrival(lambda moved: self._tell(messages.DataArriving(task.id, moved)))
 
     def _receive_by_mpi(self, task: messages.Task, frames: list[Any], sizes: Sequence[int]) -> None:
-        """Receive bulk over MPI: the shared frames perhaps by a collective, the others point to point."""
+        """Receive bulk data over MPI: shared frames possibly by a collective, the others point to point."""
         arrival = self._arrival(task)
         collective = len(task.frames) if task.spread else 0
         if collective and not self.broadcast.receive(frames[:collective], arrival):
@@ -129,7 +129,7 @@ class TaskData:
         frames : sequence
             The result.
         addresses : sequence of int
-            Where the client reads the bulk, if it does: what `retain` returned.
+            The addresses at which the client reads the bulk data, as `retain` returned them.
         """
         inline = [frame for frame in frames if len(frame) < messages.BULK]
         self._tasks.put([header, *inline], wait=True)
@@ -141,7 +141,7 @@ class TaskData:
             self.send_bulk(frames)
 
     def send_bulk(self, frames: Sequence[Any]) -> None:
-        """Send the bulk ones of `frames` to the controller."""
+        """Send the bulk frames of `frames` to the controller."""
         bulk_data.send(self._transfer, frames)
 
     def _tell(self, message: messages.Message) -> None:

@@ -18,7 +18,7 @@ from .tasks import CONTROLLER_OPERATIONS, OPERATIONS, Namespace
 
 
 class TaskRunner:
-    """Runs tasks that are answered one by one.
+    """Runs single tasks, each with a reply of its own.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class TaskRunner:
         failure: messages.Failure | None = None
         result: list[Any] = []
         try:
-            if task.op == "collective":  # A collective lets interrupts in where it can be left.
+            if task.op == "collective":  # A collective admits interrupts where it can be left.
                 with interrupts.held():
                     result = parts.user_code.run(task, self._call, task, shared, own)
             else:

@@ -1,4 +1,4 @@
-"""The operations of tasks. Each gets the namespace, what all engines get, and this engine's own part."""
+"""The operations of tasks. Arguments: the namespace, the data for all engines, this engine's own part."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def load_all(namespace: Namespace, directory: str, engine: str) -> list[Any]:
     return []
 
 
-# Operations of the controller itself: their arguments and results are texts, not pickles.
+# Operations for the controller: their arguments and results are texts, not pickles.
 CONTROLLER_OPERATIONS: dict[str, Callable[..., list[Any]]] = {"save_all": save_all, "load_all": load_all}
 
 
@@ -109,13 +109,13 @@ def _mark_as_own(names: Iterable[str]) -> None:
 
 
 def _mark_imports_as_own(source: str) -> None:
-    """Note the same for the names that source code imports."""
+    """Note that the names that source code imports belong to the engine, and not to a prompt."""
     if received_names.engine_names is not None:
         received_names.engine_names.mark_imports_as_own(source)
 
 
 def pull(namespace: Namespace, shared: Any, own: Any) -> Any:
-    """Return the value of a name or an expression like ``a.b``, or a list of the values of several."""
+    """Return the value of a name or an expression like ``a.b``, or a list of several values."""
     if isinstance(shared, str):
         return lookup(namespace, shared)
     return [lookup(namespace, name) for name in shared]
@@ -155,7 +155,7 @@ def names(namespace: Namespace, shared: Any, own: Any) -> list[str]:
 
 
 def _is_users(name: str, value: Any) -> bool:
-    """Return whether user code has set a name, which is not private, of IPython or of a prompt."""
+    """Return whether a name was set by user code, and is not private, of IPython or of a prompt."""
     if name.startswith("_") or value is _initial_names.get(name, _MISSING) or _is_from_prompt(name):
         return False
     return _shell in (None, _MISSING) or _shell.own_names.get(name, _MISSING) is not value
@@ -186,7 +186,7 @@ def run_file(namespace: Namespace, shared: Any, own: Any) -> None:
         try:
             exec(compile(source, filename, "exec"), namespace)
         except SystemExit as e:
-            if e.code not in (None, 0):  # Else the program reports success.
+            if e.code not in (None, 0):  # Otherwise the program reports success.
                 raise
         finally:
             _mark_imports_as_own(source)
@@ -194,7 +194,7 @@ def run_file(namespace: Namespace, shared: Any, own: Any) -> None:
 
 @contextmanager
 def _as_script(namespace: Namespace, filename: str, argv: list[str]) -> Iterator[None]:
-    """Set what a program finds when Python was started with it, within the block."""
+    """Context manager: set what a program finds when Python was started with it."""
     directory = str(Path(filename).parent)
     before = sys.argv, namespace.get("__file__", _MISSING)
     sys.argv, namespace["__file__"] = [filename, *argv], filename
@@ -212,7 +212,7 @@ def _as_script(namespace: Namespace, filename: str, argv: list[str]) -> Iterator
 
 
 def clear(namespace: Namespace, shared: Any, own: Any) -> None:
-    """Delete all names, and set those that an engine begins with again."""
+    """Delete all names, and set an engine's initial names again."""
     for name in [n for n in namespace if n not in shared and not n.startswith("__")]:
         del namespace[name]
     if _shell not in (None, _MISSING):
@@ -256,7 +256,7 @@ def shell(namespace: Namespace) -> Any:
     global _shell
     if _shell is _MISSING:
         displays.stop_watching_imports()
-        from .interrupts import held  # Imported here: all else in this module needs no MPI.
+        from .interrupts import held  # Imported here, because no other code of this module needs MPI.
 
         with held():  # A package whose import was interrupted can't be imported again.
             try:

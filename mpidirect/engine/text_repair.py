@@ -1,4 +1,4 @@
-"""Texts of user code that no encoding takes: what was printed may have lone surrogates."""
+"""Repairs output of user code that can't be encoded, because it has lone surrogates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def encode(
     message : TaskDone or BatchDone
         The message.
     ends : sequence of TaskDone or ItemsDone
-        What has texts of user code: the message itself, or its items.
+        The messages with texts of user code: the message itself, or its items.
     """
     try:
         return messages.encode(message)

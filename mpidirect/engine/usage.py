@@ -1,4 +1,4 @@
-"""What an engine does and uses, for a client that watches engines; called by the control thread."""
+"""The activity and the resources of an engine, for a client that watches engines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def usage(main_thread: MainThread, output: TaskOutput) -> messages.Usage:
-    """Return what the engine does and uses now."""
+    """Return the present activity and resources of the engine (control thread)."""
     runs = bool(main_thread.task)
     return messages.Usage(
         main_thread.method if runs else "",

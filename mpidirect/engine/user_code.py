@@ -18,16 +18,16 @@ Result = TypeVar("Result")
 
 
 class UserCode:
-    """Calls the user code of one task after the other.
+    """Calls the user code of the tasks, one after the other.
 
     Parameters
     ----------
     main_thread : MainThread
-        Which delivers interrupts.
+        Delivers interrupts.
     output : TaskOutput
-        What tasks print and display.
+        The output of tasks.
     reserve : MemoryReserve
-        The memory that is kept back for the engine's own work.
+        The memory that is reserved for the engine's own work.
     breakpoints : Breakpoints
         The debugger of a task.
     """
@@ -42,7 +42,7 @@ class UserCode:
         self._pid = os.getpid()
 
     def run(self, task: messages.Task, operation: Callable[..., Result], *args: Any) -> Result:
-        """Call ``operation(*args)`` for a task; an interrupt is raised here, and nowhere else."""
+        """Call ``operation(*args)`` for a task; an interrupt of the task is raised in this call only."""
         if post_mortem.held is not None and task.op not in post_mortem.HARMLESS:
             post_mortem.release()
         try:
@@ -54,7 +54,7 @@ class UserCode:
             self._main_thread.task = ""
 
     def call(self, task: messages.Task, operation: Callable[..., Result], *args: Any) -> Result:
-        """Call the operation; handlers of signals that user code sets may raise below this frame alone."""
+        """Call the operation; handlers of user code may raise exceptions below this frame only."""
         main_thread = self._main_thread
         if main_thread.requested and task.op != "collective" and main_thread.take_interrupt():
             raise KeyboardInterrupt  # The interrupt came before the task.
@@ -63,13 +63,15 @@ class UserCode:
 
     def make_room(self, error: BaseException) -> None:
         """Release the reserve after a MemoryError: to report the error takes memory."""
-        if issubclass(type(error), MemoryError):  # isinstance would ask the error, which may raise.
+        # isinstance would use attributes of the error, which may raise exceptions
+        if issubclass(type(error), MemoryError):
             self._reserve.release()
 
     def end_failed(self, error: BaseException) -> None:
         """Keep a reported error for a debugger; end the process if it is a forked child."""
         post_mortem.hold(error)
-        BaseException.with_traceback(error, None)  # Not by assignment: a class of the user may redefine that.
+        # No assignment: a class of the user may redefine this attribute.
+        BaseException.with_traceback(error, None)
         self.end_child(error)
 
     def end_child(self, error: BaseException | None = None) -> None:

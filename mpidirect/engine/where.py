@@ -1,4 +1,4 @@
-"""Where user code is, in words: for a client that asks what an engine waits for."""
+"""The place of user code, as text: for a client that asks what an engine waits for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def where() -> str:
 
 
 def stack() -> str:
-    """Return the call that user code is in and its line, and below that the stack (control thread)."""
+    """Return the call of user code and its line, followed by the stack (control thread)."""
     outside = _frames_outside()
     if not outside:
         return where()
@@ -39,13 +39,13 @@ def stack() -> str:
 
 
 def call_and_line() -> str:
-    """Return the call that user code is in and its line: the first line of `stack` (control thread)."""
+    """Return the call of user code and its line: the first line of `stack` (control thread)."""
     outside = _frames_outside()
     return _head(outside) if outside else where()
 
 
 def _frames_outside() -> list[FrameType]:
-    """Return the frames of a task that are not of this package, the innermost first."""
+    """Return the frames of a task that are outside of this package, the innermost first."""
     frame = _main_frame()
     frames = []
     while frame is not None and frame.f_code.co_filename != CALLER:
@@ -70,7 +70,7 @@ def _is_of_library(frame: FrameType) -> bool:
 
 
 def _head(outside: list[FrameType]) -> str:
-    """Return the call that these frames are in, and the innermost line of user code."""
+    """Return the call of these frames, and the innermost line of user code."""
     if debugger_channel.place:
         return f"waits in breakpoint() at {debugger_channel.place}"
     call = mpi_state.blocking_call
@@ -91,7 +91,7 @@ def _main_frame() -> FrameType | None:
 
 
 def _called_function(frame: FrameType) -> str:
-    """Return the name of the C function that a frame has called; else of the frame's own function."""
+    """Return the name of the C function that a frame has called; otherwise of the frame's function."""
     code = frame.f_code
     if hasattr(code, "co_positions"):
         positions = next(itertools.islice(code.co_positions(), frame.f_lasti // 2, None), None)
@@ -113,7 +113,7 @@ def _name_of_call(source: str) -> str:
     """
     try:
         call = ast.parse(source.strip(), mode="eval").body
-    except (SyntaxError, ValueError):  # Only the first line of the call is here.
+    except (SyntaxError, ValueError):  # The frame knows only the first line of the call.
         found = re.match(r"[\w.]+(?=\()", source)
         return found[0] if found else ""
     if not isinstance(call, ast.Call):

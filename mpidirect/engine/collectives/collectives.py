@@ -35,7 +35,7 @@ COLLECTIVES: dict[str, Callable[[Rendezvous], Any]] = {
 
 
 def run(namespace: dict[str, Any], shared: Any) -> Any:
-    """Take part in a collective call; return what this engine sends to the client.
+    """Take part in a collective call; return this engine's value for the client.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def run(namespace: dict[str, Any], shared: Any) -> Any:
         try:
             return COLLECTIVES[call.kind](rendezvous)
         except BaseException as e:
-            # Again: the block that let an interrupt in may have left the signal unblocked.
+            # Held again: the block that admitted an interrupt may have left the signal unblocked.
             with interrupts.held():
                 rendezvous.leave(e)
             if isinstance(e, MPI.Exception) and e.Get_error_class() in FAILURE_CLASSES:

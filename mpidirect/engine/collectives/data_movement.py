@@ -202,7 +202,7 @@ class LocalPart:
         self.flat: Any = None
 
     def describe(self, sliced: bool = False) -> Proposal:
-        """Make the proposal of this engine; with `sliced`, the value must be one that can be cut."""
+        """Make the proposal of this engine; with `sliced`, the value must be a sequence that can be cut."""
         self.value = value = self.rendezvous.value()
         kind, form = kinds.of(value), kinds.form_of(value)
         if kind is not None and not (sliced and value.ndim == 0):
@@ -231,10 +231,10 @@ class LocalPart:
         outgoing: Mapping[int, tuple[int, int] | None],
         incoming: dict[int, int],
     ) -> Any:
-        """Send pieces to engines, and put together the received pieces in the order of `incoming`.
+        """Send pieces to engines, and join the received pieces in the order of `incoming`.
 
-        The messages are point to point. MPIs do the same in Iscatterv, Igatherv and Ialltoallv, but those
-        limit the amount of data.
+        The messages are point to point. Iscatterv, Igatherv and Ialltoallv of the MPIs do the same, but limit
+        the amount of data.
 
         Parameters
         ----------
@@ -339,7 +339,7 @@ def alltoall(rendezvous: Rendezvous) -> None:
 
 
 def redistribute(rendezvous: Rendezvous) -> None:
-    """Distribute the sequence in parts of other lengths; each row goes straight to its new engine."""
+    """Distribute the sequence in parts of other lengths; each row moves directly to its new engine."""
     part = LocalPart(rendezvous)
     proposals = rendezvous.agree(lambda: part.describe(sliced=True))
     position = rendezvous.position
@@ -358,7 +358,7 @@ def redistribute(rendezvous: Rendezvous) -> None:
 
 
 def _edges(rendezvous: Rendezvous, length: int) -> list[tuple[int, int]]:
-    """Return where a sequence of this length is cut: by the counts of the call, or evenly."""
+    """Return the positions of the cuts of a sequence of this length: by the counts of the call, or even."""
     counts = rendezvous.call.option
     if counts is None:
         return bounds(length, rendezvous.size)
@@ -372,7 +372,7 @@ def _edges(rendezvous: Rendezvous, length: int) -> list[tuple[int, int]]:
 
 
 def _overlaps(own: tuple[int, int], others: list[tuple[int, int]]) -> dict[int, tuple[int, int]]:
-    """Return the rows of `own` that each of the others has; those without any are left out."""
+    """Return the rows of `own` that each of the others has; engines without such rows are left out."""
     common = {k: (max(own[0], start), min(own[1], stop)) for k, (start, stop) in enumerate(others)}
     return {k: (start, stop) for k, (start, stop) in common.items() if start < stop}
 

@@ -1,4 +1,4 @@
-"""Join the parts of all engines, where the client gets the whole: `DirectView.gather`."""
+"""Joins the parts of all engines for a client that gets the whole: `DirectView.gather`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .. import interrupts
 from .data_movement import receive_objects, send_object
 from .rendezvous import Proposal, Rendezvous
 
-MIN_BYTES = 2**20  # Smaller parts travel to the client faster than the engines join them.
+MIN_BYTES = 2**20  # Smaller parts reach the client faster if the engines do not join them.
 
 
 class _Part:
@@ -24,7 +24,7 @@ class _Part:
     join : callable or None
         The registered function that joins objects of its type.
     error : Exception or None
-        Why there is no part.
+        Why this engine has no part.
     """
 
     def __init__(self, rendezvous: Rendezvous) -> None:
@@ -34,7 +34,7 @@ class _Part:
         self.error: Exception | None = None
 
     def describe(self) -> Proposal:
-        """Return the type and the size of the part; nothing if it can't be joined here."""
+        """Return the type and the size of the part; an empty text if it can't be joined here."""
         try:
             joins = pickles.loads(self._rendezvous.call.option)
             self.value = self._rendezvous.value()
@@ -53,7 +53,7 @@ def gather(rendezvous: Rendezvous) -> list[Any]:
     """Return the parts that this engine sends to the client.
 
     If one function joins the parts of all engines, and the parts are large, the engines join them along a
-    tree: the first engine returns the whole, the others return nothing. Else each returns its own part.
+    tree: the first engine returns the whole, the others return nothing. Otherwise each returns its own part.
     """
     part = _Part(rendezvous)
     proposals = rendezvous.agree(part.describe)

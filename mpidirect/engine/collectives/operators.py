@@ -1,4 +1,4 @@
-"""The operations of reductions, by their names in MPI: MPI's own, and the same by numpy."""
+"""The operations of reductions, by their names in MPI: MPI's operations, and numpy's equivalents."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NUMPY: dict[str, np.ufunc] = {
     "bor": np.bitwise_or,
     "bxor": np.bitwise_xor,
 }
-# The logical operation that is the same on truth values, for which MPI has no others.
+# The equivalent logical operation for truth values; MPI has no others for them.
 _LOGICAL = {"sum": "lor", "max": "lor", "bor": "lor", "prod": "land", "min": "land", "band": "land"}
 _LOGICAL |= {"bxor": "lxor"}
 
@@ -79,7 +79,7 @@ def combine(name: str) -> Combine:
             return _MPI[name](a, b)
         result = getattr(module, _NUMPY[name].__name__)(a, b)
         if module is not np or type(a) is np.ndarray:
-            # Keeps the type: logical results as 0 and 1, byte orders.
+            # Keep the type: logical results are 0 and 1, the byte order stays.
             return module.asarray(result, dtype=a.dtype)
         return result
 
@@ -87,7 +87,7 @@ def combine(name: str) -> Combine:
 
 
 def with_location(value: Any, engine: int) -> tuple[Any, Any]:
-    """Return what maxloc and minloc compare: a pair as it is, another value with the id of its engine."""
+    """Return the operand of maxloc and minloc: a pair as it is, another value with its engine's id."""
     if isinstance(value, tuple) and len(value) == 2:
         return value
     module = kinds.functions(value)

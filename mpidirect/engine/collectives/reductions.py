@@ -24,13 +24,13 @@ class Reduction:
         self.rendezvous = rendezvous
         self.kind = rendezvous.call.kind
         self.value: Any = None
-        self.array_kind: kinds.Kind | None = None  # Of a value that moves by buffer.
-        self.dtype: np.dtype | None = None  # Of its elements, if numpy has the type.
+        self.array_kind: kinds.Kind | None = None  # The kind of an array that moves by buffer.
+        self.dtype: np.dtype | None = None  # The type of its elements, if numpy has the type.
         self.combine: operators.Combine = operators.combine("sum")
         self.mpi_op: MPI.Op | None = None
 
     def describe(self) -> Proposal:
-        """Return what this engine proposes."""
+        """Return the proposal of this engine."""
         rendezvous, op = self.rendezvous, self.rendezvous.call.option
         self.value = value = rendezvous.value()
         proposal = Proposal(form=kinds.form_of(value), must_match="object")
@@ -53,7 +53,7 @@ class Reduction:
         if op in ("maxloc", "minloc"):
             self.value = operators.with_location(value, rendezvous.engine)
         elif not named:
-            proposal.must_match = ""  # A callable may take different values.
+            proposal.must_match = ""  # A callable may accept different values.
         return proposal
 
     def run(self) -> None:
@@ -89,7 +89,7 @@ class Reduction:
             rendezvous.assign(result)
 
     def _existing_target(self, kind: kinds.Kind, source: Any) -> Any:
-        """Return the array that has the result's name already, if the result can be written to it."""
+        """Return the array that already has the result's name, if the result can be written into it."""
         value = self.value
         existing: Any = self.rendezvous.namespace.get(self.rendezvous.call.out)
         if (
@@ -105,9 +105,9 @@ class Reduction:
     # -- along a chain ---------------------------------------------------------------------------------
 
     def _along_chain(self) -> None:
-        """Combine the value of the engine before with this engine's value, and send the result on.
+        """Combine the previous engine's result with this engine's value, and send it to the next engine.
 
-        So values are combined in the order of the engines, a callable is called n - 1 times in all, and no
+        So values are combined in the order of the engines, a callable is called n - 1 times in total, and no
         engine needs memory for more than two values.
         """
         rendezvous, kind = self.rendezvous, self.kind
@@ -164,7 +164,7 @@ class _MPIReduction:
         self._kind, self._op, self._type = kind, op, datatype
 
     def begin(self, kind: kinds.Kind, itemsize: int, source: Any, target: Any) -> list[arrays.Operation]:
-        """Begin to reduce `source` to `target`, flat bytes, perhaps the same; only a root needs `target`."""
+        """Begin to reduce `source` to `target`: flat bytes, perhaps the same; only a root needs `target`."""
         if staging.through_host(kind):
             return [staging.StagedTransfer(kind, self._steps(itemsize, source, target))]
         kind.synchronize()

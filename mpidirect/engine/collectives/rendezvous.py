@@ -1,8 +1,8 @@
-"""How engines meet for a collective, and how an engine can leave without leaving the others stuck.
+"""How engines meet for a collective, and how an engine can leave it without blocking the others.
 
-1. Each engine makes a *proposal*: what it has, or why it can't take part. Small notes exchange the proposals:
-   in log2(n) rounds each engine passes on what it knows. Then all engines know all proposals. Busy engines
-   are waited for here. All engines see what is wrong, so all raise.
+1. Each engine makes a *proposal*: its value, or the reason why it can't take part. Small notes exchange the
+   proposals: in log2(n) rounds each engine passes on what it knows. Then all engines know all proposals. In
+   this step, engines wait for busy engines. All engines see what is wrong, so all raise the same error.
 2. The engines use the communicator that they have in common. If they have none, they make one, by a call that
    blocks and can't be interrupted. Before the call they exchange notes once more, with interrupts held back.
    An engine that completes this exchange knows that all others have completed the first one, and that none
@@ -38,16 +38,16 @@ from .staging import StagedTransfer
 
 # The first steps of the exchanges before and after a communicator is made.
 COMMIT_STEP, MADE_STEP = 1000, 2000
-COMMIT_TIMEOUT = 10.0  # Seconds after which interrupts end these exchanges: an engine must have died.
+COMMIT_TIMEOUT = 10.0  # Seconds after which interrupts end these exchanges, because an engine must have died.
 NOTES_BUSY = 0.5e-3  # Seconds of tests without a pause, while notes are exchanged.
-DATA_BUSY = 5.0  # The same while data moves: MPI moves data only while it is called.
+DATA_BUSY = 5.0  # The same while data moves, because MPI moves data only while it is called.
 LONGEST_PAUSE = 1e-3  # Seconds.
-TESTS_PER_LOOK = 16  # Tests of data between two looks whether an engine has left.
+TESTS_PER_LOOK = 16  # Tests of data between two checks whether an engine has left.
 AGAIN = "Collectives work again as soon as no engine runs a task."
 
 
 class Proposal(msgspec.Struct, array_like=True, gc=False):
-    """What an engine has for a collective.
+    """The value that an engine has for a collective.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Proposal(msgspec.Struct, array_like=True, gc=False):
     form : str
         A description of its value, for errors.
     must_match : str
-        What must be the same on all engines that do not leave this empty.
+        An entry that must be equal on all engines that have one.
     kind, dtype, shape : str, str, list of int
         The kind, the type and the shape of an array that moves by buffer.
     sizes : list of int
@@ -115,8 +115,8 @@ class Rendezvous:
         self._requests: list[MPI.Request] = []
         self._staged: list[StagedTransfer] = []
         self._buffers: list[Any] = []
-        self._others_know = False  # Whether the others know that this engine leaves.
-        # Whether no data of this call can be pending on this engine, or on its way to it.
+        self._others_know = False  # Whether the other engines know that this engine leaves.
+        # Whether no data of this call can be pending on this engine, or under way to it.
         self._is_clean = False
 
     @property
@@ -174,7 +174,7 @@ class Rendezvous:
         proposals = self._exchange(0, proposal)
         self._raise_if_left()
         if error is not None:
-            self._others_know = self._is_clean = True  # All others have seen the error, and raise as well.
+            self._others_know = self._is_clean = True  # All others have seen the error, and raise it as well.
             raise error
         self._check(proposals)
         if moves_data:
@@ -182,7 +182,7 @@ class Rendezvous:
         return proposals
 
     def _exchange(self, first: int, own: Proposal, interruptible: bool = True) -> list[Proposal]:
-        """Return all proposals: each round tells an engine twice as far away all that is known."""
+        """Return all proposals: each round sends everything known to an engine twice as far away."""
         known = {_encode(own): {self.position}}
         step, distance = first, 1
         while distance < self.size:
@@ -224,7 +224,7 @@ class Rendezvous:
         self.comm = self._groups.make(self._group, serials)
         self._exchange(MADE_STEP, Proposal(), interruptible=False)
 
-    # -- errors that all engines find -------------------------------------------------------------------
+    # -- errors that all engines detect -----------------------------------------------------------------
 
     def _check(self, proposals: list[Proposal]) -> None:
         failed: dict[str, list[int]] = {}
@@ -252,7 +252,7 @@ class Rendezvous:
         self.refuse(f"{', '.join(odd)}{rest}: they must match")
 
     def refuse(self, reason: str) -> None:
-        """Raise an error that all engines have found, before any data has moved."""
+        """Raise an error that all engines have detected, before any data has moved."""
         self._others_know = self._is_clean = True
         raise CollectiveError(f"{self.title}: {reason}")
 
@@ -278,7 +278,7 @@ class Rendezvous:
         self._requests, self._staged, self._buffers = [], [], []
 
     def _has_moved(self) -> bool:
-        """Return whether all data has moved. MPI moves data only while it is called, so call it often."""
+        """Return whether all data has moved. Call this often: MPI moves data only while it is called."""
         for _ in range(TESTS_PER_LOOK):
             if self._staged:
                 self._staged = [staged for staged in self._staged if not staged.done()]
@@ -290,7 +290,7 @@ class Rendezvous:
     def wait(
         self, test: Callable[[], Any], without_pause: float = NOTES_BUSY, interruptible: bool = True
     ) -> None:
-        """Test until `test` returns true; raise if an interrupt comes or an engine leaves."""
+        """Test until `test` returns true; raise an error if an interrupt comes or an engine leaves."""
         began = time.monotonic()
         while not test():
             self._raise_if_left()
@@ -315,14 +315,14 @@ class Rendezvous:
     # -- the end ---------------------------------------------------------------------------------------------
 
     def finished(self) -> None:
-        """Note that this engine's part is done: a later error concerns no other engine."""
+        """Note that this engine's part is complete: a later error concerns no other engine."""
         self._others_know = self._is_clean = True
 
     def leave(self, error: BaseException) -> None:
         """Leave the call: tell the others, unless they know, and abandon the communicator.
 
-        The communicator is abandoned even if this engine has begun nothing: another engine may have begun to
-        send.
+        The communicator is abandoned even if this engine has begun nothing, because another engine may have
+        begun to send.
         """
         if not self._others_know:
             reason = f"{type(error).__name__}: {error}".rstrip(": ")[:500].encode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Data of devices (GPUs) in MPI operations: through the host in pieces, where MPI can't read devices."""
+"""Data of devices (GPUs) in MPI operations: in pieces through the host, if MPI can't read the devices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mpi4py import MPI
 from ...arrays.kinds import Kind
 
 PIECE_SIZE = 4 << 20  # Bytes.
-DEPTH = 3  # Pieces of a transfer under way: one is copied while MPI moves others.
+DEPTH = 3  # Pieces of a transfer under way: one piece is copied while MPI moves others.
 _POOL_SIZE = 8  # Buffers on the host that are kept for each kind of array.
 
 _free: dict[str, list[np.ndarray]] = {}
@@ -59,7 +59,7 @@ class StagedTransfer:
         self._all_begun = False
 
     def done(self) -> bool:
-        """Go on as far as possible without waiting; return whether the transfer has ended."""
+        """Continue as far as possible without waiting; return whether the transfer has ended."""
         kind = self._kind
         while True:
             if not self._all_begun and len(self._under_way) < DEPTH:
@@ -96,7 +96,7 @@ def _give_back(kind: Kind, memory: np.ndarray) -> None:
 
 
 def spans(size: int, unit: int = 1) -> Iterator[slice]:
-    """Return where `size` bytes are cut into pieces, in whole elements of `unit` bytes."""
+    """Return the positions that cut `size` bytes into pieces of whole elements of `unit` bytes."""
     step = max(PIECE_SIZE // unit, 1) * unit
     return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
@@ -108,9 +108,9 @@ def through_host(kind: Kind, collective: bool = True) -> bool:
 
 @functools.cache
 def reads_devices(platform: str, collective: bool) -> bool:
-    """Return whether MPI reads memory of such devices, in non-blocking collectives or point to point.
+    """Return whether MPI reads memory of these devices, in non-blocking collectives or point to point.
 
-    MPI itself tells. By its documentation, Open MPI's non-blocking collectives do not.
+    MPI itself tells this. By its documentation, Open MPI's non-blocking collectives do not read devices.
     """
     library = ctypes.CDLL(MPI.__file__)  # Finds the functions of MPI's library.
     asked = {"cuda": ("cuda",), "rocm": ("rocm", "hip")}.get(platform, ())

@@ -1,7 +1,7 @@
-"""Small notes from engine to engine, on a communicator that user code never sees.
+"""Small notes between engines, on a communicator that user code never sees.
 
-A note belongs to a collective call and has the number of the call. So notes of a call that was left early are
-recognised and dropped, and a note that arrives before its call begins on this engine is kept.
+A note belongs to a collective call and has the number of the call. So notes of a call that an engine has left
+are recognised and dropped, and a note that arrives before its call begins on this engine is kept.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from mpi4py import MPI
 
 from ...arrays.lazy_numpy import np
 
-LEFT = -1  # The step of a note that says that its sender has left the call.
+LEFT = -1  # The step of a note that says that the sender has left the call.
 TAG = 1
-CLIENTS = 1024  # Clients whose latest call is remembered.
+CLIENTS = 1024  # Number of clients whose latest call is remembered.
 
 
 class CollectiveId(NamedTuple):
-    """The identity of a collective call: the numbers of a client grow in the order of its calls."""
+    """The identity of a collective call: the numbers of a client increase in the order of its calls."""
 
     client: str
     number: int
 
 
 class Note(msgspec.Struct, array_like=True, gc=False):
-    """What one engine tells another about a call."""
+    """A note of one engine to another about a call."""
 
     client: str
     number: int
@@ -44,7 +44,7 @@ class Channel:
     comm : MPI.Intracomm
         A communicator for notes alone.
     engines : sequence of int
-        The engine id of each of its ranks.
+        The engine id of each rank of `comm`.
     """
 
     def __init__(self, comm: MPI.Intracomm, engines: Sequence[int]) -> None:
@@ -82,7 +82,7 @@ class Channel:
         return {engine: content.decode() for (step, engine), content in notes.items() if step == LEFT}
 
     def end(self, call: CollectiveId) -> None:
-        """Forget the notes of a call that has ended on this engine; drop later ones."""
+        """Forget the notes of a call that has ended on this engine; drop later notes."""
         self._ended[call.client] = call.number
         self._ended.move_to_end(call.client)
         if len(self._ended) > CLIENTS:
@@ -96,7 +96,8 @@ class Channel:
     def _collect(self) -> None:
         """Receive the notes that have arrived.
 
-        Each is matched first, and then received without waiting: the sender of a long note may have left.
+        Each note is matched first, and then received without waiting: the sender of a long note may have
+        left.
         """
         while (message := self.comm.Improbe(MPI.ANY_SOURCE, TAG, self._status)) is not None:
             buffer = np.empty(self._status.Get_count(MPI.BYTE), np.uint8)

@@ -29,7 +29,7 @@ class RollCallFailed(Exception):
 
 
 class _Prepared(NamedTuple):
-    """Communicators that all engines use as soon as all have made them."""
+    """Communicators that all engines begin to use when all have made them."""
 
     world: World
     groups: groups.Groups
@@ -39,25 +39,25 @@ class _Prepared(NamedTuple):
 
 
 class CommunicatorRepair:
-    """Makes the communicators of engines again; only the main thread uses it.
+    """Makes the communicators of engines anew; only the main thread uses this object.
 
     Parameters
     ----------
     world : World
         The communicators of the job.
     engines : sequence of int
-        The ids of its engines, in the order of their ranks.
+        The ids of the engines in `world`, in the order of their ranks.
     ulfm : bool
         Whether MPI can shrink a communicator that has lost members.
     epoch : int
-        How often the communicators have been made before.
+        The number of repairs before.
 
     Attributes
     ----------
     comm : WatchedCommunicator
         The communicator of all engines, as user code sees it.
     living : list of int
-        The ids of its engines, by rank.
+        The ids of the engines in `comm`, by rank.
     places : list of EnginePlace
         Where they are, by rank.
     reserve : CommunicatorReserve
@@ -72,7 +72,7 @@ class CommunicatorRepair:
         self._members = list(engines)  # The engines of the private communicator, dead ones included.
         self.places = environment.gather(world.engines)
         # New communicators are made from this one, which user code does not see. MPICH uses no shared memory
-        # in what is made from the private communicator, as that has ranks of several worlds.
+        # in communicators made from the private one, because that has ranks of several worlds.
         self._base = world.engines.Dup()
         self._joining: messages.PrepareCommunicators
         self._prepared: _Prepared
@@ -108,7 +108,7 @@ class CommunicatorRepair:
         return messages.CommunicatorsMade(order.epoch)
 
     def join(self, order: messages.PrepareCommunicators) -> messages.ReadyToJoin | messages.CommunicatorsMade:
-        """Get ready to make communicators with new engines.
+        """Prepare to make communicators with new engines.
 
         Returns
         -------
@@ -125,7 +125,7 @@ class CommunicatorRepair:
         return messages.ReadyToJoin(order.epoch)
 
     def grow(self) -> messages.CommunicatorsMade:
-        """Make communicators with new engines; `commit` begins to use them."""
+        """Make communicators with new engines; `commit` puts them into use."""
         order = self._joining
         with worlds.time_limit():
             try:
@@ -198,7 +198,7 @@ def update(names: dict[str, Any], namespace: dict[str, Any], current: dict[str, 
     Parameters
     ----------
     names : dict
-        What the engine has set so far; is updated.
+        The names that the engine has set so far; this dict is updated.
     namespace : dict
         The namespace of user code.
     current : dict

@@ -1,4 +1,4 @@
-"""The communicator of all engines, which user code takes for the world: made, replaced, abandoned."""
+"""The communicator of all engines, which is the world for user code: made, replaced, abandoned."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .watched_communicator import (
 
 log = logging.getLogger(__name__)
 
-_world_objects: list[MPI.Comm] = []  # The objects that have the handle of the engines' communicator.
-_wake_comms: list[MPI.Intracomm] = []  # Communicators that nobody uses: see `wake_blocked_call`.
-_WAKE_COMMS = 4  # How many are kept ready.
+_world_objects: list[MPI.Comm] = []  # The objects with the handle of the engines' communicator.
+_wake_comms: list[MPI.Intracomm] = []  # Communicators without any use: see `wake_blocked_call`.
+_WAKE_COMMS = 4  # The number of these that are kept ready.
 
 
 def create_world(engines: MPI.Intracomm, ids: list[int], mixin: type[WatchedCommunicator], epoch: int) -> Any:
     """Make `engines` the communicator of all engines for user code.
 
-    ``MPI.COMM_WORLD`` becomes the new object. Where mpi4py itself holds its own object, the handle of that is
-    replaced: the real world includes the controller, so each collective on it would wait for ever.
+    ``MPI.COMM_WORLD`` becomes the new object. In mpi4py's own object of the world, the handle is replaced:
+    the real world includes the controller, so each collective on it would wait for ever.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def create_world(engines: MPI.Intracomm, ids: list[int], mixin: type[WatchedComm
     ids : list of int
         The ids of the engines, by rank.
     mixin : type
-        How blocking calls are ended: `RevocableCommunicator` or `PolledCommunicator`.
+        The way to end blocking calls: `RevocableCommunicator` or `PolledCommunicator`.
     epoch : int
-        How often the communicator has been made before.
+        How often the communicator was made before.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def create_world(engines: MPI.Intracomm, ids: list[int], mixin: type[WatchedComm
 
 
 def _finalize() -> None:
-    """Replace ``MPI.Finalize``, by which programs end: the engine needs MPI afterwards."""
+    """Replace ``MPI.Finalize``, by which programs end: the engine needs MPI after them."""
 
 
 def replace_world(
@@ -72,13 +72,13 @@ def replace_world(
     ids : list of int
         The ids of its members, by rank.
     epoch : int
-        How often the communicator has been made before.
+        How often the communicator was made before.
     object_comm : MPI.Comm, optional
-        What `make_object_comm` returned for it; made here if left out.
+        The communicator that `make_object_comm` returned; made here if not given.
     """
     object_comm = object_comm or make_object_comm(engines)
     world = mpi_state.world
-    if isinstance(world, RevocableCommunicator):  # The main thread alone makes communicators.
+    if isinstance(world, RevocableCommunicator):  # Only the main thread makes communicators.
         _wake_comms.extend(MPI.COMM_SELF.Dup() for _ in range(_WAKE_COMMS - len(_wake_comms)))
     with mpi_state.lock:
         for target in _world_objects:
@@ -100,20 +100,20 @@ def make_object_comm(engines: MPI.Intracomm) -> MPI.Comm:
     return object_comm
 
 
-# -- communicators that can't be used any more ---------------------------------------------------------
+# -- unusable communicators ----------------------------------------------------------------------------
 
 
 def abandon_world(reason: str, epoch: int, dead: int = -1) -> None:
-    """Abandon the communicator of all engines, and those with the engine `dead` in them.
+    """Abandon the communicator of all engines, and the communicators that contain the engine `dead`.
 
     Parameters
     ----------
     reason : str
         The reason, for errors.
     epoch : int
-        The epoch of the communicator that is meant: a newer one stays usable.
+        The epoch of the communicator; a newer communicator stays usable.
     dead : int
-        The engine that died, if one did.
+        The engine that died, if any.
     """
     with mpi_state.lock:
         if dead >= 0:
@@ -140,21 +140,21 @@ def abandon(comm: WatchedCommunicator, epoch: int, reason: str) -> None:
 
 
 def abandon_all(epoch: int, reason: str) -> None:
-    """Abandon all communicators that user code may be stuck in."""
+    """Abandon all communicators in which user code may be stuck."""
     for comm in [*mpi_state.derived.values(), mpi_state.world]:
         abandon(comm, epoch, reason)
 
 
 def revoke_abandoned() -> None:
-    """Tell MPI of all abandoned communicators (called by the main thread)."""
+    """Tell MPI which communicators were abandoned (called by the main thread)."""
     for comm in [*mpi_state.derived.values(), mpi_state.world]:
         comm._revoke_if_abandoned()
 
 
 def revoke_c_world() -> None:
-    """End calls of all engines on the world as C code sees it; that world can't be used any more.
+    """End the calls of all engines on the ``MPI_COMM_WORLD`` of C code, which becomes unusable.
 
-    C code in such a call may hold Python's lock. So one engine that is free revokes for all.
+    C code in such a call may hold Python's lock, so an engine that is free revokes for all engines.
     """
     if isinstance(mpi_state.world, RevocableCommunicator):
         log.warning("the world in C is revoked: engines wait in it for each other")
@@ -163,7 +163,7 @@ def revoke_c_world() -> None:
 
 
 def wake_blocked_call() -> None:
-    """Make the call that the main thread is in look again whether its communicator was revoked.
+    """Make the call of the main thread check again whether its communicator was revoked.
 
     Open MPI wakes all waiting threads when a communicator is revoked. A thread that was just woken for
     another communicator, and is about to wait again, can miss that and wait for ever.

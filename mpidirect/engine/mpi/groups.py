@@ -1,4 +1,4 @@
-"""Communicators of groups of engines: each is made for the first collective of a view, and kept."""
+"""Communicators of groups of engines: each is made for the first collective of a view, and then kept."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mpi4py import MPI
 from ...mpi.world import time_limit
 from .channel import Channel
 
-ABANDONED = -1  # The serial number of a communicator on which a call was left.
-KEPT = 32  # Communicators that are kept. MPICH has room for some 2000 in all.
+ABANDONED = -1  # The serial number of a communicator on which an engine has left a call.
+KEPT = 32  # Maximum number of kept communicators. MPICH has room for some 2000 in total.
 _TAGS = 1000
 
 
@@ -26,20 +26,20 @@ class Group(NamedTuple):
 class Groups:
     """The communicators that this engine shares with groups of engines.
 
-    Each communicator has a serial number, which grows for its group. The number 0 stands for none,
-    `ABANDONED` for a communicator on which a call was left. Engines compare the numbers before they use a
-    communicator. If the numbers differ, all make a new one, with the number after the highest. So equal
+    Each communicator has a serial number, which grows for its group. The number 0 means no communicator, and
+    `ABANDONED` a communicator on which an engine has left a call. Engines compare the numbers before they use
+    a communicator. If the numbers differ, all make a new one, with the number after the highest. So equal
     numbers are the same communicator on all engines.
 
     Parameters
     ----------
     comm : MPI.Intracomm
-        All engines. Neither user code nor anything else uses this communicator.
+        All engines. Neither user code nor other code uses this communicator.
     channel : Channel
         The channel for notes about collectives. It has a communicator of its own: in Open MPI, `Create_group`
         and messages use the same tags.
     engines : sequence of int
-        The engine id of each of the ranks of `comm`.
+        The engine id of each rank of `comm`.
     """
 
     def __init__(self, comm: MPI.Intracomm, channel: Channel, engines: Sequence[int]) -> None:
@@ -72,8 +72,9 @@ class Groups:
             The serial numbers that these engines have.
         """
         if group in self._made:
-            # Another engine has lost the communicator. If a call was left, messages of the call may still
-            # arrive, and must not reach a new communicator of the same handle: so the old one is not freed.
+            # Another engine has lost the communicator. If an engine has left a call, messages of the call may
+            # still
+            # arrive, and must not reach a new communicator with the same handle: so the old one is not freed.
             self._drop(self._made.pop(group), free=ABANDONED not in serials)
         serial = max(0, *serials) + 1
         all_engines = self._comm.Get_group()
@@ -100,14 +101,15 @@ class Groups:
     def abandon(
         self, group: tuple[int, ...], requests: Sequence[MPI.Request] = (), buffers: Sequence[Any] = ()
     ) -> None:
-        """Never use the communicator of `group` again, as a call on it was left.
+        """Never use the communicator of `group` again, because an engine has left a call on it.
 
         Parameters
         ----------
         group : tuple of int
             Engine ids.
         requests, buffers : sequence
-            What is pending. They are kept until the requests are done: MPI may still use the memory.
+            Pending requests and their buffers. They are kept until the requests end: MPI may still use the
+            memory.
         """
         if group in self._made:
             self._keep(group, Group(ABANDONED, None))
@@ -125,7 +127,7 @@ class Groups:
 
 
 _current: Groups | None = None
-_former: list[Groups] = []  # MPI may still use what is kept there.
+_former: list[Groups] = []  # The former communicators: MPI may still use their buffers.
 
 
 def enable(comm: MPI.Intracomm, engines: Sequence[int] | None = None) -> None:
@@ -134,15 +136,15 @@ def enable(comm: MPI.Intracomm, engines: Sequence[int] | None = None) -> None:
     Parameters
     ----------
     comm : MPI.Intracomm
-        All living engines. It is duplicated, so that user code may use it.
+        All living engines. It is duplicated, because user code may use it.
     engines : sequence of int, optional
-        The engine id of each of its ranks; by default the ranks themselves.
+        The engine id of each rank; by default the rank itself.
     """
     use(make(comm, range(comm.size) if engines is None else engines))
 
 
 def make(comm: MPI.Intracomm, engines: Sequence[int]) -> Groups:
-    """Make what collectives need, without using it; all engines call this together."""
+    """Make the communicators for collectives, without using them; all engines call this together."""
     return Groups(comm.Dup(), Channel(comm.Dup(), engines), engines)
 
 
@@ -155,7 +157,7 @@ def use(groups: Groups) -> None:
 
 
 def current() -> Groups:
-    """Return what this engine uses for collectives."""
+    """Return the communicators that this engine uses for collectives."""
     if _current is None:
         raise RuntimeError("this process has not begun as an engine, so it has no collectives")
     return _current

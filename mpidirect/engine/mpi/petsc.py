@@ -1,4 +1,4 @@
-"""The start of PETSc: on the engines' communicator, or refused if the world that PETSc needs is lost."""
+"""The start of PETSc: on the engines' communicator, or refused if PETSc's ``MPI_COMM_WORLD`` is lost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PETScImportHook(MetaPathFinder):
         Raises
         ------
         ImportError
-            When the world is lost: the import would wait for ever for engines that have died.
+            When ``MPI_COMM_WORLD`` is lost: the import would wait for ever for engines that have died.
         """
         if fullname == MODULE and (reason := self._loss()):
             raise ImportError(f"PETSc can't start on this engine. {lost_c_world(reason)}.", name=fullname)

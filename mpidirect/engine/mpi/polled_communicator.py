@@ -1,4 +1,4 @@
-"""A communicator without fault tolerance in MPI: its blocking calls poll non-blocking operations."""
+"""A communicator for MPI without fault tolerance: its blocking calls poll non-blocking operations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def polled(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _BlockingCall:
-    """Shows the control thread where the main thread is. Interrupts are raised by `poll_until` meanwhile."""
+    """Shows the control thread the call of the main thread; `poll_until` raises interrupts."""
 
     def __init__(self, comm: PolledCommunicator, name: str) -> None:
         self.comm, self.name = comm, name
@@ -54,7 +54,7 @@ class _BlockingCall:
 
 
 def composed(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a collective that is made of other collectives, and counts as one call."""
+    """Return a collective that consists of other collectives, and counts as one call."""
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -171,7 +171,7 @@ class PolledCommunicator(WatchedCommunicator):
             return self._received("recv", message, status)
 
     def _received(self, name: str, message: Any, status: Any, others: Sequence[MPI.Request] = ()) -> Any:
-        """Receive a matched message; its sender may have left in the middle of the message."""
+        """Receive a matched message; its sender may have left while it sent the message."""
         request = message.irecv()
 
         def test() -> Any:
@@ -201,7 +201,7 @@ class PolledCommunicator(WatchedCommunicator):
             poll_until(self, "sendrecv", sent.Test, [sent])
             return received
 
-    # -- collectives of Python objects: first the sizes of their pickles, then the pickles ------------
+    # -- collectives of Python objects: first the sizes of the pickles, then the pickles --------------
 
     @composed
     def barrier(self) -> None:

@@ -1,7 +1,7 @@
-"""Waits that can be interrupted with any MPI: tests of non-blocking operations until they are done.
+"""Waits that can be interrupted with any MPI: tests of non-blocking operations until they have ended.
 
 Without `Revoke`, nothing ends a blocking call from outside, so no blocking call is made. Between two tests,
-an interrupt or the death of an engine is seen. An operation that is left then stays begun: its request and
+an interrupt or the death of an engine is seen. An operation that is left then is not ended: its request and
 its buffers are kept, and its communicator is abandoned.
 """
 
@@ -18,7 +18,7 @@ from .communicators import abandon
 from .watched_communicator import CommunicatorLost, WatchedCommunicator, mpi_state
 
 _TESTS_WITHOUT_PAUSE = 100
-_TESTS_WITH_YIELD = 400  # Up to this test, each pause is a yield.
+_TESTS_WITH_YIELD = 400  # Up to this number of tests, each pause is a yield.
 _SHORT_PAUSE, _LONG_PAUSE = 50e-6, 1e-3  # Seconds of the pauses after that.
 
 _left_requests: list[MPI.Request] = []  # Requests keep their buffers alive.
@@ -29,7 +29,7 @@ _clean_up_at = _CLEAN_UP_AT
 def poll_until(
     comm: WatchedCommunicator, name: str, test: Callable[[], Any], requests: Sequence[MPI.Request] = ()
 ) -> Any:
-    """Call `test` until it returns something true.
+    """Call `test` until it returns a true value.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def poll_until(
     Returns
     -------
     object
-        What `test` returned.
+        The value that `test` returned.
 
     Raises
     ------
@@ -89,4 +89,4 @@ def _has_ended(request: MPI.Request) -> bool:
     try:
         return bool(request.Test())
     except MPI.Exception:
-        return False  # MPI does not tell.
+        return False  # MPI does not tell this.

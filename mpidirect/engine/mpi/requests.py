@@ -1,7 +1,7 @@
-"""Requests of user code: waits for them can be interrupted, and forgotten ones keep their buffers.
+"""Requests of user code: their waits can be interrupted, and forgotten requests keep their buffers.
 
 Non-blocking operations on watched communicators return requests of a subclass of mpi4py's, which replaces
-``MPI.Request``. Where MPI has no `Revoke`, waits for them are tests.
+``MPI.Request``. If MPI has no `Revoke`, waits for them are tests.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MPIRequest = MPI.Request
 
 
 class _RequestType(type):
-    """Makes mpi4py's own requests instances of `Request`, too."""
+    """Makes mpi4py's requests instances of `Request`, too."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
         return isinstance(instance, _MPIRequest)
@@ -68,7 +68,7 @@ def _make_wait(name: str, is_pending: Callable[[Any], bool], result: Callable[[A
     name : str
         The name of the method of mpi4py's class.
     is_pending : callable
-        Returns whether the result of a test says that the wait goes on.
+        Returns whether the wait continues after this result of a test.
     result : callable
         Makes the result of the wait from the result of a test.
     """
@@ -129,7 +129,7 @@ def _watched_operation(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(self, PolledCommunicator):  # Else MPI reports that the communicator was revoked.
+        if isinstance(self, PolledCommunicator):  # Otherwise MPI reports that the communicator was revoked.
             self._check_usable()
         self._revoke_if_abandoned()
         return Request(method(self, *args, **kwargs), self)
@@ -138,7 +138,7 @@ def _watched_operation(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _name in NON_BLOCKING:
-    if hasattr(MPI.Intracomm, _name):  # mpi4py before version 4 lacks some.
+    if hasattr(MPI.Intracomm, _name):  # mpi4py before version 4 lacks some of these methods.
         setattr(WatchedCommunicator, _name, _watched_operation(getattr(MPI.Intracomm, _name)))
 
 

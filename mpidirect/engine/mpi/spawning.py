@@ -1,4 +1,4 @@
-"""Spawning of engines by a rank that runs, and their admission to the job."""
+"""Spawning of engines by a running rank, and their admission to the job."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ...protocol import messages
 from ...transport.base import Closed, Connection
 from ..process_examiner import ProcessExaminer
 
-BUSY_WAIT = 50  # Milliseconds between two looks for stacks that a thread makes.
+BUSY_WAIT = 50  # Milliseconds between two checks for stacks that a thread reads.
 ADMISSION_TIMEOUT = 60.0  # Seconds after which a spawned engine that is not admitted ends.
 
 
@@ -32,9 +32,9 @@ class Hosts(NamedTuple):
     Attributes
     ----------
     slots : list of (str, int)
-        The hosts, and how many engines have room on each.
+        The hosts, and the number of engines that have room on each host.
     file : str
-        The file that tells MPI the hosts; all hosts see it.
+        The file that names the hosts for MPI; all hosts see it.
     """
 
     slots: list[tuple[str, int]]
@@ -86,12 +86,12 @@ def placement(slots: list[tuple[str, int]], directory: str) -> Hosts | None:
 
 
 class EngineStart(NamedTuple):
-    """What a rank that starts engines tells them over MPI.
+    """The data that engines get over MPI from the rank that starts them.
 
     Attributes
     ----------
     invitation : EngineEndpoint
-        Where the controller listens, and how to connect.
+        The controller's addresses, and how to connect.
     tolerance : Tolerance
         The failures that this MPI can survive.
     hosts : Hosts or None
@@ -107,7 +107,7 @@ class EngineStart(NamedTuple):
 
 
 class Spawner:
-    """Spawns engines, which have an ``MPI_COMM_WORLD`` of their own, in the order of the request.
+    """Spawns engines in the order of the request; they have an ``MPI_COMM_WORLD`` of their own.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class Spawner:
         """Start a process for each engine of an order.
 
         MPI waits for ever for a process that dies before it has initialized MPI. The controller learns of
-        that death, and ends this rank as well.
+        this death, and ends this rank as well.
         """
         try:
             children = start_processes(self._command, order, self._start.hosts)
@@ -170,7 +170,7 @@ def start_anchor(command: list[str], start: EngineStart) -> None:
 
 
 def send_start(children: MPI.Intercomm, start: EngineStart) -> None:
-    """Send engines their start data, one by one: a broadcast of objects would make a communicator first."""
+    """Send engines their start data, one by one: a broadcast of objects would first make a communicator."""
     for k in range(children.remote_size):
         children.send(start, k)
 
@@ -210,7 +210,7 @@ def await_admission(tasks: Connection) -> messages.PrepareCommunicators | None:
 
 
 def _next(tasks: Connection) -> messages.Message | None:
-    """Return the next message; None if none comes in time."""
+    """Return the next message; None if none arrives in time."""
     if not tasks.poll(int(1000 * ADMISSION_TIMEOUT)):
         return None
     message = messages.decode_to_engine(tasks.first(wait=True))

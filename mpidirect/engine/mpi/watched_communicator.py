@@ -1,8 +1,9 @@
-"""The communicators that user code sees: watched, so that an engine that is stuck in one can be got out.
+"""The communicators that user code sees. They are watched, so that a stuck engine can leave the call.
 
-`comm` and ``MPI.COMM_WORLD`` are one object of a subclass of mpi4py's. What user code makes from it (`Dup`,
-`Split`, `Create_cart`, …) is watched as well. While the main thread is in a blocking call, the control thread
-sees the call in `mpi_state`, and ends it by abandoning the communicator (`communicators.abandon`).
+`comm` and ``MPI.COMM_WORLD`` are one object of a subclass of mpi4py's. The communicators that user code makes
+from it (`Dup`, `Split`, `Create_cart`, …) are watched as well. While the main thread is in a blocking call,
+the control thread sees the call in `mpi_state`, and ends it by abandoning the communicator
+(`communicators.abandon`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mpi4py import MPI
 
 REASON_TIMEOUT = 1.0  # Seconds that an error waits for the reason why the communicator is abandoned.
 
-# Methods that block until other engines do their part.
+# Methods that block until other engines call the same method.
 POINT_TO_POINT = (
     *("Send", "Bsend", "Ssend", "Rsend", "Recv", "Sendrecv", "Sendrecv_replace", "Probe", "Mprobe"),
     *("send", "bsend", "ssend", "recv", "sendrecv", "probe", "mprobe"),
@@ -45,7 +46,7 @@ PREDEFINED = (MPI.TAG_UB, MPI.IO, MPI.WTIME_IS_GLOBAL, MPI.UNIVERSE_SIZE, MPI.AP
 
 
 class CommunicatorLost(MPI.Exception):
-    """A communicator can't be used any more: an engine was interrupted in it, or died.
+    """A communicator can't be used any more: an engine was interrupted in a call on it, or died.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ class MPIState:
     dead_engines : set of int
         The ids of engines that are known to have died.
     epoch : int
-        How often `comm` has been made again.
+        How often `comm` was made anew.
     lock : Lock
         Held while the attributes above change together.
     interrupt_pending : bool
@@ -89,13 +90,13 @@ class MPIState:
     user_code_runs : callable
         Returns whether user code runs.
     take_interrupt : callable
-        Returns whether an interrupt is due, which counts as taken then.
+        Returns whether an interrupt is due, and marks the interrupt as taken.
     c_world : MPI.Intracomm
-        The world as C code sees it, which may include the controller.
+        The ``MPI_COMM_WORLD`` of C code, which may include the controller.
     c_world_loss : str
-        Why that world can't be used any more; empty if it can.
+        Why that communicator can't be used any more; empty if it can.
     derived : mapping
-        The communicators that user code has made, by their object's id.
+        The communicators that user code has made, by the ids of the objects.
     """
 
     def __init__(self) -> None:
@@ -115,7 +116,7 @@ class MPIState:
         self.derived: WeakValueDictionary[int, WatchedCommunicator] = WeakValueDictionary()
 
     def lose_c_world(self, reason: str) -> None:
-        """Note why the world in C can't be used any more; the first reason stays."""
+        """Note why C code can't use ``MPI_COMM_WORLD`` any more; the first reason stays."""
         self.c_world_loss = self.c_world_loss or reason
 
 
@@ -129,13 +130,13 @@ else:
 
 
 class WatchedCommunicator(_Mixin):
-    """What the engine's communicators have beyond mpi4py's: a mixin."""
+    """A mixin: the additions of the engine's communicators to mpi4py's."""
 
     unusable_reason = ""  # Why the communicator was abandoned; empty if it can be used.
-    must_revoke = False  # Whether MPI is still to be told that the communicator was abandoned.
+    must_revoke = False  # Whether MPI must still be told that the communicator was abandoned.
     object_comm: Any = None  # mpi4py's duplicate for collectives of Python objects (lowercase methods).
     engines: tuple[int, ...] = ()  # The ids of the members, by rank.
-    make_interruptible: Callable[..., Any]  # Makes a blocking method of MPI into one that can be left.
+    make_interruptible: Callable[..., Any]  # Changes a blocking method of MPI so that the call can be left.
 
     def _abandon(self, reason: str) -> None:
         """Make this communicator unusable, and end calls on it; the control thread calls this, too."""
@@ -146,16 +147,16 @@ class WatchedCommunicator(_Mixin):
         return False
 
     def _revoke_if_abandoned(self) -> None:
-        """Tell MPI that this communicator was abandoned, if that is still to be done (main thread)."""
+        """Tell MPI that this communicator was abandoned, if MPI does not know yet (main thread)."""
 
     def _translate(self, error: MPI.Exception) -> BaseException:
-        """Return what to raise for an error of MPI: the same error, or its cause."""
+        """Return the exception for an error of MPI: the same error, or its cause."""
         is_lost = (
             error.Get_error_class() in FAILURE_CLASSES or self._is_revoked()
-        )  # Other classes are possible.
+        )  # Other classes also occur.
         deadline = time.monotonic() + REASON_TIMEOUT
         while is_lost and not self.unusable_reason and time.monotonic() < deadline:
-            time.sleep(0.001)  # MPI is faster than the message with the reason, or than an interrupt.
+            time.sleep(0.001)  # MPI is faster than the message with the reason, and faster than an interrupt.
         if mpi_state.take_interrupt():  # The call has ended because of the interrupt.
             return KeyboardInterrupt()
         if not self.unusable_reason and not is_lost:
@@ -172,7 +173,7 @@ class WatchedCommunicator(_Mixin):
 
     def _stop_watching(self) -> None:
         if self == mpi_state.world:
-            raise MPI.Exception(MPI.ERR_COMM)  # As MPI does for its own world.
+            raise MPI.Exception(MPI.ERR_COMM)  # As MPI does for its world.
         mpi_state.derived.pop(id(self), None)
 
     def Free(self) -> None:
@@ -180,7 +181,8 @@ class WatchedCommunicator(_Mixin):
         super().Free()
 
     def free(self) -> None:
-        if self == mpi_state.world:  # The world stays. Another object with the same handle becomes null.
+        # The world stays, while another object with the same handle becomes null.
+        if self == mpi_state.world:
             if self is not mpi_state.world:
                 ctypes.memmove(MPI._addressof(self), MPI._addressof(MPI.COMM_NULL), MPI._sizeof(MPI.Comm))
             return
@@ -188,7 +190,7 @@ class WatchedCommunicator(_Mixin):
         super().free()
 
     def Get_attr(self, keyval: int) -> Any:
-        """Return an attribute; MPI's predefined attributes belong to the world as C sees it."""
+        """Return an attribute; MPI's predefined attributes belong to the ``MPI_COMM_WORLD`` of C code."""
         found = super().Get_attr(keyval)
         if found is None and self is mpi_state.world and keyval in PREDEFINED:
             found = mpi_state.c_world.Get_attr(keyval)
@@ -217,7 +219,7 @@ def _world() -> WatchedCommunicator:
 
 
 def watched_call(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a blocking method that shows the control thread where the main thread is."""
+    """Return a blocking method that shows the control thread the call of the main thread."""
     name = method.__name__
 
     @functools.wraps(method)
@@ -242,7 +244,7 @@ def watched_call(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _watched_creation(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method that makes a communicator, which is watched as well."""
+    """Return a method that makes a communicator, and watches it."""
     call = watched_call(method)
 
     @functools.wraps(method)
@@ -253,7 +255,7 @@ def _watched_creation(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class RevocableCommunicator(WatchedCommunicator):
-    """A communicator of an MPI with fault tolerance: blocking calls are MPI's own, and `Revoke` ends them."""
+    """A communicator of a fault-tolerant MPI: blocking calls are MPI's, and `Revoke` ends them."""
 
     make_interruptible = staticmethod(watched_call)
 
@@ -263,7 +265,8 @@ class RevocableCommunicator(WatchedCommunicator):
     def _abandon(self, reason: str) -> None:
         self.unusable_reason = self.unusable_reason or reason
         self.must_revoke = True
-        # Without user code nobody is in a call, and the main thread revokes before the next use: Open MPI's
+        # If no user code runs, no thread is in a call, and the main thread revokes before the next use: Open
+        # MPI's
         # TCP deadlocks if two threads use it just after a peer has died.
         if mpi_state.user_code_runs():
             self._revoke_if_abandoned()
@@ -275,7 +278,7 @@ class RevocableCommunicator(WatchedCommunicator):
         revokes = [MPI.Comm.Revoke, RevocableCommunicator._revoke_object_comm]
         call = mpi_state.blocking_call
         if call is not None and call[0] is self and call[1].islower() and call[1] in COLLECTIVE:
-            revokes.reverse()  # First the one that the call uses: see `communicators.wake_blocked_call`.
+            revokes.reverse()  # First the communicator of the call: see `communicators.wake_blocked_call`.
         for revoke in revokes:
             revoke(self)
 
@@ -312,7 +315,7 @@ def watch(parent: WatchedCommunicator, made: Any) -> Any:
     if isinstance(made, RevocableCommunicator):
         made.object_comm = MPI._commctx_intra(made)[0]
     own_group, parent_group = made.Get_group(), parent.Get_group()
-    # Called so that it also works with mpi4py 3.1.
+    # This form of the call also works with mpi4py 3.1.
     ranks = MPI.Group.Translate_ranks(own_group, range(own_group.size), parent_group)
     made.engines = tuple(parent.engines[rank] if rank >= 0 else -1 for rank in ranks)
     own_group.Free()

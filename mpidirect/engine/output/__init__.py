@@ -1,1 +1,1 @@
-"""What tasks print and display."""
+"""The output of tasks: what they print and display."""

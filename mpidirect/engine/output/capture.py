@@ -1,9 +1,9 @@
 """Output to descriptors 1 and 2: written to two files, and read from there.
 
 Python's streams, C code, threads and child processes all write to the same two files. So all output stays in
-its order, and no writer waits for a reader. A pipe would need a thread of this process as its reader, which
-can't run while C code that prints holds Python's lock. And a pipe is gone with its reader, while a file keeps
-what a process has written before it died.
+order, and no writer waits for a reader. A pipe would need a thread of this process as its reader, which can't
+run while C code that prints holds Python's lock. And the data of a pipe is lost with its reader, while a file
+keeps the output of a process that has died.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from ...protocol.messages import OUTPUT_LIMIT
 
 LINE_DELAY = 0.05  # Seconds that an incomplete line waits for its end.
 LINE_BUFFER = 8 * 1024  # Characters of an incomplete line that are buffered.
-LINE_LIMIT = 400  # Bytes that the last line of output may have.
-FREE_SIZE = 16 * 1024 * 1024  # Bytes of a file after which the room of taken output is given back.
+LINE_LIMIT = 400  # Maximum bytes of the last line of output.
+FREE_SIZE = 16 * 1024 * 1024  # Bytes of a file after which the disk space of taken output is freed.
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _IN_MODIFY = 2
-_PUNCH_HOLE = 1 | 2  # Of fallocate: make a hole, and keep the size.
+_PUNCH_HOLE = 1 | 2  # For fallocate: make a hole, and keep the size.
 
 
 class CapturedFile:
-    """The file behind a descriptor, and how far it was read.
+    """The file of a descriptor, and the position up to which it was read.
 
     Parameters
     ----------
     path : Path
-        The file, which is emptied.
+        The file; it is emptied.
     descriptor : int
-        1 or 2. What is written to the descriptor from now on goes to the file.
+        1 or 2. All later output to the descriptor goes to the file.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         self.path = path
         self.file = os.open(path, flags, 0o600)
-        self.start = 0  # Where the output of the task begins.
-        self.sent = 0  # Up to where output was sent while the task ran.
-        self.at = 0  # How many characters were sent.
+        self.start = 0  # The position at which the output of the task begins.
+        self.sent = 0  # The position up to which output was sent while the task ran.
+        self.at = 0  # The number of characters that were sent.
         self._freed = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         os.dup2(self.file, descriptor)
@@ -72,14 +72,14 @@ class CapturedFile:
         Parameters
         ----------
         size : int
-            The number of bytes, at most.
+            The maximum number of bytes.
         until : int, optional
-            Where in the file to stop.
+            The position in the file where the output ends.
 
         Returns
         -------
         at : int
-            How many characters of the task's output come before the text.
+            The number of characters of the task's output before this text.
         text : str
             The text.
         """
@@ -96,7 +96,7 @@ class CapturedFile:
         return len(os.pread(self.file, size, self.start).decode("utf-8", "replace")) if size else 0
 
     def changed(self) -> int:
-        """Return when the file was written last (ns)."""
+        """Return the time of the last write to the file, in nanoseconds."""
         status = os.fstat(self.file)
         return status.st_mtime_ns if status.st_size else 0
 
@@ -108,14 +108,14 @@ class CapturedFile:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def take(self) -> tuple[str, int]:
-        """Take the output of the task; what is written from now on belongs to another task.
+        """Take the output of the task; later output belongs to another task.
 
         Returns
         -------
         text : str
-            The output, as far as it is kept.
+            The part of the output that is kept.
         dropped : int
-            How many bytes were not kept.
+            The number of bytes that were not kept.
         """
         end = self.end
         if end == self.start:
@@ -128,7 +128,7 @@ class CapturedFile:
         return data.decode("utf-8", "replace"), dropped
 
     def free_dropped(self) -> None:
-        """Give back the disk space of output that is not kept: a program may print without end."""
+        """Free the disk space of output that is not kept: a program may print without end."""
         end = self.end
         if end - max(self.start + OUTPUT_LIMIT, self._freed) > FREE_SIZE:
             self._free(self.start + OUTPUT_LIMIT, end)
@@ -154,10 +154,11 @@ class EngineStream(io.TextIOBase):
         self.name = "<stdout>" if descriptor == 1 else "<stderr>"
         self.mode = "w"
         self.buffer = _Bytes(self, descriptor)
-        self.dropped = 0  # Characters.
-        self.problem = ""  # Why some could not be written.
-        self.used = False  # Whether the task has written anything.
-        self.notify: Callable[[], None] | None = None  # Called after each write, where inotify is missing.
+        self.dropped = 0  # The number of characters that were not written.
+        self.problem = ""  # Why some characters could not be written.
+        self.used = False  # Whether the task has written to the stream.
+        # Called after each write, if the system has no inotify.
+        self.notify: Callable[[], None] | None = None
         self._descriptor = descriptor
         self._limit = OUTPUT_LIMIT
         self.watch_line: Callable[[], object] = bool  # Called when an incomplete line waits for its end.
@@ -281,7 +282,7 @@ class CStream:
             _libc.setvbuf(self._stream, None, 1, ctypes.c_size_t(0))
         self._flush = _libc.fflush
         self._flush.argtypes = [ctypes.c_void_p]
-        os.register_at_fork(before=self.flush)  # Else the child would write the buffer as well.
+        os.register_at_fork(before=self.flush)  # Otherwise the child would write the buffer as well.
 
     def flush(self) -> None:
         """Write the incomplete line."""
@@ -299,7 +300,7 @@ def watch(*paths: Path) -> int:
     """
     try:
         descriptor: int = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-    except AttributeError:  # Not Linux.
+    except AttributeError:  # Not on Linux.
         return -1
     if descriptor >= 0 and any(
         _libc.inotify_add_watch(descriptor, os.fsencode(path), _IN_MODIFY) < 0 for path in paths

@@ -1,6 +1,6 @@
-"""What a task displays by IPython's ``display``, kept for the task's reply.
+"""The displays of a task by IPython's ``display``, kept for the task's reply.
 
-Without a shell, IPython prints displays. So the shell is made as soon as user code imports IPython.
+Without a shell, IPython prints displays. So the shell is made when user code imports IPython.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ import msgspec
 from ...protocol.messages import DISPLAY, OutputPiece
 from ...protocol.names import CLEARED, PUBLISHED
 
-SIZE_LIMIT = 4 * 1024 * 1024  # Bytes of the displays of one task that are kept.
+SIZE_LIMIT = 4 * 1024 * 1024  # Maximum bytes of the kept displays of one task.
 _INLINE = "matplotlib_inline.backend_inline"  # The backend of matplotlib that displays figures.
 
-_displayed: list[bytes] = []  # Pickles.
-_index_by_id: dict[str, int] = {}  # Where the displays are that can be updated.
-_dropped = 0  # Displays that were not kept.
-_count = 0  # Displays of the task.
+_displayed: list[bytes] = []  # Pickles of displays.
+_index_by_id: dict[str, int] = {}  # The positions of displays that can be updated.
+_dropped = 0  # The number of displays that were not kept.
+_count = 0  # The number of displays of the task.
 
 
 class DisplayListener:
-    """Is told of each display."""
+    """Is notified of each display."""
 
     def printed_lengths(self) -> list[int]:
         """Return how many characters the task has printed on each stream."""
@@ -85,7 +85,7 @@ def show(data: dict[str, Any], metadata: dict[str, Any], id: str = "", update: b
 
 
 def clear_output(wait: bool) -> None:
-    """Drop what was displayed so far, but not published data; tell a client that shows the output.
+    """Drop the displays so far, but not published data; notify a client that shows the output.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def clear_output(wait: bool) -> None:
         Whether the client waits for the next output before it clears the former output.
     """
     published = [output for output in _displayed if PUBLISHED.encode() in output]
-    _forget()  # The count goes on: some displays may have been sent.
+    _forget()  # The count continues, because some displays may have been sent.
     _displayed.extend(published)
     show({CLEARED: wait}, {})
 
@@ -142,7 +142,7 @@ def enable(make_shell: Callable[[], Any]) -> None:
 
 
 def _can_display_figures() -> bool:
-    """Return whether matplotlib can load the backend; this imports neither, nor importlib.metadata.
+    """Return whether matplotlib can load the backend. This imports neither of them, nor importlib.metadata.
 
     From version 0.2 on, the backend ends with an error in matplotlib before 3.7, which Debian 12 has.
     """
@@ -153,7 +153,7 @@ def _can_display_figures() -> bool:
 
 
 def _version(package: str, file: str) -> tuple[int, ...] | None:
-    """Return the version that a file of a package names, empty if it names none; None without the package."""
+    """Return the version that a file of a package names, empty if none; None if there is no package."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -187,7 +187,7 @@ def stop_watching_imports() -> None:
 
 
 class _IPythonImportHook(MetaPathFinder, Loader):
-    """Makes the shell, which imports IPython, when user code is about to import IPython."""
+    """Makes the shell, which imports IPython, when user code begins to import IPython."""
 
     def __init__(self, make_shell: Callable[[], Any]) -> None:
         self._make_shell = make_shell
@@ -206,7 +206,7 @@ class _IPythonImportHook(MetaPathFinder, Loader):
         assert real is not None
         detour = ModuleSpec(fullname, self, origin=real.origin)
         detour.submodule_search_locations = real.submodule_search_locations
-        # Python uses the spec of a module that exists already, and would load the module again by that.
+        # For a module that exists already, Python would load the module again by its spec.
         module.__spec__ = detour
         return detour
 

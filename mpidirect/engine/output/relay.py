@@ -1,4 +1,4 @@
-"""Output on its way to the controller while a task runs."""
+"""Sends output to the controller while a task runs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from ...protocol import messages
 from .task_output import TaskOutput
 
 INTERVAL = 0.02  # Seconds between two sends.
-UNWATCHED_INTERVAL = 0.1  # Seconds between two looks, where no descriptor tells that there is output.
-MESSAGES_AT_ONCE = 4  # Messages that are sent before the control thread looks after the controller again.
+UNWATCHED_INTERVAL = 0.1  # Seconds between two checks, if no descriptor shows that there is output.
+# Messages that are sent before the control thread checks for messages of the controller.
+MESSAGES_AT_ONCE = 4
 
 
 class OutputRelay:
-    """Sends, in the control thread, what tasks print and display.
+    """Sends, in the control thread, the output of tasks.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ class OutputRelay:
         self._line_due = float("inf")  # Seconds until an incomplete line is written.
 
     def register(self, poller: zmq.Poller) -> None:
-        """Wait for output, but not while a send is due: steady output must not wake the thread each time."""
+        """Wait for output, except while a send is due: steady output must not wake the thread each time."""
         for descriptor in self._output.descriptors:
             poller.register(descriptor, 0 if self._due else zmq.POLLIN)
         poller.register(self._output.line_descriptor, zmq.POLLIN)
@@ -74,9 +75,9 @@ class OutputRelay:
             if message is None:
                 return
             self._socket.send(messages.encode(message))
-        self._due = self._sent + INTERVAL  # There may be more.
+        self._due = self._sent + INTERVAL  # There may be more output.
 
     def send_all(self) -> None:
-        """Send all output so far, before a message that must come behind it."""
+        """Send all output so far, before a message that must follow it."""
         while (message := self._output.next()) is not None:
             self._socket.send(messages.encode(message))

@@ -1,4 +1,4 @@
-"""What a task prints and displays: for its reply, and for the controller while the task runs."""
+"""The output of tasks: for the reply, and for the controller while the task runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ...protocol.names import STACK_SIGNAL, output_files, stack_file
 from . import displays
 from .capture import CapturedFile, CStream, EngineStream, watch
 
-DISPLAY_QUEUE = 256  # Displays that wait to be sent. Of more, the latest are kept.
+DISPLAY_QUEUE = 256  # Maximum number of displays that wait to be sent; the latest are kept.
 PIECE_SIZE = 64 * 1024  # Bytes of each stream in one message.
 
 
@@ -27,14 +27,14 @@ class TaskOutput(displays.DisplayListener):
     """The output of an engine's tasks.
 
     The reply to a task has its whole output. While the task runs, the control thread sends the beginning of
-    it, for live output; that may be lost. What threads and child processes write after the end of their task
-    is sent as well, and belongs to that task.
+    the output, for live displays; this copy may be lost. Output of threads and child processes after the end
+    of their task is sent as well, and belongs to that task.
 
     Parameters
     ----------
     directory : Path
-        The directory of the files. All hosts see it: the controller reads the files when this process has
-        died.
+        The directory of the files, which all hosts see: the controller reads the files after the death of
+        this process.
     engine : int
         The engine's id.
 
@@ -55,7 +55,7 @@ class TaskOutput(displays.DisplayListener):
         paths = output_files(directory, engine)
         self._captured = [CapturedFile(path, k + 1) for k, path in enumerate(paths)]
         self._c = CStream()
-        self._task = ""  # The task that runs, or the last one.
+        self._task = ""  # The running task, or the last one.
         self._running = False
         self._lock = threading.RLock()  # A signal handler of user code may display something.
         self._late: deque[messages.Output] = deque()
@@ -93,16 +93,17 @@ class TaskOutput(displays.DisplayListener):
         Returns
         -------
         stdout, stderr : str
-            What the task has printed.
+            The printed output of the task.
         displays : bytes
-            What the task has displayed.
+            The displays of the task.
         """
         self.flush()
         with self._lock:
             self._running = False
             if self._displays:
                 self._displays.clear()
-            if not self._has_more() and not self._out.used and not self._err.used:  # The usual case is fast.
+            # The usual case must be fast.
+            if not self._has_more() and not self._out.used and not self._err.used:
                 return "", "", displays.take()
             out, err = (
                 _with_note(*captured.take(), stream)
@@ -125,18 +126,18 @@ class TaskOutput(displays.DisplayListener):
 
     @property
     def ends(self) -> tuple[int, int]:
-        """Up to where output was taken for replies: bytes of each file."""
+        """The positions up to which replies have taken output: bytes of each file."""
         out, err = self._captured
         return out.start, err.start
 
     def flush(self) -> None:
-        """Write all that was printed to the files."""
+        """Write all printed text to the files."""
         self._out.flush()
         self._err.flush()
         self._c.flush()
 
     def restore_streams(self) -> None:
-        """Set the streams again if user code has left objects that can't be written to."""
+        """Set the streams again if user code has replaced them by objects that can't be written to."""
         out, err = self.streams
         if not _usable(getattr(sys, "stdout", None)):
             sys.stdout = out
@@ -149,7 +150,7 @@ class TaskOutput(displays.DisplayListener):
         return [captured.length() for captured in self._captured]
 
     def displayed(self, piece: OutputPiece) -> None:
-        """Queue a display, behind what was printed before it."""
+        """Queue a display, after the output that was printed before it."""
         with self._lock:
             if self._running:
                 self._displays.append(([captured.end for captured in self._captured], piece))
@@ -165,7 +166,7 @@ class TaskOutput(displays.DisplayListener):
             os.write(self._line_writer, b"!")
 
     def release(self) -> None:
-        """Send output to the log from now on, as the engine ends."""
+        """Send output to the log from now on, because the engine ends."""
         self.flush()
         for descriptor in (1, 2):
             os.dup2(self._log, descriptor)
@@ -187,7 +188,7 @@ class TaskOutput(displays.DisplayListener):
 
     @property
     def unwatched(self) -> bool:
-        """Whether no descriptor tells of output, so that the control thread must look now and then."""
+        """Whether no descriptor shows output, so that the control thread must check in intervals."""
         return self._watch < 0 and self._running
 
     def flush_lines(self) -> float:
@@ -225,7 +226,7 @@ class TaskOutput(displays.DisplayListener):
         return pieces
 
     def _texts(self, ends: Sequence[int | None]) -> list[OutputPiece]:
-        """Return what was printed up to these ends of the files, or all."""
+        """Return the output up to these positions in the files, or all output."""
         pieces = []
         for kind, (captured, end) in enumerate(zip(self._captured, ends, strict=True)):
             at, text = captured.next_text(PIECE_SIZE, end)
@@ -234,7 +235,7 @@ class TaskOutput(displays.DisplayListener):
         return pieces
 
     def _end_last(self) -> None:
-        """Queue what threads and child processes of the last task have written since the task ended."""
+        """Queue the output that threads and child processes of the last task have written after its end."""
         pieces = []
         for kind, captured in enumerate(self._captured):
             text, dropped = captured.take()
@@ -249,7 +250,7 @@ class TaskOutput(displays.DisplayListener):
 
 
 def _with_note(text: str, dropped: int, stream: EngineStream) -> str:
-    """Return the text, with a note on how much is missing."""
+    """Return the text, with a note on missing output."""
     dropped += stream.dropped
     return text + _note(dropped, stream.problem) if dropped else text
 
