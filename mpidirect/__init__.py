@@ -106,7 +106,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, when it is asked for."""
+    """Import a public name when it is first used."""
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
@@ -134,15 +134,15 @@ def register_joblib_backend(name: str = "mpidirect", make_default: bool = False)
 
 
 def use_cloudpickle() -> None:
-    """Functions are always pickled by cloudpickle, and what it lacks is added: this changes nothing."""
+    """Change nothing: functions are always pickled by cloudpickle, with additions."""
 
 
 def use_dill() -> None:
-    """Functions are always pickled by cloudpickle, which knows what dill does: this changes nothing."""
+    """Change nothing: functions are always pickled by cloudpickle, which supports what dill does."""
 
 
 def use_pickle() -> None:
-    """Pickle with pickle what pickle knows, as always: the call changes nothing."""
+    """Change nothing: objects are always pickled by pickle if it supports them."""
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -1,4 +1,4 @@
-"""Colours of engines' tracebacks at IPython's prompt, like those of IPython's own tracebacks."""
+"""Colours of engines' tracebacks at IPython's prompt, like those of IPython's tracebacks."""
 
 from __future__ import annotations
 

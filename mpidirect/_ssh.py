@@ -1,4 +1,4 @@
-"""What the ssh client is told to run on another host, in the environment that a login there has."""
+"""Commands for another host, which the ssh client runs in the environment of a login on that host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOGIN = 'case "${SHELL:-}" in ""|*csh) SHELL=sh;; esac; exec 3>&1 1>&2; exec "$
 
 
 def login_command(script: str, *arguments: str) -> str:
-    """Return the command line that runs a script of ``sh`` on another host, whatever the shell there is.
+    """Return the command line that runs a script of ``sh`` on another host, with any login shell there.
 
     Parameters
     ----------

@@ -51,6 +51,6 @@ def copied(entry: TracebackType, following: TracebackType | None) -> TracebackTy
 
 
 def line_of(entry: TracebackType) -> int:
-    """Return the line of an entry; an interrupt can come where Python knows none, and `tb_lineno` is None."""
+    """Return the line of an entry. After some interrupts Python knows no line, and `tb_lineno` is None."""
     line: int | None = entry.tb_lineno
     return entry.tb_frame.f_code.co_firstlineno if line is None else line

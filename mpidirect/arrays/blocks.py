@@ -15,7 +15,7 @@ _REMEDY = "gather the array for other indices"
 
 
 def describe(part: Any) -> tuple[tuple[int, ...], str]:
-    """Return shape and type of the elements of an engine's part.
+    """Return shape and element type of an engine's part.
 
     Raises
     ------
@@ -28,13 +28,13 @@ def describe(part: Any) -> tuple[tuple[int, ...], str]:
 
 
 def select(key: Any, part: Any) -> Any:
-    """Return the items of an engine's part, as an array that travels without another copy."""
+    """Return the selected items of an engine's part, as an array that is sent without another copy."""
     items = part[key]
     return np.ascontiguousarray(items) if isinstance(items, np.ndarray) and items.ndim else items
 
 
 def full_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the shape of the whole.
+    """Return the shape of the whole array.
 
     Raises
     ------
@@ -47,14 +47,14 @@ def full_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def first_and_others(key: Any, shape: Sequence[int]) -> tuple[int | slice | np.ndarray, tuple[Any, ...]]:
-    """Return what a key selects on the first axis, and what the key selects on the others.
+    """Return the key for the first axis, and the key for the other axes.
 
     A mask becomes the indices of its items, for each axis that it covers.
 
     Raises
     ------
     TypeError
-        When engines can't select so by themselves.
+        When engines can't select the items by themselves.
     IndexError
         When a mask has another shape than the array.
     """
@@ -91,7 +91,7 @@ def _is_array(item: Any) -> bool:
 
 
 def _selects_in_place(others: Sequence[Any]) -> bool:
-    """Return whether the first axis stays the first: numpy moves the axes of arrays that stand apart."""
+    """Return whether the first axis stays the first axis: numpy moves the axes of separate index arrays."""
     if not any(map(_is_array, others)):
         return True
     places = [k for k, item in enumerate(others) if _is_array(item) or hasattr(item, "__index__")]
@@ -113,7 +113,7 @@ def _indices(items: np.ndarray, shape: Sequence[int]) -> Sequence[np.ndarray]:
 
 
 def owner_of(index: int, lengths: Sequence[int]) -> tuple[int, int]:
-    """Return the position of the part that has an item, and the item's index there.
+    """Return the position of the part that contains an item, and the item's index in that part.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def owner_of(index: int, lengths: Sequence[int]) -> tuple[int, int]:
 
 
 def slices_of_parts(key: slice, lengths: Sequence[int]) -> list[slice]:
-    """Return for each part the slice of its items among those that `key` selects, in ascending order.
+    """Return for each part the slice of the items that `key` selects there, in ascending order.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def slices_of_parts(key: slice, lengths: Sequence[int]) -> list[slice]:
 def indices_of_parts(
     indices: np.ndarray, lengths: Sequence[int]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return for each part the indices there of the items that it has, and the places of these in `indices`.
+    """Return for each part the indices of its items in it, and the positions of these items in `indices`.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from .lazy_numpy import np
 
 @functools.lru_cache(256)
 def dtype_text(dtype: np.dtype) -> str:
-    """Return a text from which `dtype_of` makes `dtype` again; empty if there is none.
+    """Return a text from which `dtype_of` makes an equal dtype; empty if there is none.
 
     Equal dtypes have equal texts in all processes, but not equal pickles.
     """
@@ -40,5 +40,5 @@ def library_dtype_text(name: str) -> str:
 
 
 def is_numpy_dtype(text: str) -> bool:
-    """Whether a text is of a dtype that numpy has; other texts are names."""
+    """Whether a text names a dtype of numpy."""
     return not text.isidentifier()

@@ -1,4 +1,4 @@
-"""Join the parts of engines to one whole: arrays, sequences, and objects of libraries that join theirs."""
+"""Join the parts of engines to one whole: arrays, sequences, and objects of libraries."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def join_for(value: Any, joins: Mapping[type, Join | None]) -> Join | None:
 def join(parts: Sequence[Any], dist: str = "b", whole: np.ndarray | None = None, axis: int | str = 0) -> Any:
     """Join parts to one whole.
 
-    Arrays become an array, lists and tuples a list.  Objects of pandas, xarray and PyVista are joined by
-    their library, and other types as `register_join` was told.  All other parts are returned as a list of
-    parts.
+    Arrays become an array, lists and tuples become a list. Objects of pandas, xarray and PyVista are joined
+    by their library, and other types by the functions of `register_join`. All other parts are returned as a
+    list of parts.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def _registered_join(parts: Sequence[Any]) -> Join | None:
 
 
 def _check_first_axis(axis: int | str, dist: str, kind: str) -> None:
-    """Raise ValueError unless parts are asked for that lie end to end."""
+    """Raise ValueError unless the parts are joined end to end."""
     if axis != 0 or dist != "b":
         wish = f"axis {axis!r}" if axis != 0 else "items dealt out round robin"
         raise ValueError(f"{kind} objects can't be joined along {wish}: gather them with axis=0, dist='b'")
@@ -133,7 +133,7 @@ def _number(axis: int | str) -> int:
 
 
 def _in_order(whole: Any, parts: int, axis: int = 0, order_as: Callable[[Any], Any] = lambda o: o) -> Any:
-    """Return the items of a round robin, whose parts lie end to end along `axis`, in their order."""
+    """Return the items of a round robin in order; its parts lie end to end along `axis`."""
     axis %= whole.ndim
     order = order_as(_round_robin_order(whole.shape[axis], parts))
     return whole[(slice(None),) * axis + (order,)] if axis else whole[order]

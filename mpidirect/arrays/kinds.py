@@ -1,8 +1,8 @@
 """The kind of an array by its value or by a name: numpy's, CuPy's, PyTorch's or JAX's, on host or device.
 
-Arrays travel as bytes. The kind of an array makes bytes of the array, and an array of bytes, on a device of
-the same type. A library is imported only where one of its arrays arrives: a process that has such an array
-has imported the library.
+Arrays are sent as bytes. The kind of an array makes bytes of it, and makes an array of bytes on a device of
+the same type. A library is imported only if one of its arrays arrives: a process that has such an array has
+imported the library.
 """
 
 from __future__ import annotations

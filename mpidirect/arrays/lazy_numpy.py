@@ -1,4 +1,4 @@
-"""numpy, imported when it is first used: engines and the controller start in three quarters of the time."""
+"""numpy, imported at its first use: engines and the controller start in three quarters of the time."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ else:
 
 
 def warm_in_turn() -> bool:
-    """Import numpy, if fewer processes of this user do so on this host now than there are cores.
+    """Import numpy, unless as many processes of this user import it on this host as there are cores.
 
-    More processes would keep all cores busy for seconds, and calls waiting. Return whether numpy was
+    More processes would keep all cores busy for seconds, while calls wait. Return whether numpy was
     imported.
     """
     if sys.platform != "linux":
@@ -40,7 +40,7 @@ def warm_in_turn() -> bool:
         return True
     with socket.socket(socket.AF_UNIX) as turn:
         for core in range(len(os.sched_getaffinity(0))):
-            with contextlib.suppress(OSError):  # another process has this core's turn
+            with contextlib.suppress(OSError):  # another process uses the slot of this core
                 turn.bind(f"\0mpidirect-{os.getuid()}-warm-{core}")  # an abstract name, without a file
                 warm()
                 return True

@@ -13,7 +13,7 @@ DISTRIBUTIONS = ("b", "r")  # blocks, round robin
 
 
 def bounds(length: int, parts: int) -> list[tuple[int, int]]:
-    """Return start and stop of each block: the first blocks have one item more if the parts are uneven.
+    """Return start and stop of each block; if the blocks differ, the first ones have one item more.
 
     Examples
     --------

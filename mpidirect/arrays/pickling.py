@@ -11,7 +11,7 @@ from .lazy_numpy import np
 
 
 def reduce(array: Any) -> tuple[Any, ...] | None:
-    """Return the pickle of an array of another library than numpy; None if the library's own way is right."""
+    """Return the pickle of an array of another library; None if the library's pickle is right."""
     kind = kinds.of(array)
     if kind is None or kind is kinds.NUMPY:
         return None

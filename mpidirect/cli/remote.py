@@ -20,7 +20,7 @@ from ..errors import ConfigError, ConnectionFailed
 from ..files.profiles import Profile
 from . import INTERRUPTED
 
-# The variable tells the command on the other host the name by which the caller reached that host.
+# The variable contains the name by which the caller reached the other host, for the command there.
 _SENT_TO = "MPIDIRECT_SENT_TO"
 _SERVER = f"{__name__}.server"  # key of that name in click's `Context.meta`
 
@@ -28,14 +28,14 @@ _NOT_INSTALLED = 44  # exit code: the other host has no mpidirect
 _SSH_FAILED = 255  # exit code of ssh itself
 _TERMINATED = 128 + 15  # exit code of a command that was ended by SIGTERM
 
-# $1: the version of the caller, $2: the caller's name of that host; then the command's arguments.
+# $1: the version of the caller; $2: the caller's name of this host; then the command's arguments.
 _CHECK_VERSION = (
     'export MPIDIRECT_SENT_TO="$2"; '
     f"found=$({{mpidirect}} --version) || exit {_NOT_INSTALLED}; "
     '[ "$found" = "mpidirect $1" ] || echo "mpidirect: here is version $1, on $2 ${{found#mpidirect }}. '
     'Clients of one version may not understand controllers of another." >&2; shift 2; '
 )
-# At a terminal the command has ssh's terminal. Elsewhere the end of the input ends the command.
+# With a terminal, ssh gets one for the command. Without, the end of the input ends the command.
 _AT_TERMINAL = _CHECK_VERSION + 'exec {mpidirect} "$@"'
 _WITHOUT_TERMINAL = _CHECK_VERSION + (
     'exec 3<&0 < /dev/null; {mpidirect} "$@" 3<&- & job=$!; '
@@ -60,7 +60,7 @@ class RemoteCommand(click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command here, or there."""
+        """Run the command on this host or on the other one."""
         given = {option.name: ctx.params.pop(option.name) for option in REMOTE}
         sent_to = os.environ.pop(_SENT_TO, "")
         if sent_to:

@@ -70,7 +70,7 @@ def run_command(
     except BaseException as e:
         error = e
     for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT):
-        signal.signal(signum, signal.SIG_IGN)  # the end has begun already
+        signal.signal(signum, signal.SIG_IGN)  # the end has already begun
     if cluster.started and error is not None:
         cluster.abandon(error)
     elif cluster.started:
@@ -134,8 +134,8 @@ def _wait(process: subprocess.Popen[bytes], margin: float) -> None:
 def _end(process: subprocess.Popen[bytes], grace: float, signalled: bool) -> None:
     """End the script: by SIGTERM, and after `grace` seconds by force.
 
-    A scheduler that signals all processes of a job has `signalled` the script too: then the script has half
-    of the time before, as a second SIGTERM would disturb its end.
+    If the scheduler signals all processes of a job, the script was `signalled`, too. Then the script has half
+    of the time before SIGTERM, because a second SIGTERM would disturb its end.
     """
     click.echo("mpidirect: ending the script.", err=True)
     try:
@@ -153,7 +153,7 @@ def _end(process: subprocess.Popen[bytes], grace: float, signalled: bool) -> Non
 
 
 class _Ended(BaseException):
-    """The run must end: a signal has come, or the end of the walltime is near."""
+    """The run must end: a signal has arrived, or the end of the walltime is near."""
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -89,7 +89,7 @@ def start_command(
 
 
 def _keep_waiting(cluster: Cluster, what: str) -> bool:
-    """Ask whether a pending job shall go on waiting; without a terminal the answer is no."""
+    """Ask whether to wait longer for a pending job; without a terminal the answer is no."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     click.echo(f"\n{what}", err=True)
@@ -142,14 +142,14 @@ def _stop(cluster: Cluster) -> None:
         _print("\nStopping the cluster; another Ctrl-C kills it.")
         cluster.stop()
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end has begun already
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end has already begun
         cluster.stop(0)
 
 
 def _print(text: str) -> None:
     try:
         click.echo(text, err=True)
-    except OSError:  # the terminal is gone, perhaps the reason of the stop
+    except OSError:  # the terminal has closed, which may be the reason of the stop
         pass
 
 

@@ -29,7 +29,7 @@ _HEADS = (
     *("PROFILE", "STATE", "ENGINES", "LAUNCHER", "JOB", "HOST", "STARTED"),
     *("IDLE", "LEFT", "RESUMES", "MPI"),
 )
-_ANSWER_TIMEOUT = 2.0  # seconds that a controller, or a command of the scheduler, may take
+_ANSWER_TIMEOUT = 2.0  # seconds that a controller, or a command of the scheduler, has to answer
 
 
 @click.command(
@@ -105,7 +105,7 @@ def list_command(as_json: bool) -> None:
         here = Profile(name)
         record = here.record()
         if record is None and here.of_run:
-            continue  # only the logs of a failed run are left
+            continue  # only the logs of a failed run remain
         state = ClusterState.STOPPED
         if record:
             state = Cluster.from_profile(name).limit_commands(_ANSWER_TIMEOUT).state
@@ -130,9 +130,9 @@ def list_command(as_json: bool) -> None:
 
 def _status(cluster: Cluster) -> dict[str, Any]:
     record = cluster.profile.record()
-    assert record is not None  # from_profile found it
+    assert record is not None  # `from_profile` has found the record
     ready, engines, info, facts, unanswered = None, record.engines, None, dict[str, Any](), ""
-    if cluster.connection_file.exists():  # the controller knows best, and answers at once
+    if cluster.connection_file.exists():  # the controller knows most, and answers at once
         try:
             ready, engines, info, facts = _ask(cluster)
         except MPIDirectError as e:

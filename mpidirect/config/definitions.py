@@ -1,4 +1,4 @@
-"""The definitions of all options, but for options that a launcher adds."""
+"""The definitions of all options, except options that a launcher adds."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ COMMON = (
 )
 
 
-# Resources of a scheduler's job. Every launcher knows them: a site's file may set some for all clusters.
+# Resources of a scheduler's job. Every launcher accepts them: a site's file may set them for all clusters.
 BATCH = (
     Option("nodes", positive, None, "The number of nodes.", "N", "2"),
     Option("ntasks_per_node", positive, None, "The number of engines on each node.", "N", "16"),

@@ -1,4 +1,4 @@
-"""Keywords of ipyparallel that have another meaning here, or none."""
+"""Keywords of ipyparallel that have another meaning here, or no meaning."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class CompositeError(RemoteError):
     ...     e.raise_exception(0)  # the first engine's, as a RemoteError
     """
 
-    tb_limit = 4  # up to so many errors are shown one by one; of more, equal ones are shown once
+    tb_limit = 4  # maximum number of errors that are shown one by one; above it, equal errors are shown once
 
     def __init__(self, message: str, elist: Sequence[Any] = ()) -> None:
         super().__init__("CompositeError", message)
@@ -57,7 +57,7 @@ class CompositeError(RemoteError):
 
     @property
     def __notes__(self) -> list[str]:
-        """The engines' tracebacks: Python shows notes below the text of an uncaught error."""
+        """The engines' tracebacks: Python shows notes after the text of an uncaught error."""
         if self._notes is None:
             tracebacks = self._tracebacks()
             self._notes = ["\n".join(["", *tracebacks])] if tracebacks else []
@@ -65,7 +65,7 @@ class CompositeError(RemoteError):
 
     @__notes__.setter
     def __notes__(self, notes: list[str]) -> None:
-        self._notes = notes  # by libraries that pickle exceptions with their notes, as dask does
+        self._notes = notes  # for libraries that pickle exceptions with their notes, such as dask
 
     def _render_traceback_(self) -> list[str]:
         return _prompt.format_error(self, self._tracebacks(), self._without_line())
@@ -89,7 +89,7 @@ class CompositeError(RemoteError):
         return [*head, *([""] if head else []), *tracebacks, *rest]
 
     def _tracebacks(self) -> list[str]:
-        """Return the tracebacks as lines: one of several equal ones; of an interrupt only the user's line."""
+        """Return the tracebacks as lines: equal ones once; of an interrupt only the user's line."""
         interrupted: dict[str, list[EngineFailure]] = {}
         others = []
         for failure in self.elist:
@@ -109,7 +109,7 @@ class CompositeError(RemoteError):
         return lines
 
     def _summary(self, failures: Sequence[EngineFailure]) -> list[str]:
-        """Return a line for each error; equal ones of many engines, or of several lines, are one."""
+        """Return a line for each error; equal errors of several engines or lines share a line."""
         groups: dict[Any, list[EngineFailure]] = {}
         for k, failure in enumerate(failures):
             single = self._few and "\n" not in failure.evalue
@@ -126,7 +126,7 @@ class CompositeError(RemoteError):
         Parameters
         ----------
         excid : int, optional
-            The entry of `elist`. If not given, `tb_limit` entries; of more entries equal ones count once.
+            The entry of `elist`. By default `tb_limit` entries; if there are more, equal ones count once.
         """
         if excid is not None:
             groups = [[self._entry(excid)]]
@@ -171,7 +171,7 @@ class CompositeError(RemoteError):
 
 
 class _Tracebacks(Exception):
-    """The engines' tracebacks as the cause of an error, where Python shows no notes."""
+    """The engines' tracebacks as the cause of an error, for Python versions that show no notes."""
 
     def __str__(self) -> str:
         return "\n".join(self.args[0].__notes__)
@@ -186,7 +186,7 @@ def _equal(failures: Sequence[EngineFailure]) -> list[list[EngineFailure]]:
 
 
 def _line(failures: Sequence[EngineFailure]) -> str:
-    """Return the line of an error, or of an error that several engines or tasks have."""
+    """Return the line of an error; several engines or tasks may have the same error."""
     text = f"{failures[0].ename}: {failures[0].evalue}"
     kind = "engines" if len(_engines(failures)) == len(failures) else "errors"
     count = "" if "\n" in text or len(failures) == 1 else f" ({len(failures)} {kind})"
@@ -199,6 +199,6 @@ def _label(failures: Sequence[EngineFailure]) -> str:
 
 
 def _engines(failures: Sequence[EngineFailure]) -> list[Any]:
-    """Return the ids of the engines: an engine may have failed in several tasks, and a task on no engine."""
+    """Return the ids of the engines. An engine may fail in several tasks, and a task without engine."""
     ids = {failure.engine_info.get("engine_id") for failure in failures} - {None}
     return sorted(ids, key=lambda id: (isinstance(id, str), id))

@@ -1,4 +1,4 @@
-"""Names of ipyparallel for errors that have another name here, or that nothing raises."""
+"""Errors of ipyparallel that have another name here, or that nothing raises."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ class AlreadyDisplayedError(MPIDirectError):
 
 
 class TaskRejectError(MPIDirectError):
-    """Nothing raises this error, like `AlreadyDisplayedError`."""
+    """Nothing raises this error: a name for ``except`` clauses that were written for ipyparallel."""

@@ -18,7 +18,7 @@ class MPIDirectError(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A Ctrl-C during the wait for a call; the text says what became of the call."""
+    """A Ctrl-C during the wait for a call; the text describes the state of the call."""
 
     _render_traceback_ = MPIDirectError._render_traceback_
 
@@ -52,7 +52,7 @@ class CollectiveError(MPIDirectError):
 
 
 class ResultExpired(MPIDirectError, KeyError):
-    """A result is not available: dropped for lack of room, delivered before, or never requested."""
+    """A result is not available: dropped for lack of memory, delivered before, or never requested."""
 
     def __str__(self) -> str:
         return Exception.__str__(self)
@@ -79,7 +79,7 @@ class ClusterRunning(LaunchError):
 
 
 class NeverStarts(LaunchError):
-    """A job waits in a queue for resources that will not come; the job is still there."""
+    """A job waits in a queue for resources that will never be available; the job is still in the queue."""
 
 
 class ConnectionFailed(MPIDirectError, builtins.ConnectionError):
@@ -106,4 +106,4 @@ class ControllerLost(ConnectionFailed):
 
 
 class UnmetDependency(MPIDirectError):
-    """The engine lacks what `require` asks for; the function did not run."""
+    """The engine lacks a requirement of `require`; the function did not run."""

@@ -97,7 +97,7 @@ class TaskTimeout(RemoteError):
 
 
 class ExpiredResult(RemoteError, ResultExpired):
-    """A result was dropped for lack of room while its client was away."""
+    """A result was dropped for lack of memory while its client was away."""
 
 
 def engine_label(info: dict[str, Any]) -> str:

@@ -12,12 +12,12 @@ from .ownership import read_trusted
 
 
 def handover_file(job_file: Path) -> Path:
-    """Return the file that the controller of a job leaves to its successor in the same job."""
+    """Return the file by which the controller of a job hands over to its successor in the same job."""
     return _beside(job_file, "handover")
 
 
 def resume_file(job_file: Path) -> Path:
-    """Return the file that the controller of a job leaves to the controller of the next job."""
+    """Return the file by which the controller of a job hands over to the controller of the next job."""
     return _beside(job_file, "resume")
 
 
@@ -38,7 +38,7 @@ class Owner(msgspec.Struct, kw_only=True):
     pid : int
         The process number.
     born : str
-        The birth of the process, which differs for a later process of the same number.
+        A text about the start of the process, which differs for a later process of the same number.
     host : str
         The name of its host.
     """
@@ -49,20 +49,20 @@ class Owner(msgspec.Struct, kw_only=True):
 
 
 class ResumeSpec(msgspec.Struct, kw_only=True):
-    """How the cluster continues in another job.
+    """How another job will continue the cluster.
 
     Attributes
     ----------
     launcher : str
         The launcher that submits the job.
     directory : str
-        Where the namespaces are saved.
+        The directory of the saved namespaces.
     before : float
         Seconds before the end of the walltime at which the namespaces are saved.
     done : int
-        How many jobs have continued the cluster.
+        The number of jobs that have continued the cluster.
     most : int
-        How many jobs may continue the cluster.
+        The maximum number of jobs that continue the cluster.
     """
 
     launcher: str
@@ -101,7 +101,7 @@ class JobSpec(msgspec.Struct, kw_only=True):
     idle_timeout : float
         Seconds after which an idle cluster is stopped; 0 for no limit.
     idle_save : str
-        The directory in which the namespaces are saved before that; empty if they are not to be saved.
+        The directory for the namespaces, which are saved before the stop; empty if they are not saved.
     gpu_bind : str
         ``auto`` if each engine sees only its own GPU, unless something else has chosen one; else ``none``.
     bind : str

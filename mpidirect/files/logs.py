@@ -25,7 +25,7 @@ try:
 except OSError as e:
     print(e.strerror)
 """
-_TAIL_SIZE = 64 * 1024  # bytes that are read for the last lines
+_TAIL_SIZE = 64 * 1024  # bytes that are read to find the last lines
 
 
 def files(directory: Path) -> list[Path]:
@@ -51,7 +51,7 @@ def note_end(directory: Path, text: str) -> None:
 
 
 def end_note(directory: Path) -> str:
-    """Return why the controller stopped the cluster by itself; empty if it did not, or it is not known."""
+    """Return why the controller stopped the cluster by itself; empty if it did not, or if unknown."""
     try:
         return read_regular(directory / _END_NOTE)
     except OSError:
@@ -71,19 +71,19 @@ def tail(path: Path, lines: int) -> list[str]:
 
 
 def reason(directory: Path) -> str:
-    """Return why a job could not go on, by the first rank that logs a reason; empty if none does."""
+    """Return why a job could not continue, by the first rank that logs a reason; empty if none does."""
     for path in files(directory):
         found = re.search(rf" ERROR \S+ {FAILS}((?:.+\n?)+)", "\n".join(tail(path, 1000)))
         if found:
             text = re.split(r"\n(?:Traceback|[\d-]+ [\d:,]+ [A-Z]+ |-{9}|Abort\()", found[1])[0].strip()
-            if text.startswith("MPI_ERR_"):  # the end of another rank, not the reason
+            if text.startswith("MPI_ERR_"):  # the end of another rank, which is not the reason
                 continue
             return text if path.stem == "controller" else f"{path.stem.replace('-', ' ')} failed: {text}"
     return ""
 
 
 def report(directory: Path, lines: int = 15, most: int = 3) -> str:
-    """Return the tails of a cluster's logs for an error; of similar tails only one.
+    """Return the tails of a cluster's logs for an error; similar tails only once.
 
     Parameters
     ----------
@@ -108,9 +108,9 @@ def report(directory: Path, lines: int = 15, most: int = 3) -> str:
 
 
 def _why_unwritable(directory: Path) -> str:
-    """Return why nothing can be written to a directory, as the end of a sentence; empty if something can.
+    """Return why nothing can be written to a directory, as the end of a sentence; empty if writing works.
 
-    Another process tries: a write to a disk that does not answer could not be interrupted.
+    Another process tries to write, because a write to a disk that does not answer can't be interrupted.
     """
     words = [sys.executable, "-I", "-S", "-c", _PROBE, str(directory)]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
@@ -124,7 +124,7 @@ def _why_unwritable(directory: Path) -> str:
 
 def failure_report(directory: Path, lines: int = 15) -> str:
     """Return the reason of a job's failure and the directory of its logs; without a reason their tails."""
-    if cause := reason(directory):  # MPI's messages in the logs add nothing
+    if cause := reason(directory):  # the messages of MPI in the logs add nothing
         return f"{cause}\nIts logs are in {directory}"
     return report(directory, lines)
 

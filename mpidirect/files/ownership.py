@@ -1,4 +1,4 @@
-"""Owners of files: their contents are run, so only this user and root may have written them."""
+"""Owners of files whose contents are executed: only this user and root may have written them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OTHERS = stat.S_IWGRP | stat.S_IWOTH  # write permissions of others than the ow
 
 
 def trusted_directory(path: Path, *, sheltered: bool = False) -> Path:
-    """Return `path`, if it does not exist or only this user and root can change the directory.
+    """Return `path` if it does not exist, or if only this user and root can change the directory.
 
     Parameters
     ----------

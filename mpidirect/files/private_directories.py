@@ -35,12 +35,13 @@ def successor_file(cluster: str) -> Path:
 
 
 def successor(cluster: str) -> int | None:
-    """Return the process of the controller that followed the first one on this host.
+    """Return the process number of the controller that followed the first one on this host.
 
-    The number is 0 while a successor is about to start; None stands for no successor.
+    The number is 0 while a successor is about to start; None means that there is no successor.
     """
     file = successor_file(cluster)
-    if not is_private(file.parent):  # Another user can make this directory when the cluster's own is gone.
+    # Another user could make this directory after the cluster has removed its own.
+    if not is_private(file.parent):
         return None
     try:
         pid = int(read_regular(file) or 0)

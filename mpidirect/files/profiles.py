@@ -37,7 +37,7 @@ from .private_directories import is_private, private_directory
 from .saved_namespaces import MANIFEST
 
 DEFAULT = "default"
-RUN = "run-"  # begins the name of a profile for one run of a script
+RUN = "run-"  # the beginning of the name of a profile for one run of a script
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -76,7 +76,7 @@ class ClusterRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Profile:
-    """A profile: its directory and the files in it. This object alone writes nothing.
+    """A profile: its directory and the files in it. Only some methods write files.
 
     A profile has one cluster without a cluster id. Its other clusters share its settings and its directory;
     each has a cluster id, and is found by the name ``PROFILE:ID``.
@@ -159,7 +159,7 @@ class Profile:
         return self.directory.is_dir()
 
     def with_cluster(self, cluster_id: str) -> Profile:
-        """Return the same profile for another cluster of it: that with an id, or that without."""
+        """Return the same profile for another of its clusters: that with this id, or that without id."""
         own = self.directory.name
         return Profile(f"{own}:{cluster_id}" if cluster_id else own)
 
@@ -235,7 +235,7 @@ class Profile:
         return {path.stem.partition("-")[2] for path in files}
 
     def unloaded_namespaces(self, cluster: str) -> Path | None:
-        """Return where `cluster` has saved its namespaces for a next job that has not loaded them."""
+        """Return the directory in which `cluster` has saved namespaces that no next job has loaded."""
         try:
             resume = job_file.read(self.job_file(cluster)).resume
         except ConfigError:
@@ -281,7 +281,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def recorded_id(record_file: Path) -> str:
-    """Return the id of the cluster that a `Profile.record_file` is about; empty if it has none."""
+    """Return the id of the cluster that a `Profile.record_file` describes; empty if it has no id."""
     return record_file.stem.partition("-")[2]
 
 
@@ -297,7 +297,7 @@ def home() -> Path:
 
 
 def home_path() -> Path:
-    """Return the path of that directory, without a check of its owner."""
+    """Return the path of the directory of all profiles, without a check of its owner."""
     chosen = os.environ.get("MPIDIRECT_DIR")
     return Path(chosen).expanduser().absolute() if chosen else Path("~/.mpidirect").expanduser()
 

@@ -20,12 +20,12 @@ class SavedEngine(msgspec.Struct):
     file: str = ""
     rest: list[list[int]] = []
     sums: dict[str, int] = {}
-    # By name: how the sequence was scattered, its length, the type of its items, its place in the file.
+    # By name: the distribution of the sequence, its length, the type of its items, its place in the file.
     parts: dict[str, tuple[str, int, str, list[list[int]]]] = {}
 
 
 class Manifest(msgspec.Struct):
-    """What was saved: `load` needs nothing else."""
+    """The description of a save, which contains everything that `load` needs."""
 
     version: int
     mpidirect: str
@@ -34,14 +34,14 @@ class Manifest(msgspec.Struct):
 
 
 def same_engine_plan(directory: str, engine: SavedEngine) -> dict[str, Any]:
-    """Return the plan for an engine that gets what the engine with the same id had."""
+    """Return the plan for an engine that gets the names of the engine with the same id."""
     file = f"{directory}/{engine.file}"
     parts = {name: (dist, None, [(file, place)]) for name, (dist, _, _, place) in engine.parts.items()}
     return {"rest": (file, engine.rest, None), "parts": parts}
 
 
 def write_manifest(directory: Path, version: str, saved: float, engines: Sequence[bytes]) -> None:
-    """Write the manifest of engines that are encoded already; an empty text is an engine without a file.
+    """Write the manifest from encoded descriptions of engines; an empty text means no file.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def write_manifest(directory: Path, version: str, saved: float, engines: Sequenc
 
 
 def remove_other_saves(directory: Path, generation: str) -> None:
-    """Remove the files of earlier and failed saves: all but those of the save `generation`."""
+    """Remove the files of all other saves than the save `generation`."""
     for file in directory.glob("*-engine-*.data"):
         if not file.name.startswith(f"{generation}-"):
             file.unlink(missing_ok=True)

@@ -94,7 +94,7 @@ def _import_role(spec: job_file.JobSpec) -> None:
 
 
 def _run_role(rank: int, spec: job_file.JobSpec, path: Path, hosts: list[tuple[str, int]]) -> bool:
-    """Run this rank as what it is; return whether MPI can be finalized."""
+    """Run this rank in its role; return whether MPI can be finalized."""
     from mpi4py import MPI
 
     from ..mpi.fault_tolerance import Tolerance
@@ -149,14 +149,14 @@ def _run_spawned(place: str, path: Path) -> NoReturn:
             clean = run_spawned_engine(engine, spec, start)
     except Exception as e:
         _report(e)
-        os._exit(1)  # Not MPI_Abort: the other ranks go on.
+        os._exit(1)  # Not MPI_Abort, because the other ranks go on.
     leave(finalize if clean else None)
 
 
 def _outlive_warnings() -> None:
     """Go on at a SIGTERM, by which a scheduler may warn all ranks: the controller decides what follows.
 
-    A handler does this, as the processes that user code starts would inherit an ignored signal.
+    A handler does this, because processes of user code would inherit an ignored signal.
     """
     signal.signal(signal.SIGTERM, lambda signum, frame: None)
 

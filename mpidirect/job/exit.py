@@ -13,7 +13,7 @@ from typing import NoReturn
 from .parent import Parent
 
 EXIT_LIMIT = 5.0  # Seconds that the exit functions and MPI_Finalize may take.
-CLEAN_EXIT = 99  # Exit code that tells the rank wrapper that all is well. User code may exit with 0.
+CLEAN_EXIT = 99  # Exit code that tells the rank wrapper of a clean end. User code may exit with 0.
 
 
 def leave(finalize: Callable[[], None] | None) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Stand in for an engine that a fork server forks: ``python -S fork_client.py NAME ARGUMENT …``.
+"""Represent an engine that a fork server forks: ``python -S fork_client.py NAME ARGUMENT …``.
 
 MPI starts this process for an engine. The process hands its environment, directory and descriptors to the
 fork server (`fork_server`), waits for the end of the engine, and ends with the engine's exit code. If no fork
@@ -34,7 +34,7 @@ def main(name: str, arguments: list[str]) -> None:
     if not forked:
         flags = sys.orig_argv[1 : sys.orig_argv.index(__file__) - 1]  # Without -S.
         os.execv(sys.executable, [sys.executable, *flags, *arguments])
-    for name in _IGNORED:  # Not before: what this process executes would inherit it.
+    for name in _IGNORED:  # Not earlier: the program that this process executes would inherit it.
         _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
     code = server.recv(1)
     os._exit(code[0] if code else SERVER_DIED)
@@ -62,7 +62,7 @@ def _send_request(server: socket) -> None:
 
 
 def _is_open(descriptor: int) -> bool:
-    """Return whether a descriptor is open: the one that listed the directory is not."""
+    """Return whether a descriptor is open: the descriptor that listed the directory is not."""
     try:
         os.fstat(descriptor)
     except OSError:

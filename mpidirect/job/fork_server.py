@@ -1,6 +1,6 @@
 """A fork server: a process without MPI that has imported all code of an engine, and forks engines.
 
-Imports are most of the processor time of a start. An anchor starts the server before MPI begins, so a forked
+Imports need most of the processor time of a start. An anchor starts the server before MPI begins, so a forked
 engine has only to begin MPI. MPI itself starts a small process for each engine (`fork_client`). The engine
 takes over the environment, the directory and the descriptors of that process, and so is the process that MPI
 expects.
@@ -97,7 +97,7 @@ def start(cluster: str, log: Path) -> bool:
 
 
 class _Request(NamedTuple):
-    """What a client hands over for its engine."""
+    """The data that a client hands over for its engine."""
 
     pid: int
     descriptors: dict[int, int]  # The number in the engine, and the number in this process.
@@ -158,7 +158,7 @@ class _ForkServer:
         except (OSError, ValueError, struct.error):
             request = None
         if request is None:
-            client.close()  # The client executes the engine's command then.
+            client.close()  # then the client executes the engine's command itself
             return None
         engine = os.fork()
         if engine == 0:
@@ -174,7 +174,7 @@ class _ForkServer:
         return engine
 
     def _receive(self, client: socket.socket) -> _Request | None:
-        """Receive a client's request; return None if the client is to start its engine itself."""
+        """Receive a client's request; return None if the client must start its engine itself."""
         pid, user, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         if user != os.getuid() or _surroundings(str(pid)) != self._surroundings:
             return None
@@ -192,7 +192,7 @@ class _ForkServer:
         return _Request(pid, descriptors, directory, environment)
 
     def _leave(self) -> None:
-        """Give up, in an engine, all that belongs to the server."""
+        """Close, in an engine, everything that belongs to the server."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for each in (self._listener, self._wakeup, self._signalled, *self._clients.values()):
@@ -218,7 +218,7 @@ class _ForkServer:
 
     def _client_gone(self, descriptor: int, poll: select.poll) -> None:
         """Kill the engine of a client that was killed."""
-        with contextlib.suppress(KeyError):  # Reaped just now.
+        with contextlib.suppress(KeyError):  # the engine was just reaped
             poll.unregister(descriptor)
         for engine, client in self._clients.items():
             if client.fileno() == descriptor:
@@ -226,7 +226,7 @@ class _ForkServer:
 
 
 def _become(request: _Request) -> None:
-    """Take over, in an engine, what the client has handed over."""
+    """Take over, in an engine, the state that the client has handed over."""
     _place_descriptors(request.descriptors)
     with contextlib.suppress(OSError):
         os.setpgid(0, os.getpgid(request.pid))  # Launchers send signals to groups.
@@ -263,7 +263,7 @@ def _keep_descriptors(kept: set[int]) -> None:
 
 
 def _redirect(log: Path) -> None:
-    """Give back the standard descriptors, at whose end the launcher looks."""
+    """Redirect the standard descriptors, because the launcher waits for their end."""
     sys.stdout.flush()
     sys.stderr.flush()
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The handover file: what a controller leaves to its successor when all processes of a job are started anew.
+"""The handover file: the state that a controller hands to its successor when all processes start anew.
 
 The file holds keys, so it has mode 0600 and lies beside the job file, in the profile's private directory.
 Its end marks the handover as complete: the file gets its name when all of it is written.
@@ -26,7 +26,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Handover(msgspec.Struct, kw_only=True):
-    """What concerns the controller itself.
+    """The state of the controller itself.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Handover(msgspec.Struct, kw_only=True):
     query : str
         The id of that client's query.
     lost : dict of int to str
-        Why each engine of the former generation is gone.
+        Why each engine of the former generation has ended.
     step : str
         Slurm's id of the step that started the controller; empty outside of a step.
     """
@@ -66,7 +66,7 @@ class Handover(msgspec.Struct, kw_only=True):
 
 
 class SessionState(msgspec.Struct, kw_only=True):
-    """What concerns one client.
+    """The state of one client.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class SessionState(msgspec.Struct, kw_only=True):
     process : int
         The client's process, if its memory can be read; else 0.
     left : bool
-        Whether the client said that it does not come back.
+        Whether the client said that it will not return.
     away : float
         For how many seconds the client has been away.
     received : int
@@ -85,7 +85,7 @@ class SessionState(msgspec.Struct, kw_only=True):
     last : int
         The number of the last message to the client.
     useless : int
-        How many pieces of data are still to come for requests that have ended.
+        The number of chunks that will still arrive for requests that have ended.
     fetched : list of str
         The requests whose results another client has got.
     kept : int
@@ -112,7 +112,7 @@ class KeptSession(NamedTuple):
 
 
 def write(file: Path, handover: Handover, sessions: Iterable[KeptSession]) -> None:
-    """Write a handover file, at once and whole, readable by its owner alone.
+    """Write a handover file atomically, readable only by its owner.
 
     Raises
     ------

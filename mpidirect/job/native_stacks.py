@@ -11,7 +11,7 @@ from pathlib import Path
 from .._tracebacks import IPYTHON
 from .code_files import CALLER, PACKAGE
 
-TIME_LIMIT = 20.0  # seconds that the tool may take for one process
+TIME_LIMIT = 20.0  # maximum seconds of the tool for one process
 MAX_FRAMES = 100
 
 _INSTALL = "install py-spy where the engines run (pip install 'mpidirect[debug]'), or gdb, to see C frames"
@@ -22,8 +22,8 @@ _FORBIDDEN = (
 _DENIED = re.compile(r"permission denied|operation not permitted", re.IGNORECASE)
 _GDB_FRAME = re.compile(r"#\d+\s+(?:0x[0-9a-f]+ in )?(.+)")
 _ARGUMENTS = re.compile(r" \(.*\)(?= from | at |$)")
-_PLACE = re.compile(r":\d+\)$")  # a file and a line, which C code mostly lacks
-_INTERPRETER = ("_PyEval_EvalFrame", "PyEval_EvalCode")  # here Python code begins
+_PLACE = re.compile(r":\d+\)$")  # a file and a line, which frames of C code mostly lack
+_INTERPRETER = ("_PyEval_EvalFrame", "PyEval_EvalCode")  # the frames in which Python code begins
 
 
 class NoNativeStack(Exception):

@@ -1,4 +1,4 @@
-"""Watch over the process that started a rank: a rank without its parent is an orphan, and ends."""
+"""Watches the process that started a rank: a rank without its parent is an orphan, and ends."""
 
 from __future__ import annotations
 
@@ -62,4 +62,5 @@ class Parent:
         except (FileNotFoundError, ProcessLookupError):
             return 0  # Without /proc, only the wrapper itself is watched.
         except (OSError, ValueError, IndexError):
-            return self._at_start[1]  # No file can be opened now, which says nothing about the launcher.
+            # No file can be opened now, which does not mean that the launcher has ended.
+            return self._at_start[1]

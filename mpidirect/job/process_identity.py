@@ -17,9 +17,9 @@ _READS, _PAUSE = 20, 0.005  # seconds
 
 
 def birth(pid: int) -> str | None:
-    """Return a text that tells process `pid` from a later process of the same number.
+    """Return a text that distinguishes process `pid` from a later process of the same number.
 
-    On Linux the text holds the kernel's count since boot, which no correction of the clock changes.
+    On Linux the text contains the kernel's count since boot, which no correction of the clock changes.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def birth(pid: int) -> str | None:
 
 
 def _status(pid: int) -> list[str]:
-    """Return what the kernel knows of process `pid`: its state, its parent, and more."""
+    """Return the kernel's information on process `pid`: state, parent, and more."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 

@@ -16,10 +16,11 @@ from .process_identity import belongs as belongs
 from .process_identity import birth as birth
 from .variables import CLUSTER, SPAWN
 
-# Ends a rank that runs no user code. A rank wrapper survives, and writes no note when its rank has ended: the
-# note would seem to be on the next process of the rank.
+# Ends a rank that runs no user code. The rank wrapper survives, and writes no note: the note would be taken
+# for
+# the next process of the rank.
 DISCARD_SIGNAL = signal.SIGUSR2
-SPAWN_LIMIT = 5.0  # Seconds in which the launcher starts what it was asked to start.
+SPAWN_LIMIT = 5.0  # Seconds in which the launcher has started what was requested.
 
 
 def alive(pid: int, born: str) -> bool:
@@ -96,7 +97,7 @@ def end(cluster: str, grace: float) -> list[int]:
     while left and time.monotonic() < deadline:
         _send(left, signal.SIGKILL)
         _wait(left, 1)
-        left = members(cluster)  # Processes may have started others meanwhile.
+        left = members(cluster)  # Processes may have started other processes meanwhile.
     return [process.pid for process in left]
 
 

@@ -1,4 +1,4 @@
-"""Watch over a spawn of engines: MPI waits for ever for processes that never initialize MPI."""
+"""Watches a spawn of engines: MPI waits for ever for processes that never initialize MPI."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .process_identity import is_gone
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 0.5  # Seconds between two looks.
+INTERVAL = 0.5  # Seconds between two checks.
 GRACE = 2.0  # Seconds that the processes of the job have to end by themselves.
 
 
 class SpawnWatch(AbstractContextManager[None]):
-    """Ends the job's processes of this host if a spawn has become useless, or does not return in time.
+    """Ends the job's processes on this host if a spawn has become useless, or does not return in time.
 
     The block of the ``with`` statement is the spawn. It holds the main thread, so a second thread watches.
 

@@ -1,8 +1,8 @@
 """The supervisor of a job: ``python -m mpidirect.job.supervisor JOBFILE MPIEXEC …``.
 
-The supervisor runs the MPI launcher.  When the controller has left a handover file, the supervisor ends what
-is left of the processes and runs the same launcher again, in the same allocation.  So all engines can be
-started anew also where MPI can't spawn a second generation of them.
+The supervisor runs the MPI launcher. When the controller has left a handover file, the supervisor ends the
+remaining processes and runs the same launcher again, in the same allocation. So all engines can be started
+anew even if MPI can't spawn a second generation of them.
 
 If the cluster may continue in another job, the supervisor takes the place of the job's shell, to which the
 scheduler sends its warning signals.  The supervisor passes a warning on to the controller by a file.
@@ -26,8 +26,8 @@ from . import handover
 from .handover import STARTING
 from .variables import CLUSTER, SPAWNS, SUPERVISED
 
-LOOK = 1.0  # seconds between looks for a handover file; the end of the launcher is noticed at once
-HASTE = 0.1  # the same while the launcher is to end
+LOOK = 1.0  # seconds between two checks for a handover file; the end of the launcher is noticed at once
+HASTE = 0.1  # the same while the launcher must end
 LEAVING = 1.0  # seconds that ranks have to leave after the handover
 ENDING = 5.0  # seconds that the launcher has to end its ranks
 
@@ -61,7 +61,7 @@ class Supervisor:
         self.resumes = job_file.read(path).resume is not None
         self.generation = 1
         self.stopping = False
-        # Whoever started a session of its own for this process sends signals to this process alone.
+        # A process that starts a new session for this process sends signals to this process only.
         self._forwards = self.resumes or os.getsid(0) == os.getpid()
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         self._overdue = self._signalled = 0.0
@@ -69,11 +69,11 @@ class Supervisor:
 
     def run(self) -> int:
         """Run the launcher until the job ends; return the exit code of its last run."""
-        self.handover.unlink(missing_ok=True)  # of an earlier run, if the job was requeued
+        self.handover.unlink(missing_ok=True)  # the file of an earlier run, if the job was requeued
         if self.resumes:
             warning_file(self.job_file).unlink(missing_ok=True)
             ranks, engines = self.command[self.command.index("-n") + 1], job_file.read(self.job_file).engines
-            if not os.environ.get(SPAWNS) and ranks != str(engines + 1):  # the last job was resized
+            if not os.environ.get(SPAWNS) and ranks != str(engines + 1):  # the previous job was resized
                 self._set_size(engines)
         retried = False
         while True:
@@ -86,14 +86,14 @@ class Supervisor:
                 break
             retried = not new
             self.generation = asked.generation
-            # Nobody has taken the handover: perhaps so many engines have no room here.
+            # No controller has taken the handover: perhaps MPI can't start so many engines.
             self._prepare(asked.engines if new else asked.former)
         if self.generation > 1 or self.handover.exists():
             self._give_up()
         return code if code >= 0 else 128 - code
 
     def _give_up(self) -> None:
-        """Remove what a controller leaves to a successor that will not come, or has not left in order."""
+        """Remove the files of a controller that has no successor, or that has not ended in order."""
         from ..files.private_directories import socket_directory
 
         self.handover.unlink(missing_ok=True)
@@ -111,10 +111,10 @@ class Supervisor:
         return launcher.returncode
 
     def _begin_child(self) -> None:
-        """Give the launcher the signals that this process waits for, and have it end with this process."""
+        """Unblock signals for the launcher, and let it end with this process."""
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         if self.resumes:
-            os.setpgid(0, 0)  # Grid Engine warns the whole process group, and MPI would tell the ranks
+            os.setpgid(0, 0)  # otherwise Grid Engine warns the whole process group, and MPI signals the ranks
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
     def _receive(self, launcher: subprocess.Popen[bytes], number: int) -> None:
@@ -125,7 +125,7 @@ class Supervisor:
             launcher.send_signal(number)
 
     def _look(self, launcher: subprocess.Popen[bytes], now: float, began: float) -> None:
-        """End the launcher if the ranks do not leave after a handover, or do not come after one."""
+        """End the launcher if the ranks do not leave after a handover, or do not join after one."""
         if self._overdue:
             self._end(launcher, now)
         elif (asked := handover.head(self.handover)) is not None and not self.stopping:
@@ -145,13 +145,13 @@ class Supervisor:
             launcher.kill()
 
     def _kill_step(self) -> bool:
-        """Kill the ranks that srun has started: srun itself would wait for those that hang."""
+        """Kill the ranks that srun has started, because srun would wait for hanging ranks."""
         if Path(self.command[0]).name != "srun" or not self._step:
             return False
         return subprocess.run(["scancel", "--signal=KILL", self._step], check=False).returncode == 0
 
     def _prepare(self, engines: int) -> None:
-        """Remove what is left of the former generation, and see that `engines` engines are started next."""
+        """Remove the remains of the former generation, and let `engines` engines be started next."""
         from . import processes
 
         print(f"mpidirect: generation {self.generation} of this job, {engines} engines", flush=True)

@@ -8,9 +8,9 @@ SPAWNED_RANK = "MPIDIRECT_PLACE"  # In a spawned engine: its rank in the private
 ANCHOR_PLACE = "anchor"  # The value of SPAWNED_RANK in an anchor that the controller has spawned.
 FIRST_PLACE = "MPIDIRECT_FIRST_PLACE"  # In the wrapper of a spawned engine: the place of rank 0 of its spawn.
 SPAWN = "MPIDIRECT_SPAWN"  # In a spawned engine: the number of the spawn.
-SPAWNS = "MPIDIRECT_SPAWNS"  # The hosts with an anchor, see `anchor_hosts`. Empty if nothing is spawned.
+SPAWNS = "MPIDIRECT_SPAWNS"  # The hosts with an anchor, see `anchor_hosts`; empty if nothing is spawned.
 
-# MPI_COMM_WORLD in C where nothing is spawned: "launcher" keeps the world that includes the controller.
+# The MPI_COMM_WORLD of C code if nothing is spawned: "launcher" keeps the world that includes the controller.
 C_WORLD = "MPIDIRECT_C_WORLD"
 FORK_SERVER = "MPIDIRECT_FORK_SERVER"  # "0" for the start of the job: engines are fresh interpreters.
 FORKED_PID = "MPIDIRECT_FORKED"  # In an engine that a fork server has forked: its own process number.

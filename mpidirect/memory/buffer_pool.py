@@ -1,7 +1,7 @@
-"""Buffers to receive into, which are reused while much data comes.
+"""Buffers to receive into, which are reused while much data arrives.
 
-The kernel clears each page before a process gets the page, which costs about as much as the reception of the
-data.  So a buffer is reused as soon as nobody has a reference to it.
+The kernel clears each page before a process gets it, which costs about as much as receiving the data. So a
+buffer is reused when nothing refers to it any more.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 from ..arrays.lazy_numpy import np
 
 RETENTION = 10.0  # seconds without a request after which the buffers are dropped
-_SMALLEST = 1024 * 1024  # bytes of a buffer that is worth reuse
-_CAPACITY = 128 * 1024 * 1024  # bytes of all buffers that are kept
+_SMALLEST = 1024 * 1024  # minimum bytes of a buffer that is reused
+_CAPACITY = 128 * 1024 * 1024  # maximum bytes of all kept buffers together
 
 
 class BufferPool:
-    """Arrays of bytes that were handed out lately, and are handed out again when nobody has them."""
+    """Arrays of bytes that are handed out again when nothing refers to them any more."""
 
     def __init__(self) -> None:
         self._buffers: list[np.ndarray] = []
@@ -39,7 +39,7 @@ class BufferPool:
                     return buffers[-1]
             try:
                 buffer = np.empty(size, np.uint8)
-            except MemoryError:  # unused buffers may be in the way
+            except MemoryError:  # unused buffers may fill the memory
                 buffers.clear()
                 buffer = np.empty(size, np.uint8)
             buffers.append(buffer)
@@ -52,7 +52,7 @@ class BufferPool:
             return buffer
 
     def expire(self, retention: float = RETENTION) -> None:
-        """Drop all buffers if there was no request for `retention` seconds; call this now and then."""
+        """Drop all buffers if there was no request for `retention` seconds; call this in intervals."""
         if self._buffers and time.monotonic() - self._last_request > retention:
             with self._lock:
                 self._buffers.clear()

@@ -1,8 +1,8 @@
-"""Bulk data between processes of one host: read from the other process's memory.
+"""Bulk data between processes of one host: each process can read the other process's memory.
 
 Linux lets a process read the memory of another process of the same user (``process_vm_readv``; MPI libraries
-move their messages that way).  This takes one copy, leaves no segment behind, and the kernel checks the
-permission.  Where the kernel refuses, `can_read` is false, and the data travels in messages.
+move their messages in the same way). This takes one copy, leaves no memory segment behind, and the kernel
+checks the permission. If the kernel refuses, `can_read` is false, and the data is sent in messages.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def domain() -> str:
 
 @functools.cache
 def node() -> str:
-    """Return a text that is equal for processes of one user on one node: boot, PID namespace, user."""
+    """Return a text that is equal for processes of one user on one node: boot, PID namespace and user."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()} {os.getuid()}"
@@ -61,7 +61,7 @@ def node() -> str:
 
 
 def permit() -> None:
-    """Let other processes of this user read this process's memory, if the kernel (Yama) asks for that."""
+    """Let other processes of this user read this process's memory, if the kernel (Yama) requires it."""
     try:
         restricted = Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip() == "1"
     except OSError:

@@ -1,4 +1,4 @@
-"""The view: a table of engines that is updated, and keys for what a user does with an engine."""
+"""The live view: a table of engines that is updated, and keys for the user's actions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class EngineMonitor(App):
     client : Client
         The connection to the cluster.
     title : str
-        What the view is about.
+        The title of the view.
     interval : float
         Seconds between two samples.
     """

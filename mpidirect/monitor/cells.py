@@ -1,4 +1,4 @@
-"""The texts of the view: the cells of an engine's row, and the line about all engines."""
+"""The texts of the live view: the cells of an engine's row, and the line about all engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What engines do and use, sample by sample."""
+"""The activity and the resources of engines, sample by sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_ANSWER = "no answer"  # the state of an engine whose C code holds Python's lo
 
 
 class EngineSample(NamedTuple):
-    """One engine at a moment.
+    """One engine at one time.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class EngineSample(NamedTuple):
     place : str
         The call that the task is in, and its line.
     age : float
-        Seconds since the begin of the task.
+        Seconds since the start of the task.
     queue : int
         The number of tasks that wait.
     cpu : float or None
@@ -58,7 +58,7 @@ class EngineSample(NamedTuple):
 
 
 class Sampler:
-    """Asks the controller what engines do and use; busy engines answer, too.
+    """Asks the controller for the activity and the resources of engines; busy engines answer, too.
 
     Parameters
     ----------

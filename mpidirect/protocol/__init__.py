@@ -1,1 +1,1 @@
-"""What client, controller and engines say to each other."""
+"""The messages between client, controller and engines."""

@@ -1,4 +1,4 @@
-"""Names that both sides know: of an engine's connections, and of the first names in its namespace."""
+"""Names that several processes know: of an engine's connections, its files and its initial names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 import struct
 from pathlib import Path
 
-# The names that each engine's namespace has at the start.
+# The names that each engine's namespace contains at the start.
 INITIAL_NAMES = ("comm", "rank", "size", "local_rank", "local_size", "node", "MPI")
 
 # The id of the anchor, the rank that spawns the engines.  Other hosts have anchors too, which can end
@@ -19,7 +19,7 @@ _TASKS, _CONTROL = b"T", b"C"
 
 
 def output_files(directory: Path, engine: int) -> list[Path]:
-    """Return the files of an engine's descriptors 1 and 2, beside its log."""
+    """Return the files of an engine's descriptors 1 and 2, which are beside its log."""
     return [directory / f"engine-{engine}.{kind}" for kind in ("out", "err")]
 
 
@@ -38,12 +38,12 @@ def task_name(engine: int) -> bytes:
 
 
 def control_name(engine: int) -> bytes:
-    """Return the routing id of an engine's control connection, which is read while user code runs."""
+    """Return the routing id of an engine's control connection, which its control thread reads."""
     return _NAME.pack(_CONTROL, engine)
 
 
 def is_anchor(engine: int) -> bool:
-    """Whether an id is an anchor's, not an engine's."""
+    """Whether an id is the id of an anchor, not of an engine."""
     return engine >= _ANCHORS
 
 
@@ -52,7 +52,7 @@ def engine_of(name: bytes) -> int:
     return int(_NAME.unpack(name)[1])
 
 
-# Formats among a task's displays that are not shown: published data, and the order to clear what was shown.
+# Formats of a task's displays that are not shown: published data, and the order to clear the output.
 PUBLISHED = "application/x-mpidirect-data"
 CLEARED = "application/x-mpidirect-clear"
 UNSHOWN = {PUBLISHED, CLEARED}

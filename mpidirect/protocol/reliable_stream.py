@@ -1,4 +1,4 @@
-"""A stream of numbered messages that survives its socket: messages are kept until they are acknowledged."""
+"""A stream of numbered messages that survives its socket: a message is kept until it is acknowledged."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-WINDOW = 64 * 1024 * 1024  # bytes that may be sent and not acknowledged
+WINDOW = 64 * 1024 * 1024  # maximum bytes of sent messages without acknowledgement
 
 Frames = Sequence[Any]
 
 
 class Outbox:
-    """The messages to one peer, in order: sent and not acknowledged, or waiting.
+    """The messages to one peer, in order: sent without acknowledgement, or waiting.
 
     A message is kept until the peer acknowledges it, so that a new connection can send it again. At most
-    `WINDOW` bytes are sent without acknowledgement: the other messages wait.
+    `WINDOW` bytes are sent without acknowledgement; the other messages wait.
     """
 
     def __init__(self) -> None:
         self.last = 0  # the number of the newest message
         self.kept = 0  # bytes of the kept messages
         self._messages: deque[tuple[int, Frames, int]] = deque()
-        self._sent = 0  # how many messages are sent and not acknowledged
-        self._unacknowledged = 0  # their bytes
-        self._thinned = 0  # how many of the oldest messages were replaced by small ones, or are sent
+        self._sent = 0  # number of sent messages without acknowledgement
+        self._unacknowledged = 0  # the bytes of these messages
+        self._thinned = 0  # number of the oldest messages that were replaced by small ones, or were sent
 
     def next(self) -> int:
         """Return the number of the next message of `put`."""
@@ -56,7 +56,7 @@ class Outbox:
         return self._sent < len(self._messages)
 
     def acknowledge(self, seq: int) -> None:
-        """Forget everything up to `seq`."""
+        """Forget all messages up to `seq`."""
         while self._messages and self._messages[0][0] <= seq:
             _, _, size = self._messages.popleft()
             self.kept -= size
@@ -71,19 +71,19 @@ class Outbox:
         return sum(size for number, _, size in self._messages if number <= seq)
 
     def rewind(self, seq: int) -> None:
-        """Send everything after `seq` again, on a new connection."""
+        """Send all messages after `seq` again, on a new connection."""
         self.acknowledge(seq)
         self._sent = 0
         self._unacknowledged = 0
 
     @property
     def oldest(self) -> Frames | None:
-        """The oldest message that `thin` can replace: it is not sent. None if there is no such message."""
+        """The oldest message that `thin` can replace: it was not sent. None if there is no such message."""
         self._thinned = max(self._thinned, self._sent)
         return self._messages[self._thinned][1] if self._thinned < len(self._messages) else None
 
     def thin(self, frames: Frames, size: int) -> None:
-        """Replace `oldest` by `frames` of `size` bytes, to make room; the number stays."""
+        """Replace `oldest` by `frames` of `size` bytes, to free memory; the number stays."""
         seq, _, before = self._messages[self._thinned]
         self._messages[self._thinned] = seq, frames, size
         self.kept += size - before
@@ -97,7 +97,7 @@ class Outbox:
 
 
 class Inbox:
-    """The messages from one peer: accepts each once, and knows when to acknowledge."""
+    """The messages from one peer: accepts each message once, and knows when to acknowledge it."""
 
     # An acknowledgement of its own is due after so many messages or bytes.
     MESSAGES_TO_ACKNOWLEDGE = 64
@@ -109,7 +109,7 @@ class Inbox:
         self._bytes = 0
 
     def accept(self, seq: int, size: int = 0) -> bool:
-        """Count message `seq` and return whether it is the next one; False if it came before.
+        """Count message `seq` and return whether it is the next one; False if it arrived before.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class Inbox:
 
     @property
     def unconfirmed(self) -> bool:
-        """Whether a message has come that was not acknowledged yet."""
+        """Whether a message has arrived that was not acknowledged yet."""
         return self._count > 0
 
     @property

@@ -33,7 +33,7 @@ class _PickledFunction(NamedTuple):
 
 
 class _Embedded:
-    """A function inside the pickle of a call: made of its own pickle."""
+    """A function inside the pickle of a call; the function's own pickle is inserted."""
 
     def __init__(self, function: bytes) -> None:
         self._function = function

@@ -1,4 +1,4 @@
-"""Classes of the prompt as pickles: a class that comes back to its process is the class that is there.
+"""Classes of the prompt as pickles: a class that returns to its process is the same class there.
 
 A class travels with the identity that cloudpickle gives, and with a version.  An engine applies the content
 of a class once per version.
@@ -22,7 +22,7 @@ from .plain_types import PLAIN_TYPES
 _ENUM_MEMBER_ATTRIBUTES = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
 _MEMBERS_KEY = "members of mpidirect"  # no attribute has this name
 
-# Attributes that follow from the rest of a class.
+# Attributes that Python derives from the other attributes of a class.
 _OF_EACH_CLASS = frozenset({"__dict__", "__weakref__", "__annotations__", "__abstractmethods__", "_abc_impl"})
 _OF_RECORDS = frozenset({"__dataclass_fields__", "__dataclass_params__", "__match_args__", "_field_defaults"})
 _OF_ENUMERATIONS = frozenset({"_member_names_", "_member_map_", "_value2member_map_", "_member_type_"})
@@ -47,7 +47,7 @@ def reduce_class(cls: Any) -> Any:
 
 
 def _attributes_outside_dict(cls: Any) -> dict[str, Any]:
-    """Return the attributes of a class that its dictionary lacks."""
+    """Return the attributes of a class that are not in its dictionary."""
     attributes = {"__qualname__": cls.__qualname__} if cls.__qualname__ != cls.__name__ else {}
     if sys.version_info >= (3, 14):  # Python 3.14 evaluates annotations when they are read
         with contextlib.suppress(Exception):  # an undefined name in an annotation
@@ -56,7 +56,7 @@ def _attributes_outside_dict(cls: Any) -> dict[str, Any]:
 
 
 def _reduce_enum(cls: Any, args: tuple[Any, ...], state: Any) -> tuple[tuple[Any, ...], Any]:
-    """Return arguments and state of an enumeration; add the aliases and attributes that cloudpickle omits."""
+    """Return arguments and state of an enumeration, with what cloudpickle omits: aliases and attributes."""
     members = {name: member.value for name, member in cls.__members__.items()}
     content = {name: value for name, value in state[0].items() if name not in members}
     attributes = {
@@ -71,7 +71,7 @@ def _reduce_enum(cls: Any, args: tuple[Any, ...], state: Any) -> tuple[tuple[Any
     return (*args[:3], members, *args[4:]), (content, state[1])
 
 
-# -- where a class is unpickled ---------------------------------------------------------------------------
+# -- the side that unpickles a class ----------------------------------------------------------------------
 
 
 class _AppliedState(NamedTuple):
@@ -150,7 +150,7 @@ def version(cls: Any) -> int:
 
 
 def _comparison_key(value: Any) -> Any:
-    """Return a value that differs when an attribute of a class differs, and that holds no such class."""
+    """Return a value that changes when an attribute of the class changes, and refers to no such class."""
     value = getattr(value, "__func__", value)
     if isinstance(value, types.FunctionType):
         return value.__code__

@@ -1,4 +1,4 @@
-"""Whether code has changed since it was pickled: its parts are compared by identity."""
+"""Detects whether code has changed since it was pickled, by the identities of its parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .functions import is_by_reference
 from .plain_types import PLAIN_TYPES
 
 _NAMES_AND_CODE = ("__name__", "__qualname__", "__module__", "__doc__", "__code__")
-# Where all of these are empty, the pickle of a function depends on nothing else.
+# If all these attributes are empty, the pickle of a function depends on nothing else.
 _OPTIONAL = ("__defaults__", "__kwdefaults__", "__closure__", "__dict__", functions.ANNOTATIONS)
 _attributes_of = operator.attrgetter(*_NAMES_AND_CODE, *_OPTIONAL)
 

@@ -1,4 +1,4 @@
-"""The order of load-balanced tasks: tasks that must have ended before another task begins."""
+"""Dependencies of load-balanced tasks: tasks that must have ended before another task begins."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Dependency(set[str]):
     dependencies : AsyncResult, str, or a collection of these
         Results of a `LoadBalancedView`, or their ids.
     all : bool
-        Wait for all of them, or for any one.
+        Whether all these tasks must have ended, or any one of them.
     success, failure : bool
-        Whether a task counts that has succeeded, and one that has failed.
+        Whether a successful task counts, and whether a failed task counts.
 
     Raises
     ------
@@ -102,7 +102,7 @@ class Dependency(set[str]):
         Parameters
         ----------
         given : Dependency, dict, AsyncResult, str, a collection of these, or None
-            The dependency as a user gives one.
+            The dependency, as a user gives it.
 
         Raises
         ------

@@ -13,10 +13,10 @@ from ..protocol.messages import Failure
 from . import received_names, source_lines
 
 _MAX_TEXT = 20_000  # characters
-_MAX_TRACEBACK = 400_000  # characters: a traceback ends with the text of its error, which may be data
+_MAX_TRACEBACK = 400_000  # characters: a traceback ends with the text of its error, which may be long data
 _MAX_NAME = 1_000  # characters
-_MAX_FRAMES = 60  # the innermost ones
-_NAME = type.__dict__["__name__"]  # of a class, whatever its metaclass has made of this name
+_MAX_FRAMES = 60  # number of the innermost frames that are described
+_NAME = type.__dict__["__name__"]  # the original attribute: a metaclass of the user may redefine this name
 _CELL = re.compile(r"<ipython-input-\d+-[0-9a-f]+>")
 
 
@@ -33,13 +33,13 @@ def describe(error: BaseException, method: str) -> Failure:
     ename = _NAME.__get__(type(error))[:_MAX_NAME]
     try:
         evalue, text = _describe(error, ename)
-    except BaseException:  # the error's own attributes raise
+    except BaseException:  # attributes of the error may raise exceptions
         evalue, text = f"<nothing of this {ename} can be had>", _format(error, ename, "")
     return Failure(ename, evalue, _shortened(text), method)
 
 
 def _shortened(text: str) -> str:
-    """Return the begin and the end of a long text: what is too large for a message would cost the engine."""
+    """Return the beginning and the end of a long text: an oversized message would end the engine."""
     left_out = len(text) - _MAX_TRACEBACK
     if left_out <= 0:
         return text
@@ -53,7 +53,7 @@ def _describe(error: BaseException, ename: str) -> tuple[str, str]:
         evalue = str(error)[:_MAX_TEXT]
     except BaseException:
         evalue = f"<the text of this {ename} can't be had: its __str__ failed>"
-    if isinstance(error, SyntaxError):  # the text names the file; engines name the same cell differently
+    if isinstance(error, SyntaxError):  # the text names the file, and engines name the same cell differently
         evalue = _CELL.sub("executed code", evalue)
     if isinstance(error, NameError) and received_names.engine_names is not None:
         reason = received_names.engine_names.failures.get(error.name or "")
@@ -66,7 +66,7 @@ def _describe(error: BaseException, ename: str) -> tuple[str, str]:
 
 
 def user_traceback(trace: TracebackType | None) -> TracebackType | None:
-    """Return the traceback without the frames of this package; the whole one if there are no others."""
+    """Return the traceback without the frames of this package; the whole one if there are no other frames."""
     return _tracebacks.user_traceback(trace) or trace
 
 

@@ -1,4 +1,4 @@
-"""Functions before they are pickled: where a function belongs, and which names its code refers to.
+"""Functions before they are pickled: their home module, and the names that their code uses.
 
 A function of the prompt is pickled without globals.  The ``__main__`` of the process that unpickles the
 function becomes its globals (`reconstruction`).
@@ -19,7 +19,8 @@ from cloudpickle import cloudpickle as _cloudpickle
 
 BOUND_METHODS = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
 ANNOTATIONS = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
-INTERACTIVE_PREFIX = "<interactive>."  # starts the qualified name of a function that `interactive` returned
+# the beginning of the qualified name of a function that `interactive` returned
+INTERACTIVE_PREFIX = "<interactive>."
 _STANDARD_LIBRARY = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 
 # Whether a function, class or module is pickled as a name to import.
@@ -72,7 +73,7 @@ def function_state(f: types.FunctionType, home: str | dict[str, Any]) -> dict[st
 
 
 def annotations_of(f: types.FunctionType) -> dict[str, Any]:
-    """Return the annotations of a function; an empty dict where their evaluation fails."""
+    """Return the annotations of a function; an empty dict if their evaluation fails."""
     if not getattr(f, ANNOTATIONS):
         return {}
     try:
@@ -84,7 +85,7 @@ def annotations_of(f: types.FunctionType) -> dict[str, Any]:
 def reachable_submodules(f: types.FunctionType) -> tuple[str, ...]:
     """Return the loaded submodules that a function may reach as attributes of the packages that it names.
 
-    ``import xml.etree.ElementTree`` binds the name ``xml`` alone.  An engine that imports ``xml`` alone lacks
+    ``import xml.etree.ElementTree`` binds only the name ``xml``. An engine that imports only ``xml`` lacks
     the submodule.
     """
     values = [f.__globals__.get(name) for name in global_names(f.__code__)]
@@ -122,7 +123,7 @@ def _nested_codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def importable_path(obj: Any) -> tuple[types.ModuleType, str] | None:
-    """Return a module, and the attribute path under which that module has `obj`; None if there is none.
+    """Return a module, and the attribute path of `obj` in that module; None if there is none.
 
     The path of the bound method ``numpy.random.rand`` is ``rand``; the path of ``sys.path.append`` is
     ``path.append``.
@@ -130,7 +131,7 @@ def importable_path(obj: Any) -> tuple[types.ModuleType, str] | None:
     owner = getattr(obj, "__self__", None)
     bound = type(obj) in BOUND_METHODS
     if bound and (owner is None or isinstance(owner, (types.ModuleType, type))):
-        return None  # every pickler pickles such a method by its name
+        return None  # every pickler pickles this method by its name
     name = getattr(obj, "__name__", None)
     if not isinstance(name, str):
         return None
@@ -159,7 +160,7 @@ def get_by_path(module: types.ModuleType, path: str) -> Any:
 
 
 def _with_parents(module: str) -> list[str]:
-    """Return the name of a module, and the names of the packages that contain the module."""
+    """Return the name of a module, and the names of the packages that contain it."""
     parts = module.split(".")
     return [".".join(parts[:k]) for k in range(len(parts), 0, -1)]
 

@@ -1,8 +1,8 @@
 """The user's modules on an engine: imported from the sources that a prompt sent, in the prompt's version.
 
-An engine prefers a file that it finds itself, if the content is the same.  A module that the engine has in
-another version is taken out of ``sys.modules``, with the modules that import it.  The next import executes
-such a module again in its own namespace, as `importlib.reload` does.
+An engine prefers a file that it finds itself, if the content is the same. If the engine has a module in
+another version, the module is removed from ``sys.modules``, with the modules that import it. The next import
+executes such a module again in its own namespace, as `importlib.reload` does.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ from .module_sources import (
 )
 
 _decoder = msgspec.msgpack.Decoder(list[ModuleSource])
-_MAX_REMEMBERED = 64  # messages, and clients
+_MAX_REMEMBERED = 64  # maximum numbers of messages and of clients
 
 
 class _Executed(NamedTuple):
-    """A module as this process has executed it last."""
+    """A module, as this process has last executed it."""
 
     file: str
     fingerprint: bytes
     mentioned: frozenset[str]  # the words in its source
-    stat: tuple[int, int] | None  # of the file; None where a prompt sent the source
-    expected: bool  # engines are expected to have the module
+    stat: tuple[int, int] | None  # the size and time of the file; None if a prompt sent the source
+    expected: bool  # whether engines are expected to have the module
 
 
 class Importer:
     """A finder of modules, in ``sys.meta_path`` before Python's own for files."""
 
     def __init__(self) -> None:
-        self._sources: dict[str, ModuleSource] = {}  # that prompts sent, by name
+        self._sources: dict[str, ModuleSource] = {}  # sources that prompts sent, by name
         self._executed: dict[str, _Executed] = {}
         self._former: dict[str, ModuleType] = {}  # modules to execute again at their next import
         self._installed: deque[bytes] = deque(maxlen=_MAX_REMEMBERED)  # messages that are up to date
         self._client = self._directory = ""
         self._clients: deque[str] = deque(maxlen=_MAX_REMEMBERED)
 
-    # -- what a prompt has sent -----------------------------------------------------------------------------
+    # -- modules that a prompt has sent ---------------------------------------------------------------------
 
     def install(self, message: bytes) -> None:
         """Import modules in the version that `user_modules.gather` has put into the message."""
@@ -91,7 +91,7 @@ class Importer:
         self._clients.append(client)
 
     def _set_directory(self, directory: str) -> None:
-        """Find modules in this directory, if the host has it, in place of the former client's directory."""
+        """Find modules in this directory, if the host has it, instead of the former client's directory."""
         if self._directory and self._directory in sys.path:
             sys.path.remove(self._directory)
         self._directory = ""
@@ -101,7 +101,7 @@ class Importer:
         self._unload([name for name, executed in self._executed.items() if self._has_moved(name, executed)])
 
     def _has_moved(self, name: str, executed: _Executed) -> bool:
-        """Return whether another file has the name of a loaded module; submodules follow their package."""
+        """Return whether a loaded module is now found in another file; submodules follow their package."""
         spec = None if "." in name else self._find_by_others(name, None, None)
         return spec is not None and spec.origin != executed.file
 
@@ -133,7 +133,7 @@ class Importer:
         return executed
 
     def _unload(self, changed: Iterable[str]) -> None:
-        """Take these modules, and the modules that import them, out of ``sys.modules``."""
+        """Remove these modules, and the modules that import them, from ``sys.modules``."""
         waiting = [name for name in changed if name in sys.modules and name in self._executed]
         while waiting:
             name = waiting.pop()
@@ -147,14 +147,15 @@ class Importer:
                 if expected >= executed.expected and may_import(other, executed.mentioned, name)
             ]
 
-    # -- what the loaders report ----------------------------------------------------------------------------
+    # -- reports of the loaders -----------------------------------------------------------------------------
 
     def former(self, name: str, file: str) -> ModuleType | None:
-        """Return the module to execute again in its own namespace; None if there is none of that file."""
+        """Return the module to execute again in its own namespace; None if there is none of this file."""
         module = self._former.get(name)
         if module is None or getattr(module, "__file__", None) == file:
             return module
-        self._unload([other for other in self._executed if other.startswith(f"{name}.")])  # another package's
+        # submodules of another package
+        self._unload([other for other in self._executed if other.startswith(f"{name}.")])
         return None
 
     def record(
@@ -173,7 +174,7 @@ class Importer:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the spec of a module; None where no module of this name is found."""
+        """Return the spec of a module; None if no module of this name is found."""
         spec = self._find_by_others(name, path, target)
         source = self._sources.get(name)
         if source is not None and not _is_same(spec, source):
@@ -194,7 +195,7 @@ class Importer:
     def _find_by_others(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None
     ) -> ModuleSpec | None:
-        """Return the spec that the finders after this one have."""
+        """Return the spec from the finders after this one."""
         for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
             find: Any = getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = None if find is None else find(name, path, target)
@@ -237,7 +238,7 @@ def _not_sent(source: ModuleSource, why: str) -> str:
 
 
 def _has_changed(executed: _Executed) -> bool:
-    """Return whether the file of a module differs from what was executed."""
+    """Return whether the file of a module has changed since its execution."""
     if executed.stat is not None and stat_of(executed.file) == executed.stat:
         return False
     text = _read(executed.file)
@@ -255,7 +256,7 @@ _importer: Importer | None = None  # None in a process that is no engine
 
 
 def enable() -> None:
-    """Import the user's modules as clients have them from now on: this process is an engine."""
+    """From now on, import the user's modules as clients have them: this process is an engine."""
     global _importer
     _importer = Importer()
     place = next((k for k, finder in enumerate(sys.meta_path) if finder is PathFinder), len(sys.meta_path))
@@ -275,17 +276,17 @@ def serve(client: str, directory: str) -> None:
 
 
 def install(message: bytes) -> None:
-    """Import the user's modules in the version in which a prompt has gathered them.
+    """Import the user's modules in the version that a prompt has gathered.
 
     Parameters
     ----------
     message : bytes
-        What `user_modules.gather` returned at the prompt.
+        The message from `user_modules.gather` at the prompt.
 
     Raises
     ------
     ImportError
-        When a module can't be had in that version.  An error that a module raises passes through.
+        When a module is not available in that version. Errors of the module itself are raised unchanged.
     """
     if _importer is not None and message:
         _importer.install(message)

@@ -1,4 +1,4 @@
-"""Loaders of the user's modules on an engine: each one reports the version that it has executed."""
+"""Loaders of the user's modules on an engine: each loader reports the version that it has executed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ModuleRegistry(Protocol):
     """The record of the modules that were executed in this process."""
 
     def former(self, name: str, file: str) -> ModuleType | None:
-        """Return the module to execute again in its own namespace; None if there is none of that file."""
+        """Return the module to execute again in its own namespace; None if there is none of this file."""
 
     def record(
         self, name: str, file: str, text: bytes, stat: tuple[int, int] | None, expected: bool = False
@@ -69,7 +69,7 @@ class FileLoader(SourceFileLoader):
 
 
 class SentSourceLoader(SourceLoader):
-    """A loader of a source that a prompt sent, under the name of the file at the prompt.
+    """A loader of a source that a prompt has sent, under the name of the file at the prompt.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""What a rank of a job is: the controller, an anchor or an engine. Imported after MPI is initialized."""
+"""The roles of the ranks of a job: controller, anchor and engine. Imported after MPI is initialized."""

@@ -95,7 +95,7 @@ def run_controller(
         log.info("leaving")
     if controller.succession.complete:
         next_job.requeue_if_needed()
-    if is_gone(spec.owner):  # The owner would have removed the records of the job.
+    if is_gone(spec.owner):  # A living owner would have removed the records of the job.
         from ...files import profiles
         from ...launchers import jobs
 
@@ -122,7 +122,7 @@ def _loading(controller: Controller, spec: job_file.JobSpec) -> Callable[[], Non
 
 
 class _NextJob:
-    """The job that continues the cluster: a new one, or this one, queued again."""
+    """The job that continues the cluster: a new job, or this job, queued again."""
 
     def __init__(self, spec: job_file.JobSpec, path: Path) -> None:
         self._spec = spec
@@ -130,7 +130,7 @@ class _NextJob:
         self._requeue: Callable[[], None] | None = None
 
     def plan(self, server: Server, controller: Controller) -> None:
-        """Let the cluster continue in another job, unless it has done so as often as it may."""
+        """Let another job continue the cluster, unless the maximum number of jobs has done so."""
         resume = self._spec.resume
         assert resume is not None
         if resume.done >= resume.most:
@@ -150,7 +150,7 @@ class _NextJob:
         )
 
     def _submit(self, engines: int) -> None:
-        """Submit the job that continues this one, with so many engines, and count it."""
+        """Submit the job that continues this one, with `engines` engines, and count it."""
         from ...files import profiles
         from ...launchers import jobs
 
@@ -174,7 +174,7 @@ class _NextJob:
 
 
 def _take_warning(file: Path) -> bool:
-    """Return whether the scheduler has warned the job, and forget it."""
+    """Return whether the scheduler has warned the job, and forget the warning."""
     if not file.exists():
         return False
     log.info("the scheduler warns this job by a signal")
@@ -185,7 +185,7 @@ def _take_warning(file: Path) -> bool:
 def _is_abandoned(spec: job_file.JobSpec, path: Path) -> bool:
     """Return whether the owner of the job has ended."""
     if is_gone(spec.owner):
-        spec.owner = job_file.read(path).owner  # The owner may have given up the job since.
+        spec.owner = job_file.read(path).owner  # The owner may have given up the job.
     return is_gone(spec.owner)
 
 
@@ -200,7 +200,7 @@ def _ignore_end_signals() -> None:
 
 
 def _terminate_unless_warned(resumption: Resumption, signum: int, frame: FrameType | None) -> None:
-    """Go on if the signal may be the scheduler's warning; else terminate."""
+    """Continue if the signal may be the scheduler's warning; otherwise terminate."""
     if not resumption.receive_end_signal():
         _terminate(signum, frame)
 

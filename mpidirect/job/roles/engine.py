@@ -1,4 +1,4 @@
-"""A rank that is an engine. Importing this module imports all that an engine needs for calls."""
+"""A rank that is an engine. The import of this module imports all that an engine needs for calls."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _make_communicators(
     world: World, engines: Sequence[int], start: spawning.EngineStart, epoch: int
 ) -> CommunicatorRepair:
     """Make the communicators that engines share; all engines call this together."""
-    has_engines_alone = MPI.COMM_WORLD.size == len(engines)  # So in C, too.
+    has_engines_alone = MPI.COMM_WORLD.size == len(engines)  # In this case also for C code.
     groups.enable(world.engines, engines)
     repair = CommunicatorRepair(world, engines, start.tolerance.revokes, epoch)
     comm = None if has_engines_alone else repair.comm

@@ -4,7 +4,7 @@ A message is a sequence of frames.  The first frame is a header: a class of this
 msgpack and checked against its type on arrival.  The other frames are opaque: pickles and raw buffers
 that only the client and the engines open.
 
-`shared` has the parts that several conversations use, `client` the messages between client and
+`shared` has the parts that several kinds of messages use, `client` the messages between client and
 controller, `engine` the messages between controller and engines, `frames` the sizes of frames, and
 `encoding` the encoder and the decoders.  Import this package and name messages by it: ``messages.Request``.
 """

@@ -12,12 +12,12 @@ from .shared import EngineInfo, Failure, Message, Numbered, OutputPiece
 class Chunk(Numbered, tag="chunk"):
     """The next bytes of the bulk frames of the previous request or reply.
 
-    A chunk without a frame says that the controller had no room for these bytes: the result is lost.
+    A chunk without a frame says that the controller had no memory for these bytes: the result is lost.
     """
 
 
 class Ack(Message, tag="ack"):
-    """Everything up to the number ``ack`` has arrived."""
+    """All messages up to the number ``ack`` have arrived."""
 
     ack: int
 
@@ -26,7 +26,7 @@ class Ack(Message, tag="ack"):
 
 
 class ReadableMemory(Message):
-    """The place of a cookie in the client's memory: a controller that reads it there can read the memory."""
+    """The address of a cookie: a controller that can read the cookie can read the client's memory."""
 
     place: str
     pid: int
@@ -37,9 +37,9 @@ class ReadableMemory(Message):
 class Hello(Message, tag="hello"):
     """The first message of a client.
 
-    ``received`` is the number of the last message that the client has. ``directory`` is the directory of
-    the client's script, from which the script imports modules. ``process`` names the client's process for
-    users.
+    ``received`` is the number of the last message that the client has received. ``directory`` is the
+    directory of the client's script, from which the script imports modules. ``process`` names the client's
+    process for users.
     """
 
     protocol: int
@@ -53,7 +53,7 @@ class Hello(Message, tag="hello"):
 
 
 class Request(Numbered, tag="request"):
-    """A task for some engines.
+    """A task for chosen engines.
 
     ``frames`` are the sizes of the frames that all targets get. ``parts`` are, for each target, the sizes of
     the frames that this target alone gets, if there are any. The small frames follow the header in this
@@ -72,7 +72,7 @@ class Request(Numbered, tag="request"):
 class Prerequisites(Message):
     """Requests, or single tasks of a request (``id:number``), that must end before a task begins.
 
-    With ``all`` every one of them must have ended, else one is enough. ``success`` and ``failure`` say which
+    With ``all`` each of them must have ended, otherwise one of them. ``success`` and ``failure`` say which
     ends count.
     """
 
@@ -83,12 +83,12 @@ class Prerequisites(Message):
 
 
 class BalancedTasks(Numbered, tag="work"):
-    """Tasks for whichever engines are free: a function, and the items to call it with.
+    """Tasks for any free engines: a function, and the items to call it with.
 
     ``frames`` are the sizes of the frames of the function. ``parts`` are the sizes of the frames of each
     block of items, and ``counts`` the number of items in each block. Without blocks there is one task.
     ``targets`` are the engines that may run the tasks; an empty list means all engines. ``chunk`` items are
-    one task; with 0 each item is a task, and the controller groups items as it likes. ``timeout`` is the
+    one task; with 0 each item is a task, and the controller decides how to group items. ``timeout`` is the
     time in seconds that the prerequisites may take; 0 means no limit.
     """
 
@@ -108,7 +108,7 @@ class BalancedTasks(Numbered, tag="work"):
 
 
 class Query(Numbered, tag="query"):
-    """A question to the controller itself, which answers at once, whatever the engines do."""
+    """A query to the controller itself, which answers at once, also while the engines are busy."""
 
     id: str
     what: str
@@ -124,7 +124,7 @@ class Release(Numbered, tag="release"):
 
 
 class Goodbye(Message, tag="goodbye"):
-    """The client leaves for good. Everything up to the number ``ack`` has arrived."""
+    """The client leaves for good. All messages up to the number ``ack`` have arrived."""
 
     ack: int
 
@@ -135,9 +135,10 @@ class Goodbye(Message, tag="goodbye"):
 class Welcome(Message, tag="welcome"):
     """The answer to `Hello` when the controller accepts the client.
 
-    ``received`` is the number of the last message that the controller has of this client. ``direct`` says
-    whether the controller can read the client's memory. ``node`` is a text that only processes of the
-    controller's node know. ``lost`` says why an engine is gone. ``starting`` is as in `EnginesChanged`.
+    ``received`` is the number of the last message that the controller has received from this client.
+    ``direct`` says whether the controller can read the client's memory. ``node`` is a text that only
+    processes of the controller's node know. ``lost`` says why engines have ended. ``starting`` is as in
+    `EnginesChanged`.
     """
 
     protocol: int
@@ -168,7 +169,7 @@ class Farewell(Message, tag="farewell"):
 
 
 class ControllerRestarts(Message, tag="restarts"):
-    """The controller ends, and another process continues its work within so many seconds.
+    """The controller ends, and another process continues the cluster within so many seconds.
 
     ``next_job`` says that the other process belongs to another job, and perhaps runs on another host.
     """
@@ -178,11 +179,11 @@ class ControllerRestarts(Message, tag="restarts"):
 
 
 class Reply(Message):
-    """How a task ended on one engine.
+    """The end of a task on one engine.
 
     ``status`` is ``ok``, ``error`` or ``aborted``. ``frames`` are the sizes of the frames of the result. The
     bulk frames follow as `Chunk`, or wait at ``addresses`` in the memory of process ``pid``. The first
-    address is the address of a word that is zero as long as the frames are unchanged. ``outputs`` is a list
+    address is the address of a word that is zero while the frames are unchanged. ``outputs`` is a list
     of pickles of the objects that the task displayed. A reply for tasks of `BalancedTasks` has the ``index``
     of the first task and the ``count`` of tasks; the result is then a list of their results.
     """
@@ -210,7 +211,7 @@ class Results(Numbered, tag="results"):
 
 
 class RelayedOutput(Numbered, tag="printed"):
-    """Output of a task that still runs, passed on from an engine (`engine.Output`)."""
+    """Output of a running task, relayed from an engine (`engine.Output`)."""
 
     id: str
     engine: int
@@ -218,7 +219,7 @@ class RelayedOutput(Numbered, tag="printed"):
 
 
 class DebuggerPrompt(Numbered, tag="debugger"):
-    """The debugger of an engine waits for a command of this client, or waits no longer.
+    """The debugger of an engine waits for a command of this client, or no longer waits.
 
     The fields are those of `engine.DebuggerWaits`.
     """
@@ -248,7 +249,7 @@ class DataRead(Numbered, tag="taken"):
 class DataMoving(Numbered, tag="moving"):
     """So many of the ``size`` bytes of a request have arrived, at the controller or at its engines.
 
-    Sent a few times a second while large data takes long.
+    This is sent a few times a second while large data is under way.
     """
 
     id: str
@@ -257,14 +258,14 @@ class DataMoving(Numbered, tag="moving"):
 
 
 class ResultSize(Numbered, tag="size"):
-    """The bytes of the bulk frames of all results of a request, which begin to arrive."""
+    """The bytes of the bulk frames of all results of a request, which will arrive next."""
 
     id: str
     size: int
 
 
 class ResultMoved(Numbered, tag="elsewhere"):
-    """A result in an engine's memory has new addresses; passed on from the engine (`engine.Moved`)."""
+    """A result in an engine's memory has new addresses; relayed from the engine (`engine.Moved`)."""
 
     id: str
     engine: int
@@ -274,7 +275,7 @@ class ResultMoved(Numbered, tag="elsewhere"):
 class EnginesChanged(Numbered, tag="engines"):
     """The engines that live now.
 
-    ``size`` is the number of engines when all live; ``lost`` says why one is gone. ``starting`` is the
+    ``size`` is the number of engines when all live; ``lost`` says why engines have ended. ``starting`` is the
     number of seconds within which all engines are started anew; 0 if no restart is under way. ``world`` says
     what ``MPI_COMM_WORLD`` is now; an empty text if that has not changed. ``notice`` is to be shown to the
     user: nobody has asked for what it tells, and no call shows it.

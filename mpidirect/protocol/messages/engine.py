@@ -1,7 +1,7 @@
 """The messages between controller and engines.
 
-Tasks and the orders to make communicators travel on the task connection, and the engine's main thread acts on
-them. All other orders travel on the control connection, for the engine's control thread.
+Tasks and orders to make communicators use the task connection, and the engine's main thread handles them. All
+other orders use the control connection, for the engine's control thread.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class ItemRange(Message):
     """A range of the items of `BalancedTasks`: from ``start`` to ``stop`` in the block that follows.
 
     ``work`` is the id of the `BalancedTasks`, ``first`` the number of the item at ``start``. With ``keep``
-    the engine keeps the function, and later ranges of the same ``work`` come without it.
+    the engine keeps the function, and later ranges of the same ``work`` are sent without it.
     """
 
     work: str
@@ -29,10 +29,10 @@ class ItemRange(Message):
 
 
 class Task(Message, tag="task"):
-    """A request as an engine gets it; the same bytes go to all targets.
+    """A request as an engine gets it; the same bytes are sent to all targets.
 
-    ``frames`` are the sizes of the shared frames. The small frames follow the header. The bulk frames come
-    over MPI, or, where ``client`` is a process number, are read from that process's memory at ``addresses``.
+    ``frames`` are the sizes of the shared frames. The small frames follow the header. The bulk frames arrive
+    over MPI, or, if ``client`` is a process number, are read from that process's memory at ``addresses``.
     With ``own`` a packed `EngineFrames` comes next, and then this engine's own frames in the same way. With
     ``hold`` bulk results stay in this engine's memory until the client has read them there. With ``spread``
     the shared bulk frames come by a collective. With ``sealed`` one byte follows the bulk frames: 0 if the
@@ -74,15 +74,15 @@ class Signal(Message, tag="signal"):
 
 
 class DropResults(Message, tag="forget"):
-    """Drop these held results."""
+    """Drop these retained results."""
 
     ids: list[str]
 
 
 class Inspect(Message, tag="locate"):
-    """Tell where user code is: with ``deep`` all its frames, with ``names`` the values of these names.
+    """Report where user code is: with ``deep`` all its frames, with ``names`` the values of these names.
 
-    With ``usage`` tell what the engine does and uses.
+    With ``usage``, report the activity and the resources of the engine.
     """
 
     number: int
@@ -94,7 +94,7 @@ class Inspect(Message, tag="locate"):
 class DebuggerCommand(Message, tag="command"):
     """The answer to the `DebuggerWaits` with this ``number``.
 
-    ``line`` is a command; None is the end of input. ``refusal`` tells why nobody gives commands.
+    ``line`` is a command; None is the end of input. ``refusal`` says why no client gives commands.
     """
 
     number: int
@@ -116,7 +116,7 @@ class CollectiveBroken(Message, tag="broken"):
 class LeaveCommunicator(Message, tag="leave"):
     """The communicator of all engines that repair ``epoch`` made can't be used any more.
 
-    ``why`` is the reason, ``dead`` the engine that died, if one did.
+    ``why`` is the reason, ``dead`` the engine that died, if any.
     """
 
     epoch: int
@@ -125,11 +125,11 @@ class LeaveCommunicator(Message, tag="leave"):
 
 
 class ProgressMPI(Message, tag="nudge"):
-    """Let MPI make progress for a moment: other engines wait until this one notices a revocation."""
+    """Let MPI progress for a moment: other engines wait until this engine notices a revocation."""
 
 
 class RevokeWorld(Message, tag="giveup"):
-    """Revoke MPI's own world, so that calls on it end in engines that are stuck in C code."""
+    """Revoke MPI's ``MPI_COMM_WORLD``, so that calls on it end in engines that are stuck in C code."""
 
 
 class RepairCommunicator(Message, tag="repair"):
@@ -142,7 +142,7 @@ class RepairCommunicator(Message, tag="repair"):
 class SpawnEngines(Message, tag="spawn"):
     """Start new processes for the dead ``engines`` of ``size``, in ``directory``.
 
-    Sent to an anchor or an engine. ``number`` tells the spawns of a job apart.
+    This is sent to an anchor or an engine. ``number`` distinguishes the spawns of a job.
     """
 
     engines: list[int]
@@ -159,9 +159,9 @@ class SignalProcess(Message, tag="kill"):
 
 
 class ExamineProcesses(Message, tag="examine"):
-    """Make the stacks of processes of this host, with C frames; ``pids`` are their numbers by engine.
+    """Read the stacks of processes of this host, with C frames; ``pids`` are their numbers by engine.
 
-    Sent to an anchor or an engine of the host.
+    This is sent to an anchor or an engine of the host.
     """
 
     number: int
@@ -177,7 +177,7 @@ class EndSpawn(Message, tag="endspawn"):
 class PrepareCommunicators(Message, tag="join"):
     """Prepare to make all communicators anew with ``arriving`` engines, which wait at the MPI port ``port``.
 
-    Sent to all engines when no engine has a task.
+    This is sent to all engines when no engine has a task.
     """
 
     epoch: int
@@ -192,15 +192,15 @@ class PrepareCommunicators(Message, tag="join"):
 
 
 class MakeCommunicators(Message, tag="grow"):
-    """All have prepared ``epoch``: make the communicators and answer with `CommunicatorsMade`."""
+    """All engines have prepared ``epoch``: make the communicators and reply with `CommunicatorsMade`."""
 
     epoch: int
 
 
 class UseCommunicators(Message, tag="commit"):
-    """All have made the communicators of ``epoch``: use them from now on.
+    """All engines have made the communicators of ``epoch``: use them from now on.
 
-    Sent to engines that had older ones.
+    This is sent to engines that had older communicators.
     """
 
     epoch: int
@@ -227,7 +227,7 @@ class EnginePlaced(Message, tag="placed"):
 
 
 class Moved(Message, tag="moved"):
-    """A held result has new ``addresses``: its original may change now that the engine runs other tasks."""
+    """A retained result has new ``addresses``: the engine may change the original by its next tasks."""
 
     id: str
     addresses: list[int]
@@ -240,25 +240,25 @@ class Resend(Message, tag="again"):
 
 
 class DataFetched(Message, tag="fetched"):
-    """The engine has read the data of a task in the client's memory."""
+    """The engine has read the data of a task from the client's memory."""
 
     id: str
 
 
 class DataArriving(Message, tag="arriving"):
-    """So many bytes of the data of a task have arrived; sent now and then while that takes long."""
+    """So many bytes of the data of a task have arrived; sent in intervals while that takes long."""
 
     id: str
     moved: int
 
 
 class TaskDone(Message, tag="done"):
-    """How a task ended.
+    """The end of a task.
 
     ``frames`` are the sizes of the frames of the result. ``left`` says why the communicator of all engines
     can't be used any more; empty if it can. ``outputs`` is a list of pickles of the objects that the task
     displayed. ``ends`` are the positions in the engine's two output files up to which this message reports
-    output: what follows belongs to a later task.
+    output: all later output belongs to a later task.
     """
 
     id: str
@@ -276,14 +276,14 @@ class TaskDone(Message, tag="done"):
 
 
 class Output(Message, tag="output"):
-    """Output of a task that still runs; `TaskDone` reports all of it again."""
+    """Output of a running task; `TaskDone` reports all of it again."""
 
     id: str
     pieces: list[OutputPiece]
 
 
 class ProcessesExamined(Message, tag="examined"):
-    """The stack of an ``engine`` for `ExamineProcesses`; ``problem`` says why there is none."""
+    """The stack of an ``engine``, for `ExamineProcesses`; ``problem`` says why there is none."""
 
     number: int
     engine: int
@@ -294,8 +294,8 @@ class ProcessesExamined(Message, tag="examined"):
 class DebuggerWaits(Message, tag="debugger"):
     """A debugger in the task ``id`` waits for a command at ``place``, a file and a line.
 
-    ``text`` is what the debugger has printed since its last command; ``prompt`` is its prompt. Without a
-    place the debugger waits no longer.
+    ``text`` is the debugger's output since its last command; ``prompt`` is its prompt. Without a
+    ``place`` the debugger no longer waits.
     """
 
     id: str
@@ -306,7 +306,7 @@ class DebuggerWaits(Message, tag="debugger"):
 
 
 class ItemsDone(Message):
-    """How tasks of an `ItemRange` ended: ``count`` items from ``first`` on."""
+    """The end of tasks of an `ItemRange`: ``count`` items from ``first`` on."""
 
     first: int
     count: int
@@ -321,9 +321,9 @@ class ItemsDone(Message):
 
 
 class BatchDone(Message, tag="ended"):
-    """How the tasks of a batch ended; items that are missing have not begun.
+    """The end of the tasks of a batch; missing items have not begun.
 
-    The small frames of all results follow. The bulk frames come over MPI, in the same order.
+    The small frames of all results follow. The bulk frames arrive over MPI, in the same order.
     """
 
     id: str
@@ -338,7 +338,7 @@ class TasksAborted(Message, tag="aborted"):
 
 
 class CommunicatorRevoked(Message, tag="revoked"):
-    """The engine has revoked a communicator; repeated until the engine's main thread is back."""
+    """The engine has revoked a communicator; repeated until the engine's main thread has left the call."""
 
 
 class EnginesSpawned(Message, tag="spawned"):
@@ -356,7 +356,7 @@ class ReadyToJoin(Message, tag="ready"):
 class CommunicatorsMade(Message, tag="repaired"):
     """The end of a `RepairCommunicator`, `PrepareCommunicators` or `MakeCommunicators`.
 
-    ``problem`` is empty if it succeeded. `PrepareCommunicators` is answered by this only if it failed.
+    ``problem`` is empty if it succeeded. It follows `PrepareCommunicators` only after a failure.
     """
 
     epoch: int

@@ -1,10 +1,10 @@
-"""The sizes of frames, and how bulk frames are cut into chunks."""
+"""The sizes of frames, and the division of bulk frames into chunks."""
 
 from __future__ import annotations
 
-BULK = 64 * 1024  # bytes from which a frame is bulk: the frame travels in chunks, by MPI inside the job
-CHUNK = 4 * 1024 * 1024  # bytes of bulk in one message
-INLINE_LIMIT = 256 * 1024 * 1024  # bytes that the small frames of one client message may have in all
+BULK = 64 * 1024  # minimum bytes of a bulk frame; bulk frames travel in chunks, and by MPI inside the job
+CHUNK = 4 * 1024 * 1024  # bytes of bulk data in one message
+INLINE_LIMIT = 256 * 1024 * 1024  # maximum bytes of all small frames of one client message
 
 
 def chunks(size: int) -> list[tuple[int, int]]:

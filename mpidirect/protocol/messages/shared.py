@@ -1,4 +1,4 @@
-"""The base classes of all messages, and the parts that several conversations use."""
+"""The base classes of all messages, and the parts that several kinds of messages use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 PROTOCOL = 7  # version of the protocol between client and controller
 STDOUT, STDERR, DISPLAY = range(3)  # kinds of output
-OUTPUT_LIMIT = 4 * 1024 * 1024  # bytes that are kept of what a task prints on each stream
+OUTPUT_LIMIT = 4 * 1024 * 1024  # maximum bytes of a task's output on each stream that are kept
 AFTER_TASK = -1  # the position of output that was written after the end of its task
 
 
@@ -17,8 +17,8 @@ class Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fa
 class Numbered(Message):
     """A message that its sender keeps until the other side acknowledges it.
 
-    Both directions between client and controller carry a sequence number ``seq`` and an acknowledgement
-    ``ack``, so that either side can send again what a broken connection lost.
+    Both directions between client and controller have a sequence number ``seq`` and an acknowledgement
+    ``ack``, so that either side can send messages again that a broken connection lost.
     """
 
     seq: int
@@ -26,7 +26,7 @@ class Numbered(Message):
 
 
 class EngineInfo(Message):
-    """An engine as the controller presents it to clients."""
+    """An engine, as the controller describes it to clients."""
 
     id: int
     host: str
@@ -37,10 +37,10 @@ class EngineInfo(Message):
 
 
 class Usage(Message):
-    """What an engine does and uses at a moment.
+    """The activity and the resources of an engine at one time.
 
-    ``task`` is the method that runs, empty if the engine is idle, ``place`` its present call and line, and
-    ``age`` the seconds since its begin. ``cpu`` is the processor time of the process in seconds. ``memory``
+    ``task`` is the running method, empty if the engine is idle, ``place`` its present call and line, and
+    ``age`` the seconds since its start. ``cpu`` is the processor time of the process in seconds. ``memory``
     is the resident memory of the process and ``gpu_memory`` its GPU memory, in bytes. ``line`` is the last
     line of output, ``id`` the id of the task. ``items`` counts what its map has done, if it is a map.
     """
