@@ -40,6 +40,6 @@ def _rebind(namespace: dict[str, Any], module: ModuleType) -> None:
     for name, value in list(namespace.items()):
         if getattr(value, "__module__", None) != module.__name__:
             continue
-        defined_as = getattr(value, "__qualname__", None)  # instances have none
+        defined_as = getattr(value, "__qualname__", None)  # instances have no such attribute
         if isinstance(defined_as, str) and defined_as in vars(module):
             namespace[name] = vars(module)[defined_as]

@@ -1,4 +1,4 @@
-"""Sources of modules: where a module comes from, which version it is, and what it may import.
+"""Sources of modules: the origin and the version of a module, and what it may import.
 
 The prompt (`user_modules`) and the engines (`module_importer`) share these.
 """
@@ -35,7 +35,7 @@ class ModuleSource(msgspec.Struct, array_like=True, gc=False):
     fingerprint : bytes
         The version of the source: a digest of the text.
     text : bytes or None
-        The source; None where the source is not sent.
+        The source; None if the source is not sent.
     path : list of str or None
         For a package, the directories of its modules.
     installed : bool
@@ -52,7 +52,7 @@ class ModuleSource(msgspec.Struct, array_like=True, gc=False):
 
 
 def fingerprint(text: bytes) -> bytes:
-    """Return a digest that tells one version of a source from another."""
+    """Return a digest that distinguishes the versions of a source."""
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
@@ -69,7 +69,7 @@ def may_import(importing: str, mentioned: frozenset[str], module: str) -> bool:
 
 @functools.lru_cache(1024)
 def in_environment(directory: str) -> bool:
-    """Return whether modules in `directory` belong to Python, or to packages that are installed in Python."""
+    """Return whether modules in `directory` belong to Python, or to packages that are installed in it."""
     parts = Path(directory).parts
     if "site-packages" in parts or "dist-packages" in parts:
         return True
@@ -103,9 +103,9 @@ def stat_of(file: str) -> tuple[int, int] | None:
 
 
 def prompt_directory() -> str:
-    """Return the directory of the script that runs in this process; the current one if there is no script.
+    """Return the directory of the script that runs in this process; without a script, the current one.
 
-    Empty where Python was told to import nothing from there (``python -P``).
+    The text is empty if Python must not import from there (``python -P``).
     """
     if getattr(sys.flags, "safe_path", False):
         return ""

@@ -1,4 +1,4 @@
-"""ipyparallel's functions for programs that send objects by sockets of their own."""
+"""ipyparallel's functions for programs that send objects by their own sockets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def serialize_object(obj: Any, buffer_threshold: int = 1024 * 1024, item_thresho
     Parameters
     ----------
     obj : object
-        Anything that can be an argument of `apply`.
+        Any object that can be an argument of `apply`.
     buffer_threshold, item_threshold : int
         Accepted as in ipyparallel, and not used.
 
@@ -44,7 +44,7 @@ def serialize_object(obj: Any, buffer_threshold: int = 1024 * 1024, item_thresho
 def deserialize_object(
     buffers: Iterable[Buffer], g: dict[str, Any] | None = None
 ) -> tuple[Any, list[Buffer]]:
-    """Return the object of `serialize_object`, and the frames behind it.
+    """Return the object of `serialize_object`, and the frames after it.
 
     Parameters
     ----------

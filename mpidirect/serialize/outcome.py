@@ -10,7 +10,7 @@ from . import pickles
 
 
 class CatchingFunction:
-    """A function that returns an `Outcome` instead of raising.
+    """A function that returns an `Outcome` and raises no exception.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class CaughtException:
     @classmethod
     def of(cls, error: Exception) -> CaughtException:
         """Return the record of an exception."""
-        from .failures import describe  # engines alone need the module
+        from .failures import describe  # only engines need this module
 
         failure = describe(error, "apply")
         error.__traceback__ = None

@@ -1,4 +1,4 @@
-"""The pickler for all that travels: cloudpickle's, with other rules for code."""
+"""The pickler for everything that is sent: cloudpickle's, with other rules for code."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Pickler(CloudPickler):
 
     def _reduce_array(self, array: Any) -> Any:
         if _is_read_only_bulk(array):
-            return _writable_alias(array).__reduce_ex__(5)  # each receiver gets a copy of its own
+            return _writable_alias(array).__reduce_ex__(5)  # each receiver gets its own copy
         reduced = pickling.reduce(array)
         if reduced is not None:
             self.references.modules[type(array).__module__.partition(".")[0]] = None
@@ -125,10 +125,10 @@ class Pickler(CloudPickler):
         return reduced
 
     def _reduce_callable(self, obj: Any, kind: type) -> Any:
-        """Reduce a callable that is neither function nor class: by its name where a module has the name."""
+        """Reduce a callable that is neither function nor class: by its name, if a module has the name."""
         ours = str(kind.__module__).startswith(
             "mpidirect."
-        )  # the __module__ of extension types may be no str
+        )  # the __module__ of extension types may be another object than a str
         found = None if ours else functions.importable_path(obj)
         if found is not None:
             self.references.modules[found[0].__name__] = None
@@ -165,7 +165,7 @@ class Pickler(CloudPickler):
         ):
             self.references.modules[home] = None
         else:
-            # Functions that share their globals here share them on the engine.
+            # Functions that share their globals here also share them on the engine.
             home = self.globals_ref.setdefault(
                 id(scope), {n: scope[n] for n in _MODULE_ATTRIBUTES if n in scope}
             )

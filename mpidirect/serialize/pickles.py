@@ -1,7 +1,7 @@
-"""Pickles whose large buffers stay where they are.
+"""Pickles without copies of large buffers.
 
-An object becomes a head and buffers.  The head is a pickle of protocol 5.  The buffers travel as frames of
-their own, without a copy.  A preamble stands before the pickle in the head: the names of the prompt that
+An object becomes a head and buffers. The head is a pickle of protocol 5. The buffers are sent as frames of
+their own, without a copy. In the head, a preamble is before the pickle: the names of the prompt that
 functions in the pickle refer to (`prompt_names`), the source lines of these functions, and the sources of the
 user's modules.
 """
@@ -44,7 +44,7 @@ def dumps(obj: Any) -> list[Buffer]:
     Parameters
     ----------
     obj : object
-        Anything that cloudpickle can pickle.
+        Any object that cloudpickle can pickle.
 
     Returns
     -------
@@ -100,7 +100,7 @@ class _limited_recursion:
         if sys.version_info < (3, 12) and limit > _MAX_DEPTH:
             try:
                 sys.setrecursionlimit(_MAX_DEPTH)
-            except RecursionError:  # Python frames, which need no C stack, are deeper already
+            except RecursionError:  # the Python frames, which need no C stack, are already deeper
                 return
             self.former_limit = limit
 
@@ -150,7 +150,7 @@ def _load_preamble(head: Buffer) -> tuple[received_names.NameTable, memoryview]:
 
 
 def loads_without_mpi(frames: Sequence[Buffer]) -> Any:
-    """Do as `loads` where MPI must not be loaded: on some login nodes its import ends the process.
+    """Call `loads` where MPI must not be loaded: on some login nodes its import ends the process.
 
     Raises
     ------
@@ -197,6 +197,6 @@ def _is_simple(obj: Any) -> bool:
 
 
 def _try_to_pickle(obj: Any) -> None:
-    """Pickle `obj` for the errors alone."""
+    """Pickle `obj` only to get the errors."""
     with _limited_recursion():
         Pickler(io.BytesIO(), lambda buffer: False).dump(obj)

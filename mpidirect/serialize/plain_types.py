@@ -1,4 +1,4 @@
-"""The types of which every pickler writes the same pickle."""
+"""The types whose pickles are the same with every pickler."""
 
 from __future__ import annotations
 

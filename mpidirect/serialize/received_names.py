@@ -1,4 +1,4 @@
-"""Names that came with a pickle: an engine defines those that it lacks; a prompt only looks them up."""
+"""Names that were sent with a pickle: an engine defines missing ones; a prompt only looks them up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from . import functions
 from .reconstruction import unpickling
 
-NameTable = dict[str, "bytes | None"]  # names and the pickles of their values; None where no pickle is sent
+NameTable = dict[str, "bytes | None"]  # names and the pickles of their values; None if no pickle is sent
 
 _MISSING = object()
 
@@ -25,7 +25,7 @@ class _Received(NamedTuple):
 
 
 class ReceivedNames:
-    """The names in an engine's namespace that came from prompts, and that the engine has not set itself.
+    """The names in an engine's namespace that prompts have sent, and that the engine has not set itself.
 
     Parameters
     ----------
@@ -57,13 +57,13 @@ class ReceivedNames:
         return self._namespace.get(name, _MISSING) is self._received[name].value
 
     def update(self, table: NameTable) -> None:
-        """Define the names that the engine lacks; remove received names that the prompt has no more."""
+        """Define the names that the engine lacks; remove received names that the prompt no longer has."""
         namespace = self._namespace
         for name, blob in table.items():
             former = self._received.get(name)
             present = namespace.get(name, _MISSING)
             if present is not _MISSING and (former is None or present is not former.value):
-                continue  # the engine set the name itself
+                continue  # the engine has set the name itself
             if blob is None:
                 if present is not _MISSING:
                     del namespace[name]
@@ -86,13 +86,13 @@ class ReceivedNames:
         self._namespace[name] = value
 
     def mark_as_own(self, names: Iterable[str]) -> None:
-        """Note that the engine has set these names itself, whatever their values are."""
+        """Note that the engine has set these names itself, with any values."""
         if self._received:
             for name in names:
                 self._received.pop(name, None)
 
     def mark_imports_as_own(self, source: str) -> None:
-        """Note that the engine has run `source`: the names of its imports are the engine's own."""
+        """Note that the engine has run `source`: the imported names are the engine's own."""
         if not self._received:
             return
         try:
@@ -117,7 +117,7 @@ def enable(namespace: dict[str, Any]) -> None:
 
 
 class AttachedNames:
-    """The names that came with a pickle to a prompt: unpickled on first use, and defined nowhere."""
+    """The names that were sent with a pickle to a prompt: unpickled at first use, and not defined."""
 
     def __init__(self, table: NameTable) -> None:
         self._table = table
@@ -134,7 +134,7 @@ class AttachedNames:
 
 
 class unpickling_with:
-    """Context manager: a pickle is loaded that came with the names of `table`."""
+    """Context manager: load a pickle that was sent with the names of `table`."""
 
     def __init__(self, table: NameTable, attached: AttachedNames | None = None) -> None:
         self._table = table

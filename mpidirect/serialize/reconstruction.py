@@ -1,4 +1,4 @@
-"""Functions, and what is made of functions, where a pickle is loaded.
+"""Functions, and objects made of functions, in the process that loads a pickle.
 
 The pickler names the functions of this module in its pickles.  `unpickling` is the state of the pickle that
 the current thread loads.
@@ -29,7 +29,7 @@ _SINGLE_DISPATCH_CODE = _dispatching.__code__
 
 
 class MainFallbackBuiltins(dict[str, Any]):
-    """Builtins of a function whose module is not here: a missing name is looked up in ``__main__``."""
+    """Builtins of a function whose module is missing here: a missing name is looked up in ``__main__``."""
 
     def __missing__(self, name: str) -> Any:
         return namespace()[name]
@@ -38,7 +38,8 @@ class MainFallbackBuiltins(dict[str, Any]):
 class PromptBuiltins(dict[str, Any]):
     """Builtins of a function that an engine sent to a prompt.
 
-    A name is looked up in ``__main__``, then in the names that came with the pickle, then in the builtins.
+    A name is looked up in ``__main__``, then in the names that were sent with the pickle, then in the
+    builtins.
     """
 
     def __init__(self, attached: Callable[[str], Any]) -> None:
@@ -56,15 +57,16 @@ class PromptBuiltins(dict[str, Any]):
 
 
 class _Unpickling(threading.local):
-    """The names that came with the pickle that this thread loads."""
+    """The names that were sent with the pickle that this thread loads."""
 
     attached: Callable[[str], Any] | None = None  # returns the value of such a name
-    absent: frozenset[str] = frozenset()  # such names that ``__main__`` lacks
+    absent: frozenset[str] = frozenset()  # the sent names that ``__main__`` lacks
 
 
 unpickling = _Unpickling()
 
-_load_code = functools.lru_cache(256)(marshal.loads)  # the interpreter specializes code that has run
+# cached, because the interpreter specializes code that has run
+_load_code = functools.lru_cache(256)(marshal.loads)
 
 
 def make_function(
@@ -87,7 +89,7 @@ def make_function(
     home : str or dict
         The name of the module whose names the function sees, or its globals.
     imports : tuple of str
-        Submodules that the function may reach; imported first.
+        Submodules that the function may reach; they are imported first.
     """
     if python != PYTHON_VERSION:
         sender, receiver = (".".join(map(str, version)) for version in (python, PYTHON_VERSION))
@@ -129,7 +131,7 @@ def refuse_mpi(module: str) -> None:
 
 
 def _import_if_possible(name: str) -> None:
-    """Import a submodule that a function may use; without the submodule its use raises the error."""
+    """Import a submodule that a function may use; if the import fails, the use will raise the error."""
     try:
         refuse_mpi(name)
         _cloudpickle.subimport(name)

@@ -1,4 +1,4 @@
-"""Names and expressions that stand for values on the engine."""
+"""Names and expressions that mean their value on the engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def evaluate(expression: str) -> Any:
 
 
 class Reference:
-    """A name or an expression that stands for its value on the engine.
+    """A name or an expression that means its value on the engine.
 
     Parameters
     ----------

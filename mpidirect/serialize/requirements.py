@@ -1,4 +1,4 @@
-"""What functions need of an engine: modules, names, its namespace, or a condition."""
+"""Requirements of functions: modules, names, the engine's namespace, or a condition."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def interactive(f: _F) -> _F:
     Parameters
     ----------
     f : function
-        Changed in place.
+        The function; it is changed in place.
 
     Returns
     -------
@@ -144,7 +144,7 @@ class Requiring(Generic[Params, Result]):
         function_globals = getattr(self.f, "__globals__", {})
         for name in (
             scope.keys() - function_globals.keys()
-        ):  # those of a module are not the engine's namespace
+        ):  # the globals of a module are not the engine's namespace
             function_globals[name] = scope[name]
         return self.f(*args, **kwargs)
 
@@ -157,7 +157,7 @@ class Requiring(Generic[Params, Result]):
 
 
 class depend:
-    """Decorator: the function runs only on an engine where a condition holds.
+    """Decorator: the function runs only on an engine that meets a condition.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ class depend:
 
 
 class dependent(Generic[Params, Result]):
-    """A function that runs only where a condition holds, as `depend` returns.
+    """A function that runs only if a condition holds, as `depend` returns.
 
     Parameters
     ----------

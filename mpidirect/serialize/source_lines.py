@@ -1,4 +1,4 @@
-"""Source lines of code that was typed at a prompt: no engine could read them from a file."""
+"""Source lines of code that was typed at a prompt: engines can't read them from a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def gather(files: Iterable[str]) -> dict[str, str]:
 
 def _typed_source(file: str) -> str:
     entry = linecache.cache.get(file)
-    # IPython, and Python's own prompt, make these entries; their time of change is None.
+    # IPython, and Python's prompt, make these entries; their time of change is None.
     if entry is None or len(entry) != 4 or entry[1] is not None:
         return ""
     text = "".join(entry[2])

@@ -1,4 +1,4 @@
-"""The error for an object that can't be pickled: where the culprit is, its kind, and a remedy."""
+"""The error for an object that can't be pickled: the part that causes it, its kind, and a remedy."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ PickleAttempt = Callable[[Any], Any]  # pickles an object, or raises an error
 
 
 def reduce_file(file: Any) -> tuple[Any, ...]:
-    """Refuse an open file; cloudpickle would read the file and send its text."""
+    """Raise an error for an open file; cloudpickle would read the file and send its text."""
     for name in ("stdout", "stderr"):
         if file is getattr(sys, name):
             return getattr, (sys, name)
@@ -70,7 +70,7 @@ def refusal(obj: Any, error: BaseException, attempt: PickleAttempt) -> Serializa
     Parameters
     ----------
     obj : object
-        The object to be sent.
+        The object that should be sent.
     error : Exception
         The error of the pickler.
     attempt : callable

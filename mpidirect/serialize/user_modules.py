@@ -1,7 +1,7 @@
 """Modules of the user's own files: a prompt sends their sources with the pickles that refer to them.
 
-These files may be absent where the engines run, or an engine may have loaded an older version.  So a pickle
-that refers to such a module carries the source of that module, and of the modules that it may import, as the
+These files may be missing on the engines' hosts, or an engine may have loaded an older version. So a pickle
+that refers to such a module contains the source of the module, and of the modules that it may import, as the
 prompt has loaded them.  `module_importer` installs them on the engine.
 """
 
@@ -59,7 +59,7 @@ def scan() -> None:
 
 
 class _UserModule(NamedTuple):
-    """A module of the user's, as it was loaded."""
+    """A module of the user, as it was loaded."""
 
     spec: ModuleSpec
     stat: tuple[int, int] | None
@@ -74,7 +74,7 @@ class _UserModule(NamedTuple):
 
 
 def _has_autoreload() -> bool:
-    """Return whether IPython's autoreload is active: it changes modules in place and keeps their specs."""
+    """Return whether IPython's autoreload is active, which changes modules in place and keeps their specs."""
     return "IPython.extensions.autoreload" in sys.modules
 
 
@@ -136,7 +136,7 @@ class _LoadedModules:
         self._scanned = len(modules)
 
     def _examine(self, name: str, spec: ModuleSpec) -> _UserModule | None:
-        """Return a module if it is the user's; else None."""
+        """Return a module if it is the user's; otherwise None."""
         if name.partition(".")[0] in EXCLUDED:
             return None
         paths = None if spec.submodule_search_locations is None else list(spec.submodule_search_locations)
@@ -183,7 +183,7 @@ class _LoadedModules:
 
 
 def _encode(sources: list[ModuleSource]) -> bytes:
-    """Return the message to engines; without the texts where these are too long."""
+    """Return the message to engines; without the texts if these are too long."""
     too_long = sum(len(s.text or b"") for s in sources if not s.installed) > MAX_SOURCES
     sent = [msgspec.structs.replace(s, text=None if s.installed or too_long else s.text) for s in sources]
     return zlib.compress(msgspec.msgpack.encode(sent))

@@ -1,1 +1,1 @@
-"""How messages travel: by ZeroMQ, or, for the tasks of engines on the controller's host, by Unix sockets."""
+"""Connections by ZeroMQ, or, for the tasks of engines on the controller's host, by Unix sockets."""

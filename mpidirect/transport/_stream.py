@@ -17,14 +17,14 @@ from typing import Any
 
 from ..arrays.lazy_numpy import np
 
-LARGE = 64 * 1024  # bytes from which a frame is received into memory of its own
+LARGE = 64 * 1024  # minimum bytes of a frame that is received into memory of its own
 NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a broken pipe must not call a signal handler of user code
 
 _READ_SIZE = 64 * 1024  # bytes of one read
-_SMALL_READ_SIZE = 512  # bytes of one read where memory is short: Python has room for small objects
-_MOST_FRAMES = 1 << 16  # in one message
+_SMALL_READ_SIZE = 512  # bytes of one read if memory is short: Python has reserved memory for small objects
+_MOST_FRAMES = 1 << 16  # maximum number of frames of one message
 _COUNT = struct.Struct("<I")
-_FEW_FRAMES = 32  # most messages have no more
+_FEW_FRAMES = 32  # most messages have at most so many frames
 _HEADS = [struct.Struct(f"<I{count}Q") for count in range(_FEW_FRAMES + 1)]
 
 
@@ -48,12 +48,12 @@ class MessageStream:
     connection : socket.socket
         A connected stream. If the socket does not block, no method blocks.
     largest : int
-        The most bytes of one message.
+        The maximum bytes of one message.
 
     Attributes
     ----------
     ended : bool
-        Whether the peer is gone; messages that it sent before can be read.
+        Whether the peer has closed; earlier messages can still be read.
     coming : deque of list
         The received messages.
     """
@@ -65,8 +65,8 @@ class MessageStream:
         self._largest = largest
         self._incomplete = b""  # received bytes of an incomplete message
         self._sizes: tuple[int, ...] = ()  # the sizes of the frames of the incomplete message
-        self._frames: list[Any] = []  # its complete frames
-        self._missing: memoryview | None = None  # the missing rest of a large frame
+        self._frames: list[Any] = []  # the complete frames of the incomplete message
+        self._missing: memoryview | None = None  # the part of a large frame that has not arrived
         self._going: deque[Any] = deque()
 
     # Sending
@@ -112,7 +112,7 @@ class MessageStream:
         except OSError as e:  # the connection is closed; received messages can still be read
             self._check(e)
             going.clear()
-            with contextlib.suppress(OSError):  # no other message may follow a part of this one
+            with contextlib.suppress(OSError):  # no other message may follow an incomplete one
                 self.connection.shutdown(socket.SHUT_WR)
         except BaseException:
             self._give_up()
@@ -139,13 +139,13 @@ class MessageStream:
             raise
 
     def _check(self, error: OSError) -> None:
-        """Raise an error that is not the system's: a signal handler may raise one, for a timeout."""
+        """Raise an error that is not an OSError: for example, a signal handler raises one for a timeout."""
         if error.errno is None:
             self._give_up()
             raise error
 
     def _give_up(self) -> None:
-        """End the connection after a signal handler has raised: how much was sent or read is unknown."""
+        """End the connection after an exception of a signal handler: the state of the transfer is unknown."""
         self._going.clear()
         self.coming.clear()
         self.ended = True
@@ -178,7 +178,7 @@ class MessageStream:
         return True
 
     def _receive(self) -> bytes:
-        """Read a piece; a small piece if there is no memory for a large one, as nothing was read then."""
+        """Read a piece; a small piece if there is no memory for a large one, which then has read nothing."""
         try:
             return self.connection.recv(_READ_SIZE)
         except MemoryError:
@@ -219,7 +219,7 @@ class MessageStream:
         self._incomplete = data[at:]
 
     def _take_whole(self, data: bytes) -> bool:
-        """Take the data if it is one whole small message, as most are; return whether it is."""
+        """Take the data if it is one whole small message, the usual case; return whether it is."""
         if len(data) < _COUNT.size or len(data) >= LARGE:
             return False
         (count,) = _COUNT.unpack_from(data)
@@ -238,7 +238,7 @@ class MessageStream:
         return True
 
     def _begin(self, data: bytes, at: int) -> int:
-        """Read the head of a message if it is complete; return where the frames begin."""
+        """Read the head of a message if it is complete; return the position of the frames."""
         if len(data) - at < _COUNT.size:
             return at
         (count,) = _COUNT.unpack_from(data, at)
@@ -254,7 +254,7 @@ class MessageStream:
         return start
 
     def _complete(self) -> None:
-        """Finish the message if all of its frames are there."""
+        """Finish the message if all of its frames have arrived."""
         if len(self._frames) == len(self._sizes):
             self.coming.append(self._frames)
             self._frames, self._sizes = [], ()
@@ -269,7 +269,7 @@ class MessageStream:
             MessageStream.flush(self)
 
     def close(self) -> None:
-        """Close the connection, also where a forked child has inherited it."""
+        """Close the connection, even if a forked child has inherited it."""
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
         self.connection.close()

@@ -6,7 +6,7 @@ import socket
 
 
 def own_addresses() -> list[str]:
-    """Return this host's addresses: first those that other hosts can reach, and of these IPv4 first."""
+    """Return this host's addresses: those that other hosts can reach first, and of these IPv4 first."""
     import psutil
 
     found: list[str] = []
@@ -20,7 +20,7 @@ def own_addresses() -> list[str]:
 
 
 def _is_global(address: str) -> bool:
-    """Whether an IPv6 address means the same on another host."""
+    """Whether an IPv6 address has the same meaning on another host."""
     import ipaddress
 
     kind = ipaddress.ip_address(address.partition("%")[0])

@@ -1,7 +1,7 @@
 """The protocols of both transports: connections, and listeners that accept them.
 
-A message is a list of frames.  The first frame is small and describes the others, so a receiver asks for the
-first frame, and then for the rest as the message needs it.
+A message is a list of frames. The first frame is small and describes the others. So a receiver asks for the
+first frame, and then for the others in the way that the message requires.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Connection(Protocol):
     """The end that asked for the connection, for example an engine's main thread."""
 
     def poll(self, milliseconds: int, /) -> int:
-        """Wait for a message or the end of the connection; not 0 if one of them is there."""
+        """Wait for a message or the end of the connection; return 0 if neither has come."""
 
     def first(self, *, wait: bool = False) -> bytes:
         """Return the first frame of the next message; raise `Empty` if there is none and `wait` is false."""
@@ -46,15 +46,15 @@ class Listener(Protocol):
 
     @property
     def descriptors(self) -> list[int]:
-        """The descriptors that become readable: first of the messages, then of the departures."""
+        """The descriptors that become readable: first the one for messages, then the one for departures."""
 
     @property
     def waiting(self) -> bool:
-        """Whether messages wait that no descriptor tells."""
+        """Whether messages wait that make no descriptor readable."""
 
     @property
     def departures(self) -> bool:
-        """Whether connections have ended whose messages were all received."""
+        """Whether connections have ended, and all their messages were received."""
 
     def readable(self) -> bool:
         """Whether another message waits."""

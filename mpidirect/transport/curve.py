@@ -1,7 +1,7 @@
 """CURVE: the keys of connections through a network, and the check of a client's key.
 
-The mechanism is libzmq's own (RFC 26, CurveZMQ).  This module makes keys and checks whether a key may connect
-(RFC 27, ZAP).  Without the check, CURVE would let in everybody who knows the public key of the server.
+The mechanism is libzmq's own (RFC 26, CurveZMQ). This module makes keys and checks whether a key may connect
+(RFC 27, ZAP). Without the check, CURVE accepts everybody who knows the public key of the server.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def authenticate(socket: zmq.Socket[Any], credentials: Credentials) -> None:
 
 
 class ZapAuthenticator:
-    """Answers ZeroMQ's requests whether a key may connect: in each domain one key may.
+    """Answers ZeroMQ's requests whether a key may connect: in each domain, one key may.
 
     Call `answer` when the descriptor of its `socket` becomes readable.
 

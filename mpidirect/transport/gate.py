@@ -1,7 +1,7 @@
-"""A listening socket that accepts no connection while this process has few file descriptors left.
+"""A listening socket that accepts no connection while this process has few free file descriptors.
 
-libzmq accepts every connection, and each connection keeps a descriptor for the seconds until its handshake
-has failed.  If no descriptor is left for a connection by `ipc`, libzmq aborts the process: so strangers must
+libzmq accepts every connection, and each connection has a descriptor for the seconds until its handshake
+has failed. If no descriptor is free for a connection by `ipc`, libzmq aborts the process; so strangers must
 not take all descriptors.  libzmq's thread may accept many connections before this process can react.  So the
 limit of the process is kept below the limit of the system, and is raised while the gate is closed.
 """
@@ -19,7 +19,7 @@ from .base import should_log
 
 log = logging.getLogger(__name__)
 
-_RESERVE = 512  # descriptors that are kept free, or a quarter of all
+_RESERVE = 512  # number of descriptors that stay free, but at most a quarter of all
 _REOPEN = 64  # free descriptors beyond the reserve at which the gate opens again
 
 _ATTACH, _DETACH = 26, 27  # Linux's SO_ATTACH_FILTER, SO_DETACH_FILTER; the module socket does not name them
@@ -46,8 +46,8 @@ class Gate:
     def update(self) -> None:
         """Close the gate when descriptors are scarce, and open the gate when there are enough again.
 
-        While the gate is closed, the kernel drops the packets of new connections; the peer's system tries
-        again by itself.  Existing connections go on.
+        While the gate is closed, the kernel drops the packets of new connections, and the peer's system tries
+        again by itself. Existing connections continue.
         """
         try:
             self._apply(self._free_descriptors())
@@ -81,7 +81,7 @@ class Gate:
         if limit == resource.RLIM_INFINITY:
             return _RESERVE
         try:
-            lowest = os.dup(self._listener.fileno())  # the lowest number that is free
+            lowest = os.dup(self._listener.fileno())  # the lowest free number
         except OSError:
             return -_RESERVE
         os.close(lowest)

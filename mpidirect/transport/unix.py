@@ -1,7 +1,7 @@
-"""Unix sockets: a message takes a quarter of the time that it takes by ZeroMQ.
+"""Unix sockets: a message takes a quarter of ZeroMQ's time.
 
-ZeroMQ hands each message to a thread of its own and back, on both sides.  Here the calling thread sends and
-reads. There is no key and no cipher: the socket is in a directory that only its owner can enter.
+ZeroMQ hands each message to a thread of its own and back, on both sides. Here the calling thread sends and
+reads. There are no keys and no encryption: the socket is in a directory that only its owner can enter.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 
 SCHEME = "unix://"
 
-MOMENT = 0.01  # seconds that `flush` waits for a peer that reads
+MOMENT = 0.01  # seconds that `flush` waits for a peer that still reads
 _LONGEST_NAME = 255  # bytes
 _PAUSE = 0.001  # seconds of back-off when no descriptor is left
-_PIECES_PER_TURN = 16  # pieces of a large frame that are read before other connections have their turn
+_PIECES_PER_TURN = 16  # pieces of a large frame that are read before the other connections' turn
 _ACCEPTS_PER_TURN = 64
 
 
@@ -43,7 +43,7 @@ class UnixConnection(MessageStream):
     name : bytes
         The name by which the listener knows this connection.
     largest : int
-        The most bytes of one message.
+        The maximum bytes of one message.
     blocking : bool
         Whether reads and sends wait.
     """
@@ -106,7 +106,7 @@ class UnixConnection(MessageStream):
                 super().flush()
 
     def poll(self, milliseconds: int) -> bool:
-        """Wait for a message or the end of the connection; return whether one of them is there."""
+        """Wait for a message or the end of the connection; return whether one of them has come."""
         if self.coming:
             return True
         poll = select.poll()
@@ -126,8 +126,8 @@ class _Accepted(MessageStream):
     def __init__(self, connection: socket.socket, largest: int, number: int) -> None:
         super().__init__(connection, largest)
         self.number = number
-        self.name = b""  # until the peer has sent its name
-        self.watched = False  # whether epoll reports when more can be sent
+        self.name = b""  # empty until the peer has sent its name
+        self.watched = False  # whether epoll reports that more can be sent
 
 
 class UnixListener:
@@ -138,7 +138,7 @@ class UnixListener:
     path : Path
         The path of the socket, in a directory that only its owner can enter.
     largest : int
-        The most bytes of one message.
+        The maximum bytes of one message.
     """
 
     def __init__(self, path: Path, largest: int) -> None:
@@ -149,15 +149,16 @@ class UnixListener:
         self._listener.bind(str(path))
         self._listener.listen(4096)
         self._listener.setblocking(False)
-        self._spare = os.open(os.devnull, os.O_RDONLY)  # closed to accept when no descriptor is left
+        # closed to free a descriptor for accepting if no other is free
+        self._spare = os.open(os.devnull, os.O_RDONLY)
         self._epoll = select.epoll()
         self._epoll.register(self._listener, select.EPOLLIN)
         self._accepted: dict[int, _Accepted] = {}  # by descriptor
         self._named: dict[bytes, _Accepted] = {}
         self._ready: deque[tuple[_Accepted, list[Any]]] = deque()
-        self._current: list[Any] = []  # the rest of the frames of the current message
+        self._current: list[Any] = []  # the remaining frames of the current message
         self._sender = 0  # the number of the current message's connection
-        self._last_frames: Sequence[Any] = ()  # the small message that was sent last
+        self._last_frames: Sequence[Any] = ()  # the small message that was last sent
         self._last_packed: bytes | None = None
         self._departed: list[int] = []
         self._numbers = itertools.count(1)
@@ -169,7 +170,7 @@ class UnixListener:
 
     @property
     def waiting(self) -> bool:
-        """Whether messages wait that no descriptor tells."""
+        """Whether messages wait that make no descriptor readable."""
         return bool(self._ready)
 
     def readable(self) -> bool:
@@ -203,7 +204,7 @@ class UnixListener:
         each = self._named.get(name)
         if each is None:
             raise Unreachable
-        if frames is not self._last_frames:  # a message to many is packed once
+        if frames is not self._last_frames:  # a message to many engines is packed once
             self._last_packed = pack(frames)
             self._last_frames = frames if self._last_packed else ()
         if self._last_packed:
@@ -216,7 +217,7 @@ class UnixListener:
 
     @property
     def departures(self) -> bool:
-        """Whether connections have ended whose messages were all received."""
+        """Whether connections have ended, and all their messages were received."""
         return bool(self._departed) and not self._ready
 
     def departed(self) -> list[int]:
@@ -267,7 +268,7 @@ class UnixListener:
                 self._turn_away()
 
     def _turn_away(self) -> None:
-        """Refuse a connection when no descriptor is left: the peer tries again, and the loop can sleep."""
+        """Refuse a connection if no descriptor is free: the peer tries again, and the loop can sleep."""
         if self._spare >= 0:
             os.close(self._spare)
             self._spare = -1

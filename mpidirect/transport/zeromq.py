@@ -1,4 +1,4 @@
-"""ZeroMQ's sockets with little overhead: half of the time of a small call is spent in them."""
+"""ZeroMQ's sockets with little overhead, because they take half of the time of a small call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KEEPALIVE = 600  # seconds that an engine waits for a controller whose host is 
 _PROBE = 30  # seconds between keep-alive probes of that host
 LARGEST = 128 * 1024 * 1024  # bytes of one frame; a header holds a task's output
 _COPY_LIMIT = 64 * 1024  # bytes up to which a copy is cheaper than tracking the original
-_NEVER = 24 * 3600 * 1000  # milliseconds: a connection that has ended is replaced long before
+_NEVER = 24 * 3600 * 1000  # milliseconds: much longer than a client keeps a connection that has ended
 
 _EVENT = struct.Struct("=Hi")
 _MORE = int(zmq.RCVMORE)
@@ -44,19 +44,19 @@ _END_EVENTS = (
 
 
 def _has_message(socket: zmq.Socket[Any]) -> bool:
-    """Return whether a message waits. pyzmq's other functions for this make an enumeration of an argument."""
+    """Return whether a message waits. pyzmq's other functions for this create an enumeration object."""
     return bool(zmq_poll([(socket, _POLLIN)], 0))
 
 
 def event_of(monitor: zmq.Socket[Any]) -> tuple[int, int]:
-    """Return the next event of a socket's monitor, and a connection's descriptor or an error number."""
+    """Return the next event of a socket's monitor, and the descriptor of a connection or an error number."""
     event, _ = monitor.recv_multipart()
     kind, value = _EVENT.unpack(event)  # pyzmq's own function for this imports asyncio
     return int(kind), int(value)
 
 
 class Context(zmq.Context["zmq.Socket[bytes]"]):
-    """The context of sockets; its maker must call `destroy`."""
+    """The context of sockets; its creator must call `destroy`."""
 
     def __del__(self) -> None:
         """Do nothing: pyzmq would wait for its sockets, for ever if they are collected at the same time."""
@@ -65,17 +65,17 @@ class Context(zmq.Context["zmq.Socket[bytes]"]):
 class Socket(zmq.Socket[bytes]):
     """A ZeroMQ socket with methods that use no enumerations, and no exceptions for an empty socket."""
 
-    # pyzmq's own method compares each name with all options of ZeroMQ, at each assignment.
+    # pyzmq's method compares each name with all options of ZeroMQ, at each assignment.
     __setattr__ = object.__setattr__  # type: ignore[assignment]
 
     event_socket: zmq.Socket[Any] | None = None  # the monitor, after `watch`
-    _spoiled = False  # whether a signal handler raised in the middle of a message
+    _spoiled = False  # whether an exception of a signal handler has interrupted a message
 
     @classmethod
     def create(cls, context: zmq.Context[Any], kind: int, linger: int, largest: int) -> Self:
         """Make a socket that drops no message and takes frames up to `largest` bytes.
 
-        When the socket is closed, waiting messages have `linger` milliseconds to leave.
+        When the socket is closed, waiting messages are sent for up to `linger` milliseconds.
         """
         self = cast("Self", context.socket(kind, cls))
         self.setsockopt(zmq.LINGER, linger)
@@ -97,7 +97,7 @@ class Socket(zmq.Socket[bytes]):
         return self
 
     def readable(self) -> bool:
-        """Whether a message waits. The socket's descriptor tells only messages that come after this call."""
+        """Whether a message waits. The socket's descriptor reports only later messages."""
         return _has_message(self)
 
     def first(self, *, wait: bool = False) -> bytes:
@@ -119,7 +119,7 @@ class Socket(zmq.Socket[bytes]):
         return frames
 
     def put(self, frames: Sequence[Any], *, wait: bool = False) -> None:
-        """Send one message; raise `Closed` if it can't leave now and `wait` is false."""
+        """Send one message; raise `Closed` if it can't be sent now and `wait` is false."""
         flags = 0 if wait else _NOBLOCK
         last = len(frames) - 1
         try:
@@ -127,7 +127,7 @@ class Socket(zmq.Socket[bytes]):
                 Bare.send(self, frame, flags | _SNDMORE if k < last else flags, len(frame) < _COPY_LIMIT)
         except zmq.Again:
             raise Closed from None
-        except BaseException:  # the next message would continue this one
+        except BaseException:  # the next message would be part of the interrupted one
             self._spoiled = True
             raise
 
@@ -143,7 +143,7 @@ class Socket(zmq.Socket[bytes]):
 class Dealer(Socket):
     """The end that asked for the connection."""
 
-    descriptors: list[int] = []  # of the messages and of the monitor
+    descriptors: list[int] = []  # of the messages, and of the monitor
 
     @classmethod
     def of_client(
@@ -161,7 +161,8 @@ class Dealer(Socket):
         self = cls.create(context, zmq.DEALER, 0, LARGEST)
         try:
             self.setsockopt(zmq.ROUTING_ID, name)
-            # With -1 a broken pipe would be closed between two frames of a message that is being read, and
+            # With -1, ZeroMQ would close a broken pipe between two frames of a message that is being read,
+            # and
             # libzmq would abort the process (`!_more` in fq.cpp).
             self.setsockopt(zmq.RECONNECT_IVL, _NEVER)
             self.setsockopt(zmq.HANDSHAKE_IVL, 0)  # a frozen controller must not look like a refusal
@@ -217,7 +218,7 @@ class Dealer(Socket):
 class Router(Socket):
     """The end that accepts connections, and notices their ends."""
 
-    departures = False  # the monitor's descriptor tells
+    departures = False  # the monitor's descriptor reports departures
     _gate: Gate | None = None  # for connections through a network
     _used = True  # whether the socket was used since the last query of `waiting`
 
@@ -258,17 +259,17 @@ class Router(Socket):
 
     @property
     def descriptors(self) -> list[int]:
-        """The descriptors that become readable: first of the messages, then of the departures."""
+        """The descriptors that become readable: first the one for messages, then the one for departures."""
         assert self.event_socket is not None
         return [self.fileno(), self.event_socket.fileno()]
 
     @property
     def waiting(self) -> bool:
-        """Whether messages wait that the descriptor does not tell: the socket was used since they came."""
+        """Whether messages wait that the descriptor does not report, since the socket was used later."""
         return self._used and self.readable()
 
     def readable(self) -> bool:
-        """Whether a message waits. The socket's descriptor tells only messages that come after this call."""
+        """Whether a message waits. The socket's descriptor reports only later messages."""
         self._used = super().readable()
         return self._used
 
@@ -280,8 +281,8 @@ class Router(Socket):
     def number(self) -> int:
         """Return the number of the connection of the message, and drop the rest of the message.
 
-        The number is the connection's descriptor, as the monitor reports it. ZeroMQ tells the descriptor of a
-        frame after the first.
+        The number is the connection's descriptor, as the monitor reports it. ZeroMQ attaches the descriptor
+        to each frame after the first.
         """
         if not Bare.get(self, _MORE):
             raise ValueError("the frame that tells the connection is missing")
@@ -297,7 +298,7 @@ class Router(Socket):
         except zmq.ZMQError as e:
             if e.errno != zmq.EHOSTUNREACH:
                 raise
-            self._spoiled = False  # only the name was refused
+            self._spoiled = False  # only the name was refused, and no message begun
             raise Unreachable from None
         except Closed:
             raise Unreachable from None

@@ -1,1 +1,1 @@
-"""What a prompt and a notebook show."""
+"""The display of output and results at a prompt and in a notebook."""

@@ -10,17 +10,17 @@ from ... import _prompt
 
 
 class Bars:
-    """The progress bars of several engines, each in its last state, and a status line.
+    """The progress bars of several engines, each in its latest state, and a status line.
 
-    On a terminal the bars are drawn over their former state.  In a notebook they are one display that is
-    updated.  Elsewhere only the last state of each bar is printed, and the first status.
+    On a terminal the bars are drawn over their former state. In a notebook they are one display that is
+    updated. Elsewhere only the last state of each bar is printed, and the first status.
     """
 
     def __init__(self) -> None:
         self._texts: dict[tuple[int, ...], str] = {}
         self._status = ""
-        self._requested: list[str] = []  # the lines of the last `draw`
-        self._drawn: list[str] = []  # the lines on the terminal now
+        self._requested: list[str] = []  # the lines that the last `draw` should show
+        self._drawn: list[str] = []  # the lines that are on the terminal now
         self._display: Any = None
 
     def put(self, engines: tuple[int, ...], text: str) -> None:
@@ -35,7 +35,7 @@ class Bars:
         self._status = text
 
     def remove(self, engines: tuple[int, ...]) -> None:
-        """Remove the bars of these engines: they have printed another line."""
+        """Remove the bars of these engines, which have printed another line."""
         for others in [others for others in self._texts if not set(others).isdisjoint(engines)]:
             del self._texts[others]
 
@@ -59,7 +59,7 @@ class Bars:
         self._drawn = texts
 
     def erase(self) -> None:
-        """Take the lines off the terminal, so that other text can be printed."""
+        """Remove the lines from the terminal, so that other text can be printed."""
         if self._drawn and not in_kernel():
             up = f"\x1b[{len(self._drawn) - 1}A" if len(self._drawn) > 1 else ""
             sys.stderr.write(f"\r{up}\x1b[J")
@@ -89,7 +89,7 @@ class Bars:
         from IPython.display import display
 
         data = {"text/plain": text}
-        if not text:  # a notebook shows an empty text as an empty line, but nothing of an empty page
+        if not text:  # a notebook shows an empty text as an empty line, but does not show an empty page
             data["text/html"] = ""
         if self._display is None:
             self._display = display(data, raw=True, display_id=True)

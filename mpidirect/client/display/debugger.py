@@ -13,8 +13,8 @@ from ...protocol import messages
 from ..calls.source_lines import place_in_words
 from ..session.session import Session
 
-GATHER_TIME = 0.5  # seconds that other engines of a call have to stop, too
-PATIENCE = 1.0  # seconds that an engine has to stop again before others get the prompt
+GATHER_TIME = 0.5  # seconds that other engines of a call have to stop as well
+PATIENCE = 1.0  # seconds that an engine has to stop again before other engines get the prompt
 _PDB = "(Pdb) "  # the prompt of a debugger that takes commands
 _ENGINE = re.compile(r"engine\s+(\d+)\s*")
 _ALL = re.compile(r"all\s+(.+)")
@@ -34,11 +34,11 @@ class DebuggerPrompt:
         self._debuggers = session.debuggers
         self.is_active = False  # whether the user is being asked
         self._engine = -1  # the engine that has the prompt
-        self._others: set[int] = set()  # the other engines that the user knows to wait
+        self._others: set[int] = set()  # other waiting engines that the user was told of
         self._task = ""  # the task of that engine
-        self._announced = -1, ""  # the engine and the task whose stop was shown last
-        self._shown = -1, -1  # the engine and the number of the prompt whose text was shown last
-        self._output_shown = 0  # pieces of the engine's output that were shown
+        self._announced = -1, ""  # the engine and the task whose stop was last shown
+        self._shown = -1, -1  # the engine and the number of the prompt whose text was last shown
+        self._output_shown = 0  # number of pieces of the engine's output that were shown
         self._last_command = 0.0  # when the last command was sent (monotonic clock)
 
     def serve(self, done: Callable[[], bool], engines: Collection[int] | None = None) -> None:
@@ -47,7 +47,7 @@ class DebuggerPrompt:
         Parameters
         ----------
         done : callable
-            Returns whether nothing waits for the engines any more.
+            Returns whether the wait for the engines is over.
         engines : collection of int, optional
             The engines that may get the prompt; by default all.
 
@@ -75,7 +75,7 @@ class DebuggerPrompt:
         except KeyboardInterrupt:
             print()
             raise
-        except Exception as e:  # a notebook that takes no input
+        except Exception as e:  # a notebook without input
             self._debuggers.command([*self._debuggers.prompts], None, f"the client can't ask its user: {e}")
             return
         self._obey(prompt, line)
@@ -96,7 +96,7 @@ class DebuggerPrompt:
     def _next(
         self, done: Callable[[], bool], engines: Collection[int] | None
     ) -> messages.DebuggerPrompt | None:
-        """Return the prompt to show: of the engine that has had the last one, unless its code runs on."""
+        """Return the prompt to show: that of the engine with the last prompt, unless its code continues."""
         self._await_engine(done)
         if self._current() is None:
             self._await_others(done)
@@ -111,12 +111,12 @@ class DebuggerPrompt:
         return current if current in waiting.values() else next(iter(waiting.values()))
 
     def _current(self) -> messages.DebuggerPrompt | None:
-        """Return the prompt of the engine that has had the last one, if its task is still the same."""
+        """Return the prompt of the engine that had the last prompt, if its task is still the same."""
         prompt = self._debuggers.prompts.get(self._engine)
         return prompt if prompt is not None and prompt.id == self._task else None
 
     def _await_others(self, done: Callable[[], bool]) -> None:
-        """Give the other engines of a call a moment to stop: the first engine is to be the first to debug."""
+        """Give the other engines of a call a moment to stop, because the first engine is debugged first."""
         prompts = self._debuggers
         calls = {
             call
@@ -134,7 +134,7 @@ class DebuggerPrompt:
         self._session.wait_silently(all_stopped, GATHER_TIME)
 
     def _await_engine(self, done: Callable[[], bool]) -> None:
-        """Give the engine that has got the last command a moment to stop again."""
+        """Give the engine of the last command a moment to stop again."""
         call = self._session.calls.find(self._task)
         engine, prompts = self._engine, self._debuggers
 
@@ -146,7 +146,7 @@ class DebuggerPrompt:
             self._session.wait_silently(stopped_or_ended, patience)
 
     def _show(self, prompt: messages.DebuggerPrompt) -> None:
-        """Show where the engine is, and what its code and its debugger have printed."""
+        """Show where the engine is, and the output of its code and of its debugger."""
         is_new = (prompt.engine, prompt.id) != self._announced
         self._announced = self._engine, self._task = prompt.engine, prompt.id
         self._show_output(is_new)
@@ -158,7 +158,7 @@ class DebuggerPrompt:
             print(in_colors(prompt.text), end="", flush=True)
 
     def _show_output(self, is_new: bool) -> None:
-        """Show what the engine has printed since the last command, unless that is shown anyway."""
+        """Show the engine's output since the last command, unless a live display shows it."""
         call = self._session.calls.find(self._task)
         if call is None:
             return
@@ -172,7 +172,7 @@ class DebuggerPrompt:
         self._output_shown = len(items)
 
     def _show_others(self, is_new: bool) -> None:
-        """Show which other engines wait, if the user does not know that."""
+        """Show the other waiting engines, if the user was not told of them."""
         others = {engine for engine in self._debuggers.prompts if engine != self._engine}
         known, self._others = self._others, others
         if others - known or (is_new and others):
@@ -183,7 +183,7 @@ class DebuggerPrompt:
             )
 
     def _obey(self, prompt: messages.DebuggerPrompt, line: str | None) -> None:
-        """Send a line to its engine, or do what it says here."""
+        """Send a line to its engine, or execute it here."""
         engines = [prompt.engine]
         if line is not None and prompt.prompt == _PDB:
             if found := _ENGINE.fullmatch(line):
@@ -220,7 +220,7 @@ def _labelled(prompt: str, engine: int) -> str:
 
 
 def in_colors(text: str) -> str:
-    """Return the text of a debugger, without colours where this prompt has none."""
+    """Return the text of a debugger, without colours if this prompt has none."""
     return text if _shows_colors() else _prompt.without_colors(text)
 
 

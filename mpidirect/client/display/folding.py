@@ -1,4 +1,4 @@
-"""Equal lines of several engines are shown once; the order of each engine's lines does not change."""
+"""Shows equal lines of several engines once; the order of each engine's lines does not change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Line(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Lines of one kind that all of some engines have."""
+    """Lines of one kind that several engines have printed."""
 
     engines: tuple[int, ...]
     kind: int
@@ -29,12 +29,12 @@ class Block(NamedTuple):
 
 
 class OutputFolder:
-    """Lines and displays of engines that have not been shown yet.
+    """Lines and displays of engines that have not been shown.
 
     Parameters
     ----------
     engines : collection of int
-        The engines that may print.  A line that all of these have is shown without a wait.
+        The engines that may print. A line that all of them have printed is shown without a wait.
 
     Attributes
     ----------
@@ -94,14 +94,15 @@ class OutputFolder:
     # -- the next line ------------------------------------------------------------------------------
 
     def _next(self, now: float, final: bool) -> Line | None:
-        """Return the line to show next; a line that other engines have queued waits for these if possible."""
+        """Return the line to show next. A line that other engines have queued waits for them if possible."""
         self._drop_stale_entries()
         if not self._order:
             return None
         until = now if final or not self.running or len(self._queues) == 1 else now - WINDOW
         if self._order[0][0] > until:
             line, engines = next(iter(self._heads.items()))
-            return line if len(self._heads) == 1 and engines >= self.running else None  # all have the line
+            # all engines have the line
+            return line if len(self._heads) == 1 and engines >= self.running else None
         if self._last and (queue := self._queues[self._last[0]]):  # continue the last block if possible
             line = queue[0]
             if self._heads[line] == set(self._last) and not self._is_queued_elsewhere(line):
@@ -112,7 +113,7 @@ class OutputFolder:
         return next((line for line in lines if not self._is_queued_elsewhere(line)), lines[0])
 
     def _is_queued_elsewhere(self, line: Line) -> bool:
-        """Return whether an engine has this line behind its next line."""
+        """Return whether an engine has this line after its next line."""
         return len(self._counts[line]) > len(self._heads[line])
 
     # -- queues -------------------------------------------------------------------------------------

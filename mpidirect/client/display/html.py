@@ -15,7 +15,7 @@ from ..session.session import Session
 from .units import duration_in_words
 
 _MAX_ROWS = 40
-_OPTIONAL_COLUMN = 4  # this column and the columns after it are left out where no row has a value
+_OPTIONAL_COLUMN = 4  # this column and the later ones are left out if no row has a value
 _COLOURS = {
     "queued": "#c5ccd3",
     "pending": "#c5ccd3",
@@ -79,9 +79,9 @@ def timeline(title: str, slots: Sequence[tuple[Call, int]], under_way: Iterable[
     title : str
         The caption.
     slots : sequence of (Call, int)
-        The parts: each engine's, or each task's.
+        The parts: of each engine, or of each task.
     under_way : iterable of Call
-        All calls of the client that are not complete: a part waits for earlier ones on its engine.
+        All incomplete calls of the client: a part waits for earlier calls on its engine.
     """
     others = list(under_way)
     now = time.time()

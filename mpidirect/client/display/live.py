@@ -1,4 +1,4 @@
-"""Display of what engines print while they print.
+"""Displays the output of engines while they print.
 
 A thread writes to the terminal, because the thread that reads the connection must not wait for a terminal.
 The first output starts the thread, so a call that prints nothing costs nothing.
@@ -46,7 +46,7 @@ class LiveDisplay:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._status = ""
-        self._flushes = False  # whether the thread is to show all output at once
+        self._flushes = False  # whether the thread must show all output at once
         self._folder: OutputFolder | None = None
         self._display_ids: dict[int, dict[str, str]] = defaultdict(dict)  # by engine, for `comparable`
         self._printer = Printer(heading)
@@ -77,7 +77,7 @@ class LiveDisplay:
             self._wake_thread()
 
     def flush(self) -> None:
-        """Show all output so far, and take the status away: another text follows."""
+        """Show all output so far, and remove the status, because another text follows."""
         with self._condition:
             if self._thread is not None and not self._closed:
                 self._flushes, self._status = True, ""

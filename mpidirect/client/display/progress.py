@@ -86,7 +86,7 @@ class ProgressBar:
 
 
 class _TerminalBar:
-    """A bar of rich; nothing where the stream is no terminal, which would show no changes."""
+    """A bar of rich; nothing if the stream is no terminal, where changes would not be visible."""
 
     def __init__(self, stream: TextIO | None, transient: bool) -> None:
         from rich.console import Console

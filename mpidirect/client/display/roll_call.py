@@ -39,7 +39,7 @@ class Stacks(dict[int, str]):
         for engine, text in self.items():
             frames, problem = native.get(engine, ("", ""))
             head = text.partition("\n")[0]
-            if _PYTHON_FRAME.search(frames):  # All frames, those of Python among them.
+            if _PYTHON_FRAME.search(frames):  # py-spy has returned all frames, also those of Python code
                 text = f"{head}\n{_PYTHON_FRAME.sub(_with_title, frames)}"
             elif frames or problem:
                 text = f"{text}\n{frames or f'  no C frames: {problem}'}"

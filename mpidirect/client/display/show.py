@@ -1,4 +1,4 @@
-"""Display of what engines have printed, displayed and returned, each with the ids of its engines."""
+"""Displays what engines have printed, displayed and returned, each with the ids of its engines."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Printer:
         self._print(label, block, text)
 
     def _clear(self, engines: tuple[int, ...], wait: bool) -> None:
-        """Clear what engines have shown: in a terminal, as IPython does, only an incomplete line."""
+        """Clear the output of engines: in a terminal, only an incomplete line, as IPython does."""
         if in_kernel():
             self._bars.remove(engines)
             self._shown.clear(engines, wait)
@@ -85,7 +85,7 @@ class Printer:
             self._incomplete = ""
 
     def _show_again(self) -> None:
-        """Clear the cell, and show what remains."""
+        """Clear the cell, and show the remaining blocks."""
         from IPython.display import clear_output
 
         blocks, heading = self._shown.take(), self._heading or ""
@@ -136,7 +136,7 @@ class Printer:
 
 
 def _after_carriage_return(line: str) -> str:
-    """Return what a terminal shows of a line with carriage returns."""
+    """Return the visible part of a line with carriage returns in a terminal."""
     if "\r" not in line:
         return line
     end = "\n" if line.endswith("\n") else ""
@@ -144,7 +144,7 @@ def _after_carriage_return(line: str) -> str:
 
 
 def _display_of(block: Block) -> dict[str, Any]:
-    """Return what a block displays; an empty dict if the block is text."""
+    """Return the display of a block; an empty dict if the block is text."""
     return opened(cast("bytes", block.lines[0].content)) if block.kind == DISPLAY else {}
 
 
@@ -163,9 +163,9 @@ def display_outputs(entries: Sequence[Any], groupby: str, result_only: bool, sin
     groupby : {'type', 'engine', 'order'}
         The order of the outputs.
     result_only : bool
-        Leave out what was printed and displayed.
+        Leave out printed text and displays.
     single : bool
-        The call was on one engine: show its text and its displays without the engine's id.
+        Whether the call was on one engine: its output is then shown without the engine's id.
 
     Raises
     ------
@@ -251,10 +251,10 @@ def _folded(items: Iterable[tuple[_Origin, Any]]) -> list[tuple[list[_Origin], A
 
 
 def _content(item: Any) -> Any:
-    """Return something that is equal for items that show the same."""
+    """Return a value that is equal for items that look the same."""
     try:
         return pickle.dumps(item, 5)
-    except Exception:  # of a class that pickles in one direction only
+    except Exception:  # an object of a class that can't be unpickled
         return id(item)
 
 

@@ -1,4 +1,4 @@
-"""What a notebook shows of engines: an engine that clears its output leaves that of the others."""
+"""The output of engines in a notebook's cell: if an engine clears its output, that of others stays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from .folding import Block
 
-KEPT = 10_000  # blocks: of more, the latest stay when an engine clears its output
+KEPT = 10_000  # maximum number of blocks; the latest remain after an engine has cleared its output
 
 
 class _Entry:
@@ -34,7 +34,7 @@ class ShownBlocks:
         self.stale = False
 
     def clear(self, engines: Collection[int], wait: bool) -> None:
-        """Remove what engines have shown; with `wait` only when they show something else."""
+        """Remove the output of engines; with `wait`, only when they print or display again."""
         if wait:
             self._waiting.update(engines)
         else:
@@ -63,7 +63,7 @@ class ShownBlocks:
         return len(self._entries) < KEPT
 
     def take(self) -> list[Block]:
-        """Return the blocks that remain: they are to be shown in an empty cell."""
+        """Return the remaining blocks, which will be shown in an empty cell."""
         self.stale = False
         return [entry.block for entry in self._entries]
 

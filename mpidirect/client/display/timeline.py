@@ -16,7 +16,7 @@ _STATES = {"ok": "done", "error": "failed"}
 
 
 class TimelineFigure(Figure):
-    """A figure that a notebook shows, whichever backend is in use."""
+    """A figure that a notebook shows with any backend."""
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()
@@ -32,7 +32,7 @@ def timeline(title: str, slots: Sequence[tuple[Call, int]]) -> TimelineFigure:
     title : str
         The title of the figure.
     slots : sequence of (Call, int)
-        The parts: each engine's, or each task's.
+        The parts: of each engine, or of each task.
     """
     bars = list(_bars(slots))
     engines = sorted({engine for engine, *_ in bars})
@@ -58,7 +58,7 @@ def _bars(slots: Sequence[tuple[Call, int]]) -> Sequence[tuple[int, str, float, 
     """Return engine, state, begin and end of each bar; times count from the submission."""
     now = time.time()
     origin = min((call.submitted for call, _ in slots), default=now)
-    bars: dict[tuple[int, str, float, float], None] = {}  # tasks that were answered together have one bar
+    bars: dict[tuple[int, str, float, float], None] = {}  # tasks that share a reply have one bar
     for call, key in slots:
         engine, reply = call.engine_of(key), call.replies.get(key)
         if engine is None:  # a load-balanced task that no engine has run

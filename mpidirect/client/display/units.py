@@ -1,4 +1,4 @@
-"""Durations and sizes as users read them."""
+"""Durations and sizes as text for users."""
 
 from __future__ import annotations
 

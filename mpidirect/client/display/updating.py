@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 _INTERVAL = 0.5  # seconds between two updates, at first
-_SHARE = 0.05  # of the time so far: the interval of a display that is updated for long
+_SHARE = 0.05  # the interval as a part of the time so far, for a display that is updated for long
 
 
 def display_until(ended: threading.Event, formats: Callable[[], dict[str, str]]) -> None:

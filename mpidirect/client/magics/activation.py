@@ -11,7 +11,7 @@ from .view import MagicView
 
 
 class _Activatable(Protocol):
-    """A client: the magics can be activated on all its engines, also on those that still start."""
+    """A client: the magics can be activated on all its engines, also on engines that still start."""
 
     def activate(self) -> Any: ...
 
@@ -52,8 +52,8 @@ def activate(view: MagicView, suffix: str = "") -> None:
     view : DirectView
         Runs the code; its ``block`` and ``targets`` hold for the magics.
     suffix : str
-        Ends the names of the magics, for a second view beside the first: with ``"2"`` these are ``%px2``,
-        ``%autopx2``, …
+        The end of the names of the magics, for a second view beside the first: with ``"2"`` these are
+        ``%px2``, ``%autopx2``, …
 
     Raises
     ------

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-AUTO_MAGIC = "mpidirect_autopx"  # runs a cell; of a magic's error, IPython shows no line of the cell
+AUTO_MAGIC = "mpidirect_autopx"  # runs a cell; for an error of a magic, IPython shows no line of the cell
 
 
 @contextmanager
 def cells_run_here(shell: Any) -> Iterator[None]:
-    """Suspend ``%autopx`` for the length of a ``with`` block."""
+    """Suspend ``%autopx`` inside of a ``with`` block."""
     transforms = shell.input_transformer_manager.cleanup_transforms
     former = list(transforms)
     transforms[:] = [each for each in former if not isinstance(getattr(each, "__self__", None), AutoParallel)]
@@ -28,11 +28,11 @@ class AutoParallel:
     Parameters
     ----------
     shell : InteractiveShell
-        Its cells are transformed.
+        The shell whose cells are transformed.
     suffix : str
         The suffix of the magics that run the cells.
     magics : collection of str
-        The names of these magics: a cell that starts with one stays as typed.
+        The names of these magics: a cell that starts with one of them is not transformed.
     """
 
     def __init__(self, shell: Any, suffix: str, magics: Collection[str]) -> None:
@@ -53,7 +53,7 @@ class AutoParallel:
             self._start()
 
     def _start(self) -> None:
-        # Before IPython recognizes magics: the engines' IPython is to run the magics in a cell.
+        # Before IPython recognizes magics, because the engines' IPython must run the magics of a cell.
         names = [getattr(transform, "__name__", "") for transform in self._transforms]
         place = names.index("cell_magic") if "cell_magic" in names else len(names)
         self._transforms.insert(place, self._redirect)

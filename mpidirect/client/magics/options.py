@@ -1,4 +1,4 @@
-"""Options that several magics have, and targets as a user types them."""
+"""Options that several magics have, and engines as a user types them."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def parse_targets(text: str, engines: EngineDirectory, option: str = "--targets"
     text : str
         What was typed.
     engines : EngineDirectory
-        The engines of the cluster.
+        The typed text.
     option : str
-        What the text was typed after.
+        The option or magic before the text.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def parse_targets(text: str, engines: EngineDirectory, option: str = "--targets"
         unlike = f", not {text!r}" if text else ""
         raise UsageError(f"{option} takes all, 0, 0-3,7 or a slice like ::2{unlike}") from None
     try:
-        chosen = engines.resolve(targets)  # raises where an engine does not live
+        chosen = engines.resolve(targets)  # raises an error if an engine does not live
     except (ValueError, TypeError, IndexError, EngineError) as e:
         raise UsageError(f"{option} {text}: {getattr(e, 'evalue', e)}") from None
     if not chosen:

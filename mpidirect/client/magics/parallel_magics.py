@@ -22,7 +22,7 @@ from .options import execution_options, output_options, parse_targets
 from .typed_ipython import Magics, argument, magic_arguments, no_var_expand, parse_argstring
 from .view import MagicView
 
-_PROGRESS_AFTER = 2.0  # seconds from which on a running execution reports its state
+_PROGRESS_AFTER = 2.0  # seconds after which a running execution reports its state
 _MAX_LISTED = 10  # engines that are listed before an execution
 
 
@@ -184,13 +184,13 @@ class ParallelMagics(Magics):
         return None
 
     def autopx(self, line: str = "") -> None:
-        """Run all that is typed on the engines, until the next ``%autopx``."""
+        """Run all typed code on the engines, until the next ``%autopx``."""
         self.auto.toggle()
 
     @magic_arguments()
     @output_options
     def pxresult(self, line: str = "") -> None:
-        """Wait for what ``%px`` ran last, and show its outputs."""
+        """Wait for the last execution by ``%px``, and show its outputs."""
         options = parse_argstring(self.pxresult, line)
         if self.latest is None:
             raise UsageError(f"%pxresult shows what %px{self.suffix} ran last, and it has run nothing yet")
@@ -205,7 +205,7 @@ class ParallelMagics(Magics):
         "index", nargs="?", type=int, default=-1, help="which one of the view's history; the last if none"
     )
     def result(self, line: str = "") -> Any:
-        """Wait for the view's most recent result, or that with an index in its history, and return it."""
+        """Wait for the view's latest result, or for one by its index in the history, and return it."""
         options = parse_argstring(self.result, line)
         try:
             result = self.view.get_result(options.index, block=False)
@@ -228,7 +228,7 @@ class ParallelMagics(Magics):
     @magic_arguments()
     @execution_options
     def pxconfig(self, line: str = "") -> None:
-        """Set what ``%px`` and ``%%px`` do without options."""
+        """Set the default options of ``%px`` and ``%%px``."""
         options = parse_argstring(self.pxconfig, line)
         if options.targets is not None:
             self.view.targets = parse_targets(options.targets, self.view.client._session.engines)
@@ -256,7 +256,7 @@ class ParallelMagics(Magics):
 
     @contextmanager
     def _debugger(self, wanted: bool) -> Iterator[None]:
-        """Show an error of engines in the block and debug the first of them, if `wanted`."""
+        """If `wanted`, debug the first failed engine after an error of engines in the block."""
         try:
             yield
         except RemoteError:

@@ -45,7 +45,7 @@ class ItemCounter:
 
 
 class AsyncMapResult(AsyncResult[list[Item]]):
-    """The result of a map: one sequence, put together from the engines' parts."""
+    """The result of a map: one sequence, joined from the engines' parts."""
 
     _kind = "AsyncMapResult"
 
@@ -59,7 +59,7 @@ class AsyncMapResult(AsyncResult[list[Item]]):
         **kwargs: Any,
     ) -> None:
         self._dist = dist
-        self._length = length  # in items, where that is known
+        self._length = length  # number of items, if known
         self._axis = axis
         self.ordered = ordered
         super().__init__(*args, **kwargs)
@@ -98,7 +98,7 @@ class AsyncMapResult(AsyncResult[list[Item]]):
         return sum(use.items for use in found.values() if use is not None and use.id in ids)
 
     def _finish(self, values: list[Any]) -> Any:
-        """One sequence, of the engines' parts."""
+        """Return one sequence, joined from the engines' parts."""
         values = [[v] if isinstance(v, RemoteError) and v.engine_info else v for v in values]
         whole = self._calls[0].whole if len(self._calls) == 1 else None
         return joining.join(values, self._dist, whole, self._axis)

@@ -1,4 +1,4 @@
-"""Results that may still be on their way."""
+"""Results of calls, which may still be under way."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class AsyncResult(PendingResult[Value]):
 
     A `concurrent.futures.Future` with all methods of `multiprocessing.pool.AsyncResult`. The attributes
     ``submitted``, ``started``, ``completed``, ``received``, ``engine_id``, ``status``, ``stdout`` and
-    ``stderr`` are lists with an entry for each engine; where the call was on a single engine given as an
+    ``stderr`` are lists with an entry for each engine; if the target was an int, they are the entry itself.
     int, they are that entry.
 
     Examples
@@ -59,7 +59,7 @@ class AsyncResult(PendingResult[Value]):
         label: str | None = None,
     ) -> None:
         self._return_exceptions = return_exceptions
-        self._final_value: list[Any] = []  # the value in a list; empty until somebody has asked for the value
+        self._final_value: list[Any] = []  # the value in a list; empty until the value is requested
         super().__init__(session, calls, method=method, slots=slots, single=single, label=label)
 
     # -- the value ---------------------------------------------------------------------------------------
@@ -79,11 +79,11 @@ class AsyncResult(PendingResult[Value]):
         timeout : float, optional
             Seconds to wait; None or -1: without limit.
         return_exceptions : bool, optional
-            Return exceptions in the place of results instead of raising.
+            Put exceptions in the place of results, instead of raising them.
         return_when : {ALL_COMPLETED, FIRST_EXCEPTION}, optional
             Raise at the first error, while other engines still run.
         interrupt : bool
-            After `timeout` seconds, find out where the engines are, and interrupt them.
+            After `timeout` seconds, ask for the places of the engines, and interrupt the engines.
 
         Returns
         -------
@@ -93,7 +93,7 @@ class AsyncResult(PendingResult[Value]):
         Raises
         ------
         TimeoutError
-            ``Result not ready.``; with `interrupt` it tells where the engines were.
+            ``Result not ready.``; with `interrupt`, the error names the places of the engines.
         CompositeError
             When engines failed; a `RemoteError` if the target was an int.
 
@@ -117,8 +117,8 @@ class AsyncResult(PendingResult[Value]):
         if not ready:
             raise self._interrupt_late(timeout) if interrupt else TimeoutError("Result not ready.")
         keep = self._return_exceptions if return_exceptions is None else return_exceptions
-        # The attribute is Future's own, where the exception of a finished one is.  A debugger that is
-        # called after an error lands on the line that raises it.
+        # As in Future, the attribute contains the exception of a finished future. A debugger that is
+        # called after an error stops at the line that raises it.
         values = self._values()
         self._exception = None if keep else self._failure(values)
         if self._exception is not None:
@@ -128,11 +128,11 @@ class AsyncResult(PendingResult[Value]):
         return value
 
     def _wait_in_queue(self) -> None:
-        """Wait; if that takes long because of other calls, print which ones."""
+        """Wait; if that takes long because of other calls, print the other calls."""
         wait_in_queue(self._session, self._calls, self._slots, self.ready)
 
     def _interrupt_late(self, timeout: float | None) -> TimeoutError:
-        """Interrupt a call whose time is over; return the error that tells where the engines were."""
+        """Interrupt a call whose time is over; return the error with the places of the engines."""
         running = unanswered_engines(self._slots)
         places = Stacks(queries.stacks(self._session, running, signals=True)).summary
         text = f"Result not ready after {timeout or 0.0:g} s: {places}."
@@ -249,11 +249,11 @@ class AsyncResult(PendingResult[Value]):
         return self._final_value[0]
 
     def _finish(self, values: list[Any]) -> Any:
-        """Return the user's value for the engines' values; subclasses join them."""
+        """Return the user's value for the engines' values; subclasses join the values."""
         return values
 
     def _failure(self, values: Sequence[Any]) -> MPIDirectError | None:
-        """Return the exception for the failed parts; each raise gets a new one."""
+        """Return the exception for the failed parts; each raise needs a new one."""
         failures = [v for v in values if isinstance(v, RemoteError) and v.engine_info]
         if not failures:
             return None
@@ -386,7 +386,7 @@ class AsyncResult(PendingResult[Value]):
         display_outputs(self._metadata(), groupby, result_only, self._single)
 
     def _state_in_words(self) -> str:
-        """Return what has failed, and what still runs."""
+        """Return the failed engines, and those that still run, as text."""
         return state_in_words(self._slots)
 
     _kind = "AsyncResult"  # the name of the class for users
@@ -424,7 +424,7 @@ class AsyncResult(PendingResult[Value]):
         return html.timeline(repr(self), self._slots, self._session.calls.under_way.copy().values())
 
     def _ipython_display_(self) -> None:
-        """In a notebook, show a timeline that is updated until all engines have answered."""
+        """In a notebook, show a timeline that is updated until all engines have replied."""
         if self._ready or not in_kernel():
             raise NotImplementedError  # IPython shows this result like any other object
         ended = threading.Event()
@@ -432,7 +432,7 @@ class AsyncResult(PendingResult[Value]):
         display_until(ended, lambda: {"text/plain": repr(self), "text/html": self._repr_html_()})
 
     def _retrieval(self, call_id: str) -> str:
-        """Return what to append to this object's name to get a call's result; empty for other calls."""
+        """Return the text to append to this object's name to get a call's result; empty for other calls."""
         return ".get()" if any(call.id == call_id for call in self._calls) else ""
 
     def __await__(self) -> Generator[Any, None, Value]:

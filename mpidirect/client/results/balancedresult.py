@@ -1,4 +1,4 @@
-"""Results of tasks that ran wherever an engine was free."""
+"""Results of tasks that run on free engines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .asyncresult import AsyncResult
 
 
 class BalancedResult(AsyncResult[Value]):
-    """The result of a task that runs where an engine is free; its `engine_id` tells where.
+    """The result of a task that runs on a free engine; its `engine_id` tells which engine.
 
     Examples
     --------
@@ -57,12 +57,12 @@ class BalancedResult(AsyncResult[Value]):
         return ", ".join(parts)
 
     def interrupt(self, timeout: float = 10.0) -> None:
-        """Raise KeyboardInterrupt in the tasks that run, abort those that have not begun, and wait for it.
+        """Raise KeyboardInterrupt in running tasks, abort tasks that have not begun, and wait for their end.
 
         Raises
         ------
         TimeoutError
-            When engines are not back by then: see `Client.interrupt`.
+            When engines have not left the tasks in time: see `Client.interrupt`.
         """
         session = self._session
         session.poll()
@@ -98,7 +98,7 @@ class BalancedResult(AsyncResult[Value]):
 
 
 class BalancedMapResult(BalancedResult[list[Item]], AsyncMapResult[Item]):
-    """The results of a map over free engines: a list, whose items can be had as soon as they are there."""
+    """The results of a map over free engines: a list, whose items are available when they arrive."""
 
     _kind = "AsyncMapResult"
 

@@ -1,7 +1,7 @@
-"""Callbacks of results run in a thread of their own.
+"""Callbacks of results, which run in a thread of their own.
 
-Whoever reads what comes from the cluster holds a lock meanwhile. A callback that waited there for a lock of
-its own, whose holder makes a call, would wait for ever.
+The thread that reads messages holds a lock. A callback in that thread might wait for a lock of the user,
+whose holder makes a call: both would wait for ever.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 _due: SimpleQueue[tuple[Callable[[Any], Any], Any]] = SimpleQueue()
 _starting = threading.Lock()
-_pid = 0  # the process whose thread runs
+_pid = 0  # the process in which the thread runs
 
 
 def later(callback: Callable[[Any], Any], future: Any) -> None:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
-    """Return a future of what `function` returns or raises, in a thread that keeps no process alive."""
+    """Return a future of the outcome of `function`, in a thread that keeps no process alive."""
     future: Future[T] = Future()
 
     def run() -> None:

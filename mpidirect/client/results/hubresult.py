@@ -1,4 +1,4 @@
-"""Results of calls that were made before, or by another client."""
+"""Results of earlier calls, and of other clients' calls."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def kind_of_result(calls: Sequence[Call], known: bool, single: bool) -> type[Asy
     calls : sequence of Call
         The calls.
     known : bool
-        Whether this client has made all of them.
+        Whether this client has made all of these calls.
     single : bool
-        Whether the result is that of one part.
+        Whether the result is the value of one part.
     """
     if single and isinstance(calls[0], BalancedCall) and calls[0].is_map:
         return MapTaskResult

@@ -1,4 +1,4 @@
-"""What is known of a call besides its results: when, where, how long, what was printed."""
+"""The metadata of a call: times, engines, output, progress."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ METADATA = (
 
 
 class Metadata(dict[str, Any]):
-    """What is known of one engine's part of a call; its keys are attributes too."""
+    """The metadata of one engine's part of a call; its keys are attributes, too."""
 
     def __getattr__(self, key: str) -> Any:
         try:
@@ -47,7 +47,7 @@ class Metadata(dict[str, Any]):
 
 
 class CallMetadata:
-    """The calls of an `AsyncResult`, and what is known about each engine's part, as attributes.
+    """The calls of an `AsyncResult`, and the metadata of each engine's part, as attributes.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class CallMetadata:
     slots : list of (Call, int), optional
         The parts of the calls that the result has; by default all.
     single : bool
-        Whether values of a single part are not put into a list.
+        Whether the value of a single part is not put into a list.
     label : str, optional
         The user's name for the call.
     """
@@ -104,19 +104,19 @@ class CallMetadata:
 
     @property
     def metadata(self) -> Any:
-        """What is known of each engine's part (a dict, or a list of dicts)."""
+        """The metadata of each engine's part (a dict, or a list of dicts)."""
         entries = self._metadata()
         return entries[0] if self._single else entries
 
     @property
     def data(self) -> Any:
-        """What each engine's task has published by `publish_data` (a dict, or a list of dicts)."""
+        """The data that each engine's task has published by `publish_data` (a dict, or a list of dicts)."""
         found = [published(call, engine) for call, engine in self._slots]
         return found[0] if self._single else found
 
     @property
     def progress(self) -> int:
-        """How many engines have answered; of a map, how many items are done."""
+        """The number of engines that have replied; of a map, the number of completed items."""
         self._session.poll()
         return self._done()
 
@@ -124,9 +124,9 @@ class CallMetadata:
         return sum(engine in call.replies for call, engine in self._slots)
 
     def stream_output(self) -> LiveDisplay:
-        """Show what is printed and displayed as it comes, for the length of a ``with`` block.
+        """Inside of a ``with`` block, show printed text and displays when they arrive.
 
-        Lines that several engines print are shown once, under all of them.
+        Lines that several engines print are shown once, with the ids of these engines.
 
         Examples
         --------
@@ -140,14 +140,14 @@ class CallMetadata:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the submission, or, when it is ready, that the whole took."""
+        """Seconds since the submission; of a completed call, seconds that the whole call took."""
         if self.ready():
             return self.wall_time
         return time.time() - min(call.submitted for call, _ in self._slots)
 
     @property
     def serial_time(self) -> float:
-        """Seconds of computation, added up over the engines."""
+        """Seconds of computation, summed over the engines."""
         self._check_ready()
         return sum(c.replies[e].completed - c.replies[e].started for c, e in self._slots)
 
@@ -171,7 +171,7 @@ class CallMetadata:
 
 
 def published(call: Call, engine: int) -> dict[str, Any]:
-    """Return what a task has published."""
+    """Return the data that a task has published."""
     data: dict[str, Any] = {}
     for output in map(output_of, call.output(engine)[2]):
         if PUBLISHED in output["data"]:
@@ -184,7 +184,7 @@ def _stamp(seconds: float | None) -> datetime | None:
 
 
 def metadata_of(call: Call, engine: int) -> Metadata:
-    """Return what is known of one part of a call."""
+    """Return the metadata of one part of a call."""
     reply = call.replies.get(engine)
     out, err, shown = call.output(engine)
     entry = Metadata(

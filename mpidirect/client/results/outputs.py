@@ -1,4 +1,4 @@
-"""What engines displayed and returned, as a user finds it."""
+"""The displays and results of engines, as users see them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ..calls.engine_output import outputs_of, shown
 
 
 class ExecuteReply:
-    """What `DirectView.execute` brings back from an engine.
+    """The reply of an engine to `DirectView.execute`.
 
     Attributes
     ----------
     engine_id : int
         The engine.
     execution_count : int or None
-        IPython's prompt number there.
+        IPython's prompt number on that engine.
     execute_result : dict or None
         The value of the last line in its formats: ``data`` (by MIME type), ``metadata`` and
         ``execution_count``.
     stdout, stderr : str
-        What was printed.
+        The printed text.
     outputs : list of dict
-        What was displayed, in its formats.
+        The displays, in their formats.
     """
 
     def __init__(self, reply: messages.Reply, content: dict[str, Any] | None) -> None:
@@ -101,12 +101,12 @@ class ExecuteReply:
 
 
 def at_prompt() -> bool:
-    """Whether somebody types here: at Python's prompt, IPython's, or in a notebook."""
+    """Whether a user types in this process: at Python's or IPython's prompt, or in a notebook."""
     return hasattr(sys, "ps1")
 
 
 def is_confirmed(question: str) -> bool:
-    """Ask whoever types here, and return whether the answer is yes; also where nobody can be asked."""
+    """Ask the user, and return whether the answer is yes; also if no user can be asked."""
     try:
         return input(question).strip().lower() in ("y", "yes")
     except EOFError:

@@ -1,4 +1,4 @@
-"""A call whose engines may not have answered yet: waiting for it, and ending it."""
+"""A call whose engines may not have replied yet: how to wait for it, and how to end it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PendingResult(CallMetadata, Future[Value]):
         Future.__init__(self)
         CallMetadata.__init__(self, session, calls, slots, single, label)
         self._method = method
-        self._state = RUNNING  # the future's own state, set without its lock: nobody waits for it yet
+        self._state = RUNNING  # the future's state, set without its lock, because no thread waits for it yet
         for call in self._calls:
             call.holders += 1
             if not call.ready:
@@ -55,8 +55,8 @@ class PendingResult(CallMetadata, Future[Value]):
             call.let_go()
 
     def _update(self, call: Call | None = None) -> None:
-        """After answers: complete the future if all parts have been answered."""
-        if self._has_all_slots:  # without a look at each engine: there may be thousands
+        """Complete the future if all its parts have replies; called after replies."""
+        if self._has_all_slots:  # without a check of each engine: there may be thousands
             done = self._calls[0].ready if len(self._calls) == 1 else all(c.ready for c in self._calls)
         else:
             done = all(engine in c.replies for c, engine in self._slots)
@@ -68,9 +68,10 @@ class PendingResult(CallMetadata, Future[Value]):
                 pass
 
     def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
-        """Have ``fn(result)`` called when all engines have answered.
+        """Have ``fn(result)`` called when all engines have replied.
 
-        Callbacks run in a thread of their own; if the result is ready already, in this one, at once.
+        Callbacks run in a thread of their own; if the result is ready already, in the calling thread, at
+        once.
 
         Parameters
         ----------
@@ -90,7 +91,7 @@ class PendingResult(CallMetadata, Future[Value]):
     # -- waiting -----------------------------------------------------------------------------------------
 
     def done(self) -> bool:
-        """Return whether all engines have answered."""
+        """Return whether all engines have replied."""
         return self._ready
 
     @overload
@@ -100,7 +101,7 @@ class PendingResult(CallMetadata, Future[Value]):
     @overload
     def wait(self, timeout: float | None, return_when: str) -> tuple[set[Any], set[Any]]: ...
     def wait(self, timeout: float | None = None, return_when: str | None = None) -> Any:
-        """Wait until all engines have answered.
+        """Wait until all engines have replied.
 
         Parameters
         ----------
@@ -211,7 +212,7 @@ class PendingResult(CallMetadata, Future[Value]):
             raise TimeoutError("Still waiting to be sent")
 
     def wait_for_output(self, timeout: float | None = None) -> bool:
-        """Wait for the result: what engines print comes with it.
+        """Wait for the result, which contains the engines' output.
 
         Parameters
         ----------
@@ -230,10 +231,10 @@ class PendingResult(CallMetadata, Future[Value]):
         """The errors that have arrived, by engine, while other engines may still run."""
         return failures_of(self._slots)
 
-    # -- ending it ---------------------------------------------------------------------------------------
+    # -- ending a call -----------------------------------------------------------------------------------
 
     def abort(self) -> None:
-        """Take the parts that have not begun out of the queues.
+        """Remove the parts that have not begun from the queues.
 
         If all parts run, they go on: `interrupt` ends them. If some run and others are aborted, those that
         run are interrupted, as they may wait for the others.
@@ -258,19 +259,19 @@ class PendingResult(CallMetadata, Future[Value]):
         return self._ready and all(c.replies[engine].status == "aborted" for c, engine in self._slots)
 
     def interrupt(self, timeout: float = 10.0) -> None:
-        """Interrupt the call, and wait until its engines are back.
+        """Interrupt the call, and wait until its engines have left it.
 
-        The parts that run raise KeyboardInterrupt. The parts that have not begun are aborted.
+        The running parts raise KeyboardInterrupt. The parts that have not begun are aborted.
 
         Parameters
         ----------
         timeout : float
-            Seconds that the engines have.
+            Seconds that the engines have to leave the call.
 
         Raises
         ------
         TimeoutError
-            When an engine is not back in time: see `Client.interrupt`.
+            When an engine has not left the call in time: see `Client.interrupt`.
 
         Examples
         --------

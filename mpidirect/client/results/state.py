@@ -1,4 +1,4 @@
-"""The state of calls under way, in words: what has failed, what still runs, and what runs before it."""
+"""The state of calls under way, as text: what has failed, what still runs, and what runs before it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUEUE_REPORT_DELAY = 2.0  # seconds after which a call that waits for other call
 
 
 def unanswered_engines(slots: Sequence[Slot]) -> list[int]:
-    """Return the engines that have not answered, in order."""
+    """Return the engines that have not replied, in order."""
     return sorted({engine for call, engine in slots if engine not in call.replies})
 
 
@@ -31,7 +31,7 @@ def failures_of(slots: Sequence[Slot]) -> dict[int, errors.RemoteError]:
 
 
 def state_in_words(slots: Sequence[Slot], places: dict[int, str] | None = None) -> str:
-    """Return what has failed and what still runs; `places` tell where engines are in their code."""
+    """Return the failed and the running engines as text; `places` are positions in the engines' code."""
     parts = [f"engine {engine} failed: {e.ename}: {e.evalue}" for engine, e in failures_of(slots).items()]
     if running := unanswered_engines(slots):
         parts.append(f"still running: {engines_in_words(running)}{places_in_words(places or {})}")
@@ -63,7 +63,7 @@ def _ending_of(call: Call, engine: int) -> str:
 def wait_in_queue(
     session: Session, calls: Sequence[Call], slots: Sequence[Slot], done: Callable[[], bool]
 ) -> None:
-    """Wait until `done` holds; print once which earlier calls a long wait is due to."""
+    """Wait until `done` holds; during a long wait, print once which earlier calls cause it."""
     report_time = time.monotonic() + QUEUE_REPORT_DELAY
     session.wait(lambda: done() or time.monotonic() > report_time, None)
     if not done():

@@ -13,29 +13,29 @@ from ..display.units import size_in_words
 
 REPORT_DELAY = 1.0  # seconds after which a transfer shows its progress
 REPORT_INTERVAL = 0.2  # seconds between two reports
-REST = 1.0  # seconds without a change after which data does not move any more
-STALL = 10.0  # the same while a known rest is missing: a slow connection changes rarely
+REST = 1.0  # seconds without a change after which a transfer counts as ended
+STALL = 10.0  # the same while a known part of the data is missing, because a slow connection changes rarely
 
 
 class _Leg(NamedTuple):
-    """A part of the way of the data: to the controller, to the engines, and back."""
+    """A part of the way of the data: to the controller, to the engines, or back."""
 
     name: str
     done: int
-    total: int  # 0 if it is not known
+    total: int  # 0 if unknown
 
 
 class TransferProgress:
-    """Reports the data of a call on its way, both to the engines and back.
+    """Reports the progress of a call's data, both to the engines and back.
 
     Parameters
     ----------
     connection : Connection
-        The connection by which the call was sent a moment ago.
+        The connection by which the call was just sent.
     call : Call
         The call.
     name : str
-        What the user called.
+        The name of the call, for the report.
     report : callable
         Called with a bar, the bytes that have moved, and their rate.
     """
@@ -49,12 +49,13 @@ class TransferProgress:
         self._report = report
         self._leg = _Leg("", 0, 0)
         self._changed = time.monotonic()  # when the last change was seen
-        self._began = 0, self._changed  # bytes of this leg, and the time, from which on the rate counts
+        # bytes of the present leg, and the time, from which on the rate is measured
+        self._began = 0, self._changed
         self._due = self._changed + REPORT_DELAY
         call.bulk.listener = self.look
 
     def look(self) -> bool:
-        """Report the progress if that is due, and return whether data moves; call this repeatedly."""
+        """Report the progress if a report is due; return whether data moves. Call this repeatedly."""
         leg, now = self._present_leg(), time.monotonic()
         if leg.name != self._leg.name:
             self._began = (leg.done, now) if leg.name == "back" else (0, self._changed)

@@ -1,4 +1,4 @@
-"""Waiting for a blocking call: failures are reported early, and Ctrl-C interrupts the engines."""
+"""The wait for a blocking call: failures are reported early, and Ctrl-C interrupts the engines."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from .transfer_progress import TransferProgress
 
 FAILURE_REPORT_DELAY = 0.5  # seconds between the first failure and the report that other engines still run
 STATE_REPORT_INTERVAL = 3.0  # seconds between two reports on a long call
-TRANSFER_INTERVAL = 0.2  # seconds between two looks at moving data
+TRANSFER_INTERVAL = 0.2  # seconds between two checks of moving data
 SHORT_WAIT = 0.5  # seconds that a call on idle engines may take
-MAX_SEARCHED = 16  # calls under way that are searched for one that keeps the engines busy
+MAX_SEARCHED = 16  # maximum number of calls under way that are searched for one that keeps the engines busy
 
 
 def wait(
@@ -42,7 +42,7 @@ def wait(
 ) -> None:
     """Wait for a blocking call.
 
-    The first Ctrl-C interrupts the engines that run the call. The second one leaves them running, and
+    The first Ctrl-C interrupts the engines that run the call. The second one leaves the engines running, and
     returns to the prompt.
 
     Parameters
@@ -75,9 +75,9 @@ def interrupt_after_ctrl_c(result: AsyncResult, running: str = "", left: str = "
     result : AsyncResult
         The call.
     running : str
-        What is interrupted, in words; by default the engines.
+        What is interrupted, as text; by default the engines.
     left : str
-        What to say when a second Ctrl-C leaves the call running.
+        What is told when a second Ctrl-C leaves the call running.
     """
     running = running or engines_in_words(unanswered_engines(result._slots))
     left = left or f"left running: {running}"
@@ -98,7 +98,7 @@ def _interrupt_key() -> str:
 
 
 def wait_and_report_failures(result: AsyncResult, flush: Callable[[], None] | None = None) -> None:
-    """Wait for a call; if some engines have failed while others still run, call `flush`, and print it."""
+    """Wait for a call. If engines have failed while others still run, call `flush`, and print that."""
     session, calls, slots = result._session, result._calls, result._slots
     wait_in_queue(session, calls, slots, lambda: result._ready or any(call.failed for call in calls))
     if not result.wait(FAILURE_REPORT_DELAY):
@@ -116,7 +116,7 @@ def wait_and_report_state(
     report: Callable[[str], None],
     transfer: TransferProgress | None = None,
 ) -> bool:
-    """Wait until a call is done or an engine has failed; return False after `timeout` seconds.
+    """Wait until a call has ended or an engine has failed; return False after `timeout` seconds.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def wait_and_report_state(
 
 
 def progress_in_words(result: AsyncResult) -> str:
-    """Return how many engines are done, and where the others are in their code."""
+    """Return the number of completed engines, and the places of the others in their code, as text."""
     running = unanswered_engines(result._slots)
     places = Stacks(queries.stacks(result._session, running)).summary if running else ""
     total = len({engine for _, engine in result._slots})
@@ -168,7 +168,7 @@ def progress_in_words(result: AsyncResult) -> str:
 
 
 def wait_if_idle(result: AsyncResult) -> AsyncResult:
-    """Wait shortly for a quick call if its engines are idle; raise its error, else return the result."""
+    """Wait shortly for a quick call if its engines are idle; raise its error, or return the result."""
     session, calls = result._session, result._calls
     under_way = list(session.calls.under_way.values())
     if len(under_way) <= MAX_SEARCHED and not any(
