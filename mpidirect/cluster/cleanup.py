@@ -27,7 +27,7 @@ _MINIMUM_AGE = 60.0  # seconds; a younger file may belong to a job that is start
 
 
 def clean(names: Iterable[str] | None = None, *, force: bool = False) -> list[str]:
-    """Remove the processes, files and sockets of clusters that are gone, and nothing of clusters that live.
+    """Remove the processes, files and sockets of dead clusters, and nothing of living clusters.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def clean(names: Iterable[str] | None = None, *, force: bool = False) -> list[st
     Returns
     -------
     list of str
-        A description of each thing that was removed.
+        A description of each removed thing.
     """
     done: list[str] = []
     running = processes.members_of()
@@ -52,7 +52,7 @@ def clean(names: Iterable[str] | None = None, *, force: bool = False) -> list[st
             if cluster not in alive and any(_is_rank(process) for process in left):
                 done += _end(cluster)
         done += _sockets(alive | running.keys())
-        if force or os.getuid() != 0:  # root may be several persons: not every job of root is ours
+        if force or os.getuid() != 0:  # several persons may use root: not every job of root is this user's
             done += _shared_memory()
     return done
 
@@ -65,7 +65,7 @@ def _clean_profile(
     for recorded in map(Profile, profile.recorded()):
         record = recorded.record()
         if record is None:
-            continue  # its own process has removed it meanwhile
+            continue  # the cluster's own process has removed the file
         cluster = Cluster.from_profile(recorded.name)
         state, _ = cluster.look()
         if state in (ClusterState.DEAD, ClusterState.STOPPED) or (state is ClusterState.UNKNOWN and force):
@@ -152,7 +152,7 @@ def _shared_memory() -> list[str]:
 
 
 def _removable(path: Path) -> bool:
-    """Whether a file is this user's and old enough."""
+    """Whether a file belongs to this user and is old enough."""
     try:
         status = path.lstat()
     except OSError:

@@ -37,7 +37,7 @@ class Cluster(IPyParallelMethods):
     Parameters
     ----------
     n : int, optional
-        The number of engines; one per core if neither this nor the profile says.
+        The number of engines; one per core if neither this keyword nor the profile names a number.
     profile : str
         The profile whose settings and files are used; created if needed.
     launcher : str, optional
@@ -51,7 +51,7 @@ class Cluster(IPyParallelMethods):
         `Client()` finds; if another such cluster runs, the new cluster gets an id of its own. With ``""`` the
         cluster is the profile's, or refused.
     shutdown_atexit : bool
-        Stop the cluster when this process ends, however it ends. With False the cluster lives on, and
+        Stop the cluster when this process ends, in any way. With False the cluster lives on, and
         `from_profile` finds it again.
     **options
         Any option of the profile's ``config.toml``.
@@ -86,10 +86,10 @@ class Cluster(IPyParallelMethods):
         self._may_choose_id = cluster_id is None and not self.profile.cluster_id
         self._given = {"n": n, "launcher": launcher, **options}
         self._launcher: Launcher | None = None
-        self._entered: Client | None = None  # the client of a with block
+        self._entered: Client | None = None  # the client of a ``with`` block
         self._detached = False
-        self._was_ready = False  # whether all engines have answered
-        if options:  # an unknown name is an error at once
+        self._was_ready = False  # whether all engines have replied before
+        if options:  # so that an unknown name is an error at once
             jobs.options_for(self.profile, self._given).check_names(options)
 
     def __repr__(self) -> str:
@@ -180,7 +180,7 @@ class Cluster(IPyParallelMethods):
 
     @property
     def settings(self) -> config.Settings:
-        """The value of every option, and its source."""
+        """The values of all options, and their sources."""
         return jobs.resolve(self.profile, self._given)
 
     @property
@@ -206,7 +206,7 @@ class Cluster(IPyParallelMethods):
         return cluster_state(self.profile, self._started, record)
 
     def _own_record(self) -> ClusterRecord | None:
-        """Return the profile's record if it is of this cluster."""
+        """Return the profile's record if it describes this cluster."""
         record = self.profile.record()
         return record if record is not None and record.cluster == self.cluster else None
 
@@ -296,7 +296,7 @@ class Cluster(IPyParallelMethods):
         limit = launcher.settings["start_timeout"] if timeout is None else timeout
         if watch is not None or not hasattr(sys, "ps1"):
             return Readiness(self.profile, launcher, limit, watch, within, was_ready).client()
-        from ..client.display.progress import start_bar  # imported only now, while the job starts
+        from ..client.display.progress import start_bar  # imported here, while the job starts
 
         with start_bar(self.n, BAR_DELAY) as bar:
             return Readiness(self.profile, launcher, limit, bar.update, within, was_ready).client()
@@ -304,8 +304,8 @@ class Cluster(IPyParallelMethods):
     def stop(self, timeout: float | None = None) -> None:
         """Stop the cluster and remove its files, but not its logs.
 
-        The controller is asked first. Processes that have not ended after `timeout` seconds are killed. To
-        stop a cluster that is gone is no error.
+        The controller is asked first. Processes that have not ended after `timeout` seconds are killed. It
+        is no error to stop a cluster that is gone.
 
         Parameters
         ----------
@@ -336,7 +336,7 @@ class Cluster(IPyParallelMethods):
         owned.release(self)
 
     def abandon(self, error: BaseException) -> None:
-        """Kill a cluster whose start failed with `error`; a second error is added to that one's message."""
+        """Kill a cluster whose start failed with `error`; add a second error to its message."""
         try:
             self.stop(0)
         except MPIDirectError as e:
@@ -361,7 +361,7 @@ class Cluster(IPyParallelMethods):
             shutdown.await_end(self._goes_on, deadline, self._started.poll_interval)
 
     def stop_at_exit(self) -> None:
-        """Stop the cluster from a process that ends: it can start no thread, and so can have no client."""
+        """Stop the cluster without a client, because an exiting process can start no thread."""
         if self._own_record() is None:
             return  # another process has stopped the cluster
         launcher = self._started
@@ -372,7 +372,7 @@ class Cluster(IPyParallelMethods):
         self.stop(0)
 
     def _goes_on(self) -> bool:
-        """Whether a job that was asked to end goes on."""
+        """Whether a job continues that was asked to end."""
         if self._enclosing_job:
             return self.connection_file.exists()
         return self._started.state().state is JobState.RUNNING
@@ -393,7 +393,7 @@ class Cluster(IPyParallelMethods):
         if self._launcher is None:
             raise LaunchError("This cluster was not started: call start(), or Cluster.from_profile(…).")
         record = self._own_record() if self._launcher.can_continue else None
-        if record is not None and record.handle != self._launcher.handle:  # another job continues it
+        if record is not None and record.handle != self._launcher.handle:  # another job continues the cluster
             self._launcher = jobs.recalled_launcher(self.profile, record)
         return self._launcher
 
@@ -406,7 +406,7 @@ class Cluster(IPyParallelMethods):
                 f"If it is gone:  mpidirect clean --force --profile {self.profile.name}"
             )
 
-    # Context managers: they stop the cluster that they have started
+    # Context managers, which stop the cluster that they have started
 
     def __enter__(self) -> Client:
         if self.state is ClusterState.STOPPED:
@@ -425,7 +425,7 @@ class Cluster(IPyParallelMethods):
         self._leave()
 
     async def __aenter__(self) -> Client:
-        import asyncio  # slow to import, and the command line needs none
+        import asyncio  # slow to import, and not needed by the command line
 
         return await asyncio.to_thread(self.__enter__)
 

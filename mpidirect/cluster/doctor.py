@@ -1,6 +1,6 @@
-"""The checks of ``mpidirect doctor``: what must be right for a cluster to work here, each with a remedy.
+"""The checks of ``mpidirect doctor``: the conditions for a cluster on this host, each with a remedy.
 
-MPI itself is loaded only by a separate process: on some login nodes the load ends the process.
+Only a separate process loads MPI: on some login nodes the load ends the process.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from .host_checks import check_network, check_profiles, check_shared_memory, che
 from .mpi_checks import check_encryption, check_mpi
 from .state import ClusterState
 
-_ANSWER_TIMEOUT = 2.0  # seconds that a controller has
+_ANSWER_TIMEOUT = 2.0  # seconds that a controller has to answer
 
-# Environment variables beside the variables of options.
+# Environment variables in addition to the variables of options.
 _VARIABLES = {
     "MPIDIRECT_DIR",
     "MPIDIRECT_PROFILE",
@@ -37,7 +37,7 @@ _VARIABLES = {
 
 
 def examine(profile: str = "") -> Iterator[Finding]:
-    """Check everything that a cluster of `profile` needs; a failed check is a finding too.
+    """Check everything that a cluster of `profile` needs; a failed check is a finding, too.
 
     Parameters
     ----------
@@ -109,10 +109,10 @@ def _clusters() -> Iterator[Finding]:
 
 
 def _of_cluster(name: str, state: ClusterState) -> Finding:
-    """Return what holds in a cluster that runs: it may have been started with other options."""
+    """Return the findings of a running cluster, which may have been started with other options."""
     found = [f"the cluster of profile {name!r} is {state}"]
     file = Cluster.from_profile(name).connection_file
-    with contextlib.suppress(MPIDirectError):  # it ends, or can't be reached from here
+    with contextlib.suppress(MPIDirectError):  # the cluster is ending, or can't be reached from here
         if file.exists():
             with Client(str(file), timeout=_ANSWER_TIMEOUT) as client:
                 facts = client.facts

@@ -17,7 +17,7 @@ class Verdict(str, enum.Enum):
 
 
 class Finding(NamedTuple):
-    """The finding of one check, and its remedy if it is not good."""
+    """The finding of one check, and a remedy if it is not good."""
 
     subject: str
     verdict: Verdict
@@ -26,21 +26,21 @@ class Finding(NamedTuple):
 
 
 def good(subject: str, found: str) -> Finding:
-    """Return the finding that all is well."""
+    """Return the finding that there is no problem."""
     return Finding(subject, Verdict.GOOD, found)
 
 
 def doubt(subject: str, found: str, remedy: str) -> Finding:
-    """Return the finding of a limit, or of something that may fail."""
+    """Return the finding of a limit, or of a possible failure."""
     return Finding(subject, Verdict.DOUBT, found, remedy)
 
 
 def bad(subject: str, found: str, remedy: str) -> Finding:
-    """Return the finding of something that prevents clusters."""
+    """Return the finding of a problem that prevents clusters."""
     return Finding(subject, Verdict.BAD, found, remedy)
 
 
 def from_error(subject: str, error: MPIDirectError, remedy: str) -> Finding:
-    """Return the finding of an error that prevents clusters, with the error's own remedy if it has one."""
+    """Return the finding of an error that prevents clusters, with the error's remedy if it has one."""
     found, _, own = str(error).partition("\n") if isinstance(error, Untrusted) else (str(error), "", "")
     return bad(subject, found, own or remedy)

@@ -71,7 +71,7 @@ def check_profiles() -> Iterator[Finding]:
 
 
 def _file_system(directory: Path) -> Finding:
-    """Return whether files can be private, renamed and locked: some network file systems can't."""
+    """Return whether files can be private, renamed and locked, which some network file systems can't do."""
     elsewhere = "Set MPIDIRECT_DIR to a directory on another file system."
     path = directory / f".doctor-{os.getpid()}"
     try:

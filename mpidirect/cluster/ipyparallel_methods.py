@@ -177,7 +177,7 @@ class IPyParallelMethods:
         self.stop()
 
     def start_controller_sync(self, **options: Any) -> None:
-        """Do nothing yet: the controller starts together with the engines, by `start_engines_sync`."""
+        """Do nothing: the controller starts together with the engines, by `start_engines_sync`."""
 
     def start_engines_sync(
         self, n: int | None = None, engine_set_id: str | None = None, **options: Any
@@ -194,15 +194,15 @@ class IPyParallelMethods:
         return self.start_cluster_sync(n).cluster
 
     def stop_engines_sync(self, engine_set_id: str | None = None) -> None:
-        """Refused: the engines end with their cluster."""
+        """Raise an error: the engines end with their cluster."""
         raise NotImplementedError(f"{ONE_JOB}: stop_cluster_sync() ends it, rc.restart() starts engines anew")
 
     def stop_engine_sync(self, engine_id: Any) -> None:
-        """Refused, like `stop_engines_sync`."""
+        """Raise an error, like `stop_engines_sync`."""
         self.stop_engines_sync()
 
     def stop_controller_sync(self) -> None:
-        """Refused: the controller ends with its engines."""
+        """Raise an error: the controller ends with its engines."""
         raise NotImplementedError(f"{ONE_JOB}: stop_cluster_sync() ends it")
 
     def restart_engines_sync(self, engine_set_id: str | None = None) -> None:
@@ -216,7 +216,7 @@ class IPyParallelMethods:
             client.restart([int(engine_id)])
 
     def signal_engines_sync(self, signum: int, engine_set_id: str | None = None) -> None:
-        """Send a signal to all engines; SIGINT interrupts what they run."""
+        """Send a signal to all engines; SIGINT interrupts their tasks."""
         with self.connect_client() as client:
             client.send_signal(signals.Signals(signum))
 
@@ -238,7 +238,7 @@ class IPyParallelMethods:
     signal_engines = _awaitable(signal_engines_sync)
     signal_engine = _awaitable(signal_engine_sync)
 
-    # As data
+    # Clusters as data
 
     def to_dict(self) -> dict[str, Any]:
         """Return the data by which `from_dict` finds this cluster again."""

@@ -61,7 +61,7 @@ def check_mpi(command: str, python: str) -> Iterator[Finding]:
 
 
 def _libraries(modules: list[str], answers: list[dict[str, str]], output: str) -> Finding:
-    """Return whether the installed libraries that use MPI load beside mpi4py."""
+    """Return whether the installed libraries that use MPI load together with mpi4py."""
     names = ", ".join(module.partition(".")[0] for module in modules)
     if not answers:
         found = f"the import of {names} ends the process:\n{output.strip()[-1500:]}"
@@ -73,7 +73,7 @@ def _libraries(modules: list[str], answers: list[dict[str, str]], output: str) -
 
 
 def _world(implementation: Implementation, vendor: str) -> Finding:
-    """Return what MPI_COMM_WORLD is in C and Fortran; `vendor` is mpi4py's, whatever starts the ranks."""
+    """Return what MPI_COMM_WORLD is in C and Fortran; `vendor` is mpi4py's, with any launcher."""
     if implementation.can_spawn or vendor.startswith("Open MPI"):
         where = "on one host and on several"
         return good("world", f"{where} MPI_COMM_WORLD is the engines alone, in C and Fortran as in Python")
@@ -108,7 +108,7 @@ def _probe(
 
 
 def _judge(answers: list[dict[str, Any]], mpiexec: str, supervised: bool) -> Iterator[Finding]:
-    """Yield the findings about the reports of the two ranks; a supervisor can start them anew, or cannot."""
+    """Yield the findings about the reports of the two ranks; `supervised` if all can be started anew."""
     answer = answers[0]
     library = f"{answer['library'].split(',')[0]} ({answer['file'] or 'file unknown'})"
     if answer["size"] == 2:

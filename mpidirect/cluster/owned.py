@@ -15,7 +15,7 @@ class OwnedCluster(Protocol):
         """Stop the cluster without starting a thread."""
 
 
-_owners: dict[OwnedCluster, int] = {}  # the number of the process that each cluster ends with
+_owners: dict[OwnedCluster, int] = {}  # the process number of each cluster's owner
 
 
 def own(cluster: OwnedCluster) -> None:
@@ -24,7 +24,7 @@ def own(cluster: OwnedCluster) -> None:
 
 
 def release(cluster: OwnedCluster) -> bool:
-    """Let a cluster outlive this process; return whether the cluster was to end with it."""
+    """Let a cluster outlive this process; return whether it would have ended with the process."""
     return _owners.pop(cluster, None) is not None
 
 

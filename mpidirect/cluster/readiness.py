@@ -1,4 +1,4 @@
-"""The wait from the start of a job until all engines answer a client, and its errors."""
+"""The wait from the start of a job until all engines reply to a client, and its errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..launchers.base import JobState, JobStatus, Launcher
 if TYPE_CHECKING:
     from ..client import Client
 
-_CONNECT_TIMEOUT = 60.0  # seconds that a controller with a connection file may take to answer
+_CONNECT_TIMEOUT = 60.0  # seconds that a controller with a connection file has to answer
 _HOPELESS_FOR = 2.0  # seconds after which a scheduler's reason for a hopeless job counts
 
 # Called with the present step as text, the number of ready engines, and the number of engines.
@@ -27,20 +27,20 @@ Watcher = Callable[[str, int, int], None]
 
 def connect(file: Path, deadline: float) -> Client:
     """Return a client by a connection file."""
-    from ..client import Client  # imported only now, while the job starts
+    from ..client import Client  # imported here, while the job starts
 
     return Client(str(file), timeout=max(0.1, min(_CONNECT_TIMEOUT, deadline - time.monotonic())))
 
 
 class Readiness:
-    """Waits until all engines of a job answer.
+    """Waits until all engines of a job reply to a client.
 
     Parameters
     ----------
     profile : Profile
         The cluster's profile.
     launcher : Launcher
-        The launcher of its job.
+        The launcher of the cluster's job.
     limit : float
         Seconds from the start of the job.
     watch : callable, optional
@@ -48,7 +48,7 @@ class Readiness:
     within : float
         Seconds for the queue and the start together.
     was_ready : bool
-        Whether all engines have answered before: those that have died since are not waited for.
+        Whether all engines have replied before; engines that have died since are not waited for.
     """
 
     def __init__(
@@ -70,19 +70,20 @@ class Readiness:
         self._file = profile.connection_file(launcher.job.spec.cluster)
         self._began = time.monotonic()
         self._deadline = self._began + self._limit
-        self._had_hope = False  # whether the scheduler has called the job not hopeless
-        self._hopeless: float | None = None  # since when the scheduler calls the job hopeless
+        self._had_hope = False  # whether the scheduler has once called the job not hopeless
+        self._hopeless: float | None = None  # since when the scheduler has called the job hopeless
         self._next_count = self._began + 0.5  # the time of the next count of the job's ranks
 
     def client(self) -> Client:
-        """Wait until all engines answer, and return a client.
+        """Wait until all engines reply, and return a client.
 
         Raises
         ------
         LaunchError
-            When the job ended: the message has the tail of its log. `NeverStarts` when it never will start.
+            When the job has ended: the message has the tail of its log. `NeverStarts` when it will never
+            start.
         TimeoutError
-            When the time is over; the job goes on.
+            When the time is over; the job continues.
         """
         launcher = self._launcher
         while not appeared(self._file):
@@ -100,7 +101,7 @@ class Readiness:
         try:
             return self._client_with_all()
         except ConnectionFailed:
-            deadline = time.monotonic() + 1.0  # if the job has died, its end takes a moment
+            deadline = time.monotonic() + 1.0  # if the job has died, its end will be noticed soon
             while time.monotonic() < deadline:
                 self._require_running()
                 time.sleep(launcher.poll_interval)
@@ -129,7 +130,7 @@ class Readiness:
         return client
 
     def _warn_of_few_hosts(self, client: Client) -> None:
-        """Print a warning if the engines are on fewer hosts than were asked for."""
+        """Print a warning if the engines are on fewer hosts than the user has asked for."""
         asked = min(self._launcher.hosts_asked(), self._n)
         found = sorted({engine.host for engine in client._session.engines.live.values()})
         if len(found) < asked:

@@ -1,6 +1,6 @@
-"""A start of a profile that has a cluster already.
+"""The start of a profile that already has a cluster.
 
-Remove what a dead cluster has left; refuse a second cluster, or give it an id of its own.
+This removes the remains of a dead cluster, and refuses a second cluster or gives it an id of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def make_way(profile: Profile) -> Profile:
     Raises
     ------
     ClusterRunning
-        When the cluster runs, or can't be seen from this host.
+        When the cluster is alive, or can't be seen from this host.
     """
     record = profile.record()
     if record is None:

@@ -16,7 +16,7 @@ from .readiness import connect
 
 
 def ask_to_stop(file: Path, timeout: float) -> bool:
-    """Connect to the controller by its connection file and ask it to stop; return whether it has heard."""
+    """Connect to the controller by its connection file and ask it to stop; return whether it has agreed."""
     try:
         client = connect(file, time.monotonic() + timeout)
         try:
@@ -29,7 +29,7 @@ def ask_to_stop(file: Path, timeout: float) -> bool:
 
 
 def terminate(file: Path) -> bool:
-    """Send the controller a SIGTERM, which asks it to stop; return whether that was possible.
+    """Send a SIGTERM to the controller, which asks it to stop; return whether that was possible.
 
     This needs no thread, so a process can do it at its exit.
     """

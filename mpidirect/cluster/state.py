@@ -13,12 +13,12 @@ class ClusterState(str, enum.Enum):
     """The state of a cluster."""
 
     STOPPED = "stopped"
-    PENDING = "pending"  # its job waits for resources
+    PENDING = "pending"  # the job waits for resources
     STARTING = "starting"
     RUNNING = "running"
     ENDING = "ending"
-    DEAD = "dead"  # its job ended without a stop; `stop` and the next `start` remove its files
-    UNKNOWN = "unknown"  # it can't be seen from this host, or the scheduler did not answer
+    DEAD = "dead"  # the job has ended without a stop; `stop` and the next `start` remove its files
+    UNKNOWN = "unknown"  # the job can't be seen from this host, or the scheduler has not answered
 
     def __str__(self) -> str:
         return self.value
@@ -29,7 +29,7 @@ def cluster_state(profile: Profile, launcher: Launcher, record: ClusterRecord) -
     job = jobs.status(launcher, record)
     has_connection_file = profile.connection_file(record.cluster).exists()
     if job.state is JobState.ENDED:
-        # A controller removes the file when it is asked to stop, and not when it dies.
+        # A controller removes the file when it is asked to stop, but not when it dies.
         if profile.resume_file(record.cluster).exists():
             return ClusterState.DEAD, f"{job.reason}. It was to continue the cluster{_saved(profile, record)}"
         failed = has_connection_file if job.failed is None else job.failed

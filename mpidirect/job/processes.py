@@ -17,8 +17,7 @@ from .process_identity import birth as birth
 from .variables import CLUSTER, SPAWN
 
 # Ends a rank that runs no user code. The rank wrapper survives, and writes no note: the note would be taken
-# for
-# the next process of the rank.
+# for the next process of the rank.
 DISCARD_SIGNAL = signal.SIGUSR2
 SPAWN_LIMIT = 5.0  # Seconds in which the launcher has started what was requested.
 

@@ -1,4 +1,4 @@
-"""``python -m mpidirect.kernel -f CONNECTION_FILE``: Jupyter starts the kernel so."""
+"""``python -m mpidirect.kernel -f CONNECTION_FILE``: the command by which Jupyter starts the kernel."""
 
 from __future__ import annotations
 

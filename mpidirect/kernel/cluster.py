@@ -1,4 +1,4 @@
-"""The cluster of a kernel: one that runs already, or one that lives as long as the notebook."""
+"""The cluster of a kernel: a running one, or one that the kernel starts and that ends with the notebook."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Tell = Callable[[str], None]
 
 
 class KernelCluster:
-    """Connects to the cluster of a profile, and starts one if none runs.
+    """Connects to the cluster of a profile, and starts a cluster if none runs.
 
     A cluster that a kernel has started ends with the notebook: when the kernel is shut down, or when the
     process that runs kernels (the Jupyter server) ends.  The cluster outlives a restart of the kernel; the
-    next process of the kernel takes it over.  A cluster that was started otherwise goes on.
+    next process of the kernel takes it over. A cluster that was started in another way continues.
 
     Parameters
     ----------
     profile : str
         The profile.
     n : int or None
-        The number of engines of a cluster that is started; None for the profile's.
+        The number of engines of a cluster that the kernel starts; None for the profile's number.
     kernel : str
         The id of the kernel, the same after its restart.
     """
@@ -45,7 +45,7 @@ class KernelCluster:
         Parameters
         ----------
         tell : callable
-            Told in words what is waited for.
+            Called with a text that says what the kernel waits for.
         """
         if self.client is not None and not self.client._session.is_over:
             return self.client
@@ -62,7 +62,7 @@ class KernelCluster:
         return self.client
 
     def restart(self) -> None:
-        """End all engines and start new ones; they have the next process of the kernel."""
+        """End all engines and start new ones; the next process of the kernel uses the new ones."""
         if self.client is not None:
             self.client.restart()
 

@@ -1,4 +1,4 @@
-"""Names of an engine: completed and described there, by the engine's IPython."""
+"""Names of an engine, completed and described by the engine's IPython."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def complete(code: str, position: int) -> dict[str, Any] | None:
     shell = get_ipython()
     if shell is None:
         return None
-    shell.Completer.use_jedi = False  # Jedi takes seconds, and guesses where the namespace knows.
+    shell.Completer.use_jedi = False  # Jedi takes seconds, and guesses names that the namespace knows.
     with provisionalcompleter():
         found = list(rectify_completions(code, shell.Completer.completions(code, position)))
     if not found:

@@ -1,4 +1,4 @@
-"""Kernel specifications: they make a kernel appear in Jupyter's menus."""
+"""Kernel specifications, by which a kernel appears in Jupyter's menus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def specification(profile: str, n: int | None) -> dict[str, object]:
     profile : str
         The profile.
     n : int or None
-        The number of engines of a cluster that the kernel starts; None for the profile's.
+        The number of engines of a cluster that the kernel starts; None for the profile's number.
     """
     engines = {ENGINES: str(n)} if n else {}
     return {
@@ -39,9 +39,9 @@ def install(profile: str, n: int | None = None, prefix: str | None = None) -> Pa
     profile : str
         The profile.
     n : int, optional
-        The number of engines of a cluster that the kernel starts; by default the profile's.
+        The number of engines of a cluster that the kernel starts; by default the profile's number.
     prefix : str, optional
-        The environment that gets it, as ``sys.prefix``; by default the user's directory.
+        The environment for the specification, as ``sys.prefix``; by default the user's directory.
 
     Returns
     -------

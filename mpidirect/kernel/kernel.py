@@ -21,8 +21,8 @@ from .cluster import KernelCluster
 from .completion import complete, inspect
 
 PROFILE, ENGINES = "MPIDIRECT_KERNEL_PROFILE", "MPIDIRECT_KERNEL_ENGINES"  # environment of the kernel
-_ENGINES_MAGIC = "mpidirect_engines"  # of a magic's error, IPython shows no line of the cell
-_COMPLETION = 2.0  # seconds that an engine may take to complete a name
+_ENGINES_MAGIC = "mpidirect_engines"  # for an error of a magic, IPython shows no line of the cell
+_COMPLETION = 2.0  # seconds that an engine has to complete a name
 
 
 class EnginesKernel(IPythonKernel):  # type: ignore[misc]
@@ -67,17 +67,17 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
     # -- cells --------------------------------------------------------------------------------------
 
     async def do_execute(self, code: str, *args: Any, **options: Any) -> dict[str, Any]:
-        """Run a cell where its first line says."""
+        """Run a cell in the place that its first line names."""
         self._routes = True
         reply: dict[str, Any] = await super().do_execute(code, *args, **options)
         return reply
 
     def _stop_routing(self) -> None:
-        """Leave the code that magics transform, as ``%timeit``, where the cell runs."""
+        """Let code that magics transform, as ``%timeit`` does, run in the place of its cell."""
         self._routes = False
 
     def _route(self, lines: list[str]) -> list[str]:
-        """Return the code that runs a cell where its first line says."""
+        """Return the code that runs a cell in the place that its first line names."""
         if not self._routes:
             return lines
         cell = parse("".join(lines))
@@ -123,7 +123,7 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
     # -- the cluster's state ------------------------------------------------------------------------
 
     def _show_status(self, text: str) -> None:
-        """Show the state of the cluster, in the place of the former state."""
+        """Show the state of the cluster, instead of the former state."""
         shown = {"text/plain": f"mpidirect: {text}"}
         if self._status is None:
             self._status = DisplayHandle()
@@ -139,7 +139,7 @@ class EnginesKernel(IPythonKernel):  # type: ignore[misc]
             self._show_status(f"{count} engines are ready" if count else "there is no cluster")
             self._status = None
 
-    # -- what Jupyter asks --------------------------------------------------------------------------
+    # -- requests of Jupyter ------------------------------------------------------------------------
 
     def do_complete(self, code: str, cursor_pos: int | None) -> dict[str, Any]:
         """Complete a name, of an engine unless the cell is local."""
@@ -195,5 +195,5 @@ def _refuse_pdb(line: str) -> None:
 
 
 def _refuse_autopx(line: str) -> None:
-    """Say that each cell runs on the engines already."""
+    """Print that each cell already runs on the engines."""
     raise UsageError("each cell of this kernel runs on the engines already: %%local runs a cell here")

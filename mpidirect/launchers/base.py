@@ -87,7 +87,7 @@ class Job(NamedTuple):
 class Launcher(ABC):
     """One way to start a job.
 
-    A subclass says how. `mpidirect.Cluster` does everything else: profiles, files, waiting, errors.
+    A subclass defines how. `mpidirect.Cluster` does everything else: profiles, files, waiting, errors.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class Launcher(ABC):
     settings : mapping
         The value of every option.
     handle : dict, optional
-        What `start` returned, if the job was started earlier, perhaps by another process.
+        The return value of `start`, if the job was started earlier, perhaps by another process.
     """
 
     name: ClassVar[str]
@@ -105,7 +105,7 @@ class Launcher(ABC):
     poll_interval: ClassVar[float] = 0.02  # seconds between queries while a job starts or ends
     local: ClassVar[bool] = True  # whether a job can be seen only from the host that started it
     scheduled: ClassVar[bool] = False  # whether a scheduler runs the jobs, by `config.definitions.BATCH`
-    keeps_time: ClassVar[bool] = False  # whether the time left does not depend on two hosts' clocks
+    keeps_time: ClassVar[bool] = False  # whether `left` does not depend on two hosts' clocks
     can_continue: ClassVar[bool] = False  # whether a job can be submitted that begins after another one
     tells_cancellation: ClassVar[bool] = False  # whether a cancelled job is `JobStatus.ending` at once
     command_timeout: float = 20.0  # seconds that a command of the scheduler may take
@@ -118,7 +118,7 @@ class Launcher(ABC):
 
     @classmethod
     def of(cls, id: str) -> Self:
-        """Return a launcher that knows only the id of a job: enough to query and to end the job."""
+        """Return a launcher that knows only the id of a job, which is enough to query and to end the job."""
         spec = JobSpec(cluster="", engines=0, profile="", connection_file="", log_directory="")
         return cls(Job(spec, Path()), config.defaults(Options(cls.options)), {"id": id})
 
@@ -130,7 +130,7 @@ class Launcher(ABC):
         return allocation.slots()
 
     def spawns(self) -> bool:
-        """Whether the job is to spawn its engines as an MPI world of their own."""
+        """Whether the job spawns its engines as an MPI world of their own."""
         return False
 
     @property
@@ -159,7 +159,7 @@ class Launcher(ABC):
         raise LaunchError(f"The launcher '{self.name}' can't continue a cluster in another job.")
 
     def allow_requeue(self) -> bool:
-        """Ask the scheduler to allow that the job is queued again; return whether it is allowed."""
+        """Ask the scheduler to permit that the job is queued again; return whether this is permitted."""
         return False
 
     def requeue(self) -> None:
@@ -174,7 +174,7 @@ class Launcher(ABC):
 
     @abstractmethod
     def state(self) -> JobStatus:
-        """Return the status of the job. A query that fails is `JobState.UNKNOWN`, not the end of the job."""
+        """Return the status of the job. If the query fails, the status is `JobState.UNKNOWN`, not `ENDED`."""
 
     def left(self, reported: float | None) -> float | None:
         """Return the seconds until the walltime ends the job; `reported` are the controller's seconds."""
@@ -184,15 +184,16 @@ class Launcher(ABC):
         return reported if left is None else left
 
     def losses(self) -> str:
-        """Return, as text, how many ranks have died while the job goes on; empty if none.
+        """Return, as text, how many ranks have died while the job continues; empty if none.
 
-        Asked once a second while a job starts: an MPI that survives deaths would wait for the dead for ever.
+        This is called once a second while a job starts: an MPI that survives deaths would wait for the dead
+        for ever.
         """
         count = len(self._exit_codes())
         return f"{count} of its ranks died" if count else ""
 
     def hosts_asked(self) -> int:
-        """Return the number of hosts that the engines are to be on; 0 if not known."""
+        """Return the number of hosts that were requested for the engines; 0 if unknown."""
         return 0
 
     def ended(self, reason: str, failed: bool | None = None) -> JobStatus:
@@ -220,20 +221,20 @@ class Launcher(ABC):
     def stop(self, grace: float) -> None:
         """End the job: ask it to end, and after `grace` seconds end it by force.
 
-        On return no process of the job is left. The job may have ended before.
+        After the return, no process of the job is left. The job may have ended before.
 
         Raises
         ------
         LaunchError
-            When a process is left all the same.
+            When a process remains.
         """
 
     @abstractmethod
     def job_script(self) -> str:
-        """Return what `start` does, as a person would type or submit it."""
+        """Return the commands of `start`, as a person would type or submit them."""
 
     def log(self) -> str:
-        """Return the job's output from before its ranks opened their own logs."""
+        """Return the job's output from the time before its ranks opened their logs."""
         try:
             return read_regular(self.job.log)
         except OSError:

@@ -1,6 +1,6 @@
 """The base of the launchers for schedulers: make a script, submit it, watch the job, cancel it.
 
-A launcher for a scheduler says how its directives are written, and how to submit, query and cancel a job.
+The launcher of a scheduler defines how its directives are written, and how to submit, query and cancel a job.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FORCED_END = 40.0  # seconds that a scheduler may take to end a job by force
 
 
 def held_reason(release: str, cause: str = "") -> str:
-    """Return the reason of a job that waits because it is held; `release` is the command that releases it."""
+    """Return the reason of a held job; `release` is the command that releases the job."""
     return f"it is held{cause}; it goes on after '{release}'"
 
 
@@ -47,15 +47,15 @@ class BatchLauncher(SchedulerCommands, Launcher):
     poll_interval = 0.1
     ip = "*"
 
-    directive_prefix: ClassVar[str]  # begins the line of a directive
+    directive_prefix: ClassVar[str]  # the beginning of a line with a directive
     id_pattern: ClassVar[re.Pattern[str]] = re.compile(r"(\S+)")  # the line with the job's id
-    names_have_blanks: ClassVar[bool] = False  # whether the scheduler allows that in a job's name
+    names_have_blanks: ClassVar[bool] = False  # whether the scheduler permits blanks in a job's name
     live_output: ClassVar[bool] = True  # whether a job's output can be read before the job ends
 
     _last_status: JobStatus | None = None
     _first_query = _next_query = 0.0  # times on the monotonic clock
 
-    # What each scheduler's launcher defines
+    # Methods that each scheduler's launcher defines
 
     @abstractmethod
     def resources(self) -> Iterator[str]:
@@ -96,14 +96,14 @@ class BatchLauncher(SchedulerCommands, Launcher):
         Returns
         -------
         arguments : list of str
-            For the command that starts the ranks.
+            Arguments for the command that starts the ranks.
         setup : list of str
             Lines of the script before that command.
 
         Raises
         ------
         ConfigError
-            When the scheduler can't do it.
+            When the scheduler can't do this.
         """
         raise ConfigError(
             f"{self.scheduler} can't be asked for a node of the controller's own here: controller = 'slot' "
@@ -120,21 +120,21 @@ class BatchLauncher(SchedulerCommands, Launcher):
 
     @classmethod
     def engines(cls, settings: Mapping[str, Any]) -> int:
-        """Return the number of engines that nodes and tasks make, without the controller's own task."""
+        """Return the number of engines that nodes and tasks result in, without the controller's own task."""
         return engine_count(settings)
 
     @functools.cached_property
     def request(self) -> ResourceRequest:
-        """Nodes, tasks and GPUs of the job."""
+        """The nodes, tasks and GPUs of the job."""
         return ResourceRequest(self.settings, self.job.spec.engines)
 
     def hosts_asked(self) -> int:
-        """Return the number of nodes that are asked for."""
+        """Return the number of requested nodes."""
         return self.request.nodes_and_tasks[0] or 0
 
     @property
     def one_host(self) -> bool | None:
-        """Whether all ranks will share a host; None if that is known only when the job runs."""
+        """Whether all ranks will share a host; None if this is only known when the job runs."""
         if self.request.controller_node:
             return False
         nodes = self.request.nodes_and_tasks[0]
@@ -154,12 +154,12 @@ class BatchLauncher(SchedulerCommands, Launcher):
 
     @property
     def job_name(self) -> str:
-        """The job's name, as a directive has it.
+        """The job's name, in the form of a directive.
 
         Raises
         ------
         ConfigError
-            When the scheduler allows no such name.
+            When the scheduler permits no such name.
         """
         name = str(self.settings["job_name"])
         if not self.names_have_blanks and len(name.split()) != 1:
@@ -174,7 +174,7 @@ class BatchLauncher(SchedulerCommands, Launcher):
         return str(self.job.log if self.live_output else self.job.log.with_suffix(".out"))
 
     def job_script(self) -> str:
-        """Return the script that was submitted, or that would be."""
+        """Return the script that was submitted, or that would be submitted."""
         try:
             return read_regular(self.script_file)
         except OSError:
@@ -250,7 +250,7 @@ class BatchLauncher(SchedulerCommands, Launcher):
     def state(self) -> JobStatus:
         """Return the status of the job.
 
-        The scheduler is asked twice a second at first, and every ten seconds in the end.
+        The scheduler is asked twice a second at first, and finally every ten seconds.
         """
         now = time.monotonic()
         if self._last_status is None:
@@ -275,7 +275,7 @@ class BatchLauncher(SchedulerCommands, Launcher):
         return status
 
     def stop(self, grace: float) -> None:
-        """Cancel the job, and see that it is gone."""
+        """Cancel the job, and check that it has ended."""
         status = self._status()
         if grace > 0 and status.state is not JobState.ENDED:
             status = self._cancelled(force=False, deadline=time.monotonic() + grace)
@@ -294,7 +294,7 @@ class BatchLauncher(SchedulerCommands, Launcher):
         self._last_complaint = ""
         try:
             self.cancel(force)
-        except LaunchError as e:  # the scheduler may have heard the command all the same
+        except LaunchError as e:  # the scheduler may still have executed the command
             self._last_complaint = str(e)
         answered = time.monotonic()
         while (status := self._status()).state is not JobState.ENDED and time.monotonic() < deadline:

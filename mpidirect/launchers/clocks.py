@@ -7,7 +7,7 @@ import time
 
 
 def parse_duration(text: object) -> float | None:
-    """Return the seconds of ``[D-]H:MM:SS``; None if `text` is nothing of that form."""
+    """Return the seconds of ``[D-]H:MM:SS``; None if `text` does not have this form."""
     found = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", str(text))
     if found is None:
         return None

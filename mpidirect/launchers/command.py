@@ -1,4 +1,4 @@
-"""The launcher for any other scheduler: its commands, as they would be typed."""
+"""The launcher for other schedulers: by their commands, as a user would type them."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class CommandLauncher(BatchLauncher):
 
     def submission(self, script: Path) -> list[str]:
         """Return the setting ``submit``."""
-        for needed in ("poll", "cancel"):  # without them nothing could watch or end the job
+        for needed in ("poll", "cancel"):  # without these settings the job could not be watched or ended
             self._command(needed)
         return self._command("submit", script=str(script))
 
     def read_id(self, output: str) -> str:
-        """Return what the setting ``id`` finds."""
+        """Return the text that the setting ``id`` finds."""
         found = re.search(self.settings["id"], output)
         return (found[1] if found.re.groups else found[0]) if found else ""
 

@@ -1,7 +1,7 @@
 """Start ranks by MPICH's mpiexec (hydra).
 
 The command is ``python -m mpidirect.launchers.hydra JOBFILE DIRECTORY MPIEXEC …``. Job scripts run this
-module, since the preparations depend on the hosts that the job has got.
+module, because the preparations depend on the hosts of the job.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from ..job import allocation
 from ..job.supervisor import supervised
 from ..job.variables import SPAWNS
 
-# Hydra sends SIGUSR1 to all processes of the job when one of them has died.  The signal would end a process
-# that starts just then, before its rank wrapper can ignore the signal, and with the process the job.  So the
-# proxies that start processes, one on each host, block the signal: their children inherit that, and the ranks
-# unblock the signal.
+# Hydra sends SIGUSR1 to all processes of the job when one of them has died. The signal would end a process
+# that starts at this moment, before its rank wrapper can ignore the signal; and the end of this process would
+# end the job. So the proxies, which start the processes on each host, block the signal. Their children
+# inherit
+# the block, and the ranks unblock the signal.
 _BLOCKED = (
     "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1}); "
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
 _PROXY = "hydra_pmi_proxy"
 
-# The script in place of the proxy: `env` of GNU coreutils 8.31 can block signals, else Python does it.
+# The script that replaces the proxy: `env` of GNU coreutils 8.31 can block signals, otherwise Python does it.
 _PROXY_SCRIPT = """\
 #!/bin/sh
 env --block-signal=USR1 true 2> /dev/null && exec env --block-signal=USR1 {real} "$@"
@@ -39,7 +40,7 @@ exec {run} {real} "$@"
 # Arguments of mpiexec that name hosts.
 _FILE_ARGUMENTS, _HOST_ARGUMENTS = {"-f", "-hostfile", "-machinefile"}, {"-hosts", "-host"}
 
-# Arguments that spread ranks over hosts in ways that this module does not know.
+# Arguments that distribute ranks over hosts in ways that this module does not know.
 _UNSUPPORTED = {"-ppn", "-map-by", "-rankmap", "-configfile", "-order-nodes", "-skip-launch-node", ":"}
 
 
@@ -48,7 +49,7 @@ def begin(
 ) -> tuple[list[str], dict[str, str]]:
     """Return the command that starts the ranks on the job's hosts, and its additional environment.
 
-    Where possible the ranks are a controller, and an anchor on each host, which spawns the engines.
+    If possible, the ranks are a controller, and an anchor on each host, which spawns the engines.
 
     Parameters
     ----------
@@ -57,9 +58,9 @@ def begin(
     engines : int
         The number of engines.
     directory : Path
-        A directory of the cluster alone that all hosts see.
+        A directory of this cluster that all hosts see.
     python : str
-        A Python that all hosts have; on one host this process's Python is used.
+        A Python that all hosts have; on one host, this process's Python is used instead.
     """
     words = list(command)
     n = words.index("-n")
@@ -85,7 +86,7 @@ def begin(
 
 
 def find_hosts(arguments: Sequence[str]) -> list[tuple[str, int]]:
-    """Return the hosts that mpiexec would use and the ranks that each has room for; empty if unknown."""
+    """Return the hosts that mpiexec would use, each with its number of ranks; empty if unknown."""
     if _UNSUPPORTED & {_with_one_dash(word) for word in arguments}:
         return []
     for word, value in pairwise(arguments):
@@ -103,7 +104,7 @@ def find_hosts(arguments: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def slots_for(engines: int, nodes: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Return the engines that each host has room for: a slot more than engines is the controller's."""
+    """Return the engines of each host; one slot more than engines is the controller's."""
     (first, count), *others = nodes
     own = sum(count for _, count in nodes) == engines + 1
     return [(first, count - own), *others]
@@ -133,18 +134,18 @@ def _without_hosts(arguments: Sequence[str]) -> list[str]:
 
 
 def _with_one_dash(word: str) -> str:
-    """Return an option with one dash: hydra takes options with one dash or with two."""
+    """Return an option with one dash: hydra accepts options with one dash or with two."""
     return word[1:] if word.startswith("--") else word
 
 
 def find_proxy(mpiexec: str) -> Path | None:
-    """Return the proxy of an mpiexec, which lies beside it; None if it is not there."""
+    """Return the proxy of an mpiexec, which is beside it; None if there is none."""
     places = [Path(mpiexec).parent, Path(mpiexec).resolve().parent]
     return next((place / _PROXY for place in places if (place / _PROXY).exists()), None)
 
 
 def _with_blocking_proxy(mpiexec: Path, proxy: Path, directory: Path, python: str) -> str:
-    """Return the same mpiexec with proxies that block the signal: a link that lies beside another proxy."""
+    """Return the same mpiexec with proxies that block the signal: a link beside another proxy."""
     directory.mkdir(mode=0o700, exist_ok=True)
     link, own = directory / "mpiexec", directory / _PROXY
     link.unlink(missing_ok=True)
@@ -156,7 +157,7 @@ def _with_blocking_proxy(mpiexec: Path, proxy: Path, directory: Path, python: st
 
 
 def main(argv: list[str]) -> None:
-    """Become the mpiexec that starts the ranks, or its supervisor where that is needed."""
+    """Become the mpiexec that starts the ranks, or its supervisor if one is needed."""
     file, directory, *starter = argv[1:]
     spec = job_file.read(Path(file))
     command, environment = begin(starter, spec.engines, Path(directory), sys.executable)

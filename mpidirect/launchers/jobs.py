@@ -61,7 +61,7 @@ def resolve(profile: Profile, given: Mapping[str, Any]) -> config.Settings:
 
 
 def engines(settings: Mapping[str, Any]) -> int:
-    """Return the number of engines that the settings ask for; by default there is one for each slot."""
+    """Return the number of engines in the settings; by default one for each slot."""
     return int(settings["n"] or launcher_class(settings["launcher"]).engines(settings))
 
 
@@ -113,7 +113,7 @@ def new_launcher(
 
 
 def _resume_spec(profile: Profile, settings: config.Settings, cluster: str) -> ResumeSpec | None:
-    """Return how a cluster continues in another job; None if the settings do not ask for that.
+    """Return how another job continues the cluster; None if the settings do not request this.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def _absolute(path: str) -> Path:
 
 
 def submit_continuation(profile: Profile, cluster: str, engines: int) -> Callable[[], None] | None:
-    """Submit the job that continues a cluster when the present job has ended, and note it in the record.
+    """Submit the job that continues a cluster after the present job, and note it in the record.
 
     Parameters
     ----------
@@ -155,8 +155,8 @@ def submit_continuation(profile: Profile, cluster: str, engines: int) -> Callabl
     Returns
     -------
     callable or None
-        If the scheduler refuses another job, but can queue the present job again: the function that does so.
-        The function ends the present job.
+        If the scheduler refuses another job, but can queue the present job again: the function that does
+        this. The function ends the present job.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def submit_continuation(profile: Profile, cluster: str, engines: int) -> Callabl
         log.warning("no other job can be submitted, so this job is queued again: %s", refusal)
     try:
         record = _own_record(profile, cluster)
-    except ClusterNotFound:  # a stop meanwhile has cancelled only the job that it knew
+    except ClusterNotFound:  # a concurrent stop has cancelled only the job that it knew
         if launcher.handle != present:
             launcher.stop(0)
         raise
@@ -189,7 +189,7 @@ def _own_record(profile: Profile, cluster: str) -> ClusterRecord:
 
 
 def forbid_continuation(profile: Profile, cluster: str) -> None:
-    """Note that no other job is to continue a cluster, as it is being stopped."""
+    """Note that no other job continues the cluster, because the cluster is being stopped."""
     file = profile.job_file(cluster)
     try:
         spec = job_file.read(file)
@@ -197,7 +197,7 @@ def forbid_continuation(profile: Profile, cluster: str) -> None:
             spec.resume.most = spec.resume.done
             job_file.write(spec, file)
     except (MPIDirectError, OSError):
-        pass  # the cluster has ended, or `stop` will say what is wrong
+        pass  # the cluster has ended, or `stop` will report the problem
 
 
 def launch(profile: Profile, launcher: Launcher) -> None:
@@ -210,7 +210,7 @@ def launch(profile: Profile, launcher: Launcher) -> None:
         job_file.write(spec, launcher.job.file)
         launcher.handle = launcher.start()
         profile.remember(_record(launcher))
-    except BaseException as error:  # a Ctrl-C as well: no job may run without a record
+    except BaseException as error:  # also after a Ctrl-C: no job may run without a record
         try:
             launcher.stop(0)
         except MPIDirectError as e:
@@ -223,7 +223,7 @@ def launch(profile: Profile, launcher: Launcher) -> None:
 
 
 def _record(launcher: Launcher) -> ClusterRecord:
-    """Return the record of a job that was started just now."""
+    """Return the record of a job that has just been started."""
     spec = launcher.job.spec
     return ClusterRecord(
         cluster=spec.cluster,
@@ -238,7 +238,7 @@ def _record(launcher: Launcher) -> ClusterRecord:
 
 
 def append_error(error: BaseException, other: MPIDirectError) -> None:
-    """Add an `other` error, which came during the handling of `error`, to its message, or print it."""
+    """Add `other`, an error during the handling of `error`, to the message of `error`, or print it."""
     if isinstance(error, MPIDirectError):
         error.args = (f"{error}\n\nBesides: {other}",)
     else:
@@ -246,7 +246,7 @@ def append_error(error: BaseException, other: MPIDirectError) -> None:
 
 
 def drop_owner(profile: Profile, launcher: Launcher) -> None:
-    """Let a running job go on after the end of its owner."""
+    """Let a running job continue after the end of its owner."""
     record = profile.record()
     launcher.job.spec.owner = None
     job_file.write(launcher.job.spec, launcher.job.file)
@@ -265,7 +265,7 @@ def recalled_launcher(profile: Profile, record: ClusterRecord) -> Launcher:
     )
     kind = launcher_class(record.launcher)
     if kind.local and not is_this_host(record.host) and any(record.within):
-        # The cluster runs inside a scheduler's job, which can be seen from here.
+        # The cluster runs inside a scheduler's job, which this host can see.
         enclosing, id = record.within
         kind, record = launcher_class(enclosing), msgspec.structs.replace(record, handle={"id": id})
     options = Options(kind.options)
@@ -291,7 +291,7 @@ def status(launcher: Launcher, record: ClusterRecord) -> JobStatus:
 
 
 def remove_files(profile: Profile, cluster: str, keep_saved: bool = False) -> list[Path]:
-    """Remove the files and sockets of a cluster that is gone, but not its logs; return the removed paths.
+    """Remove the files and sockets of a dead cluster, but not its logs; return the removed paths.
 
     With `keep_saved`, namespaces stay that were saved for a next job which has not loaded them.
     """

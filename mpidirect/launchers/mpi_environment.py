@@ -20,7 +20,7 @@ _USER_SETTINGS = re.compile(
     r"(OMPI|PRTE|PMIX|OPAL)_MCA_(?!(PREFIXES|cpu_type|initial_wdir|num_procs)$)|OMPI_ALLOW_RUN_AS"
 )
 # Variables that are not set if the user has set another one. Open MPI starts nothing with both of the first
-# pair. UCX reaches no process by the loopback if the user has chosen TCP alone.
+# pair. UCX reaches no process by the loopback if the user has chosen only TCP.
 EXCLUDED_BY = {
     "OMPI_MCA_btl_tcp_if_include": "OMPI_MCA_btl_tcp_if_exclude",
     "UCX_NET_DEVICES": "UCX_TLS",
@@ -37,7 +37,7 @@ def launch_environment(
     implementation : Implementation
         The MPI of the mpiexec.
     base : mapping, optional
-        The environment to begin with; this process's if not given.
+        The environment to begin with; by default this process's.
     one_host : bool
         Whether all ranks share a host.
     """

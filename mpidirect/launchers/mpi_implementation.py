@@ -14,24 +14,24 @@ _OPEN_MPI = {
     # By slot: each node gets its share in turn, and an extra rank goes to the first node.
     "PRTE_MCA_rmaps_default_mapping_policy": "slot:oversubscribe",
     "PRTE_MCA_hwloc_default_binding_policy": "none",
-    # TCP without "put": with put, large messages get lost if two networks join the same processes.
+    # TCP without "put": with put, large messages get lost if two networks connect the same processes.
     "OMPI_MCA_btl_tcp_flags": "send,inplace,need-ack,need-csum,hetero-rdma",
 }
-# Without these, spawned processes are no fault-tolerant job: all that were spawned together end together, and
-# no process notices the death of another one, so that all wait for ever.
+# Without these, spawned processes are no fault-tolerant job: all processes of a spawn end together, and no
+# process notices the death of another one, so all wait for ever.
 _OPEN_MPI_ULFM = {"PRTE_MCA_state_base_recoverable": "1", "PRTE_MCA_state_base_notify_errors": "1"}
-# On one host. A BTL that looks for a fabric sleeps for a second in libfabric when there is none. One network
-# is enough: spawned processes and the processes that spawned them talk by TCP.
+# On one host. A BTL that looks for a fabric sleeps for a second in libfabric if there is none. One network is
+# enough: spawned processes and their spawners use TCP.
 _OPEN_MPI_ONE_HOST = {"OMPI_MCA_btl": "^ofi", "OMPI_MCA_btl_tcp_if_include": "127.0.0.0/8"}
 _OPEN_MPI_4 = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "OMPI_MCA_hwloc_base_binding_policy": "none",
     "OMPI_MCA_orte_allowed_exit_without_sync": "1",  # ranks leave without MPI_Finalize
 }
-# UCX, by which MPICH reaches spawned processes, ends a process that reads the memory of a dead one.
+# UCX connects MPICH to spawned processes, and ends a process that reads the memory of a dead process.
 _MPICH = {"UCX_TLS": "^cma"}
-# On one host. Only the loopback: no port is open to other hosts, and a network interface that comes up later
-# does not keep new engines from reaching the controller.
+# On one host. Only the loopback: no port is open to other hosts, and a network interface that appears later
+# does not prevent new engines from reaching the controller.
 _MPICH_ONE_HOST = {"UCX_NET_DEVICES": "lo"}
 
 
@@ -72,20 +72,20 @@ class Implementation(NamedTuple):
     def arguments(self, given: Sequence[str] = ()) -> list[str]:
         """Return the arguments for mpiexec that the user has not `given`, without the number of ranks.
 
-        They let a job survive the death of a rank.
+        These arguments let a job survive the death of a rank.
         """
         wanted: list[tuple[str, ...]] = []
         if self.name in ("mpich", "intel"):
             wanted.append(("-disable-auto-cleanup",))
         if self.name == "openmpi":
-            wanted.append(("--stdin", "none"))  # else rank 0 never sees the end of its input
+            wanted.append(("--stdin", "none"))  # otherwise rank 0 never sees the end of its input
             if self.has_ulfm:
                 wanted.append(("--with-ft", "ulfm"))
         return [word for argument in wanted if argument[0] not in given for word in argument]
 
     def hostfile_arguments(self, file: str) -> list[str]:
         """Return the arguments that name a file with one host for each rank; empty if unknown."""
-        if self.name == "openmpi":  # without "seq" Open MPI counts the slots of a node as the scheduler does
+        if self.name == "openmpi":  # without "seq", Open MPI counts the slots of a node as the scheduler does
             return ["--map-by", "seq:oversubscribe", "--hostfile", file]
         flag = {"mpich": "-f", "intel": "-machinefile"}.get(self.name)
         return [flag, file] if flag else []
@@ -101,7 +101,8 @@ class Implementation(NamedTuple):
         if self.name == "mpich":
             return (_MPICH_ONE_HOST if one_host else {}) | _MPICH
         if self.name != "openmpi":
-            return _OPEN_MPI | _OPEN_MPI_ULFM  # in case this is Open MPI: other implementations ignore them
+            # this may be Open MPI; other implementations ignore these variables
+            return _OPEN_MPI | _OPEN_MPI_ULFM
         if self.major < 5:
             return _OPEN_MPI | _OPEN_MPI_4
         tolerance = _OPEN_MPI_ULFM if self.has_ulfm else {}
@@ -114,7 +115,7 @@ class Implementation(NamedTuple):
 
 @functools.cache
 def _mpi4py_has_ulfm() -> bool:
-    """Return whether mpi4py has the functions of MPI's fault tolerance, as since version 4."""
+    """Return whether mpi4py has the functions of MPI's fault tolerance, as it does since version 4."""
     try:
         return int(metadata.version("mpi4py").partition(".")[0]) >= 4
     except (metadata.PackageNotFoundError, ValueError):

@@ -2,7 +2,7 @@
 
 With names of modules as arguments, import these, and print the problem of each, or an empty text.
 
-Always run this as a separate process: where MPI does not work, to load it may end the process.
+Always run this as a separate process: if MPI does not work, loading it may end the process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..mpi.fault_tolerance import Tolerance
 
 # Modules whose libraries must be built with the MPI of mpi4py.
 LIBRARIES = ("petsc4py.PETSc", "slepc4py.SLEPc", "dolfinx", "h5py")
-MARK = "mpidirect-probe:"  # begins the line of the facts, among other output
+MARK = "mpidirect-probe:"  # the beginning of the line with the facts, in other output
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def _facts() -> dict[str, Any]:
 
 
 def _problem(module: str) -> str:
-    """Return why a module does not load, or that it loads another MPI; an empty text if all is well."""
+    """Return why a module does not load, or that it loads another MPI; empty if there is no problem."""
     from mpi4py import MPI  # noqa: F401
 
     own = _mpi_files()

@@ -19,7 +19,7 @@ from . import hydra, mpi
 from .base import JobState, JobStatus, Launcher
 from .mpi_environment import configured_parameters, launch_environment, missing_variables
 
-# Arguments of mpiexec that name hosts, or spread ranks over hosts.
+# Arguments of mpiexec that name hosts, or distribute ranks over hosts.
 _HOST_ARGUMENTS = {
     f"{dashes}{word}"
     for dashes in ("-", "--")
@@ -36,11 +36,11 @@ class MpiexecLauncher(Launcher):
     name = "mpiexec"
     summary = "mpiexec on this host, or on the hosts that its arguments name"
 
-    _most_ranks = 0  # the most ranks that have run at one time
-    _process: subprocess.Popen[bytes] | None = None  # if this object started mpiexec
+    _most_ranks = 0  # maximum number of ranks that have run at one time
+    _process: subprocess.Popen[bytes] | None = None  # set if this object has started mpiexec
 
     def start(self) -> dict[str, Any]:
-        """Start mpiexec in a session of its own, which no Ctrl-C at the terminal reaches."""
+        """Start mpiexec in a session of its own, so that no Ctrl-C at the terminal reaches it."""
         self._warn_if_oversubscribed()
         command, implementation = mpi.rank_command(self.job, self.settings)
         environment = launch_environment(implementation, one_host=self._is_local(command[0]))
@@ -70,7 +70,7 @@ class MpiexecLauncher(Launcher):
         return self.handle
 
     def _warn_if_oversubscribed(self) -> None:
-        """Tell that engines share the tasks of the enclosing job."""
+        """Warn that engines share the tasks of the enclosing job."""
         (scheduler, id), n, room = allocation.enclosing(), self.job.spec.engines, allocation.slots()
         if scheduler and n > room:
             print(
@@ -108,14 +108,14 @@ class MpiexecLauncher(Launcher):
         )
 
     def stop(self, grace: float) -> None:
-        """Send SIGTERM to mpiexec, which ends its ranks; then kill what is left of the cluster."""
+        """Send SIGTERM to mpiexec, which ends its ranks; then kill the remaining processes of the cluster."""
         deadline = time.monotonic() + grace
         if grace > 0 and self.state().state is JobState.RUNNING:
-            if self._is_running():  # else another process may have its number by now
+            if self._is_running():  # otherwise another process may have its number now
                 os.kill(self.handle["pid"], signal.SIGTERM)
             while self.state().state is JobState.RUNNING and time.monotonic() < deadline:
                 time.sleep(self.poll_interval)
-        # Ranks end a moment after their mpiexec, by themselves.
+        # Ranks end by themselves a moment after their mpiexec.
         left = processes.end(self.job.spec.cluster, min(grace, 1.0))
         self.state()  # reaps mpiexec if it is a child of this process
         if left:
@@ -149,7 +149,7 @@ class MpiexecLauncher(Launcher):
         return allocation.hosts() if self.job.spec.engines >= allocation.slots() else 0
 
     def job_script(self) -> str:
-        """Return the command, with the variables that it needs beyond this environment."""
+        """Return the command, with the variables that it needs in addition to this environment."""
         command, implementation = mpi.rank_command(self.job, self.settings)
         spec = self.job.spec
         added = [f"{SPAWNS}={1 if spec.spawns else ''}"]
@@ -162,7 +162,7 @@ class MpiexecLauncher(Launcher):
 
 
 def _names_no_hosts(names: set[str]) -> bool:
-    """Whether no parameter, no variable and no enclosing job brings other hosts."""
+    """Whether no parameter, no variable and no enclosing job names other hosts."""
     named = any("hostfile" in name for name in (*os.environ, *names))
     return not named and (not allocation.enclosing()[0] or allocation.hosts() == 1)
 

@@ -27,8 +27,8 @@ _RUNNING = {"R": "", "E": "it ends", "S": "it is suspended", "B": "", "U": "it i
 _FINISHED = {"F", "C", "X"}
 _UNKNOWN_JOB = {35, 153}  # exit codes of qstat: the job has finished; there is no such job
 _DELETED, _WALLTIME_OVER = 271, -29  # exit statuses
-_TERMINATED = "91"  # substate of a job that was deleted, whatever exit code its script had
-_USAGE_AGE = 300.0  # seconds that the used walltime may be old in PBS's answers
+_TERMINATED = "91"  # substate of a deleted job, with any exit code of its script
+_USAGE_AGE = 300.0  # maximum age in seconds of the used walltime in PBS's answers
 
 
 class PBSLauncher(BatchLauncher):
@@ -62,12 +62,12 @@ class PBSLauncher(BatchLauncher):
         yield f"-o {quoted(self.output)}"
         yield "-j oe"
         yield "-V"
-        yield "-r n"  # started again it would be another cluster, with empty namespaces
+        yield "-r n"  # a requeued job would be another cluster, with empty namespaces
         yield f"-l {self._nodes() if settings['dialect'] == 'torque' else self._select()}"
         if settings["dialect"] == "pbs" and (
             self.request.controller_node or (self.request.nodes_and_tasks[0] or 1) > 1
         ):
-            yield "-l place=scatter"  # else one node may get several chunks
+            yield "-l place=scatter"  # otherwise one node may get several chunks
         if settings["walltime"]:
             yield f"-l walltime={settings['walltime']}"
         for option, flag in (("queue", "-q"), ("account", "-A"), ("qos", "-l qos=")):
@@ -86,7 +86,7 @@ class PBSLauncher(BatchLauncher):
         cpus = self.settings["cpus_per_task"] or 1
         own = "1:ncpus=1:mpiprocs=1+" if self.request.controller_node else ""
         parts = [f"select={own}{nodes or 1}", f"ncpus={each * cpus}", f"mpiprocs={each}"]
-        parts.append(f"ompthreads={cpus}")  # else OMP_NUM_THREADS is the number of all cores
+        parts.append(f"ompthreads={cpus}")  # otherwise OMP_NUM_THREADS is the number of all cores
         parts += [f"mem={self.settings['mem']}"] if self.settings["mem"] else []
         gpus = self.request.gpus(each)
         parts += [f"ngpus={gpus}"] if gpus else []
@@ -119,7 +119,7 @@ class PBSLauncher(BatchLauncher):
         return ["-W", f"depend=afterany:{id}"]
 
     def query(self) -> JobStatus:
-        """Ask ``qstat`` for JSON with the history, then for less: not every PBS has both."""
+        """Ask ``qstat`` for JSON with the history, then for less: not every PBS supports both."""
         complaint = ""
         for flags in (["-x", "-f", "-F", "json"], ["-f", "-F", "json"], ["-f"]):
             shown = self.run("qstat", *flags, self.id)
@@ -147,7 +147,7 @@ def _parse_json(text: str) -> dict[str, Any]:
 
 
 def _parse_text(text: str) -> dict[str, Any]:
-    """Return the same of the answer of ``qstat -f``: ``key = value``, continued on lines after a tab."""
+    """Return the attributes in the answer of ``qstat -f``: ``key = value``, continued on lines with a tab."""
     joined = re.sub(r"\n\t(?!\S+ = )", "", text)  # some versions begin each line with a tab
     found: dict[str, Any] = dict(re.findall(r"^\s+(\S+) = (.*)$", joined, re.M))
     for name in ("Resource_List", "resources_used"):
@@ -156,7 +156,7 @@ def _parse_text(text: str) -> dict[str, Any]:
 
 
 def parse_job(job: dict[str, Any], id: str) -> JobStatus:
-    """Return the status that the attributes of a job tell."""
+    """Return the status by the attributes of a job."""
     state, comment = str(job.get("job_state", "")), str(job.get("comment", ""))
     hosts = ",".join(
         dict.fromkeys(part.partition("/")[0] for part in str(job.get("exec_host", "")).split("+"))
@@ -194,7 +194,8 @@ def _ended_status(job: dict[str, Any], comment: str, hosts: str) -> JobStatus:
 def _seconds_left(job: dict[str, Any]) -> float | None:
     """Return the seconds until the walltime ends a job.
 
-    The used walltime in PBS's answers is minutes old. The job's start is exact, but by the server's clock.
+    The used walltime in PBS's answers is minutes old. The start time of the job is exact, but by the server's
+    clock.
     """
     limit = parse_duration(job.get("Resource_List", {}).get("walltime"))
     used = parse_duration(job.get("resources_used", {}).get("walltime")) or 0.0

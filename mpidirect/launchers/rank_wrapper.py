@@ -1,7 +1,7 @@
 """The rank wrapper: a shell between the launcher and a rank, so that no end of a rank ends the job.
 
-Open MPI's fault tolerance notices a process that was killed, but not a process that left with an exit code:
-the other ranks would wait for it for ever. So the wrapper kills itself when its rank ends.
+Open MPI's fault tolerance notices a killed process, but not a process that leaves with an exit code:
+the other ranks would wait for this process for ever. So the wrapper kills itself when its rank ends.
 
 MPICH and Intel MPI end the job when a process fails, and send SIGUSR1 to the others. So the wrapper ignores
 that signal and always succeeds.
@@ -28,7 +28,7 @@ _RUN = (
     f"d=$1; shift; {_RANK}{WRAPPER_PID}=$$; export {WRAPPER_PID}; q=; trap q=1 {DISCARD_SIGNAL.name[3:]}; "
     f'"$@"; s=$?; [ $s -eq {CLEAN_EXIT} ] || {{ [ $q ] || {{ {_WRITE_CODE}; }}; '
 )
-# Hydra tells all its proxies of each death, and fails if a proxy has just ended, as a proxy does with its
+# Hydra reports each death to all its proxies, and fails if a proxy has just ended, as a proxy does with its
 # last process. So when the engines of several hosts end together, one wrapper of each host ends later.
 _DELAY_END = (
     f'case "${SPAWNS}" in *:*) [ "${{MPI_LOCALRANKID:-0}}" != 0 ] || '

@@ -1,4 +1,4 @@
-"""The resources that a scheduler's job asks for, computed from the settings."""
+"""The resources of a scheduler's job, computed from the settings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ..errors import ConfigError
 
 
 def engine_count(settings: Mapping[str, Any]) -> int:
-    """Return the number of engines that nodes and tasks make, without the controller's own task.
+    """Return the number of engines that nodes and tasks result in, without the controller's own task.
 
     Raises
     ------
     ConfigError
-        When the settings do not say how many tasks there are, or leave no task for an engine.
+        When the settings do not define the number of tasks, or leave no task for an engine.
     """
     nodes, tasks = settings["nodes"], settings["ntasks_per_node"]
     if tasks is None:
@@ -49,12 +49,12 @@ class ResourceRequest:
 
     @property
     def tasks(self) -> int:
-        """The number of tasks on the engines' nodes: one for each engine, perhaps one for the controller."""
+        """The number of tasks on the engines' nodes: one per engine, and possibly the controller's."""
         return self._engines + bool(self._settings["controller"] == "slot")
 
     @property
     def nodes_and_tasks(self) -> tuple[int | None, int | None]:
-        """The number of nodes and of tasks on each node; None for a number that does not follow.
+        """The number of nodes and of tasks on each node; None for an undefined number.
 
         Raises
         ------
@@ -68,19 +68,19 @@ class ResourceRequest:
                 f"{self._engines} tasks for engines{own} don't fit: --nodes {nodes} "
                 f"--ntasks-per-node {each} make {nodes * each}."
             )
-        if nodes and not each:  # left to itself a scheduler may put 7 tasks on one node and 1 on the other
+        if nodes and not each:  # otherwise a scheduler may put 7 tasks on one node and 1 on the other
             each = -(-self.tasks // nodes)
         elif each and not nodes:
             nodes = -(-self.tasks // each)
         return nodes, each
 
     def gpus(self, tasks: int) -> int | None:
-        """Return the number of GPUs of a node that has `tasks` engines; None if no GPU is asked for.
+        """Return the number of GPUs of a node with `tasks` engines; None if no GPU is requested.
 
         Raises
         ------
         ConfigError
-            When the settings say both GPUs for each engine and GPUs for each node.
+            When the settings define both GPUs for each engine and GPUs for each node.
         """
         each, node = self._settings["gpus_per_task"], self._settings["gpus"]
         if each and node:

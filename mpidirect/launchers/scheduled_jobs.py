@@ -1,4 +1,4 @@
-"""What a scheduler, or a cluster's record, says about a cluster that does not answer."""
+"""What a scheduler, or a cluster's record, reports on a cluster that does not answer."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def failure_reason(profile: str, cluster: str, timeout: float) -> str:
     profile, cluster : str
         The profile's name and the cluster's id.
     timeout : float
-        Seconds to wait until the scheduler says how the job ended.
+        Seconds to wait until the scheduler reports how the job ended.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def failure_reason(profile: str, cluster: str, timeout: float) -> str:
 
 
 def _final_status(launcher: Launcher, timeout: float) -> JobStatus:
-    """Return the status of a job that ends, settled or as it is at the end of `timeout`."""
+    """Return the status of an ending job: the settled one, or the one at the end of `timeout`."""
     launcher.command_timeout = timeout
     job = JobStatus(JobState.UNKNOWN)
     deadline = time.monotonic() + timeout

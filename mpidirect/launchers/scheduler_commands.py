@@ -16,13 +16,13 @@ from .mpi_environment import without_enclosing_job
 class SchedulerCommands:
     """Runs the commands of a scheduler."""
 
-    scheduler: ClassVar[str]  # its name, for people
-    job_variable: ClassVar[str]  # environment variable that a job's processes have
-    variable_prefixes: ClassVar[tuple[str, ...]] = ()  # variables that belong to a job
+    scheduler: ClassVar[str]  # the name of the scheduler for users
+    job_variable: ClassVar[str]  # an environment variable of a job's processes
+    variable_prefixes: ClassVar[tuple[str, ...]] = ()  # prefixes of the variables of a job
     kept_variables: ClassVar[tuple[str, ...]] = ()  # exceptions from `variable_prefixes`
 
     command_timeout: float  # seconds that a command may take
-    _last_complaint = ""  # of the last command that was to change something
+    _last_complaint = ""  # the error message of the last command that should change something
 
     def environment(self) -> dict[str, str]:
         """Return the environment for the scheduler's commands, without an enclosing job's variables."""
@@ -62,7 +62,7 @@ class SchedulerCommands:
             raise self.cannot_run(command[0], e) from None
 
     def run_change(self, *command: str) -> None:
-        """Run a command that changes something. `stop` tells its complaint if the job does not end."""
+        """Run a command that changes something. `stop` reports its error message if the job does not end."""
         done = self.run(*command)
         if done.returncode != 0:
             complaint = (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"

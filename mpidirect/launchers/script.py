@@ -19,7 +19,7 @@ from .clocks import parse_duration
 from .mpi_environment import EXCLUDED_BY
 from .mpi_implementation import Implementation
 
-_RANKS = "MPIDIRECT_RANKS"  # variable of the script: how many ranks mpiexec is to start
+_RANKS = "MPIDIRECT_RANKS"  # variable of the script: the number of ranks that mpiexec starts
 _TEMPLATE = """\
 #!/bin/bash
 # {title}. Submitted by:
@@ -42,11 +42,11 @@ class JobScript:
     settings : mapping
         The value of every option.
     scheduler : str
-        The name of the launcher, which says what variable of the job holds its number of hosts.
+        The name of the launcher, which decides which variable of the job contains its number of hosts.
     implementation : Implementation
         The MPI whose command starts the ranks.
     one_host : bool or None
-        Whether all ranks share a host; None if that is known only when the job runs.
+        Whether all ranks share a host; None if this is only known when the job runs.
     """
 
     job: Job
@@ -76,7 +76,8 @@ class JobScript:
         setup : sequence of str
             Lines of shell that `command` needs before it.
         copy_output : bool
-            Whether the scheduler does not write the output to the job's log while the job runs.
+            Whether the job must copy its output to its log, because the scheduler does not while the job
+            runs.
         """
         starts, spawn_condition = self._start(command)
         environment = [
@@ -112,7 +113,7 @@ class JobScript:
     def _mpi_variables(self) -> dict[str, str]:
         """The environment of the command that starts the ranks."""
         variables = self.implementation.environment(bool(self.one_host))
-        if self.settings["cpus_per_task"]:  # else OpenMP starts as many threads as there are cores
+        if self.settings["cpus_per_task"]:  # otherwise OpenMP starts as many threads as there are cores
             variables = {**variables, "OMP_NUM_THREADS": str(self.settings["cpus_per_task"])}
         return variables
 

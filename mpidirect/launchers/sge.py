@@ -15,8 +15,8 @@ from .base import JobState, JobStatus
 from .batch import BatchLauncher, held_reason, quoted
 from .clocks import parse_local_time
 
-_ACCOUNTING_DELAY = 20.0  # seconds until qacct knows of a job that has ended
-_CLOCK_SKEW = 1.0  # seconds between the clocks of Grid Engine's hosts
+_ACCOUNTING_DELAY = 20.0  # seconds until qacct knows a job that has ended
+_CLOCK_SKEW = 1.0  # maximum seconds between the clocks of Grid Engine's hosts
 
 
 class SGELauncher(BatchLauncher):
@@ -48,9 +48,9 @@ class SGELauncher(BatchLauncher):
         Option("pe", text, "mpi", "The parallel environment of the ranks (qconf -spl lists them).", "NAME"),
     )
 
-    _vanished = 0.0  # time at which qstat first did not list the job
+    _vanished = 0.0  # when qstat first did not list the job
     _deleted = False  # whether qstat showed that the job is being deleted
-    _ends: float | None = None  # end of the walltime, in seconds since the epoch; 0: none
+    _ends: float | None = None  # end of the walltime, in seconds since the epoch; 0 for none
 
     def resources(self) -> Iterator[str]:
         """Yield the directives."""
@@ -67,20 +67,20 @@ class SGELauncher(BatchLauncher):
                 "Grid Engine gives GPUs to slots, and engines with --cpus-per-task have several slots. Ask "
                 "for your site's GPU resource by --directive='-l gpu=…' instead of --gpus-per-task."
             )
-        self.request.gpus(1)  # refuses what contradicts itself
+        self.request.gpus(1)  # raises an error if settings contradict each other
         yield f"-N {self.job_name}"
         yield "-S /bin/bash"
         yield f"-o {quoted(self.output)}"
         yield "-j y"
         yield "-cwd"
         yield "-V"
-        yield "-r n"  # started again it would be another cluster, with empty namespaces
+        yield "-r n"  # a requeued job would be another cluster, with empty namespaces
         yield f"-pe {settings['pe']} {self.request.tasks * (settings['cpus_per_task'] or 1)}"
         for option, flag in (
             ("walltime", "-l h_rt="),
             ("mem", "-l h_vmem="),
             ("gpus", "-l gpu="),
-            ("gpus_per_task", "-l gpu="),  # of each slot
+            ("gpus_per_task", "-l gpu="),  # for each slot
             ("queue", "-q "),
             ("account", "-P "),
             ("qos", "-l qos="),
@@ -125,7 +125,7 @@ class SGELauncher(BatchLauncher):
         if "d" in state:
             self._deleted = True
             return JobStatus(JobState.RUNNING, "it ends", hosts=host, ending=True)
-        if self._ends is None:  # asked once: a job's limit stays
+        if self._ends is None:  # asked only once: the limit of a job does not change
             self._ends = self._walltime_end(f"{words[5]} {words[6]}")
         left = max(0.0, self._ends - time.time()) if self._ends else None
         return JobStatus(JobState.RUNNING, hosts=host, left=left)
@@ -136,7 +136,7 @@ class SGELauncher(BatchLauncher):
         mine = False
         for line in self.run("qstat", "-u", "*", "-g", "t").stdout.splitlines():
             words = line.split()
-            if words and words[0].isdecimal():  # a job; its other slots follow
+            if words and words[0].isdecimal():  # the line of a job; lines of its other slots follow
                 mine = words[0] == self.id
             if mine:
                 found.update(word for word in words if "@" in word)
@@ -165,7 +165,7 @@ class SGELauncher(BatchLauncher):
         )
 
     def _ended_status(self) -> JobStatus:
-        """Return the status of a job that has ended; Grid Engine takes some seconds to know it."""
+        """Return the status of a job that has ended, which Grid Engine knows after some seconds."""
         self._vanished = self._vanished or time.time()
         record = self.run("qacct", "-j", self.id)
         if record.returncode != 0:
@@ -182,7 +182,7 @@ class SGELauncher(BatchLauncher):
         return JobStatus(JobState.ENDED, reason, failed=code != "0")
 
     def _status_without_accounting(self) -> JobStatus:
-        """Return the status of an ended job that is not in the accounting (yet), by its earlier statuses."""
+        """Return the status of an ended job that is not in the accounting yet, by its earlier statuses."""
         final = time.time() > self._vanished + _ACCOUNTING_DELAY
         if self._deleted:
             return JobStatus(JobState.ENDED, "it was deleted (qdel)", failed=True)
@@ -194,8 +194,8 @@ class SGELauncher(BatchLauncher):
     def cancel(self, force: bool) -> None:
         """Run ``qdel``, which kills at once.
 
-        With `force` also delete a job that was deleted before without an effect on its host. Only a
-        manager can: for other users ``qdel -f`` deletes the job, sleeps for a minute, and is refused then.
+        With `force`, also delete a job that was deleted before without an effect on its host. Only a manager
+        can do this: for other users ``qdel -f`` deletes the job, sleeps for a minute, and is then refused.
         """
         manager = force and self._deleted and getpass.getuser() in self.run("qconf", "-sm").stdout.split()
         self.run_change("qdel", *(["-f"] if manager else []), self.id)
@@ -205,7 +205,7 @@ class SGELauncher(BatchLauncher):
 
 def _kill_reason(fields: dict[str, str]) -> str:
     """Return why a job was killed, by the fields of ``qacct``."""
-    if fields.get("deleted_by", "NONE") != "NONE":  # Univa's
+    if fields.get("deleted_by", "NONE") != "NONE":  # a field of Univa Grid Engine
         return f"it was deleted by {fields['deleted_by']}"
     limit = re.search(r"\bh_rt=(\d+)", fields.get("category", ""))
     lasted = re.match(r"[\d.]+", fields.get("ru_wallclock", ""))

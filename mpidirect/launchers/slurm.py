@@ -14,7 +14,7 @@ from .batch import BatchLauncher, held_reason, quoted
 from .clocks import parse_duration, parse_local_time
 from .mpi_implementation import Implementation
 
-_PENDING = {  # states
+_PENDING = {  # states, and their reasons
     "PENDING",
     "CONFIGURING",
     "REQUEUED",
@@ -48,7 +48,7 @@ _HOPELESS = {
     "QOSNotAllowed": "its quality of service may not use the partition (--qos, --partition)",
     "QOSTimeLimit": "its walltime is longer than its quality of service allows (--walltime, --qos)",
 }
-# Reasons of a held job, and the words that they add.
+# Reasons of a held job, and the text that follows them.
 _HELD = {
     "JobHeldUser": "",
     "JobHeldAdmin": " by an administrator",
@@ -56,7 +56,7 @@ _HELD = {
     "launch_failed_requeued_held": ", as it could not be launched",
     "JobHoldMaxRequeue": ", as it was requeued too often",
 }
-_NO_OUTPUT = "53"  # what Slurm calls a signal when a node can't write the job's output
+_NO_OUTPUT = "53"  # the signal number that Slurm reports when a node can't write the job's output
 _JOB_LIMIT = re.compile(r"(QOS|Assoc)\w*(PerJob|PerNode|WallDuration|MinCpu|MinGRES|MinMemory)\w*")
 
 
@@ -81,10 +81,10 @@ class SlurmLauncher(BatchLauncher):
         """Yield the directives."""
         settings = self.settings
         nodes, each = self.request.nodes_and_tasks
-        self.request.gpus(1)  # refuses what contradicts itself
+        self.request.gpus(1)  # raises an error if settings contradict each other
         yield f"--job-name={self.job_name}"
         yield f"--output={quoted(self.output)}"
-        yield "--no-requeue"  # started again it would be another cluster, with empty namespaces
+        yield "--no-requeue"  # a requeued job would be another cluster, with empty namespaces
         if nodes:
             yield f"--nodes={nodes + self.request.controller_node}"
             yield f"--ntasks-per-node={each}"
@@ -142,7 +142,7 @@ class SlurmLauncher(BatchLauncher):
         return [f"--dependency=afterany:{id}"]
 
     def allow_requeue(self) -> bool:
-        """Allow Slurm to queue the job again. The script forbids it: after a failure nothing is saved."""
+        """Allow Slurm to queue the job again. The script forbids this, because a failure saves nothing."""
         return self.run("scontrol", "update", f"JobId={self.id}", "Requeue=1").returncode == 0
 
     def requeue(self) -> None:
@@ -229,7 +229,7 @@ def _ended_status(state: str, code: str, hosts: str = "") -> JobStatus:
 
 
 def _seconds_left(fields: dict[str, str]) -> float | None:
-    """Return the seconds until the walltime ends a job, by Slurm's clock: this host's may differ."""
+    """Return the seconds until the walltime ends a job, by Slurm's clock; this host's may differ."""
     ends, began = _parse_time(fields.get("EndTime", "")), _parse_time(fields.get("StartTime", ""))
     passed = parse_duration(fields.get("RunTime", ""))
     if ends is None or began is None or passed is None:
@@ -238,5 +238,5 @@ def _seconds_left(fields: dict[str, str]) -> float | None:
 
 
 def _parse_time(text: str) -> float | None:
-    """Return a time as Slurm writes it in seconds since the epoch; None for Unknown, N/A and NONE."""
+    """Return a time of Slurm in seconds since the epoch; None for Unknown, N/A and NONE."""
     return parse_local_time(text, "%Y-%m-%dT%H:%M:%S")

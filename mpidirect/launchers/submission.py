@@ -73,7 +73,7 @@ class Submission:
         try:
             out, _ = self._process.communicate(timeout=_INTERRUPTED)
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            os.killpg(self._process.pid, signal.SIGKILL)  # and the children of a site's wrapper script
+            os.killpg(self._process.pid, signal.SIGKILL)  # also kills the children of a site's wrapper script
             self._process.communicate()
             raise TimeoutError from None
         return out if self._process.returncode == 0 else ""

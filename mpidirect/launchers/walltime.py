@@ -1,4 +1,4 @@
-"""The end of the job that this process is in, as its scheduler knows it."""
+"""The end of the job that contains this process, as its scheduler knows it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from ..job import allocation
 from . import launcher_class
 from .base import JobState
 
-_COMMAND_TIMEOUT = 5.0  # seconds that the scheduler's command may take
+_COMMAND_TIMEOUT = 5.0  # seconds that the scheduler's command has to answer
 
 
 def job_end() -> float:
-    """Return when the walltime ends this job, in seconds since the epoch; 0 if it is not known."""
+    """Return when the walltime ends this job, in seconds since the epoch; 0 if unknown."""
     return allocation.job_end() or current_job_end(allocation.slurm_job_end())
 
 
 def current_job_end(known: float) -> float:
-    """Ask the scheduler when the walltime ends this job: the walltime may have been changed.
+    """Ask the scheduler when the walltime ends this job, because the walltime may have been changed.
 
     Parameters
     ----------
     known : float
-        The time that is known. It is returned if the scheduler does not answer.
+        The known end. It is returned if the scheduler does not answer.
     """
     return job_outlook(known)[0]
 
@@ -33,7 +33,7 @@ def job_outlook(known: float) -> tuple[float, bool | None]:
     Parameters
     ----------
     known : float
-        The end of the job that is known, in seconds since the epoch.
+        The known end of the job, in seconds since the epoch.
 
     Returns
     -------

@@ -1,1 +1,1 @@
-"""MPI, as controller and engines share it."""
+"""The parts of MPI that controller and engines share."""

@@ -21,8 +21,8 @@ from ..arrays.lazy_numpy import np
 from ..memory import process_memory
 from ..protocol.messages import BULK
 
-TAG = 1  # The tag of all bulk data: the order tells the pieces apart.
-_READ_TAG = 2  # The tag of messages that a piece has been read.
+TAG = 1  # The tag of all bulk data; the order distinguishes the pieces.
+_READ_TAG = 2  # The tag of messages that report that a piece has been read.
 
 
 class Pending(Protocol):
@@ -33,10 +33,10 @@ class Pending(Protocol):
 
 
 class _RankInfo(NamedTuple):
-    """What a rank tells the others of itself."""
+    """The description of a rank for the others."""
 
     pid: int
-    address: int  # Of the cookie in its memory.
+    address: int  # The address of the cookie in the rank's memory.
     cookie: bytes
     node: bytes
 
@@ -45,17 +45,17 @@ _RANK_INFO = struct.Struct(f"qq{process_memory.COOKIE}s256s")
 
 
 def neighbours(world: MPI.Intracomm) -> tuple[bool, list[int]]:
-    """Find out whether all ranks share a host and can read each other's memory; all call this together.
+    """Find out whether all ranks share a host and can read each other's memory; all ranks call this together.
 
-    Numpy is not used: its import would take longer than all of this.
+    Numpy is not used: its import would take longer than this function.
 
     Returns
     -------
     one_host : bool
         Whether all ranks are on one host.
     processes : list of int
-        The process of each rank, if the controller can read the memory of all engines, and each engine that
-        of the controller; else empty.
+        The process of each rank, if the controller can read the memory of all engines, and each engine the
+        controller's memory; otherwise empty.
     """
     process_memory.permit()
     cookie = secrets.token_bytes(process_memory.COOKIE)
@@ -128,7 +128,7 @@ class _DirectSend:
 class _DirectReceive:
     """Reads a piece as soon as its address has arrived.
 
-    The pieces of a rank are read in order: the messages that tell so to the other side are all alike.
+    The pieces of a rank are read in order, because the messages about read pieces do not name a piece.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class _DirectReceive:
         """Read the piece if its address has arrived; return whether it is read."""
         if not self._request.Test(self._status):
             return False
-        if not self._status.Get_count(MPI.BYTE):  # An empty message: the piece will not come.
+        if not self._status.Get_count(MPI.BYTE):  # An empty message: the piece will not arrive.
             self._confirmation = MPI.REQUEST_NULL
             return True
         process_memory.read(self._process, int(self._address[0]), self._piece)

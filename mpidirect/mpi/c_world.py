@@ -1,8 +1,8 @@
-"""The engines' communicator as ``MPI_COMM_WORLD`` in C and Fortran, where no engines are spawned.
+"""The engines' communicator as ``MPI_COMM_WORLD`` in C and Fortran, if no engines are spawned.
 
-In Open MPI ``MPI_COMM_WORLD`` is the address of an object, and each function of MPI reads that object. A copy
-of another communicator's object in its place is that communicator, with its members and messages. No launcher
-and no daemon takes part, so the same works on one host and on several.
+In Open MPI ``MPI_COMM_WORLD`` is the address of an object, and each function of MPI reads that object. If the
+object is overwritten by a copy of another communicator's object, ``MPI_COMM_WORLD`` is that communicator,
+with its members and messages. No launcher and no daemon takes part, so this works on one host and on several.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _COMMUNICATOR, _ATTRIBUTES, _TABLE = "ompi_communicator_t", "opal_hash_table_t",
 _TABLES = "ompi_mpi_communicators", "ompi_comm_f_to_c_table"
 # Open MPI's description of a class: the name, three addresses, two integers, two addresses, the size.
 _SIZE_OFFSET = 4 * _POINTER + 2 * ctypes.sizeof(ctypes.c_int) + 2 * _POINTER
-_LARGEST = 4096  # Bytes that the object of a communicator may have. In Open MPI 5.0 it has 384.
-_ENTRIES = 64  # Entries of a table among which a communicator of the start is.
+_LARGEST = 4096  # Maximum bytes of a communicator's object. In Open MPI 5.0 it has 384.
+_ENTRIES = 64  # Number of entries of a table that may contain an initial communicator.
 
 
 class _Change(NamedTuple):
@@ -33,11 +33,11 @@ class _Change(NamedTuple):
     contents: bytes
 
 
-_undo: list[_Change] = []  # What gives the launcher's world back.
+_undo: list[_Change] = []  # The changes that restore the launcher's world.
 
 
 def replace(engines: MPI.Comm) -> bool:
-    """Make the engines' communicator the world in C; all ranks of the launcher's world call this together.
+    """Make the engines' communicator ``MPI_COMM_WORLD`` in C; all ranks of the launcher's world call this.
 
     Parameters
     ----------
@@ -47,11 +47,12 @@ def replace(engines: MPI.Comm) -> bool:
     Returns
     -------
     bool
-        Whether that was done: on all engines, or on none.
+        Whether the world was replaced: on all engines, or on none.
     """
     world, changes = MPI.COMM_WORLD, []
     if world.rank > 0:
-        copied = engines.Dup()  # For the world alone: from now on its state is in the copy.
+        # Only for the world: the copied object now contains the state of this communicator.
+        copied = engines.Dup()
         copied.Set_name(world.Get_name())
         changes = _changes(_handle(world), _handle(copied))
     agrees = bool(changes) if world.rank > 0 else os.environ.get(C_WORLD) != "launcher"
@@ -63,16 +64,16 @@ def replace(engines: MPI.Comm) -> bool:
 
 
 def finalize(finalize_mpi: Callable[[], None]) -> None:
-    """Finalize MPI, which needs the launcher's world for it."""
+    """Finalize MPI, which needs the launcher's world for this."""
     _write(_undo)
     finalize_mpi()
 
 
 def _changes(world: int, copied: int) -> list[_Change]:
-    """Return what puts an object in the place of the world's; empty if this MPI has other objects.
+    """Return the changes that replace the world's object; empty if this MPI has other objects.
 
     The world keeps its attributes, such as ``MPI_TAG_UB``. The tables name the copy, so messages and Fortran
-    find it as well.
+    find the copy as well.
     """
     if "Open MPI" not in MPI.Get_library_version() or MPI._sizeof(MPI.Comm) != _POINTER:
         return []
@@ -90,7 +91,7 @@ def _changes(world: int, copied: int) -> list[_Change]:
 
 
 def _entry(table: str, copied: int) -> int:
-    """Return the address of the entry of a table that has the address of an object; 0 if there is none."""
+    """Return the address of the entry of a table that contains an object's address; 0 if there is none."""
     try:
         address = ctypes.addressof(ctypes.c_char.in_dll(ctypes.CDLL(MPI.__file__), table))
         name, size = _class_of(address)

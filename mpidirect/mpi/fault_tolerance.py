@@ -1,4 +1,4 @@
-"""The failures that an MPI, started in a given way, can survive."""
+"""The failures that an MPI can survive, which depends on how it was started."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Tolerance(NamedTuple):
 
     @classmethod
     def of(cls, MPI: Any) -> Tolerance:
-        """Find out what holds for this rank, while the environment has the variables of the launcher."""
+        """Return the tolerance of this rank, while the environment has the launcher's variables."""
         vendor, version = MPI.get_vendor()
         wrapped = Parent().wrapped
         if vendor == "Open MPI":
             asked = os.environ.get(_ULFM, "").lower() in ("1", "true", "yes")
-            enabled = asked and hasattr(MPI.Comm, "Revoke")  # mpi4py has it since version 4.
-            # The second thread of an engine revokes. Rank 0 has one thread alone, and MPI knows that.
+            enabled = asked and hasattr(MPI.Comm, "Revoke")  # mpi4py has this method since version 4.
+            # The second thread of an engine revokes. Rank 0 has only one thread, and MPI knows this.
             threads = MPI.COMM_WORLD.rank == 0 or MPI.Query_thread() == MPI.THREAD_MULTIPLE
             revokes = enabled and threads
             return cls(revokes and wrapped, revokes, vendor)
@@ -54,7 +54,7 @@ class Tolerance(NamedTuple):
         return cls(wrapped, False, vendor, spawns)
 
     def text(self, supervised: bool) -> str:
-        """Return the same as a text of one line; a supervisor can start all processes anew, or cannot."""
+        """Return a description in one line; `supervised` if a supervisor can start all processes anew."""
         if self.deaths:
             replaced = ", and another can take its place" if self.replaces else ""
             deaths = f"the others survive the death of an engine{replaced}"
@@ -64,7 +64,7 @@ class Tolerance(NamedTuple):
         return f"{deaths}; {_CALLS[self.revokes]}"
 
     def facts(self, spawns: bool, supervised: bool = False) -> dict[str, Any]:
-        """Return the same for clients.
+        """Return the facts for clients.
 
         Parameters
         ----------
@@ -83,7 +83,7 @@ class Tolerance(NamedTuple):
 
 
 def lost_c_world(reason: str) -> str:
-    """Return the text that the world in C is lost for a `reason`, and how to renew it."""
+    """Return the text that C code has lost ``MPI_COMM_WORLD`` for a `reason`, and how to renew it."""
     return (
         f"MPI_COMM_WORLD in C and Fortran can't be used any more: {reason}. "
         "rc.restart() of all engines renews it"

@@ -58,7 +58,7 @@ def free(names: Sequence[str]) -> None:
 
 @contextmanager
 def entered(name: str) -> Iterator[None]:
-    """Make ``comm``, ``rank``, ``size`` and ``MPI.COMM_WORLD`` those of this engine's group within the block.
+    """Inside of the block, ``comm``, ``rank``, ``size`` and ``MPI.COMM_WORLD`` are the group's.
 
     ``MPI.COMM_WORLD`` is replaced as an attribute of mpi4py's module. Other references to the communicator of
     all engines, and C code, still have that communicator.
@@ -79,7 +79,7 @@ def entered(name: str) -> Iterator[None]:
     finally:
         MPI.COMM_WORLD = world  # type: ignore[misc]
         for key, value in inside.items():
-            if scope.get(key) is value:  # Else user code has set the name.
+            if scope.get(key) is value:  # Otherwise user code has set the name.
                 if key in before:
                     scope[key] = before[key]
                 else:

@@ -1,9 +1,9 @@
 """A packet filter that closes listening sockets to other hosts.
 
-Open MPI and MPICH listen on all interfaces, and ask nobody for a key. A stranger who connects to such a port
-and then is silent can block MPI's progress for seconds. Neither MPI can be told to listen on the loopback
-alone. So each rank attaches a packet filter (classic BPF) to its listening sockets: the kernel drops packets
-whose source is another host.
+Open MPI and MPICH listen on all interfaces without any authentication. A stranger who connects to such a port
+and sends nothing can block MPI's progress for seconds. Neither MPI can be told to listen only on the
+loopback. So each rank attaches a packet filter (classic BPF) to its listening sockets: the kernel drops
+packets whose source is another host.
 """
 
 from __future__ import annotations

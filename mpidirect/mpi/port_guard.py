@@ -1,4 +1,4 @@
-"""Protection of MPI's listening sockets, which MPI opens to everybody and asks nobody for a key.
+"""Protection of MPI's listening sockets, which MPI opens to everybody without any authentication.
 
 Open MPI reads the first bytes of each connection, the greeting, in a blocking call: a stranger who sends less
 than a greeting would hold up all messages of the rank. So each rank has a thread that ends connections from
@@ -30,12 +30,13 @@ log = logging.getLogger(__name__)
 
 OPEN_MPI_GREETING = 24  # Bytes that Open MPI sends in one piece when it has connected.
 GREETING_LIMIT = 5  # Milliseconds that the rest of a greeting may take.
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.002, 0.5  # Seconds between two looks.
-PENDING_PAUSE = 0.01  # Seconds between two looks while MPI has not accepted a connection.
-MOST_SILENT = 64  # Silent connections of which a duplicate is kept: each needs a file descriptor.
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.002, 0.5  # Seconds between two checks.
+PENDING_PAUSE = 0.01  # Seconds between two checks while MPI has not accepted a connection.
+MOST_SILENT = 64  # Maximum number of duplicates of silent connections: each needs a file descriptor.
 
 _TCP_INFO_SIZE = 192
-_TCP_INFO = struct.Struct("=B51xI72xQ")  # State; milliseconds since the last data arrived; bytes that have.
+# State; milliseconds since the last data arrived; number of received bytes.
+_TCP_INFO = struct.Struct("=B51xI72xQ")
 _ESTABLISHED = 1
 
 
@@ -56,14 +57,14 @@ class PortGuard:
     listeners : list of socket.socket
         The listening sockets of the process.
     events : select.epoll
-        Has an event when it is time for another look.
+        Has an event when the next check is due.
     """
 
     def __init__(self, sockets: ProcessSockets, greeting: int = 0) -> None:
         self._sockets = sockets
         self._greeting = greeting
         self._ended = 0
-        self._silent: list[socket.socket] = []  # Connections that have not begun their greeting.
+        self._silent: list[socket.socket] = []  # Connections that have not begun to send a greeting.
         found = list(sockets.new())
         self.listeners = [one for one in found if listens(one)]
         for one in set(found) - set(self.listeners):
@@ -82,7 +83,7 @@ class PortGuard:
         Returns
         -------
         float or None
-            Seconds to the next look. None if that look can wait for the next event.
+            Seconds until the next check. None if the check can wait for the next event.
         """
         self.events.poll(0)
         pauses = []
@@ -101,18 +102,18 @@ class PortGuard:
         return min(pauses, default=None)
 
     def _take_silent(self) -> list[socket.socket]:
-        """Return the connections that were silent at the last look."""
+        """Return the connections that were silent at the last check."""
         taken, self._silent = self._silent, []
         for one in taken:
             self.events.unregister(one)
         return taken
 
     def _check(self, connection: socket.socket) -> list[float]:
-        """End a connection of a stranger; return after which time to look at it again, if at all."""
+        """End a connection of a stranger; return the seconds until it must be checked again, if at all."""
         user = user_at_other_end(connection)
         if user not in (None, 0, os.geteuid()):
             self._end(connection, f"it comes from a process of user {user}")
-            return [0.0]  # Others may be on their way.
+            return [0.0]  # Other connections may be under way.
         return self._check_greeting(connection) if self._greeting else []
 
     def _check_greeting(self, connection: socket.socket) -> list[float]:
@@ -155,14 +156,15 @@ def protect(tolerance: Tolerance, one_host: bool, launcher: bool = False) -> Non
     one_host : bool
         Whether all ranks of the job share a host.
     launcher : bool
-        Whether to protect the sockets of the MPI launcher on this host as well.
+        Whether to protect the sockets of the MPI launcher on this host, too.
     """
     if sys.platform != "linux":
         return
-    greets = tolerance.vendor == "Open MPI" and tolerance.revokes  # So all connections are btl/tcp's.
+    # In this case all connections belong to btl/tcp.
+    greets = tolerance.vendor == "Open MPI" and tolerance.revokes
     guards = [PortGuard(ProcessSockets(), OPEN_MPI_GREETING if greets else 0)]
     for pid in ancestors(os.environ.get(CLUSTER, "")) if launcher else ():
-        with contextlib.suppress(OSError):  # The kernel forbids it, or the process is gone.
+        with contextlib.suppress(OSError):  # The kernel forbids it, or the process has ended.
             guards.append(PortGuard(ProcessSockets(pid)))
     guards = [guard for guard in guards if guard.listeners]
     if one_host:
@@ -171,7 +173,7 @@ def protect(tolerance: Tolerance, one_host: bool, launcher: bool = False) -> Non
 
 
 def _watch(guards: list[PortGuard]) -> None:
-    """Look at the connections whenever there is an event."""
+    """Check the connections after each event."""
     events = select.epoll()
     for guard in guards:
         events.register(guard.events, select.EPOLLIN)
@@ -181,7 +183,7 @@ def _watch(guards: list[PortGuard]) -> None:
         pauses = [pause for guard in guards if (pause := _look(guard)) is not None]
         pause = min(pauses, default=None)
         if pause != 0:
-            time.sleep(SHORTEST_PAUSE)  # Connections of one moment are looked at together.
+            time.sleep(SHORTEST_PAUSE)  # Connections of one moment are checked together.
 
 
 def _look(guard: PortGuard) -> float | None:

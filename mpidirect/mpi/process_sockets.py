@@ -65,7 +65,7 @@ class ProcessSockets:
         """Return the inode of a socket; 0 if the descriptor is no socket."""
         try:
             kind, _, inode = os.readlink(f"{self._directory}/{name}").partition(":")  # noqa: PTH115
-        except OSError:  # The descriptor is closed by now.
+        except OSError:  # The descriptor was closed.
             return 0
         return int(inode[1:-1]) if kind == "socket" else 0
 
@@ -74,7 +74,7 @@ class ProcessSockets:
             duplicate = os.dup(number) if self._pidfd < 0 else _lent(self._pidfd, number)
         except OSError:
             return None
-        with contextlib.suppress(OSError):  # The descriptor is no socket any more.
+        with contextlib.suppress(OSError):  # The descriptor is no longer a socket.
             found = socket.socket(fileno=duplicate)
             if found.family in (socket.AF_INET, socket.AF_INET6) and found.type == socket.SOCK_STREAM:
                 return found

@@ -1,4 +1,4 @@
-"""The communicators of a job: the private one for data, and the engines' own."""
+"""The communicators of a job: the private one for data, and the engines' communicator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from . import bulk_transfer, c_world
 # Tags of Create_group on the private communicator: in Open MPI, messages use the same tags.
 _FIRST_TAG, TAGS = 20_000, 2_000
 
-CREATION_LIMIT = 20.0  # Seconds that making communicators may take. A process that needs longer ends.
+CREATION_LIMIT = 20.0  # Maximum seconds for making communicators. A process that needs longer ends.
 
 # Prefixes of variables by which a child that imports mpi4py would take itself for a rank of this job.
 _LAUNCHER_VARIABLES = (
@@ -91,7 +91,7 @@ def time_limit(new: int = 0) -> Iterator[None]:
 
 
 def split() -> World:
-    """Make the communicators where nothing is spawned; all ranks of the job call this together."""
+    """Make the communicators if nothing is spawned; all ranks of the job call this together."""
     world = MPI.COMM_WORLD
     engines = world.Split(int(world.rank > 0), world.rank)
     private = world.Dup()
@@ -103,7 +103,7 @@ def split() -> World:
 
 
 def alone() -> World:
-    """Return the communicators of the controller before any engine is there; no other rank takes part."""
+    """Return the communicators of the controller while there is no engine; no other rank takes part."""
     return World(MPI.COMM_SELF, cast("MPI.Intracomm", MPI.COMM_NULL), None, True, [])
 
 
@@ -151,13 +151,13 @@ def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI
     Parameters
     ----------
     comm : MPI.Intracomm
-        A communicator that is used for nothing else; without `ulfm`, it may also carry bulk data.
+        A communicator that has no other use; without `ulfm`, it may also carry bulk data.
     ranks : list of int
         The living ranks.
     ulfm : bool
         Whether MPI itself knows the living ranks.
     epoch : int
-        A number that tells this call from others.
+        A number that distinguishes this call from others.
     """
     if ulfm:
         return cast("MPI.Intracomm", comm.Shrink())
@@ -172,16 +172,16 @@ def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI
 
 def _complete(private: MPI.Intracomm, engines: MPI.Comm, one_host: bool, processes: list[int]) -> World:
     if private.rank > 0:
-        # At the first collective of objects mpi4py makes a duplicate: now, while nothing else uses MPI.
+        # At its first collective of objects, mpi4py makes a duplicate: now, while nothing else uses MPI.
         engines.barrier()
     spread = None if one_host or not _collectives_are_safe() else private.Dup()
     return World(private, cast("MPI.Intracomm", engines), spread, one_host, processes)
 
 
 def _collectives_are_safe() -> bool:
-    """Return whether the others can go on if a rank dies in a non-blocking collective.
+    """Return whether the other ranks can continue if a rank dies in a non-blocking collective.
 
-    With Open MPI over TCP the others crash in its progress engine, sooner or later.
+    With Open MPI over TCP, the other ranks crash in its progress engine, sooner or later.
     """
     return "Open MPI" not in MPI.Get_library_version()
 
@@ -189,13 +189,13 @@ def _collectives_are_safe() -> bool:
 def unlink_shared_memory(launched: bool = False) -> None:
     """Remove the names of MPI's shared memory, when all ranks of this process's world have mapped it.
 
-    MPI removes the names in ``MPI_Finalize``: never for a process that is killed or leaves without that.
+    MPI removes the names in ``MPI_Finalize``, which a killed process never reaches.
 
     Parameters
     ----------
     launched : bool
-        Whether this is the controller or an anchor, which have mapped all that they share. Engines map Open
-        MPI's shared memory at its first use. Its runtime removes the names for spawned processes.
+        Whether this is the controller or an anchor, which have mapped all memory that they share. Engines map
+        Open MPI's shared memory at its first use. For spawned processes, its runtime removes the names.
     """
     names = r"/dev/shm/(?:mpich_shm_|sm_segment|vader_segment)\S+" if launched else r"/dev/shm/mpich_shm_\S+"
     with contextlib.suppress(OSError):

@@ -162,8 +162,7 @@ class Dealer(Socket):
         try:
             self.setsockopt(zmq.ROUTING_ID, name)
             # With -1, ZeroMQ would close a broken pipe between two frames of a message that is being read,
-            # and
-            # libzmq would abort the process (`!_more` in fq.cpp).
+            # and libzmq would abort the process (`!_more` in fq.cpp).
             self.setsockopt(zmq.RECONNECT_IVL, _NEVER)
             self.setsockopt(zmq.HANDSHAKE_IVL, 0)  # a frozen controller must not look like a refusal
             self.enable_heartbeats()

@@ -36,7 +36,6 @@ class AsyncResult(PendingResult[Value]):
     A `concurrent.futures.Future` with all methods of `multiprocessing.pool.AsyncResult`. The attributes
     ``submitted``, ``started``, ``completed``, ``received``, ``engine_id``, ``status``, ``stdout`` and
     ``stderr`` are lists with an entry for each engine; if the target was an int, they are the entry itself.
-    int, they are that entry.
 
     Examples
     --------

@@ -97,8 +97,7 @@ class Balancer:
         else:
             chosen = list(engines.values())
         if len(chosen) > 1:
-            # Of the idle engines, the latest used one is first: its processor caches still have what it
-            # needs.
+            # Of the idle engines, the latest used one is first: its processor caches still have its data.
             chosen.sort(key=lambda e: (len(e.sent), -self._last_batch.get(e.id, 0)))
         for engine in chosen:
             if not request.has_waiting or request.end_reason:

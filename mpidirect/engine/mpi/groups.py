@@ -73,8 +73,8 @@ class Groups:
         """
         if group in self._made:
             # Another engine has lost the communicator. If an engine has left a call, messages of the call may
-            # still
-            # arrive, and must not reach a new communicator with the same handle: so the old one is not freed.
+            # still arrive, and must not reach a new communicator with the same handle: so the old one is not
+            # freed.
             self._drop(self._made.pop(group), free=ABANDONED not in serials)
         serial = max(0, *serials) + 1
         all_engines = self._comm.Get_group()

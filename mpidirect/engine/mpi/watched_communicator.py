@@ -266,8 +266,7 @@ class RevocableCommunicator(WatchedCommunicator):
         self.unusable_reason = self.unusable_reason or reason
         self.must_revoke = True
         # If no user code runs, no thread is in a call, and the main thread revokes before the next use: Open
-        # MPI's
-        # TCP deadlocks if two threads use it just after a peer has died.
+        # MPI's TCP deadlocks if two threads use it just after a peer has died.
         if mpi_state.user_code_runs():
             self._revoke_if_abandoned()
 
