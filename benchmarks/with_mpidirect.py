@@ -129,9 +129,9 @@ class MpidirectWay(Way):
 
 
 def _expire() -> None:
-    from mpidirect.client.connection.bulk_frames import rooms
+    from mpidirect.client.connection.bulk_frames import buffer_pool
 
-    rooms.expire(0.0)
+    buffer_pool.expire(0.0)
 
 
 def _expire_there() -> None:

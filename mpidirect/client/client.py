@@ -14,7 +14,7 @@ from ..config import ipyparallel_keywords
 from ..files.connection_file import ConnectionInfo
 from ..files.profiles import split_name
 from .connection import discovery
-from .connection.connection import PATIENCE
+from .connection.connection import DEFAULT_PATIENCE
 from .display import html
 from .display.debugger import DebuggerPrompt
 from .display.tracebacks import trim_traceback, trim_tracebacks
@@ -81,7 +81,7 @@ class Client(EngineLifecycle):
         profile: str | None = None,
         timeout: float | None = None,
         sshserver: str = "",
-        patience: float = PATIENCE,
+        patience: float = DEFAULT_PATIENCE,
         **contents: Any,
     ) -> None:
         connection_info = contents.pop("url_file", None) or connection_info

@@ -10,7 +10,7 @@ from typing import Any
 from .. import errors
 from ..serialize import pickles
 from .base import BaseClient
-from .display.roll_call import Stacks
+from .display.stacks import Stacks
 from .result_queries import request_id
 from .results.asyncresult import AsyncResult
 from .session import queries

@@ -13,7 +13,7 @@ from ..serialize.outcome import CatchingFunction, Outcome
 from .results.asyncresult import AsyncResult
 from .type_variables import Item, Params
 
-CANCELLING = 0.1  # seconds that an engine has to confirm that it had not begun a task
+CANCEL_TIMEOUT = 0.1  # seconds that an engine has to confirm that it had not begun a task
 
 
 class ExecutorView(Protocol):
@@ -231,7 +231,7 @@ class ViewFuture(Future[Any]):
         """Cancel the call, if no engine has begun it."""
         if not self.done():
             self.result_.abort()
-            if self.result_.wait(CANCELLING):
+            if self.result_.wait(CANCEL_TIMEOUT):
                 self._settle(self.result_)
         return self.cancelled()
 

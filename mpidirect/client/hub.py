@@ -169,10 +169,10 @@ class HubQueries(ResultQueries):
     def _repeat(self, id: str) -> Call:
         """Send the request of a call again."""
         call = self._session.calls.known.get(id)
-        if call is None or call.again is None:
+        if call is None or call.resubmit is None:
             reason = "is not known here any more" if call is None else "had large data, which is not kept"
             raise errors.ResultExpired(f"{id!r} {reason}: make the call again")
-        return call.again()
+        return call.resubmit()
 
     # -- forgetting --------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from ..files.saved_namespaces import MANIFEST_VERSION, Manifest, SavedEngine, sa
 from .interface import ClientInterface
 from .views.directview import DirectView
 
-MOST = 5  # maximum number of names in a message
+MAX_LISTED_NAMES = 5  # maximum number of names in a message
 
 
 class Saved(NamedTuple):
@@ -91,8 +91,8 @@ def _earlier(client: ClientInterface, directory: str) -> str:
 
 
 def _not_saved(left: dict[str, str]) -> str:
-    listed = "; ".join(f"{name!r}: {why}" for name, why in list(left.items())[:MOST])
-    more = f"; and {len(left) - MOST} more" if len(left) > MOST else ""
+    listed = "; ".join(f"{name!r}: {why}" for name, why in list(left.items())[:MAX_LISTED_NAMES])
+    more = f"; and {len(left) - MAX_LISTED_NAMES} more" if len(left) > MAX_LISTED_NAMES else ""
     return f"all is saved but {listed}{more}. `copyreg.pickle`, on the engines, tells how to pickle a type."
 
 
@@ -137,7 +137,9 @@ def _shared_out(directory: str, manifest: Manifest, n: int) -> list[dict[str, An
     scattered = [name for name in first.parts if _is_one_thing([o.parts.get(name) for o in manifest.engines])]
     every = {name for each in manifest.engines for name in [*each.sums, *each.parts]}
     if lost := sorted(every - shared - set(scattered)):
-        listed = ", ".join(lost[:MOST]) + (f" and {len(lost) - MOST} more" if len(lost) > MOST else "")
+        listed = ", ".join(lost[:MAX_LISTED_NAMES]) + (
+            f" and {len(lost) - MAX_LISTED_NAMES} more" if len(lost) > MAX_LISTED_NAMES else ""
+        )
         warnings.warn(
             f"saved by {len(manifest.engines)} engines, loaded by {n}: what each engine had for itself "
             f"is not loaded: {listed}",

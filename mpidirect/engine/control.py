@@ -88,7 +88,7 @@ class ControlThread(threading.Thread):
             # Messages first: while C code holds Python's lock, each earlier system call may take seconds.
             if self._socket in ready:
                 try:
-                    self._obey(messages.decode_to_engine(self._socket.recv()))
+                    self._handle(messages.decode_to_engine(self._socket.recv()))
                 except Exception:  # MPI reports a death in any call, and later interrupts must work.
                     log.exception("a message of the controller could not be handled")
             if self._monitor in ready:
@@ -106,7 +106,7 @@ class ControlThread(threading.Thread):
             pool.expire()
             self._interrupts.check()
 
-    def _obey(self, message: messages.Message) -> None:
+    def _handle(self, message: messages.Message) -> None:
         parts = self._parts
         if isinstance(message, messages.AbortTasks):
             aborted = parts.admission.abort(message.ids)

@@ -143,14 +143,14 @@ class Engine:
             if isinstance(message, messages.Stop):
                 return
             if not isinstance(message, messages.Task):
-                self._obey(message)
+                self._execute(message)
             elif message.batch is not None:
                 self.batches.serve(message, frames)
             else:
                 self.batches.unload_function()
                 self._runner.serve(message, frames)
 
-    def _obey(self, order: messages.Message) -> None:
+    def _execute(self, order: messages.Message) -> None:
         """Make communicators or spawn engines, as the controller orders."""
         renewed = isinstance(order, messages.UseCommunicators)
         if isinstance(order, messages.RepairCommunicator):

@@ -17,24 +17,24 @@ HARMLESS = frozenset({"debug", "pull", "names", "has"})  # operations that leave
 # the original attribute: a class of the user may redefine this name
 _TRACEBACK = BaseException.__dict__["__traceback__"]
 
-held: BaseException | None = None  # the last error
+last_error: BaseException | None = None
 _trace: TracebackType | None = None
 _debugger: Any = None
 
 
-def hold(error: BaseException) -> None:
+def keep(error: BaseException) -> None:
     """Keep an error with its frames; a MemoryError is not kept, so that memory becomes free."""
-    global held, _trace
+    global last_error, _trace
     release()
     # isinstance would use attributes of the error, which may raise exceptions
     if not issubclass(type(error), MemoryError):
-        held, _trace = error, user_traceback(_TRACEBACK.__get__(error))
+        last_error, _trace = error, user_traceback(_TRACEBACK.__get__(error))
 
 
 def release() -> None:
     """Release the error, and the objects that its frames keep alive."""
-    global held, _trace, _debugger
-    held = _trace = _debugger = None
+    global last_error, _trace, _debugger
+    last_error = _trace = _debugger = None
 
 
 def debug(namespace: dict[str, Any], command: str | None, own: Any) -> tuple[str, bool] | None:
@@ -55,13 +55,13 @@ def debug(namespace: dict[str, Any], command: str | None, own: Any) -> tuple[str
         If there is no error to debug.
     """
     global _debugger
-    if held is None or _trace is None:
+    if last_error is None or _trace is None:
         return None
     output = io.StringIO()
     if command is None or _debugger is None:
         _debugger = _debugger_at(_trace, output)
         _debugger.print_stack_entry(_debugger.stack[_debugger.curindex])
-        error = f"{type(held).__name__}: {held}\n"
+        error = f"{type(last_error).__name__}: {last_error}\n"
         return error + output.getvalue(), True
     _debugger.stdout = output
     try:

@@ -38,7 +38,7 @@ class TaskData:
     def use(self, world: World) -> None:
         """Use new communicators."""
         self.comm = world.private
-        self.broadcast = bulk_data.BroadcastReceiver(world.spread)
+        self.broadcast = bulk_data.BroadcastReceiver(world.broadcast_comm)
         self._transfer = BulkTransfer(world.private, world.processes)
 
     def receive(self, task: messages.Task, frames: list[bytes]) -> tuple[list[Any], list[Any] | None]:
@@ -98,7 +98,7 @@ class TaskData:
     def _receive_by_mpi(self, task: messages.Task, frames: list[Any], sizes: Sequence[int]) -> None:
         """Receive bulk data over MPI: shared frames possibly by a collective, the others point to point."""
         arrival = self._arrival(task)
-        collective = len(task.frames) if task.spread else 0
+        collective = len(task.frames) if task.broadcast else 0
         if collective and not self.broadcast.receive(frames[:collective], arrival):
             self._tell(messages.Resend(task.id))
             for k, frame in enumerate(
@@ -113,7 +113,7 @@ class TaskData:
 
     def retain(self, task: messages.Task, frames: Sequence[Any]) -> list[int]:
         """Keep a result for its client to read here, if the client can; return its addresses, or none."""
-        if task.hold and any(len(frame) >= messages.BULK for frame in frames):
+        if task.retain and any(len(frame) >= messages.BULK for frame in frames):
             return self.retained.keep(task.id, frames)
         return []
 

@@ -43,7 +43,7 @@ class UserCode:
 
     def run(self, task: messages.Task, operation: Callable[..., Result], *args: Any) -> Result:
         """Call ``operation(*args)`` for a task; an interrupt of the task is raised in this call only."""
-        if post_mortem.held is not None and task.op not in post_mortem.HARMLESS:
+        if post_mortem.last_error is not None and task.op not in post_mortem.HARMLESS:
             post_mortem.release()
         try:
             self._main_thread.begin(task)
@@ -69,7 +69,7 @@ class UserCode:
 
     def end_failed(self, error: BaseException) -> None:
         """Keep a reported error for a debugger; end the process if it is a forked child."""
-        post_mortem.hold(error)
+        post_mortem.keep(error)
         # No assignment: a class of the user may redefine this attribute.
         BaseException.with_traceback(error, None)
         self.end_child(error)

@@ -47,7 +47,7 @@ def _run_launched(path: Path) -> NoReturn:
     """Run a rank that the launcher has started."""
     spec = job_file.read(path)
     if spec.resume:
-        _outlive_warnings()
+        _survive_warnings()
     hosts = anchor_hosts(os.environ.get(SPAWNS, ""))  # A job script may have decided this.
     spec.spawns = bool(hosts)
     if spec.spawns:
@@ -153,7 +153,7 @@ def _run_spawned(place: str, path: Path) -> NoReturn:
     leave(finalize if clean else None)
 
 
-def _outlive_warnings() -> None:
+def _survive_warnings() -> None:
     """Go on at a SIGTERM, by which a scheduler may warn all ranks: the controller decides what follows.
 
     A handler does this, because processes of user code would inherit an ignored signal.

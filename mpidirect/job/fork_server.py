@@ -164,7 +164,7 @@ class _ForkServer:
         if engine == 0:
             self._leave()
             client.close()
-            _become(request)
+            _take_over_client(request)
             return 0
         for descriptor in request.descriptors.values():
             os.close(descriptor)
@@ -225,7 +225,7 @@ class _ForkServer:
                 os.kill(engine, signal.SIGKILL)
 
 
-def _become(request: _Request) -> None:
+def _take_over_client(request: _Request) -> None:
     """Take over, in an engine, the state that the client has handed over."""
     _place_descriptors(request.descriptors)
     with contextlib.suppress(OSError):

@@ -26,10 +26,12 @@ from . import handover
 from .handover import STARTING
 from .variables import CLUSTER, SPAWNS, SUPERVISED
 
-LOOK = 1.0  # seconds between two checks for a handover file; the end of the launcher is noticed at once
-HASTE = 0.1  # the same while the launcher must end
-LEAVING = 1.0  # seconds that ranks have to leave after the handover
-ENDING = 5.0  # seconds that the launcher has to end its ranks
+CHECK_INTERVAL = (
+    1.0  # seconds between two checks for a handover file; the end of the launcher is noticed at once
+)
+END_CHECK_INTERVAL = 0.1  # the same while the launcher must end
+LEAVE_TIMEOUT = 1.0  # seconds that ranks have to leave after the handover
+END_TIMEOUT = 5.0  # seconds that the launcher has to end its ranks
 
 _ASKED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _WARNINGS = {signal.SIGUSR1, signal.SIGUSR2}
@@ -104,7 +106,7 @@ class Supervisor:
         launcher = subprocess.Popen(self.command, env=environment, preexec_fn=self._begin_child)
         began, self._overdue = time.monotonic(), 0.0
         while launcher.poll() is None:
-            info = signal.sigtimedwait(_WATCHED, HASTE if self._overdue else LOOK)
+            info = signal.sigtimedwait(_WATCHED, END_CHECK_INTERVAL if self._overdue else CHECK_INTERVAL)
             if info is not None and info.si_signo != signal.SIGCHLD:
                 self._receive(launcher, info.si_signo)
             self._look(launcher, time.monotonic(), began)
@@ -130,7 +132,7 @@ class Supervisor:
             self._end(launcher, now)
         elif (asked := handover.head(self.handover)) is not None and not self.stopping:
             if asked.generation > self.generation:
-                self._overdue, self._step = now + LEAVING, asked.step
+                self._overdue, self._step = now + LEAVE_TIMEOUT, asked.step
             elif now - began > STARTING:
                 self._overdue, self._step = now, ""
 
@@ -141,7 +143,7 @@ class Supervisor:
             self._signalled = now
             if not self._kill_step():
                 launcher.terminate()
-        elif now - self._signalled > ENDING:
+        elif now - self._signalled > END_TIMEOUT:
             launcher.kill()
 
     def _kill_step(self) -> bool:

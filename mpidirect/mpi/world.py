@@ -49,7 +49,7 @@ class World(NamedTuple):
         Controller (rank 0) and engines (rank ``k + 1``); user code never sees it.
     engines : MPI.Intracomm
         The engines alone, rank = engine id; ``COMM_NULL`` on the controller.
-    spread : MPI.Intracomm or None
+    broadcast_comm : MPI.Intracomm or None
         A duplicate of `private` for collectives, if the job has several hosts and MPI's collectives are safe.
         It is given up when a rank dies.
     one_host : bool
@@ -64,7 +64,7 @@ class World(NamedTuple):
 
     private: MPI.Intracomm
     engines: MPI.Intracomm
-    spread: MPI.Intracomm | None
+    broadcast_comm: MPI.Intracomm | None
     one_host: bool
     processes: list[int]
     engines_alone_in_c: bool = True
@@ -174,8 +174,8 @@ def _complete(private: MPI.Intracomm, engines: MPI.Comm, one_host: bool, process
     if private.rank > 0:
         # At its first collective of objects, mpi4py makes a duplicate: now, while nothing else uses MPI.
         engines.barrier()
-    spread = None if one_host or not _collectives_are_safe() else private.Dup()
-    return World(private, cast("MPI.Intracomm", engines), spread, one_host, processes)
+    broadcast_comm = None if one_host or not _collectives_are_safe() else private.Dup()
+    return World(private, cast("MPI.Intracomm", engines), broadcast_comm, one_host, processes)
 
 
 def _collectives_are_safe() -> bool:

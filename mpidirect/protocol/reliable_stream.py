@@ -24,7 +24,7 @@ class Outbox:
         self._messages: deque[tuple[int, Frames, int]] = deque()
         self._sent = 0  # number of sent messages without acknowledgement
         self._unacknowledged = 0  # the bytes of these messages
-        self._thinned = 0  # number of the oldest messages that were replaced by small ones, or were sent
+        self._replaced = 0  # number of the oldest messages that were replaced by small ones, or were sent
 
     def next(self) -> int:
         """Return the number of the next message of `put`."""
@@ -63,8 +63,8 @@ class Outbox:
             if self._sent:
                 self._sent -= 1
                 self._unacknowledged -= size
-            if self._thinned:
-                self._thinned -= 1
+            if self._replaced:
+                self._replaced -= 1
 
     def kept_until(self, seq: int) -> int:
         """Return the bytes of the kept messages up to `seq`."""
@@ -78,16 +78,16 @@ class Outbox:
 
     @property
     def oldest(self) -> Frames | None:
-        """The oldest message that `thin` can replace: it was not sent. None if there is no such message."""
-        self._thinned = max(self._thinned, self._sent)
-        return self._messages[self._thinned][1] if self._thinned < len(self._messages) else None
+        """The oldest message that `replace_oldest` can replace, because it was not sent; None if there is none."""
+        self._replaced = max(self._replaced, self._sent)
+        return self._messages[self._replaced][1] if self._replaced < len(self._messages) else None
 
-    def thin(self, frames: Frames, size: int) -> None:
+    def replace_oldest(self, frames: Frames, size: int) -> None:
         """Replace `oldest` by `frames` of `size` bytes, to free memory; the number stays."""
-        seq, _, before = self._messages[self._thinned]
-        self._messages[self._thinned] = seq, frames, size
+        seq, _, before = self._messages[self._replaced]
+        self._messages[self._replaced] = seq, frames, size
         self.kept += size - before
-        self._thinned += 1
+        self._replaced += 1
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -131,7 +131,7 @@ class Inbox:
         return self._count > 0
 
     @property
-    def owes(self) -> bool:
+    def must_acknowledge(self) -> bool:
         """Whether an acknowledgement without another message is due now."""
         return self._count >= self.MESSAGES_TO_ACKNOWLEDGE or self._bytes >= self.BYTES_TO_ACKNOWLEDGE
 

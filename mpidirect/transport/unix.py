@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 SCHEME = "unix://"
 
-MOMENT = 0.01  # seconds that `flush` waits for a peer that still reads
+FLUSH_TIMEOUT = 0.01  # seconds that `flush` waits for a peer that still reads
 _LONGEST_NAME = 255  # bytes
 _PAUSE = 0.001  # seconds of back-off when no descriptor is left
 _PIECES_PER_TURN = 16  # pieces of a large frame that are read before the other connections' turn
@@ -96,12 +96,12 @@ class UnixConnection(MessageStream):
         self.send(frames)
 
     def flush(self) -> None:
-        """Send waiting messages: as much as the socket takes now, or within `MOMENT` while the peer reads."""
+        """Send waiting messages: what the socket takes now, and more within `FLUSH_TIMEOUT` while the peer reads."""
         super().flush()
         if self.pending:
             poll = select.poll()
             poll.register(self.connection, select.POLLOUT)
-            end = time.monotonic() + MOMENT
+            end = time.monotonic() + FLUSH_TIMEOUT
             while self.pending and time.monotonic() < end and poll.poll(1):
                 super().flush()
 
@@ -265,9 +265,9 @@ class UnixListener:
             if should_log(self._accept_failures):
                 log.warning("a connection could not be accepted: %s (%d so far)", e, self._accept_failures)
             if e.errno in (errno.EMFILE, errno.ENFILE):
-                self._turn_away()
+                self._refuse_connection()
 
-    def _turn_away(self) -> None:
+    def _refuse_connection(self) -> None:
         """Refuse a connection if no descriptor is free: the peer tries again, and the loop can sleep."""
         if self._spare >= 0:
             os.close(self._spare)

@@ -92,7 +92,7 @@ def test_results_that_come_while_the_network_is_down_arrive_when_it_is_back(far,
 
 
 def test_who_waits_for_long_is_told_once(far, proxy, monkeypatch):
-    monkeypatch.setattr(reconnect, "QUIET", 0.0)
+    monkeypatch.setattr(reconnect, "NOTICE_DELAY", 0.0)
     monkeypatch.setattr(reconnect, "PAUSES", (0.01, 0.05))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -281,7 +281,7 @@ def test_a_long_silence_is_no_end(proxy, impatient):
 
 def test_another_cluster_in_the_place_of_the_network_is_no_end_at_once(far, proxy, monkeypatch):
     with another_cluster() as other:
-        monkeypatch.setattr(reconnect, "REFUSED", 3.0)
+        monkeypatch.setattr(reconnect, "REFUSAL_LIMIT", 3.0)
         there = proxy._target
         proxy._target = other
         proxy.cut()

@@ -166,7 +166,7 @@ def test_debug_gives_the_prompt_to_a_breakpoint_that_is_reached_meanwhile(rc, ty
 @pytest.fixture
 def busy(rc, tmp_path, monkeypatch):
     """Engine 1 is busy, and debug() does not wait long for a breakpoint; engine 2 has an error."""
-    monkeypatch.setattr(debugging, "MOMENT", 1.0)
+    monkeypatch.setattr(debugging, "STOP_TIMEOUT", 1.0)
     with pytest.raises(RemoteError, match="ZeroDivisionError"):
         rc[2].apply_sync(lambda: 1 / 0)
     result = rc[1].apply_async(occupied(tmp_path))
@@ -190,7 +190,7 @@ def test_debug_of_a_busy_engine_says_so_and_returns(rc, busy, capsys):
 
 
 def test_ctrl_c_ends_the_wait_for_a_breakpoint(rc, busy, capsys, monkeypatch):
-    monkeypatch.setattr(debugging, "MOMENT", 60.0)
+    monkeypatch.setattr(debugging, "STOP_TIMEOUT", 60.0)
     noticed = threading.Event()
     wait = Session.wait_silently
 

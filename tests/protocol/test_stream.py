@@ -80,13 +80,13 @@ def test_the_inbox_refuses_what_was_here_and_notices_what_is_missing():
 def test_the_inbox_owes_an_acknowledgement_after_much():
     inbox = Inbox()
     for k in range(Inbox.MESSAGES_TO_ACKNOWLEDGE):
-        assert not inbox.owes
+        assert not inbox.must_acknowledge
         inbox.accept(k + 1)
-    assert inbox.owes
+    assert inbox.must_acknowledge
     inbox.acknowledged()
-    assert not inbox.owes
+    assert not inbox.must_acknowledge
     inbox.accept(inbox.last + 1, Inbox.BYTES_TO_ACKNOWLEDGE)
-    assert inbox.owes
+    assert inbox.must_acknowledge
 
 
 @given(st.lists(st.sampled_from(["put", "send", "lose", "acknowledge"]), max_size=60))

@@ -74,7 +74,7 @@ class BalancedCall(Call):
             keys = range(index, index + reply.count)
             self.received.update(dict.fromkeys(keys, now))
             self.replies.update(dict.fromkeys(keys, reply))
-        self._came([reply.index for reply, _ in answers])
+        self._notify([reply.index for reply, _ in answers])
 
     def abandon(self, ename: str, evalue: str) -> None:
         """End the tasks without a reply with this error: no more replies will come."""
@@ -139,7 +139,7 @@ class BalancedCall(Call):
         engine = -1 if reply is None else reply.engine
         return {"engine_id": None, "method": method} if engine < 0 else super().info(engine, method)
 
-    def told(self, engine: int) -> messages.Reply | None:
+    def reply_with_output(self, engine: int) -> messages.Reply | None:
         """Return the reply that has the output of a task: the reply of the first task, if tasks share it."""
         reply = self.replies.get(engine)
         return reply if reply is not None and reply.index == engine else None

@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import EngineFailure, RemoteError, error_text, remote_error
 from ...protocol import messages
 from ...serialize import pickles
-from ..connection.bulk_frames import BulkFrame, RemoteFrame, changed, materialised, read_together, rooms
+from ..connection.bulk_frames import BulkFrame, RemoteFrame, buffer_pool, changed, materialised, read_together
 from ..connection.receiver import Answer
 from . import unseen_failures
 from .bulk_count import BulkCount
@@ -66,14 +66,14 @@ class Call:
         self.bulk = BulkCount()
         self.ready = not targets  # whether every engine has replied
         self.failed = False  # whether an engine has replied with an error
-        self.hopeless = False  # whether the engines that still run are being interrupted
-        self.whole: np.ndarray | None = None  # the bulk data of all engines, end to end, if `gathers`
+        self.interrupting = False  # whether the engines that still run are being interrupted
+        self.gathered: np.ndarray | None = None  # the bulk data of all engines, end to end, if `gathers`
         # data of the request, which must not change until the cluster has read the data
         self.buffers: Any = None
-        self.again: Callable[[], Call] | None = None  # submits the request again, if its data is small
+        self.resubmit: Callable[[], Call] | None = None  # submits the request again, if its data is small
         # a difference between this Python and the engines' Python, which may explain a failure
         self.mismatch = ""
-        self.together = False  # whether the engines wait for each other
+        self.is_collective = False  # whether the engines wait for each other
         self.cell = unseen_failures.current_cell()  # the IPython cell that made the call
         # the AsyncResults of this call, plus one for the caller that makes the first of them
         self.holders = 1
@@ -83,7 +83,7 @@ class Call:
         # a set: a search in `targets` takes time with thousands of engines
         self.expected = frozenset(targets)
         self._gathers = gathers
-        self._moving: dict[int, Answer] = {}
+        self._moved_results: dict[int, Answer] = {}
         self._waiting: list[Answer] = []
         self._release = release
         self._known = known
@@ -92,7 +92,7 @@ class Call:
         self._values: dict[int, Any] = {}
         self.listeners: list[Callable[[Call, int], None]] = []  # called when an engine has printed or replied
         self.displays: list[Callable[[], None]] = []  # each displays at once the output that has arrived
-        self._heard: dict[int, EngineOutput] = {}
+        self._outputs: dict[int, EngineOutput] = {}
         self._watchers: list[Callable[[Call], None]] = []
         self._followers: list[Callable[[Call], None]] = []
         self._lock = threading.Lock()
@@ -137,13 +137,13 @@ class Call:
         bulks = [frame for _, frames in waiting for frame in frames if isinstance(frame, BulkFrame)]
         self.bulk.announce(sum(bulk.size for bulk in bulks), True)
         try:
-            self.whole = rooms.buffer(sum(bulk.size for bulk in bulks))
+            self.gathered = buffer_pool.buffer(sum(bulk.size for bulk in bulks))
         except MemoryError:  # read each reply into its own memory: some of the results may fit
             for answer in waiting:
                 self._read(*answer)
             return
         ends = [0, *accumulate(bulk.size for bulk in bulks)]
-        places = [self.whole[start:end] for start, end in pairwise(ends)]
+        places = [self.gathered[start:end] for start, end in pairwise(ends)]
         pairs = zip(bulks, places, strict=True)
         remote = [(bulk, room) for bulk, room in pairs if isinstance(bulk, RemoteFrame)]
         read_together(remote, self.bulk.receive)
@@ -164,7 +164,7 @@ class Call:
             text = f"has a result of {sum(reply.frames)} bytes, which finds no room here"
             read, torn = self._unread(reply, "MemoryError", text), False
         if torn:
-            self._moving[reply.engine] = reply, frames
+            self._moved_results[reply.engine] = reply, frames
             self.bulk.discard(_bulk_size((reply, frames)))
             return
         if reply.addresses and self._release is not None:
@@ -176,9 +176,9 @@ class Call:
         reply.status = "error"
         return []
 
-    def moved(self, engine: int, addresses: list[int]) -> None:
+    def result_moved(self, engine: int, addresses: list[int]) -> None:
         """Note the new addresses of a result that its engine moved before the result was read."""
-        pairs = [self._moving.pop(engine, None), *(p for p in self._waiting if p[0].engine == engine)]
+        pairs = [self._moved_results.pop(engine, None), *(p for p in self._waiting if p[0].engine == engine)]
         for pair in pairs:
             if pair is None:
                 continue
@@ -201,11 +201,11 @@ class Call:
             if reply.status == "error":
                 self.failed = True
             self.replies[engine] = reply
-            if self._heard and engine in self._heard and not self.listeners:
-                self._heard[engine].settle(reply)
-        self._came([reply.engine for reply, _ in answers])
+            if self._outputs and engine in self._outputs and not self.listeners:
+                self._outputs[engine].settle(reply)
+        self._notify([reply.engine for reply, _ in answers])
 
-    def _came(self, parts: list[int]) -> None:
+    def _notify(self, parts: list[int]) -> None:
         """Notify listeners and watchers that these parts have ended."""
         for listener in tuple(self.listeners):
             for part in parts:
@@ -213,43 +213,43 @@ class Call:
         self.ready = len(self.replies) == len(self.targets)
         if self.ready:
             self.buffers = None
-            self._tell(self._watchers)
-        self._tell(self._followers)
+            self._call_each(self._watchers)
+        self._call_each(self._followers)
         if self.ready:
             self._followers.clear()
             self._watchers.clear()
 
     def printed(self, engine: int, pieces: list[messages.OutputPiece]) -> None:
         """Take output of an engine."""
-        heard = self.heard(engine)
+        output = self.engine_output(engine)
         for piece in pieces:
-            heard.take(piece)
+            output.take(piece)
         for listener in tuple(self.listeners):
             listener(self, engine)
 
-    def heard(self, engine: int) -> EngineOutput:
+    def engine_output(self, engine: int) -> EngineOutput:
         """Return the output that arrived outside of the engine's reply: before it or after it."""
-        return self._heard.setdefault(engine, EngineOutput())
+        return self._outputs.setdefault(engine, EngineOutput())
 
-    def told(self, engine: int) -> messages.Reply | None:
+    def reply_with_output(self, engine: int) -> messages.Reply | None:
         """Return the reply that has the output of this part of the call."""
         return self.replies.get(engine)
 
     def has_output(self, engine: int) -> bool:
         """Whether the engine has printed or displayed anything."""
-        reply = self.told(engine)
+        reply = self.reply_with_output(engine)
         replied = reply is not None and bool(reply.stdout or reply.stderr or reply.outputs)
-        return replied or engine in self._heard
+        return replied or engine in self._outputs
 
     def output(self, engine: int) -> tuple[str, str, list[bytes]]:
         """Return what the engine has printed on its two streams, and pickles of its displays."""
-        reply = self.told(engine)
-        heard = self._heard.get(engine)
-        if heard is None:
+        reply = self.reply_with_output(engine)
+        output = self._outputs.get(engine)
+        if output is None:
             return ("", "", []) if reply is None else (reply.stdout, reply.stderr, shown(reply.outputs))
-        return heard.whole(reply)
+        return output.whole(reply)
 
-    def _tell(self, watchers: list[Callable[[Call], None]]) -> None:
+    def _call_each(self, watchers: list[Callable[[Call], None]]) -> None:
         for watcher in tuple(watchers):
             watcher(self)
 
@@ -289,7 +289,7 @@ class Call:
             self.unseen.discard()
             self.unseen = None
 
-    def let_go(self) -> None:
+    def drop_holder(self) -> None:
         """Note that one `AsyncResult` of this call is gone; after the last, report an unseen failure."""
         self.holders -= 1
         if not self.holders and self.unseen is not None:

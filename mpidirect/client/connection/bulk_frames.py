@@ -15,7 +15,7 @@ from ...protocol import messages
 
 THREADS = 4  # the maximum number of threads that copy data
 LARGEST = 1 << 40  # bytes of one frame
-rooms = BufferPool()  # for all clients of this process
+buffer_pool = BufferPool()  # for all clients of this process
 
 Received = Callable[[int], object]  # called with the number of bytes of each piece of a result
 Value = TypeVar("Value")
@@ -47,7 +47,7 @@ class ChunkedFrame(BulkFrame):
     def place(self) -> np.ndarray:
         """Return the memory for the next chunk."""
         if self._room is None:
-            self._room = rooms.buffer(self.size)
+            self._room = buffer_pool.buffer(self.size)
             self._places = [self._room[start:stop] for start, stop in messages.chunks(self.size)][::-1]
         return self._places[-1]
 
@@ -138,7 +138,7 @@ def materialised(
             if room is None and isinstance(frame, ChunkedFrame):
                 room = frame.taken()
             else:
-                room = rooms.buffer(frame.size) if room is None else room
+                room = buffer_pool.buffer(frame.size) if room is None else room
                 frame.read_into(room, received)
             frame = room
         read.append(frame)

@@ -26,12 +26,12 @@ from ...memory import process_memory
 from ...protocol import messages
 from ...protocol.reliable_stream import Inbox, Outbox
 from ...transport.base import Closed
-from .bulk_frames import rooms
+from .bulk_frames import buffer_pool
 from .dialer import Dialer, Link
 from .interruptible import Interruptible
 from .numbered_stream import NumberedStream
 from .receiver import Receiver
-from .reconnect import ControllerWatch, redial
+from .reconnect import ControllerWatch, reconnect
 from .tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ IDLE_SLEEP = 2000  # the same of the background thread, while no thread waits
 ACKNOWLEDGE_DELAY = 300  # milliseconds until messages are acknowledged, if no message is sent
 READER_PAUSE = 0.01  # seconds between two checks of the background thread while another thread reads
 
-PATIENCE = 3600.0  # seconds to try for a new connection
+DEFAULT_PATIENCE = 3600.0  # seconds to try for a new connection
 JOIN_TIMEOUT = 5.0  # seconds for threads to end, much more than they need
 
 
@@ -77,7 +77,7 @@ class Connection(NumberedStream):
         info: ConnectionInfo,
         receiver: Receiver,
         timeout: float,
-        patience: float = PATIENCE,
+        patience: float = DEFAULT_PATIENCE,
         tunnel: Tunnel | None = None,
     ) -> None:
         super().__init__(receiver)
@@ -191,7 +191,7 @@ class Connection(NumberedStream):
                 if self._waiters:  # a waiting thread polls the same descriptor: leave the messages to it
                     continue
                 self._read_available()
-            rooms.expire()
+            buffer_pool.expire()
             if not self._waiters:
                 self._sleep(None, idle=True)
 
@@ -218,7 +218,7 @@ class Connection(NumberedStream):
     def _reconnect(self) -> None:
         """In the reconnecting thread: make a new connection, or find out that the controller is gone."""
         try:
-            link = redial(self._dialer, self._controller_watch, self._inbox.last, self.patience)
+            link = reconnect(self._dialer, self._controller_watch, self._inbox.last, self.patience)
         except errors.ControllerLost as e:
             with self.lock:
                 self._fail(e)
@@ -243,7 +243,7 @@ class Connection(NumberedStream):
                 self._receiver.session_forgotten()
             facts = link.welcome.facts
             if (facts["pid"], facts["host"]) != (self.info.pid, self.info.host):
-                self._meet_successor(link.welcome)
+                self._watch_successor(link.welcome)
             self._link = link
             self._outbox.rewind(link.welcome.received)
             self._send_due()
@@ -256,7 +256,7 @@ class Connection(NumberedStream):
     def _gone(self, reason: str) -> errors.ControllerLost:
         return self._dialer.gone(reason)
 
-    def _meet_successor(self, welcome: messages.Welcome) -> None:
+    def _watch_successor(self, welcome: messages.Welcome) -> None:
         """Watch the controller's new process, which continues the work of the former process."""
         self.welcome.facts.update(welcome.facts)
         self._receiver.engines_changed(welcome)
@@ -310,7 +310,7 @@ class Connection(NumberedStream):
             if thread is not None and thread.ident is not None and thread is not threading.current_thread():
                 thread.join(JOIN_TIMEOUT)
         self._dialer.context.destroy(linger=0)
-        rooms.expire(0.0)
+        buffer_pool.expire(0.0)
         self._controller_watch.close()
         self._wake_pipe.close()
 

@@ -25,8 +25,8 @@ from ...transport.zeromq import SCHEME, Context, Dealer
 from .addresses import in_order, remember
 from .tunnel import Tunnel
 
-AGAIN = 0.1  # seconds between two attempts at a first connection
-LOOK = 200  # milliseconds between checks whether the client was closed
+RETRY_PAUSE = 0.1  # seconds between two attempts at a first connection
+CHECK_INTERVAL = 200  # milliseconds between checks whether the client was closed
 
 
 class ForeignListener(errors.ConnectionFailed):
@@ -83,9 +83,9 @@ class Dialer:
             except (errors.AuthenticationFailed, errors.VersionMismatch, errors.ClusterNotFound):
                 raise
             except errors.ConnectionFailed:
-                if time.monotonic() + AGAIN > deadline:
+                if time.monotonic() + RETRY_PAUSE > deadline:
                     raise
-            time.sleep(AGAIN)
+            time.sleep(RETRY_PAUSE)
 
     def attempt(self, received: int, resumes: bool, timeout: float) -> Link:
         """Try each address once; `received` is the number of the last received message."""
@@ -203,7 +203,7 @@ class Dialer:
             left = deadline - time.monotonic()
             if left <= 0 or self.closing.is_set():
                 raise self._unreached(address, f"no answer came within {whole:.1f} s")
-            poll.poll(max(0, min(LOOK, int(left * 1000) + 1)))
+            poll.poll(max(0, min(CHECK_INTERVAL, int(left * 1000) + 1)))
 
     def _ended(self, address: str, event: int) -> errors.ConnectionFailed:
         """Return the error for a connection that ended with this event of ZeroMQ."""

@@ -190,7 +190,7 @@ class NumberedStream:
                 has_read = True
             if not has_read and socket.ended():  # the descriptor of an ended socket stays readable
                 self._drop_link()
-            elif self._inbox.owes:
+            elif self._inbox.must_acknowledge:
                 self._acknowledge()
         except errors.MPIDirectError as e:
             self._fail(e)

@@ -20,20 +20,20 @@ from .dialer import Dialer, ForeignListener, Link
 from .next_job import NextJobWatch
 from .tunnel import Tunnel
 
-QUIET = 3.0  # seconds until the user is told that the connection is down
+NOTICE_DELAY = 3.0  # seconds until the user is told that the connection is down
 PAUSES = 0.02, 5.0  # seconds between two attempts: the first, and the longest
-SOON = 0.2  # the longest pause while another controller will soon follow
-NEXT_JOB = 1.0  # the longest pause while the controller of the next job will follow
-ATTEMPT = 15.0  # maximum seconds of one attempt
-PROBE = 1.5  # seconds to find out whether anything listens
-REFUSED = 10.0  # seconds of refused connections after which the controller counts as gone
+SUCCESSOR_PAUSE = 0.2  # the longest pause while another controller will soon follow
+NEXT_JOB_PAUSE = 1.0  # the longest pause while the controller of the next job will follow
+ATTEMPT_TIMEOUT = 15.0  # maximum seconds of one attempt
+PROBE_TIMEOUT = 1.5  # seconds to find out whether anything listens
+REFUSAL_LIMIT = 10.0  # seconds of refused connections after which the controller counts as gone
 
 
 class ConnectionWarning(UserWarning):
     """The connection to the cluster is down for the moment."""
 
 
-def redial(dialer: Dialer, lifeline: ControllerWatch, received: int, patience: float) -> Link | None:
+def reconnect(dialer: Dialer, watch: ControllerWatch, received: int, patience: float) -> Link | None:
     """Try to connect until the controller answers. Return None if the client was closed.
 
     Parameters
@@ -50,37 +50,37 @@ def redial(dialer: Dialer, lifeline: ControllerWatch, received: int, patience: f
     """
     began = time.monotonic()
     pause, longest = PAUSES
-    told = False
-    strange = 0.0  # since when another cluster answers at the address
+    user_told = False
+    foreign_since = 0.0  # since when another cluster answers at the address
     # random: otherwise all clients would connect at the same time
     while not dialer.closing.wait(pause * random.uniform(0.5, 1)):
-        if lifeline.next_job.expected and not _next_job_found(dialer):
-            if why := lifeline.next_job.why_lost():
+        if watch.next_job.expected and not _next_job_found(dialer):
+            if why := watch.next_job.why_lost():
                 raise dialer.gone(why)
-            pause = min(2 * pause, NEXT_JOB)
+            pause = min(2 * pause, NEXT_JOB_PAUSE)
             continue
         try:
-            return dialer.attempt(received, True, ATTEMPT)
+            return dialer.attempt(received, True, ATTEMPT_TIMEOUT)
         except errors.VersionMismatch:
             raise dialer.gone("another cluster is in its place") from None
         except errors.ConnectionFailed as e:
             now, why = time.monotonic(), ""
-            is_strange = isinstance(e, (errors.AuthenticationFailed, ForeignListener))
-            strange = (strange or now) if is_strange else 0.0
-            if lifeline.gone(dialer.candidates()):
+            is_foreign = isinstance(e, (errors.AuthenticationFailed, ForeignListener))
+            foreign_since = (foreign_since or now) if is_foreign else 0.0
+            if watch.gone(dialer.candidates()):
                 why = "it was stopped, its job ended, or it died"
-            elif strange and now - strange >= REFUSED and not lifeline.awaits_other:
+            elif foreign_since and now - foreign_since >= REFUSAL_LIMIT and not watch.awaits_other:
                 # not at once: a listener without this cluster's key may be there for a moment
                 why = "another cluster is in its place"
-            if why and not _continues_elsewhere(dialer, lifeline):
+            if why and not _continues_elsewhere(dialer, watch):
                 raise dialer.gone(why) from None
         waited = time.monotonic() - began
-        if waited > patience and not lifeline.next_job.expected:
+        if waited > patience and not watch.next_job.expected:
             raise dialer.gone(f"nothing was heard of it for {waited:.0f} s")
-        if waited > QUIET and not (told or lifeline.awaits_other):
-            told = True
+        if waited > NOTICE_DELAY and not (user_told or watch.awaits_other):
+            user_told = True
             _tell_user(dialer.info)
-        pause = min(2 * pause, SOON if lifeline.awaits_successor else longest)
+        pause = min(2 * pause, SUCCESSOR_PAUSE if watch.awaits_successor else longest)
     return None
 
 
@@ -92,7 +92,7 @@ def _next_job_found(dialer: Dialer) -> bool:
         raise dialer.gone("it was stopped, or its next job was cancelled") from None
 
 
-def _continues_elsewhere(dialer: Dialer, lifeline: ControllerWatch) -> bool:
+def _continues_elsewhere(dialer: Dialer, watch: ControllerWatch) -> bool:
     """Return whether another job continues the cluster: a disconnected client was not told."""
     known = dialer.info
     try:
@@ -103,7 +103,7 @@ def _continues_elsewhere(dialer: Dialer, lifeline: ControllerWatch) -> bool:
         return (dialer.info.host, dialer.info.pid) != (known.host, known.pid)
     waits = dialer.tunnel is not None and dialer.tunnel.next_job_waits
     if waits:
-        lifeline.await_successor(QUEUED, next_job=True)
+        watch.await_successor(QUEUED, next_job=True)
     return waits
 
 
@@ -190,7 +190,7 @@ class ControllerWatch:
             self._refused = 0.0
             return False
         self._refused = self._refused or now
-        return now - self._refused >= REFUSED
+        return now - self._refused >= REFUSAL_LIMIT
 
     def _has_successor(self) -> bool:
         """Return whether another controller has followed, and lives."""
@@ -232,7 +232,7 @@ def _refuses(address: str) -> bool:
         return False
     host = parts.hostname or ""
     try:
-        with socket.create_connection((host, parts.port or 0), PROBE) as probe:
+        with socket.create_connection((host, parts.port or 0), PROBE_TIMEOUT) as probe:
             return probe.recv(1) == b""
     except ConnectionRefusedError:
         return not (host.startswith("127.") or host in ("localhost", "::1"))

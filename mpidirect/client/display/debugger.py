@@ -14,7 +14,7 @@ from ..calls.source_lines import place_in_words
 from ..session.session import Session
 
 GATHER_TIME = 0.5  # seconds that other engines of a call have to stop as well
-PATIENCE = 1.0  # seconds that an engine has to stop again before other engines get the prompt
+STOP_TIMEOUT = 1.0  # seconds that an engine has to stop again before other engines get the prompt
 _PDB = "(Pdb) "  # the prompt of a debugger that takes commands
 _ENGINE = re.compile(r"engine\s+(\d+)\s*")
 _ALL = re.compile(r"all\s+(.+)")
@@ -141,7 +141,7 @@ class DebuggerPrompt:
         def stopped_or_ended() -> bool:
             return done() or engine in prompts.prompts or (call is not None and engine in call.replies)
 
-        patience = self._last_command + PATIENCE - time.monotonic()
+        patience = self._last_command + STOP_TIMEOUT - time.monotonic()
         if patience > 0:
             self._session.wait_silently(stopped_or_ended, patience)
 
@@ -164,7 +164,7 @@ class DebuggerPrompt:
             return
         for flush in list(call.displays):
             flush()
-        items = call.heard(self._engine).items
+        items = call.engine_output(self._engine).items
         if not (is_new or call.displays):
             for kind, text in items[self._output_shown :]:
                 if isinstance(text, str):

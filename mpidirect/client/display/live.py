@@ -141,8 +141,8 @@ class LiveDisplay:
             engine = call.engine_of(part)
             if engine is None:  # no engine has run the task
                 continue
-            output = call.heard(part)
-            reply = call.told(part)  # read before the items: later items are not in this reply
+            output = call.engine_output(part)
+            reply = call.reply_with_output(part)  # read before the items: later items are not in this reply
             for kind, content in output.items[self._shown[slot] :]:
                 self._shown[slot] += 1
                 if content:

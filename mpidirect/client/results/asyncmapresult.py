@@ -100,7 +100,7 @@ class AsyncMapResult(AsyncResult[list[Item]]):
     def _finish(self, values: list[Any]) -> Any:
         """Return one sequence, joined from the engines' parts."""
         values = [[v] if isinstance(v, RemoteError) and v.engine_info else v for v in values]
-        whole = self._calls[0].whole if len(self._calls) == 1 else None
+        whole = self._calls[0].gathered if len(self._calls) == 1 else None
         return joining.join(values, self._dist, whole, self._axis)
 
     def __iter__(self) -> Iterator[Item]:  # type: ignore[override]

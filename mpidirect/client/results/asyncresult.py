@@ -14,8 +14,8 @@ from ...errors import CompositeError, ControllerLost, Interrupted, MPIDirectErro
 from ..calls.call import Call
 from ..display import html
 from ..display.bars import in_kernel
-from ..display.roll_call import Stacks
 from ..display.show import display_outputs
+from ..display.stacks import Stacks
 from ..display.tracebacks import trim_tracebacks
 from ..display.updating import display_until
 from ..session import queries

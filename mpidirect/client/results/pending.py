@@ -52,7 +52,7 @@ class PendingResult(CallMetadata, Future[Value]):
 
     def __del__(self) -> None:
         for call in self.__dict__.get("_calls", ()):
-            call.let_go()
+            call.drop_holder()
 
     def _update(self, call: Call | None = None) -> None:
         """Complete the future if all its parts have replies; called after replies."""

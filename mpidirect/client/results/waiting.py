@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ... import errors
 from ..calls.balanced_call import BalancedCall
 from ..display.bars import in_kernel
-from ..display.roll_call import Stacks
+from ..display.stacks import Stacks
 from ..display.units import duration_in_words
 from ..session import queries
 from ..session.queries import engines_in_words

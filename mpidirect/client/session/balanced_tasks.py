@@ -83,7 +83,7 @@ def submit(
         timeout,
     )
     if not has_bulk:
-        call.again = partial(submit, session, method, targets, shared, items, chunk, retries)
+        call.resubmit = partial(submit, session, method, targets, shared, items, chunk, retries)
     return call
 
 

@@ -133,7 +133,7 @@ class Session:
         frames = [*shared, *itertools.chain.from_iterable(parts)] if parts else shared
         label = operation if operation in OPERATIONS_OF_USERS else method
         if not self.post(call, frames, messages.Request, targets, operation, label, sizes, part_sizes):
-            call.again = partial(self.submit, operation, method, targets, shared, parts, convert, gathers)
+            call.resubmit = partial(self.submit, operation, method, targets, shared, parts, convert, gathers)
         return call
 
     def post(
@@ -295,9 +295,9 @@ class Session:
 
     def _interrupt_remaining(self, call: Call) -> None:
         """Interrupt the engines that still run a call which failed on another one."""
-        if call.hopeless:
+        if call.interrupting:
             return
-        call.hopeless = True
+        call.interrupting = True
         remaining = [engine for engine in call.targets if engine not in call.replies]
         value = [[call.id], INTERRUPT_TIMEOUT, INTERRUPT_DELAY, True]
         self.connection.post(messages.Query, f"q{next(self._numbers)}", "interrupt", remaining, value)
@@ -349,7 +349,7 @@ class Session:
         """Read a result at its new addresses in the engine's memory."""
         call = self.calls.under_way.get(id)
         if call is not None:
-            call.moved(engine, addresses)
+            call.result_moved(engine, addresses)
             self.calls.finish(call)
 
     def answered(self, answer: messages.Answer) -> None:

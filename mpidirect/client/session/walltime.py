@@ -8,7 +8,7 @@ import time
 
 from ...files.connection_file import ConnectionInfo
 
-ANSWERING = 5.0  # seconds that a scheduler has to answer
+QUERY_TIMEOUT = 5.0  # seconds that a scheduler has to answer
 
 
 class Deadline:
@@ -37,12 +37,12 @@ class Deadline:
         """
         from ...launchers.scheduled_jobs import scheduled_launcher
 
-        told = None if self._ends is None else max(0.0, self._ends - time.time())
+        reported = None if self._ends is None else max(0.0, self._ends - time.time())
         launcher = scheduled_launcher(self._info.profile, self._info.cluster)
         if launcher is None:
-            return told
-        launcher.command_timeout = ANSWERING
-        return launcher.left(told)
+            return reported
+        launcher.command_timeout = QUERY_TIMEOUT
+        return launcher.left(reported)
 
     def close(self) -> None:
         """Stop the warnings."""

@@ -80,7 +80,7 @@ class CollectiveView(RequestView[Targets]):
                 gathers=gathers,
             )
         for call in result._calls:
-            call.together = True
+            call.is_collective = True
         if self.block if block is None else block:
             waiting.wait(result)
         return self._values_if_blocking(result, block)

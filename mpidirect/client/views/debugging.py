@@ -13,8 +13,8 @@ from ..session.queries import engines_in_words, places_in_words
 from ..session.session import Session
 from .requests import RequestView
 
-MOMENT = 3.0  # seconds that busy engines have to stop in breakpoint()
-NOTICE_DELAY = 0.5  # seconds of `MOMENT` without a message to the user
+STOP_TIMEOUT = 3.0  # seconds that busy engines have to stop in breakpoint()
+NOTICE_DELAY = 0.5  # seconds of `STOP_TIMEOUT` without a message to the user
 INTERVAL = 0.2  # seconds between two checks whether engines are still busy
 
 
@@ -46,14 +46,14 @@ def _await_breakpoint(session: Session, engines: Sequence[int]) -> list[int]:
     began, announced = time.monotonic(), False
     while not stopped() and (busy := _busy_among(session, engines)):
         waited = time.monotonic() - began
-        if waited >= MOMENT:
+        if waited >= STOP_TIMEOUT:
             places = places_in_words(queries.places(session, busy))
             print(f"No breakpoint() of yours has stopped {engines_in_words(busy)}, still busy{places}.")
             return busy
         if waited >= NOTICE_DELAY and not announced:
             announced = True
             where = engines_in_words(busy)
-            print(f"Waiting {MOMENT:g} s for breakpoint() on {where} … (Ctrl-C ends the wait)")
+            print(f"Waiting {STOP_TIMEOUT:g} s for breakpoint() on {where} … (Ctrl-C ends the wait)")
         session.wait_silently(stopped, INTERVAL)
     return []
 

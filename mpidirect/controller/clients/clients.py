@@ -211,5 +211,5 @@ class Clients:
                 self._retained.release(message.id, message.engine, session)
             else:
                 self._requests.receive(session, message, frames)
-        if session.inbox.owes:
+        if session.inbox.must_acknowledge:
             session.send([messages.encode(messages.Ack(session.inbox.acknowledged()))])

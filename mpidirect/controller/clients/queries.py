@@ -30,10 +30,10 @@ MAX_REPLACEMENT_WAIT = 86400.0  # seconds
 _SIGNALS = valid_signals()
 
 
-class Later(Enum):
+class Deferred(Enum):
     """The result of a query function whose answer will follow."""
 
-    LATER = 0
+    DEFERRED = 0
 
 
 class BadQuery(Exception):
@@ -89,7 +89,7 @@ class Queries:
                     exc_info=True,
                 )
                 error = f"{query.what!r} can't be asked like that: {e}"
-        if value is not Later.LATER:
+        if value is not Deferred.DEFERRED:
             session.notify(messages.Answer, query.id, value, error)
 
     # -- tasks ------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class Queries:
                 self._abort_tasks(ids, query.targets, interrupts_rest=False)  # what runs is interrupted
 
         self._pending.interrupt(session, query, ids, within, delay, abort)
-        return Later.LATER
+        return Deferred.DEFERRED
 
     def _debugger(self, session: Session, query: messages.Query) -> Any:
         """Give a command to the debuggers of engines; return whether each waited for the command.
@@ -172,24 +172,24 @@ class Queries:
         """
         with_stacks, signals = query.value or (False, False)
         self._pending.inspect(session, query, with_stacks=bool(with_stacks), signals=bool(signals))
-        return Later.LATER
+        return Deferred.DEFERRED
 
     def _native_stacks(self, session: Session, query: messages.Query) -> Any:
         """Return the engines' stacks with C frames, which other processes on the engines' hosts read."""
         self._pending.examine(session, query)
-        return Later.LATER
+        return Deferred.DEFERRED
 
     def _peek(self, session: Session, query: messages.Query) -> Any:
         """Return the values of names on engines, which may be busy; the value is the list of names."""
         if not (isinstance(query.value, list) and query.value and _all_text(query.value)):
             raise BadQuery("peek takes names")
         self._pending.inspect(session, query, names=query.value)
-        return Later.LATER
+        return Deferred.DEFERRED
 
     def _usage(self, session: Session, query: messages.Query) -> Any:
         """Return what engines do and which resources they use; None for one that does not answer in time."""
         self._pending.inspect(session, query, with_usage=True)
-        return Later.LATER
+        return Deferred.DEFERRED
 
     def _restart(self, session: Session, query: messages.Query) -> Any:
         """Replace engines; the value is the number of seconds that the other engines have to get free."""
@@ -201,7 +201,7 @@ class Queries:
             self._generations.restart(AskedBy(session, query), within)
         except ReplacementRefused as e:
             raise BadQuery(str(e)) from None
-        return Later.LATER
+        return Deferred.DEFERRED
 
     def _resize(self, session: Session, query: messages.Query) -> Any:
         """End all engines; the value is the number of engines that follow."""
@@ -211,7 +211,7 @@ class Queries:
             self._generations.renew(AskedBy(session, query), query.value)
         except ReplacementRefused as e:
             raise BadQuery(str(e)) from None
-        return Later.LATER
+        return Deferred.DEFERRED
 
     def _shutdown(self, session: Session, query: messages.Query) -> Any:
         """End the cluster."""

@@ -25,8 +25,8 @@ class MPITransfer:
     Parameters
     ----------
     world : World
-        The communicators. ``spread`` is the communicator for broadcasts, if they are worth it: between hosts,
-        where a tree is faster than sending to each engine.
+        The communicators. ``broadcast_comm`` is the communicator for broadcasts, if they are worth it:
+        between hosts, where a tree is faster than sending to each engine.
     ulfm : bool
         Whether MPI can shrink a communicator that has lost members.
     """
@@ -40,7 +40,7 @@ class MPITransfer:
 
     def _use(self, world: World, engines: Sequence[int]) -> None:
         self._comm = world.private
-        self._broadcast_comm = world.spread  # None once a rank has died
+        self._broadcast_comm = world.broadcast_comm  # None once a rank has died
         self._bulk = BulkTransfer(world.private, world.processes)
         self._ranks = {engine: k + 1 for k, engine in enumerate(engines)}
 

@@ -93,7 +93,7 @@ class InlineDelivery(Delivery):
         """Return the header that all targets get."""
         request = self.upload.header
         task = messages.Task(request.id, request.op, request.method, request.frames, bool(request.parts))
-        task.hold, task.directory = retain, self.upload.directory
+        task.retain, task.directory = retain, self.upload.directory
         return task
 
     def frames_for(self, engine: int) -> list[Any]:
@@ -206,7 +206,7 @@ class Broadcast(PointToPoint):
 
     def _task(self, retain: bool) -> messages.Task:
         task = super()._task(retain)
-        task.spread = True
+        task.broadcast = True
         return task
 
     def begin(self) -> None:

@@ -193,4 +193,4 @@ class Session:
 
     def _shrink_oldest(self, message: messages.Message) -> None:
         header = messages.encode(message)
-        self.outbox.thin([header], len(header))
+        self.outbox.replace_oldest([header], len(header))

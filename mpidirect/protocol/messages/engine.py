@@ -34,9 +34,10 @@ class Task(Message, tag="task"):
     ``frames`` are the sizes of the shared frames. The small frames follow the header. The bulk frames arrive
     over MPI, or, if ``client`` is a process number, are read from that process's memory at ``addresses``.
     With ``own`` a packed `EngineFrames` comes next, and then this engine's own frames in the same way. With
-    ``hold`` bulk results stay in this engine's memory until the client has read them there. With ``spread``
-    the shared bulk frames come by a collective. With ``sealed`` one byte follows the bulk frames: 0 if the
-    client vanished before they were complete. ``directory`` is the directory of the client's script.
+    ``retain`` bulk results stay in this engine's memory until the client has read them there. With
+    ``broadcast`` the shared bulk frames come by a collective. With ``sealed`` one byte follows the bulk
+    frames: 0 if the client vanished before they were complete. ``directory`` is the directory of the client's
+    script.
     """
 
     id: str
@@ -46,8 +47,8 @@ class Task(Message, tag="task"):
     own: bool
     client: int = 0
     addresses: list[int] = []
-    hold: bool = False
-    spread: bool = False
+    retain: bool = False
+    broadcast: bool = False
     sealed: bool = False
     directory: str = ""
     batch: Union[ItemRange, None] = None
