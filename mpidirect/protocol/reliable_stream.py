@@ -78,7 +78,7 @@ class Outbox:
 
     @property
     def oldest(self) -> Frames | None:
-        """The oldest message that `replace_oldest` can replace, because it was not sent; None if there is none."""
+        """The oldest message that `replace_oldest` can replace; None if all are sent."""
         self._replaced = max(self._replaced, self._sent)
         return self._messages[self._replaced][1] if self._replaced < len(self._messages) else None
 

@@ -96,7 +96,7 @@ class UnixConnection(MessageStream):
         self.send(frames)
 
     def flush(self) -> None:
-        """Send waiting messages: what the socket takes now, and more within `FLUSH_TIMEOUT` while the peer reads."""
+        """Send waiting messages: within `FLUSH_TIMEOUT`, as much as the socket takes."""
         super().flush()
         if self.pending:
             poll = select.poll()
