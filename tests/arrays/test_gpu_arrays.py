@@ -95,7 +95,7 @@ LARGE = np.arange(1_200_000, dtype="f4").reshape(-1, 2)  # more than one piece o
 
 
 @pytest.mark.parametrize("whole", [WHOLE, LARGE, WHOLE[:2]], ids=["small", "large", "few"])
-def test_moves(view, library, whole):
+def test_collectives_that_move_data(view, library, whole):
     parts = [whole[a:b] for a, b in bounds(len(whole), 4)]
     spread(view, library, "part", parts)
     view.allgather("part", out="all")
@@ -116,7 +116,7 @@ def test_moves(view, library, whole):
 
 @pytest.mark.parametrize("op", ["sum", "max", "prod"])
 @pytest.mark.parametrize("dtype", ["f4", "i4", "f2"])
-def test_reductions(view, library, op, dtype):
+def test_reductions_keep_the_kind(view, library, op, dtype):
     combine = {"sum": np.add, "max": np.maximum, "prod": np.multiply}[op]
     values = [(np.arange(6).reshape(2, 3) + k).astype(dtype) for k in range(4)]
     spread(view, library, "x", values)
@@ -171,7 +171,7 @@ def test_client_to_engines_and_back(view, library, whole):
     all_equal(found(view, library, "x"), [whole] * 4)
 
 
-def test_scalars_and_nothing(view, library):
+def test_scalars_and_empty_arrays(view, library):
     spread(view, library, "x", [np.array(np.float32(k)) for k in range(4)])
     view.gather_to("x", root=0, out="y")
     all_equal(found(view.client.direct_view([0], block=True), library, "y"), [np.arange(4, dtype="f4")])
@@ -217,13 +217,13 @@ def copied(view):
 @pytest.mark.parametrize(
     "method", ["bcast", "allgather", "alltoall", "redistribute", "allreduce", "scan", "gather_to"]
 )
-def test_through_the_host_in_pieces(devices, method):
+def test_device_data_moves_through_the_host_in_pieces(devices, method):
     copied(devices)
     getattr(devices, method)("x", out="y")
     assert all(0 < one["largest"] <= 4 << 20 or not one["to host"] for one in copied(devices))
 
 
-def test_straight_where_mpi_takes_it(devices):
+def test_device_data_moves_directly_if_mpi_supports_it(devices):
     """The stand-in's device memory is memory of the process, so each MPI takes it."""
     library = LIBRARIES["stand-in for CuPy"]
     say = "import mpidirect.engine.collectives.staging as staging; "
@@ -245,7 +245,7 @@ def test_straight_where_mpi_takes_it(devices):
     assert devices.apply(lambda: staging.reads_devices("cuda", True)) == [False] * 4  # noqa: F821
 
 
-def test_interrupted_on_its_way(devices):
+def test_an_interrupt_during_a_device_transfer(devices):
     for _ in range(5):
         result = devices.allreduce("x", out="y", block=False)
         result.interrupt()
@@ -264,7 +264,7 @@ def test_a_client_without_the_library_gets_numpy(devices, monkeypatch):
     kinds.named.cache_clear()
 
 
-def test_nothing_is_imported():
+def test_engines_import_no_library_without_its_arrays():
     program = "import sys, mpidirect.client, mpidirect.arrays.partition; import numpy as np; "
     program += (
         "from mpidirect.serialize import pickles; pickles.loads(pickles.dumps([np.arange(5), lambda: 3])); "

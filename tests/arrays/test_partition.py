@@ -41,7 +41,7 @@ def test_bounds_cover_all_evenly(length, parts):
 
 
 @given(SEQUENCES, st.integers(1, 9), st.sampled_from("br"))
-def test_what_was_split_is_joined_again(sequence, parts, dist):
+def test_split_sequences_are_joined_again(sequence, parts, dist):
     pieces = split(sequence, parts, dist)
     assert len(pieces) == parts
     assert list(join(pieces, dist)) == list(sequence)
@@ -65,7 +65,7 @@ def test_blocks_and_round_robin():
         UserDict({1: 0, 2: 0, 3: 0}),
     ],
 )
-def test_what_can_only_be_iterated_over_is_read_first(lazy):
+def test_iterators_are_read_first(lazy):
     assert split(lazy, 2) == [[1, 2], [3]]
 
 
@@ -190,7 +190,7 @@ def test_parts_that_are_no_sequences_become_a_list():
 
 
 @pytest.mark.parametrize("bad", [5, None, object(), np.array(3)])
-def test_what_is_no_sequence(bad):
+def test_objects_that_are_no_sequences_are_refused(bad):
     with pytest.raises(TypeError):
         split(bad, 2)
 

@@ -147,7 +147,7 @@ def test_two_profiles_run_side_by_side_and_stop_together():
 
 
 @pytest.mark.mpich_proof
-def test_a_cluster_that_a_client_shut_down_is_just_gone():
+def test_a_client_shuts_a_cluster_down_without_traces():
     from mpidirect.client import Client
 
     cluster = Cluster(n=1).start().wait()
@@ -322,7 +322,7 @@ def test_after_the_death_of_mpiexec_the_next_start_works():
 
 
 @pytest.mark.openmpi_only
-def test_clean_sweeps_up_after_a_death_and_leaves_the_living():
+def test_clean_removes_dead_clusters_only():
     assert run("start", "-n", "1", "--profile", "dead").returncode == 0
     assert run("start", "-n", "1", "--profile", "living").returncode == 0
     dead, living = cluster_of("dead"), cluster_of("living")
@@ -337,7 +337,7 @@ def test_clean_sweeps_up_after_a_death_and_leaves_the_living():
 
 
 @pytest.mark.openmpi_only
-def test_clean_removes_what_nobody_remembers():
+def test_clean_removes_clusters_without_a_record():
     profile = Profile().create()
     profile.connection_file("gone").write_text("{}")
     sockets = socket_directory(f"gone-long-ago-{os.getpid()}")
@@ -355,7 +355,7 @@ def test_clean_removes_what_nobody_remembers():
 
 
 @pytest.mark.openmpi_only
-def test_a_cluster_of_another_host_is_not_taken_for_dead():
+def test_a_cluster_of_another_host_does_not_count_as_dead():
     import msgspec
 
     cluster = Cluster(n=1).start()
@@ -375,7 +375,7 @@ def test_a_cluster_of_another_host_is_not_taken_for_dead():
 
 
 @pytest.mark.openmpi_only
-def test_a_with_block_stops_what_it_started():
+def test_a_with_block_stops_its_cluster():
     cluster = Cluster(n=2)
     assert cluster.state is ClusterState.STOPPED
     with cluster as rc:
@@ -472,7 +472,7 @@ def test_a_start_that_fails_inside_a_with_block_leaves_nothing(tmp_path):
 
 
 @pytest.mark.openmpi_only
-def test_what_was_not_started_says_so():
+def test_a_cluster_that_was_not_started_raises_errors():
     with pytest.raises(ClusterNotFound, match="mpidirect start"):
         Cluster.from_profile()
     with pytest.raises(LaunchError, match="not started"):
@@ -480,7 +480,7 @@ def test_what_was_not_started_says_so():
 
 
 @pytest.mark.openmpi_only
-def test_a_broken_setting_keeps_nobody_from_stopping():
+def test_a_cluster_stops_despite_a_broken_setting():
     cluster = Cluster(n=1).start()
     Profile().config_file.write_text("n = = 1")
     assert run("start").returncode == 2
@@ -492,7 +492,7 @@ def test_a_broken_setting_keeps_nobody_from_stopping():
 
 
 @pytest.mark.openmpi_only
-def test_a_run_passes_on_what_its_script_does(tmp_path):
+def test_a_run_passes_on_output_and_exit_code(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import sys, mpidirect\nrc = mpidirect.Client()\n"

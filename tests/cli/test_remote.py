@@ -102,7 +102,7 @@ def test_the_host_can_be_a_setting_of_the_profile(login, monkeypatch):
         Cluster(1, ssh="login").start()
 
 
-def test_a_cluster_of_this_host_is_not_taken_for_that_of_the_other(login):
+def test_clusters_of_this_host_and_the_other_host_are_distinguished(login):
     keys = dict.fromkeys(("server_key", "client_key", "client_secret"), "")
     info = connection_file.ConnectionInfo(cluster="1", addresses=[], host=socket.gethostname(), **keys)
     connection_file.write(info, Profile().create().connection_file("1"))

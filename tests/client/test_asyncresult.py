@@ -48,7 +48,7 @@ def gate(dview, tmp_path):
     gate.open()
 
 
-def test_it_is_a_future(dview, gate):
+def test_a_result_is_a_future(dview, gate):
     ar = dview.apply_async(gate.wait, 1)
     assert isinstance(ar, concurrent.futures.Future)
     assert (ar.done(), ar.ready()) == (False, False)
@@ -66,7 +66,7 @@ def test_it_is_a_future(dview, gate):
     assert list(concurrent.futures.as_completed([ar])) == [ar]
 
 
-def test_it_has_all_of_a_pools_result(dview):
+def test_a_result_has_the_methods_of_multiprocessing(dview):
     theirs = {name for name in dir(multiprocessing.pool.AsyncResult) if not name.startswith("_")}
     ar = dview.apply_async(lambda: 1)
     assert theirs <= set(dir(ar))
@@ -76,7 +76,7 @@ def test_it_has_all_of_a_pools_result(dview):
     assert ar.get(1) == ar.r == [1] * 4
 
 
-def test_get_that_is_too_early(dview, gate):
+def test_get_with_a_timeout_raises(dview, gate):
     ar = dview.apply_async(gate.wait)
     for ask in (ar.get, ar.result, ar.exception, ar.get_dict):
         with pytest.raises(TimeoutError, match=r"^Result not ready\.$"):
@@ -95,7 +95,7 @@ def test_get_that_is_too_early(dview, gate):
     assert ar.wait(30) is True
 
 
-def test_get_without_end(dview):
+def test_get_without_a_limit(dview):
     for timeout in (None, -1):
         assert dview.apply_async(lambda: 1).get(timeout) == [1] * 4
 
@@ -164,13 +164,13 @@ def test_await(dview):
     assert asyncio.run(ask()) == ([7] * 4, [[8] * 4, [9] * 4])
 
 
-def test_callbacks_come_without_anybody_waiting(dview):
+def test_callbacks_run_without_a_waiting_thread(dview):
     event = threading.Event()
     dview.apply_async(lambda: 1).add_done_callback(lambda ar: event.set())
     assert event.wait(30)
 
 
-def test_waiting_for_the_first(dview, gate):
+def test_wait_for_the_first_engine(dview, gate):
     wait = gate.wait
     ar = dview.apply_async(lambda: rank and wait(rank))  # noqa: F821
     done, pending = ar.wait(10, return_when=concurrent.futures.FIRST_COMPLETED)
@@ -232,7 +232,7 @@ def test_metadata_of_a_failure(dview):
     assert [error.ename for error in ar.error] == ["ZeroDivisionError"] * 4
 
 
-def test_elapsed_of_what_is_under_way(dview, gate):
+def test_elapsed_of_a_running_call(dview, gate):
     ar = dview.apply_async(gate.wait)
     first = ar.elapsed
     assert 0 <= first < ar.elapsed

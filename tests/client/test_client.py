@@ -64,7 +64,7 @@ def test_connecting_takes_milliseconds(cluster):
     assert min(times) < 0.2
 
 
-def test_a_cluster_that_is_not_there_yet(tmp_path, monkeypatch):
+def test_a_client_waits_for_a_cluster_that_starts_later(tmp_path, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path))
     start = time.monotonic()
     with pytest.raises(ClusterNotFound):
@@ -95,14 +95,14 @@ def test_a_profile_without_a_cluster(cluster):
         Client(profile="nothing-here")
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_missing_connection_file(tmp_path):
     with pytest.raises(ClusterNotFound, match="mpidirect start"):
         Client(tmp_path / "missing.json")
     with pytest.raises(FileNotFoundError):
         Client(tmp_path / "missing.json")
 
 
-def test_a_profile_in_the_place_of_a_file(cluster):
+def test_a_profile_name_given_as_a_file(cluster):
     with pytest.raises(ClusterNotFound, match=r"Client\(profile='default'\)"):
         Client("default")
 
@@ -112,7 +112,7 @@ def test_an_option_that_is_misspelt(cluster):
         Client(profil="mpi")
 
 
-def test_a_file_that_others_can_read(cluster, tmp_path):
+def test_a_connection_file_that_others_can_read(cluster, tmp_path):
     copy = tmp_path / "copy.json"
     shutil.copy(cluster.connection_file, copy)
     copy.chmod(0o644)
@@ -121,7 +121,7 @@ def test_a_file_that_others_can_read(cluster, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "not json", '{"cluster": 1}'])
-def test_a_file_of_something_else(tmp_path, text):
+def test_a_file_that_is_no_connection_file(tmp_path, text):
     path = tmp_path / "other.json"
     path.touch(0o600)
     path.write_text(text)
@@ -129,12 +129,12 @@ def test_a_file_of_something_else(tmp_path, text):
         Client(path)
 
 
-def test_contents_of_something_else():
+def test_keywords_that_are_no_connection_info():
     with pytest.raises(ConnectionFailed):
         Client({"cluster": "x"})
 
 
-def test_nobody_listens(contents):
+def test_no_controller_listens(contents):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         contents["addresses"] = [f"tcp://127.0.0.1:{unused.getsockname()[1]}"]
@@ -144,7 +144,7 @@ def test_nobody_listens(contents):
         assert time.monotonic() - start < 20
 
 
-def test_a_cluster_that_is_gone(contents, tmp_path):
+def test_a_cluster_that_has_ended(contents, tmp_path):
     contents["addresses"] = [f"ipc://{tmp_path}/no-such-socket"]
     with pytest.raises(ClusterNotFound, match="gone"):
         Client(contents, timeout=0.5)
@@ -226,12 +226,12 @@ def test_views(rc, key, targets):
     ("key", "error"),
     [(4, IndexError), (-5, IndexError), ([0, 9], IndexError), ("all", TypeError), (1.5, TypeError)],
 )
-def test_views_that_are_none(rc, key, error):
+def test_invalid_views(rc, key, error):
     with pytest.raises(error):
         rc[key]
 
 
-def test_views_by_other_names(rc):
+def test_views_by_names_of_ipyparallel(rc):
     assert rc.direct_view("all").targets == "all"  # those that live when it is used
     assert len(rc.direct_view("all")) == 4
     assert rc.direct_view([1], block=True).block is True
@@ -362,14 +362,14 @@ def test_shutdown_ends_the_cluster(cluster):
         own.stop()
 
 
-def test_the_engines_of_a_client_that_went_away_go_on(cluster, rc):
+def test_engines_continue_after_their_client_has_left(cluster, rc):
     with Client() as gone:
         gone[:].apply_async(lambda: globals().update(left=1))
         gone[:].push({"left": "behind"}, block=True)
     assert rc[:]["left"] == ["behind"] * 4
 
 
-def test_a_forked_child_of_an_engine_that_ends_as_a_script_does_not_answer(rc):
+def test_a_forked_child_of_an_engine_sends_no_reply(rc):
     def fork():
         child = os.fork()
         if not child:
@@ -381,7 +381,7 @@ def test_a_forked_child_of_an_engine_that_ends_as_a_script_does_not_answer(rc):
     assert {rc[0].apply_async(os.getpid).get(20) for _ in range(8)} == {pid}
 
 
-def test_a_forked_child_of_the_client_leaves_the_answers_alone(rc):
+def test_a_forked_child_of_the_client_reads_no_messages(rc):
     result = rc[0].apply_async(time.sleep, 0.3)
     child = os.fork()
     if not child:

@@ -32,7 +32,7 @@ def test_results_and_exceptions_are_those_of_the_functions(pool):
     assert isinstance(future.exception(), ZeroDivisionError)
 
 
-def test_a_map_is_lazy_about_errors_and_in_order(pool):
+def test_a_map_raises_errors_in_order_when_they_are_reached(pool):
     values = pool.map(lambda x: 12 // x, [1, 2, 0, 3])
     assert [next(values), next(values)] == [12, 6]
     with pytest.raises(ZeroDivisionError):
@@ -47,7 +47,7 @@ def test_futures_of_two_executors_and_of_python_are_waited_for_together(pool):
     assert {f.result() for f in done} == {8, 9}
 
 
-def test_what_has_not_begun_can_be_cancelled(pool):
+def test_tasks_that_have_not_begun_can_be_cancelled(pool):
     futures = [pool.submit(time.sleep, 0.3) for _ in range(12)]
     assert futures[-1].cancel()
     assert futures[-1].cancelled()

@@ -27,7 +27,7 @@ def fails(rc, main):
     return fail
 
 
-def test_data_of_the_prompt(fails, main):
+def test_a_hint_for_data_of_the_prompt(fails, main):
     main.DATA = [1, 2]
     error = fails("len(DATA)")
     assert error.evalue == "name 'DATA' is not defined"  # as Python said
@@ -42,12 +42,12 @@ def test_functions_and_modules_of_the_prompt(fails, main):
     assert "dv.execute('import numpy as np')" in fails("np.pi").hint
 
 
-def test_nothing_is_said_of_names_that_nobody_knows(fails):
+def test_unknown_names_get_no_hint(fails):
     error = fails("nobody_knows_it")
     assert error.hint == "" and "Hint" not in str(error)
 
 
-def test_a_hint_is_said_once_for_all_engines(dview, main):
+def test_a_hint_is_shown_once_for_all_engines(dview, main):
     main.DATA = 1
     error = dview.execute("DATA").exception()
     assert str(error).count("Hint: ") == 1
@@ -64,7 +64,7 @@ def test_names_of_the_engines_in_functions_of_a_file(rc, tmp_path, monkeypatch):
     rc[0].execute(f"sys.path.remove({str(tmp_path)!r})", block=True)
 
 
-def test_a_module_that_is_here_alone(tmp_path, monkeypatch):
+def test_a_module_that_only_the_client_has(tmp_path, monkeypatch):
     (tmp_path / "only_here.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     hint = hint_for(Failure("ModuleNotFoundError", "No module named 'only_here'", ""))
@@ -75,7 +75,7 @@ def test_a_module_that_is_here_alone(tmp_path, monkeypatch):
     assert hint_for(Failure("ModuleNotFoundError", "No module named 'nowhere_at_all'", "")) == ""
 
 
-def test_numba_names_a_global_in_its_own_words(main):
+def test_the_error_of_numba_for_a_global_gets_a_hint(main):
     main.N = 3
     text = "Failed in nopython mode pipeline\nUntyped global name 'N': Cannot determine Numba type"
     assert 'dv["N"] = N' in hint_for(Failure("TypingError", text, ""))
@@ -100,7 +100,7 @@ def test_engines_have_no_terminal(rc, code):
 
 
 @pytest.mark.parametrize("kind", ["SystemExit(2)", "BaseException(1)", "GeneratorExit()", "ValueError(1)"])
-def test_a_result_that_raises_when_it_is_made_again(dview, main, kind):
+def test_a_result_that_raises_while_it_is_unpickled(dview, main, kind):
     exec(
         "class Odd:\n"
         "    def __reduce__(self): return (Odd, (), {'x': 1})\n"
@@ -114,7 +114,7 @@ def test_a_result_that_raises_when_it_is_made_again(dview, main, kind):
     assert hasattr(builtins, kind.partition("(")[0])
 
 
-def test_a_function_with_the_name_of_something_that_each_engine_has(main, dview):
+def test_a_function_with_the_name_of_an_engines_initial_name(main, dview):
     exec("def rank(x): return x\ncall = lambda: rank(1)", main.__dict__)
     with pytest.raises(CompositeError, match="give the function another name"):
         dview.apply_sync(main.call)

@@ -36,7 +36,7 @@ def test_status_of_results(rc):
     assert rc.result_status(-1)["pending"] == []
 
 
-def test_a_call_is_made_again(rc, dview):
+def test_resubmit_repeats_a_call(rc, dview):
     dview.execute("n = 0", block=True)
     ar = dview.execute("n += 1")
     ar.get(30)
@@ -56,7 +56,7 @@ def test_a_call_is_made_again(rc, dview):
         rc.resubmit(large)
 
 
-def test_queries(rc, dview):
+def test_db_query(rc, dview):
     dview.apply_sync(abs, -1)
     with pytest.raises(errors.CompositeError):
         dview.apply_sync(lambda: 1 / (rank - rank))  # noqa: F821
@@ -71,7 +71,7 @@ def test_queries(rc, dview):
         rc.db_query({"engine_id": {"$near": 1}})
 
 
-def test_what_was_purged_is_forgotten(rc, dview, cluster):
+def test_purged_results_are_forgotten(rc, dview, cluster):
     ar = dview.apply_async(abs, -1)
     ar.get(30)
     rc.purge_results(ar)
@@ -94,7 +94,7 @@ def test_what_was_purged_is_forgotten(rc, dview, cluster):
     assert dict(rc.results) == {}
 
 
-def test_parts_are_outstanding_until_they_are_answered(rc, dview):
+def test_parts_are_outstanding_until_their_engines_reply(rc, dview):
     slow = dview.apply_async(lambda: time.sleep(30 if rank == 2 else 0))  # noqa: F821
     pending = set(slow.msg_ids)
     until(lambda: pending & rc.outstanding == {slow.msg_ids[2]})
@@ -103,14 +103,14 @@ def test_parts_are_outstanding_until_they_are_answered(rc, dview):
     assert not rc.outstanding
 
 
-def test_another_client_gets_what_a_cell_returned(rc, cluster):
+def test_another_client_gets_the_result_of_a_cell(rc, cluster):
     with Client(str(cluster.connection_file)) as gone:
         id = gone[0].execute("import time; time.sleep(0.2)\n7", silent=False).msg_ids[0]
     reply = rc.get_result(id).get(30)
     assert (type(reply).__name__, reply.text) == ("ExecuteReply", "7")
 
 
-def test_what_a_task_publishes(rc, dview):
+def test_published_data(rc, dview):
     def simulate(n):
         from IPython.display import display
 

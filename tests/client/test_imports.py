@@ -48,7 +48,7 @@ def test_only_what_is_written_in_the_block_is_imported(dview, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_import_is_restored_whatever_happens(dview):
+def test_import_is_restored_after_errors(dview):
     import builtins
 
     before = builtins.__import__

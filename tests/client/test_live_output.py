@@ -78,7 +78,7 @@ WAYS = [by_python, by_stderr, by_bytes, by_c, by_a_descriptor, by_a_process, by_
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_it_arrives_while_the_task_runs(rc, tmp_path, way):
+def test_output_arrives_while_the_task_runs(rc, tmp_path, way):
     wait = occupied(tmp_path)
 
     def says(way, wait):
@@ -108,13 +108,13 @@ def mixed(count):
         os.write(1, b"%d\n" % (k + 2))
 
 
-def test_in_order_whoever_writes(dview):
+def test_output_of_different_writers_stays_in_order(dview):
     result = dview.apply_async(mixed, 3000)
     result.get(WITHIN)
     assert result.stdout == ["".join(f"{k}\n" for k in range(3000))] * N
 
 
-def test_it_is_shown_while_the_task_runs(dview, tmp_path, capsys):
+def test_output_is_shown_while_the_task_runs(dview, tmp_path, capsys):
     wait = occupied(tmp_path)
 
     def says(wait):
@@ -140,7 +140,7 @@ def test_it_is_shown_while_the_task_runs(dview, tmp_path, capsys):
     assert sorted(re.findall(r"rank \d", shown + rest)) == [f"rank {k}" for k in range(N)]
 
 
-def test_what_came_before_is_shown_too_and_nothing_twice(rc, capsys):
+def test_earlier_output_is_shown_once(rc, capsys):
     result = rc[0].apply_async(mixed, 3000)
     result.get(WITHIN)
     for _ in range(2):
@@ -149,7 +149,7 @@ def test_what_came_before_is_shown_too_and_nothing_twice(rc, capsys):
         assert capsys.readouterr().out == "[stdout:0]\n" + "".join(f"{k}\n" for k in range(3000))
 
 
-def test_displays_come_between_what_is_printed(rc, capsys):
+def test_displays_keep_their_place_between_printed_lines(rc, capsys):
     pytest.importorskip("IPython")
 
     def shows(seconds):
@@ -170,7 +170,7 @@ def test_displays_come_between_what_is_printed(rc, capsys):
         assert len(result.outputs) == 3
 
 
-def test_an_interrupt_loses_nothing(rc, tmp_path):
+def test_an_interrupt_loses_no_output(rc, tmp_path):
     wait = occupied(tmp_path)
 
     def says(wait):
@@ -198,7 +198,7 @@ def in_pieces(directory, pieces):
             print(piece, k)
 
 
-def test_a_connection_that_breaks_loses_nothing(cluster, capsys, tmp_path):
+def test_a_broken_connection_loses_no_output(cluster, capsys, tmp_path):
     with Proxy(cluster.connection_file) as proxy, Client(proxy.info, timeout=20) as rc:
         result = rc[0].apply_async(in_pieces, str(tmp_path), 5)
         with result.stream_output():
@@ -212,7 +212,7 @@ def test_a_connection_that_breaks_loses_nothing(cluster, capsys, tmp_path):
     assert re.sub(r"\[stdout:0\]\s", "", capsys.readouterr().out) == lines
 
 
-def test_another_client_gets_all_of_it(cluster, rc, tmp_path):
+def test_another_client_gets_the_whole_output(cluster, rc, tmp_path):
     wait = occupied(tmp_path)
 
     def says(wait):
@@ -230,7 +230,7 @@ def test_another_client_gets_all_of_it(cluster, rc, tmp_path):
     assert again.stdout == "one\ntwo\n"
 
 
-def test_what_a_thread_prints_after_its_task_belongs_to_it(rc, tmp_path):
+def test_later_output_of_a_thread_belongs_to_its_task(rc, tmp_path):
     wait = occupied(tmp_path)
 
     def begins(wait):
@@ -252,7 +252,7 @@ def test_what_a_thread_prints_after_its_task_belongs_to_it(rc, tmp_path):
 
 
 @pytest.mark.parametrize("way", ["print(line)", "os.write(1, line.encode())"])
-def test_who_prints_without_end_is_bounded_and_counted(rc, way):
+def test_endless_output_is_bounded_and_counted(rc, way):
     result = rc[0].execute(f"import os\nline = 'x' * 65536\nwhile True:\n    {way}")
     until(lambda: len(result.stdout) > OUTPUT_LIMIT // 2)
     result.interrupt()
@@ -262,7 +262,7 @@ def test_who_prints_without_end_is_bounded_and_counted(rc, way):
     assert rc[0].execute("print('as before')", block=True).stdout == "as before\n"
 
 
-def test_an_open_c_stream_is_no_problem_for_its_engine(rc):
+def test_c_code_that_holds_pythons_lock_can_print_much(rc):
     """C code that holds Python's lock may print as much as it likes."""
 
     def much():
@@ -381,7 +381,7 @@ print("\\r100%", file=sys.stderr)
     assert "[stderr:0] 100%\n" in told
 
 
-def test_an_update_takes_the_place_of_what_was_displayed(rc):
+def test_an_update_replaces_the_display(rc):
     pytest.importorskip("IPython")
     code = "handle = display(1, display_id=True)\nfor k in range(50):\n    handle.update(k)\ndisplay('other')"
     result = rc[0].execute(code)
@@ -409,7 +409,7 @@ def test_equal_lines_are_folded():
     assert fold(*steps) == [(ALL, STDOUT, ["a\n", "b\n"])]
 
 
-def test_what_all_have_need_not_wait():
+def test_a_line_of_all_engines_is_shown_at_once():
     steps = [(k, STDOUT, "a\n") for k in range(4)]
     assert fold(*steps, final=False) == [(ALL, STDOUT, ["a\n"])]
     assert fold(*steps[:3], final=False) == []
@@ -420,7 +420,7 @@ def test_lines_that_differ_stay_with_their_engine():
     assert fold(*steps) == [((k,), STDOUT, [f"{k}\n", f"{k}{k}\n"]) for k in range(4)]
 
 
-def test_equal_lines_behind_others_are_folded_too():
+def test_equal_lines_after_other_lines_are_folded():
     steps = [(k, STDOUT, f"{k}\nsame\n") for k in range(4)]
     assert fold(*steps) == [*(((k,), STDOUT, [f"{k}\n"]) for k in range(4)), (ALL, STDOUT, ["same\n"])]
 
@@ -439,7 +439,7 @@ def test_kinds_are_not_mixed():
     ]
 
 
-def test_pieces_of_a_line_are_one():
+def test_pieces_of_a_line_are_joined():
     assert fold((0, STDOUT, "a"), (1, STDOUT, "ab\n"), (0, STDOUT, "b\n")) == [((0, 1), STDOUT, ["ab\n"])]
 
 

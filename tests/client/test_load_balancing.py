@@ -27,7 +27,7 @@ def lview(rc):
     return rc.load_balanced_view()
 
 
-def test_a_task_has_its_result_and_tells_where_it_ran(lview, rc):
+def test_a_result_names_the_engine_of_the_task(lview, rc):
     result = lview.apply_async(lambda: rank)
     assert result.get(30) == result.engine_id
     assert result.engine_id in rc.ids
@@ -36,7 +36,7 @@ def test_a_task_has_its_result_and_tells_where_it_ran(lview, rc):
 
 @pytest.mark.parametrize("chunksize", ["auto", 1, 7, 1000])
 @pytest.mark.parametrize("length", [0, 1, 5, 3000])
-def test_map_is_as_the_builtin(lview, chunksize, length):
+def test_map_works_like_the_builtin(lview, chunksize, length):
     if chunksize == 1 and length > 100:
         length = 300
     expected = [x * x for x in range(length)]
@@ -49,7 +49,7 @@ def test_the_shortest_sequence_decides(lview):
 
 
 @pytest.mark.parametrize("size", [10, 100_000])
-def test_arrays_go_there_and_back(lview, size):
+def test_arrays_as_arguments_and_results(lview, size):
     arrays = [np.full(size, float(k)) for k in range(9)]
     doubled = lview.map_sync(lambda a: 2 * a, arrays)
     for k, found in enumerate(doubled):
@@ -70,7 +70,7 @@ def test_slow_tasks_are_spread_over_all_engines(lview):
     assert sorted(where.count(engine) for engine in range(4))[0] >= 5
 
 
-def test_a_busy_engine_is_left_out(rc, lview, tmp_path):
+def test_a_busy_engine_gets_no_tasks(rc, lview, tmp_path):
     busy = rc[2].apply_async(occupied(tmp_path))
     where = lview.map_sync(lambda x: rank, range(40))
     assert 2 not in where
@@ -121,7 +121,7 @@ def test_clients_take_turns(rc, cluster):
     assert rc.queue_status()["unassigned"] == 0
 
 
-def test_targets_restrict_it(rc):
+def test_targets_restrict_the_engines(rc):
     assert set(rc.load_balanced_view([0, 3]).map_sync(lambda x: rank, range(50))) <= {0, 3}
     assert set(rc.load_balanced_view(1).map_sync(lambda x: rank, range(10))) == {1}
 
@@ -144,7 +144,7 @@ def test_errors_are_those_of_their_items(lview):
         lview.apply_sync(f, 0)
 
 
-def test_what_can_not_be_pickled_concerns_its_item_alone(lview):
+def test_an_unpicklable_item_fails_alone(lview):
     values = lview.map_sync(
         lambda x: (lambda: x) if x != 2 else iter(x for x in ()), range(4), return_exceptions=True
     )
@@ -152,7 +152,7 @@ def test_what_can_not_be_pickled_concerns_its_item_alone(lview):
     assert values[2].ename == "SerializationError"
 
 
-def test_results_come_as_they_are_ready(lview):
+def test_results_arrive_when_they_are_ready(lview):
     def f(x):
         time.sleep(x)
         return x
@@ -204,7 +204,7 @@ def test_a_task_waits_for_a_call_on_chosen_engines(rc, lview):
         failed.get()
 
 
-def test_large_data_comes_through_while_engines_have_much_to_do(rc, lview):
+def test_large_data_reaches_busy_engines(rc, lview):
     many = [rc[:].apply_async(time.sleep, 0.01) for _ in range(300)]
     assert lview.map_sync(np.sum, [np.ones(100_000)] * 3) == [100_000.0] * 3
     assert not many[-1].ready()
@@ -286,7 +286,7 @@ def test_abort_and_interrupt(lview, rc):
     assert lview.map_sync(abs, range(4)) == [0, 1, 2, 3]
 
 
-def test_results_of_a_client_that_left_wait(cluster, rc):
+def test_results_are_kept_for_other_clients(cluster, rc):
     with Client(str(cluster.connection_file)) as gone:
         result = gone.load_balanced_view().map_async(lambda x: (time.sleep(0.01), x)[1], range(100))
         [id] = dict.fromkeys(id.partition(":")[0] for id in result.msg_ids)
@@ -294,7 +294,7 @@ def test_results_of_a_client_that_left_wait(cluster, rc):
     assert rc.get_result(id).get(20) == list(range(100))
 
 
-def test_a_connection_that_is_cut_loses_no_task_and_doubles_none(cluster, rc, tmp_path):
+def test_a_cut_connection_loses_and_repeats_no_task(cluster, rc, tmp_path):
     log = str(tmp_path / "ran")
 
     def noted(k):

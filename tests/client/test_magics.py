@@ -116,7 +116,7 @@ def test_px_shows_displays(In):
     assert sorted(lines(In)[1:]) == [f"[output:{k}] {k}" for k in range(4)]
 
 
-def test_px_takes_the_line_as_it_is(In):
+def test_px_does_not_expand_its_line(In):
     In.names["x"] = "here"
     In("%px y = '$x {x}'")
     assert In("dv['y']") == ["$x {x}"] * 4
@@ -127,7 +127,7 @@ def test_px_by_automagic(In):
     assert In("dv['ans']") == [f"is {k}" for k in range(4)]
 
 
-def test_px_runs_where_the_view_says(In):
+def test_px_runs_on_the_views_targets(In):
     In("dv.targets = [0, 2]")
     In("%px here = 1")
     assert In.shown == "Parallel execution on engines: [0, 2]\n"
@@ -196,13 +196,13 @@ def test_cells_on_some_engines(In, targets, engines):
 
 
 @pytest.mark.parametrize("targets", ["9", "x", "os.system('ls')", "0,0"])
-def test_targets_that_are_none(In, targets):
+def test_invalid_targets(In, targets):
     In.fails(f'%%px -t "{targets}"\nprint(1)')
     assert "UsageError" in In.shown
     assert "Parallel execution" not in In.shown
 
 
-def test_cells_that_block_or_not_whatever_the_view_says(In):
+def test_options_override_the_views_block(In):
     assert isinstance(In("%%px --noblock\nrank"), AsyncResult)
     assert In("dv.block") is True
     In("dv.block = False")
@@ -211,13 +211,13 @@ def test_cells_that_block_or_not_whatever_the_view_says(In):
     assert In("dv.block") is False
 
 
-def test_cells_here_as_well(In):
+def test_local_cells_run_on_both_sides(In):
     In("%%px --local\nboth = 5")
     assert In.names["both"] == 5
     assert In("dv['both']") == [5] * 4
 
 
-def test_results_kept_under_a_name(In):
+def test_results_stored_under_a_name(In):
     In("%%px --out kept\nprint(rank)")
     assert In("kept.stdout") == ["0\n", "1\n", "2\n", "3\n"]
 
@@ -259,12 +259,12 @@ def test_result(In):
     assert "UsageError" in In.shown
 
 
-def test_pxresult_before_anything_ran(In):
+def test_pxresult_before_any_execution(In):
     In.fails("%pxresult")
     assert "UsageError" in In.shown
 
 
-def test_pxresult_is_of_px_alone(In):
+def test_pxresult_ignores_calls_without_px(In):
     In("%%px --noblock\nprint('px')")
     In("dv.pull('rank')")
     In("%pxresult")
@@ -291,7 +291,7 @@ def test_autopx(In):
     assert In("1 + 1") == 2
 
 
-def test_autopx_by_automagic_and_our_magics_within(In):
+def test_autopx_by_automagic_and_magics_inside_it(In):
     In("autopx")
     In("%px b = 1")
     assert In.shown == RUNNING
@@ -321,7 +321,7 @@ def test_autopx_goes_on_after_an_error(In):
     assert In("dv['d']") == [1] * 4
 
 
-def test_autopx_shows_no_code_of_ours(In):
+def test_autopx_hides_the_frames_of_the_package(In):
     In("%autopx")
     In.fails("1/0")
     assert "----> 1 1/0" in In.shown and "[0-3:execute]: \n" in In.shown
@@ -338,7 +338,7 @@ def test_autopx_shows_a_syntax_error_once_and_sends_nothing(In):
     assert In("dv.pull(\"'sent' in globals()\", block=True)") == [False] * 4
 
 
-def test_autopx_and_a_cell_here_as_well(In):
+def test_autopx_with_a_local_cell(In):
     In("%autopx")
     In("%%px --local\nboth = 5")
     In("%autopx")
@@ -359,7 +359,7 @@ def test_magics_without_a_percent_sign_are_the_engines(In, typed):
         assert "SyntaxError" in In.shown and "Parallel execution" not in In.shown
 
 
-def test_autopx_leaves_the_look_for_incomplete_cells_alone(In):
+def test_autopx_does_not_change_the_check_for_incomplete_cells(In):
     In("%autopx")
     assert In.shell.check_complete("for k in range(3):")[0] == "incomplete"
     In("%autopx")
@@ -381,7 +381,7 @@ def test_two_views_with_suffixes(In, rc):
         rc[:].activate("-")
 
 
-def test_another_view_takes_over(In, rc):
+def test_another_view_replaces_the_magics(In, rc):
     In("%autopx")
     rc[1].activate()
     In("dv.block")
@@ -505,7 +505,7 @@ def test_ctrl_c_interrupts_the_engines(In, pressing):
     assert lines(In)[0] == RUNNING.strip()
 
 
-def test_ctrl_c_that_leaves_the_engines_alone(In, rc, pressing):
+def test_ctrl_c_without_an_interrupt_of_the_engines(In, rc, pressing):
     error = In.fails("%%px --signal-on-interrupt 0\nimport time; time.sleep(60)")
     assert type(error) is KeyboardInterrupt
     assert all(status["tasks"] for engine, status in rc.queue_status().items() if engine != "unassigned")

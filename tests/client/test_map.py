@@ -13,7 +13,7 @@ pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 
 @pytest.mark.parametrize("length", [0, 1, 3, 4, 5, 32])
-def test_map_is_the_builtin(dview, length):
+def test_map_works_like_the_builtin(dview, length):
     assert dview.map_sync(lambda x: x**2, range(length)) == [x**2 for x in range(length)]
     assert list(dview.map_async(lambda x: x**2, range(length))) == [x**2 for x in range(length)]
     assert list(dview.imap(lambda x: x**2, range(length))) == [x**2 for x in range(length)]
@@ -92,7 +92,7 @@ def test_parallel_functions(dview):
     assert dview.parallel(dist="r", block=True)(lambda x: x)(np.arange(10)).tolist() == list(range(10))
 
 
-def test_decorators_that_are_given_a_view(dview):
+def test_decorators_with_a_view_as_argument(dview):
     assert remote(dview, block=True)(len)("abc") == [3] * 4
     assert parallel(dview, block=True)(len)(range(6)) == [2, 2, 1, 1]
 
@@ -105,7 +105,7 @@ def test_parallel_functions_that_do_not_block(dview):
     assert f([]).get() == []
 
 
-def test_parallel_functions_refuse_what_they_cannot_split(dview):
+def test_parallel_functions_refuse_unsplittable_arguments(dview):
     f = dview.parallel(block=True)(lambda *x: x)
     with pytest.raises(TypeError, match="not a sequence"):
         f(1)
@@ -147,7 +147,7 @@ def test_arrays_are_scattered_by_rows(dview, dist):
     np.testing.assert_array_equal(dview.gather("a", dist=dist, block=True), array)
 
 
-def test_scatter_of_generators_and_of_what_is_no_sequence(dview):
+def test_scatter_of_generators_and_invalid_objects(dview):
     dview.scatter("a", (x for x in range(5)), block=True)
     assert dview.gather("a", block=True) == [0, 1, 2, 3, 4]
     with pytest.raises(TypeError):

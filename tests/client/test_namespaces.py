@@ -39,7 +39,7 @@ def test_names_of_ipython_are_left_out_but_not_those_that_the_user_sets_anew(dvi
     assert dview.keys() == ["exit"]
 
 
-def test_names_that_came_from_the_prompt_with_code_are_not_the_engines(dview, main):
+def test_names_sent_with_code_are_not_listed(dview, main):
     exec("import math\ndef helper(x): return math.floor(x)\ndef f(): return helper(1.5)", main.__dict__)
     assert dview.apply_sync(main.f) == [1] * 4
     dview.execute("1", block=True)
@@ -113,7 +113,7 @@ def test_keywords_are_no_names(dview, name):
     assert dview.history == []
 
 
-def test_a_mistyped_expression_is_told_before_anything_is_sent(dview):
+def test_a_syntax_error_in_an_expression_is_raised_before_sending(dview):
     for text in ("a b", "", "a[", "class"):
         with pytest.raises(SyntaxError):
             dview[text]
@@ -131,7 +131,7 @@ def test_attributes_of_a_view_are_not_its_engines_names(dview):
     dview.block, dview.track, dview.targets, dview.label = True, True, [0], "mine"
 
 
-def test_questions_leave_no_trace_in_the_history(dview):
+def test_queries_are_not_in_the_history(dview):
     result = dview.apply_async(lambda: 1)
     assert "a" not in dview
     assert dview.keys() == []
@@ -156,7 +156,7 @@ def test_a_tab_does_not_wait_for_busy_engines(dview, tmp_path):
     running.get(30)
 
 
-def test_a_tab_on_what_is_gone_offers_nothing(cluster):
+def test_a_tab_without_a_cluster_offers_nothing(cluster):
     with Client(str(cluster.connection_file)) as rc:
         view, nobody = rc[:], rc[0:0]
         assert nobody._ipython_key_completions_() == []

@@ -56,7 +56,7 @@ def test_blocking_calls_show_what_is_printed_at_a_prompt(dview, typed, capsys, t
         assert by_engine(capsys.readouterr().out) == of_all(SAID)
 
 
-def test_what_is_not_waited_for_is_not_shown(dview, typed, capsys):
+def test_output_of_asynchronous_calls_is_not_shown(dview, typed, capsys):
     result = dview.apply_async(lambda: print("said"))
     assert result.get() == [None] * 4
     assert capsys.readouterr().out == ""
@@ -69,7 +69,7 @@ def test_scripts_show_nothing_by_themselves(dview, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_what_was_printed_before_an_error_is_shown(dview, typed, capsys):
+def test_output_before_an_error_is_shown(dview, typed, capsys):
     def fails():
         print("before")
         1 / 0
@@ -154,7 +154,7 @@ def test_outputs_that_are_cleared(rc):
     assert (result.data, result.stdout) == ({"kept": 1}, "printed\n")
 
 
-def test_displays_that_are_too_many_are_dropped_and_that_is_told(rc):
+def test_too_many_displays_are_dropped_with_a_note(rc):
     pytest.importorskip("IPython")
 
     def much():
@@ -167,7 +167,7 @@ def test_displays_that_are_too_many_are_dropped_and_that_is_told(rc):
     assert "3 more displays were dropped" in outputs.outputs[-1]["data"]["text/plain"]
 
 
-def test_displays_of_code_that_fails(rc):
+def test_displays_of_failing_code(rc):
     pytest.importorskip("IPython")
     result = rc[0].execute("display(5); 1/0")
     result.wait(20)
@@ -206,7 +206,7 @@ def test_logging_is_set_up_by_the_user(rc):
     rc[0].apply_sync(back)
 
 
-def test_replies_have_what_was_printed_and_displayed(dview):
+def test_replies_contain_output_and_displays(dview):
     pytest.importorskip("IPython")
     replies = dview.execute("print(rank)\ndisplay(rank)\nrank + 1", silent=False, block=True).get()
     assert [reply.stdout for reply in replies] == ["0\n", "1\n", "2\n", "3\n"]
@@ -301,7 +301,7 @@ def test_programs_and_processes_save_figures(plotters, tmp_path):
     assert (tmp_path / "here.png").stat().st_size and (tmp_path / "there.png").stat().st_size
 
 
-def test_figures_that_fail_to_be_drawn_are_told_of(plotters):
+def test_the_error_of_a_figure_is_reported(plotters):
     bad = plotters[0].execute("plt.title(r'$\\nothing$');")
     assert pictures(bad) == []
     assert r"Unknown symbol: \nothing" in bad.stderr

@@ -120,7 +120,7 @@ def test_a_large_push_shows_bytes_and_their_rate(remote, slow_network, terminal)
     assert "push ━" in text and "of 40.0 MB, " in text and "MB/s" in text
 
 
-def test_a_push_that_engines_read_out_of_memory_shows_what_they_have_read(rc, terminal, lines, slow):
+def test_a_push_by_direct_memory_shows_the_read_bytes(rc, terminal, lines, slow):
     screen = terminal()
     assert rc._session.connection.direct
     rc[:2].push({"a": np.zeros(40_000_000, np.uint8)}, block=True)
@@ -150,7 +150,7 @@ def test_data_that_comes_over_mpi_shows_what_engines_have(remote, slow_network, 
 
 
 @pytest.mark.parametrize("call", ["gather", "pull"])
-def test_results_out_of_memory_show_the_bytes_that_are_read(rc, terminal, lines, call):
+def test_results_by_direct_memory_show_the_read_bytes(rc, terminal, lines, call):
     screen = terminal()
     rc[:].scatter("a", np.zeros(10_000_000), block=True)
     del lines[:]
@@ -161,7 +161,7 @@ def test_results_out_of_memory_show_the_bytes_that_are_read(rc, terminal, lines,
 
 
 @pytest.mark.parametrize("call", ["gather", "pull"])
-def test_results_that_come_by_the_controller_have_a_known_total(remote, terminal, lines, call):
+def test_results_by_the_controller_have_a_known_total(remote, terminal, lines, call):
     terminal()
     remote[:].scatter("a", np.zeros(10_000_000), block=True)
     del lines[:]

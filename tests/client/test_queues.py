@@ -101,7 +101,7 @@ def test_engines_are_processes_that_compute(rc):
     assert rc[0].apply_sync(lambda: __import__("os").sched_getscheduler(0)) == os.SCHED_BATCH
 
 
-def test_who_waits_is_not_disturbed_by_an_engine_that_dies_meanwhile(rc, monkeypatch):
+def test_an_engines_death_does_not_disturb_other_waits(rc, monkeypatch):
     monkeypatch.setattr("mpidirect.client.results.state.QUEUE_REPORT_DELAY", 0.1)
     asked = []  # the controller tells only of engines that live
     monkeypatch.setattr(

@@ -20,7 +20,7 @@ def In(prompt, dview):
     return prompt
 
 
-def test_functions_of_cells_come_with_their_source(In):
+def test_tracebacks_show_the_source_of_cells(In):
     In.fails("dv.apply_sync(f, 0)")
     shown = In.shown
     assert "----> 1 dv.apply_sync(f, 0)" in shown
@@ -38,7 +38,7 @@ def test_different_tracebacks_are_all_shown(In):
     assert "KeyError: 'k'" in In.shown and "return y / x" in In.shown
 
 
-def test_of_one_engine(In):
+def test_an_error_of_one_engine(In):
     In.fails("rc[1].apply_sync(f, 0)")
     assert "----> 1 rc[1].apply_sync(f, 0)" in In.shown
     assert "RemoteError: ZeroDivisionError(division by zero)\nTraceback" in In.shown
@@ -46,14 +46,14 @@ def test_of_one_engine(In):
     assert "mpidirect/" not in In.shown
 
 
-def test_of_a_result_that_is_asked_for_later(In):
+def test_an_error_of_a_result_that_is_read_later(In):
     In("ar = dv.apply_async(f, 0)")
     In.fails("ar.get()")
     assert "----> 1 ar.get()" in In.shown and "    return y / x\n" in In.shown
     assert "mpidirect/" not in In.shown
 
 
-def test_of_a_magic(In):
+def test_an_error_of_a_magic(In):
     In("dv.block = True; dv.activate(); dv['f'] = f")
     In.fails("%px f(0)")
     assert "Executed code, line 1, in <module>\n    f(0)\n" in In.shown
@@ -71,7 +71,7 @@ def apart(In):
 
 
 @pytest.mark.parametrize("cell", ["%px x = = 3", "dv.execute('x = = 3')"])
-def test_an_error_of_syntax_is_shown_once(In, cell):
+def test_a_syntax_error_is_shown_once(In, cell):
     In("dv.block = True; dv.activate()")
     In.fails(cell)
     assert In.shown.count("x = = 3\n        ^") == 1 and "SyntaxError: invalid syntax" in In.shown
@@ -95,13 +95,13 @@ def test_engines_that_have_run_different_numbers_of_cells(apart, cell):
     assert "ipython-input" not in apart.shown
 
 
-def test_functions_of_cells_that_engines_have_run(apart):
+def test_errors_in_functions_of_engine_cells(apart):
     apart("dv.execute('def g():\\n    return 1 / 0')")
     apart.fails("dv.execute('g()')")
     assert apart.shown.count("Executed code, line 2, in g") == 1
 
 
-def test_an_engine_that_runs_code_is_told_where(apart):
+def test_the_place_of_running_code_names_the_cell(apart):
     running = "import time\nwhile True:\n    time.sleep(0.01)"
     apart(f"ar = dv.execute({running!r}, block=False)")
     client = apart.names["rc"]
@@ -110,19 +110,19 @@ def test_an_engine_that_runs_code_is_told_where(apart):
     apart.fails("ar.get()")
 
 
-def test_of_code_that_fails_in_a_collective_of_ours(In):
+def test_an_error_in_a_callable_of_a_reduction(In):
     In.fails("dv.execute('comm.Bcast(None)', block=True)")
     assert "mpidirect/engine" not in In.shown
 
 
-def test_an_error_of_ours_is_shown_without_our_code(In):
+def test_errors_of_the_package_are_shown_without_its_frames(In):
     In.fails("dv['g'] = (i for i in range(3))")
     assert "----> 1 dv['g'] = (i for i in range(3))" in In.shown
     assert "mpidirect/" not in In.shown and "cloudpickle" not in In.shown
     assert In.shown.rstrip().endswith("(list(...) first)")
 
 
-def test_user_code_between_our_frames_stays(In):
+def test_frames_of_user_code_between_frames_of_the_package_stay(In):
     In("def items():\n    yield rc[0].apply_sync(f, 0)")
     In.fails("dv.map_sync(abs, items())")
     assert "yield rc[0].apply_sync(f, 0)" in In.shown
@@ -170,7 +170,7 @@ def test_errors_of_objects_of_the_user_show_where_they_are_raised(In):
         assert "mpidirect/" not in In.shown
 
 
-def test_an_engines_error_that_is_raised_while_the_call_s_is_handled(In):
+def test_an_engines_error_during_the_handling_of_another(In):
     In.fails("try:\n    dv.apply_sync(f, 0)\nexcept Exception as e:\n    e.raise_exception()")
     assert "----> 2     dv.apply_sync(f, 0)" in In.shown and "----> 4     e.raise_exception()" in In.shown
     assert "mpidirect/" not in In.shown

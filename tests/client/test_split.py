@@ -68,7 +68,7 @@ def test_the_world_of_a_task_is_its_group(rc):
         assert rc[:].apply_sync(size_of_all) == [4] * 4
 
 
-def test_what_can_not_be_split_is_told(rc):
+def test_invalid_splits_raise(rc):
     assert len(rc.split("node")) == 1
     for how in (3, 0, [2, 3], [], "rack"):
         with pytest.raises(ValueError, match="split"):

@@ -64,7 +64,7 @@ def on_a_laptop(program, *arguments):
     return done.stdout.splitlines()
 
 
-def test_a_client_that_reaches_the_login_node_alone(hosts, login_node, monkeypatch):
+def test_a_client_reaches_the_cluster_through_the_login_node(hosts, login_node, monkeypatch):
     ssh.install(login_node, there=login_node / "home")
     cluster = Cluster(2, launcher="slurm").start()
     with monkeypatch.context() as laptop:

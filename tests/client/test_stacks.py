@@ -105,7 +105,7 @@ def test_names_of_engines_that_are_busy(rc, odd):
     assert not odd.ready()
 
 
-def test_again_and_again_while_it_runs(rc, tmp_path):
+def test_peek_repeatedly_while_code_runs(rc, tmp_path):
     go_on = tmp_path / "go on"
     result = rc[0].execute(
         f"import os, time\nk = 7\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.001)\nk = 8"

@@ -62,7 +62,7 @@ def test_an_assignment_to_engines_that_others_keep_busy_returns_soon(dview, clus
     assert dview["a"] == [2] * N
 
 
-def test_who_does_not_want_to_wait_is_not_kept(dview, bad):
+def test_an_assignment_with_block_false_does_not_wait(dview, bad):
     pushed = dview.push({"b": bad}, block=False)
     assert isinstance(pushed, AsyncResult)
     assert isinstance(pushed.exception(), CompositeError)
@@ -85,7 +85,7 @@ def forgotten(capsys) -> str:
     return capsys.readouterr().err
 
 
-def test_a_result_that_nobody_has_looked_at_is_told_when_it_goes(dview, capsys):
+def test_an_unseen_failure_is_reported_when_the_result_is_deleted(dview, capsys):
     result = fail(dview)
     assert result.wait(30)
     assert forgotten(capsys) == ""
@@ -96,7 +96,7 @@ def test_a_result_that_nobody_has_looked_at_is_told_when_it_goes(dview, capsys):
     assert told.count("Traceback") == 1
 
 
-def test_a_result_that_was_never_kept_is_told_when_it_fails(dview, capsys):
+def test_the_failure_of_a_dropped_result_is_reported_at_once(dview, capsys):
     fail(dview)
     assert dview.client.wait(timeout=30)
     assert "nobody looked at its result" in forgotten(capsys)
@@ -118,7 +118,7 @@ def test_a_result_that_was_never_kept_is_told_when_it_fails(dview, capsys):
         lambda ar: failing(lambda: list(ar)),
     ],
 )
-def test_who_has_looked_is_told_no_more(dview, capsys, look):
+def test_a_seen_failure_is_not_reported(dview, capsys, look):
     result = fail(dview)
     assert result.wait(30)
     look(result)
@@ -126,7 +126,7 @@ def test_who_has_looked_is_told_no_more(dview, capsys, look):
     assert forgotten(capsys) == ""
 
 
-def test_blocking_calls_interrupts_and_aborts_are_known(dview, capsys, tmp_path):
+def test_blocking_calls_interrupts_and_aborts_are_not_reported(dview, capsys, tmp_path):
     with pytest.raises(CompositeError):
         dview.apply_sync(lambda: 1 / 0)
     running = dview.apply_async(time.sleep, 60)
@@ -142,7 +142,7 @@ def test_blocking_calls_interrupts_and_aborts_are_known(dview, capsys, tmp_path)
     assert forgotten(capsys) == ""
 
 
-def test_another_holder_looks_later(dview, capsys):
+def test_another_result_of_the_call_is_read_later(dview, capsys):
     first = fail(dview)
     assert first.wait(30)
     again = dview.client.get_result(first.msg_ids)
@@ -184,7 +184,7 @@ def In(prompt, cluster):
         yield prompt
 
 
-def test_ipython_tells_before_the_next_prompt(In):
+def test_ipython_reports_before_the_next_prompt(In):
     In("ar = dv.apply_async(lambda: nix)\nar.wait()")
     assert In.shown.rstrip().endswith(
         "In [1] failed on engines 0-3: NameError: name 'nix' is not defined — ar.get() shows the traceback"
@@ -194,7 +194,7 @@ def test_ipython_tells_before_the_next_prompt(In):
     In.fails("ar.get()")
 
 
-def test_ipython_tells_how_to_get_at_a_result_without_a_name(In):
+def test_ipython_names_an_expression_for_an_unnamed_result(In):
     In("rc[1].apply_async(lambda: nix)\nrc.wait(); None")
     line = In.shown.strip().splitlines()[-1]
     assert line.startswith("In [1] failed on engine 1: NameError")
@@ -204,20 +204,20 @@ def test_ipython_tells_how_to_get_at_a_result_without_a_name(In):
     assert "NameError" in str(In.fails(expression))
 
 
-def test_many_failures_alike_are_one_line(In):
+def test_equal_failures_share_a_line(In):
     In("for i in range(20): dv.apply_async(lambda: nix)\nrc.wait()")
     assert In.shown.count("failed") == 1
     assert "In [1]: 20 calls failed on engines 0-3: NameError" in In.shown
 
 
-def test_errors_of_syntax_are_alike_whatever_engines_have_run(In):
+def test_equal_syntax_errors_share_a_line(In):
     In("for _ in range(3): rc[0].execute('1', block=True, silent=False)")
     In("ar = dv.execute('exec(\"x = = 3\")')\nar.wait()")
     assert "failed on engines 0-3: SyntaxError: invalid syntax (<string>, line 1) — ar" in In.shown
     In.fails("ar.get()")
 
 
-def test_ipython_says_nothing_of_what_was_seen(In):
+def test_ipython_does_not_report_seen_failures(In):
     In("ar = dv.apply_async(lambda: nix)\nar.wait(); ar.successful()")
     assert "failed" not in In.shown
     In.fails("dv.apply_sync(lambda: nix)")
@@ -233,7 +233,7 @@ def reported_soon(monkeypatch):
     monkeypatch.setattr(state, "QUEUE_REPORT_DELAY", 0.2)
 
 
-def test_a_call_behind_another_says_so(dview, capsys, reported_soon):
+def test_a_call_that_waits_for_another_call_says_so(dview, capsys, reported_soon):
     slow = dview.apply_async(time.sleep, 1.2)
     assert dview.apply_sync(int) == [0] * N
     told = capsys.readouterr().err
@@ -241,14 +241,14 @@ def test_a_call_behind_another_says_so(dview, capsys, reported_soon):
     assert slow.ready()
 
 
-def test_ipython_names_the_cell_that_is_waited_for(In, reported_soon):
+def test_the_report_on_a_wait_names_the_cell(In, reported_soon):
     In("import time")
     In("slow = rc[:2].apply_async(time.sleep, 2.5)")
     assert In("dv.apply_sync(int)") == [0] * N
     assert "waiting for engines 0-1, which run In [2] slow = rc[:2].apply_async(time.sleep, 2.5)" in In.shown
 
 
-def test_a_call_behind_that_of_another_client_says_so(dview, cluster, capsys, reported_soon):
+def test_a_call_that_waits_for_another_client_says_so(dview, cluster, capsys, reported_soon):
     with Client(str(cluster.connection_file)) as other:
         running = other[:2].apply_async(time.sleep, 1.2)
         other.queue_status()

@@ -32,7 +32,7 @@ def test_the_order_of_targets_is_kept(rc):
 
 
 @pytest.mark.parametrize("f", ["text", 1, None])
-def test_apply_of_what_cannot_be_called(dview, f):
+def test_apply_of_an_object_that_is_not_callable(dview, f):
     with pytest.raises(TypeError, match="can't be called"):
         dview.apply(f)
 
@@ -82,7 +82,7 @@ def test_closures(dview):
     assert dview.map_sync(power(3), range(5)) == [0, 1, 8, 27, 64]
 
 
-def test_classes_of_the_prompt_go_and_come_back(dview, main):
+def test_classes_of_the_prompt_make_the_round_trip(dview, main):
     exec(
         "class Point:\n"
         "    def __init__(self, x): self.x = x\n"
@@ -131,7 +131,7 @@ def test_functions_of_the_engines_by_reference(dview):
         dview.parallel()(3)
 
 
-def test_what_is_printed_arrives_with_the_result(dview):
+def test_output_arrives_with_the_result(dview):
     def speak():
         import sys
 
@@ -226,7 +226,7 @@ def test_pull_of_expressions_and_of_missing_names(dview):
 
 
 @pytest.mark.parametrize("bad", [{"a b": 1}, {"1": 1}, {"": 1}])
-def test_push_of_what_is_no_name(dview, bad):
+def test_push_of_invalid_names(dview, bad):
     with pytest.raises(ValueError, match="identifier"):
         dview.push(bad)
 
@@ -240,7 +240,7 @@ def test_push_and_pull_of_wrong_types(dview):
         dview.pull(["a", 3])
 
 
-def test_clear_keeps_what_an_engine_begins_with(dview):
+def test_clear_keeps_an_engines_initial_names(dview):
     dview["a"] = 1
     dview.execute("b = 2", block=True)
     dview.clear(block=True)
@@ -249,7 +249,7 @@ def test_clear_keeps_what_an_engine_begins_with(dview):
         assert not {"a", "b"} & set(names)
 
 
-def test_after_clear_ipython_goes_on(dview):
+def test_ipython_works_after_clear(dview):
     pytest.importorskip("IPython")
     dview.execute("1", silent=False, block=True)
     dview.clear(block=True)
@@ -296,12 +296,12 @@ def test_mpi_between_engines(dview):
     ("slip", "meant"),
     [("aply", "apply"), ("executes", "execute"), ("target", "targets"), ("scater", "scatter")],
 )
-def test_a_slip_is_told_what_may_be_meant(dview, slip, meant):
+def test_a_misspelt_attribute_gets_a_suggestion(dview, slip, meant):
     with pytest.raises(AttributeError, match=rf"'{slip}'; did you mean '{meant}'\?$"):
         getattr(dview, slip)
 
 
-def test_other_names_may_be_those_of_the_engines(dview):
+def test_an_unknown_attribute_may_be_a_name_of_the_engines(dview):
     dview["model"] = 3
     with pytest.raises(AttributeError, match=r"for that name on its engines:  view\['model'\]$"):
         _ = dview.model

@@ -138,7 +138,7 @@ def test_a_mistake_in_the_environment_names_the_variable(tmp_path, monkeypatch):
         config.resolve(tmp_path / "config.toml")
 
 
-def test_a_file_that_is_no_text(tmp_path):
+def test_a_config_file_that_is_no_text(tmp_path):
     path = tmp_path / "config.toml"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="can't be read"):
@@ -298,7 +298,7 @@ def test_finding_a_cluster_imports_nothing_heavy():
     assert done.stdout.strip() == "set()"
 
 
-def test_what_is_asked_of_schedulers():
+def test_options_for_schedulers():
     options = Options()
     for given, meant in [
         ("90m", "1:30:00"),

@@ -44,7 +44,7 @@ def test_a_client_that_has_said_goodbye_is_not_awaited(job):
     assert job.sent
 
 
-def test_a_dead_engine_waits_for_nothing(job):
+def test_the_debugger_of_a_dead_engine_is_forgotten(job):
     job.registry.alive.clear()
     job.waiting.look()
     assert not job.sent and not job.waiting.in_words()

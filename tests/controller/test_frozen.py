@@ -77,7 +77,7 @@ def connected(controller):
                 socket.close(0)
 
 
-def test_engines_wait_for_one_that_is_frozen(controller):
+def test_engines_wait_for_a_frozen_controller(controller):
     with connected(controller) as (control, ends):
         os.kill(controller.pid, signal.SIGSTOP)
         time.sleep(4 * SILENCE)  # that nothing happens can't be awaited
@@ -91,7 +91,7 @@ def test_engines_wait_for_one_that_is_frozen(controller):
         assert ends.poll(5000)  # that it ends, frozen or not, is told at once
 
 
-def test_one_that_thaws_still_notices_engines_that_are_frozen(controller):
+def test_a_resumed_controller_notices_frozen_engines(controller):
     engine = f"""
 from mpidirect.controller.server import EngineEndpoint
 from mpidirect.engine.connection import connect

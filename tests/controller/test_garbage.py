@@ -127,7 +127,7 @@ class Garbler(SimulatedClient):
 
 @QUICK
 @given(st.lists(frames_of(FROM_CLIENTS), min_size=1, max_size=12), st.booleans())
-def test_the_controller_stands_whatever_clients_say(said, greets):
+def test_the_controller_survives_any_messages_of_clients(said, greets):
     logging.disable(logging.CRITICAL)
     try:
         simulation = Simulation(2)  # the real controller on a simulated transport
@@ -179,7 +179,7 @@ class FakeDialer(dialer.Dialer):
 
 @QUICK
 @given(st.lists(frames_of(FROM_CONTROLLERS), min_size=1, max_size=8), st.booleans())
-def test_a_client_stands_whatever_comes(said, in_order):
+def test_a_client_survives_any_messages(said, in_order):
     info = connection_file.from_mapping(
         dict.fromkeys(("cluster", "server_key", "client_key", "client_secret", "host"), "")
         | {"addresses": []}
@@ -294,13 +294,13 @@ def test_bytes_that_flip_on_the_way_change_no_result(cluster, monkeypatch):
 # -- versions ---------------------------------------------------------------------------------------------
 
 
-def test_another_protocol_is_told_in_a_sentence(cluster, monkeypatch):
+def test_another_protocol_version_raises_a_clear_error(cluster, monkeypatch):
     monkeypatch.setattr(messages, "PROTOCOL", 999)
     with pytest.raises(errors.VersionMismatch, match=r"the cluster has mpidirect .*, this client .*999"):
         Client(str(cluster.connection_file))
 
 
-def test_another_python_is_told_at_connect_and_where_a_call_fails(cluster, monkeypatch):
+def test_another_python_version_is_reported(cluster, monkeypatch):
     monkeypatch.setattr(platform, "python_version", lambda: "3.99.1")
     with pytest.warns(UserWarning, match=r"this client runs Python 3\.99\.1, the engines"):
         client = Client(str(cluster.connection_file))
@@ -308,7 +308,7 @@ def test_another_python_is_told_at_connect_and_where_a_call_fails(cluster, monke
         client[0].apply_sync(lambda: 1 / 0)
 
 
-def test_the_same_python_is_nothing_to_tell(cluster):
+def test_the_same_python_version_is_not_reported(cluster):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Client(str(cluster.connection_file)).close()
@@ -342,7 +342,7 @@ LOCK = threading.Lock()
         (lambda rc: Client(profile="../a"), errors.ConfigError, "../a"),
     ],
 )
-def test_what_can_not_be_done_is_said_and_changes_nothing(rc, call, error, says):
+def test_invalid_calls_raise_and_change_nothing(rc, call, error, says):
     before = rc[:].pull("sorted(globals())", block=True)
     with pytest.raises(error, match=says.replace(".", r"\.")):
         call(rc)

@@ -135,7 +135,7 @@ def test_results_beyond_the_budget_of_a_client_that_is_away(tmp_path, monkeypatc
         cluster.stop()
 
 
-def test_the_oldest_goes_first():
+def test_the_oldest_result_is_dropped_first():
     sessions = [Session(name) for name in (b"a", b"b")]
     sessions[0].away -= 10
     for session in sessions:

@@ -78,7 +78,7 @@ def test_tasks_over_a_connection_that_is_cut_at_random_points(cluster, rc, monke
     assert counts == dict.fromkeys(range(200), 1)
 
 
-def test_results_that_come_while_the_network_is_down_arrive_when_it_is_back(far, proxy):
+def test_results_arrive_after_an_outage_of_the_network(far, proxy):
     results = [view.apply_async(lambda: (time.sleep(0.2), rank)[1]) for view in far]  # noqa: F821
     assert far[:].apply_sync(int) == [0] * len(far)
     proxy.down()
@@ -91,7 +91,7 @@ def test_results_that_come_while_the_network_is_down_arrive_when_it_is_back(far,
     assert "connected" in repr(far)
 
 
-def test_who_waits_for_long_is_told_once(far, proxy, monkeypatch):
+def test_a_long_outage_is_reported_once(far, proxy, monkeypatch):
     monkeypatch.setattr(reconnect, "NOTICE_DELAY", 0.0)
     monkeypatch.setattr(reconnect, "PAUSES", (0.01, 0.05))
     with warnings.catch_warnings(record=True) as caught:
@@ -113,7 +113,7 @@ def test_ctrl_c_gives_the_prompt_back_while_the_network_is_down(far, proxy):
     proxy.up()
 
 
-def test_one_that_can_not_be_reached_for_too_long_is_given_up(proxy, rc, monkeypatch):
+def test_an_unreachable_controller_is_given_up(proxy, rc, monkeypatch):
     monkeypatch.setattr(reconnect, "PAUSES", (0.01, 0.05))
     with Client(proxy.info, patience=0.5) as client:
         waiting = client[0].apply_async(time.sleep, 1)
@@ -166,7 +166,7 @@ os._exit(0) if sys.argv[3] == "killed" else rc.close()
     ("how", "size", "direct"),
     [("killed", 10, "0"), ("closed", 300_000, "0"), ("killed", 300_000, "1"), ("closed", 10, "1")],
 )
-def test_another_process_gets_what_a_client_that_left_was_waiting_for(cluster, rc, how, size, direct):
+def test_another_process_recalls_the_results_of_a_closed_client(cluster, rc, how, size, direct):
     script = LEAVE.replace("int(sys.argv[2])", str(size))
     left = subprocess.run(
         [sys.executable, "-c", script, str(cluster.connection_file), "", how],
@@ -186,12 +186,12 @@ def test_another_process_gets_what_a_client_that_left_was_waiting_for(cluster, r
             assert np.array_equal(value, np.arange(size))
 
 
-def test_a_result_that_nobody_knows(rc):
+def test_an_unknown_result_raises(rc):
     with pytest.raises(errors.ResultExpired):
         rc.get_result("0123456789abcdef-1")
 
 
-def test_what_was_delivered_is_not_in_the_history_of_others(cluster, rc):
+def test_delivered_results_are_not_in_the_hub_history(cluster, rc):
     with Client(str(cluster.connection_file)) as client:
         result = client[:].apply_async(int)
         result.get()
@@ -201,7 +201,7 @@ def test_what_was_delivered_is_not_in_the_history_of_others(cluster, rc):
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
-def test_a_controller_that_is_gone_is_told_from_a_network_that_is_down(tmp_path, monkeypatch, how):
+def test_a_dead_controller_is_distinguished_from_an_outage(tmp_path, monkeypatch, how):
     monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
     cluster = Cluster(n=1)
     cluster.start()
@@ -225,7 +225,7 @@ def test_a_controller_that_is_gone_is_told_from_a_network_that_is_down(tmp_path,
         cluster.stop()
 
 
-def test_a_client_that_the_controller_has_forgotten_begins_anew(far, proxy, rc):
+def test_a_forgotten_client_begins_anew(far, proxy, rc):
     assert far[0].apply_sync(int) == 0
     proxy.down()
     late = far[0].apply_async(lambda: "never sent")
@@ -249,7 +249,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(zeromq, "SILENCE", 0.4)
 
 
-def test_a_connection_over_which_nothing_comes_any_more_is_replaced(proxy, rc, impatient, monkeypatch):
+def test_a_stalled_connection_is_replaced(proxy, rc, impatient, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")
     rc[:].execute("import time", block=True)
     with Client(proxy.info) as far:
@@ -259,7 +259,7 @@ def test_a_connection_over_which_nothing_comes_any_more_is_replaced(proxy, rc, i
         assert far[:].apply_sync(lambda: 1) == [1] * len(rc)
 
 
-def test_a_controller_that_is_frozen_is_noticed_and_nothing_is_lost(cluster, rc, impatient):
+def test_a_frozen_controller_loses_nothing(cluster, rc, impatient):
     with Client(cluster.connection_file) as client:
         link = client._session.connection._link
         os.kill(client.facts["pid"], signal.SIGSTOP)
@@ -272,14 +272,14 @@ def test_a_controller_that_is_frozen_is_noticed_and_nothing_is_lost(cluster, rc,
         assert later.get(30) == [7] * len(rc)
 
 
-def test_a_long_silence_is_no_end(proxy, impatient):
+def test_a_long_outage_does_not_end_the_client(proxy, impatient):
     with Client(proxy.info) as far:
         link = far._session.connection._link
         far[:].apply_async(lambda: __import__("time").sleep(2)).get(20)
         assert far._session.connection._link is link
 
 
-def test_another_cluster_in_the_place_of_the_network_is_no_end_at_once(far, proxy, monkeypatch):
+def test_another_cluster_at_the_address_does_not_end_the_client_at_once(far, proxy, monkeypatch):
     with another_cluster() as other:
         monkeypatch.setattr(reconnect, "REFUSAL_LIMIT", 3.0)
         there = proxy._target
@@ -307,7 +307,7 @@ def another_cluster():
 
 
 @pytest.mark.parametrize("when", ["putting", "dialing"])
-def test_an_interrupt_at_a_bad_moment_costs_no_more_than_its_call(far, proxy, monkeypatch, when):
+def test_an_interrupt_at_any_moment_costs_only_its_call(far, proxy, monkeypatch, when):
     connection = far._session.connection
     with monkeypatch.context() as patch:
         if when == "putting":
@@ -327,7 +327,7 @@ def interrupted(*_):
     raise KeyboardInterrupt
 
 
-def test_clients_that_find_no_controller_leave_nothing_behind(proxy):
+def test_clients_without_a_controller_leave_no_descriptors(proxy):
     proxy.down()
     before = descriptors()
     for _ in range(3):
@@ -340,7 +340,7 @@ def descriptors():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_a_network_that_is_not_there_is_told_and_costs_nothing(proxy):
+def test_a_missing_network_is_reported(proxy):
     nowhere = connection_file.from_mapping(
         {name: getattr(proxy.info, name) for name in proxy.info.__struct_fields__}
         | {"addresses": ["tcp://203.0.113.1:9"]}
@@ -351,7 +351,7 @@ def test_a_network_that_is_not_there_is_told_and_costs_nothing(proxy):
     assert time.process_time() - began < 0.5
 
 
-def test_a_result_that_finds_no_room_fails_alone(far, monkeypatch):
+def test_a_result_without_memory_fails_alone(far, monkeypatch):
     far[0].execute("import numpy; a = numpy.ones(1_000_000)", block=True)
     with monkeypatch.context() as patch:
         patch.setattr(bulk_frames.ChunkedFrame, "place", no_memory)
@@ -392,7 +392,7 @@ finally:
 """
 
 
-def test_clients_that_are_dropped_after_their_controllers_death_block_nothing(tmp_path):
+def test_deleted_clients_of_a_dead_controller_block_nothing(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", DROPPED],
         env={**os.environ, "MPIDIRECT_DIR": str(tmp_path / "home")},

@@ -58,7 +58,7 @@ def test_all_are_restarted_just_after_a_death(controller):
     assert answer(controller) == {"replaced": [0, 1, 2]}
 
 
-def test_one_is_restarted_after_a_restart_of_it_and_at_once_of_all(controller):
+def test_one_engine_is_restarted_between_restarts_of_all(controller):
     restart(controller, 1)
     restart(controller, 0, 1, 2)
     controller.settle()

@@ -47,7 +47,7 @@ def all_work_together(rc, n=N):
     assert dv.apply(lambda: comm.allreduce(1)).get(WITHIN) == [n] * n  # noqa: F821
 
 
-def test_they_come_and_may_die_as_well(start):
+def test_new_engines_join_and_may_die(start):
     cluster, rc = start(N)
     rc[:].scatter("mine", range(N), flatten=True).get(WITHIN)
     with cluster.connect_client() as other:
@@ -81,7 +81,7 @@ def test_an_engine_that_does_not_listen_is_replaced(start, capfd):
 
 
 @pytest.mark.mpich_proof
-def test_it_has_its_place_among_what_is_asked(start):
+def test_a_replacement_keeps_its_place_among_calls(start):
     """What was asked before is done before, together if need be, and what is asked then is done after."""
     _, rc = start(3)
     kill(rc, 2)
@@ -93,7 +93,7 @@ def test_it_has_its_place_among_what_is_asked(start):
 
 
 @pytest.mark.mpich_proof
-def test_what_can_not_be_and_who_is_busy_is_told(start):
+def test_impossible_replacements_and_busy_engines_are_named(start):
     _, rc = start(3)
     with pytest.raises(IndexError, match="engines 0 to 2"):
         rc.restart(3)
@@ -111,14 +111,14 @@ def test_what_can_not_be_and_who_is_busy_is_told(start):
 
 
 @pytest.mark.openmpi_only
-def test_where_mpi_can_not_do_it_that_is_told(start):
+def test_an_mpi_that_can_not_replace_is_named(start):
     _, rc = start(2, mpiexec=f"{mpi.find_mpiexec()[0]} --with-ft no")
     with pytest.raises(MPIDirectError, match=r"can't be replaced with this MPI.*mpidirect stop"):
         rc.restart(1)
     assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [2, 2]  # noqa: F821
 
 
-def test_one_that_fails_on_its_way_in_changes_nothing(start):
+def test_a_new_engine_that_fails_to_join_changes_nothing(start):
     cluster, rc = start(3)
     kill(rc, 1)
     file = cluster._launcher.job.file
@@ -134,7 +134,7 @@ def test_one_that_fails_on_its_way_in_changes_nothing(start):
 
 
 @pytest.mark.mpich_proof
-def test_another_dies_meanwhile(start, tmp_path):
+def test_another_engine_dies_during_a_replacement(start, tmp_path):
     python, wait = tmp_path / "python", tmp_path / "wait"
     python.write_text(f'#!/bin/sh\nwhile [ -e {wait} ]; do sleep 0.1; done\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)

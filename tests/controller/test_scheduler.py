@@ -84,7 +84,7 @@ def test_a_task_with_bulk_waits_for_an_idle_engine(scheduler, transport):
     assert transport.of(0) == ["small", "bulk", "after"]
 
 
-def test_what_is_not_admitted_waits(scheduler, transport):
+def test_requests_that_are_not_admitted_wait(scheduler, transport):
     scheduler.admits = lambda task: task.id != "no"
     scheduler.submit(job("no", [0]))
     scheduler.submit(job("behind", [0]))
@@ -94,20 +94,20 @@ def test_what_is_not_admitted_waits(scheduler, transport):
     assert transport.of(0) == ["no", "behind"]
 
 
-def test_engines_that_do_not_live_are_told(scheduler, transport):
+def test_dead_targets_are_returned(scheduler, transport):
     task = job(1, [1, 7])
     assert scheduler.submit(task) == [7]
     assert task.open == {1}
     assert transport.tasks == [(1, "1")]
 
 
-def test_answers_that_nobody_waits_for(scheduler):
+def test_unexpected_replies_are_ignored(scheduler):
     assert scheduler.done(0, "unknown") is None
     assert scheduler.done(9, "unknown") is None
     assert scheduler.status([0])[0]["completed"] == 0
 
 
-def test_abort_takes_out_what_waits_here_and_tells_of_what_waits_there(scheduler, transport):
+def test_abort_removes_queued_tasks_and_tells_engines(scheduler, transport):
     for k in range(PREFETCH + 2):
         scheduler.submit(job(k, [0]))
     aborted = scheduler.abort({"1", str(PREFETCH)}, [0, 1], True)
@@ -129,7 +129,7 @@ def test_abort_of_everything(scheduler):
     assert scheduler.status([0, 1])[0]["queue"] == 2
 
 
-def test_an_engine_that_dies_leaves_its_tasks(scheduler):
+def test_a_dead_engine_returns_its_tasks(scheduler):
     tasks = [job(k, [0, 1]) for k in range(PREFETCH + 2)]
     for task in tasks:
         scheduler.submit(task)
@@ -153,7 +153,7 @@ def test_idle(scheduler):
         st.tuples(st.sets(st.integers(0, 2), min_size=1), st.booleans()) | st.integers(0, 2), max_size=80
     )
 )
-def test_all_engines_see_one_order(events):
+def test_all_engines_see_requests_in_one_order(events):
     transport = FakeTransport()
     scheduler = with_engines(transport, 3)
     finished = dict.fromkeys(range(3), 0)

@@ -63,7 +63,7 @@ def spawned(cluster, *engines):
     return found
 
 
-def test_one_that_dies_before_mpi_has_begun_costs_the_anchor(start, tmp_path):
+def test_a_new_engine_that_dies_before_mpi_begins_costs_the_anchor(start, tmp_path):
     """The anchor waits for it in MPI for ever. From then on an engine starts others, and waits likewise."""
     python = tmp_path / "python"
     broken = tmp_path / "broken"
@@ -137,7 +137,7 @@ def restart(rc, *targets):
 
 
 @pytest.mark.mpich_proof
-def test_one_that_dies_before_the_report_of_its_spawn_costs_nothing(hooked):
+def test_a_new_engine_that_dies_before_its_spawn_is_reported(hooked):
     _, rc, files = hooked(3)
     kill(rc, 1)
     for name in ("hold", "wait", "die"):

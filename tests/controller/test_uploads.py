@@ -51,13 +51,13 @@ class Half:
         self.requests.give_up_partial()
 
 
-def test_half_a_request_is_kept_for_a_client_that_may_come_back():
+def test_an_incomplete_request_is_kept_for_its_client():
     half = Half()
     half.look()
     assert half.data() is not None and not half.failed
 
 
-def test_in_the_end_it_is_dropped_and_its_client_told(monkeypatch):
+def test_an_incomplete_request_is_finally_dropped(monkeypatch):
     half = Half()
     monkeypatch.setattr(requests, "PARTIAL_UPLOAD_LIMIT", -1.0)
     half.look()
@@ -69,7 +69,7 @@ def test_in_the_end_it_is_dropped_and_its_client_told(monkeypatch):
         half.requests.receive(half.session, messages.Chunk(4, 0), [np.zeros(PIECE, np.uint8)])
 
 
-def test_it_is_dropped_at_once_where_there_is_no_room_for_it():
+def test_an_incomplete_request_without_memory_is_dropped_at_once():
     half = Half(budget=PIECE - 1)
     half.look()
     assert half.data() is None and half.failed

@@ -30,7 +30,7 @@ def tag(kind):
     return kind.__struct_config__.tag
 
 
-def test_the_names_in_the_answers_exist():
+def test_names_in_the_answers_exist():
     page = (ROOT / "docs" / "architecture.md").read_text()
     table = page.partition("\n## Where is …?\n")[2].partition("\n![")[0]
     source = "".join(file.read_text() for file in (ROOT / "mpidirect").rglob("*.py"))

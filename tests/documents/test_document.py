@@ -314,7 +314,7 @@ def test_require(In):
     assert In("dview.apply_sync(wait, .01)") == [0.01] * 4
 
 
-def test_require_what_is_not_there(In):
+def test_require_a_missing_module(In):
     In("from mpidirect import require")
     In(
         """
@@ -343,7 +343,7 @@ def test_composite_error(In):
     ]
 
 
-def test_raising_one_of_them(In):
+def test_raise_one_of_the_exceptions(In):
     In("dview.block=True")
     error = In.fails(
         "import mpidirect as parallel\n"
@@ -359,7 +359,7 @@ def test_raising_one_of_them(In):
     assert shown.rstrip().endswith("ZeroDivisionError: division by zero")
 
 
-def test_the_same_without_blocking(In):
+def test_exceptions_without_blocking(In):
     In("dview.block=False")
     In("ar = dview.execute('1/0')")
     error = In.fails("ar.get()")

@@ -19,7 +19,7 @@ def test_each_absence_has_a_reason():
     assert [name for name, what, why in surface.rows() if what == "absent" and not why] == []
 
 
-def test_the_reasons_are_of_names_that_there_are():
+def test_the_reasons_are_for_existing_names():
     known = {name: what for name, what, _ in surface.rows()}
     assert [name for name in surface.ABSENT if known.get(name) != "absent"] == []
     assert [name for name in surface.DIFFERENT if known.get(name, "different") != "different"] == []
@@ -29,7 +29,7 @@ def test_the_page_has_the_table():
     assert surface.PAGE.read_text() == surface.page(surface.PAGE.read_text()), "python -m tests.surface"
 
 
-def test_it_is_imported_under_the_other_name():
+def test_the_alias_is_imported():
     code = (
         "import sys, mpidirect; sys.modules['ipyparallel'] = mpidirect; import ipyparallel as ipp; "
         "from ipyparallel.error import CompositeError; ipp.LoadBalancedView"

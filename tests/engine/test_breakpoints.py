@@ -83,7 +83,7 @@ def test_q_ends_with_an_error_that_says_so(rc, typed, capsys):
     assert "user_code.py" not in capsys.readouterr().out  # the frames of this package are hidden
 
 
-def test_ctrl_d_ends_too(dview, typed):
+def test_ctrl_d_ends_the_call(dview, typed):
     with pytest.raises(CompositeError, match="BdbQuit"):
         dview.apply_sync(stop, 10)
     assert dview.apply_sync(abs, -1) == [1] * N
@@ -96,14 +96,14 @@ def test_ctrl_c_at_the_prompt_interrupts_the_call(dview, typed):
     assert dview.apply_sync(abs, -1) == [1] * N
 
 
-def test_steps_end_with_the_function(rc, typed, capsys):
+def test_stepping_ends_with_the_function(rc, typed, capsys):
     typed += ["n", "n", "n", "n", "n"]
     assert rc[1].apply_sync(stop, 10) == 22
     assert typed == ["n", "n"] and "--Return--" in capsys.readouterr().out
     assert rc[1].apply_sync(sys.gettrace) is None
 
 
-def test_a_result_that_comes_later(rc, typed, waiting, capsys):
+def test_a_debugger_for_an_asynchronous_result(rc, typed, waiting, capsys):
     assert f"engine 1 waits in breakpoint() for process {os.getpid()}" in rc.stacks().summary
     assert "return doubled" not in str(rc.stacks(1)) and "in stop" in str(rc.stacks(1))
     until(lambda: "rc.debug(), or get() of the result" in capsys.readouterr().err)
@@ -222,7 +222,7 @@ def test_a_client_that_leaves_ends_it(cluster, typed, rc):
     assert rc[1].apply_sync(abs, -1) == 1
 
 
-def test_without_a_terminal_nothing_waits(rc):
+def test_without_a_terminal_breakpoint_raises(rc):
     with pytest.raises(RemoteError, match=r"NoTerminal.*the client has no terminal"):
         rc[1].apply_sync(stop, 10)
     result = rc[1].apply_async(stop, 10)
@@ -253,7 +253,7 @@ def test_other_ways_into_the_debugger(rc, typed, code):
     assert not typed and rc[1]["k"] == 7
 
 
-def test_what_needs_a_real_terminal_says_so(rc):
+def test_debuggers_that_need_a_terminal_raise(rc):
     with pytest.raises(RemoteError, match=r"use breakpoint\(\)"):
         rc[1].execute("import IPython; IPython.embed()", block=True)
 

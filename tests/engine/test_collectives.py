@@ -93,7 +93,7 @@ def test_bcast(some, value):
         same(found, value)
 
 
-def test_bcast_gives_arrays_of_one_s_own(view):
+def test_bcast_gives_each_engine_its_own_array(view):
     on(view, 1)["x"] = np.zeros(100_000)
     view.bcast("x", root=1, out="y")
     view.execute("y += rank + 1")
@@ -342,7 +342,7 @@ def test_the_odd_engine_is_named(view, value, form):
         assert list(fails(view, "allgather", "x")) == [0, 1, 2, 3]
 
 
-def test_half_and_half(view):
+def test_half_of_the_engines_have_another_type(view):
     view.execute("x = np.zeros(3) if rank % 2 else [0]")
     text = fails(view, "allreduce", "x")[0][1]
     assert "engines 0,2 have x as list, engines 1,3 have x as float64[3]" in text
@@ -364,7 +364,7 @@ def test_other_failures_name_the_engine(view):
     assert all("engine 2 left it (ZeroDivisionError" in failures[engine][1] for engine in (0, 1, 3))
 
 
-def test_the_client_refuses_what_is_wrong_everywhere(view):
+def test_the_client_refuses_invalid_arguments(view):
     with pytest.raises(ValueError, match=r"root must be one of the view's engines \(1-2\), not 0"):
         view.client[1:3].bcast("x", root=0)
     with pytest.raises(TypeError, match="root must be the id of an engine"):
@@ -391,7 +391,7 @@ def test_busy_engines_are_waited_for(view):
     assert view["x"] == [6 * 4 * 4] * 4
 
 
-def test_views_cross(view):
+def test_collectives_of_overlapping_views(view):
     left, right = view.client[[0, 1, 2]], view.client[[3, 2, 1]]
     results = []
     for _ in range(5):
@@ -423,7 +423,7 @@ def test_interrupted_while_waiting_for_a_busy_engine(view):
     check_that_all_is_well(view)
 
 
-def test_one_interrupted_engine_takes_the_others_along(view):
+def test_an_interrupt_of_one_engine_ends_the_collective_on_all(view):
     view.execute("x = np.ones(10)")
     busy = view.client[0].apply_async(time.sleep, 0.5)
     result = view.allreduce("x", block=False)
@@ -470,7 +470,7 @@ def test_interrupts_at_any_time(view):
         check_that_all_is_well(view)
 
 
-def test_an_aborted_part_takes_the_others_along(view):
+def test_an_abort_on_one_engine_ends_the_collective_on_all(view):
     busy = view.client[0].apply_async(time.sleep, 0.5)
     result = view.allreduce("rank", out="y", block=False)
     until_running(view.client)

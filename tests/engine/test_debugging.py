@@ -33,7 +33,7 @@ def test_commands_after_an_error(dview, typed, capsys):
     assert "No engine has an error to debug" in capsys.readouterr().out
 
 
-def test_a_look_at_names_keeps_the_error_and_ctrl_d_is_the_way_out(rc, typed, capsys):
+def test_pull_keeps_the_error_and_ctrl_d_leaves(rc, typed, capsys):
     with pytest.raises(RemoteError, match="ZeroDivisionError"):
         rc[2].apply_sync(divide, 2)
     assert rc[2]["rank"] == 2 and "rank" in rc[2]
@@ -44,7 +44,7 @@ def test_a_look_at_names_keeps_the_error_and_ctrl_d_is_the_way_out(rc, typed, ca
     assert rc[2].apply_sync(abs, -1) == 1
 
 
-def test_other_code_lets_go_of_the_error(rc, capsys):
+def test_other_code_releases_the_error(rc, capsys):
     with pytest.raises(Exception, match="ZeroDivisionError"):
         rc[0].apply_sync(lambda: 1 / 0)
     rc[0].apply_sync(abs, 1)
@@ -64,7 +64,7 @@ def test_px_with_pdb(prompt, typed, cluster):
     prompt.names["rc"].close()
 
 
-def test_an_interrupt_where_python_knows_no_line_is_an_error_like_others():
+def test_an_interrupt_without_a_line_number():
     cell = 1
 
     def closure():

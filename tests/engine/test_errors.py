@@ -82,7 +82,7 @@ def test_errors_name_the_operation(dview):
         assert caught.value.elist[0].engine_info["method"] == label
 
 
-def test_only_those_that_failed_are_named(dview):
+def test_only_failed_engines_are_named(dview):
     with pytest.raises(CompositeError) as caught:
         dview.apply_sync(lambda: 1 / (rank - 2))  # noqa: F821
     assert str(caught.value).splitlines()[1:] == ["[2:apply]: ZeroDivisionError: division by zero"]
@@ -148,7 +148,7 @@ def test_causes_are_shown(rc):
     assert "direct cause" in caught.value.traceback
 
 
-def test_the_same_exception_can_be_asked_for_again(dview):
+def test_an_exception_can_be_raised_again(dview):
     ar = dview.apply_async(lambda: 1 / 0)
     for _ in range(2):
         with pytest.raises(CompositeError) as caught:
@@ -334,7 +334,7 @@ def test_arguments_that_cannot_be_unpickled_there(dview, main):
         dview.apply_sync(len, main.Bad())
 
 
-def test_what_was_printed_before_the_error_arrives(dview):
+def test_output_before_the_error_arrives(dview):
     ar = dview.execute("print('so far')\n1/0")
     with pytest.raises(CompositeError):
         ar.get()
@@ -358,14 +358,14 @@ def composite(n, differ=False):
     return CompositeError("message", entries)
 
 
-def test_what_repeats_over_many_engines_is_collapsed():
+def test_equal_errors_of_many_engines_are_collapsed():
     assert str(composite(1000)).splitlines()[1:] == ["[0-999:apply]: ValueError: bad (1000 engines)"]
     assert composite(1000).render_traceback() == [*("[0-999:apply]: ", "tb", "", "CompositeError: message")]
     few = [f"[{k}:apply]: ValueError: bad" for k in range(4)]
     assert str(composite(4)).splitlines()[1:] == few  # as the reference page has it
 
 
-def test_different_errors_are_not():
+def test_different_errors_are_not_collapsed():
     different = [f"[{k}:apply]: ValueError: bad {k}" for k in range(6)]
     assert str(composite(6, differ=True)).splitlines()[1:] == different
     shown = composite(6, differ=True).render_traceback()
@@ -382,7 +382,7 @@ def test_the_odd_error_of_many_engines_is_shown():
     ]
 
 
-def test_the_end_of_the_cluster_is_told_once_and_where_there_are_no_tracebacks():
+def test_the_end_of_the_cluster_is_shown_once():
     told = "its walltime was over.\n\n==> job.log <==\nlast words"
     entries = [("ControllerLost", told, "", {"engine_id": k, "method": "apply"}) for k in range(3)]
     error = CompositeError("message", entries)
@@ -406,7 +406,7 @@ def test_errors_can_be_pickled(error):
     assert str(again) == str(error)
 
 
-def test_both_timeout_errors_catch_ours():
+def test_both_timeout_errors_catch_a_timeout():
     assert issubclass(errors.TimeoutError, TimeoutError)
     assert issubclass(errors.TimeoutError, concurrent.futures.TimeoutError)
 

@@ -20,7 +20,7 @@ def test_execute(dview):
 
 
 @pytest.mark.parametrize("code", ["a = = 1", "def f(:\n    pass", "return 3"])
-def test_an_error_of_syntax_is_told_before_anything_is_sent(dview, code):
+def test_a_syntax_error_is_raised_before_sending(dview, code):
     calls = len(dview.history)
     with pytest.raises(SyntaxError):
         dview.execute(code)
@@ -30,7 +30,7 @@ def test_an_error_of_syntax_is_told_before_anything_is_sent(dview, code):
 @pytest.mark.parametrize(
     "code", ["%whos", "a = !ls", "len?", "await nothing()", "%%timeit\nx = = 3", "  a = 1\n  b"]
 )
-def test_what_is_no_plain_python_is_left_to_the_engines(dview, code):
+def test_ipython_syntax_is_sent_to_the_engines(dview, code):
     dview.execute(code).wait(20)
 
 
@@ -96,7 +96,7 @@ def test_run_names_the_line_that_fails(dview, tmp_path):
     assert "line 2" in caught.value.elist[0].traceback
 
 
-def test_clear_lets_go_of_the_results_that_ipython_keeps(rc):
+def test_clear_releases_the_results_of_ipython(rc):
     pytest.importorskip("IPython")
     view = rc[0]
     view.execute("class Big: gone = False\ndef mark(_): Big.gone = True", block=True)

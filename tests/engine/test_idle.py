@@ -51,7 +51,7 @@ def test_a_task_may_import_a_part_of_numpy_at_any_moment(start, first, step):
     assert [result.get(30) for result in results] == [55] * N
 
 
-def test_a_thread_of_the_user_may_as_well(start):
+def test_a_thread_may_import_a_part_of_numpy_at_any_moment(start):
     _, rc = start(N, prepared=False)
     rc[:].apply_sync(exec, IMPORT_IN_A_THREAD, Reference("globals()"))
     time.sleep(1.5)

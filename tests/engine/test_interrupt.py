@@ -115,7 +115,7 @@ def test_python_and_system_calls(engines, code):
 
 
 @pytest.mark.mpich_proof
-def test_none_is_lost_however_early_it_comes(engines):
+def test_early_interrupts_are_not_lost(engines):
     rc = engines.client
     for k in range(100):
         running = engines.apply(time.sleep, 60)
@@ -125,7 +125,7 @@ def test_none_is_lost_however_early_it_comes(engines):
 
 
 @pytest.mark.mpich_proof
-def test_only_what_is_meant(engines):
+def test_an_interrupt_ends_only_its_call(engines):
     first, second = engines.client[0].apply(time.sleep, 0.5), engines.client[1].apply(time.sleep, 60)
     until_running(engines.client, [0, 1])
     second.interrupt()
@@ -142,7 +142,7 @@ def test_an_interrupt_of_idle_engines_does_nothing(engines):
     assert engines.apply(int).get(WITHIN) == [0] * N
 
 
-def test_who_catches_it_goes_on(engines):
+def test_a_task_that_catches_the_interrupt_continues(engines):
     code = "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    caught = comm.allreduce(1)"
     running = engines.execute(code)
     until_running(engines.client)
@@ -152,7 +152,7 @@ def test_who_catches_it_goes_on(engines):
 
 
 @pytest.mark.mpich_proof
-def test_what_can_not_be_interrupted_is_told(engines):
+def test_an_interrupt_without_effect_names_the_place(engines):
     # each time that another thread wants Python's lock back, it waits for one of these calls
     code = "import ctypes\nfor _ in range(20): ctypes.PyDLL(None).usleep(1_200_000)"
     running = engines.client[0].execute(code)
@@ -163,7 +163,7 @@ def test_what_can_not_be_interrupted_is_told(engines):
         running.get(2 * WITHIN)
 
 
-def test_a_long_c_call_ends_first(engines):
+def test_an_interrupt_waits_for_a_long_c_call(engines):
     running = engines.client[0].execute("for _ in range(10**6): np.linalg.eig(np.ones((100, 100)))")
     until_running(engines.client, 0)
     running.interrupt()
@@ -212,7 +212,7 @@ def test_queued_tasks_are_aborted_at_once(engines):
 
 
 @pytest.mark.mpich_proof
-def test_an_interrupt_aborts_what_of_the_call_has_not_begun(engines):
+def test_an_interrupt_aborts_parts_that_have_not_begun(engines):
     running = engines.client[0].apply(time.sleep, 60)
     call = engines.execute("time.sleep(60)")
     until_running(engines.client)
@@ -249,7 +249,7 @@ def test_stuck_in_mpi(engines, kind, made):
 
 
 @pytest.mark.parametrize("how", ["Recv", "Irecv"])
-def test_what_was_left_in_the_middle_keeps_its_memory(engines, how, tmp_path):
+def test_abandoned_requests_keep_their_memory(engines, how, tmp_path):
     """What comes for it later is written there, and not into memory that was given back."""
 
     def receive(how):
@@ -278,7 +278,7 @@ def test_what_was_left_in_the_middle_keeps_its_memory(engines, how, tmp_path):
     comm_works(engines)
 
 
-def test_one_engine_is_interrupted_and_all_come_back(engines):
+def test_an_interrupt_of_one_engine_keeps_comm_usable(engines):
     stuck = engines.client[[0, 1, 2]].execute("comm.Barrier()")
     until_running(engines.client, [0, 1, 2])
     engines.client.interrupt(1)
@@ -303,7 +303,7 @@ def test_busy_engines_delay_the_repair_and_nothing_else(engines, tmp_path):
     comm_works(engines)
 
 
-def test_other_communicators_stay(engines):
+def test_an_interrupt_keeps_other_communicators(engines):
     engines.execute("other = comm.Dup(); pair = comm.Split(rank // 2)").get(WITHIN)
     stuck = engines.client[[0, 1, 2]].execute("comm.Barrier()")
     until_running(engines.client, [0, 1, 2])
@@ -324,7 +324,7 @@ def test_other_communicators_stay(engines):
 # -- one fails, the others wait for it
 
 
-def test_who_failed_and_who_waits_is_told(engines, capsys):
+def test_failed_and_waiting_engines_are_named(engines, capsys):
     press_when(lambda: "still running" in sys.stderr.getvalue())
     with pytest.raises(KeyboardInterrupt, match="engines 0-2: interrupted; engine 3: ZeroDivisionError"):
         engines.execute("1 / 0 if rank == 3 else comm.allreduce(1)", block=True)
@@ -343,7 +343,7 @@ def test_the_first_error_while_others_run(engines):
     comm_works(engines)
 
 
-def test_the_others_can_be_interrupted_by_themselves(engines):
+def test_the_remaining_engines_are_interrupted_automatically(engines):
     engines.client.interrupt_on_error = True
     call = engines.execute("1 / 0 if rank == 3 else comm.allreduce(1)")
     assert enames(call) == {"KeyboardInterrupt", "ZeroDivisionError"}
@@ -415,7 +415,7 @@ def test_ipython_works_after_an_interrupt_of_its_import(engines):
 
 
 @pytest.mark.mpich_proof
-def test_a_second_ctrl_c_leaves_them_running(engines, tmp_path):
+def test_a_second_ctrl_c_leaves_the_engines_running(engines, tmp_path):
     rc = engines.client
     caught = tmp_path / "caught"
     press_when(busy(engines, 0), caught.exists)
@@ -427,7 +427,7 @@ def test_a_second_ctrl_c_leaves_them_running(engines, tmp_path):
 
 
 @pytest.mark.mpich_proof
-def test_ctrl_c_while_waiting_for_an_asynchronous_call_leaves_it_alone(engines):
+def test_ctrl_c_in_the_wait_for_an_asynchronous_call_does_not_interrupt_it(engines):
     call = engines.apply(time.sleep, 1)
     press_when(busy(engines))
     with pytest.raises(KeyboardInterrupt, match="still running: engines 0-3; its interrupt"):

@@ -57,13 +57,13 @@ def test_large_parts_are_joined_along_a_tree(counters):
     assert view.gather("large", targets=2)[0] == 1
 
 
-def test_small_parts_are_joined_here(counters):
+def test_small_parts_are_joined_by_the_client(counters):
     view, pids = counters
     whole = view.gather("small")
     assert whole["a"] == 4 and processes_of(whole, pids) == []
 
 
-def test_parts_of_other_types_are_joined_as_ever(counters):
+def test_parts_of_other_types_are_joined_by_the_client(counters):
     view, _ = counters
     view.scatter("x", np.arange(1_000_000))
     np.testing.assert_array_equal(view.gather("x"), np.arange(1_000_000))

@@ -57,7 +57,7 @@ def until_alarms(engine, count):
     until(lambda: engine.pull("alarms", block=True) >= count)
 
 
-def test_an_alarm_again_and_again_ends_tasks_and_nothing_else(alarms):
+def test_repeated_alarms_end_only_tasks(alarms):
     alarms.execute("signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)", block=True)
     failed = 0
     for k in range(300):
@@ -70,7 +70,7 @@ def test_an_alarm_again_and_again_ends_tasks_and_nothing_else(alarms):
     assert failed < 300
 
 
-def test_an_alarm_in_its_task_is_an_error_of_it(alarms):
+def test_an_alarm_in_its_task_fails_the_task(alarms):
     late = alarms.execute(
         "signal.setitimer(signal.ITIMER_REAL, 0.01); __import__('time').sleep(20)", block=False
     )
@@ -114,14 +114,14 @@ def test_interrupts_work_after_a_task_has_taken_them_over(engine, handler):
         "sys.stdout = open('/dev/null', 'w'); sys.stdout.close()",
     ],
 )
-def test_streams_that_can_not_be_written_to_are_put_back(engine, code):
+def test_unusable_streams_are_restored(engine, code):
     engine.apply_sync(exec, f"import sys; {code}")
     result = engine.execute("import sys; print('out'); print('err', file=sys.stderr); 1", block=False)
     result.get(30)
     assert (result.stdout, result.stderr) == ("out\n", "err\n")
 
 
-def test_a_stream_that_can_be_written_to_stays(engine):
+def test_a_usable_stream_of_the_user_stays(engine):
     engine.execute("import io, sys; before, sys.stdout = sys.stdout, io.StringIO()", block=True)
     try:
         engine.execute("print('mine')", block=True)
@@ -138,12 +138,12 @@ class Exits:
 
 
 @pytest.mark.parametrize("block", [False, True])
-def test_a_result_that_exits_where_it_is_unpickled_is_an_error(engine, block):
+def test_a_result_that_exits_while_it_is_unpickled(engine, block):
     with pytest.raises(errors.RemoteError, match="can't be unpickled here: SystemExit: 3"):
         engine.apply_sync(Exits) if block else engine.apply_async(Exits).get(30)
 
 
-def test_a_display_that_does_is_told_in_its_place(engine):
+def test_a_display_that_exits_while_it_is_unpickled(engine):
     pytest.importorskip("IPython")
     engine.push({"Exits": Exits})
     engine.execute("from IPython.display import publish_display_data as show", block=True)
@@ -163,7 +163,7 @@ def nested(levels):
     return inner
 
 
-def test_a_result_that_is_nested_too_deeply_is_an_error(engine):
+def test_a_result_with_too_deep_nesting(engine):
     limit = engine.apply_sync(sys.getrecursionlimit)
     try:
         with pytest.raises(errors.RemoteError, match="nested too deeply"):
@@ -174,7 +174,7 @@ def test_a_result_that_is_nested_too_deeply_is_an_error(engine):
         engine.apply_sync(sys.setrecursionlimit, limit)
 
 
-def test_an_argument_that_is_is_refused(engine):
+def test_an_argument_with_too_deep_nesting(engine):
     deep = []
     for _ in range(300_000):
         deep = [deep]

@@ -59,21 +59,21 @@ def narrow(client, rc):
         resource.prlimit(pid, resource.RLIMIT_AS, before)
 
 
-def test_a_push_that_finds_no_room(narrow):
+def test_a_push_without_memory_on_the_engine(narrow):
     with pytest.raises(errors.RemoteError, match=r"MemoryError\(150,000,\d+ bytes find no room.*ulimit -v"):
         narrow.push({"a": LARGE}, block=True)
     narrow.push({"a": SMALL}, block=True)
     assert narrow.pull("a.nbytes", block=True) == SMALL.nbytes
 
 
-def test_one_of_many_that_has_no_room(narrow):
+def test_one_of_several_engines_has_no_memory(narrow):
     pushed = narrow.client[:].push({"a": LARGE}, block=False)
     with pytest.raises(errors.CompositeError, match=r"\[0:push\]: MemoryError"):
         pushed.get(WITHIN)
     assert narrow.client[1:].pull("a.nbytes", block=True) == [LARGE.nbytes] * 3
 
 
-def test_what_a_task_leaves_in_memory_can_be_let_go_of(narrow):
+def test_memory_that_a_task_has_filled_can_be_freed(narrow):
     try:
         narrow.execute(FILL, block=False).get(WITHIN)
     except errors.RemoteError as e:
@@ -117,7 +117,7 @@ def test_an_engine_without_memory_for_communicators_tells_it(start):
 
 @pytest.mark.openmpi_only
 @pytest.mark.parametrize("way", ["memory", "messages"])
-def test_a_controller_that_has_no_room(way, start, monkeypatch):
+def test_a_controller_without_memory(way, start, monkeypatch):
     cluster, rc = start(4)  # of its own: one that has served others has memory to use again
     monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", str(int(way == "memory")))
     with Client(str(cluster.connection_file)) as client:

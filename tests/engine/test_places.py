@@ -25,7 +25,7 @@ def ranks(environment):
     return tuple(environment[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
 
 
-def test_names(dview):
+def test_names_of_the_place(dview):
     host = socket.gethostname()
     names = ["local_rank", "local_size", "node"]
     assert dview.pull(names, block=True) == [[k, 4, host] for k in range(4)]
@@ -46,7 +46,7 @@ def test_the_environment(dview):
     assert not [name for env in found for name in env if name.startswith(launchers)]
 
 
-def test_what_clients_are_told(rc):
+def test_the_engines_info_of_clients(rc):
     info = rc.engines_info
     pids = rc[:].apply_sync(os.getpid)
     for engine in range(4):
@@ -106,7 +106,7 @@ def test_several_hosts():
     assert [environment[name] for name in VARIABLES] == ["3", "4", "1", "2", "a", "1000"]
 
 
-def test_what_others_have_set():
+def test_variables_that_are_already_set():
     slurm = {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NTASKS": "5", "SLURM_JOB_ID": "7"}
     slurm |= {"SLURM_NTASKS_PER_NODE": "1", "SLURM_STEP_TASKS_PER_NODE": "1(x2)"}
     _, environment = entered(PLACES, 3, RANK="17", MASTER_ADDR="10.0.0.1", MASTER_PORT="29500", **slurm)
@@ -165,7 +165,7 @@ def test_gpus_of_other_makers(machine):
     assert surroundings.device(bound(root, 2)[1], root) == "ROCm 1; Level Zero 0"
 
 
-def test_what_is_bound_already_stays(machine):
+def test_existing_bindings_stay(machine):
     root = machine(nvidia=4, amd=2)
     before = {"CUDA_VISIBLE_DEVICES": "3", "HIP_VISIBLE_DEVICES": "1"}
     assert bound(root, 2, **before) == [before] * 2

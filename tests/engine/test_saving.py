@@ -33,7 +33,7 @@ def prepare(view):
     view.push({"same": {"x": 1, "z": np.ones(50_000)}}, block=True)
 
 
-def test_all_comes_back_to_as_many_engines(rc, dview, tmp_path):
+def test_namespaces_are_restored_on_as_many_engines(rc, dview, tmp_path):
     prepare(dview)
     saved = rc.save(tmp_path / "saved")
     assert set(saved.names) == {"a", "r", "same", "own", "m", "k", "twice", "of"} and not saved.left
@@ -47,7 +47,7 @@ def test_all_comes_back_to_as_many_engines(rc, dview, tmp_path):
     dview.apply_sync(lambda: same["z"].fill(3))  # noqa: F821 - what comes back can be written to
 
 
-def test_what_can_not_be_saved_is_named_and_stops_nothing_else(rc, dview, tmp_path):
+def test_unpicklable_values_are_named_and_skipped(rc, dview, tmp_path):
     dview.execute("import threading; lock = threading.Lock(); fine = 1", block=True)
     with pytest.warns(UserWarning, match="all is saved but 'lock'"):
         saved = rc.save(str(tmp_path / "saved"))
@@ -61,7 +61,7 @@ def test_only_some_names(rc, dview, tmp_path):
     assert rc.load(tmp_path) == ["one"]
 
 
-def test_a_save_that_fails_leaves_the_one_before(rc, dview, tmp_path):
+def test_a_failed_save_keeps_the_earlier_one(rc, dview, tmp_path):
     dview["x"] = 1
     rc.save(tmp_path)
     before = sorted(path.name for path in tmp_path.iterdir())
@@ -81,7 +81,7 @@ def test_a_save_that_fails_leaves_the_one_before(rc, dview, tmp_path):
     assert all(path.stat().st_mode & 0o77 == 0 for path in tmp_path.iterdir())
 
 
-def test_what_is_no_save_is_told(rc, tmp_path):
+def test_a_directory_without_a_save_raises(rc, tmp_path):
     with pytest.raises(errors.MPIDirectError, match="Nothing was saved at"):
         rc.load(tmp_path / "nothing")
     (tmp_path / "manifest.json").write_text("{}")
@@ -94,7 +94,7 @@ def test_what_is_no_save_is_told(rc, tmp_path):
         rc.load(tmp_path)
 
 
-def test_what_others_can_change_is_not_loaded(rc, dview, tmp_path):
+def test_files_that_others_can_change_are_not_loaded(rc, dview, tmp_path):
     dview["x"] = 1
     rc.save(tmp_path)
     file = next(tmp_path.glob("*-engine-1.data"))
@@ -107,7 +107,7 @@ def test_what_others_can_change_is_not_loaded(rc, dview, tmp_path):
         rc.load(tmp_path)
 
 
-def test_another_number_of_engines_shares_out_what_was_scattered(start, tmp_path):
+def test_scattered_data_is_divided_over_another_number_of_engines(start, tmp_path):
     _, rc = start(3, prepared=False)
     prepare(rc[:])
     rc.save(tmp_path / "saved")
@@ -124,7 +124,7 @@ def test_another_number_of_engines_shares_out_what_was_scattered(start, tmp_path
         assert view.apply_sync(lambda: same["x"]) == [1] * n  # noqa: F821
 
 
-def test_others_can_work_meanwhile(rc, dview, tmp_path):
+def test_other_clients_work_during_a_save(rc, dview, tmp_path):
     dview.execute("import numpy; big = numpy.ones(3_000_000)", block=True)
     saving = threading.Thread(target=rc.save, args=(tmp_path,))
     saving.start()

@@ -66,7 +66,7 @@ def test_execute_as_plain_python(namespace, capsys):
         do(namespace, "execute", ("1/0", True))
 
 
-def test_run_puts_everything_back(namespace):
+def test_run_restores_the_interpreter(namespace):
     argv = sys.argv
     do(namespace, "run", ("import sys; seen = sys.argv, __file__, __name__", "p.py", ["-x"]))
     assert namespace["seen"] == (["p.py", "-x"], "p.py", "__main__")

@@ -77,7 +77,7 @@ COMMANDS = ["script", "status", "list", "stop", "clean", "profile show", "start"
 
 @pytest.mark.parametrize("made", EACH)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_command_runs_what_others_may_have_written(trap, made, command):
+def test_commands_ignore_settings_that_others_can_write(trap, made, command):
     made()
     done = CliRunner().invoke(cli, command.split())
     assert not trap.exists()
@@ -87,7 +87,7 @@ def test_no_command_runs_what_others_may_have_written(trap, made, command):
 
 
 @pytest.mark.parametrize("made", EACH)
-def test_no_program_does(trap, made):
+def test_programs_ignore_settings_that_others_can_write(trap, made):
     made()
     for attempt in (lambda: Cluster(n=1).job_script(), lambda: Cluster(n=1).start(), Cluster.from_profile):
         with pytest.raises(Untrusted, match="Nothing in it was used"):
@@ -96,7 +96,7 @@ def test_no_program_does(trap, made):
 
 
 @pytest.mark.parametrize("made", EACH[:2])
-def test_no_client_does(trap, made):
+def test_clients_ignore_settings_that_others_can_write(trap, made):
     made()
     with pytest.raises(Untrusted):
         Client()
@@ -105,7 +105,7 @@ def test_no_client_does(trap, made):
 @pytest.mark.parametrize(
     "made", [widen_all, pytest.param(give_away, marks=as_root)], ids=["wide", "another's"]
 )
-def test_records_and_job_files_that_others_may_have_written_are_not_believed(trap, made):
+def test_records_and_job_files_that_others_can_write_are_refused(trap, made):
     here = Profile()
     here.config_file.unlink()
     job = here.job_file("x")
@@ -150,7 +150,7 @@ def test_doctor_tells_it_and_runs_nothing_of_it(trap, monkeypatch):
     assert "Please report" not in done.output
 
 
-def test_what_only_we_can_come_to_may_be_wide(trap):
+def test_a_private_parent_protects_writable_files(trap):
     """As a umask of 002 makes it: nobody comes through the directory of profiles."""
     widen(Profile().directory)
     widen(Profile().config_file)
@@ -179,7 +179,7 @@ def test_a_site_file_that_everybody_can_change_is_not_used(trap, tmp_path, monke
 
 
 @pytest.mark.parametrize("mark", ["", "another cluster"])
-def test_a_process_that_is_not_of_the_cluster_is_not_ended(trap, mark):
+def test_processes_outside_the_cluster_are_not_ended(trap, mark):
     """A record that is wrong, or older than the process that has the number now."""
     here = Profile()
     here.config_file.unlink()
@@ -206,7 +206,7 @@ def test_a_process_that_is_not_of_the_cluster_is_not_ended(trap, mark):
 
 
 @as_root
-def test_another_user_announces_no_successor_of_a_controller(tmp_path, monkeypatch):
+def test_another_user_can_not_announce_a_successor(tmp_path, monkeypatch):
     """As could be done when the directory of the cluster's sockets is gone."""
     monkeypatch.setattr("tempfile.tempdir", "/tmp")
     directory = private_directory(socket_directory(f"trust{os.getpid()}"))

@@ -84,7 +84,7 @@ def test_an_engine_knows_its_wrapper(anchor):
     assert outcome(process) == ("True print('not forked') False", 0)
 
 
-def test_a_death_by_a_signal_is_told(anchor):
+def test_a_death_by_a_signal_is_reported(anchor):
     _, cluster = anchor
     assert outcome(client(cluster, "os.kill(os.getpid(), 9)")) == ("", 128 + signal.SIGKILL)
 

@@ -34,7 +34,7 @@ STATE = SessionState(
 )
 
 
-def test_what_is_left_is_private_and_read_once(tmp_path):
+def test_the_handover_file_is_private_and_read_once(tmp_path):
     file = job_file.handover_file(tmp_path / "job-1.json")
     messages = [[b"header", b""], [b"header", memoryview(bytes(100_000))]]
     handover.write(file, LEFT, [KeptSession(STATE, messages)])

@@ -13,7 +13,7 @@ from mpidirect.job.native_stacks import NoNativeStack, native_stack
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 
-def test_what_the_tools_print():
+def test_the_output_of_the_tools_is_parsed():
     assert doctest.testmod(native_stacks).failed == 0
 
 
@@ -26,7 +26,7 @@ def test_a_host_without_tools_is_told_what_to_install(monkeypatch):
 @pytest.mark.parametrize(
     "said", ["Error: Permission Denied: Try running", "ptrace: Operation not permitted."]
 )
-def test_a_host_that_forbids_it_is_told(monkeypatch, said):
+def test_a_host_that_forbids_native_stacks(monkeypatch, said):
     monkeypatch.setattr(native_stacks, "_tool", lambda name: name)
     answer = subprocess.CompletedProcess([], 1, "", said)
     monkeypatch.setattr(native_stacks.subprocess, "run", lambda *args, **options: answer)

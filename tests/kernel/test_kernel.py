@@ -99,7 +99,7 @@ def notebook(home):
         notebook.close()
 
 
-def test_the_first_cell_starts_the_cluster_and_tells_of_it(notebook):
+def test_the_first_cell_starts_the_cluster_and_shows_progress(notebook):
     assert Cluster.from_profile().state is ClusterState.RUNNING
     lines = [data["text/plain"] for data in notebook.first[1]]
     assert lines[0] == "mpidirect: starting a cluster" and "mpidirect: 2 engines are ready" in lines
@@ -223,7 +223,7 @@ for k in range(3):
 
 
 @pytest.mark.parametrize("wait", [True, False])
-def test_an_engine_clears_what_it_has_shown(notebook, wait):
+def test_an_engine_clears_its_own_output(notebook, wait):
     notebook.run(CLEARS.format(wait=wait))
     assert sorted(notebook.remaining) == [
         *("<b>2 0</b>", "<b>2 1</b>"),
@@ -231,7 +231,7 @@ def test_an_engine_clears_what_it_has_shown(notebook, wait):
     ]
 
 
-def test_an_engine_leaves_what_others_have_shown(notebook):
+def test_an_engine_does_not_clear_the_output_of_others(notebook):
     notebook.run(
         "from IPython.display import clear_output\n"
         "print('the same'); print('of', rank); comm.barrier()\n"
@@ -310,7 +310,7 @@ def test_the_restart_button_starts_all_engines_anew(notebook):
     assert Cluster.from_profile().cluster == cluster
 
 
-def test_it_uses_a_cluster_that_runs_and_leaves_it(home, monkeypatch):
+def test_a_kernel_uses_a_running_cluster_and_keeps_it(home, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIR", str(home / "other"))
     cluster = Cluster(n=2).start().wait()
     try:
@@ -329,7 +329,7 @@ def test_it_uses_a_cluster_that_runs_and_leaves_it(home, monkeypatch):
         cluster.stop()
 
 
-def test_its_cluster_ends_with_it(home, monkeypatch):
+def test_the_cluster_of_a_kernel_ends_with_it(home, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIR", str(home / "third"))
     notebook = Notebook(home)
     notebook.run("1")

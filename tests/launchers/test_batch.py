@@ -37,7 +37,7 @@ def test_a_cluster_by_commands(login_node):
     assert cluster.profile.record() is None
 
 
-def test_commands_that_are_missing_or_unclear_are_told(login_node):
+def test_missing_or_unclear_commands_raise(login_node):
     with pytest.raises(errors.ConfigError, match=r"needs the setting 'poll'.*config\.toml"):
         Cluster(1, launcher="command", submit="echo 1").job_script()
     launcher = CommandLauncher.of("7")

@@ -160,7 +160,7 @@ def test_ranks_know_their_job_and_stopping_leaves_nothing_and_can_be_repeated(wo
     launcher.stop(5)
 
 
-def test_it_can_be_killed_at_once(workshop):
+def test_a_job_can_be_killed_at_once(workshop):
     workshop.order("stubborn")
     launcher = started(workshop)
     began = time.monotonic()
@@ -225,7 +225,7 @@ def test_the_job_script_is_what_runs(workshop):
     assert job.wait(SOON) == 0
 
 
-def test_what_can_not_run_is_told(workshop):
+def test_a_job_that_can_not_run_raises(workshop):
     with pytest.raises(LaunchError, match="not a command here"):
         workshop.launcher(mpiexec="/no/such/mpiexec").start()
 
@@ -233,7 +233,7 @@ def test_what_can_not_run_is_told(workshop):
 # mpiexec
 
 
-def test_a_python_that_is_not_there_is_told(local):
+def test_a_missing_python_raises(local):
     with pytest.raises(LaunchError, match="'/no/such/python' is not a Python here"):
         local.launcher(python="/no/such/python").start()
 
@@ -273,7 +273,7 @@ def test_a_process_of_the_same_number_is_not_taken_for_the_job(local):
         other.wait()
 
 
-def test_what_a_rank_started_is_ended_too(local):
+def test_processes_of_a_rank_are_ended(local):
     local.order("child")
     launcher = started(local)
     children = [rank["child"] for rank in local.ranks()]
@@ -441,11 +441,11 @@ def test_a_birth_is_the_same_each_time_and_ends_with_the_process():
         (["-f", "/there/is/no/such/file"], []),
     ],
 )
-def test_hosts_that_mpich_is_told(arguments, nodes):
+def test_hosts_of_mpich(arguments, nodes):
     assert hydra.find_hosts(arguments) == nodes
 
 
-def test_anchors_that_mpich_starts(tmp_path):
+def test_anchors_of_mpich(tmp_path):
     """One on each host, beside the controller on the first; the links to mpiexec and its proxy."""
     for name in ("mpiexec", "hydra_pmi_proxy"):
         (tmp_path / name).touch()

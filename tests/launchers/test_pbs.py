@@ -69,7 +69,7 @@ def test_a_job_that_dies_at_start_says_why(pbs):
     assert "exit status 3" in done.stderr
 
 
-def test_ends_under_a_waiting_client(pbs):
+def test_the_end_of_the_job_reaches_a_waiting_client(pbs):
     for word in ("walltime was over", r"deleted by me@login \(qdel\)"):
         cluster = Cluster(1, launcher="pbs", walltime="10m").start().wait()
         with cluster.connect_client() as rc:
@@ -98,7 +98,7 @@ def test_the_job_scripts(pbs, login_node):
     until(lambda: pbs.state(job) == "F")
 
 
-def test_the_script_says_all_that_was_asked_for(login_node):
+def test_the_script_contains_all_settings(login_node):
     settings = {
         "nodes": 2,
         "ntasks_per_node": 4,
@@ -140,13 +140,13 @@ def test_the_script_says_all_that_was_asked_for(login_node):
         ({"job_state": "C", "exit_status": "1"}, JobState.ENDED, "exit status 1"),
     ],
 )
-def test_what_pbs_says_isparse_job(job, found, words):
+def test_the_output_of_qstat_is_parsed(job, found, words):
     status = parse_job(job, "7.a")
     assert status.state is found and words in status.reason
     assert status.hosts in ("", "a,b")
 
 
-def test_time_left_where_the_server_s_clock_is_another(login_node):
+def test_time_left_despite_another_clock_of_the_server(login_node):
     job = {"job_state": "R", "Resource_List": {"walltime": "02:00:00"}}
     job["resources_used"] = {"walltime": "00:10:00"}
     for behind in (-3600, 3600):
@@ -156,7 +156,7 @@ def test_time_left_where_the_server_s_clock_is_another(login_node):
     assert 6530 < parse_job(job, "7").left <= 6540
 
 
-def test_text_isparse_job_where_there_is_no_json(pbs, login_node):
+def test_the_text_output_of_qstat_is_parsed(pbs, login_node):
     cluster = Cluster(1, launcher="pbs", job_name="a-name-that-is-so-long-that-its-line-" * 3).start()
     real = (login_node / "bin" / "qstat").read_text()
     command(login_node, "qstat", 'case "$*" in *json*) echo no such option >&2; exit 2;; esac\n' + real)

@@ -72,7 +72,7 @@ def test_a_kill_is_a_plain_qdel(sge):
     assert (stopped.returncode, stopped.stderr) == (0, "") and sge.state(cluster.job_id) == "gone"
 
 
-def test_a_cancel_that_fails_is_told_besides_what_led_to_it(sge, login_node, monkeypatch):
+def test_a_failed_cancel_is_reported_with_its_cause(sge, login_node, monkeypatch):
     monkeypatch.setenv("FAKE_SGE_FULL", "1")
     monkeypatch.setattr(batch, "_FORCED_END", 0.5)
     command(login_node, "qdel", "echo denied: the master sleeps >&2; exit 1")
@@ -92,7 +92,7 @@ def test_a_job_that_dies_at_start_says_why(sge):
 
 
 @pytest.mark.parametrize("word", ["walltime was over", "qdel"])
-def test_ends_under_a_waiting_client(sge, monkeypatch, word):
+def test_the_end_of_the_job_reaches_a_waiting_client(sge, monkeypatch, word):
     """Before the accounting knows of it: that takes up to 15 seconds."""
     monkeypatch.setenv("FAKE_SGE_LAG", "60")
     cluster = Cluster(1, launcher="sge", walltime="10m").start().wait()
@@ -147,7 +147,7 @@ job-ID  prior   name       user   state submit/start at     queue               
         ("dr", "all.q@node1", JobState.RUNNING, False, "it ends"),
     ],
 )
-def test_what_qstat_lists_is_understood(login_node, state, queue, found, hopeless, words):
+def test_the_output_of_qstat_is_parsed(login_node, state, queue, found, hopeless, words):
     (login_node / "listed").write_text(LISTED.format(state, queue))
     explained = 'scheduling info:            cannot run in PE "mpi" because it only offers 2 slots'
     command(login_node, "qstat", f"case $1 in -j) echo '{explained}';; *) cat {login_node}/listed;; esac")
@@ -195,21 +195,21 @@ def test_the_hosts_that_grid_engine_gave_are_counted(login_node):
         ("failed       0\nexit_status  137                  (Killed)", True, "deleted (qdel), or killed"),
     ],
 )
-def test_what_qacct_keeps_is_understood(login_node, kept, failed, words):
+def test_the_output_of_qacct_is_parsed(login_node, kept, failed, words):
     command(login_node, "qstat", "true")
     command(login_node, "qacct", f"printf '{kept}\n'")
     status = SGELauncher.of("7").state()
     assert status.state is JobState.ENDED and status.failed is failed and words in status.reason
 
 
-def test_a_job_that_no_accounting_knows_yet(login_node):
+def test_a_job_without_accounting(login_node):
     command(login_node, "qstat", "true")
     command(login_node, "qacct", "echo error: job id 7 not found >&2; exit 1")
     status = SGELauncher.of("7").state()
     assert status.state is JobState.ENDED and not status.settled and "does not know how yet" in status.reason
 
 
-def test_what_grid_engine_is_asked_for(login_node):
+def test_the_directives_of_the_script(login_node):
     settings = {"walltime": "2h", "mem": "2G", "queue": "short", "pe": "orte", "cpus_per_task": 2}
     script = Cluster(4, launcher="sge", **settings).job_script()
     assert "#$ -pe orte 8\n#$ -l h_rt=2:00:00\n#$ -l h_vmem=2G\n#$ -q short\n" in script

@@ -184,7 +184,7 @@ def killed(rc):
         pytest.param(1, (stuck_in_c, frozen, pushed, killed), marks=pytest.mark.proof),
     ],
 )
-def test_the_world_is_theirs_and_all_are_started_anew(hosts, nodes, troubles):
+def test_c_world_and_restart_on_several_hosts(hosts, nodes, troubles):
     """Also engines that hang in C. On several hosts Open MPI spawns none: a supervisor starts all anew."""
     with Cluster(launcher="slurm", nodes=nodes, ntasks_per_node=4 // nodes) as rc:
         dv, was = rc[:], where(rc[:])

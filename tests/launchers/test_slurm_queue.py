@@ -53,7 +53,7 @@ def test_a_job_that_waits_says_why_and_is_cancelled(slurm):
     assert run("stop").returncode == 0 and run("wait").returncode == 3
 
 
-def test_ctrl_c_in_the_queue_cancels_where_nobody_can_be_asked(slurm):
+def test_ctrl_c_in_the_queue_cancels_without_a_terminal(slurm):
     blocker = slurm.ask("sbatch", "--parsable", "-N3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 60")
     words = [*COMMAND, "start", "-n", "2", "--launcher", "slurm"]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -118,7 +118,7 @@ def test_a_job_that_is_held_or_whose_limit_is_lowered_goes_on_waiting(slurm, log
     assert run("stop").returncode == 0
 
 
-def test_a_job_that_would_wait_for_ever_is_told_at_once(slurm):
+def test_a_hopeless_job_raises_at_once(slurm):
     done = run("start", "-n", "2", "--launcher", "slurm", "--walltime", "2h")
     assert done.returncode == 1
     assert "will never start: its walltime is longer than the partition allows" in done.stderr
@@ -133,7 +133,7 @@ def test_a_job_that_would_wait_for_ever_is_told_at_once(slurm):
     assert run("stop").returncode == 0
 
 
-def test_what_a_wrapper_prints_around_the_id_does_no_harm_nor_do_blanks(slurm, login_node, monkeypatch):
+def test_the_job_id_is_found_in_the_output_of_wrappers(slurm, login_node, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIR", str(login_node / "a home with blanks"))
     real = shutil.which("sbatch")
     command(login_node, "sbatch", f'echo Welcome to BigCluster. 17 nodes; {real} "$@"; echo Bye')
@@ -194,7 +194,7 @@ def test_a_walltime_ends_under_a_waiting_client(slurm):
     assert gone(slurm, cluster)
 
 
-def test_a_poll_that_fails_is_no_death_and_a_scancel_is_one(slurm, login_node):
+def test_a_failed_query_does_not_end_a_job_but_scancel_does(slurm, login_node):
     cluster = Cluster(2, launcher="slurm").start().wait()
     silent = command(login_node, "scontrol", "echo Unable to contact slurm controller >&2; exit 1")
     blind = Cluster.from_profile()
@@ -244,5 +244,5 @@ def test_a_job_that_is_requeued(slurm):
     assert gone(slurm, cluster)
 
 
-def test_a_job_that_nobody_knows_has_ended(slurm):
+def test_a_job_unknown_to_slurm_has_ended(slurm):
     assert SlurmLauncher.of("99999").state().state is JobState.ENDED

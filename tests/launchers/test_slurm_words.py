@@ -17,7 +17,7 @@ from mpidirect.launchers.walltime import current_job_end, job_end
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 
-def test_a_setting_that_leaves_room_for_nobody_is_told(login_node):
+def test_settings_without_a_task_for_an_engine_raise(login_node):
     with pytest.raises(errors.ConfigError, match="don't fit"):
         Cluster(5, **SLURM).job_script()
     with pytest.raises(errors.ConfigError, match="How many engines"):
@@ -26,7 +26,7 @@ def test_a_setting_that_leaves_room_for_nobody_is_told(login_node):
         Cluster(2, nodes=1).job_script()
 
 
-def test_a_node_for_the_controller_is_one_more():
+def test_a_node_for_the_controller_is_added():
     script = Cluster(3, controller="node", **SLURM).job_script()
     assert "#SBATCH --nodes=3\n#SBATCH --ntasks-per-node=2\n" in script and " -n 4 " in script
     assert "--hostfile " in script.splitlines()[-1]
@@ -43,7 +43,7 @@ def test_a_node_for_the_controller_is_one_more():
 # What is submitted
 
 
-def test_the_script_says_all_that_was_asked_for(login_node):
+def test_the_script_contains_all_settings(login_node):
     settings = {
         "cpus_per_task": 3,
         "mem": "2G",
@@ -122,7 +122,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("launcher", "printed", "id"), ANSWERS)
-def test_the_id_is_the_line_that_is_one(launcher, printed, id):
+def test_the_job_id_is_found_in_the_output(launcher, printed, id):
     assert launcher_class(launcher).of("").read_id(printed) == id
 
 
@@ -174,12 +174,12 @@ def test_an_answer_without_an_id_is_quoted(login_node, launcher, submits):
         ("JobState=COMPLETED Reason=None ExitCode=0:0", JobState.ENDED, False, "by itself"),
     ],
 )
-def test_what_slurm_says_isparse_job(text, state, hopeless, words):
+def test_the_output_of_scontrol_is_parsed(text, state, hopeless, words):
     status = parse_job(text)
     assert (status.state, status.hopeless) == (state, hopeless) and words in status.reason
 
 
-def test_an_end_that_was_moved_is_asked_for(login_node, monkeypatch):
+def test_a_changed_walltime_is_queried(login_node, monkeypatch):
     """Slurm tells a job's processes of its end only once, in their environment."""
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_JOB_END_TIME", "1000")
@@ -200,7 +200,7 @@ def test_an_end_that_was_moved_is_asked_for(login_node, monkeypatch):
     assert current_job_end(1000) == 1000
 
 
-def test_of_a_job_that_still_ends_it_is_told_who_will_know_more(login_node):
+def test_the_state_of_an_ending_job(login_node):
     command(login_node, "scontrol", "echo JobId=7 JobState=COMPLETING Reason=None NodeList=n1")
     record = ClusterRecord(
         cluster="one", launcher="slurm", engines=2, host="vm", started=time.time(), handle={"id": "7"}

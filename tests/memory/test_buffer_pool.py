@@ -20,7 +20,7 @@ def place(room):
     return room.ctypes.data
 
 
-def test_what_nobody_uses_any_more_is_used_again():
+def test_unused_buffers_are_reused():
     pool = BufferPool()
     first = place(pool.buffer(SIZE))
     assert place(pool.buffer(SIZE)) == first
@@ -38,7 +38,7 @@ def test_what_nobody_uses_any_more_is_used_again():
         lambda room: pickles.loads([pickles.dumps(np.zeros(SIZE, np.uint8))[0], room]),
     ],
 )
-def test_what_is_still_used_is_not(use):
+def test_used_buffers_are_not_reused(use):
     pool = BufferPool()
     room = pool.buffer(SIZE)
     room[:] = 7
@@ -51,19 +51,19 @@ def test_what_is_still_used_is_not(use):
     assert first in (place(pool.buffer(SIZE)), place(pool.buffer(SIZE)))
 
 
-def test_two_at_once_are_two():
+def test_two_buffers_at_once_differ():
     pool = BufferPool()
     one, two = pool.buffer(SIZE), pool.buffer(SIZE)
     assert place(one) != place(two)
 
 
-def test_what_is_small_is_not_worth_it():
+def test_small_buffers_are_not_kept():
     pool = BufferPool()
     pool.buffer(1000)
     assert not pool._buffers
 
 
-def test_little_is_kept(monkeypatch):
+def test_the_kept_memory_is_limited(monkeypatch):
     monkeypatch.setattr(buffer_pool, "_CAPACITY", 3 * SIZE)
     pool = BufferPool()
     held = [pool.buffer(SIZE) for _ in range(10)]
@@ -74,7 +74,7 @@ def test_little_is_kept(monkeypatch):
     assert not pool._buffers
 
 
-def test_it_is_given_back_when_nobody_asks():
+def test_buffers_expire_without_requests():
     pool = BufferPool()
     pool.buffer(SIZE)
     pool.expire()

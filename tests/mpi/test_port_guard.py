@@ -97,7 +97,7 @@ def test_a_part_of_a_greeting_is_not_waited_for(listener, guard):
         accepted.close()
 
 
-def test_a_silent_connection_that_is_closed_is_let_go(listener, guard):
+def test_a_closed_silent_connection_is_released(listener, guard):
     with socket.create_connection(listener.getsockname()[:2]):
         accepted, _ = listener.accept()
         assert guard.look() is None
@@ -120,7 +120,7 @@ def test_many_silent_connections_take_few_descriptors(listener, guard, monkeypat
         assert near.recv(100) == b""
 
 
-def test_other_sockets_stay(guard, listener):
+def test_other_sockets_are_not_touched(guard, listener):
     with (
         socket.create_server(("127.0.0.1", 0)) as other,
         socket.create_connection(other.getsockname()) as near,

@@ -60,7 +60,7 @@ def frozen(rc) -> None:
     os.kill(rc.engines_info[2]["pid"], signal.SIGSTOP)
 
 
-def test_what_holds(python, start):
+def test_starts_deaths_and_restarts(python, start):
     _, rc = start(N, python=python)
     assert "Intel" in rc.facts["mpi"] and "its rank 0 is the controller" in rc.facts["world"]
     works(rc)
@@ -85,7 +85,7 @@ def test_what_holds(python, start):
     works(rc, 2)
 
 
-def test_doctor_tells_what_does_not_hold(python):
+def test_doctor_names_the_limits(python):
     done = subprocess.run(
         [python, "-m", "mpidirect", "doctor"], capture_output=True, text=True, timeout=100, check=False
     )

@@ -75,14 +75,14 @@ def compiled(tmp_path_factory):
     return made
 
 
-def test_the_world_of_c_and_fortran_is_theirs(python, tmp_path, compiled, fft):
+def test_the_c_world_contains_the_engines_only(python, tmp_path, compiled, fft):
     """For petsc4py, dolfinx, compiled libraries and mpi4py-fft, also after a restart of all engines."""
     more = ["fft"] if fft else []
     done = run(python, tmp_path, "libraries.py", "replaced", *compiled, *more)
     assert done.returncode == 0 and "solved" in done.stdout, done.stdout + done.stderr
 
 
-def test_where_it_is_not_theirs_petsc4py_is_given_comm(python, tmp_path):
+def test_petsc4py_gets_comm_without_a_c_world_of_the_engines(python, tmp_path):
     """And what is built on it."""
     done = run(python, tmp_path, "libraries.py", "launcher")
     assert done.returncode == 0 and "solved" in done.stdout, done.stdout + done.stderr
@@ -99,7 +99,7 @@ TRAINED = (
 )
 
 
-def test_the_world_is_theirs_on_several_hosts(python, hosts):
+def test_the_c_world_on_several_hosts(python, hosts):
     """Before and after a restart of all, and after a segmentation fault of one, which ends all."""
     with Cluster(python=python, mpiexec="/usr/bin/mpiexec.openmpi", **SLURM) as rc:
         assert "Open MPI v4" in rc.facts["mpi"] and "in C and Fortran" in rc.facts["world"]

@@ -26,7 +26,7 @@ def test_messages_are_numbered_from_one_and_kept_until_acknowledged():
     assert len(outbox) == 1
 
 
-def test_what_was_not_put_whole_is_taken_back():
+def test_incomplete_messages_are_taken_back():
     outbox = Outbox()
     outbox.put([b"kept"], 4)
     for _ in range(3):
@@ -58,7 +58,7 @@ def test_a_message_larger_than_the_window_goes_alone():
     assert list(outbox.due()) == [[b"next"]]
 
 
-def test_a_new_connection_gets_again_what_the_old_one_may_have_lost():
+def test_a_new_connection_sends_unacknowledged_messages_again():
     outbox = Outbox()
     for text in (b"a", b"b", b"c"):
         outbox.put([text], 1)
@@ -67,7 +67,7 @@ def test_a_new_connection_gets_again_what_the_old_one_may_have_lost():
     assert list(outbox.due()) == [[b"b"], [b"c"]]
 
 
-def test_the_inbox_refuses_what_was_here_and_notices_what_is_missing():
+def test_the_inbox_refuses_repeated_messages_and_notices_gaps():
     inbox = Inbox()
     assert inbox.accept(1)
     assert not inbox.accept(1)
@@ -77,7 +77,7 @@ def test_the_inbox_refuses_what_was_here_and_notices_what_is_missing():
     assert inbox.last == inbox.acknowledged() == 2
 
 
-def test_the_inbox_owes_an_acknowledgement_after_much():
+def test_the_inbox_acknowledges_after_many_bytes():
     inbox = Inbox()
     for k in range(Inbox.MESSAGES_TO_ACKNOWLEDGE):
         assert not inbox.must_acknowledge
@@ -90,7 +90,7 @@ def test_the_inbox_owes_an_acknowledgement_after_much():
 
 
 @given(st.lists(st.sampled_from(["put", "send", "lose", "acknowledge"]), max_size=60))
-def test_whatever_the_connection_does_all_arrives_once_in_order(events):
+def test_all_messages_arrive_once_in_order_over_any_connections(events):
     outbox, inbox, flying, arrived, count = Outbox(), Inbox(), [], [], 0
 
     def deliver():

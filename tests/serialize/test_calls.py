@@ -72,7 +72,7 @@ def test_a_function_is_pickled_once(define, monkeypatch):
     assert len(count) == 2
 
 
-def test_each_arrival_is_a_function_of_its_own(define):
+def test_each_unpickled_function_is_a_new_object(define):
     f = define("def f():\n    f.count = 1")
     one, other = (pickles.loads(calls.dumps(f, (), {}))[0] for _ in range(2))
     one.mark = 1
@@ -95,14 +95,14 @@ def test_each_arrival_is_a_function_of_its_own(define):
         lambda f: f.__globals__.update(helper=5),
     ],
 )
-def test_whatever_changes_is_noticed(define, change):
+def test_every_change_is_noticed(define, change):
     f = define("def f(x=1):\n    'as it was'\n    return helper")
     assert same(f)
     change(f)
     assert same(f)
 
 
-def test_methods_of_objects_bring_their_object_as_it_is(define):
+def test_methods_are_sent_with_the_present_state_of_their_object(define):
     items = []
     f = define("def f():\n    return append", append=items.append)
     for k in range(3):
@@ -111,14 +111,14 @@ def test_methods_of_objects_bring_their_object_as_it_is(define):
         assert pickles.loads(calls.dumps(f, (), {}))[0]().__self__ == items
 
 
-def test_modules_that_go_by_value_go_as_they_are(define):
+def test_modules_by_value_are_sent_in_their_present_state(define):
     module = types.ModuleType("nowhere")
     f = define("def f():\n    return module.number", module=module)
     for module.number in (1, 2):
         assert pickles.loads(calls.dumps(f, (), {}))[0]() == module.number
 
 
-def test_what_it_refers_to_goes_with_it(define):
+def test_referenced_functions_are_sent_along(define):
     f = define("def helper():\n    return 1\ndef f():\n    return helper()")
     assert same(f)
     assert pickles.loads(calls.dumps(f, (), {}))[0]() == 1
@@ -126,7 +126,7 @@ def test_what_it_refers_to_goes_with_it(define):
     assert pickles.loads(calls.dumps(f, (), {}))[0]() == 2
 
 
-def test_closures_go_as_they_are():
+def test_closures_are_sent_in_their_present_state():
     count = 0
 
     def f():
@@ -137,7 +137,7 @@ def test_closures_go_as_they_are():
     assert pickles.loads(calls.dumps(f, (), {}))[0]() == 1
 
 
-def test_functions_of_modules_go_by_reference():
+def test_functions_of_modules_are_sent_by_reference():
     frames = calls.dumps(pickle.dumps, (1,), {})
     assert pickles.loads(frames) == (pickle.dumps, (1,), {})
     assert pickles.loads(calls.dumps(same, (), {}))[0] is same
@@ -158,7 +158,7 @@ def test_arguments_of_every_kind(define):
             assert made[0](*args, **kwargs) == (args, kwargs)
 
 
-def test_what_cannot_be_pickled_is_named(define):
+def test_unpicklable_objects_are_named(define):
     f = define("def f(*a):\n    return a")
     with pytest.raises(SerializationError, match="argument 1 of 'f': a frame"):
         calls.dumps(f, (sys._getframe(),), {})

@@ -20,7 +20,7 @@ def test_modules_by_name(dview):
     assert dview.apply_sync(f, "aa") == [("bb", "y", "[1]")] * 4
 
 
-def test_modules_as_they_are(dview):
+def test_modules_as_objects(dview):
     @require(json)
     def f():
         return json.loads("[1, 2]")
@@ -62,7 +62,7 @@ def test_functions_and_other_objects_under_a_name(dview):
     assert repr(f).endswith("f requiring math, json, other, Sort, level>")
 
 
-def test_an_unmet_one_raises_and_the_body_does_not_run(dview):
+def test_an_unmet_requirement_raises_before_the_function_runs(dview):
     @require("json", "no_such_module.part")
     def f():
         print("it runs")
@@ -84,11 +84,11 @@ def test_a_module_that_fails_to_import_is_unmet_too(dview, tmp_path):
     dview.execute("sys.path.remove(place)", block=True)
 
 
-def test_it_maps(dview):
+def test_required_functions_can_be_mapped(dview):
     assert dview.map_sync(require("math")(lambda x: math.floor(x)), [1.5, 2.5]) == [1, 2]  # noqa: F821
 
 
-def test_here(dview):
+def test_required_functions_run_in_the_client(dview):
     @require("json")
     def f():
         """What it does."""
@@ -98,6 +98,6 @@ def test_here(dview):
     assert (f.__name__, f.__doc__) == ("f", "What it does.")
 
 
-def test_wrong_needs():
+def test_invalid_requirements():
     with pytest.raises(TypeError, match="takes modules"):
         require(3)

@@ -43,7 +43,7 @@ HELPER = "import math\ndef helper(x): return 2 * x\n"
         "__import__('concurrent.futures').futures.ThreadPoolExecutor(2).submit(lambda: helper(4)).result()",
     ],
 )
-def test_nested_code_finds_what_the_prompt_has(define, dview, expression):
+def test_nested_code_finds_names_of_the_prompt(define, dview, expression):
     call = define(HELPER + f"call = lambda: {expression}").call
     assert dview.apply_sync(call) == [call()] * 4
 
@@ -84,7 +84,7 @@ def test_all_that_is_code_is_sent(define, dview, source):
     assert view.apply_sync(main.g, 5) == [main.g(5)] * len(view)
 
 
-def test_the_engines_own_names_come_first(define, dview):
+def test_names_of_the_engine_have_priority(define, dview):
     call = define(HELPER + "call = lambda: [helper(1) for _ in 'a']").call
     assert dview.apply_sync(call) == [[2]] * 4
     dview.execute("def helper(x): return rank", block=True)
@@ -93,7 +93,7 @@ def test_the_engines_own_names_come_first(define, dview):
     assert dview.apply_sync(call) == [[2]] * 4
 
 
-def test_what_changes_at_the_prompt_changes_on_the_engines(define, dview):
+def test_changes_at_the_prompt_reach_the_engines(define, dview):
     main = define(HELPER + "call = lambda: [helper(1) for _ in 'a']")
     assert dview.apply_sync(main.call) == [[2]] * 4
     define("def helper(x): return x - 1")
@@ -124,7 +124,7 @@ def test_data_is_not_sent(define, dview):
     assert dview.apply_sync(main.call) == [[2]] * 4
 
 
-def test_what_engines_import_is_theirs(define, dview):
+def test_imports_of_engines_stay(define, dview):
     main = define("import math as m\ncall = lambda: m.__name__")
     assert dview.apply_sync(main.call) == ["math"] * 4
     dview.execute("import math as m", block=True)
@@ -132,7 +132,7 @@ def test_what_engines_import_is_theirs(define, dview):
     assert dview.apply_sync(main.call) == ["math"] * 4
 
 
-def test_code_that_cannot_be_had_is_no_error_until_it_is_used(define, dview):
+def test_unavailable_code_raises_only_when_it_is_used(define, dview):
     main = define("import sys\nsys.modules['no_such'] = no_such = type(sys)('no_such')\n")
     try:
         define("call = lambda n: n if n else no_such.x")
@@ -150,7 +150,7 @@ def test_random_numbers_differ(dview):
     assert len(set(dview.map_sync(random.gauss, [0] * 8, [1] * 8))) == 8
 
 
-def test_what_a_module_has_is_that_of_the_engine(dview):
+def test_modules_are_those_of_the_engine(dview):
     dview.apply_sync(sys.path.append, "/no/such/place")
     assert dview.apply_sync(lambda: __import__("sys").path[-1]) == ["/no/such/place"] * 4
     dview.apply_sync(sys.path.remove, "/no/such/place")
@@ -226,7 +226,7 @@ def test_engines_send_objects_of_the_prompts_classes_to_each_other(define, dview
     assert dview.apply_sync(main.call, main.Point(1))[0] == [main.Point(1).moved(k) for k in range(4)]
 
 
-def test_a_class_that_is_changed_or_defined_again(define, dview):
+def test_changed_and_redefined_classes(define, dview):
     main = define("class A:\n    def f(self): return 1\ncall = lambda: A().f()\ngiven = lambda a: a.f()")
     a = main.A()
     assert dview.apply_sync(main.call) == dview.apply_sync(main.given, a) == [1] * 4
@@ -237,7 +237,7 @@ def test_a_class_that_is_changed_or_defined_again(define, dview):
     assert dview.apply_sync(main.given, a) == [2] * 4
 
 
-def test_what_methods_change_in_their_class_stays_on_the_engine(define, dview):
+def test_changes_of_class_attributes_stay_on_the_engine(define, dview):
     main = define(
         "class Count:\n    n = 0\n    def more(self):\n        type(self).n += 1\n        return Count.n\n"
         "call = lambda c: c.more()"
@@ -256,14 +256,14 @@ def test_functions_of_the_engines_work_at_the_prompt(define, dview):
     assert "inner" not in vars(main)
 
 
-def test_functions_in_the_namespace_see_what_came_with_them(define, dview):
+def test_stored_functions_see_the_names_sent_with_them(define, dview):
     main = define(HELPER + "def f(x): return [helper(v) for v in (x,)]")
     dview["f"] = main.f
     dview.execute("y = f(3)", block=True)
     assert dview["y"] == [[6]] * 4
 
 
-def test_lent_names_are_not_listed_by_ipython(define, dview):
+def test_names_sent_with_code_are_not_listed_by_ipython(define, dview):
     main = define(HELPER + "call = lambda: helper(math.pi)")
     dview.apply_sync(main.call)
     dview.execute("own = 1", block=True)

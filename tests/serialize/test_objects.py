@@ -11,7 +11,7 @@ from mpidirect.util import disambiguate_url
 pytestmark = pytest.mark.openmpi_only
 
 
-def test_an_object_comes_back_with_the_frames_behind_it():
+def test_an_object_is_returned_with_the_remaining_frames():
     array = np.arange(100_000)
     frames = [bytes(frame) for frame in serialize_object({"a": array, "f": lambda x: x + 1})]
     assert len(frames) == 3
@@ -30,5 +30,5 @@ def test_an_object_comes_back_with_the_frames_behind_it():
         ("ipc:///tmp/a", "node7", "ipc:///tmp/a"),
     ],
 )
-def test_the_address_of_a_socket_that_is_bound_everywhere(url, location, expected):
+def test_the_url_of_a_socket_that_is_bound_to_all_addresses(url, location, expected):
     assert disambiguate_url(url, location) == expected

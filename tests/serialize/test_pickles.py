@@ -42,7 +42,7 @@ def test_large_buffers_are_frames_that_are_not_copied():
     assert np.shares_memory(np.frombuffer(frames[1], np.uint8), array)
 
 
-def test_arrays_arrive_in_the_memory_that_they_are_given():
+def test_arrays_use_the_received_memory():
     array = np.arange(BULK, dtype=float).reshape(2, -1)
     head, body = (bytearray(frame) for frame in dumps(array))
     again = loads([head, body])
@@ -51,14 +51,14 @@ def test_arrays_arrive_in_the_memory_that_they_are_given():
     assert np.shares_memory(again, np.frombuffer(body, np.uint8))
 
 
-def test_arrays_that_do_not_lie_in_one_piece():
+def test_arrays_that_are_not_contiguous():
     array = np.arange(4 * BULK).reshape(4, -1)[:, ::2]
     np.testing.assert_array_equal(travel(array), array)
     fortran = np.asfortranarray(np.arange(2 * BULK).reshape(2, -1))
     np.testing.assert_array_equal(travel(fortran), fortran)
 
 
-def test_what_cannot_be_pickled_is_named():
+def test_unpicklable_objects_are_named():
     with pytest.raises(SerializationError, match="lock"):
         dumps(threading.Lock())
     with pytest.raises(TypeError):
@@ -67,7 +67,7 @@ def test_what_cannot_be_pickled_is_named():
         dumps((abs, (threading.Lock(),), {}))
 
 
-def test_functions_of_modules_go_by_reference():
+def test_functions_of_modules_are_sent_by_reference():
     assert travel(math.sqrt) is math.sqrt
     assert len(dumps(math.sqrt)[0]) < 100
 
@@ -87,7 +87,7 @@ def test_data_of_the_prompt_is_not_sent_with_its_functions(main):
     assert sum(len(frame) for frame in dumps(main.f)) < 2000
 
 
-def test_what_is_not_there_is_found_where_it_was_sent_along(main):
+def test_missing_names_are_found_among_the_sent_ones(main):
     exec("import math as m\ndef helper(): return 7\ndef f(): return helper() + m.floor(1.5)", main.__dict__)
     frames = [bytes(frame) for frame in dumps(main.f)]
     del main.helper, main.m

@@ -71,7 +71,7 @@ def test_the_standard_streams_are_those_of_the_engine(monkeypatch):
     assert loads(dumps(sys.stdout)) is sys.stdout
 
 
-def test_the_way_to_it():
+def test_the_error_names_the_path_to_the_object():
     lock, slots = threading.Lock(), Slots()
     slots.thing = lock
     assert refused({"a": {"b": [1, lock]}}).startswith("a['b'][1]: a lock")
@@ -98,7 +98,7 @@ def test_the_arguments_and_the_function_of_a_call():
     assert error(functools.partial(len, lock)).startswith("the function 'partial', its argument 1: a lock")
 
 
-def test_what_user_code_raises_is_the_cause():
+def test_the_error_of_user_code_is_the_cause():
     class Bad:
         def __reduce__(self):
             raise ValueError("never")
@@ -111,7 +111,7 @@ def test_what_user_code_raises_is_the_cause():
     assert caught.value.__cause__ is None  # cloudpickle's frames tell nobody anything
 
 
-def test_what_is_odd_when_it_is_looked_at():
+def test_objects_that_raise_when_they_are_inspected():
     class Odd:
         def __getattribute__(self, name):
             raise RuntimeError("don't look")

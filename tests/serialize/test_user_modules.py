@@ -279,7 +279,7 @@ def test_tracebacks_have_the_lines_of_the_prompt(place):
     )
 
 
-def test_too_much_source_is_not_sent_and_the_remedy_is_told(place):
+def test_too_long_sources_are_not_sent(place):
     place.write(large="text = '''" + "x" * (1 << 20) + "'''\ndef f(): return len(text)")
     place.run(
         """

@@ -99,7 +99,7 @@ def run(tail: str) -> tuple[str, int, set[Path]]:
 
 
 @pytest.mark.timeout(600)
-def test_scripts_in_a_row_that_end_in_all_ways(tmp_path, monkeypatch):
+def test_scripts_that_end_in_all_ways(tmp_path, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
     segments = set()
     for tail, codes in ENDINGS.values():

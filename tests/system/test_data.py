@@ -102,7 +102,7 @@ def things() -> dict[str, object]:
 
 
 @pytest.mark.parametrize("kind", things())
-def test_what_comes_back_equals_what_was_sent(view, kind):
+def test_data_makes_the_round_trip_unchanged(view, kind):
     sent = things()[kind]
     view["thing"] = sent
     for got in view["thing"]:
@@ -155,7 +155,7 @@ def test_arguments_and_results_in_bulk(view):
     ]
 
 
-def test_the_next_task_does_not_change_a_result_that_is_not_read_yet(view):
+def test_the_next_task_does_not_change_an_unread_result(view):
     """A retained result is the engine's own array: later changes must not appear in the result."""
     view["x"] = np.zeros(BIG)
     for _ in range(3):
@@ -170,7 +170,7 @@ def test_the_next_task_does_not_change_a_result_that_is_not_read_yet(view):
         view.execute("x[:] = 0")
 
 
-def test_a_client_that_reads_late_gets_what_was_there(cluster, rc, monkeypatch):
+def test_a_late_client_gets_the_original_result(cluster, rc, monkeypatch):
     """The engine copies a result that is not read in time, tells the client, and goes on."""
     view = rc[:]
     view.block = True
@@ -273,7 +273,7 @@ def test_memory_stays_flat_over_many_pushes(view):
     assert all(late < early + 60 for early, late in zip(before, after, strict=True)), (before, after)
 
 
-def test_a_result_that_nobody_holds_is_gone_at_once(view):
+def test_a_deleted_result_frees_its_memory_at_once(view):
     """Memory is freed at once, not at the next collection of cycles: a few arrays can fill the memory."""
     view["z"] = np.zeros(BIG)
     gc.disable()
@@ -332,7 +332,7 @@ def shared_kilobytes() -> int:
     return total
 
 
-def test_shared_memory_is_given_back(view):
+def test_shared_memory_is_freed(view):
     table = np.ones((1000, 1000))
     view.push({"t": table}, shared=True)
     assert view.apply(mapped) == [1] * 4
@@ -364,6 +364,6 @@ def test_a_process_can_be_read_only_if_it_shows_its_cookie():
     assert not process_memory.can_read(os.getpid(), where, b"short")
 
 
-def test_reading_a_process_that_is_gone_says_so():
+def test_reading_a_dead_process_raises():
     with pytest.raises(OSError, match="memory of process"):
         process_memory.read(2**22 - 1, 4096, bytearray(100))

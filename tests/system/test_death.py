@@ -39,7 +39,7 @@ def survivors_work(rc: Client, lost: set[int], n: int) -> None:
         assert rank == k
 
 
-def test_one_after_the_other_in_every_way(start):
+def test_engines_die_one_by_one_in_every_way(start):
     n = len(WAYS) + 2
     _, rc = start(n)
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
@@ -67,7 +67,7 @@ def test_one_after_the_other_in_every_way(start):
         rc[len(WAYS)].apply(int)
 
 
-def test_while_data_moves_and_work_is_done(start):
+def test_deaths_during_transfers_and_calls(start):
     n = 7
     _, rc = start(n)
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
@@ -111,7 +111,7 @@ def check(calls, dead: set[int]) -> None:
         assert {f.ename for f in call.failures.values()} <= {"EngineError", "CommunicatorLost", "NameError"}
 
 
-def test_collectives_of_a_view(start):
+def test_deaths_during_collectives_of_a_view(start):
     n = 5
     _, rc = start(n)
     rc[:].scatter("mine", range(n), flatten=True).get(WITHIN)
@@ -148,7 +148,7 @@ IMPATIENT = "from mpidirect.transport import zeromq; zeromq.HEARTBEAT, zeromq.SI
 
 
 @pytest.mark.openmpi_only
-def test_one_that_is_frozen_is_ended(start, tmp_path):
+def test_a_frozen_engine_is_ended(start, tmp_path):
     """A frozen engine loses its connection like a dead one, but MPI would wait for it."""
     python = tmp_path / "python"
     (tmp_path / "sitecustomize.py").write_text(IMPATIENT)
@@ -163,7 +163,7 @@ def test_one_that_is_frozen_is_ended(start, tmp_path):
 
 
 @pytest.mark.mpich_proof
-def test_a_kill_reaches_who_does_not_listen(start):
+def test_a_kill_reaches_an_engine_that_ignores_signals(start):
     _, rc = start(2)
     deaf = rc[1].execute("ctypes.PyDLL(None).sleep(60)")
     until_assigned(rc, [1])
@@ -173,7 +173,7 @@ def test_a_kill_reaches_who_does_not_listen(start):
 
 
 @pytest.mark.parametrize("who", [pytest.param("controller", marks=pytest.mark.mpich_proof), "launcher"])
-def test_the_controller_or_the_job(start, who):
+def test_the_death_of_the_controller_or_the_job(start, who):
     cluster, rc = start(3)
     waiting = rc[:].apply(time.sleep, 60)
     stuck = rc[[0]].execute("comm.Barrier()")
@@ -188,7 +188,7 @@ def test_the_controller_or_the_job(start, who):
         assert again[:].apply_sync(int) == [0]
 
 
-def test_two_at_once(start):
+def test_two_engines_die_at_the_same_time(start):
     """As when a node dies: the second death may come while `comm` is repaired."""
     n = 8
     _, rc = start(n)

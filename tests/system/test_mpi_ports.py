@@ -104,7 +104,7 @@ GREETINGS = b"", b"OPAL-TCP", bytes(200)
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
-def test_another_user_of_this_host_holds_up_nothing(cluster, rc):
+def test_another_user_of_this_host_does_not_delay_mpi(cluster, rc):
     ports = ports_of_mpi(cluster)
     with contextlib.ExitStack() as stack:
         strangers = [stack.enter_context(connected(ports, greeting, NOBODY)) for greeting in GREETINGS]
@@ -120,7 +120,7 @@ def test_another_user_of_this_host_holds_up_nothing(cluster, rc):
 @pytest.mark.slurm
 @pytest.mark.openmpi_only  # other MPIs: docs/security.md
 @pytest.mark.timeout(300)
-def test_strangers_hold_up_no_job_on_several_hosts(hosts):
+def test_strangers_do_not_delay_a_job_on_several_hosts(hosts):
     """Another user of the second host, and a host that does not belong to the job, at all ports there."""
     with Cluster(**SLURM) as rc:
         engine = next(info["pid"] for info in rc.engines_info.values() if info["host"] == "n2")

@@ -27,7 +27,7 @@ def alone(name: str) -> str:
 
 @pytest.mark.mpich_proof
 @pytest.mark.parametrize("name", TEXTS)
-def test_prints_what_it_prints_alone(dview, name):
+def test_the_output_is_that_of_one_process(dview, name):
     ar = dview.run(PROGRAMS / name, block=True)
     first, *others = ar.stdout
     assert first.startswith(TEXTS[name])
@@ -70,7 +70,7 @@ def test_programs_run_again_and_one_after_the_other(dview):
     assert [result.stdout[0] for result in results[:3]] == [result.stdout[0] for result in results[3:]]
 
 
-def test_a_program_may_end_as_programs_end(dview, tmp_path):
+def test_programs_may_end_with_sys_exit_or_finalize(dview, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
         "import sys\n"
@@ -90,7 +90,7 @@ def test_a_program_may_end_as_programs_end(dview, tmp_path):
         dview.run(program, block=True)
 
 
-def test_a_program_imports_what_lies_beside_it(dview, tmp_path, monkeypatch):
+def test_a_program_imports_modules_of_its_directory(dview, tmp_path, monkeypatch):
     (tmp_path / "grid_of_this_test.py").write_text("cells = 12")
     (tmp_path / "program.py").write_text("import grid_of_this_test\ncells = grid_of_this_test.cells")
     monkeypatch.chdir(tmp_path)

@@ -77,7 +77,7 @@ def in_a_push(rc):
     [(stuck_in_c, all_dead), pytest.param((frozen, in_a_push, deaf), marks=pytest.mark.proof)],
     ids=lambda troubles: " ".join(trouble.__name__ for trouble in troubles),
 )
-def test_whatever_the_engines_do(launch, troubles):
+def test_a_restart_while_engines_hang_or_work(launch, troubles):
     cluster, rc = launch(N)
     assert ("in C and Fortran as in Python" in rc.facts["world"]) == ("Open MPI" in rc.facts["mpi"])
     job = cluster.job_id
@@ -97,7 +97,7 @@ def test_whatever_the_engines_do(launch, troubles):
 
 @pytest.mark.mpich_proof
 @pytest.mark.parametrize("spawned", [False, True])
-def test_calls_meanwhile_wait_for_the_engines(start, monkeypatch, spawned):
+def test_calls_during_a_restart_wait_for_the_engines(start, monkeypatch, spawned):
     if not spawned:
         monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
     cluster, rc = start(2)
@@ -152,7 +152,7 @@ def test_the_death_of_an_engine_where_mpi_does_not_survive_it(launch, capfd):
 
 
 @pytest.mark.mpich_proof
-def test_results_wait_for_a_client_that_is_away_meanwhile(launch, monkeypatch):
+def test_results_are_kept_for_a_client_that_is_away(launch, monkeypatch):
     cluster, rc = launch(2)
     monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")  # results are sent, and wait in the controller
     with Proxy(cluster.connection_file) as proxy, Client(proxy.info) as far:
@@ -185,7 +185,7 @@ def test_another_number_of_engines(launch):
 
 
 @pytest.mark.mpich_proof
-def test_a_number_of_engines_that_can_not_be(launch, tmp_path):
+def test_an_impossible_number_of_engines(launch, tmp_path):
     """The former number is started again, and the error tells it."""
     real = mpi.find_mpiexec()[0]
     limited = tmp_path / "mpiexec"

@@ -71,19 +71,19 @@ def pair(keys):
     return {"client_key": keys.public.decode(), "client_secret": keys.secret.decode()}
 
 
-def test_this_clusters_client_key_gets_in(info):
+def test_the_clusters_client_key_is_accepted(info):
     assert knock(info)
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_another_key_does_not(info):
+def test_another_key_is_refused(info):
     wrong = over_tcp(info, **pair(new_keys()))
     with pytest.raises(errors.AuthenticationFailed, match="refuses this client's key"):
         Client(wrong, timeout=5)
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_a_false_public_key_of_the_server_does_not(info):
+def test_a_false_public_key_of_the_server_fails(info):
     wrong = over_tcp(info, server_key=new_keys().public.decode())
     with pytest.raises(errors.ConnectionFailed):
         Client(wrong, timeout=1)
@@ -104,7 +104,7 @@ IMPOSTORS = {
 
 
 @pytest.mark.parametrize("impostor", IMPOSTORS)
-def test_who_can_not_prove_that_it_is_the_controller_is_not_believed(info, impostor):
+def test_a_false_controller_is_not_believed(info, impostor):
     says, complaint = IMPOSTORS[impostor]
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=answer, args=(listener, says), daemon=True).start()
@@ -113,7 +113,7 @@ def test_who_can_not_prove_that_it_is_the_controller_is_not_believed(info, impos
             Client(false, timeout=1)
 
 
-def test_the_reason_of_a_handshake_that_fails_before_the_hello_is_told(info, monkeypatch):
+def test_the_reason_of_an_early_handshake_failure_is_named(info, monkeypatch):
     put = Dealer.put
 
     def put_late(dealer, frames, **options):
@@ -139,7 +139,7 @@ def answer(listener, says):
 
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("key", ["", "short", "0" * 39 + "~", "\N{SNOWMAN}" * 40])
-def test_what_is_no_key_is_told_from_a_wrong_one(info, key):
+def test_malformed_keys_are_distinguished_from_wrong_keys(info, key):
     with pytest.raises(errors.AuthenticationFailed, match="no usable keys"):
         Client(over_tcp(info, client_secret=key), timeout=5)
 
@@ -156,7 +156,7 @@ def test_what_is_no_key_is_told_from_a_wrong_one(info, key):
         b"",
     ],
 )
-def test_plain_tcp_garbage_does_not(address, garbage):
+def test_garbage_by_plain_tcp_is_refused(address, garbage):
     parts = urlsplit(address)
     with socket.create_connection((parts.hostname, parts.port), 5) as plain:
         say(plain, garbage)
@@ -176,13 +176,13 @@ def say(plain, data):
 
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("size", [1 << 20, (1 << 63) - 1])
-def test_a_message_that_claims_to_be_endless_is_not_waited_for(address, size):
+def test_an_oversized_message_ends_the_connection(address, size):
     parts = urlsplit(address)
     with socket.create_connection((parts.hostname, parts.port), 5) as plain:
         say(plain, CURVE + b"\x02" + size.to_bytes(8, "big"))
 
 
-def test_who_does_not_say_in_time_who_it_is_is_thrown_out(monkeypatch):
+def test_a_late_handshake_is_ended(monkeypatch):
     monkeypatch.setattr(zeromq, "HANDSHAKE", 0.1)
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
@@ -198,7 +198,7 @@ def test_who_does_not_say_in_time_who_it_is_is_thrown_out(monkeypatch):
             router.close(0)
 
 
-def test_who_has_no_descriptor_left_does_not_take_its_parent_for_dead(monkeypatch):
+def test_a_process_without_descriptors_does_not_believe_its_parent_dead(monkeypatch):
     monkeypatch.setenv("MPIDIRECT_GUARD", str(os.getppid()))
     parent = Parent()
 
@@ -209,7 +209,7 @@ def test_who_has_no_descriptor_left_does_not_take_its_parent_for_dead(monkeypatc
     assert not parent.gone()
 
 
-def test_a_flood_of_connections_that_say_nothing(info, address, rc):
+def test_a_flood_of_silent_connections(info, address, rc):
     parts = urlsplit(address)
     flood = [socket.create_connection((parts.hostname, parts.port), 5) for _ in range(300)]
     try:
@@ -220,7 +220,7 @@ def test_a_flood_of_connections_that_say_nothing(info, address, rc):
             each.close()
 
 
-def test_strangers_can_not_take_all_descriptors(cluster, info, address, rc):
+def test_strangers_can_not_use_up_all_descriptors(cluster, info, address, rc):
     controller = psutil.Process(info.pid)
     soft, hard = controller.rlimit(psutil.RLIMIT_NOFILE)
     there = controller.num_fds()
@@ -258,7 +258,7 @@ def test_replayed_frames_do_nothing(cluster, rc, monkeypatch):
     assert rc[0].pull("count", block=True) == 1
 
 
-def test_each_port_takes_its_own_key_alone(info):
+def test_each_port_accepts_only_its_own_key(info):
     """Engines on other hosts have another port, and another key, than clients."""
     pairs = {CLIENTS: KeyPair(info.client_key.encode(), info.client_secret.encode()), ENGINES: new_keys()}
     with zmq.Context() as context:
@@ -311,7 +311,7 @@ def test_files_and_directories_are_private(cluster):
         assert mode == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_what_is_open_to_others_is_refused(tmp_path, info):
+def test_directories_open_to_others_are_refused(tmp_path, info):
     path = tmp_path / "connection.json"
     connection_file.write(info, path)
     path.chmod(0o640)

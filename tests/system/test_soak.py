@@ -60,7 +60,7 @@ def test_all_histories_of_two_events():
     assert not bed.leftovers
 
 
-def test_a_loss_is_told_with_a_program_that_repeats_it():
+def test_a_loss_is_reported_with_a_program_that_repeats_it():
     driver = Driver(seed=1, n=2)
     driver.bed.lost.append("a result")
     driver.before_loss = [("push", 7), ("death", 8)]

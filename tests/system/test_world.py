@@ -63,7 +63,7 @@ def is_new(rc, n: int = N) -> None:
 
 
 @pytest.mark.mpich_proof
-def test_it_is_theirs_and_stays_so(start):
+def test_the_c_world_contains_the_engines_only(start):
     cluster, rc = start(2)
     assert "in C and Fortran as in Python" in rc.facts["world"]
     with cluster.connect_client() as other:
@@ -129,7 +129,7 @@ TROUBLES = {
     ],
     ids=" ".join,
 )
-def test_all_are_started_anew_whatever_they_do(start, troubles):
+def test_a_restart_of_all_engines_in_any_state(start, troubles):
     n = 3
     _, rc = start(n)
     is_new(rc, n)
@@ -184,7 +184,7 @@ def test_twenty_restarts_in_a_row_on_two_hosts(hosts):
 
 
 @pytest.mark.mpich_proof
-def test_what_was_asked_ends_with_an_error_that_names_the_restart(start):
+def test_earlier_calls_end_with_an_error_that_names_the_restart(start):
     _, rc = start(2)
     runs = rc[:].apply(time.sleep, 60)
     until_assigned(rc)
@@ -196,7 +196,7 @@ def test_what_was_asked_ends_with_an_error_that_names_the_restart(start):
     assert rc[:].apply(int).get(WITHIN) == [0, 0]
 
 
-def test_single_ones_are_replaced_in_a_generation(start, petsc):
+def test_single_engines_are_replaced_in_a_generation(start, petsc):
     """Deaths one after the other of engines that came together, some of them in the place of others.
 
     The world in C is lost then: clients are told, and PETSc does not wait for ever.
@@ -256,7 +256,7 @@ def test_restarts_leave_nothing(start):
 
 
 @pytest.mark.mpich_proof
-def test_data_that_a_restart_interrupts_is_let_go_of(start, monkeypatch):
+def test_a_restart_frees_interrupted_transfers(start, monkeypatch):
     """Also where MPI carries it, as between hosts; and nothing is read out of engines that are dead."""
     monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")
     _, rc = start(2)
@@ -296,7 +296,7 @@ def test_an_interrupt_gets_engines_out_of_c(start, launched, lock, monkeypatch):
     is_new(rc, 3)
 
 
-def test_an_interrupt_that_can_not_offers_what_can(start):
+def test_an_interrupt_without_effect_names_a_remedy(start):
     _, rc = start(2)
     is_new(rc, 2)
     asked = rc[:].execute("ctypes.PyDLL(None).sleep(600)")
@@ -347,7 +347,7 @@ def test_another_number_of_engines(start):
 
 
 @pytest.mark.openmpi_only
-def test_at_a_prompt_another_number_needs_a_yes(start, monkeypatch):
+def test_resize_at_a_prompt_asks_for_confirmation(start, monkeypatch):
     """A program is not asked, nor is a notebook that a program executes."""
     _, rc = start(1)
     is_new(rc, 1)
@@ -378,7 +378,7 @@ def test_at_a_prompt_another_number_needs_a_yes(start, monkeypatch):
 
 
 @pytest.mark.mpich_proof
-def test_two_who_ask_at_once(start):
+def test_two_restarts_at_the_same_time(start):
     cluster, rc = start(2)
     errors = []
     with cluster.connect_client() as other:
@@ -401,7 +401,7 @@ def test_two_who_ask_at_once(start):
 
 
 @pytest.mark.mpich_proof
-def test_petsc_begins_with_their_communicator(start, monkeypatch, petsc):
+def test_petsc_starts_on_the_engines_communicator(start, monkeypatch, petsc):
     """Where the world in C is not theirs."""
     monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
     monkeypatch.setenv(C_WORLD, "launcher")
@@ -416,7 +416,7 @@ def test_petsc_begins_with_their_communicator(start, monkeypatch, petsc):
 
 
 @pytest.mark.openmpi_only
-def test_without_fault_tolerance_it_is_theirs_as_well(start):
+def test_the_c_world_without_fault_tolerance(start):
     _, rc = start(2, mpiexec=f"{mpi.find_mpiexec()[0]} --with-ft no")
     world_is_theirs(rc, 2)
     with pytest.raises(MPIDirectError, match="can't all be started anew"):

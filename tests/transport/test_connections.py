@@ -160,7 +160,7 @@ FRAMES = st.lists(
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.lists(FRAMES, min_size=1, max_size=5), st.lists(st.integers(1, 100_000), min_size=1, max_size=9))
-def test_however_it_is_cut_it_comes_as_it_was_sent(sent, cuts):
+def test_messages_in_any_pieces_arrive_whole(sent, cuts):
     size = sum(len(frame) for frames in sent for frame in frames)
     assume(size < 2_000 * sum(cuts) / len(cuts))  # cut into at most 2000 pieces, as each costs a system call
     ours, theirs = socket.socketpair()
@@ -180,7 +180,7 @@ def test_however_it_is_cut_it_comes_as_it_was_sent(sent, cuts):
         assert [[bytes(f) for f in frames] for frames in receiver.coming] == sent
 
 
-def test_who_connects_has_a_name_and_gets_answers(listener, dial):
+def test_a_connection_has_a_name_and_gets_replies(listener, dial):
     one, other = dial(b"one"), dial(b"other")
     one.put([b"hello", b"", b"x"])
     assert take(listener) == (b"one", [b"hello", b"", b"x"])
@@ -196,7 +196,7 @@ def test_who_connects_has_a_name_and_gets_answers(listener, dial):
     assert comes(other) == [b"a refused message is no part of the next one"]
 
 
-def test_large_messages_come_whole_and_in_order(listener, dial):
+def test_large_messages_arrive_whole_and_in_order(listener, dial):
     peer = dial()
     peer.put([b"here"])
     take(listener)
@@ -227,7 +227,7 @@ def test_large_messages_come_whole_and_in_order(listener, dial):
         assert np.array_equal(np.frombuffer(frames[1], np.uint8), np.frombuffer(large, np.uint8))
 
 
-def test_the_number_of_a_connection_tells_which_has_ended(listener, dial):
+def test_the_number_identifies_an_ended_connection(listener, dial):
     one, other = dial(b"one"), dial(b"other")
     numbers = {}
     for name, peer in ((b"one", one), (b"other", other)):
@@ -247,7 +247,7 @@ def test_the_number_of_a_connection_tells_which_has_ended(listener, dial):
 
 
 @by_unix_sockets
-def test_all_that_was_said_is_heard_before_the_end(listener, dial):
+def test_all_messages_arrive_before_the_end_is_reported(listener, dial):
     peer = dial()
     for k in range(5):
         peer.put([b"%d" % k, b""])
@@ -260,7 +260,7 @@ def test_all_that_was_said_is_heard_before_the_end(listener, dial):
     assert gone(listener) == [number]
 
 
-def test_whoever_comes_back_takes_the_place_of_the_old_connection(listener, dial):
+def test_a_new_connection_replaces_the_old_one_of_its_name(listener, dial):
     old = dial()
     old.put([b"old"])
     take(listener)
@@ -280,7 +280,7 @@ def test_whoever_comes_back_takes_the_place_of_the_old_connection(listener, dial
 
 
 @by_zeromq
-def test_the_end_of_a_connection_is_told_at_once(listener, dial):
+def test_the_end_of_a_connection_is_reported_at_once(listener, dial):
     peer = dial()
     peer.put([b"hello"])
     take(listener)
@@ -289,7 +289,7 @@ def test_the_end_of_a_connection_is_told_at_once(listener, dial):
 
 
 @by_zeromq
-def test_a_peer_that_is_frozen_is_given_up(ends, dial, monkeypatch):
+def test_a_frozen_peer_is_given_up(ends, dial, monkeypatch):
     monkeypatch.setattr(zeromq, "HEARTBEAT", 0.1)
     monkeypatch.setattr(zeromq, "SILENCE", 0.3)
     with Between(ends.address) as between:
@@ -347,7 +347,7 @@ class Handled(Exception):
 
 @by_zeromq
 @pytest.mark.parametrize("error", [Handled(), TimeoutError("took too long")])
-def test_a_signal_in_the_middle_of_a_message_spoils_no_other(listener, dial, error):
+def test_a_signal_during_a_message_keeps_the_other_messages(listener, dial, error):
     peer = dial()
     peer.put([b"first"])
     take(listener)
@@ -393,7 +393,7 @@ class Exhausted:
 
 
 @by_unix_sockets
-def test_who_comes_when_no_descriptor_is_left_is_turned_away(listener, dial):
+def test_a_connection_without_a_free_descriptor_is_refused(listener, dial):
     listener._listener = Exhausted(listener._listener)
     with bare(listener) as turned_away:
         with pytest.raises(Empty):
@@ -415,7 +415,7 @@ def test_who_comes_when_no_descriptor_is_left_is_turned_away(listener, dial):
         struct.pack("<I2Q", 2, 1, 1) + b"ab",
     ],
 )
-def test_garbage_ends_its_own_connection_and_no_other(listener, dial, garbage):
+def test_garbage_ends_only_its_own_connection(listener, dial, garbage):
     peer = dial()
     peer.put([b"before"])
     take(listener)
@@ -429,7 +429,7 @@ def test_garbage_ends_its_own_connection_and_no_other(listener, dial, garbage):
 
 
 @by_unix_sockets
-def test_an_end_that_blocks_waits_for_messages_and_sees_the_end(listener, dial):
+def test_a_blocking_connection_waits_and_sees_the_end(listener, dial):
     peer = dial(blocking=True)
     peer.put([b"x" * LARGE, b"y"], wait=True)
     assert take(listener) == (b"peer", [b"x" * LARGE, b"y"])
@@ -465,7 +465,7 @@ class Interrupted:
 @by_unix_sockets
 @pytest.mark.parametrize("error", [Handled(), TimeoutError("took too long")])
 @pytest.mark.parametrize("where", ["sending", "receiving"])
-def test_a_signal_in_the_middle_ends_the_connection_and_spoils_nothing(listener, dial, where, error):
+def test_a_signal_during_a_system_call_ends_only_the_connection(listener, dial, where, error):
     peer = dial()
     peer.put([b"first"])
     take(listener)
@@ -489,7 +489,7 @@ def test_a_signal_in_the_middle_ends_the_connection_and_spoils_nothing(listener,
 
 
 @by_unix_sockets
-def test_after_an_error_nothing_follows_the_half_of_a_message(listener, dial):
+def test_nothing_follows_an_incomplete_message(listener, dial):
     peer = dial()
     peer.put([b"first"])
     take(listener)
@@ -501,7 +501,7 @@ def test_after_an_error_nothing_follows_the_half_of_a_message(listener, dial):
 
 
 @by_unix_sockets
-def test_a_slow_peer_does_not_prolong_a_close(listener, dial):
+def test_a_slow_peer_does_not_delay_a_close(listener, dial):
     peer = dial()
     peer.put([b"hello"])
     take(listener)
@@ -522,7 +522,7 @@ def test_a_slow_peer_does_not_prolong_a_close(listener, dial):
 
 
 @by_unix_sockets
-def test_many_small_frames_go_together(listener, dial):
+def test_many_small_frames_are_sent_together(listener, dial):
     peer = dial()
     frames = [b"x" * 100] * 700
     calls = []
