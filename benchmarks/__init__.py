@@ -1,1 +1,1 @@
-"""mpidirect beside ipyparallel and beside the floor (``python -m benchmarks``), and how it scales."""
+"""Measurements of mpidirect, ipyparallel and the floor (``python -m benchmarks``), and of the scaling."""

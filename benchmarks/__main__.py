@@ -47,7 +47,7 @@ class Numbers(click.ParamType):
 def main(engines, repeat, wanted, quick, minute, limit, json_file, plot_file, docs, read, lists) -> None:
     """Measure mpidirect, ipyparallel, mpi4py.futures, dask and the floor on this machine, in turns.
 
-    Columns of packages that are not installed stay empty. The floor is the same bytes through bare
+    Columns of packages that are not installed stay empty. The floor sends the same bytes through bare
     ZeroMQ sockets and bare MPI.
     """
     console = Console(width=None if Console().is_terminal else 160)
@@ -85,7 +85,7 @@ def main(engines, repeat, wanted, quick, minute, limit, json_file, plot_file, do
 
 
 def _tell(console: Console, row: Row) -> None:
-    """A line for each row as it is measured."""
+    """Print a line for a row that has been measured."""
     values = {column: row.value(column) for column in (*report.COLUMNS, *report.POOLS)}
     told = [f"{name} {report.written(v, row.unit)}" for name, v in values.items() if v is not None]
     console.print(f"n = {row.engines}, {row.title}: {', '.join(told)}", highlight=False, style="dim")

@@ -1,4 +1,4 @@
-"""The cases: what is measured, in the same way for each system."""
+"""The cases: each measures the same operation with each system."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from . import content, processes
 from .ways import System, Way
 
 KB, MB = 1000, 1000 * 1000
-ITEMS = 10_000  # of the map
+ITEMS = 10_000  # number of items of the map
 COLUMNS = {name: name for name in ("mpidirect", "direct", "broadcast", "floor")}
-POOLS = {name: name for name in ("futures", "dask")}  # what else a user would take
+POOLS = {name: name for name in ("futures", "dask")}  # other systems for the same purpose
 BESIDE_POOLS = {**COLUMNS, **POOLS}
 BY_SOCKET = {**COLUMNS, "mpidirect": "mpidirect-socket"}
 BY_TCP = {**COLUMNS, "mpidirect": "mpidirect-tcp", "floor": "floor-tcp"}
@@ -27,12 +27,12 @@ BY_TCP = {**COLUMNS, "mpidirect": "mpidirect-tcp", "floor": "floor-tcp"}
 
 @dataclass
 class Subject:
-    """A system that runs, with a client of it."""
+    """A running system, with a client."""
 
     system: System
     name: str
     way: Way
-    processes: set[psutil.Process]  # all of the system's
+    processes: set[psutil.Process]  # all processes of the system
 
 
 def _nothing(subject: Subject) -> None:
@@ -46,11 +46,11 @@ class Case:
     Attributes
     ----------
     measure : callable
-        Does it once, and returns what that cost, in `unit`.
+        Performs the operation once, and returns its cost in `unit`.
     prepare, check : callable
         Called before the first and after the last measurement; `check` raises when a result was wrong.
     ways : mapping
-        Which way of a system stands in which column.
+        The way of each system for each column.
     """
 
     key: str
@@ -60,12 +60,12 @@ class Case:
     check: Callable[[Subject], None] = _nothing
     unit: str = "s"
     ways: Mapping[str, str] = field(default_factory=lambda: COLUMNS)
-    repeat: int = 100  # at most
-    warm: int = 1  # how often it is done before that
+    repeat: int = 100  # maximum number of measurements
+    warm: int = 1  # number of executions before the first measurement
 
 
 def cases(quick: bool = False, minute: bool = False) -> list[Case]:
-    """All cases; in a quick run with little data and short waits; the one that takes a minute if wanted."""
+    """Return all cases. A quick run has little data and short waits; the case of a minute is optional."""
     idles = (0.05,) if quick else (1.0, 1.5)
     bulk = MB if quick else 50 * MB
     pushed = [KB, MB] if quick else [KB, MB, 50 * MB, 400 * MB]
@@ -136,7 +136,7 @@ def cases(quick: bool = False, minute: bool = False) -> list[Case]:
 
 
 def _timed(action: Callable[[Way], Any]) -> Callable[[Subject], float]:
-    """The time of one call; what it returns where it measures the time itself."""
+    """Return the time of one call, or the value of the call if it measures the time itself."""
 
     def measure(subject: Subject) -> float:
         begun = time.perf_counter()
@@ -147,7 +147,7 @@ def _timed(action: Callable[[Way], Any]) -> Callable[[Subject], float]:
 
 
 def _hot(action: Callable[[Way], Any], calls: int = 200, seconds: float = 0.5) -> Callable[[Subject], float]:
-    """The median of many calls, one after the other."""
+    """Return the median of many calls, one after the other."""
     once = _timed(action)
 
     def measure(subject: Subject) -> float:
@@ -163,7 +163,7 @@ def _hot(action: Callable[[Way], Any], calls: int = 200, seconds: float = 0.5) -
 
 
 def _late(method: str, idle: float) -> Callable[[Subject], float]:
-    """The time of a call when nothing has been going on for a while."""
+    """Return the time of a call after an idle period."""
     once = _timed(lambda way: getattr(way, method)())
 
     def measure(subject: Subject) -> float:
@@ -189,7 +189,7 @@ def _idle_processor(subject: Subject, seconds: float) -> float:
 
 
 def _memory(subject: Subject, role: str, what: str, size: int) -> float:
-    """What the process with the most (all of the controller's together) needs beyond what it had."""
+    """Return the additional peak memory of the largest process; controllers count together."""
     way, array = subject.way, content.array(size)
     if role == "client":
         pids = [os.getpid()]
@@ -222,7 +222,7 @@ def _push(size: int) -> Case:
 
     def measure(subject: Subject) -> float:
         took = _timed(lambda way: way.push(array))(subject)
-        if size > 100 * MB:  # the systems' copies of this would not find room beside each other
+        if size > 100 * MB:  # the systems' copies together would not fit into the memory
             _each_has_all(subject, array)
             subject.way.forget()
         return took
@@ -319,6 +319,6 @@ def _each_has_all(subject: Subject, array: np.ndarray) -> None:
 
 
 def must(true: Any, otherwise: str) -> None:
-    """Raise unless what must be true is."""
+    """Raise an error unless the condition holds."""
     if not true:
         raise AssertionError(otherwise)

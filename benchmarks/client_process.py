@@ -1,7 +1,7 @@
-"""One system with its clients, in a process of its own: the threads of one system's client delay no other.
+"""One system with its clients, in a process of its own, so that the threads of clients do not delay others.
 
-A client of dask keeps an event loop and a profiler in its process, and dask's own scheduler runs there as
-well. Beside them, in one process, each other client waits for Python's lock.
+A client of dask has an event loop and a profiler in its process, and dask's scheduler also runs there. Other
+clients in the same process would wait for Python's lock.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from .interruption import end_by_signals
 from .time_limit import TooLong, time_limit
 from .ways import System, Unsupported
 
-STEP = 180.0  # seconds for one step
+STEP = 180.0  # maximum seconds of one step
 PATIENCE = 60.0  # seconds that the process has to end its system
-GRACE = 30.0  # seconds that the process may take longer to say so
+GRACE = 30.0  # additional seconds until the process reports the end of its system
 
 
 class StepFailed(Exception):
-    """A step of a case failed in the client's process; the text says why."""
+    """A step of a case has failed in the client's process; the text says why."""
 
 
 class ClientProcess:
@@ -39,18 +39,18 @@ class ClientProcess:
     kind : type of System
         The system.
     n : int
-        How many engines.
+        The number of engines.
     quick : bool
-        Whether the cases are the ones of a quick run.
+        Whether the cases are those of a quick run.
 
     Raises
     ------
     Unsupported, TooLong, StepFailed
-        When the system can't be had.
+        When the system is not available.
     """
 
     def __init__(self, kind: type[System], n: int, quick: bool) -> None:
-        spawn = multiprocessing.get_context("spawn")  # a fork would copy this process's threads' locks
+        spawn = multiprocessing.get_context("spawn")  # a fork would copy locks of this process's threads
         self._pipe, end = spawn.Pipe()
         self._process = spawn.Process(target=_serve, args=(end, kind, n, quick))
         self._process.start()
@@ -62,7 +62,7 @@ class ClientProcess:
             raise
 
     def step(self, case: str, step: str, way: str, limit: float = STEP) -> Any:
-        """Do a step of a case (``prepare``, ``measure``, ``check``, ``forget``); return what it returns."""
+        """Run a step of a case (``prepare``, ``measure``, ``check``, ``forget``); return its value."""
         self._pipe.send((case, step, way, limit))
         return self._answer(limit + GRACE)
 
@@ -90,7 +90,7 @@ class ClientProcess:
 
 
 def _serve(pipe: Connection, kind: type[System], n: int, quick: bool) -> None:
-    """In the process: do the steps that the pipe asks for."""
+    """In the process: run the steps that the pipe requests."""
     known = {case.key: case for case in cases(quick, minute=True)}
     end_by_signals()
     try:
@@ -100,10 +100,10 @@ def _serve(pipe: Connection, kind: type[System], n: int, quick: bool) -> None:
             pipe.send(True)
             while (wanted := pipe.recv()) is not None:
                 key, step, way, limit = wanted
-                gc.collect()  # not within the measurement
+                gc.collect()  # so that no collection runs within the measurement
                 with time_limit(limit):
                     pipe.send(_done(subjects[way], known[key], step))
-    except (EOFError, KeyboardInterrupt):  # the benchmark has ended, or ends
+    except (EOFError, KeyboardInterrupt):  # the benchmark has ended, or is ending
         pass
     except Exception as e:
         with contextlib.suppress(OSError):
@@ -111,7 +111,7 @@ def _serve(pipe: Connection, kind: type[System], n: int, quick: bool) -> None:
 
 
 def _done(subject: Subject, case: Any, step: str) -> Any:
-    """Do a step; return what it returns, or its error."""
+    """Run a step; return its value, or its error."""
     try:
         if step == "forget":
             subject.way.forget()
@@ -122,12 +122,12 @@ def _done(subject: Subject, case: Any, step: str) -> Any:
 
 
 def _portable(error: Exception) -> Exception:
-    """Return an error that the benchmark's process knows as well."""
+    """Return an error whose class the benchmark's process can import, too."""
     return error if isinstance(error, (Unsupported, TooLong)) else StepFailed(reason(error))
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of an error, with its type unless the line is clear without the type."""
+    """Return the first line of an error, with the type unless the line is clear without it."""
     line = next(iter(str(error).strip().splitlines()), "")[:100]
     is_clear = isinstance(error, (Unsupported, TooLong, StepFailed))
     return line if is_clear else f"{type(error).__name__}: {line}"
@@ -135,7 +135,7 @@ def reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _system(kind: type[System], n: int) -> Iterator[dict[str, Subject]]:
-    """Start a system and open its clients; end whatever it has started."""
+    """Start a system and open its clients; after an error, end what was started."""
     before = processes.children()
     system = kind()
     born = {psutil.Process(os.getpid())}

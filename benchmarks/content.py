@@ -1,4 +1,4 @@
-"""What the arrays hold, so that engines can tell whether all of it has come."""
+"""The contents of arrays, by which engines check that all bytes have arrived."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ ITEM = 8  # bytes
 
 
 def array(size: int) -> np.ndarray:
-    """An array of about `size` bytes."""
+    """Return an array of about `size` bytes."""
     return np.arange(size // ITEM, dtype=np.float64)
 
 
 def held(x: np.ndarray) -> tuple[float, int, bool]:
-    """The first item, how many there are, and whether they count up from it; needs next to no memory."""
+    """Return the first item, the number of items, and whether they count up; this needs little memory."""
     step = 1 << 16
     first = float(x[0])
     blocks = (np.arange(first + i, first + min(i + step, x.size)) for i in range(0, x.size, step))
@@ -23,7 +23,7 @@ def held(x: np.ndarray) -> tuple[float, int, bool]:
     return first, int(x.size), bool(counts)
 
 
-# The same for engines that know nothing of this package.
+# The same function as source, for engines that can't import this package.
 CODE = f"import numpy as np\n\n{inspect.getsource(held)}\n_held = held(x)\n".replace(
     "from __future__ import annotations\n", ""
 )

@@ -1,4 +1,4 @@
-"""The floor: the same bytes through raw ZeroMQ plus raw MPI (`floor_ranks` is the job, this its client)."""
+"""The floor: the same bytes through raw ZeroMQ and raw MPI (`floor_ranks` is the job, this is its client)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def mpiexec(ranks: int, arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Start `ranks` times this Python by the mpiexec that belongs to mpi4py, in a session of their own."""
+    """Start this Python `ranks` times by mpi4py's mpiexec, in a session of its own."""
     command = mpi.find_mpiexec(python=sys.executable)
     environment = mpi_environment.launch_environment(mpi.implementation(command[0]))
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -41,7 +41,7 @@ def mpiexec(ranks: int, arguments: Sequence[str], **options: Any) -> subprocess.
 
 
 def end(process: subprocess.Popen[bytes], patience: float) -> None:
-    """Wait for a job to end; end it when that takes too long."""
+    """Wait for the end of a job; after too long a time, end the job."""
     try:
         process.wait(patience)
     except subprocess.TimeoutExpired:
@@ -54,7 +54,7 @@ def end(process: subprocess.Popen[bytes], patience: float) -> None:
 
 
 class BareStart(System):
-    """What nobody can start faster: mpiexec, and the imports."""
+    """The fastest possible start: mpiexec and the imports."""
 
     ways = ("floor",)
 
@@ -71,7 +71,7 @@ class BareStart(System):
 
 
 class Floor(System):
-    """The job; ``floor`` is a client by ipc, ``floor-tcp`` one by TCP with CURVE."""
+    """The job of the floor; ``floor`` is a client by ipc, ``floor-tcp`` a client by TCP with CURVE."""
 
     ways = ("floor", "floor-tcp")
 
@@ -113,7 +113,7 @@ class Floor(System):
 
 
 class FloorWay(Way):
-    """A socket."""
+    """A client of the floor: a socket."""
 
     def __init__(self, socket: zmq.Socket) -> None:
         self._socket = socket
@@ -126,7 +126,7 @@ class FloorWay(Way):
         self._socket.send_multipart([what, data], copy=False)
 
     def ask(self, what: bytes, data: Any = b"") -> Any:
-        """Send a request and wait for the answer."""
+        """Send a request and wait for the reply."""
         self.send(what, data)
         return self._socket.recv(copy=False)
 

@@ -1,7 +1,7 @@
 """The floor's job: ``mpiexec -n N+1 python -m benchmarks.floor_ranks DIRECTORY PID``.
 
-The same two hops, by bare sockets and blocking MPI: what a request costs if nothing is ever busy, fails or
-comes from two clients.  Process `PID` is whom it works for: it ends when that is gone.
+The job passes each request by bare sockets and blocking MPI, without any care for busy engines, failures or
+several clients. `PID` is the process of the client: the job ends when this process has ended.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from mpi4py import MPI
 
 from .content import held
 
-SMALL = 64 * 1024  # bytes that go by ZeroMQ
+SMALL = 64 * 1024  # maximum bytes of data that is sent by ZeroMQ
 STOP = b"stop"
 
 
 def bridge(directory: Path, client: int, n: int) -> None:
-    """Rank 0: pass on each request, collect the answers, answer."""
+    """Rank 0: pass on each request, collect the replies, and reply to the client."""
     world = MPI.COMM_WORLD
     context = zmq.Context()
     engines, near, far = (context.socket(zmq.ROUTER) for _ in range(3))
@@ -69,7 +69,7 @@ def bridge(directory: Path, client: int, n: int) -> None:
 
 
 def _move(world: MPI.Comm, what: bytes, data: memoryview, n: int) -> np.ndarray | None:
-    """Rank 0's part in what goes by MPI."""
+    """Transfer the data of rank 0 by MPI."""
     if what == b"push" and len(data) >= SMALL:
         world.Bcast([data, MPI.BYTE])
     elif what == b"scatter":
@@ -86,7 +86,7 @@ def _move(world: MPI.Comm, what: bytes, data: memoryview, n: int) -> np.ndarray 
 
 
 def engine(directory: Path) -> None:
-    """The other ranks: do what is asked, and say so."""
+    """Ranks 1 to n: execute each request, and reply."""
     world = MPI.COMM_WORLD
     others = world.Split(1, world.rank)
     socket = zmq.Context().socket(zmq.DEALER)
@@ -131,7 +131,7 @@ def engine(directory: Path) -> None:
 
 
 def _allreduce(comm: MPI.Comm, x: np.ndarray, y: np.ndarray) -> float:
-    """As in any MPI program; the seconds that it takes."""
+    """Run an allreduce as any MPI program does; return the seconds."""
     comm.Barrier()
     begun = time.perf_counter()
     comm.Allreduce(x, y)
@@ -139,7 +139,7 @@ def _allreduce(comm: MPI.Comm, x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _parts(size: int, n: int) -> list[int]:
-    """The bytes of each engine's part: whole numbers of items."""
+    """Return the bytes of each engine's part: whole numbers of items."""
     items, more = divmod(size // 8, n)
     return [8 * (items + (k < more)) for k in range(n)]
 

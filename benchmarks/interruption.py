@@ -1,4 +1,4 @@
-"""The end of a benchmark by a signal: everything that it has started ends first."""
+"""The end of a benchmark by a signal: first everything ends that the benchmark has started."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def end_by_signals() -> None:
-    """Raise `KeyboardInterrupt` at the first signal that is to end this process; ignore later ones.
+    """Raise `KeyboardInterrupt` at the first end signal to this process; ignore later ones.
 
-    ``timeout`` sends its signal twice, and a terminal sends it to all processes of a benchmark: what ends
-    the systems must not be interrupted. For the main thread.
+    ``timeout`` sends its signal twice, and a terminal sends it to all processes of a benchmark: the code that
+    ends the systems must not be interrupted. Call this in the main thread.
     """
     for number in SIGNALS:
         signal.signal(number, _interrupt)

@@ -1,4 +1,4 @@
-"""The run: all systems side by side, each case on one after the other, again and again."""
+"""The run: all systems start first; then each case is measured on one system after the other, repeatedly."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ STARTED = {
 
 
 class Run:
-    """Measures.
+    """Runs the measurements.
 
     Parameters
     ----------
     cases : list of Case
-        What.
+        The cases to measure.
     repeat : int
-        How often each is measured.
+        The number of measurements of each case.
     limit : float
-        Seconds for everything: what comes later is left out.
+        Maximum seconds of the run; later cases are left out.
     tell : callable
         Called with each row when it is complete.
     quick : bool
-        Whether the cases are the ones of a quick run.
+        Whether the cases are those of a quick run.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Run:
         self.results = Results(machine())
         self._end = time.monotonic() + limit
         self._clients: dict[str, ClientProcess] = {}  # by the names of their ways
-        self._absent: dict[str, str] = {}  # ways that can't be had, and why
+        self._absent: dict[str, str] = {}  # unavailable ways, and the reasons
 
     def starts(self, n: int) -> None:
-        """The time from nothing to `n` engines that are ready."""
+        """Measure the time from nothing to `n` engines that are ready."""
         row = Row(START, "start until all engines are ready", "s", n)
         for _ in range(min(self.repeat, 3)):
             for column, kind in STARTED.items():
@@ -70,7 +70,7 @@ class Run:
         self._add(row)
 
     def calls(self, n: int) -> None:
-        """All cases, on clusters of `n` engines that are started once."""
+        """Measure all cases, on clusters of `n` engines that are started once."""
         self._clients, self._absent = {}, {}
         with contextlib.ExitStack() as stack:
             for kind in SYSTEMS:
@@ -116,7 +116,7 @@ class Run:
         way = case.ways[column]
         try:
             return self._clients[way].step(case.key, step, way, limit)
-        except TooLong:  # a system that did not answer in time is not asked again
+        except TooLong:  # a system that has not answered in time is not asked again
             lost = self._clients[way]
             self._clients = {name: client for name, client in self._clients.items() if client is not lost}
             raise
@@ -126,7 +126,7 @@ class Run:
             row.samples.setdefault(column, []).append(value)
 
     def _step(self, row: Row, column: str, action: Callable[[float], Any]) -> Any:
-        """Do something in bounded time; what goes wrong is noted in the row, instead of its figures."""
+        """Run a step in bounded time; a row notes its error instead of its figures."""
         left = self._end - time.monotonic()
         if left <= 0:
             row.notes[column] = "no time left"

@@ -12,7 +12,7 @@ BEGIN, END = "<!-- figures: written by python -m benchmarks --docs -->", "<!-- e
 
 
 def fill(results: Results) -> list[Path]:
-    """Replace what is between the marks in benchmarks.md, and benchmarks.png; returns what was written."""
+    """Replace the text between the marks in benchmarks.md, and benchmarks.png; return the written text."""
     page, picture = DOCS / "benchmarks.md", DOCS / "benchmarks.png"
     replace_between(page, BEGIN, END, _figures(results))
     plot.draw(results, picture)
@@ -20,7 +20,7 @@ def fill(results: Results) -> list[Path]:
 
 
 def replace_between(page: Path, begin: str, end: str, text: str) -> None:
-    """Put `text` between two marks that the page has."""
+    """Put `text` between two marks of a page."""
     before, _, rest = page.read_text().partition(begin)
     _, found, after = rest.partition(end)
     if not found:

@@ -1,4 +1,4 @@
-"""The picture: every case as a line of dots, one for each system."""
+"""The picture: every case is a line of dots, one for each system."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""``python -m benchmarks.pool``: tasks for any free worker, beside the pools of others, in one run.
+"""``python -m benchmarks.pool``: tasks for any free worker, with mpidirect and other pools, in one run.
 
-Each case is done by mpidirect's load-balanced view, ipyparallel's, ``mpi4py.futures`` and dask.distributed,
-as far as they are installed. The systems run one after the other. The times are medians, in milliseconds.
+Each case is measured with the load-balanced views of mpidirect and ipyparallel, with ``mpi4py.futures`` and
+with dask.distributed, if they are installed. The systems run one after the other. The times are medians, in
+milliseconds.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ class Case(NamedTuple):
     Attributes
     ----------
     title : str
-        What is done.
+        A description of the case.
     repeat : float
-        How often, as a factor of ``--repeat``.
+        The number of measurements, as a factor of ``--repeat``.
     targets : dict
         How many times faster than the other systems mpidirect should be.
     """
@@ -73,7 +74,7 @@ CASES = {
 
 
 def lengths() -> list[float]:
-    """Return the seconds of tasks whose lengths differ."""
+    """Return the seconds of tasks of different lengths."""
     source = random.Random(1)
     return [source.uniform(0.001, 0.05) for _ in range(200)]
 
@@ -119,7 +120,7 @@ def _with_a_death(pool: Pool) -> float:
 
 
 def by_mpi4py(n: int, repeat: int, wanted: list[str]) -> Times:
-    """Measure ``mpi4py.futures``: a job of its own, whose first rank measures."""
+    """Measure ``mpi4py.futures`` by a job of its own, whose first rank measures."""
     from .floor import end, mpiexec
 
     arguments = ["-m", __spec__.name, "--mpi4py", str(repeat), "--cases", ",".join(wanted)]
@@ -168,7 +169,7 @@ def _targets(key: str, ours: Times, results: dict[str, Times], engines: int) -> 
 
 
 def _perfect(engines: int) -> float:
-    """Return the milliseconds that the tasks of different lengths take at least."""
+    """Return the minimum milliseconds of the tasks of different lengths."""
     return 1000 * sum(lengths()) / engines
 
 

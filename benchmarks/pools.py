@@ -32,9 +32,9 @@ class Pool(NamedTuple):
     chunk : int or str
         The number of items of a task for many tasks without length.
     chains : callable, optional
-        Run chains of tasks, each of which waits for the one before.
+        Run chains of tasks; each task waits for the previous task of its chain.
     survives : bool
-        Whether the system goes on when a worker dies.
+        Whether the system continues after the death of a worker.
     """
 
     one: Callable[[], Any]
@@ -45,12 +45,12 @@ class Pool(NamedTuple):
 
 
 def nothing(x: Any = None) -> Any:
-    """A task of no length."""
+    """Do nothing: a task without length."""
     return x
 
 
 def noted(log: Path, mark: Path, victim: int, x: int) -> int:
-    """A task that notes in a file that it has run; the first run of the task `victim` kills its worker."""
+    """Note in a file that this task has run; the first run of the task `victim` kills its worker."""
     if x == victim and not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)

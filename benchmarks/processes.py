@@ -1,4 +1,4 @@
-"""What processes use: of the processors, and of memory."""
+"""The processor time and the memory that processes use."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ IDLE_PERCENT = 10.0  # of all cores together
 
 
 def children() -> set[psutil.Process]:
-    """The processes that this one has started, and theirs."""
+    """Return the processes that this process has started, and their descendants."""
     return descendants(None)
 
 
 def descendants(pid: int | None) -> set[psutil.Process]:
-    """The processes that a process, or this one, has started, and theirs; none if it is gone."""
+    """Return the descendants of a process (by default of this one); none if the process has ended."""
     try:
         return set(psutil.Process(pid).children(recursive=True))
     except psutil.NoSuchProcess:
@@ -27,26 +27,26 @@ def descendants(pid: int | None) -> set[psutil.Process]:
 
 
 def end(left: Iterable[psutil.Process]) -> None:
-    """See to it that these are gone: they have a moment to go by themselves."""
+    """End these processes; they first have a moment to end by themselves."""
     for process in psutil.wait_procs(list(left), timeout=10)[1]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 
 
 def await_idle(limit: float = 1.0) -> None:
-    """Wait until the machine is idle, at most `limit` seconds: systems clean up after their calls."""
+    """Wait until the machine is idle, at most `limit` seconds, because systems clean up after their calls."""
     end = time.monotonic() + limit
     while psutil.cpu_percent(0.05) > IDLE_PERCENT and time.monotonic() < end:
         pass
 
 
 def processor_seconds(family: Iterable[psutil.Process]) -> float:
-    """Seconds of processor time that these have used so far; those that are gone count nothing."""
+    """Return the processor time of these processes in seconds; ended processes count nothing."""
     total = 0
     for process in family:
         for account in Path(f"/proc/{process.pid}/task").glob(
             "*/schedstat"
-        ):  # finer than the 10 ms of others
+        ):  # finer than the 10 ms of other sources
             try:
                 total += int(account.read_text().split()[0])
             except (OSError, IndexError):
@@ -55,20 +55,20 @@ def processor_seconds(family: Iterable[psutil.Process]) -> float:
 
 
 def forget_peak(pid: int) -> None:
-    """From now on, `peak` is counted anew."""
+    """Let `peak` count anew from now on."""
     try:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
-    except OSError:  # then it counts from the start
+    except OSError:  # then `peak` counts from the start
         pass
 
 
 def peak(pid: int) -> float:
-    """The most memory (MB) that the process has had."""
+    """Return the peak memory of the process (MB)."""
     return _status(pid, "VmHWM")
 
 
 def resident(pid: int) -> float:
-    """The memory (MB) that the process has."""
+    """Return the present memory of the process (MB)."""
     return _status(pid, "VmRSS")
 
 

@@ -1,4 +1,4 @@
-"""What a client needs to take the replies of many engines: its real code, without a connection."""
+"""The client's cost for the replies of many engines: its real code, without a connection."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mpidirect.client.results.asyncresult import AsyncResult
 from mpidirect.protocol import messages
 from mpidirect.serialize import pickles
 
-BATCH = 200  # replies in a message: as many as the controller takes from its socket at once
+BATCH = 200  # number of replies in a message: as many as the controller reads from its socket at once
 
 
 def receive(n: int) -> float:
-    """Seconds of processor time from the messages that hold `n` replies to a list of `n` values."""
+    """Return the seconds of processor time from the messages with `n` replies to a list of `n` values."""
     value = bytes(pickles.dumps(None)[0])
     incoming = []
     for start in range(0, n, BATCH):

@@ -1,4 +1,4 @@
-"""The table: for the terminal and for the documentation."""
+"""The table of the results, for the terminal and for the documentation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MET, MISSED = "✓", "✗"
 
 
 def show(rows: Iterable[Row], console: Console) -> None:
-    """Print the table, and why figures are missing."""
+    """Print the table, and the reasons of missing figures."""
     rows = list(rows)
     table = Table(title="medians", caption="targets in brackets", header_style="bold")
     for name in ("case", "n"):
@@ -45,7 +45,7 @@ def show(rows: Iterable[Row], console: Console) -> None:
 
 
 def missing(rows: Iterable[Row]) -> list[str]:
-    """Which figures there are not, by reason."""
+    """Return the missing figures, by reason."""
     found: dict[str, dict[str, None]] = {}
     for row in rows:
         for column, note in row.notes.items():
@@ -54,7 +54,7 @@ def missing(rows: Iterable[Row]) -> list[str]:
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """The same for a page."""
+    """Return the table for a page."""
     head = ["case", "n", *COLUMNS.values(), *RATIOS.values()]
     lines = [head, ["---", "--:", *["--:"] * (len(head) - 2)]]
     lines += [[row.title, str(row.engines), *_cells(row)] for row in rows]
@@ -62,7 +62,7 @@ def markdown(rows: Iterable[Row]) -> str:
 
 
 def pools_markdown(rows: Iterable[Row]) -> str:
-    """The table beside mpi4py.futures and dask for a page; empty if neither was measured."""
+    """Return the table with mpi4py.futures and dask for a page; empty if neither was measured."""
     cells = _pools(rows)
     head = _pools_head()
     lines = [head, ["---", "--:", *["--:"] * (len(head) - 2)], *cells]
@@ -74,7 +74,7 @@ def _pools_head() -> list[str]:
 
 
 def _pools(rows: Iterable[Row]) -> list[list[str]]:
-    """Rows of the table beside pools."""
+    """Return the rows of the table with pools."""
     found = []
     for row in rows:
         if any(row.value(column) is not None for column in POOLS):
@@ -85,7 +85,7 @@ def _pools(rows: Iterable[Row]) -> list[list[str]]:
 
 
 def summary(rows: Iterable[Row]) -> tuple[int, int]:
-    """How many targets are met, and of how many."""
+    """Return how many targets are met, and how many there are."""
     rows = list(rows)
     cells = [cell for row in [*map(_cells, rows), *_pools(rows)] for cell in row]
     marks = [cell[-1] for cell in cells if cell[-1] in (MET, MISSED)]
@@ -117,7 +117,7 @@ def _ratio(row: Row, column: str) -> str:
 
 
 def written(value: float, unit: str) -> str:
-    """A value with its unit, to three digits."""
+    """Return a value with its unit, with three digits."""
     if unit == "s":
         scale, unit = next(
             (s, u) for s, u in ((1, "s"), (1e3, "ms"), (1e6, "µs")) if value * s >= 1 or s > 1e3

@@ -1,4 +1,4 @@
-"""What was measured, as it is kept in JSON."""
+"""The results of measurements, and their form in JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PACKAGES = (
 
 @dataclass
 class Row:
-    """A case with a number of engines: every measurement of each column, or why there is none."""
+    """A case with a number of engines: the measurements of each column, or the reason why there are none."""
 
     case: str
     title: str
@@ -38,12 +38,12 @@ class Row:
     notes: dict[str, str] = field(default_factory=dict)
 
     def value(self, column: str) -> float | None:
-        """The median."""
+        """The median of the measurements."""
         found = self.samples.get(column)
         return median(found) if found else None
 
     def ratio(self, column: str) -> float | None:
-        """How many times faster than ipyparallel's `column`; of the floor, how many times its time."""
+        """Return how many times faster than ipyparallel's `column`; of the floor, how many times its time."""
         mine, other = self.value("mpidirect"), self.value(column)
         if mine is None or other is None or min(mine, other) <= 0:
             return None
@@ -52,7 +52,7 @@ class Row:
 
 @dataclass
 class Results:
-    """All rows of a run, and what they were measured on."""
+    """All rows of a run, and the machine and versions of the run."""
 
     machine: dict[str, Any]
     rows: list[Row] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Results:
 
     @classmethod
     def read(cls, path: Path) -> Results:
-        """Read what `write` has written."""
+        """Return the contents of a file of `write`."""
         content = json.loads(path.read_text())
         for row in content["rows"]:
             del row["medians"]
@@ -74,7 +74,7 @@ class Results:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """Return the facts on which the figures depend."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "system": f"{platform.system()} {platform.machine()}",

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.scale``: what the controller costs per engine, up to more engines than fit here.
+"""``python -m benchmarks.scale``: the controller's cost per engine, with more engines than fit on a machine.
 
-The controller is the real one, its transport is simulated (`simulated`).  What real sockets add is measured
-beside it (`sockets`), with as many as one process may have.
+The controller is the real one, and its transport is simulated (`simulated`). The cost of real sockets is
+measured separately (`sockets`), with as many sockets as one process may have.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BEGIN = "<!-- figures: written by python -m benchmarks.scale --docs -->"
 
 
 class Action(NamedTuple):
-    """A request to all engines: the sizes of its frames there, and of each engine's answer."""
+    """A request to all engines: the sizes of its frames, and of each engine's reply."""
 
     title: str
     op: str
@@ -51,7 +51,7 @@ ACTIONS = (
 
 
 class Cost(NamedTuple):
-    """Of one request: processor time (s), and the most memory (bytes) that it needs meanwhile."""
+    """The cost of one request: processor time (s), and the additional memory at its peak (bytes)."""
 
     action: str
     engines: int
@@ -60,7 +60,7 @@ class Cost(NamedTuple):
 
 
 def measure(n: int, repeat: int = 3) -> list[Cost]:
-    """The costs of all actions with `n` engines; memory in a run of its own, which it would slow down."""
+    """Return the costs of all actions with `n` engines; a separate, slower run measures memory."""
     simulation = Simulation(n)
     costs = []
     for action in ACTIONS:
@@ -76,7 +76,7 @@ def measure(n: int, repeat: int = 3) -> list[Cost]:
 
 
 def standing(n: int) -> Cost:
-    """From the start until all engines are there, and the memory that is kept as long as they are."""
+    """Return the cost of the start until all engines have joined, and the memory for them."""
     begun = time.process_time()
     simulation = Simulation(n)
     seconds = time.process_time() - begun
@@ -90,7 +90,7 @@ def standing(n: int) -> Cost:
 
 
 def _perform(simulation: Simulation, action: Action) -> float:
-    """Seconds of processor time that the controller needs for one request and all replies."""
+    """Return the seconds of processor time that the controller needs for one request and all replies."""
     simulation.request(action.op, action.shared, action.results)
     gc.collect()
     spent, replies = 0.0, 0
@@ -106,7 +106,7 @@ def _perform(simulation: Simulation, action: Action) -> float:
 
 
 def each(costs: list[Cost], action: str) -> tuple[float, float]:
-    """What one engine more costs: µs and kB; from the smallest to the largest number of engines."""
+    """Return the cost of one more engine in µs and kB: from the smallest to the largest number of engines."""
     found = sorted((cost for cost in costs if cost.action == action), key=lambda cost: cost.engines)
     first, last = found[0], found[-1]
     more = max(last.engines - first.engines, 1)
@@ -114,12 +114,12 @@ def each(costs: list[Cost], action: str) -> tuple[float, float]:
 
 
 def client(n: int) -> Cost:
-    """What the client needs to take all answers of an empty call; its memory is not measured."""
+    """Return the client's cost for all replies of an empty call; its memory is not measured."""
     return Cost(CLIENT, n, min(receive(n) for _ in range(3)), 0.0)
 
 
 def table(costs: list[Cost]) -> tuple[list[str], list[list[str]]]:
-    """The heads and the lines of the table."""
+    """Return the heads and the lines of the table."""
     sizes = sorted({cost.engines for cost in costs})
     heads = ["to all engines", *(f"{n:,}" for n in sizes), "each engine more"]
     lines = []
@@ -133,7 +133,7 @@ def table(costs: list[Cost]) -> tuple[list[str], list[list[str]]]:
 
 
 def summary(costs: list[Cost], sockets: SocketCost) -> str:
-    """What of it matters most."""
+    """Return the most important figures."""
     mine = [cost for cost in costs if cost.action != CLIENT]
     slowest, largest = (max(each(mine, cost.action)[k] for cost in mine) for k in (0, 1))
     return (
@@ -145,7 +145,7 @@ def summary(costs: list[Cost], sockets: SocketCost) -> str:
 
 
 def show(costs: list[Cost], sockets: SocketCost, console: Console) -> None:
-    """Print it."""
+    """Print the tables."""
     heads, lines = table(costs)
     printed = Table(title="processor time and memory; transport simulated", header_style="bold")
     for head in heads:
@@ -157,7 +157,7 @@ def show(costs: list[Cost], sockets: SocketCost, console: Console) -> None:
 
 
 def fill(costs: list[Cost], sockets: SocketCost) -> Path:
-    """Write it into the documentation."""
+    """Write the tables into the documentation."""
     heads, lines = table(costs)
     rows = [heads, ["---", *["--:"] * (len(heads) - 1)], *lines]
     text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -171,7 +171,7 @@ def _verdict(value: float, most: float) -> str:
 
 
 def profile(run: Callable[[], object]) -> None:
-    """Print where the time of an empty call goes."""
+    """Print the functions that need the time of an empty call."""
     import cProfile
     import pstats
 

@@ -1,9 +1,8 @@
-"""A controller without a cluster: the real code, and in the place of sockets and MPI a simulated transport.
+"""A controller without a cluster: the real code, with a simulated transport instead of sockets and MPI.
 
-What is simulated are `SimulatedLink` (the sockets to the engines), `SimulatedTransfer` (MPI) and
-`SimulatedClient` (the socket to a client).  Their engines answer at once.  All else is what runs in a
-cluster: the controller's loop, its queues, sessions and uploads, and the encoding and decoding of every
-message.
+Simulated are `SimulatedLink` (the sockets to the engines), `SimulatedTransfer` (MPI) and `SimulatedClient`
+(the socket to a client). Simulated engines reply at once. All other code is the code of a cluster: the
+controller's loop, queues, sessions and uploads, and the encoding and decoding of every message.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from mpidirect.protocol.names import engine_of, task_name
 from mpidirect.transport.base import Empty
 
 CLIENT = b"client"
-PIECE = bytes(messages.CHUNK)  # what every bulk chunk holds
+PIECE = bytes(messages.CHUNK)  # the content of every bulk chunk
 
 
 class SimulatedListener:
-    """What the controller reads from: messages, each a list of frames; no connection ever ends."""
+    """The source of the controller's messages, each a list of frames; no connection ever ends."""
 
     waiting = departures = False
 
@@ -34,87 +33,87 @@ class SimulatedListener:
         self._frames: Sequence[bytes] = ()
 
     def next(self) -> Sequence[bytes]:
-        """The next message."""
+        """Return the next message."""
         if not self.coming:
             raise Empty
         return self.coming.popleft()
 
     def readable(self) -> bool:
-        """Whether there is one."""
+        """Whether a message waits."""
         return bool(self.coming)
 
     def first(self, *, wait: bool = False) -> bytes:
-        """Its next frame: who sent it, then the header."""
+        """Return the next frame of the message: the sender's name, then the header."""
         first, *self._frames = self._frames or self.next()
         return first
 
     def rest(self, *, copied: bool = True) -> list[bytes]:
-        """What follows."""
+        """Return the remaining frames."""
         frames, self._frames = self._frames, ()
         return list(frames)
 
     def number(self) -> int:
-        """The connection that it came by."""
+        """Return the number of the message's connection."""
         self.rest()
         return 0
 
     def departed(self) -> list[int]:
-        """The connections that have ended."""
+        """Return the connections that have ended."""
         return []
 
 
 class SimulatedLink(SimulatedListener):
-    """The engines' sockets: what is sent there is answered when the socket is read next."""
+    """The engines' sockets: the next read returns the replies to the sent messages."""
 
     def __init__(self) -> None:
         super().__init__()
         self.listeners = [self]
-        self.answer: list[bytes] = []  # of every engine
+        self.answer: list[bytes] = []  # the reply of every engine
 
     def send_task(self, engine: int, frames: Sequence[Any]) -> None:
-        """An engine has a task."""
+        """Send a task to an engine."""
         self.coming.append([task_name(engine), *self.answer])
 
     def send_order(self, engine: int, message: messages.Message) -> None:
-        """Send something that engines do not answer."""
+        """Send a message to which engines do not reply."""
 
     def send_control(self, engine: int, message: messages.Message) -> None:
-        """Send something that engines do not answer."""
+        """Send a message to which engines do not reply."""
 
     def joined(self, name: bytes, engine: int, listener: Any, number: int) -> bool:
-        """Each has one connection."""
+        """Return that the engine has all its connections: simulated engines have one."""
         return True
 
     def departed(self, listener: Any = None) -> list[int]:
-        """None ever ends."""
+        """Return that no connection has ended."""
         return []
 
     def engine_of(self, name: bytes) -> int:
-        """Whose connection this is."""
+        """Return the engine of a connection."""
         return engine_of(name)
 
 
 class SimulatedTransfer:
-    """MPI: sends are complete at once, and what an engine sends is there."""
+    """MPI: sends are complete at once, and data of engines is available at once."""
 
     def __init__(self) -> None:
         self.can_broadcast = True  # as between hosts
         self.busy = self.active = False
 
     def send(self, engine: int, pieces: Sequence[Any]) -> None:
-        """Point to point."""
+        """Send point to point."""
 
     def broadcast(self, pieces: Sequence[Any]) -> None:
-        """A collective."""
+        """Send by a collective."""
 
     def receive(self, engine: int, sizes: Sequence[int], then: Callable[[Any], None]) -> None:
-        """Bulk of a result: all engines send the same."""
+        """Receive bulk data of a result; all engines send the same data."""
         view = memoryview(PIECE)
         then([view[: stop - start] for size in sizes for start, stop in messages.chunks(size)])
 
 
 class SimulatedClient(SimulatedListener):
-    """A client's socket; also the client itself: it numbers and acknowledges, as a real one does."""
+    """A client and its socket; it numbers and acknowledges messages, as a real client does."""
 
     name = CLIENT
 
@@ -125,15 +124,15 @@ class SimulatedClient(SimulatedListener):
         self._seen = 0
 
     def say(self, header: bytes, frames: Sequence[bytes] = ()) -> None:
-        """The client sends something."""
+        """Send a message of the client."""
         self.coming.append([self.name, header, *frames])
 
     def post(self, kind: type[messages.Numbered], *fields: Any, frames: Sequence[bytes] = ()) -> None:
-        """The client sends a numbered message."""
+        """Send a numbered message of the client."""
         self.say(messages.encode(kind(next(self._numbers), self._seen, *fields)), frames)
 
     def take(self) -> int:
-        """The client reads what has come and acknowledges it; returns how many replies there were."""
+        """Let the client read and acknowledge the messages; return the number of replies."""
         replies, going, self.going = 0, self.going, []
         for frames in going:
             message = messages.decode_from_controller(bytes(frames[0]))
@@ -148,22 +147,22 @@ class SimulatedClient(SimulatedListener):
         return replies
 
     def send_to(self, name: bytes, frames: Sequence[Any]) -> None:
-        """Something for the client."""
+        """Take a message for the client."""
         self.going.append(frames)
 
 
 class SimulatedAuthenticator:
-    """Nobody ever asks about a key."""
+    """An authenticator that is never asked about a key."""
 
     def __init__(self) -> None:
         self.socket = self
 
     def fileno(self) -> int:
-        """The descriptor of the socket that it is asked by."""
+        """Return the descriptor of the socket for requests."""
         return -1
 
     def answer(self) -> None:
-        """Answer all questions."""
+        """Answer all requests."""
 
 
 class Simulation:
@@ -172,7 +171,7 @@ class Simulation:
     Parameters
     ----------
     n : int
-        How many.
+        The number of engines.
     """
 
     def __init__(self, n: int) -> None:
@@ -203,7 +202,7 @@ class Simulation:
         self.client.take()
 
     def request(self, op: str, shared: Sequence[int], results: Sequence[int]) -> None:
-        """A client asks all engines; `shared` and `results` are the sizes of the frames there and back."""
+        """Send a request to all engines; `shared` and `results` are sizes of frames."""
         id = f"{CLIENT.decode()}-{next(self._ids)}"
         done = messages.TaskDone(id, "ok", list(results), 1.0, 2.0)
         small = [bytes(size) for size in results if size < messages.BULK]
@@ -216,11 +215,11 @@ class Simulation:
                     self.client.post(messages.Chunk, frames=[PIECE[: stop - start]])
 
     def turn(self) -> None:
-        """One turn of the controller, with whatever waits."""
+        """Run one turn of the controller, with all waiting messages."""
         ready: list[Any] = [socket for socket in (self.client, self.link) if socket.coming]
         self.controller.turn(ready)
 
     @property
     def turns(self) -> int:
-        """More turns than a request can take."""
+        """Run more turns than a request can need."""
         return 100 + 10 * self.n // MESSAGES_PER_LISTENER

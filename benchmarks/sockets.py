@@ -1,4 +1,4 @@
-"""What real ZeroMQ sockets cost the controller's process per engine and request."""
+"""The cost of real ZeroMQ sockets for the controller's process, per engine and request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import zmq
 
 PEERS = 256
-HEADER, HEAD = bytes(60), bytes(600)  # of an empty call
+HEADER, HEAD = bytes(60), bytes(600)  # the frames of an empty call
 
 ENGINES = """
 import sys, zmq
@@ -37,14 +37,14 @@ while ended < len(sockets):
 
 
 class SocketCost(NamedTuple):
-    """µs of processor time to send an engine a small task and get its answer."""
+    """µs of processor time to send a small task to an engine and receive the reply."""
 
-    loop: float  # in the thread that calls, the controller's loop
-    beside: float  # in ZeroMQ's own thread, at the same time
+    loop: float  # in the calling thread, which is the controller's loop
+    beside: float  # in ZeroMQ's thread, at the same time
 
 
 def socket_cost(peers: int = PEERS, rounds: int = 20) -> SocketCost:
-    """Measure with a ROUTER and so many peers, all in one other process."""
+    """Measure a ROUTER with so many peers, which are all in one other process."""
     context = zmq.Context()
     router = context.socket(zmq.ROUTER)
     with tempfile.TemporaryDirectory() as directory:
@@ -66,7 +66,7 @@ def socket_cost(peers: int = PEERS, rounds: int = 20) -> SocketCost:
 
 
 def _round(router: zmq.Socket, names: list[bytes]) -> tuple[float, float]:
-    """Seconds for one call on all: of this thread, of this process."""
+    """Return the seconds of one call on all engines: of this thread, and of this process."""
     own, whole = time.thread_time(), time.process_time()
     for name in names:
         router.send_multipart([name, HEADER, HEAD], copy=True)

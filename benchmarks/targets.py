@@ -9,10 +9,10 @@ AT_MOST = "≤"
 
 
 class Target(NamedTuple):
-    """For each number of engines, or for all of them under 0.
+    """The target for each number of engines; the key 0 stands for all numbers.
 
-    ``direct`` and ``broadcast``: how many times faster than ipyparallel's views, at least; ``floor``: how
-    many times the floor's time, at most; ``most``: the value itself, at most.
+    ``direct`` and ``broadcast``: the minimum factor of speed over ipyparallel's views; ``floor``: the maximum
+    factor over the floor's time; ``most``: the maximum value itself.
     """
 
     direct: dict[int, float] = {}
@@ -48,10 +48,10 @@ def wanted(case: str, column: str, engines: int) -> float | None:
 
 
 def met(column: str, value: float, target: float) -> bool:
-    """Whether `value` is as good as that."""
+    """Return whether `value` meets the target."""
     return value >= target if column in ("direct", "broadcast") else value <= target
 
 
 def sign(column: str) -> str:
-    """How the target is written."""
+    """Return the target as text."""
     return AT_LEAST if column in ("direct", "broadcast") else AT_MOST

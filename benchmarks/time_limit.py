@@ -1,4 +1,4 @@
-"""A limit of time for a block of code, by a signal."""
+"""A time limit for a block of code, by a signal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 
 class TooLong(Exception):
-    """The time for one step is over."""
+    """The time for a step is over."""
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `TooLong` when the block takes longer; for the main thread."""
+    """Raise `TooLong` if the block takes longer; only for the main thread."""
 
     def over(signum: int, frame: Any) -> None:
         raise TooLong(f"took longer than {seconds:.0f} s")

@@ -1,4 +1,4 @@
-"""What is compared: clusters, and the ways to call them; each system fills in the same few methods."""
+"""The compared systems and the ways to call them; each system implements the same methods."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-Held = tuple[float, int, bool]  # what `content.held` says of an engine's array
+Held = tuple[float, int, bool]  # the return value of `content.held`, for an engine's array
 
 
 class Unsupported(Exception):
-    """The system cannot do what a case asks, or the machine has no room for the case; the text says why."""
+    """The system can't do a case, or the machine has not enough memory for the case; the text says why."""
 
 
 class System:
@@ -20,7 +20,7 @@ class System:
     Attributes
     ----------
     ways : tuple of str
-        The ways in which it can be called: each fills a column of the table, or a row of its own.
+        The ways to call the system: each is a column of the table, or a row of its own.
     """
 
     ways: tuple[str, ...] = ()
@@ -30,42 +30,42 @@ class System:
         raise NotImplementedError
 
     def stop(self) -> None:
-        """End it, whatever its state is."""
+        """End the cluster in any state."""
         raise NotImplementedError
 
     def open(self, way: str) -> Way:
-        """A new client."""
+        """Return a new client."""
         raise NotImplementedError
 
     def controllers(self) -> list[int]:
-        """The processes between client and engines."""
+        """Return the processes between client and engines."""
         raise NotImplementedError
 
 
 class Way:
-    """A client of a system, and what the cases do with it.
+    """A client of a system, and its operations in the cases.
 
-    The array that a client sends, and that engines get, is always called ``x``.  A method that measures the
-    time itself returns seconds.
+    The array that a client sends to engines always has the name ``x``. A method that measures the time itself
+    returns seconds.
     """
 
     def close(self) -> None:
         """Close the client."""
 
     def engines(self) -> list[int]:
-        """The engines' processes."""
+        """Return the engines' processes."""
         raise Unsupported("not known")
 
     def call_all(self) -> float | None:
-        """An empty call on all engines."""
+        """Make an empty call on all engines."""
         raise Unsupported("no such call")
 
     def call_one(self) -> float | None:
-        """An empty call on the first engine."""
+        """Make an empty call on the first engine."""
         raise Unsupported("no such call")
 
     def call_often(self, times: int) -> float | None:
-        """So many empty calls on the first engine, none of which waits for the one before it."""
+        """Make `times` empty calls on the first engine, without a wait between them."""
         raise Unsupported("no such call")
 
     def execute(self) -> None:
@@ -77,7 +77,7 @@ class Way:
         raise Unsupported("no such call")
 
     def push_shared(self, array: np.ndarray) -> None:
-        """Give an array to all engines, in memory that they share, if there is such a thing."""
+        """Give an array to all engines, in memory that they share, if the system supports this."""
         self.push(array)
 
     def scatter(self, array: np.ndarray) -> None:
@@ -85,35 +85,35 @@ class Way:
         raise Unsupported("no such call")
 
     def gather(self) -> np.ndarray:
-        """The engines' parts, as one array."""
+        """Return the engines' parts, as one array."""
         raise Unsupported("no such call")
 
     def pull(self) -> np.ndarray:
-        """The first engine's array."""
+        """Return the first engine's array."""
         raise Unsupported("no such call")
 
     def map(self, items: Sequence[int]) -> list[int]:
-        """The squares of `items`, computed by the engines."""
+        """Return the squares of `items`, computed by the engines."""
         raise Unsupported("no such call")
 
     def prepare_allreduce(self, items: int) -> None:
-        """Give each engine numbers, and room for their sum."""
+        """Give each engine numbers, and memory for their sum."""
         raise Unsupported("engines know no MPI")
 
     def allreduce(self) -> float | None:
-        """Sum them over the engines."""
+        """Sum the numbers over the engines."""
         raise Unsupported("engines know no MPI")
 
     def reduced(self) -> list[Any]:
-        """Of each engine, the first and the last of the sums."""
+        """Return the first and the last of the sums of each engine."""
         raise Unsupported("engines know no MPI")
 
     def held(self) -> list[Held]:
-        """What each engine has as ``x``."""
+        """Return the description of ``x`` on each engine."""
         raise Unsupported("can't be asked")
 
     def give_back(self) -> None:
-        """Keep no memory for the next data."""
+        """Free the memory that is kept for later data."""
 
     def forget(self) -> None:
-        """Drop ``x`` on the engines, and what the client keeps of earlier calls."""
+        """Drop ``x`` on the engines, and the results of earlier calls in the client."""

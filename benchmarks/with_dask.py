@@ -65,4 +65,4 @@ class DaskWay(Way):
         self._client.scatter(array, broadcast=True, hash=False)
 
     def held(self) -> list[Held]:
-        return []  # workers keep it under no name
+        return []  # workers store the array under no name

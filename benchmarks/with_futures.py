@@ -1,4 +1,4 @@
-"""``mpi4py.futures``: an MPI job whose first rank has the pool, and measures when it is told to."""
+"""``mpi4py.futures``: an MPI job whose first rank has the pool, and measures on request."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .ways import Held, System, Way
 class Futures(System):
     """A job of `n` workers and the rank that has the pool.
 
-    Workers that wait for tasks ask MPI again and again.  The job is suspended while nothing is asked of it,
-    so that it does not slow the other systems.
+    Waiting workers ask MPI for tasks without a pause. So the job is suspended between requests, in order not
+    to slow the other systems.
     """
 
     ways = ("futures",)
@@ -31,7 +31,7 @@ class Futures(System):
         self.ask("ready")
 
     def ask(self, what: str) -> float:
-        """Have the job do something; return the seconds that it took."""
+        """Let the job execute a request; return the seconds."""
         job = psutil.Process(self._process.pid).children(recursive=True)
         for process in job:
             process.send_signal(signal.SIGCONT)
@@ -82,7 +82,7 @@ class FuturesWay(Way):
         return self._ask(f"push {array.nbytes}")
 
     def held(self) -> list[Held]:
-        return []  # workers keep it under no name
+        return []  # workers store the array under no name
 
 
 def _nothing(data: object = None) -> None:
@@ -90,7 +90,7 @@ def _nothing(data: object = None) -> None:
 
 
 def _serve(n: int) -> None:
-    """In the job: do what the lines of standard input ask for."""
+    """In the job: execute the requests from standard input."""
     from mpi4py.futures import MPICommExecutor
 
     with MPICommExecutor() as pool:

@@ -1,4 +1,4 @@
-"""ipyparallel, as it is when nothing is configured: its DirectView and its BroadcastView."""
+"""ipyparallel without any configuration: its DirectView and its BroadcastView."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import psutil
 from . import content
 from .ways import Held, System, Unsupported, Way
 
-# Bytes that are somewhere in its processes at the peak of a push, per byte that the engines get.
+# Bytes in its processes at the peak of a push, per byte that the engines get.
 ROOM = {"direct": 2.5, "broadcast": 2.5}
 
 

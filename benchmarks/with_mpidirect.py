@@ -1,4 +1,4 @@
-"""mpidirect: for a client on the controller's host, and as if the client were elsewhere."""
+"""mpidirect: with a client on the controller's host, and with a client as on another host."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ DIRECT_MEMORY = "MPIDIRECT_DIRECT_MEMORY"
 class Mpidirect(System):
     """A cluster, with its files in a directory of its own.
 
-    ``mpidirect`` is a client as everybody has it on the controller's host, where bulk data is read out of
-    the other process's memory; ``mpidirect-socket`` does without that, ``mpidirect-tcp`` connects by TCP,
-    encrypted, as from another host.
+    ``mpidirect`` is a usual client on the controller's host, where bulk data is read out of the other
+    process's memory. ``mpidirect-socket`` does not read memory. ``mpidirect-tcp`` connects by encrypted TCP,
+    as from another host.
     """
 
     ways = ("mpidirect", "mpidirect-socket", "mpidirect-tcp")
