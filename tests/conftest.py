@@ -26,7 +26,7 @@ N = 4
 
 
 def pytest_runtest_setup(item):
-    """Leave the stacks of a test with a longer timeout than others to pytest-timeout.
+    """Leave the stacks of tests with a longer timeout to pytest-timeout.
 
     faulthandler reads frames without Python's lock: a test that computes for minutes can crash then.
     """
@@ -134,7 +134,7 @@ def rc(cluster, janitor):
     """Connect a client for one test; clear the engines after the test."""
     client = Client(str(cluster.connection_file))
     yield client
-    if client.outstanding:  # the test failed before its end
+    if client.outstanding:  # the test has failed before its end
         client.abort()
         client.interrupt()
     client.close()
@@ -142,10 +142,10 @@ def rc(cluster, janitor):
 
 
 def clear_engines(client: Client) -> None:
-    """Interrupt what runs on the engines, and clear their namespaces."""
+    """Interrupt the tasks of the engines, and clear their namespaces."""
     for _ in range(3):
         cleared = client[:].clear(block=False)
-        if not cleared.wait(5):  # a task still runs
+        if not cleared.wait(5):  # a task is still running
             client.interrupt()
         if cleared.wait(5) and cleared.successful():
             return
@@ -214,7 +214,7 @@ class Prompt:
 
 @pytest.fixture
 def typed(monkeypatch):
-    """Return a list of what the user types at prompts: texts, or exceptions; then Ctrl-D."""
+    """Return a list of the user's input at prompts: texts, or exceptions; then Ctrl-D."""
     lines = []
 
     def read(prompt=""):

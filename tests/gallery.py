@@ -1,4 +1,4 @@
-"""The pictures of the gallery: `python -m tests.gallery` runs the pages, and so makes them again."""
+"""The pictures of the gallery: `python -m tests.gallery` runs the pages, which saves their pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests in several processes at once (pytest-xdist): what one process runs in order, and what runs alone."""
+"""Tests in several processes at once (pytest-xdist): which of them run in order, and which alone."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(config, items) -> None:
 
 
 def unit(nodeid: str) -> str:
-    """Return the name of what one process runs in order: a file, or a test of a file in `SPLIT`."""
+    """Return the name of the unit that a process runs in order: a file, or a test of a file in `SPLIT`."""
     file = nodeid.partition("::")[0]
     return nodeid if file in SPLIT else file
 

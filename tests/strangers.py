@@ -1,4 +1,4 @@
-"""Another user of this host, who connects to ports."""
+"""Another user of this host, whose process connects to ports."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import psutil
 
 NOBODY = 65534
 IS_ROOT = os.getuid() == 0  # only root can become another user
-PYTHON = shutil.which("python3", path="/usr/bin:/bin") or sys.executable  # which other users can run, too
+# a Python that other users can run, too
+PYTHON = shutil.which("python3", path="/usr/bin:/bin") or sys.executable
 
-# Connects to all addresses, sends a greeting to each, tells which connections are ended, and stays.
+# Connects to all addresses, sends a greeting to each, prints the ended connections, and stays.
 _PROGRAM = """
 import select, socket, sys
 greeting, connections = bytes.fromhex(sys.argv[1]), {}
@@ -71,7 +72,7 @@ def listening_ports(pid: int) -> list[int]:
     """Return the TCP ports at which a process listens, which may be in another network namespace."""
     process, inodes, ports = Path(f"/proc/{pid}"), set(), set()
     for descriptor in (process / "fd").iterdir():
-        with contextlib.suppress(OSError):  # it is closed by now
+        with contextlib.suppress(OSError):  # the socket was closed
             inodes.add(descriptor.stat().st_ino)
     for table in ("tcp", "tcp6"):
         for line in (process / "net" / table).read_text().splitlines()[1:]:

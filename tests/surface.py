@@ -69,7 +69,7 @@ ABSENT = {
     },
 }
 
-# What differs under the same name. Additional parameters are no difference.
+# Differences under the same name. Additional parameters are no difference.
 DIFFERENT = {
     "BroadcastView.is_coalescing": "answers of engines come together in any case",
     "Client.debug": "a debugger on engines; ipyparallel's is a flag for its log",

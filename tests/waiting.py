@@ -1,4 +1,4 @@
-"""Waiting for what must become true."""
+"""Waits for conditions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-LIMIT = 60  # seconds, on a machine that does other things as well
+LIMIT = 60  # seconds, on a machine with other work
 
 
 def until(condition: Callable[[], Any], limit: float = LIMIT) -> Any:
-    """Wait until `condition()` is true; return what it returned."""
+    """Wait until `condition()` is true; return its value."""
     deadline = time.monotonic() + limit
     while not (found := condition()):
         assert time.monotonic() < deadline, "the condition did not become true in time"

@@ -1,4 +1,4 @@
-"""Indices of arrays that lie in blocks on engines."""
+"""Indices of arrays whose blocks are on engines."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_whole_and_its_description(dview):
     assert repr(whole) == "<DistributedArray 'A': float32[10] on 4 engines>"
     np.testing.assert_array_equal(np.asarray(whole), array)
     dview.execute("A = A[:1]", block=True)
-    assert whole.shape == (4,)  # as the engines have it now
+    assert whole.shape == (4,)  # the present shape on the engines
 
 
 def test_errors_of_indices(dview):

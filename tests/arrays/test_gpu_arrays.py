@@ -1,7 +1,7 @@
-"""Arrays of other libraries than numpy keep their kind, wherever they go.
+"""Arrays of other libraries than numpy keep their kind on all ways.
 
-There is no GPU where the tests run: `fakes/gpu_arrays.py` stands in for CuPy. PyTorch and JAX are tested
-where they are installed, on the host.
+The test machines have no GPU: `fakes/gpu_arrays.py` replaces CuPy. PyTorch and JAX are tested on the host, if
+they are installed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.mpich_proof
 
 
 class Library:
-    """A library under test: how its arrays are made of numpy's and turned into them, here and on engines."""
+    """A library under test: conversions between its arrays and numpy's, here and on engines."""
 
     def __init__(self, name, make, host, type_name):
         self.name, self.make, self.host, self.type_name = name, make, host, type_name
@@ -60,7 +60,7 @@ INSTALLED = [name for name in LIBRARIES if " " in name or importlib.util.find_sp
 
 @pytest.fixture(params=INSTALLED)
 def library(request):
-    """One after the other, as far as they are installed: torch and JAX are too large for each test run."""
+    """Each installed library, one after the other; torch and JAX are too large for each test run."""
     return LIBRARIES[request.param]
 
 
@@ -72,7 +72,7 @@ def view(dview, library):
 
 
 def spread(view, library, name, values):
-    """An array of the library for each engine, made there."""
+    """An array of the library for each engine, made on the engine."""
     for engine, value in zip(view.targets, values, strict=True):
         one = view.client.direct_view(engine, block=True)
         one["values"] = value
@@ -80,7 +80,7 @@ def spread(view, library, name, values):
 
 
 def found(view, library, name):
-    """What the engines have, as numpy arrays; all have to be of the library."""
+    """The engines' values as numpy arrays; all must be arrays of the library."""
     view.execute(f"array = {name}; kind = type(array).__name__; host = {library.host}")
     assert view["kind"] == [library.type_name] * len(view)
     return view["host"]
@@ -143,7 +143,7 @@ def test_large_reductions_in_place_and_callables(view, library):
     view.allreduce("x")
     all_equal(found(view, library, "x"), [sum(values)] * 4)
     view.execute("same = x is before")
-    assert view["same"] == [library.type_name != "ArrayImpl"] * 4  # JAX's can't be written to
+    assert view["same"] == [library.type_name != "ArrayImpl"] * 4  # JAX's arrays can't be written to
     spread(view, library, "x", [np.array([k % 3, -k]) for k in range(4)])
     view.allreduce("x", "maxloc", out="best")
     view.execute("x, y = best")
@@ -196,7 +196,7 @@ def test_the_engine_with_another_kind_is_named(view, library):
             getattr(view, method)("x")
 
 
-# -- how data of a device travels -----------------------------------------------------------------------
+# -- transfers of device data ---------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_device_data_moves_through_the_host_in_pieces(devices, method):
 
 
 def test_device_data_moves_directly_if_mpi_supports_it(devices):
-    """The stand-in's device memory is memory of the process, so each MPI takes it."""
+    """The fake's device memory is memory of the process, so each MPI can use it."""
     library = LIBRARIES["stand-in for CuPy"]
     say = "import mpidirect.engine.collectives.staging as staging; "
     devices.execute(

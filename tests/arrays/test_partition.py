@@ -1,4 +1,4 @@
-"""Cutting sequences into parts and putting them together again."""
+"""Cutting sequences into parts and joining the parts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_bounds_cover_all_evenly(length, parts):
     assert all(a[1] == b[0] for a, b in itertools.pairwise(found))
     sizes = [stop - start for start, stop in found]
     assert max(sizes) - min(sizes) <= 1
-    assert sizes == sorted(sizes, reverse=True)  # a remainder goes to the first
+    assert sizes == sorted(sizes, reverse=True)  # the first blocks get the remainder
 
 
 @given(SEQUENCES, st.integers(1, 9), st.sampled_from("br"))
@@ -143,7 +143,7 @@ def test_xarray(dist):
 
 
 class _Mesh:
-    """A stand-in for PyVista's data sets, whose library is large."""
+    """A fake of PyVista's data sets, whose library is large."""
 
     def __init__(self, *cells):
         self.cells = cells

@@ -34,7 +34,7 @@ COMMAND = [sys.executable, "-m", "mpidirect"]
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
-    """A directory of profiles for each test, and no cluster of it left at the end."""
+    """A directory of profiles for each test; no cluster of it remains at the end."""
     for name in [name for name in os.environ if name.startswith("MPIDIRECT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
@@ -49,7 +49,7 @@ def own_home(tmp_path, monkeypatch):
 def _home(process):
     try:
         return process.environ().get("MPIDIRECT_DIR")
-    except psutil.Error:  # it has ended, perhaps another test's
+    except psutil.Error:  # the process has ended, perhaps another test's
         return None
 
 
@@ -71,7 +71,7 @@ def invoke(*words):
 
 
 def fake_python(path, script):
-    """A Python that runs a shell script instead: $3 is the job file."""
+    """A Python that runs a shell script instead of Python code: $3 is the job file."""
     file = path / "python"
     file.write_text(f"#!/bin/sh\n{script}\n")
     file.chmod(0o755)
@@ -127,7 +127,7 @@ def test_start_use_and_stop():
     stopped = run("stop")
     assert (stopped.returncode, stopped.stderr) == (0, "")
     assert nothing_left(cluster)
-    assert invoke("logs").exit_code == 0  # they stay
+    assert invoke("logs").exit_code == 0  # the logs remain
     again = run("stop")
     assert again.returncode == 3 and "mpidirect start" in again.stderr
     assert invoke("status").exit_code == 3
@@ -167,9 +167,9 @@ def test_a_client_shuts_a_cluster_down_without_traces():
 def test_an_idle_cluster_is_stopped_and_says_why():
     cluster = Cluster(n=1, idle_timeout="2s").start()
     with cluster.connect_client() as rc:
-        rc[:].apply_sync(time.sleep, 2.5)  # a task that runs is no idle time
+        rc[:].apply_sync(time.sleep, 2.5)  # a running task is no idle time
         [row] = json.loads(invoke("status", "--json").output)
-        assert 0 <= row["idle"] < 2  # a look at the status does not count as use
+        assert 0 <= row["idle"] < 2  # a status query does not count as use
         until(lambda: not rc.ids)
         with pytest.raises(ControllerLost, match="nothing ran on it for 2 s"):
             rc.queue_status()
@@ -207,7 +207,7 @@ def test_an_idle_cluster_is_saved_before_its_stop(tmp_path):
 def test_a_job_that_dies_at_start_says_why(tmp_path):
     script = f"echo no module named nothing >&2; date +%s.%N > {tmp_path}/died; exit 7"
     done = run("start", "-n", "2", "--python", fake_python(tmp_path, script))
-    assert time.time() - float((tmp_path / "died").read_text()) < 20  # not the whole time of a start
+    assert time.time() - float((tmp_path / "died").read_text()) < 20  # less than the whole time of a start
     assert done.returncode == 1
     assert "ended before its engines answered" in done.stderr
     assert "no module named nothing" in done.stderr and "job.log" in done.stderr
@@ -215,7 +215,7 @@ def test_a_job_that_dies_at_start_says_why(tmp_path):
 
 
 def test_a_start_that_lost_a_rank_says_so(tmp_path):
-    """An MPI that survives deaths would wait for it: the job goes on."""
+    """An MPI that survives deaths would wait for the rank, because the job continues."""
     rank = "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}"
     python = fake_python(tmp_path, f'[ "{rank}" = 1 ] && sleep 1 && echo here I fall && exit 3; sleep 60')
     done = run("start", "-n", "2", "--python", python, "--timeout", "20")
@@ -262,7 +262,7 @@ def test_a_second_ctrl_c_kills(tmp_path):
     cluster = cluster_of()
     until(lambda: b"ready" in (Profile().log_directory(cluster) / "job.log").read_bytes())
     process.send_signal(signal.SIGINT)
-    assert b"\n" in os.read(process.stderr.fileno(), 1000)  # it says that it stops
+    assert b"\n" in os.read(process.stderr.fileno(), 1000)  # it prints that it stops
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     process.stderr.close()
@@ -348,7 +348,7 @@ def test_clean_removes_clusters_without_a_record():
         shared.touch()
         os.utime(shared, (1, 1))
     assert invoke("clean").exit_code == 0
-    assert not shared.parent.is_dir() or shared.exists() is (os.getuid() == 0)  # all are root in a container
+    assert not shared.parent.is_dir() or shared.exists() is (os.getuid() == 0)  # root may be several persons
     assert invoke("clean", "--force").exit_code == 0
     assert profile.clusters() == set()
     assert not sockets.exists() and not shared.exists()
@@ -501,7 +501,8 @@ def test_a_run_passes_on_output_and_exit_code(tmp_path):
     done = run("run", "-n", "2", str(script), "-n", "7")
     assert (done.returncode, done.stdout) == (5, "[2, 2] ['-n', '7']\n"), done.stderr
     [profile] = profile_names()
-    assert f"mpidirect logs --profile {profile}" in done.stderr  # kept: the script failed
+    # the logs are kept, because the script has failed
+    assert f"mpidirect logs --profile {profile}" in done.stderr
     assert Profile(profile).record() is None and Profile(profile).clusters() == set()
     assert profile not in invoke("list").output
     script.write_text("")
@@ -627,7 +628,7 @@ def test_the_doctor_finds_this_machine_fit():
 
 @pytest.mark.openmpi_only
 def test_the_doctor_names_libraries_of_another_mpi(tmp_path):
-    """One does not load beside this mpi4py, another loads an MPI of its own."""
+    """One library does not load with this mpi4py, another one loads its own MPI."""
     other = tmp_path / "libmpi.so.40"
     shutil.copy(_ctypes.__file__, other)
     bodies = {
@@ -679,7 +680,7 @@ def test_progress_is_shown_on_a_terminal():
     while select.select([main], [], [], LIMIT)[0]:
         try:
             piece = os.read(main, 10000)
-        except OSError:  # Linux: the other end is closed
+        except OSError:  # Linux raises this when the other end is closed
             break
         if not piece:
             break

@@ -35,7 +35,7 @@ sys.exit(doctest.DocTestRunner().run(test).failed or not test.examples)
 
 @pytest.fixture
 def login(login_node, monkeypatch):
-    """Give a test an ssh to the host ``login``; here is a laptop, with profiles of its own."""
+    """Give a test an ssh to the host ``login``; this process is on a laptop with its own profiles."""
     ssh.install(login_node, there=login_node / "home")
     monkeypatch.setenv("MPIDIRECT_DIR", str(login_node / "laptop"))
     monkeypatch.setenv("MPIDIRECT_SITE_CONFIG", str(login_node / "none"))
@@ -53,7 +53,7 @@ def blocks():
 
 
 def run_console(lines):
-    """Run the commands of an example, and compare what they print."""
+    """Run the commands of an example, and compare their output."""
     for typed in "\n".join(lines).split("$ ")[1:]:
         line, _, expected = typed.partition("\n")
         done = ssh.on_a_laptop("bash", "-c", line)

@@ -1,4 +1,4 @@
-"""The command line where the surroundings are not as they should be: ports, paths, terminals, disks."""
+"""The command line in unusual surroundings: ports, paths, terminals, disks."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from waiting import LIMIT, until
 from mpidirect.files.profiles import Profile
 
 pytestmark = pytest.mark.usefixtures("login_node")
-either_mpi = pytest.mark.openmpi_only  # what does not depend on the MPI is run with one of them
+either_mpi = pytest.mark.openmpi_only  # tests that do not depend on the MPI run with one of them
 
 
 # Why a start fails
@@ -55,7 +55,7 @@ exec "$@"
 @either_mpi
 @pytest.mark.skipif(os.geteuid() != 0, reason="a disk of its own takes root")
 def test_a_full_disk(login_node):
-    """The job file and the record fit, the connection file and the logs do not."""
+    """The job file and the record fit on the disk, the connection file and the logs do not."""
     (login_node / "home").mkdir(mode=0o700)
     words = ["unshare", "--mount", "sh", "-c", FULL, "sh", *COMMAND, "start", "-n", "1"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
@@ -63,7 +63,7 @@ def test_a_full_disk(login_node):
     assert "nothing can be written there (No space left on device)" in done.stderr, done.stderr
 
 
-# What is around
+# The environment
 
 
 @either_mpi
@@ -83,7 +83,7 @@ def test_a_start_says_that_it_waits_for_another_one():
     assert process.returncode == 130 and Profile().record() is None
 
 
-JOB = {"JOB_ID": "7", "SGE_ROOT": "/nowhere", "NSLOTS": "1"}  # what Grid Engine tells of a job of one slot
+JOB = {"JOB_ID": "7", "SGE_ROOT": "/nowhere", "NSLOTS": "1"}  # Grid Engine's variables of a job of one slot
 
 
 @either_mpi
@@ -95,7 +95,7 @@ def test_more_engines_than_the_allocation_has_tasks():
 
 @either_mpi
 def test_a_script_that_its_scheduler_ends_is_told_once(login_node):
-    """A scheduler tells all processes of a job."""
+    """A scheduler signals all processes of a job."""
     (login_node / "script.py").write_text(
         "import os, signal, time\n"
         "told = []\n"

@@ -1,4 +1,4 @@
-"""`AsyncResult`: a future, a pool's result, and what is known of each engine's part."""
+"""`AsyncResult`: a future, a pool's result, and the metadata of each engine's part."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 @pytest.fixture
 def gate(dview, tmp_path):
-    """A file that engines wait for: ``wait`` is the function for them, ``open`` lets them go on."""
+    """A file that engines wait for: ``wait`` waits for it, ``open`` lets the engines continue."""
 
     class Gate:
         path = str(tmp_path / "open")
@@ -61,7 +61,7 @@ def test_a_result_is_a_future(dview, gate):
     assert ar.exception() is None
     assert ar.result(0) == [1] * 4
     until(lambda: called == [ar])
-    ar.add_done_callback(called.append)  # at once, now that it is done
+    ar.add_done_callback(called.append)  # called at once, because the result is ready
     assert called == [ar, ar]
     assert list(concurrent.futures.as_completed([ar])) == [ar]
 
@@ -384,7 +384,7 @@ def test_wait_interactive(dview, rc, gate, capsys):
     gate.open()
     assert ar.wait_interactive() is True
     assert rc.wait_interactive(ar) is rc.wait_interactive() is True
-    assert capsys.readouterr().out == ""  # nobody would see it change
+    assert capsys.readouterr().out == ""  # no user would see the bar
 
 
 def test_a_bar_on_a_terminal(dview, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""`Client`: connecting, engines, views, results, queues, the end."""
+"""`Client`: connections, engines, views, results, queues, the end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 @pytest.fixture
 def contents(cluster):
-    """What the connection file has in it."""
+    """The contents of the connection file."""
     return json.loads(cluster.connection_file.read_text())
 
 
@@ -232,7 +232,7 @@ def test_invalid_views(rc, key, error):
 
 
 def test_views_by_names_of_ipyparallel(rc):
-    assert rc.direct_view("all").targets == "all"  # those that live when it is used
+    assert rc.direct_view("all").targets == "all"  # the engines that live when the view is used
     assert len(rc.direct_view("all")) == 4
     assert rc.direct_view([1], block=True).block is True
     with pytest.raises(ValueError, match="repeat"):

@@ -125,7 +125,7 @@ def test_engines_become_a_dask_cluster(rc):
     rc.stop_dask(rc.ids[:2])
 
 
-# -- CPython's own tests, where Python was installed with them -----------------------------------------
+# -- CPython's tests, if Python was installed with them ------------------------------------------------
 
 try:
     from test.test_concurrent_futures import executor as theirs
@@ -137,7 +137,7 @@ except ImportError:
 if theirs is not None:
 
     class Pool:
-        """What the tests make an executor of."""
+        """The class that the tests use as an executor."""
 
         client = None
 

@@ -1,4 +1,4 @@
-"""Errors of engines whose remedy is known at the prompt say it."""
+"""Errors of engines name a remedy that the prompt knows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fails(rc, main):
 def test_a_hint_for_data_of_the_prompt(fails, main):
     main.DATA = [1, 2]
     error = fails("len(DATA)")
-    assert error.evalue == "name 'DATA' is not defined"  # as Python said
+    assert error.evalue == "name 'DATA' is not defined"  # the text of Python
     assert error.hint.endswith('data is not sent along with functions: dv["DATA"] = DATA sends it.')
     assert str(error).endswith(f"\nHint: {error.hint}")
 

@@ -1,4 +1,4 @@
-"""Clients, views and results as notebooks show them."""
+"""Clients, views and results in notebooks."""
 
 from __future__ import annotations
 

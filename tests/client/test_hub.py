@@ -1,4 +1,4 @@
-"""Calls by their ids: what the client and the controller tell of them."""
+"""Calls by their ids: the records of the client and the controller."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_purged_results_are_forgotten(rc, dview, cluster):
     ar = dview.apply_async(abs, -1)
     ar.get(30)
     rc.purge_results(ar)
-    assert ar.get() == [1] * 4  # who holds it has it
+    assert ar.get() == [1] * 4  # the holder of the result still has it
     assert ar.msg_ids[0] not in rc.results
     slow = rc[0].apply_async(time.sleep, 0.3)
     with pytest.raises(RuntimeError, match="outstanding"):
@@ -86,7 +86,8 @@ def test_purged_results_are_forgotten(rc, dview, cluster):
     with Client(str(cluster.connection_file)) as gone:
         left = gone[0].apply_async(time.sleep, 0.1)
         id = left._calls[0].id
-    until(lambda: id in rc.hub_history())  # the controller may hear this before the other's goodbye
+    # the controller may handle this query before the goodbye of the other client
+    until(lambda: id in rc.hub_history())
     rc.purge_hub_results("all")
     assert id not in rc.hub_history()
     rc.purge_everything()

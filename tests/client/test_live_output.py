@@ -1,4 +1,4 @@
-"""What engines print while their task runs: it arrives as it is written, in order, and nothing is lost."""
+"""Output of engines during their task: it arrives when it is written, in order, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mpidirect.protocol.names import CLEARED
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
-WITHIN = 30  # seconds, on a machine that does other things as well
+WITHIN = 30  # seconds, on a machine with other work
 
 
 def by_python():
@@ -97,7 +97,7 @@ def test_output_arrives_while_the_task_runs(rc, tmp_path, way):
 
 
 def mixed(count):
-    """Numbers on one stream, by all ways in turns."""
+    """Numbers on one stream, written in all ways in turns."""
     import ctypes
     import os
 
@@ -187,7 +187,7 @@ def test_an_interrupt_loses_no_output(rc, tmp_path):
 
 
 def in_pieces(directory, pieces):
-    """Print a piece when a file asks for it."""
+    """Print a piece when a file requests it."""
     import time
     from pathlib import Path
 
@@ -204,7 +204,7 @@ def test_a_broken_connection_loses_no_output(cluster, capsys, tmp_path):
         with result.stream_output():
             for piece in range(5):
                 (tmp_path / str(piece)).touch()
-                proxy.cut()  # while the piece is on its way
+                proxy.cut()  # while the piece is under way
                 until(lambda: f"{piece} 199\n" in result.stdout)
             result.get(WITHIN)
     lines = "".join(f"{piece} {k}\n" for piece in range(5) for k in range(200))
@@ -263,7 +263,7 @@ def test_endless_output_is_bounded_and_counted(rc, way):
 
 
 def test_c_code_that_holds_pythons_lock_can_print_much(rc):
-    """C code that holds Python's lock may print as much as it likes."""
+    """C code that holds Python's lock may print any amount."""
 
     def much():
         import ctypes
@@ -278,7 +278,7 @@ def test_c_code_that_holds_pythons_lock_can_print_much(rc):
 
 
 def processor_time(rc):
-    """Return the seconds that this process, the controller and the engines have computed."""
+    """Return the seconds of processor time of this process, the controller and the engines."""
     pids = [os.getpid(), rc.facts["pid"], *(engine["pid"] for engine in rc.engines_info.values())]
     times = [psutil.Process(pid).cpu_times() for pid in pids]
     return sum(time.user + time.system for time in times)
@@ -335,7 +335,7 @@ def test_at_the_prompt_of_ipython_on_a_terminal(cluster, tmp_path):
 
 
 def test_in_a_notebook(cluster, tmp_path):
-    """What is printed, displayed and updated comes while the cell runs: it goes on when it has been seen."""
+    """Printed text, displays and updates arrive while the cell runs, which continues after them."""
     pytest.importorskip("ipykernel")
     manager = pytest.importorskip("jupyter_client.manager")
     kernel, client = manager.start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
@@ -377,7 +377,7 @@ print("\\r100%", file=sys.stderr)
         kernel.shutdown_kernel(now=True)
     told = "\n".join(seen)
     assert "[stdout:0] begun\n" in told
-    assert "display_data: <b>second</b>" in told  # in the place of the first, or together with it
+    assert "display_data: <b>second</b>" in told  # replaces the first one, or arrives together with it
     assert "[stderr:0] 100%\n" in told
 
 
@@ -389,11 +389,11 @@ def test_an_update_replaces_the_display(rc):
     assert [output["data"]["text/plain"] for output in result.outputs] == ["49", "'other'"]
 
 
-# -- what is folded -----------------------------------------------------------------------------------
+# -- folding ------------------------------------------------------------------------------------------
 
 
 def fold(*steps, engines=range(4), final=True):
-    """What is shown of (engine, kind, text)s, as label and lines."""
+    """Return the shown labels and lines for a list of (engine, kind, text)."""
     folding = OutputFolder(engines)
     for engine, kind, text in steps:
         folding.add(engine, kind, text, 0.0)

@@ -1,4 +1,4 @@
-"""The load-balanced view: tasks run where an engine is free."""
+"""The load-balanced view: tasks run on free engines."""
 
 # ruff: noqa: F821
 from __future__ import annotations
@@ -65,7 +65,7 @@ def test_slow_tasks_are_spread_over_all_engines(lview):
         time.sleep(0.02)
         return rank
 
-    lview.map_sync(abs, range(2000))  # as if tasks took no time
+    lview.map_sync(abs, range(2000))  # tasks without length
     where = lview.map_sync(slow, range(40))
     assert sorted(where.count(engine) for engine in range(4))[0] >= 5
 
@@ -79,14 +79,14 @@ def test_a_busy_engine_gets_no_tasks(rc, lview, tmp_path):
 
 
 def test_each_task_has_its_own_output(lview):
-    for _ in range(2):  # then it is known how long they take, and many go together
+    for _ in range(2):  # the second call knows the length of the tasks, and many tasks travel together
         result = lview.map_async(lambda x: print("said", x) if x % 50 == 7 else None, range(200))
         result.get(20)
     assert result.stdout == [f"said {x}\n" if x % 50 == 7 else "" for x in range(200)]
 
 
 def test_the_output_of_c_code_belongs_to_the_task_that_wrote_it(lview):
-    write = os.write  # past the streams of Python
+    write = os.write  # not by Python's streams
     result = lview.map_async(lambda x: write(1, b"%d" % x) if x % 50 == 7 else x, range(200))
     result.get()
     assert result.stdout == [f"{x}" if x % 50 == 7 else "" for x in range(200)]
@@ -290,7 +290,8 @@ def test_results_are_kept_for_other_clients(cluster, rc):
     with Client(str(cluster.connection_file)) as gone:
         result = gone.load_balanced_view().map_async(lambda x: (time.sleep(0.01), x)[1], range(100))
         [id] = dict.fromkeys(id.partition(":")[0] for id in result.msg_ids)
-    until(lambda: id in rc.hub_history())  # the controller may hear this before the other's goodbye
+    # the controller may handle this query before the goodbye of the other client
+    until(lambda: id in rc.hub_history())
     assert rc.get_result(id).get(20) == list(range(100))
 
 

@@ -1,4 +1,4 @@
-"""``%px`` and its relatives, at an IPython prompt in this process."""
+"""``%px`` and other magics, at an IPython prompt in this process."""
 
 from __future__ import annotations
 
@@ -24,14 +24,12 @@ RUNNING = "Parallel execution on engines: [0, 1, 2, 3]\n"
 
 @pytest.fixture
 def In(prompt, rc, monkeypatch):
-    """The prompt with a blocking view of all engines that the magics work on."""
-    monkeypatch.setattr(folding, "WINDOW", 1.0)  # so long do equal lines come late on a busy machine
+    """An IPython prompt with a blocking view of all engines, which the magics use."""
+    monkeypatch.setattr(folding, "WINDOW", 1.0)  # on a busy machine, equal lines may arrive late
     dv = rc[:]
     dv.block = True
     prompt.names.update(rc=rc, dv=dv)
-    prompt(
-        "dv.activate(); rc[:].execute('pass', block=True)"
-    )  # engines have loaded IPython, each in its own time
+    prompt("dv.activate(); rc[:].execute('pass', block=True)")  # each engine loads IPython in its own time
     prompt("%pxconfig --progress-after -1")
     return prompt
 
@@ -41,7 +39,7 @@ def lines(In):
 
 
 def results(In):
-    """The result that is shown of each engine, wherever equal ones are folded."""
+    """Return the shown result of each engine, folded or not."""
     found = {}
     for ids, text in re.findall(r"^Out\[([\d,-]+):\d+\]: (.*)$", In.shown, re.M):
         for part in ids.split(","):
@@ -55,7 +53,7 @@ def test_px_shows_what_is_printed_by_engine(In):
     assert sorted(lines(In)) == [RUNNING.strip(), *[f"[stdout:{k}] {k}" for k in range(4)]]
     In("%px print('a\\nb')")
     together, apart = ["[stdout:0-3]", "a", "b"], ["[stdout:0-3] a", "[stdout:0-3] b"]
-    assert lines(In)[1:] in (together, apart)  # apart if the second line comes later
+    assert lines(In)[1:] in (together, apart)  # not folded if the second line arrives later
     In("%px import sys; print('wrong', file=sys.stderr)")
     assert [line for line in lines(In) if "stderr" in line] == ["[stderr:0-3] wrong"]
 

@@ -1,4 +1,4 @@
-"""A view as a dict of its engines' names: which there are, deleting them, attributes, completion."""
+"""A view as a dict of its engines' names: listing and deleting names, attributes, completion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 
 def completions(shell, text):
-    """What a tab after `text` offers."""
+    """Return the completions of a tab after `text`."""
     from IPython.core.completer import provisionalcompleter
 
     with provisionalcompleter():

@@ -1,4 +1,4 @@
-"""What engines print, display and log: with the result, and at the prompt."""
+"""Output, displays and log messages of engines: with the result, and at the prompt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def typed(monkeypatch):
 
 
 def by_engine(shown):
-    """What is shown of each engine, wherever equal lines are folded: kinds and texts, by engine."""
+    """Return the shown kinds and texts by engine, folded or not."""
     found = {}
     for label, text in re.findall(r"^\[(\w+:[\d,-]+)\]\s(.*?\n)(?=\[\w+:|\Z)", shown, re.M | re.S):
         kind, _, ids = label.partition(":")
@@ -110,7 +110,7 @@ def fresh(tmp_path_factory):
 
 @pytest.mark.parametrize("imports", ["from IPython.display import display", "import IPython.display", ""])
 def test_displays_of_a_function(fresh, imports):
-    """Also of the first one that an engine runs."""
+    """Also for the first function that an engine runs."""
     pytest.importorskip("IPython")
     view = next(fresh)
     assert not view.apply_sync(lambda: "IPython" in __import__("sys").modules)
@@ -238,7 +238,7 @@ def plot(then=""):
 
 
 def pictures(result):
-    """The formats of what an engine has displayed, but for plain text."""
+    """Return the formats of an engine's displays, without plain text."""
     result.wait(60)
     return [kind for output in result.outputs for kind in output["data"] if kind != "text/plain"]
 
@@ -256,7 +256,7 @@ def plotters(tmp_path_factory):
 
 @pytest.mark.parametrize("engine", [0, 1])
 def test_figures_are_displayed_once(plotters, engine):
-    """Whether the first one is made by a cell, or by a function."""
+    """The first figure may be made by a cell, or by a function."""
     pytest.importorskip("matplotlib")
     view = plotters[engine]
     loaded = "[name for name in ('IPython', 'matplotlib') if name in __import__('sys').modules]"

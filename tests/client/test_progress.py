@@ -1,4 +1,4 @@
-"""Bars and lines about what takes long, on a terminal and in a notebook."""
+"""Progress bars and reports on long operations, on a terminal and in a notebook."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def slow_network(remote):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """Return a function that makes a terminal with a prompt; transfers show their progress there at once."""
+    """Return a function that makes a terminal with a prompt; transfers show progress there at once."""
 
     def make():
         terminal = Terminal()
@@ -65,7 +65,7 @@ def terminal(monkeypatch):
 
 @pytest.fixture
 def lines(monkeypatch):
-    """What transfers report: each time the bytes that have moved, the total, and the leg of the way."""
+    """The reports of transfers: the bytes that have moved, the total, and the direction."""
     shown = []
     line = TransferProgress._line
 
@@ -78,7 +78,7 @@ def lines(monkeypatch):
 
 
 def slow_engines(view):
-    """Have engines receive data in small pieces, slowly, and report each; return what undoes it."""
+    """Let engines receive and report data in small pieces, slowly; return a function that undoes this."""
 
     def change():
         import time

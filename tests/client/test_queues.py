@@ -103,7 +103,7 @@ def test_engines_are_processes_that_compute(rc):
 
 def test_an_engines_death_does_not_disturb_other_waits(rc, monkeypatch):
     monkeypatch.setattr("mpidirect.client.results.state.QUEUE_REPORT_DELAY", 0.1)
-    asked = []  # the controller tells only of engines that live
+    asked = []  # the controller only reports living engines
     monkeypatch.setattr(
         "mpidirect.client.session.queries.queue_lengths",
         lambda session, targets: asked.append(targets) or {"unassigned": 0},

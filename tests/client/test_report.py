@@ -66,7 +66,7 @@ def test_a_report_is_one_file_with_the_calls_of_the_session(cluster, tmp_path):
     assert "Sent: 10" in text  # kB
     assert '<tr class="failed"><td>' in text and "fail_on_1" in text and "sleep" in text
     assert "Load imbalance: " in text and "engine 3</text>" in text and 'class="failed" x=' in text
-    assert "http" not in text  # nothing is loaded from elsewhere
+    assert "http" not in text  # the page loads nothing
 
 
 def test_names_of_the_user_are_escaped(rc, tmp_path):

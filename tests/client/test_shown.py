@@ -1,4 +1,4 @@
-"""What a user sees of an error: his own code, here and on the engines, and nothing in between."""
+"""The traceback that a user sees: only code of the user, of the prompt and of the engines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_tracebacks_show_the_source_of_cells(In):
     assert "----> 1 dv.apply_sync(f, 0)" in shown
     assert "Cell In[1], line 3, in f\n    return y / x\n" in shown
     assert "mpidirect/" not in shown
-    assert shown.count("Traceback (most recent call last):\n") == 1  # of all engines
+    assert shown.count("Traceback (most recent call last):\n") == 1  # the tracebacks of all engines
     assert f"[0-{N - 1}:apply]: \nTraceback" in shown
     assert shown.rstrip().endswith("[3:apply]: ZeroDivisionError: division by zero")
 
@@ -64,7 +64,7 @@ def test_an_error_of_a_magic(In):
 
 @pytest.fixture
 def apart(In):
-    """The same prompt, of engines that have run different numbers of cells."""
+    """The same prompt, with engines that have run different numbers of cells."""
     In("for _ in range(3): rc[0].execute('1', block=True, silent=False)")
     In("dv.block = True; dv.activate()")
     return In
@@ -189,7 +189,7 @@ main()
 
 
 def script(cluster, tmp_path, line):
-    """What a script with this line prints on stderr."""
+    """Return the standard error of a script with this line."""
     file = tmp_path / "script.py"
     file.write_text(SCRIPT.format(file=str(cluster.connection_file), line=line))
     done = subprocess.run([sys.executable, file], capture_output=True, text=True, timeout=60)
@@ -200,7 +200,7 @@ def script(cluster, tmp_path, line):
 def test_in_plain_python(cluster, tmp_path, line):
     shown = script(cluster, tmp_path, line)
     assert f"in main\n    {line}\n" in shown
-    assert shown.count("mpidirect/client") == 1  # Python leaves no way to hide the last one
+    assert shown.count("mpidirect/client") == 1  # Python can't hide the last frame
     assert ", in f\n    return 1 / x\n" in shown
     assert shown.count("in f\n") == 1
 
@@ -209,7 +209,7 @@ def test_in_plain_python(cluster, tmp_path, line):
 def test_arguments_that_are_refused_in_plain_python(cluster, tmp_path, line):
     shown = script(cluster, tmp_path, line)
     assert f"in main\n    {line}\n" in shown
-    assert shown.count("File ") == 3  # the script's two, and one of ours
+    assert shown.count("File ") == 3  # two frames of the script, and one of the package
 
 
 def test_in_a_notebook(cluster, tmp_path):

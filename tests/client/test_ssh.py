@@ -1,4 +1,4 @@
-"""Clients that reach a cluster through another host alone: by the real ssh and sshd."""
+"""Clients that reach a cluster only through another host: by the real ssh and sshd."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.openmpi_only]  # nothing here depen
 
 SIZES = "[2, 2]"
 
-# On a laptop that knows of the cluster only what it is told.
+# On a laptop that has no files of the cluster.
 TUNNELLED = """
 import getpass, signal, time, warnings
 import psutil
@@ -58,7 +58,7 @@ ssh.wait()
 
 
 def on_a_laptop(program, *arguments):
-    """Return what a program prints in a network where there is nothing but itself."""
+    """Return the output of a program in a network without any other host."""
     done = ssh.on_a_laptop(sys.executable, "-c", program, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""Where engines are, from outside: roll call, peek, and calls that take too long."""
+"""The places of engines, seen from outside: stacks, peek, and calls that take too long."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WITHIN = 30
 
 @pytest.fixture
 def odd(dview, tmp_path):
-    """Engine 2 does something else than the others, which wait for it."""
+    """Engine 2 executes something else than the others, which wait for it."""
     program = tmp_path / "solve.py"
     program.write_text(
         "import time\n"

@@ -1,4 +1,4 @@
-"""Nothing fails unseen: pushes raise at once, and what nobody has looked at is told."""
+"""No failure is unseen: pushes raise at once, and failures that no user has looked at are reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 @pytest.fixture
 def bad(main):
-    """An object that can't be made again on the engines."""
+    """An object that can't be unpickled on the engines."""
     exec("class Bad:\n    def __reduce__(self): return eval, ('1/0',)", main.__dict__)
     return main.Bad()
 
@@ -170,7 +170,7 @@ def test_at_the_end_of_a_script(cluster, tmp_path):
     file.write_text(SCRIPT.format(file=str(cluster.connection_file)))
     done = subprocess.run([sys.executable, file], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
-    assert done.stderr.count("nobody looked at its result") in (1, 2)  # the last one may fail too late
+    assert done.stderr.count("nobody looked at its result") in (1, 2)  # the last call may fail too late
     assert "kept = dv.apply_async(lambda: 1 / 0)" in done.stderr and "KeyError" not in done.stderr
 
 
@@ -224,12 +224,12 @@ def test_ipython_does_not_report_seen_failures(In):
     assert " failed on " not in In.shown
 
 
-# -- who waits for others
+# -- calls that wait for others
 
 
 @pytest.fixture
 def reported_soon(monkeypatch):
-    """Report on a call that waits for other calls after a fraction of a second."""
+    """Report after a fraction of a second that a call waits for other calls."""
     monkeypatch.setattr(state, "QUEUE_REPORT_DELAY", 0.2)
 
 

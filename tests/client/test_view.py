@@ -267,7 +267,7 @@ def test_arrays_arrive_equal_and_writable(dview):
             result[0] = -1
 
 
-# -- the rest ----------------------------------------------------------------------------------------
+# -- other things ------------------------------------------------------------------------------------
 
 
 def test_repr_and_len(rc):
@@ -289,7 +289,7 @@ def test_mpi_between_engines(dview):
     assert dview["size"] == [4] * 4
 
 
-# -- names that a view does not have ------------------------------------------------------------------
+# -- unknown attributes of a view ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ SETTLED = (RepairState.USABLE, RepairState.ABANDONED)
 
 
 class Unused:
-    """A part of the controller that recovery only informs."""
+    """A part of the controller that recovery only notifies."""
 
     busy = False
     open_port = None
@@ -91,7 +91,7 @@ class Controller:
     # -- clients ----------------------------------------------------------------------------------
 
     def ask(self, call, targets):
-        """Have a client ask for a restart by a function of its query; note the answer."""
+        """Let a client ask for a restart by a function of its query; note the answer."""
         query = messages.Query(id=str(len(self.answers)), what="restart", targets=targets, seq=0, ack=0)
         got = self.answers[query.id] = []
         session = SimpleNamespace(notify=lambda kind, id, value, error="": got.append(value or error))
@@ -105,7 +105,7 @@ class Controller:
         self.lifecycle.look()
 
     def run(self, rounds, seconds):
-        """Let all happen that may, a number of times."""
+        """Let all possible actions happen, a number of times."""
         for _ in range(rounds):
             for action in list(self.job.actions(self)):
                 action()
@@ -125,7 +125,7 @@ class Controller:
         )
 
     def settle(self):
-        """Let all happen that may, until nothing more does; a history that does not end is an error."""
+        """Let all possible actions happen, until none is possible; a history without end is an error."""
         for number in range(500):
             if self.at_rest():
                 return

@@ -1,7 +1,7 @@
 """Simulated engines and anchors for the controller's recovery: no processes, no MPI, no real time.
 
-The simulation is asynchronous: each step of a process, each message and each piece of news about an end is an
-action of its own, and the test chooses the order of the actions.
+The simulation is asynchronous: each step of a process, each message and each report of an end is an action of
+its own, and the test chooses the order of the actions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HEARTBEAT_LIMIT = 25.0  # seconds after which a frozen process loses its connect
 
 
 class Clock:
-    """A clock that stands in for the module ``time``."""
+    """A clock that replaces the module ``time``."""
 
     def __init__(self):
         self.now = 1000.0
@@ -34,24 +34,24 @@ class Process:
     pid: int
     alive: bool = True
     connected: bool = False
-    spawn: int = 0  # the number of the spawn that it came from
-    may_connect: bool = False  # whether MPI has started the process, which may connect then
+    spawn: int = 0  # the number of the spawn that has started it
+    may_connect: bool = False  # whether MPI has started the process, so that it may connect
     departed: bool = False  # whether the controller knows that the connection has closed
-    noted: bool = False  # whether the guard has noted the end
+    noted: bool = False  # whether the rank wrapper has noted the end
     frozen_since: float | None = None
     doomed: bool = False  # whether the controller may kill it
     inbox: deque = field(default_factory=deque)
     outbox: deque = field(default_factory=deque)
     running: object | None = None  # the collective task that waits for other engines
     interrupted: bool = False
-    round: Round | None = None  # the making of communicators that this engine waits in
+    round: Round | None = None  # the round of communicators that this engine waits in
     members: tuple[Process, ...] = ()  # the engines of its communicator
     epoch: int = 0
     broken: str = ""  # why its communicator cannot be used
     dead_engines: set[int] = field(default_factory=set)
     joining: messages.PrepareCommunicators | None = None
     prepared: tuple[Process, ...] = ()
-    spawning: list[Process] = field(default_factory=list)  # processes that MPI starts on its order
+    spawning: list[Process] = field(default_factory=list)  # processes that MPI starts on this process's order
 
     @property
     def acts(self):
@@ -60,13 +60,14 @@ class Process:
 
 @dataclass(eq=False)
 class Round:
-    """A step in which several engines take part, and that ends for all when all have entered."""
+    """A step in which several engines take part; it ends for all when all have entered."""
 
     kind: str
     epoch: int
     members: tuple[Process, ...]
     entered: set[Process] = field(default_factory=set)
-    controller: bool | None = True  # whether the controller takes part; None: not yet; False: it failed
+    # whether the controller takes part; None: not yet; False: the controller has failed
+    controller: bool | None = True
 
     @property
     def complete(self):
@@ -74,14 +75,14 @@ class Round:
 
 
 class SimulatedJob:
-    """All processes but the controller; also the controller's transports."""
+    """All processes except the controller; also the controller's transports."""
 
     busy = False  # no bulk data is under way
 
     def __init__(self, clock):
         self.clock = clock
         self.processes: list[Process] = []
-        self.addressed: dict[int, Process] = {}  # the process that an id's messages go to
+        self.addressed: dict[int, Process] = {}  # the process that gets the messages for an id
         self.rounds: dict[tuple[str, int], Round] = {}
         self.started_tasks: dict[object, dict[Process, tuple[Process, ...]]] = {}
         self.notes: dict[int, int] = {}  # the spawn of each engine whose end was noted
@@ -92,7 +93,7 @@ class SimulatedJob:
         self.processes.append(process)
         return process
 
-    # -- what the controller calls ----------------------------------------------------------------
+    # -- methods that the controller calls --------------------------------------------------------
 
     def send_order(self, engine, message):
         process = self.addressed.get(engine)
@@ -131,7 +132,7 @@ class SimulatedJob:
         self.end(process)
 
     def end_spawn(self, cluster, number):
-        """End the processes of a spawn without a spawner, and their guards, so that none notes it."""
+        """End the processes of a spawn without a spawner, and their wrappers, so that none notes it."""
         for process in self.processes:
             if process.alive and process.spawn == number and process.id != ANCHOR:
                 process.noted = True
@@ -149,7 +150,7 @@ class SimulatedJob:
         return lambda: None
 
     def engine_lost(self, engine):
-        """There are no transfers to give up."""
+        """Do nothing: there are no transfers to give up."""
 
     def describe(self, directory, engine, spawn=None):
         return "it was ended" if engine in self.notes and spawn in (None, self.notes[engine]) else ""
@@ -166,7 +167,7 @@ class SimulatedJob:
     # -- actions ----------------------------------------------------------------------------------
 
     def actions(self, controller) -> Iterator[Callable[[], None]]:
-        """Yield what may happen next; `controller` takes the messages."""
+        """Yield the possible next actions; `controller` takes the messages."""
         for process in self.processes:
             if process.connected and process.outbox and not process.departed:
                 yield lambda process=process: controller.receive(process, process.outbox.popleft())
@@ -174,7 +175,8 @@ class SimulatedJob:
                 yield from self._ending(process, controller)
             elif process.frozen_since is not None:
                 if process.departed:
-                    yield lambda process=process: self.end(process)  # on its way again, without a controller
+                    # the process leaves, because the controller has ended
+                    yield lambda process=process: self.end(process)
                 elif self.clock.now > process.frozen_since + HEARTBEAT_LIMIT:
                     yield lambda process=process: self._depart(process, controller)
             elif not process.connected:
@@ -265,7 +267,8 @@ class SimulatedJob:
         begun = self.started_tasks[process.running]
         absent = set(process.members) - begun.keys()
         if any(member.id not in process.running.open for member in absent):
-            process.interrupted = True  # by the client: an engine has failed, or has no task
+            # the client interrupts the others: an engine has failed, or has no task
+            process.interrupted = True
         return process.interrupted or process.broken or not absent
 
     def _end_collective(self, process):
@@ -293,7 +296,7 @@ class SimulatedJob:
         return ring.complete or ring.controller is False or self._death_noticed(process)
 
     def _death_noticed(self, process):
-        """Return whether a wait for a dead engine ends: in a roll call only if the controller told of it."""
+        """Return whether a wait for a dead engine ends: in a roll call only if it was reported."""
         dead = {member.id for member in process.round.members if not member.alive}
         return bool(dead & process.dead_engines if process.round.kind != "grow" else dead)
 

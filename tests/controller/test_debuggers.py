@@ -1,4 +1,4 @@
-"""Debuggers whose clients go away."""
+"""Debuggers whose clients leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A controller that stands still, as when its process is stopped, is not one that is gone."""
+"""A frozen controller, as when its process is stopped, does not count as ended."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [
 
 SILENCE = 0.5
 
-# The controller's end of the engines' connections: it says whose messages come, and whose connections end.
+# The controller's end of the engines' connections: prints the senders of messages, and the ended connections.
 CONTROLLER = f"""
 import sys, zmq
 from mpidirect.transport import zeromq
@@ -57,7 +57,7 @@ def controller(request, tmp_path, monkeypatch):
 
 
 def heard(controller):
-    """Wait for a message of an engine; before the first, one looks whether the address can be reached."""
+    """Wait for a message of an engine, which first checks that the address is reachable."""
     while not controller.stdout.readline().startswith("heard"):
         assert controller.poll() is None
 
@@ -80,7 +80,7 @@ def connected(controller):
 def test_engines_wait_for_a_frozen_controller(controller):
     with connected(controller) as (control, ends):
         os.kill(controller.pid, signal.SIGSTOP)
-        time.sleep(4 * SILENCE)  # that nothing happens can't be awaited
+        time.sleep(4 * SILENCE)  # no event shows that nothing happens
         assert not ends.poll(0)
         os.kill(controller.pid, signal.SIGCONT)
         control.put([b"still there"])
@@ -88,7 +88,7 @@ def test_engines_wait_for_a_frozen_controller(controller):
         assert not ends.poll(int(2000 * SILENCE))
         os.kill(controller.pid, signal.SIGSTOP)
         controller.kill()
-        assert ends.poll(5000)  # that it ends, frozen or not, is told at once
+        assert ends.poll(5000)  # the end of a process is reported at once, also of a frozen one
 
 
 def test_a_resumed_controller_notices_frozen_engines(controller):

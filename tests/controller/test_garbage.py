@@ -1,4 +1,4 @@
-"""Garbage in: no crash, no leak, no wrong answer, and a line in the log."""
+"""Garbage as input causes no crash, no leak and no wrong answer, and is logged."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ FROM_CONTROLLERS = st.one_of(
 
 
 def mutated(encoded):
-    """Bytes like these, some of them changed, missing or doubled."""
+    """Return similar bytes: some changed, missing or doubled."""
 
     @st.composite
     def change(draw):
@@ -114,13 +114,13 @@ def mutated(encoded):
 
 
 def frames_of(encoded):
-    """Messages: a header, garbage or not, and what follows it."""
+    """Generate messages: a header, valid or not, and frames."""
     header = st.one_of(encoded, mutated(encoded), st.binary(max_size=40))
     return st.tuples(header, st.lists(st.binary(max_size=20), max_size=3))
 
 
 class Garbler(SimulatedClient):
-    """A second client's socket, that says whatever it is told."""
+    """A second client's socket, with any messages."""
 
     name = b"garbler"
 
@@ -136,11 +136,11 @@ def test_the_controller_survives_any_messages_of_clients(said, greets):
             said = [(messages.encode(messages.Hello(messages.PROTOCOL, "", "3")), []), *said]
         for header, frames in said:
             garbler.say(header, frames)
-            controller.clients.receive(garbler, garbler.first())  # nothing is raised
+            controller.clients.receive(garbler, garbler.first())  # no exception
             assert not garbler.rest()
-            simulation.link.coming.clear()  # what it asked of engines, they never answer
+            simulation.link.coming.clear()  # engines never reply to these requests
         assert len(controller.clients.sessions) <= 2
-        for engine in controller.scheduler.engines.values():  # they answer now
+        for engine in controller.scheduler.engines.values():  # now the engines reply
             for task in list(engine.sent):
                 controller.results.fail(controller.scheduler.done(engine.id, task), engine.id, "E", "")
             engine.queue.clear()
@@ -149,13 +149,13 @@ def test_the_controller_survives_any_messages_of_clients(said, greets):
         for _ in range(simulation.turns):
             simulation.turn()
             replies += simulation.client.take()
-        assert replies == 2  # another client is served as if nothing had been
+        assert replies == 2  # another client is served as usual
     finally:
         logging.disable(logging.NOTSET)
 
 
 class FakeSocket(SimulatedListener):
-    """In the place of the client's socket: gives it what it is told, takes what it sends."""
+    """Replaces the client's socket: gives it messages, and takes the messages that it sends."""
 
     def put(self, frames, wait=False):
         pass
@@ -168,7 +168,7 @@ class FakeSocket(SimulatedListener):
 
 
 class FakeDialer(dialer.Dialer):
-    """A connection to nobody."""
+    """A dialer without a controller."""
 
     def dial(self, timeout):
         engines = [messages.EngineInfo(k, "host", 1) for k in range(2)]
@@ -195,11 +195,11 @@ def test_a_client_survives_any_messages(said, in_order):
         result = client[:].apply_async(int)
         link = connection._link
         for number, (header, frames) in enumerate(said, 1):
-            if in_order:  # else most are not looked at, as their numbers are wrong
+            if in_order:  # otherwise most messages are skipped, because their numbers are wrong
                 header = _numbered(header, number)
             link.socket.coming.append([header, *frames])
         with connection.lock:
-            connection._read_available()  # nothing is raised
+            connection._read_available()  # no exception
         assert connection.error is None or isinstance(connection.error, errors.MPIDirectError)
         if result.ready():
             assert connection.error is not None or {0, 1} <= result._calls[0].replies.keys()
@@ -223,7 +223,7 @@ def _numbered(header, number):
 
 
 def real_traffic():
-    """What clients say, as they say it."""
+    """Return messages of real clients."""
     hello = messages.Hello(messages.PROTOCOL, "0", "3")
     return [
         [messages.encode(hello)],

@@ -1,4 +1,4 @@
-"""Much of everything: bounded memory, and other clients notice nothing."""
+"""Large numbers of tasks, clients and bytes: memory stays bounded, and other clients notice nothing."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_20_000_tasks_in_flight(cluster, rc, tmp_path):
     blocked = [view.apply_async(occupied(tmp_path)) for view in views]
     results = [views[k % len(views)].apply_async(abs, -k) for k in range(20_000)]
     with Client(str(cluster.connection_file)) as other:
-        assert other.queue_status(0)["queue"] > 4000  # answered at once
-    assert rss(rc) - before < 200 * MB  # some 5 kB each
+        assert other.queue_status(0)["queue"] > 4000  # the reply comes at once
+    assert rss(rc) - before < 200 * MB  # some 5 kB for each task
     (tmp_path / "go on").touch()
     assert rc.wait(blocked + results, 60)
     assert [result.get() for result in results] == list(range(20_000))
@@ -67,7 +67,7 @@ def test_an_engine_that_prints_100_MB(rc):
 
 
 class NeverReads:
-    """A client that asks for much and takes nothing."""
+    """A client that sends requests and never reads."""
 
     def __init__(self, path):
         self.context = zmq.Context()
@@ -118,7 +118,7 @@ def test_results_beyond_the_budget_of_a_client_that_is_away(tmp_path, monkeypatc
             away.queue_status()
             proxy.down()
             (tmp_path / "go on").touch()
-            assert near[0].apply_async(int).get(30) == 0  # when all the others have ended
+            assert near[0].apply_async(int).get(30) == 0  # after all other calls
             assert rss(near) - before < 100 * MB
             until(lambda: results[1].msg_ids[0].partition(":")[0] not in near.hub_history())
             with pytest.raises(errors.ResultExpired):
@@ -128,7 +128,7 @@ def test_results_beyond_the_budget_of_a_client_that_is_away(tmp_path, monkeypatc
             assert blocked.wait(20)
             for size, result in zip(sizes[-2:], results[-2:], strict=True):
                 assert len(result.get(20)) == size
-            for k in (1, 5):  # the oldest, and the one larger than all that is kept
+            for k in (1, 5):  # the oldest result, and the one that is larger than the budget
                 with pytest.raises(errors.ResultExpired, match="it was dropped"):
                     results[k].get(20)
     finally:

@@ -1,4 +1,4 @@
-"""A connection that breaks costs nothing: no result is lost, none comes twice."""
+"""After a break of the connection, no result is lost or repeated."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def proxy(cluster):
 
 @pytest.fixture
 def far(proxy, monkeypatch):
-    """A client beyond the proxy, that can't read the engines' memory."""
+    """A client behind the proxy, which can't read the engines' memory."""
     monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")
     client = Client(proxy.info)
     yield client
@@ -63,7 +63,7 @@ def test_tasks_over_a_connection_that_is_cut_at_random_points(cluster, rc, monke
             views = [client[k] for k in client.ids]
             sent = []
             for key in range(200):
-                # small results, results in chunks, and requests with data of their own
+                # small results, results in chunks, and requests with data
                 size = int(source.choice([1, 100, 20_000]))
                 data = np.full(int(source.choice([1, 10, 12_000])), key)
                 view = views[key % len(views)]
@@ -83,8 +83,8 @@ def test_results_arrive_after_an_outage_of_the_network(far, proxy):
     assert far[:].apply_sync(int) == [0] * len(far)
     proxy.down()
     with pytest.raises(errors.TimeoutError):
-        far[:].apply_async(int).get(timeout=0.5)  # a call with a timeout still times out
-    late = far[0].apply_async(lambda: "late")  # a call that is made while it is down waits
+        far[:].apply_async(int).get(timeout=0.5)  # a timeout of a call still applies
+    late = far[0].apply_async(lambda: "late")  # a call that is made during the outage waits
     proxy.up()
     assert [result.get(20) for result in results] == far.ids
     assert late.get(20) == "late"
@@ -124,7 +124,7 @@ def test_an_unreachable_controller_is_given_up(proxy, rc, monkeypatch):
         with pytest.raises(errors.ControllerLost):
             client[:].apply_sync(int)
         id = client.history[-1]
-    assert rc.get_result(id).get(20) is None  # the cluster goes on without it
+    assert rc.get_result(id).get(20) is None  # the cluster has continued without the client
     assert id not in rc.hub_history()
 
 
@@ -176,12 +176,12 @@ def test_another_process_recalls_the_results_of_a_closed_client(cluster, rc, how
         check=True,
     )
     id = left.stdout.decode().strip()
-    with Client(str(cluster.connection_file)) as client:  # while it runs
+    with Client(str(cluster.connection_file)) as client:  # while the call runs
         assert id in client.hub_history()
-        assert client.history == []  # as with ipyparallel: what this client has asked, index 0 the first
+        assert client.history == []  # as in ipyparallel: only calls of this client, index 0 is the first
         for value in client.get_result(id).get(20):
             assert np.array_equal(value, np.arange(size))
-    with Client(str(cluster.connection_file)) as client:  # and when it has ended
+    with Client(str(cluster.connection_file)) as client:  # and after the call has ended
         for value in client.get_result(id).get(20):
             assert np.array_equal(value, np.arange(size))
 
@@ -220,7 +220,7 @@ def test_a_dead_controller_is_distinguished_from_an_outage(tmp_path, monkeypatch
                     result.get(20)
                 with pytest.raises(errors.ControllerLost):
                     client[0].apply_sync(int)
-            assert time.monotonic() - began < 20  # the scheduler's word on it included
+            assert time.monotonic() - began < 20  # includes the answer of the scheduler
     finally:
         cluster.stop()
 
@@ -233,7 +233,7 @@ def test_a_forgotten_client_begins_anew(far, proxy, rc):
         impostor = Dealer.of_client(
             context, rc._session.info.addresses[0], far._session.connection.name.encode(), None
         )
-        impostor.put([messages.encode(messages.Goodbye(10**6))])  # in its name
+        impostor.put([messages.encode(messages.Goodbye(10**6))])  # in the name of that client
         impostor.close(1000)
     rc.queue_status()
     proxy.up()
@@ -244,7 +244,7 @@ def test_a_forgotten_client_begins_anew(far, proxy, rc):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Clients that find out soon that nobody answers."""
+    """Clients that soon notice that no controller answers."""
     monkeypatch.setattr(zeromq, "HEARTBEAT", 0.2)
     monkeypatch.setattr(zeromq, "SILENCE", 0.4)
 
@@ -254,7 +254,7 @@ def test_a_stalled_connection_is_replaced(proxy, rc, impatient, monkeypatch):
     rc[:].execute("import time", block=True)
     with Client(proxy.info) as far:
         later = far[:].apply_async(lambda: time.sleep(0.3))
-        proxy.stall()  # no end of it is closed
+        proxy.stall()  # no end of the connection is closed
         later.get(20)
         assert far[:].apply_sync(lambda: 1) == [1] * len(rc)
 
@@ -297,7 +297,7 @@ def test_another_cluster_at_the_address_does_not_end_the_client_at_once(far, pro
 
 @contextlib.contextmanager
 def another_cluster():
-    """The address of a listener with keys of its own."""
+    """The address of a listener with other keys."""
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
     with zmq.Context() as context:

@@ -1,4 +1,4 @@
-"""All histories of up to five deaths and restarts of up to four engines, against simulated engines."""
+"""All histories of up to five deaths and restarts of up to four engines, with simulated engines."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_all_histories_of_three_events(size, number):
     assert count(size, 3, most=size) == number
 
 
-# Engines, events, the most engines that die at the same time, and how many histories there are.
+# Engines, events, maximum deaths at the same time, and number of histories.
 HISTORIES = [
     (1, 5, 1, 13),
     (2, 5, 2, 2445),

@@ -1,4 +1,4 @@
-"""Histories in which recovery once failed, against simulated engines."""
+"""Histories in which recovery has failed before, with simulated engines."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_all_engines_die_and_one_is_restarted(controller):
 
 def test_all_are_restarted_just_after_a_death(controller):
     controller.job.end(dead := engine(controller, 2))
-    dead.noted = True  # the guard is slow
+    dead.noted = True  # the rank wrapper is slow
     controller.job._depart(dead, controller)
     restart(controller, 0, 1, 2)
     controller.settle()

@@ -1,4 +1,4 @@
-"""The controller's recovery against simulated engines: in every order of events the cluster recovers."""
+"""The controller's recovery with simulated engines: the cluster recovers in every order of events."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Recovery(RuleBasedStateMachine):
     def engines(self):
         return [process for process in self.job.processes if process.alive and process.id != ANCHOR]
 
-    # -- what happens by itself -------------------------------------------------------------------
+    # -- actions without a client -----------------------------------------------------------------
 
     @rule(choices=st.lists(st.integers(0, 20), min_size=1, max_size=12))
     def happen(self, choices):
@@ -129,10 +129,10 @@ class Recovery(RuleBasedStateMachine):
             process.doomed = process.doomed or process.id in engines
 
     def forbid_ends(self, processes):
-        """A restart that was refused at once ends no engine."""
+        """A restart that is refused at once ends no engine."""
         assert all(process.alive or process.frozen_since for process in processes)
 
-    # -- what always holds ------------------------------------------------------------------------
+    # -- invariants -------------------------------------------------------------------------------
 
     @invariant()
     def one_round_at_a_time(self):
@@ -168,7 +168,7 @@ class Recovery(RuleBasedStateMachine):
                 assert not process.broken
 
     def check_restarts(self):
-        """Whatever happened: all engines can be started anew, and then one, unless the anchor is dead."""
+        """After any history: all engines can be started anew, then one, unless the anchor is dead."""
         self.job.faulty = False
         size = self.controller.registry.size
         for targets in (list(range(size)), [0]) if self.parts.anchors.can_spawn else ():

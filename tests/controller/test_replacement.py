@@ -1,4 +1,4 @@
-"""New engines in the place of dead ones."""
+"""New engines that replace dead ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from waiting import until, until_assigned, until_running
 from mpidirect.errors import CompositeError, EngineError, MPIDirectError
 from mpidirect.launchers import mpi
 
-WITHIN = 30.0  # seconds: far more than anything here takes
+WITHIN = 30.0  # seconds: much more than any step needs
 N = 4
 
 
@@ -27,7 +27,7 @@ def kill(rc, *victims):
 
 
 def all_work_together(rc, n=N):
-    """They meet on `comm` in every way, get bulk data, and can be got out of a stuck call."""
+    """All engines use `comm` in every way, get bulk data, and can leave a stuck call."""
     assert rc.ids == list(range(n))
     dv = rc[:]
     found = dv.pull("rank, size, comm.allgather(rank), comm.allreduce(rank), MPI.COMM_WORLD is comm")
@@ -55,7 +55,7 @@ def test_new_engines_join_and_may_die(start):
             kill(rc, *victims)
             assert rc.restart("dead") == victims
             known = [k for k in range(N) if k not in victims]
-            assert rc[known]["mine"] == known  # the others keep what they know, the new ones know nothing
+            assert rc[known]["mine"] == known  # the others keep their names, the new ones have none
             with pytest.raises(CompositeError, match="NameError"):
                 rc[victims].pull("mine").get(WITHIN)
             rc[victims].scatter("mine", victims, flatten=True).get(WITHIN)
@@ -82,7 +82,7 @@ def test_an_engine_that_does_not_listen_is_replaced(start, capfd):
 
 @pytest.mark.mpich_proof
 def test_a_replacement_keeps_its_place_among_calls(start):
-    """What was asked before is done before, together if need be, and what is asked then is done after."""
+    """Earlier calls are completed first, also collective ones, and later calls follow."""
     _, rc = start(3)
     kill(rc, 2)
     rc[0].apply(time.sleep, 0.3)

@@ -1,4 +1,4 @@
-"""Which engine gets which task when."""
+"""Which engine gets which task, and when."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 
 class FakeTransport:
-    """Notes what would have been sent to engines."""
+    """Notes the messages that would be sent to engines."""
 
     def __init__(self):
         self.tasks = []
@@ -28,7 +28,7 @@ class FakeTransport:
         self.control.append((engine, message))
 
     def of(self, engine):
-        """The tasks that this engine was sent, in order."""
+        """Return the tasks that were sent to this engine, in order."""
         return [task for target, task in self.tasks if target == engine]
 
 
@@ -78,7 +78,7 @@ def test_a_task_with_bulk_waits_for_an_idle_engine(scheduler, transport):
     scheduler.submit(job("bulk", [0, 1], bulk=True))
     scheduler.submit(job("after", [0, 1]))
     assert transport.of(0) == ["small"]
-    assert transport.of(1) == ["bulk", "after"]  # it was free: nobody waits for engine 0
+    assert transport.of(1) == ["bulk", "after"]  # the engine was free: no engine waits for engine 0
     scheduler.done(0, "small")
     scheduler.next(0)
     assert transport.of(0) == ["small", "bulk", "after"]

@@ -1,4 +1,4 @@
-"""Spawns of engines that fail: what they cost, and what is left."""
+"""Failing spawns of engines: what they cost, and what remains."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mpidirect.job import processes
 from mpidirect.job.variables import SPAWNED_RANK
 from tests.controller.test_replacement import all_work_together, kill
 
-WITHIN = 60.0  # seconds: far more than anything here takes
+WITHIN = 60.0  # seconds: much more than any step needs
 
 # Each rank runs this before all else. While a file exists, an anchor does not report a spawn (hold), a new
 # engine waits when it has connected (wait), and then dies (die).
@@ -57,14 +57,14 @@ def spawned(cluster, *engines):
     variables = {f"{SPAWNED_RANK}={engine + 1}".encode() for engine in engines}
     found = []
     for process in processes.members(cluster.cluster):
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the process has ended
             environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
             found += [process] if variables & {*environment} else []
     return found
 
 
 def test_a_new_engine_that_dies_before_mpi_begins_costs_the_anchor(start, tmp_path):
-    """The anchor waits for it in MPI for ever. From then on an engine starts others, and waits likewise."""
+    """The anchor waits in MPI for the dead engine for ever. An engine that spawns later waits, too."""
     python = tmp_path / "python"
     broken = tmp_path / "broken"
     # The others of the same spawn wait for the anchor.
@@ -121,7 +121,7 @@ def hooked(start, tmp_path):
 
 @contextlib.contextmanager
 def restart(rc, *targets):
-    """Restart engines in a thread; yield a list that has the answer when the block has ended."""
+    """Restart engines in a thread; yield a list that contains the answer after the block."""
     answer = []
 
     def ask():
@@ -144,7 +144,7 @@ def test_a_new_engine_that_dies_before_its_spawn_is_reported(hooked):
         (files / name).touch()
     with restart(rc, "dead") as answer:
         until((files / "connected").exists)
-        for _ in range(2):  # the controller takes what has come in between
+        for _ in range(2):  # two turns: the controller handles the messages between them
             rc.queue_status()
         (files / "wait").unlink()
         until((Path(rc.facts["logs"]) / "rank-2.exit").exists)
@@ -158,7 +158,7 @@ def test_a_new_engine_that_dies_before_its_spawn_is_reported(hooked):
 def kill_anchor(cluster, rc):
     log = str(Path(rc.facts["logs"]) / "anchor.log")
     for process in processes.members(cluster.cluster):
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the process has ended
             if str(Path(f"/proc/{process.pid}/fd/1").readlink()) == log:
                 os.kill(process.pid, signal.SIGKILL)
 
@@ -179,7 +179,7 @@ def test_the_anchor_dies_while_it_starts_all_engines(hooked):
 @pytest.mark.mpich_proof
 def test_the_anchor_dies_while_all_engines_end(start):
     cluster, rc = start(2)
-    os.kill(rc.engines_info[0]["pid"], signal.SIGSTOP)  # it does not leave by itself
+    os.kill(rc.engines_info[0]["pid"], signal.SIGSTOP)  # the engine does not leave by itself
     with restart(rc) as answer:
         until(lambda: not rc.ids)
         kill_anchor(cluster, rc)

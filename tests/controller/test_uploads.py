@@ -1,4 +1,4 @@
-"""Requests that come in part: their data is let go of, and nobody waits for it for long."""
+"""Incomplete requests: their data is freed, and no engine waits long for it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ PIECE = messages.chunks(1 << 30)[0][1]  # bytes of a chunk
 
 
 class Payload(np.ndarray):
-    """Bytes that can be watched."""
+    """Bytes whose end can be observed."""
 
 
 class Half:
-    """A client that was killed when it had sent one of the two chunks of a request."""
+    """A client that was killed after it had sent one of the two chunks of a request."""
 
     def __init__(self, budget=1 << 30):
         self.failed = []
@@ -63,7 +63,7 @@ def test_an_incomplete_request_is_finally_dropped(monkeypatch):
     half.look()
     assert half.data() is None
     assert [(engine, ename) for engine, ename, _ in half.failed] == [(0, "EngineError"), (1, "EngineError")]
-    # should the client come back, it sends the rest, which is for nobody
+    # if the client returns, it sends the other chunk, which is dropped
     half.requests.receive(half.session, messages.Chunk(3, 0), [np.zeros(PIECE, np.uint8)])
     with pytest.raises(ValueError, match="belongs to no request"):
         half.requests.receive(half.session, messages.Chunk(4, 0), [np.zeros(PIECE, np.uint8)])
@@ -87,7 +87,7 @@ def test_a_call_on_all_does_not_wait_for_a_client_that_was_cut_off(cluster, rc, 
         return data
 
     data = np.ones(100_000_000, np.uint8)
-    left = 90_000_000  # so late that the engines may be waiting for the rest
+    left = 90_000_000  # so late that the engines may wait for the remaining data
     with Proxy(cluster.connection_file) as proxy, Client(proxy.info) as cut_off:
         proxy.mutate(count)
         push = cut_off[:].push({"half": data}, block=False)
@@ -95,7 +95,7 @@ def test_a_call_on_all_does_not_wait_for_a_client_that_was_cut_off(cluster, rc, 
         proxy.down()
         began = time.monotonic()
         assert rc[:].apply_async(lambda: 7).get(20) == [7] * 4
-        assert time.monotonic() - began < 10  # 5 are promised; the machine may be busy
+        assert time.monotonic() - began < 10  # the limit is 5; the machine may be busy
         proxy.up()
         try:
             push.get(30)

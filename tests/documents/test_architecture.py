@@ -42,7 +42,7 @@ def test_names_in_the_answers_exist():
 
 @pytest.mark.parametrize("name", PAGES)
 def test_named_files_exist(name):
-    """Each name of a file is the end of the path of one that is there."""
+    """Each name of a file is the end of the path of an existing file."""
     files = [
         f"/{file.relative_to(ROOT)}" for top in ("mpidirect", "tests") for file in (ROOT / top).rglob("*.py")
     ]

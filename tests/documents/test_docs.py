@@ -63,7 +63,7 @@ def session(page):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_examples(unused, name, main, monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)  # they are typed at a prompt
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)  # examples are typed at a prompt
     for file, program in PROGRAM.findall((ROOT / name).read_text()):
         (tmp_path / file).write_text(f"# {file}\n{program}")
     test = doctest.DocTestParser().get_doctest(session(ROOT / name), {}, name, name, 0)
@@ -85,7 +85,7 @@ def test_programs(name, tmp_path, monkeypatch):
         subprocess.run([sys.executable, "-c", program], check=True, timeout=60, cwd=tmp_path)
 
 
-@pytest.mark.timeout(300)  # a kernel and a cluster of its own
+@pytest.mark.timeout(300)  # starts a kernel and a cluster of its own
 def test_jupyter(tmp_path, monkeypatch):
     """The commands of the page install a kernel, and its cells run in a notebook."""
     for name in ("MPIDIRECT_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
@@ -150,7 +150,7 @@ def test_gallery(unused, page, main, tmp_path):
     assert f"]({page.stem}.png)" in page.read_text()
 
 
-@pytest.mark.timeout(300)  # a kernel and a cluster of its own
+@pytest.mark.timeout(300)  # starts a kernel and a cluster of its own
 def test_notebook(tmp_path, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "mpidirect"))
     shown = notebook.read()
@@ -163,7 +163,7 @@ def test_notebook(tmp_path, monkeypatch):
 def test_the_reference_has_all_public_names():
     reference = "".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.rst"))
     public = {name for name in mpidirect.__all__ if callable(getattr(mpidirect, name))}
-    errors = {name for name in public if hasattr(mpidirect.errors, name)}  # a page has all of the module
+    errors = {name for name in public if hasattr(mpidirect.errors, name)}  # one page lists the whole module
     documented = set(re.findall(r"^.. auto\w+:: (?:[\w.]+\.)?(\w+)", reference, re.MULTILINE))
     assert public - errors - documented == {"View"}  # the base of the views
 

@@ -1,6 +1,6 @@
 """The examples of IPython's page on the direct interface work at an IPython prompt with four engines.
 
-The tests are the page's sections in their order, and say what the page shows, in the forms of Python 3.
+The tests are the page's sections in order; they check what the page shows, with Python 3's syntax.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.openmpi_only  # the same with any MPI
 
 RUNNING = "Parallel execution on engines: [0, 1, 2, 3]\n"
 PENDING = re.compile(r"<.*AsyncResult.*>\n")
-# The page says apply of what was executed.
+# On the page, apply calls code that was executed before.
 FAILURES = [f"[{engine}:execute]: ZeroDivisionError: division by zero" for engine in range(4)]
 
 
@@ -36,7 +36,7 @@ def In(prompt, rc):
 
 
 def completions(shell, text):
-    """What a tab after `text` offers."""
+    """Return the completions of a tab after `text`."""
     from IPython.core.completer import provisionalcompleter
 
     with provisionalcompleter():
@@ -368,7 +368,7 @@ def test_exceptions_without_blocking(In):
 
 
 def test_debug(cluster, tmp_path):
-    """At a terminal: ``%debug`` lands where the error is raised, and has it at hand."""
+    """At a terminal, ``%debug`` stops where the error is raised, and the error is available."""
     environment = {**os.environ, "IPYTHONDIR": str(tmp_path), "TERM": "dumb", "NO_COLOR": "1"}
     colors = "nocolor" if _ipython() >= 9 else "NoColor"
     ipython = pexpect.spawn(

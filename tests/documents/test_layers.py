@@ -1,4 +1,4 @@
-"""The check of the layers finds what breaks them, and the picture shows the code as it is."""
+"""The check of the layers finds violations, and the picture shows the code as it is."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def test_the_picture_is_made_of_this_code():
 
 
 def test_every_layer_is_drawn_and_on_the_map():
-    names = {"error", "errors", "datapub", "util"}  # modules of one name, as ipyparallel has them
+    # modules at two levels have these names, as in ipyparallel
+    names = {"error", "errors", "datapub", "util"}
     small = names | {layer for layer in layers.MAY_IMPORT if layer[0] == "_"}
     packages = layers.MAY_IMPORT.keys() - small
     assert packages == layers_picture.DRAWN.keys() - small

@@ -1,4 +1,4 @@
-"""mpidirect has the public names of ipyparallel, or the documents say why not."""
+"""mpidirect has the public names of ipyparallel, or the documents give the reason."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_alias_is_imported():
 
 
 def test_modules_are_reached_from_the_package_as_in_ipyparallel():
-    """In a process of its own: here the modules are imported already."""
+    """Run in a new process, because the modules are already imported here."""
     names = (
         *("client.view.ViewExecutor", "client.asyncresult.AsyncResult", "client.remotefunction.remote"),
         *("util.interactive", "serialize.serialize_object", "cluster.Cluster", "error.CompositeError"),

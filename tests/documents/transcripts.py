@@ -1,4 +1,4 @@
-"""Sessions of IPython in the pages: what is typed in the blocks ``ipython``, and what appears."""
+"""Sessions of IPython in the pages: the input in the blocks ``ipython``, and the output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Cell(NamedTuple):
     source : str
         The code.
     shown : str
-        What appears, commands at the prompts of a debugger included.
+        The output, with the commands at the prompts of a debugger.
     """
 
     source: str
@@ -31,7 +31,7 @@ class Cell(NamedTuple):
 
     @property
     def commands(self) -> list[str]:
-        """What is typed at the prompts of a debugger."""
+        """Return the input at the prompts of a debugger."""
         return _COMMAND.findall(self.shown)
 
 
@@ -46,13 +46,13 @@ def cells(page: Path) -> Iterator[Cell]:
 
 
 def agrees(shown: str, expected: str) -> bool:
-    """Whether an output is that of a page, where … stands for any text."""
+    """Whether an output equals that of a page, in which … stands for any text."""
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     return doctest.OutputChecker().check_output(expected.replace("…", "..."), shown, flags)
 
 
 def lines_by_engine(text: str) -> list[str]:
-    r"""Return the lines of an output in an order of their own, and those of several engines once for each.
+    r"""Return the lines of an output in a sorted order; a line of several engines counts once for each.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Collectives between engines, against the same in plain numpy."""
+"""Collectives between engines, compared with plain numpy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mpidirect import CompositeError, Reference
 from mpidirect.arrays.partition import bounds
 from mpidirect.client.views import operators
 
-SOON = 30.0  # seconds within which nothing may hang
+SOON = 30.0  # seconds within which no call may hang
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def some(view, request):
 
 
 def spread(view, name, values):
-    """Set a name to a value of its own on each engine."""
+    """Set a name to another value on each engine."""
     for engine, value in zip(view.targets, values, strict=True):
         view.client[engine].push({name: value}, block=True)
 
@@ -43,7 +43,7 @@ def on(view, engine):
 
 
 def fails(view, method, *args, **options):
-    """The entries of the CompositeError of a call: engine to name and text."""
+    """Return the entries of the CompositeError of a call: names and texts by engine."""
     result = getattr(view, method)(*args, block=False, **options)
     with pytest.raises(CompositeError) as info:
         result.get(SOON)
@@ -206,7 +206,7 @@ NUMPY = {
 
 
 def check_reductions(view, op, values, combine):
-    """All four reductions of values that are there under the name x."""
+    """Check all four reductions of the values under the name x."""
     prefixes: list = []
     for value in values:
         prefixes.append(value if not prefixes else combine(prefixes[-1], value))
@@ -255,7 +255,7 @@ def test_callables_are_called_in_the_order_of_the_engines(some):
     values = [np.array([k + 1.0, k]) for k in range(len(some))]
     spread(some, "x", values)
     check_reductions(some, lambda a, b: a - 2 * b, values, lambda a, b: a - 2 * b)
-    spread(some, "x", [np.arange(k) for k in range(len(some))])  # of what shape is their affair
+    spread(some, "x", [np.arange(k) for k in range(len(some))])  # any shapes
     some.allreduce("x", lambda a, b: np.concatenate([a, b]), out="y")
     wanted = functools.reduce(lambda a, b: np.concatenate([a, b]), [np.arange(k) for k in range(len(some))])
     assert all(np.array_equal(found, wanted) for found in some["y"])
@@ -295,13 +295,13 @@ def test_arrays_that_fit_are_written_to(view):
     view.execute("same = before == (id(x), id(y))")
     assert view["same"] == [True] * 4
     assert all((x == 4).all() and (y == 4).all() for x, y in view.pull(["x", "y"]))
-    on(view, 2).execute("x.flags.writeable = False; y = x[:3]")  # then that engine has new ones
+    on(view, 2).execute("x.flags.writeable = False; y = x[:3]")  # then that engine gets new arrays
     view.allreduce("x", out="y")
     view.allreduce("x")
     assert all((x == 16).all() and (y == 16).all() for x, y in view.pull(["x", "y"]))
 
 
-# -- what can't be done ---------------------------------------------------------------------------------
+# -- invalid calls --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_the_client_refuses_invalid_arguments(view):
         view.redistribute("x", [1.5, 0.5, 0, 0])
 
 
-# -- the order of things, and leaving -------------------------------------------------------------------
+# -- the order of calls, and leaving them ---------------------------------------------------------------
 
 
 def test_busy_engines_are_waited_for(view):
@@ -457,7 +457,7 @@ def test_interrupted_in_a_callable(view):
 
 
 def test_interrupts_at_any_time(view):
-    """What was left in the middle has no part in what comes after it."""
+    """Messages of an interrupted call do not affect later calls."""
     random = np.random.default_rng(2)
     methods = ["allreduce", "allgather", "alltoall", "bcast", "gather_to", "redistribute", "scan"]
     for _ in range(20):
@@ -493,7 +493,7 @@ def test_more_groups_than_are_kept(view):
 
 
 def test_messages_of_more_than_one_piece(view):
-    """What is too large for one operation goes in pieces: here the limit is set low."""
+    """Data that is too large for one operation is sent in pieces; the test sets a low limit."""
     limit = "import mpidirect.engine.collectives.arrays as arrays; arrays.PIECE = {}"
     view.execute(limit.format(1000))
     try:

@@ -1,4 +1,4 @@
-"""What engines' communicators do as mpi4py's own do; mpi4py's tests of it run with Open MPI alone."""
+"""Engines' communicators work like mpi4py's; mpi4py's tests of this run with Open MPI only."""
 
 from __future__ import annotations
 
@@ -37,4 +37,4 @@ def test_freeing_comm_leaves_it(dview):
 
 def test_attributes_of_mpi_are_those_of_comm(dview):
     largest = dview.pull("comm.Get_attr(MPI.TAG_UB)", block=True)
-    assert all(tag is not None and tag >= 32767 for tag in largest)  # what MPI promises at least
+    assert all(tag is not None and tag >= 32767 for tag in largest)  # the minimum that MPI guarantees

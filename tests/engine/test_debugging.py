@@ -29,7 +29,7 @@ def test_commands_after_an_error(dview, typed, capsys):
     assert "---> 19     return secret / (rank - 2)" in out
     assert "(Pdb 2) p secret\n42\n" in out and "(Pdb 2) p secret + 1\n6\n" in out
     assert "NameError" in out
-    dview.debug()  # it is over
+    dview.debug()  # the debugger has ended
     assert "No engine has an error to debug" in capsys.readouterr().out
 
 

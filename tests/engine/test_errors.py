@@ -1,4 +1,4 @@
-"""What user code raises, whatever it is, comes back as an error that tells; the engine lives on."""
+"""Every exception of user code arrives as a clear error, and the engine continues."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_an_exception_can_be_raised_again(dview):
 
 def local_class():
     class Local(Exception):
-        """A class that exists nowhere else."""
+        """A class that exists in this function only."""
 
     raise Local("here")
 
@@ -266,7 +266,7 @@ def group():
     ],
 )
 def test_every_exception_comes_back(dview, main, f, ename, evalue):
-    f.__module__ = "__main__"  # as if it had been typed
+    f.__module__ = "__main__"  # as if the user had typed it
     for call in (dview.apply_sync, lambda f: dview.map_sync(lambda _: f(), range(4))):
         with pytest.raises(CompositeError) as caught:
             call(f)
@@ -362,7 +362,7 @@ def test_equal_errors_of_many_engines_are_collapsed():
     assert str(composite(1000)).splitlines()[1:] == ["[0-999:apply]: ValueError: bad (1000 engines)"]
     assert composite(1000).render_traceback() == [*("[0-999:apply]: ", "tb", "", "CompositeError: message")]
     few = [f"[{k}:apply]: ValueError: bad" for k in range(4)]
-    assert str(composite(4)).splitlines()[1:] == few  # as the reference page has it
+    assert str(composite(4)).splitlines()[1:] == few  # as on the reference page
 
 
 def test_different_errors_are_not_collapsed():
@@ -387,7 +387,7 @@ def test_the_end_of_the_cluster_is_shown_once():
     entries = [("ControllerLost", told, "", {"engine_id": k, "method": "apply"}) for k in range(3)]
     error = CompositeError("message", entries)
     assert str(error) == f"message\n[0-2:apply]: ControllerLost: {told}"
-    shown = "\n".join(error.render_traceback())  # by IPython
+    shown = "\n".join(error.render_traceback())  # as IPython shows it
     assert shown == f"[0-2:apply]: ControllerLost: {told}\n\nCompositeError: message"
     assert error.render_traceback(1)[0] == "[1:apply]: ControllerLost: its walltime was over."
 

@@ -1,4 +1,4 @@
-"""`DirectView.execute` and `run`: code, as IPython runs it."""
+"""`DirectView.execute` and `run`: code as in IPython."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_rich_results_and_displays(dview):
 def test_ipython_is_imported_by_execute_alone(cluster, dview):
     loaded = dview.apply_async(lambda: "IPython" in __import__("sys").modules)
     dview.execute("1", block=True)
-    assert loaded.get() in ([False] * 4, [True] * 4)  # an earlier test may have executed
+    assert loaded.get() in ([False] * 4, [True] * 4)  # an earlier test may have executed code
     assert (
         dview.apply_sync(lambda: "mpidirect.engine.ipython_shell" in __import__("sys").modules).count(True)
         == 4

@@ -1,4 +1,4 @@
-"""What engines do while nobody asks for anything must not show."""
+"""The work of idle engines is invisible."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ thread.start()
 
 def become_idle(rc: Client) -> None:
     rc[:].apply_sync(abs, 1)
-    time.sleep(1)  # this is what is tested: after a second numpy is imported
+    time.sleep(1)  # the subject of the test: numpy is imported after a second
 
 
 @pytest.mark.parametrize(("first", "step"), [(0.002, 0.004), (0.02, 0.02)])

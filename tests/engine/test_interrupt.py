@@ -1,4 +1,4 @@
-"""Interrupts: of Python, of system calls, of MPI; from the prompt, and by other means."""
+"""Interrupts of Python code, of system calls and of MPI; from the prompt and by other means."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from waiting import until, until_running
 
 from mpidirect.errors import CompositeError, RemoteError, TaskAborted, TimeoutError
 
-WITHIN = 30.0  # seconds: far more than an interrupt takes, far less than what it interrupts
+WITHIN = 30.0  # seconds: much more than an interrupt needs, much less than the interrupted code
 
-STUCK = {  # what engines 0 to 2 wait in when engine 3 stays away
+STUCK = {  # the calls in which engines 0 to 2 wait while engine 3 does not take part
     "Barrier": "{c}.Barrier()",
     "Bcast": "{c}.Bcast(np.zeros(3), root=3)",
     "bcast": "{c}.bcast(None, root=3)",
@@ -47,18 +47,18 @@ MADE = {
     "Split": "comm.Split(0, comm.rank)",
     "Create_cart": "comm.Create_cart([comm.size])",
 }
-ON_OTHERS = ("Barrier", "allreduce", "Recv", "Wait")  # of STUCK: one of each kind of wait
+ON_OTHERS = ("Barrier", "allreduce", "Recv", "Wait")  # one of each kind of wait in STUCK
 
 
 def enames(result) -> set[str]:
-    """The names of the errors that a call ended with on each of its engines."""
+    """Return the names of the errors of a call, for each of its engines."""
     assert result.wait(WITHIN), "the engines did not come back"
     assert len(result.failures) == len(result), result
     return {error.ename for error in result.failures.values()}
 
 
 def comm_works(dview) -> None:
-    """All engines meet on the same `comm` as ever, and have kept what they had."""
+    """Check that all engines use the same `comm` as before, and have kept their names."""
     code = "(comm.allreduce(1), comm.allgather(rank), comm is same, comm is MPI.COMM_WORLD, kept)"
     ids = dview.client.ids
     found = dview.pull(code, targets=ids, block=False).get(WITHIN)
@@ -75,7 +75,7 @@ def engines(dview):
 
 
 def press_when(*conditions: Callable[[], Any]) -> None:
-    """Press Ctrl-C when each of the conditions has become true."""
+    """Press Ctrl-C each time when one of the conditions has become true."""
 
     def later() -> None:
         for condition in conditions:
@@ -90,7 +90,7 @@ def busy(engines, targets=None) -> Callable[[], bool]:
     return lambda: all(engines.client.where(targets).values())
 
 
-# -- Python, and what blocks outside MPI
+# -- Python, and blocking code outside of MPI
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_python_and_system_calls(engines, code):
     until_running(engines.client)
     began = time.monotonic()
     engines.client.interrupt()
-    assert running.ready()  # it returns when the engines are back
+    assert running.ready()  # `interrupt` returns when the engines have left the call
     assert time.monotonic() - began < WITHIN
     assert enames(running) == {"KeyboardInterrupt"}
 
@@ -153,7 +153,7 @@ def test_a_task_that_catches_the_interrupt_continues(engines):
 
 @pytest.mark.mpich_proof
 def test_an_interrupt_without_effect_names_the_place(engines):
-    # each time that another thread wants Python's lock back, it waits for one of these calls
+    # another thread that wants Python's lock waits for one of these calls each time
     code = "import ctypes\nfor _ in range(20): ctypes.PyDLL(None).usleep(1_200_000)"
     running = engines.client[0].execute(code)
     until_running(engines.client, 0)
@@ -250,7 +250,7 @@ def test_stuck_in_mpi(engines, kind, made):
 
 @pytest.mark.parametrize("how", ["Recv", "Irecv"])
 def test_abandoned_requests_keep_their_memory(engines, how, tmp_path):
-    """What comes for it later is written there, and not into memory that was given back."""
+    """A later message is written into this memory, which must not have been freed."""
 
     def receive(how):
         room = np.empty(9_000_000)  # noqa: F821
@@ -294,7 +294,7 @@ def test_busy_engines_delay_the_repair_and_nothing_else(engines, tmp_path):
     stuck = rc[[0, 1]].execute("comm.Barrier()")
     until_running(rc, [0, 1])
     rc.interrupt([0, 1])
-    assert rc[[0, 2]].apply(int).get(WITHIN) == [0, 0]  # others are not kept waiting
+    assert rc[[0, 2]].apply(int).get(WITHIN) == [0, 0]  # other engines do not wait
     everyone = engines.apply(int)
     assert not busy.ready()
     (tmp_path / "go on").touch()
@@ -321,7 +321,7 @@ def test_an_interrupt_keeps_other_communicators(engines):
     comm_works(engines)
 
 
-# -- one fails, the others wait for it
+# -- one engine fails while the others wait for it
 
 
 def test_failed_and_waiting_engines_are_named(engines, capsys):
@@ -396,7 +396,7 @@ def test_ctrl_c_during_imports(engines, tmp_path, monkeypatch):
 def test_ipython_works_after_an_interrupt_of_its_import(engines):
     pytest.importorskip("IPython")
 
-    def anew():  # as in an engine that has not executed a line yet
+    def anew():  # as in an engine that has not executed any code
         import sys
 
         from mpidirect.engine import tasks
@@ -409,7 +409,7 @@ def test_ipython_works_after_an_interrupt_of_its_import(engines):
     for delay in (0.02, 0.1, 0.2, 0.3):
         engines.apply(anew).get(WITHIN)
         sleeping = engines.execute("import time; time.sleep(60)")
-        time.sleep(delay)  # a moment anywhere in the import
+        time.sleep(delay)  # a random moment of the import
         sleeping.interrupt()
         assert engines.execute("%pwd").get(WITHIN)  # a SyntaxError in plain Python
 

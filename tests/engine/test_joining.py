@@ -50,7 +50,7 @@ def test_large_parts_are_joined_along_a_tree(counters):
     view, pids = counters
     whole = view.gather("large")
     assert whole[0] == whole[MIN_BYTES // 8 - 1] == 4
-    assert processes_of(whole, pids) == [0, 2]  # engine 1 and engine 3 send their parts to these
+    assert processes_of(whole, pids) == [0, 2]  # engines 1 and 3 send their parts to these
     result = view.gather("large", block=False)
     assert result.get()[1] == 4 and len(list(result)) == len(whole)
     assert processes_of(view.gather("large", targets=[3, 1]), pids) == [3]
@@ -68,7 +68,7 @@ def test_parts_of_other_types_are_joined_by_the_client(counters):
     view.scatter("x", np.arange(1_000_000))
     np.testing.assert_array_equal(view.gather("x"), np.arange(1_000_000))
     view.client[1]["large"] = 5
-    assert view.gather("large")[1] == 5  # a list of the parts
+    assert view.gather("large")[1] == 5  # the parts were not joined
 
 
 def test_an_error_is_that_of_one_engine(counters):

@@ -1,4 +1,4 @@
-"""What code leaves behind on an engine, or does while it is pickled, harms no later task."""
+"""What code leaves on an engine, or does while it is pickled, does not affect later tasks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ signal.signal(signal.SIGALRM, raises)
 
 @pytest.fixture
 def engine(rc):
-    """An engine with a name that must outlive all."""
+    """An engine with a name that must survive all tests."""
     rc[0].push({"kept": 7})
     yield rc[0]
     assert rc[0].pull("kept", block=True) == 7
@@ -38,7 +38,7 @@ def engine(rc):
 def alarms(engine):
     engine.execute(ALARM, block=True)
     yield engine
-    while True:  # the next alarm may come before it is switched off
+    while True:  # the next alarm may come before the timer is stopped
         try:
             engine.execute("signal.signal(signal.SIGALRM, signal.SIG_IGN)", block=True)
             engine.execute("signal.setitimer(signal.ITIMER_REAL, 0)", block=True)
@@ -131,7 +131,7 @@ def test_a_usable_stream_of_the_user_stays(engine):
 
 
 class Exits:
-    """An object that ends the process that unpickles it, if it lets it."""
+    """An object that ends the process that unpickles it, unless the process prevents this."""
 
     def __reduce__(self):
         return exec, ("raise SystemExit(3)",)
@@ -168,7 +168,8 @@ def test_a_result_with_too_deep_nesting(engine):
     try:
         with pytest.raises(errors.RemoteError, match="nested too deeply"):
             engine.apply_sync(nested, 300_000)
-        assert engine.apply_sync(sys.getrecursionlimit) == 10**7  # what the user has said holds for his code
+        # the user's setting is valid for the user's code
+        assert engine.apply_sync(sys.getrecursionlimit) == 10**7
         assert len(engine.apply_sync(nested, 300)) == 1
     finally:
         engine.apply_sync(sys.setrecursionlimit, limit)

@@ -1,4 +1,4 @@
-"""Where processes have a limit of memory, what finds no room is a MemoryError, and costs nothing else."""
+"""In processes with a memory limit, data that does not fit raises a MemoryError, and nothing else fails."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from mpidirect import Client, errors
 
-WITHIN = 60.0  # seconds: far more than anything here takes
-MORE = 100 << 20  # bytes that a process may have beyond those that it has
+WITHIN = 60.0  # seconds: much more than any step needs
+MORE = 100 << 20  # bytes that a process may have in addition to its present memory
 LARGE = np.ones(150_000_000, np.uint8)
 SMALL = LARGE[:2_000_000]
 
-# Until nothing is left; what it has taken stays.
+# Takes memory until none is left, and keeps it.
 FILL = """
 hoard = []
 for step in (1 << 24, 1 << 20, 1 << 16, 1 << 12, 1 << 8):
@@ -28,7 +28,7 @@ for step in (1 << 24, 1 << 20, 1 << 16, 1 << 12, 1 << 8):
 
 
 def limited(pid, more=MORE):
-    """Let a process have no more than this beyond what it has; returns the limits before."""
+    """Let a process have only so much additional memory; return the former limits."""
     with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123 (of another process)
         used = int(file.read().split()[0]) * resource.getpagesize()
     before = resource.prlimit(pid, resource.RLIMIT_AS)
@@ -38,7 +38,7 @@ def limited(pid, more=MORE):
 
 @pytest.fixture(params=["memory", "messages"])
 def client(request, cluster, monkeypatch):
-    """A client whose memory engines read, and one whose data comes by messages and MPI."""
+    """A client whose memory engines read, and a client whose data is sent by messages and MPI."""
     monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", str(int(request.param == "memory")))
     with Client(str(cluster.connection_file)) as client:
         yield client
@@ -46,7 +46,7 @@ def client(request, cluster, monkeypatch):
 
 @pytest.fixture
 def narrow(client, rc):
-    """An engine that can't have much."""
+    """An engine with little memory."""
     client[:].push({"kept": 7}, block=True)
     client[:].execute("import numpy", block=True)
     pid = client._session.engines.live[0].pid
@@ -118,16 +118,16 @@ def test_an_engine_without_memory_for_communicators_tells_it(start):
 @pytest.mark.openmpi_only
 @pytest.mark.parametrize("way", ["memory", "messages"])
 def test_a_controller_without_memory(way, start, monkeypatch):
-    cluster, rc = start(4)  # of its own: one that has served others has memory to use again
+    cluster, rc = start(4)  # a cluster of its own: a controller that has served others has free memory
     monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", str(int(way == "memory")))
     with Client(str(cluster.connection_file)) as client:
         full(way, rc, client)
 
 
 def full(way, rc, client):
-    """Let the controller have little, and ask for much."""
+    """Let the controller have little memory, and send much data."""
     rc[0].execute("import numpy; b = numpy.ones(400_000_000, numpy.uint8)", block=True)
-    client[0].push({"a": SMALL}, block=True)  # it has numpy now
+    client[0].push({"a": SMALL}, block=True)  # now the controller has imported numpy
     pid = rc.facts["pid"]
     before = limited(pid, 2 * MORE)
     try:

@@ -1,4 +1,4 @@
-"""What programs on the engines find: names, variables of the environment, their own GPU."""
+"""The environment of programs on engines: names, environment variables, GPUs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADD
 
 
 def environments(view):
-    """The environment of each engine."""
+    """Return the environment of each engine."""
     return view.apply_sync(lambda: dict(__import__("os").environ))
 
 
@@ -31,9 +31,9 @@ def test_names_of_the_place(dview):
     assert dview.pull(names, block=True) == [[k, 4, host] for k in range(4)]
     assert dview.keys() == []
     dview["node"] = "mine"
-    assert dview.keys() == ["node"]  # it is the user's now,
+    assert dview.keys() == ["node"]  # the name is the user's now,
     dview.clear(block=True)
-    assert dview.pull("node", block=True) == [host] * 4  # until then
+    assert dview.pull("node", block=True) == [host] * 4  # until the update
 
 
 def test_the_environment(dview):
@@ -56,7 +56,7 @@ def test_the_engines_info_of_clients(rc):
 
 
 def bound_to_cores(rc):
-    """Each engine to one, with all its threads, in turn; the controller to none."""
+    """Each engine is bound to a core, with all its threads; the controller is not bound."""
     allowed = sorted(os.sched_getaffinity(0))
     found = rc[:].apply_sync(
         lambda: [os.sched_getaffinity(int(thread.name)) for thread in Path("/proc/self/task").iterdir()]
@@ -79,7 +79,7 @@ def test_after_a_death_and_a_replacement(start, monkeypatch):
     found = environments(rc[[0, 2]])
     assert [ranks(env) for env in found] == [("0", "2", "0"), ("1", "2", "1")]
     assert rc[[0, 2]].pull("local_rank", block=True) == [0, 1]
-    until(lambda: rc.engines_info[2]["local_rank"] == 1)  # the news comes a moment later
+    until(lambda: rc.engines_info[2]["local_rank"] == 1)  # the report arrives a moment later
     rc.restart([1])
     bound_to_cores(rc)
     found = environments(rc[:])
@@ -87,7 +87,7 @@ def test_after_a_death_and_a_replacement(start, monkeypatch):
     assert len({env["MASTER_PORT"] for env in found}) == 1
     assert rc[:].pull("local_rank", block=True) == [0, 1, 2]
     told = [(info["local_rank"], info["device"]) for info in rc.engines_info.values()]
-    assert told == [(k, "CUDA 3") for k in range(3)]  # chosen before, so left as it is
+    assert told == [(k, "CUDA 3") for k in range(3)]  # chosen before, so not changed
 
 
 # -- without a cluster ---------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def machine(tmp_path):
 
 
 def bound(root, local_size, **environment):
-    """The environment of each engine of a host."""
+    """Return the environment of each engine of a host."""
     engines = [dict(environment) for _ in range(local_size)]
     for k, engine in enumerate(engines):
         surroundings.bind(k, local_size, engine, root)
@@ -176,7 +176,7 @@ def test_existing_bindings_stay(machine):
 
 
 def test_cores_and_sockets(tmp_path):
-    """Two sockets of two cores, each of which has two threads, as the kernel tells; one core is not ours."""
+    """Two sockets of two cores with two threads each, as the kernel shows them; one core is unusable."""
     for cpu in range(8):
         directory = tmp_path / "cpu" / f"cpu{cpu}"
         for name, value in (("physical_package_id", cpu // 2 % 2), ("core_id", cpu % 2)):

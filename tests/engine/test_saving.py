@@ -1,4 +1,4 @@
-"""What engines have, in files: saved, and brought back by the same number of engines or another."""
+"""Namespaces in files: saved, and loaded by the same or another number of engines."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_failed_save_keeps_the_earlier_one(rc, dview, tmp_path):
     assert dview["x"] == [1] * 4
     assert not left
     rc.save(tmp_path)
-    assert len(list(tmp_path.iterdir())) == 5  # of the last one alone
+    assert len(list(tmp_path.iterdir())) == 5  # files of the last save only
     assert all(path.stat().st_mode & 0o77 == 0 for path in tmp_path.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""What an engine does when it is asked to, without a cluster and without IPython."""
+"""The operations of an engine, without a cluster and without IPython."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def do(namespace, op, shared, own=None):
 
 def test_apply(namespace):
     assert do(namespace, "apply", (max, (1, 2), {})) == 2
-    assert do(namespace, "apply", (pow, (3,), {}), own=(2,)) == 8  # its own part comes first
+    assert do(namespace, "apply", (pow, (3,), {}), own=(2,)) == 8  # the engine's own part comes first
     assert do(namespace, "apply", (dict, (), {"a": 1})) == {"a": 1}
 
 

@@ -1,4 +1,4 @@
-"""numpy is imported while nothing is asked for, by as many engines of a host at once as there are cores."""
+"""Idle engines import numpy, at most as many at once on a host as there are cores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [
 
 def test_engines_take_turns(monkeypatch):
     user, cores = 1 << 31 | os.getpid(), len(os.sched_getaffinity(0))
-    monkeypatch.setattr(os, "getuid", lambda: user)  # not to meet those of clusters that run
+    monkeypatch.setattr(os, "getuid", lambda: user)  # so that engines of running clusters do not take part
     monkeypatch.setattr(lazy_numpy, "warm", lambda: None)
     with contextlib.ExitStack() as busy:
         for core in range(cores):

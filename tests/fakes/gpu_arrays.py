@@ -1,8 +1,8 @@
-"""A stand-in for CuPy where there is no GPU: arrays in memory that numpy is not let into.
+"""A fake of CuPy for hosts without a GPU: arrays in memory that numpy can't access.
 
-It has those functions and methods of CuPy that mpidirect uses, with CuPy's rules: no conversion to numpy
-without being asked, no mixing with numpy's arrays, contiguous memory to copy from and to. The *device* is
-memory of this process, so that an MPI that is told to take device memory finds it.
+It has the functions and methods of CuPy that mpidirect uses, with CuPy's rules: no implicit conversion to
+numpy, no operations with numpy's arrays, copies from and to contiguous memory only. The *device* is memory of
+this process, so an MPI that supports device memory can use it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import types
 
 import numpy as np
 
-COPIED = {"to host": 0, "largest": 0}  # bytes, for tests that look at how data travels
+COPIED = {"to host": 0, "largest": 0}  # bytes, for tests that check how data is moved
 
 
 class _Device:

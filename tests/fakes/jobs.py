@@ -1,6 +1,7 @@
-"""What fakes of schedulers have in common: jobs are files in the directory FAKE_JOBS, and run for real.
+"""The common part of the fakes of schedulers: jobs are files in the directory FAKE_JOBS, and really run.
 
-A fake is called with the command's name first; ``supervise ID`` is a job's keeper, which is nobody's child.
+The first argument of a fake is the name of the command. ``supervise ID`` runs a job, in a process without a
+parent.
 """
 
 import contextlib
@@ -58,8 +59,8 @@ def kill(id, force):
 def run(id, script, output, environment, directory, seconds, signum=signal.SIGTERM):
     """Run a job to its end.
 
-    Returns its exit code, and ``"deleted"`` or ``"overdue"`` if it was ended; `signum` is what its processes
-    get first then.
+    Returns its exit code, and ``"deleted"`` or ``"overdue"`` if the job was ended; `signum` is the first
+    signal to its processes in this case.
     """
     file = HOME / f"{id}.sh"
     file.write_text(script)

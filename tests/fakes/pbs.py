@@ -1,6 +1,6 @@
-"""Fakes of PBS's qsub, qstat and qdel that run jobs for real, on this host, as OpenPBS 23.06 would answer.
+"""Fakes of PBS's qsub, qstat and qdel that run real jobs on this host, with the output of OpenPBS 23.06.
 
-FAKE_PBS_HISTORY=0 is a server without job history, FAKE_PBS_FULL=1 one whose nodes are all taken.
+FAKE_PBS_HISTORY=0 means a server without job history, FAKE_PBS_FULL=1 a server without a free node.
 """
 
 import json
@@ -86,7 +86,7 @@ def supervise(arguments):
     job = read(id)
     if "depend" in job:
         await_end(re.search(r"afterany:(.*)@", job["depend"])[1], "F")
-        if read(id)["job_state"] == "F":  # it was deleted meanwhile
+        if read(id)["job_state"] == "F":  # the job was deleted
             return
         job["job_state"] = "R"
     nodes = HOME / f"{id}.nodes"

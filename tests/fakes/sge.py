@@ -1,7 +1,7 @@
-"""Fakes of Grid Engine's commands that run jobs for real, on this host, and answer as those of 8.1.9 do.
+"""Fakes of Grid Engine's commands that run real jobs on this host, with the output of version 8.1.9.
 
-FAKE_SGE_LAG is how many seconds after a job's end qacct knows of it, FAKE_SGE_FULL=1 a cluster whose slots
-are all taken.
+FAKE_SGE_LAG is the number of seconds after which qacct knows an ended job, FAKE_SGE_FULL=1 means a cluster
+without a free slot.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What other users may have written is not used, and no process is ended that may be another's."""
+"""Files that other users may have written are not used, and processes of others are not ended."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files 
 
 @pytest.fixture
 def trap(tmp_path, monkeypatch):
-    """A profile whose settings run a command that leaves a trace; returns where that is."""
+    """Return the path of the trace of a command in the settings of a profile."""
     monkeypatch.setenv("MPIDIRECT_DIR", str(tmp_path / "home"))
     monkeypatch.delenv("MPIDIRECT_PROFILE", raising=False)
     trace = tmp_path / "trace"
@@ -55,7 +55,7 @@ def give_away(path):
 
 
 def widen_all(path):
-    """Others can write to a file, and come to it."""
+    """Let others write to a file, and reach it."""
     home_path().chmod(0o755)
     path.parent.chmod(0o755)
     widen(path)
@@ -151,7 +151,7 @@ def test_doctor_tells_it_and_runs_nothing_of_it(trap, monkeypatch):
 
 
 def test_a_private_parent_protects_writable_files(trap):
-    """As a umask of 002 makes it: nobody comes through the directory of profiles."""
+    """As with a umask of 002: the directory of profiles keeps others out."""
     widen(Profile().directory)
     widen(Profile().config_file)
     assert Cluster().settings["launcher"] == "command"
@@ -180,7 +180,7 @@ def test_a_site_file_that_everybody_can_change_is_not_used(trap, tmp_path, monke
 
 @pytest.mark.parametrize("mark", ["", "another cluster"])
 def test_processes_outside_the_cluster_are_not_ended(trap, mark):
-    """A record that is wrong, or older than the process that has the number now."""
+    """The record is wrong, or older than the process that now has the number."""
     here = Profile()
     here.config_file.unlink()
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -207,7 +207,7 @@ def test_processes_outside_the_cluster_are_not_ended(trap, mark):
 
 @as_root
 def test_another_user_can_not_announce_a_successor(tmp_path, monkeypatch):
-    """As could be done when the directory of the cluster's sockets is gone."""
+    """Possible when the directory of the cluster's sockets has been removed."""
     monkeypatch.setattr("tempfile.tempdir", "/tmp")
     directory = private_directory(socket_directory(f"trust{os.getpid()}"))
     try:

@@ -1,4 +1,4 @@
-"""The fork server: an engine that it forks is the process that MPI has started for the engine."""
+"""The fork server: a forked engine is the process that MPI has started for it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def anchor(tmp_path):
 
 
 def client(cluster, code="", prefix=(), **options):
-    """Start the process that MPI starts for an engine; the engine executes `code`."""
+    """Start the process that MPI would start for an engine; the engine executes `code`."""
     arguments = ["-S", fork_client.__file__, fork_server.server_name(cluster), "-c", "print('not forked')"]
     environment = {**os.environ, "CODE": code, **options.pop("environment", {})}
     command = [*prefix, sys.executable, "-X", "utf8", *arguments]
@@ -96,7 +96,7 @@ def test_a_signal_that_the_engine_survives_does_not_end_the_client(anchor):
     process = client(cluster, code, start_new_session=True)
     assert process.stdout.readline() == "up\n"
     until(lambda: signal.SIGTERM in ignored(process.pid))
-    process.terminate()  # the client alone
+    process.terminate()  # only the client
     assert birth(process.pid)
     process.kill()
     process.communicate()
@@ -114,7 +114,7 @@ def test_an_engine_ends_with_its_client_and_the_server_with_the_anchor(anchor):
     forked, server = map(int, engine.stdout.readline().split())
     process.stdin.close()
     process.wait()
-    assert birth(server)  # it has an engine
+    assert birth(server)  # the server still has an engine
     engine.kill()
     engine.wait()
     engine.stdout.close()

@@ -1,4 +1,4 @@
-"""The file by which one controller leaves its clients to the next."""
+"""The file by which a controller hands its clients over to the next controller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stacks with C frames: what py-spy and gdb print, and hosts that have or permit neither."""
+"""Stacks with C frames: the output of py-spy and gdb, and hosts without these tools or permissions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Jupyter kernel that is the job, asked by Jupyter's own client."""
+"""The Jupyter kernel that runs cells on all engines, tested by Jupyter's client."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Notebook:
         self.client.wait_for_ready(timeout=LIMIT)
 
     def run(self, code, typed=()):
-        """Run a cell; return its texts, its outputs' data and its error. The user answers as `typed`."""
+        """Run a cell; return its texts, its outputs' data, and its error. `typed` is the user's input."""
         told, answers = [], list(typed)
         reply = self.client.execute_interactive(
             code,
@@ -116,7 +116,7 @@ def test_a_debugger_asks_for_commands_in_the_notebook(notebook):
     assert "engine 1 stopped in breakpoint()" in text and "101" in text
     assert "left by q" in str(reply["traceback"])
     _, _, reply = notebook.run(code)
-    assert "no debugger at" in str(reply["traceback"])  # the frontend takes no input
+    assert "no debugger at" in str(reply["traceback"])  # the frontend supports no input
 
 
 def test_after_an_error_debug_is_the_debugger_of_the_engines(notebook):
@@ -317,7 +317,7 @@ def test_a_kernel_uses_a_running_cluster_and_keeps_it(home, monkeypatch):
         with cluster.connect_client() as rc:
             rc.send_signal(signal.SIGKILL, 1)
             until(lambda: rc.ids == [0])
-        notebook = Notebook(home)  # it does not wait for an engine that has died
+        notebook = Notebook(home)  # the kernel does not wait for a dead engine
         assert notebook.run("print(rank)")[0] == "[stdout:0] 0\n"
         _, _, reply = notebook.run("import os; os.write(2, b'last words'); os.kill(os.getpid(), 9)")
         shown = without_colors("\n".join(reply["traceback"]))

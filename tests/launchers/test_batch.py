@@ -1,4 +1,4 @@
-"""Other schedulers: by their commands, and by another package; and profiles for them."""
+"""Launchers for other schedulers: by commands, and from another package; and profiles for them."""
 
 import sys
 

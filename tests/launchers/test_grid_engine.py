@@ -72,7 +72,7 @@ def test_a_warning_continues_the_cluster_and_qdel_does_not(gridengine, monkeypat
         warn_job_script(cluster)
         until(lambda: rc.ids and rc.facts["pid"] != process)
         assert rc[:].pull("n", block=True) == [7, 7] and cluster.job_id != first
-        gridengine.ask("qdel", cluster.job_id)  # it warns as well, and kills a minute later
+        gridengine.ask("qdel", cluster.job_id)  # qdel also warns, and kills a minute later
         with pytest.raises(errors.MPIDirectError, match=r"its job was cancelled|qdel"):
             rc[:].apply_async(time.sleep, 60).get(LIMIT)
     assert run("stop").returncode == 0 and gridengine.ask("qstat") == ""

@@ -1,7 +1,7 @@
-"""What every launcher must do, and what is special about each.
+"""The requirements for every launcher, and the special features of each.
 
-The suite runs against each launcher in `LAUNCHERS`, with ranks that are small scripts: no MPI is loaded, so
-that it is about the launcher alone.
+The suite runs with each launcher in `LAUNCHERS`. The ranks are small scripts that load no MPI, so the tests
+concern the launcher only.
 """
 
 import os
@@ -38,7 +38,7 @@ from mpidirect.launchers.mpi_implementation import Implementation
 LAUNCHERS = [
     "mpiexec",
     pytest.param("slurm", marks=[pytest.mark.slurm, pytest.mark.openmpi_only]),
-    pytest.param("pbs", marks=pytest.mark.openmpi_only),  # their commands are faked, their jobs are not
+    pytest.param("pbs", marks=pytest.mark.openmpi_only),  # the commands are fakes, the jobs are real
     pytest.param("sge", marks=pytest.mark.openmpi_only),
 ]
 RANKS = 3
@@ -70,7 +70,7 @@ while not (here / "end").exists():
 
 
 class Workshop:
-    """A directory with a job in it that does as it is told."""
+    """A directory with a job whose ranks execute orders."""
 
     def __init__(self, path, name):
         self.path = path
@@ -89,7 +89,7 @@ class Workshop:
         self.given = {"launcher": name, "python": str(python)}
 
     def order(self, *words):
-        """Without cgroups, Slurm loses ranks whose parent has died: real ones leave then, so these do."""
+        """Without cgroups, Slurm loses ranks whose parent has died. Real ranks then leave, so do these."""
         faithful = ["faithful"] if self.name == "slurm" else []
         (self.path / "orders").write_text(" ".join([*words, *faithful]))
 
@@ -116,7 +116,7 @@ class Workshop:
         return [json.loads(path.read_text()) for path in self.path.glob("rank-*")]
 
     def nothing_left(self):
-        """A scheduler says that a job has ended a moment before its last process has."""
+        """A scheduler reports the end of a job a moment before its last process has ended."""
         if self.kind.scheduled:
             until(lambda: processes.members(self.cluster) == [], 10)
         return processes.members(self.cluster) == []
@@ -129,7 +129,7 @@ def workshop(request, tmp_path, monkeypatch):
             monkeypatch.setenv(name, value)
     if request.param in ("pbs", "sge"):
         Scheduler(request.param, tmp_path).enter(monkeypatch)
-    monkeypatch.setattr(Implementation, "can_spawn", False)  # ranks that are none
+    monkeypatch.setattr(Implementation, "can_spawn", False)  # ranks that do not use MPI
     shop = Workshop(tmp_path, request.param)
     yield shop
     if shop.running is not None:
@@ -144,7 +144,7 @@ def started(workshop, **given):
     return launcher
 
 
-# What every launcher must do
+# Requirements for every launcher
 
 
 def test_ranks_know_their_job_and_stopping_leaves_nothing_and_can_be_repeated(workshop):
@@ -283,7 +283,7 @@ def test_processes_of_a_rank_are_ended(local):
 
 
 def test_a_job_starts_inside_another_job(local, monkeypatch):
-    """With the variables of an enclosing job, Open MPI's ranks would look for a server that is not theirs."""
+    """With the variables of an enclosing job, Open MPI's ranks would connect to the server of that job."""
     outer = {
         "PMIX_RANK": "0",
         "PMIX_NAMESPACE": "x",
@@ -305,7 +305,7 @@ def test_arguments_of_mpiexec_are_passed_on(local):
     assert f"{mpiexec} " in script and " -x 'A B' -n 3 " in script
 
 
-# Finding and knowing an mpiexec
+# Finding and identifying an mpiexec
 
 
 def executable(path):
@@ -354,7 +354,7 @@ def test_mpich_with_ucx_spawns_since_4_3():
 
 
 def test_open_mpi_spawns_where_it_has_fault_tolerance(monkeypatch):
-    """It has since version 5; mpi4py has the functions since version 4."""
+    """Open MPI has it since version 5; mpi4py has the functions since version 4."""
     five, four = Implementation("openmpi", "5.0.1"), Implementation("openmpi", "4.1.4")
     assert five.can_spawn and not four.can_spawn
     assert "PRTE_MCA_state_base_recoverable" in five.environment()
@@ -389,7 +389,7 @@ def test_files_of_parameters_are_looked_at(tmp_path, monkeypatch):
 def test_the_environment_keeps_the_variables_of_the_user():
     kind = Implementation("openmpi", "5.0.1")
     fresh = launch_environment(kind, {"HOME": "/h", "PMIX_MINE": "1"})
-    assert fresh["PMIX_MINE"] == "1"  # not in a job: nothing is another job's
+    assert fresh["PMIX_MINE"] == "1"  # outside of a job, no variable belongs to another job
     assert fresh["OMPI_ALLOW_RUN_AS_ROOT"] == "1"
     assert "OMPI_MCA_btl" not in fresh
     assert launch_environment(kind, {"HOME": "/h"}, one_host=True)["OMPI_MCA_btl"] == "^ofi"
@@ -436,7 +436,7 @@ def test_a_birth_is_the_same_each_time_and_ends_with_the_process():
     [
         (["-hosts", "a:2,b:2"], [("a", 2), ("b", 2)]),
         (["--host", "a,a,b"], [("a", 2), ("b", 1)]),
-        (["-hosts", "a,b,a"], []),  # not in one block each
+        (["-hosts", "a,b,a"], []),  # not one block for each host
         (["-hosts", "a:2,b:2", "-ppn", "1"], []),  # the user's own way to spread
         (["-f", "/there/is/no/such/file"], []),
     ],
@@ -446,7 +446,7 @@ def test_hosts_of_mpich(arguments, nodes):
 
 
 def test_anchors_of_mpich(tmp_path):
-    """One on each host, beside the controller on the first; the links to mpiexec and its proxy."""
+    """One anchor on each host, beside the controller on the first; the links to mpiexec and its proxy."""
     for name in ("mpiexec", "hydra_pmi_proxy"):
         (tmp_path / name).touch()
     (tmp_path / "hosts").write_text("a:2  # the first\nb:2\n")
@@ -455,7 +455,7 @@ def test_anchors_of_mpich(tmp_path):
     anchors = str(tmp_path / "anchors.hosts")
     assert command[1:] == ["-v", "-f", anchors, "-n", "3", "sh", "-n"]
     assert (tmp_path / "anchors.hosts").read_text() == "a:2\nb:1\n"
-    assert environment["MPIDIRECT_SPAWNS"] == "a:1,b:2"  # a slot more than engines is the controller's
+    assert environment["MPIDIRECT_SPAWNS"] == "a:1,b:2"  # one slot more than engines: the controller's
     assert "pthread_sigmask" in (tmp_path / "hydra" / "hydra_pmi_proxy").read_text()
     (tmp_path / "hydra_pmi_proxy").unlink()
     assert hydra.begin(starter, 3, tmp_path, "") == (starter, {})

@@ -1,4 +1,4 @@
-"""The first commands of the pages about batch systems: a real Slurm, imitations of PBS and Grid Engine."""
+"""The first commands of the pages on batch systems: with a real Slurm, and fakes of PBS and Grid Engine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def commands(page):
 
 
 def check(page, home):
-    """Run the commands of a page in a shell, as they are typed."""
+    """Run the commands of a page in a shell, as a user types them."""
     command(home, "python", f'exec {sys.executable} "$@"')
     shell = subprocess.run(
         ["bash", "-e", "-c", "\n".join(commands(page))], capture_output=True, text=True, timeout=LIMIT

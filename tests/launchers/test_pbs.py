@@ -1,4 +1,4 @@
-"""Clusters that PBS runs: fakes of its commands that run the jobs for real, and Torque's on a real Slurm."""
+"""Clusters in jobs of PBS: fakes of its commands run real jobs, Torque's commands use a real Slurm."""
 
 import json
 import re
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 @pytest.fixture
 def pbs(login_node, monkeypatch):
-    """PBS's commands, faked."""
+    """Fakes of PBS's commands."""
     scheduler = Scheduler("pbs", login_node).enter(monkeypatch)
     yield scheduler
     scheduler.end()

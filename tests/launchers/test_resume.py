@@ -1,4 +1,4 @@
-"""A cluster continues in another job when the walltime ends its own, on a real Slurm and a faked PBS."""
+"""A cluster continues in another job at the end of its walltime, with a real Slurm and a fake of PBS."""
 
 import doctest
 import json
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.openmpi_only, pytest.mark.timeout(240)]  # several job
 PAGE = ROOT / "docs" / "walltime.md"
 
 
-# On a laptop: a client by ssh alone, before and after the next job begins.
+# On a laptop: a client by ssh only, before and after the next job begins.
 FAR_CLIENT = """
 import time, warnings
 from mpidirect import Client
@@ -85,7 +85,7 @@ def test_the_commands_of_the_page(login_node):
 
 
 def start(launcher, monkeypatch, walltime="1m", *flags, **options):
-    """Start a cluster whose job ends in a minute, and continues before."""
+    """Start a cluster whose job ends in a minute, and that continues before."""
     monkeypatch.setenv("MPIDIRECT_WALLTIME", walltime)
     for name, value in {"resume_before": "30s", "max_resumes": "1", **options}.items():
         monkeypatch.setenv(f"MPIDIRECT_{name.upper()}", value)
@@ -95,7 +95,7 @@ def start(launcher, monkeypatch, walltime="1m", *flags, **options):
 
 
 def await_next_job(rc, process):
-    """Wait until another controller has engines than the one with this process; return its process."""
+    """Wait until another controller process has engines; return its process number."""
     until(lambda: rc.ids and rc.facts["pid"] != process)
     return rc.facts["pid"]
 
@@ -109,7 +109,7 @@ def test_a_client_counts_over_the_end_of_its_job(slurm, monkeypatch):
         first = rc.engines_info[0]["pid"]
         rc[:].push({"data": list(range(10))}, block=True)
         unread = rc[:].apply_async(lambda: "kept")
-        assert count(lambda: rc.ids and rc.engines_info[0]["pid"] != first)  # at least one step failed
+        assert count(lambda: rc.ids and rc.engines_info[0]["pid"] != first)  # at least one step has failed
         before = min(rc[:].pull("n", block=True))
         assert count(lambda: min(rc[:].pull("n", block=True)) > before) == []
         assert rc[1].pull("data", block=True) == list(range(10))
@@ -135,7 +135,7 @@ def test_a_warning_signal_continues_the_cluster_and_a_cancellation_does_not(slur
         with pytest.raises(errors.CompositeError, match="another job continues with the same namespaces"):
             running.get(LIMIT)
         assert rc[:].gather("n", block=True) == [5, 6, 7]
-        os.kill(process, signal.SIGTERM)  # as srun passes it on when another job is to take the place
+        os.kill(process, signal.SIGTERM)  # as srun does when another job replaces this one
         await_next_job(rc, process)
         assert rc[:].gather("n", block=True) == [5, 6, 7]
         [row] = json.loads(run("status", "--json").stdout)
@@ -156,7 +156,8 @@ def test_the_save_follows_a_longer_walltime(slurm, monkeypatch):
     slurm.ask("scontrol", "release", cluster.job_id)
     with cluster.connect_client() as rc:
         process, ready = rc.facts["pid"], rc.time_left
-        until(lambda: rc.time_left < min(9 * 60 - 8, ready - 3))  # with the first walltime the save was due
+        # with the first walltime, the save would be due
+        until(lambda: rc.time_left < min(9 * 60 - 8, ready - 3))
         assert rc.facts["pid"] == process and rc.ids
         assert "the next job waits" not in (cluster.log_directory / "controller.log").read_text()
     cluster.stop()

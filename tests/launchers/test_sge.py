@@ -1,4 +1,4 @@
-"""Clusters that Grid Engine runs: fakes of its commands, which answer as the real ones do, run real jobs."""
+"""Clusters in jobs of Grid Engine: fakes of its commands, with the output of the real ones, run real jobs."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 @pytest.fixture
 def sge(login_node, monkeypatch):
-    """Grid Engine's commands, faked."""
+    """Fakes of Grid Engine's commands."""
     scheduler = Scheduler("sge", login_node).enter(monkeypatch)
     yield scheduler
     scheduler.end()
@@ -39,7 +39,8 @@ def test_start_use_and_stop(sge, login_node):
         assert rc[:].apply_sync(lambda: comm.allreduce(1)) == [2, 2]  # noqa: F821
         assert 500 < rc.time_left <= 600
         real = (login_node / "bin" / "qstat").read_text()
-        command(login_node, "qstat", f"TZ=ABC+1 exec {real.partition('exec ')[2]}")  # another clock there
+        # another clock on the node
+        command(login_node, "qstat", f"TZ=ABC+1 exec {real.partition('exec ')[2]}")
         assert 500 < rc.time_left <= 600
         [row] = json.loads(run("status", "--json").stdout)
         assert 500 < row["left"] <= 600
@@ -56,7 +57,7 @@ def test_jobs_that_do_not_start(sge, monkeypatch):
     held = run("start", "-n", "2", "--launcher", "sge", "--directive=-h", "--queue-timeout", "1s")
     assert held.returncode == 1 and "did not start within 1 s: it is held; it goes on after" in held.stderr
     assert "'qrls 0'" in held.stderr and sge.state("0") == "gone" and Profile().record() is None
-    assert time.monotonic() - began < 20  # of an ordinary user, `qdel -f` would sleep
+    assert time.monotonic() - began < 20  # for a user without privileges, `qdel -f` would sleep
     monkeypatch.setenv("FAKE_SGE_FULL", "1")
     cluster = Cluster(2, launcher="sge").start()
     state, why = cluster.look()
@@ -80,7 +81,7 @@ def test_a_failed_cancel_is_reported_with_its_cause(sge, login_node, monkeypatch
     with pytest.raises(errors.TimeoutError, match="offers 0 slots") as raised, cluster:
         pass
     assert "Besides: Job 0 was cancelled but has not ended: qdel 0 says: denied: the m" in str(raised.value)
-    assert cluster.profile.record() is not None  # a stop can be tried again
+    assert cluster.profile.record() is not None  # another stop is possible
     sge.__init__("sge", login_node)
     cluster.stop(0)
 
@@ -93,7 +94,7 @@ def test_a_job_that_dies_at_start_says_why(sge):
 
 @pytest.mark.parametrize("word", ["walltime was over", "qdel"])
 def test_the_end_of_the_job_reaches_a_waiting_client(sge, monkeypatch, word):
-    """Before the accounting knows of it: that takes up to 15 seconds."""
+    """The accounting knows the end of a job after up to 15 seconds."""
     monkeypatch.setenv("FAKE_SGE_LAG", "60")
     cluster = Cluster(1, launcher="sge", walltime="10m").start().wait()
     with cluster.connect_client() as rc:

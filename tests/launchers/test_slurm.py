@@ -1,4 +1,4 @@
-"""Clusters that a real Slurm runs: their lives, on one host and on several, and the job scripts."""
+"""Clusters in jobs of a real Slurm: start and end, on one host and on several, and the job scripts."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from mpidirect.files.profiles import Profile
 from mpidirect.launchers import mpi
 
 pytestmark = pytest.mark.slurm
-either_mpi = pytest.mark.openmpi_only  # what does not depend on the MPI is run with one of them
+either_mpi = pytest.mark.openmpi_only  # tests that do not depend on the MPI run with one of them
 
 
 # A cluster's life
@@ -30,7 +30,8 @@ def test_start_use_and_stop_from_the_command_line(slurm):
     started = run("start", *flags)
     assert started.returncode == 0, started.stderr
     assert "4 engines ready" in started.stdout
-    assert "on 1 of the 2 hosts that were asked for" in started.stderr  # its nodes share this one
+    # the nodes of the tests share this host
+    assert "on 1 of the 2 hosts that were asked for" in started.stderr
     cluster = Cluster.from_profile()
     [row] = json.loads(run("status", "--json").stdout)
     assert (row["state"], row["ready"], row["job"]) == ("running", 4, cluster.job_id)
@@ -64,7 +65,7 @@ def test_two_clusters_at_once_one_started_inside_the_job_of_the_other(slurm, log
         assert run("status").stdout.count(" running ") == 2
         inner.stop()
         assert gone(slurm, inner)
-        assert len(outer) == 3  # and a task of its own for the controller
+        assert len(outer) == 3  # and one task for the controller
 
 
 # Job scripts, and a run without a person
@@ -106,7 +107,7 @@ def test_the_cluster_script_is_stopped_from_the_login_node(hosts, login_node):
     job = submitted(hosts, JOBSCRIPTS / "slurm-cluster.sh")
     until(lambda: Profile("batch").exists() and Profile("batch").record())
     cluster = Cluster.from_profile("batch")
-    assert cluster.job_id == job  # the job it runs in: its processes are another host's
+    assert cluster.job_id == job  # the enclosing job, whose processes are on another host
     with cluster.connect_client() as rc:
         assert len(rc) == 4 and 0 < rc.time_left <= 1800
     assert f" {job} " in run("status", "--profile", "batch").stdout
@@ -123,7 +124,7 @@ def where(view):
 
 
 def check_surroundings(rc):
-    """What programs find of their place, on two hosts with two engines each."""
+    """Check the environment of programs on two hosts with two engines each."""
     nodes = where(rc[:])
     local = [nodes[:k].count(node) for k, node in enumerate(nodes)]
     assert rc[:].pull(["local_rank", "local_size", "node"]).get() == [
@@ -144,7 +145,7 @@ def test_nodes_with_addresses_of_their_own(hosts, capfd):
     assert "hosts that were asked for" not in capfd.readouterr().err
     with cluster.connect_client() as rc:
         assert set(where(rc[:])) == {"n1", "n2"}
-        assert rc.facts["host"] == "n1"  # beside the engines of the first node
+        assert rc.facts["host"] == "n1"  # with the engines of the first node
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
         check_surroundings(rc)
         data = bytes(1 << 20)
@@ -159,7 +160,8 @@ def stuck_in_c(rc):
 
 
 def frozen(rc):
-    os.kill(rc.engines_info[2]["pid"], signal.SIGSTOP)  # a process of a namespace is one of this host as well
+    # a process of a namespace is also a process of this host
+    os.kill(rc.engines_info[2]["pid"], signal.SIGSTOP)
 
 
 def pushed(rc):
@@ -167,7 +169,7 @@ def pushed(rc):
 
 
 def killed(rc):
-    """All at once: the controller waits for a restart."""
+    """Kill all engines at once: the controller waits for a restart."""
     for engine in rc.engines_info.values():
         os.kill(engine["pid"], signal.SIGKILL)
     until(lambda: not rc.ids)
@@ -209,7 +211,7 @@ def test_c_world_and_restart_on_several_hosts(hosts, nodes, troubles):
 
 @pytest.mark.mpich_proof
 def test_an_mpiexec_whose_hosts_are_not_known(hosts):
-    """Its arguments spread the ranks, so nothing is spawned; a supervisor starts all anew."""
+    """Its arguments distribute the ranks, so nothing is spawned; a supervisor starts all anew."""
     starter = mpi.find_mpiexec()[0]
     spread = "-ppn 3" if mpi.implementation(starter).name == "mpich" else "--map-by ppr:3:node"
     with Cluster(mpiexec=f"{starter} {spread}", **SLURM) as rc:
@@ -222,7 +224,8 @@ def test_an_mpiexec_whose_hosts_are_not_known(hosts):
 def test_a_kill_leaves_nothing_on_any_host(hosts):
     cluster = Cluster(shutdown_atexit=False, **SLURM).start().wait()
     with cluster.connect_client() as rc:
-        stuck = rc[:].apply_async(lambda: __import__("ctypes").PyDLL(None).sleep(60))  # nothing interrupts it
+        # nothing interrupts this call
+        stuck = rc[:].apply_async(lambda: __import__("ctypes").PyDLL(None).sleep(60))
         until_assigned(rc)
         cluster.stop(0)
         with pytest.raises(errors.MPIDirectError):
@@ -240,7 +243,7 @@ def test_a_node_for_the_controller_alone(hosts):
 
 @pytest.mark.mpich_proof
 def test_ranks_that_srun_starts(hosts):
-    """MPICH's ranks find each other by PMI2, Open MPI's by PMIx. There the end of one ends all."""
+    """MPICH's ranks use PMI2, Open MPI's use PMIx. With PMIx, the end of one rank ends all."""
     pmi = "pmi2" if mpi.implementation(mpi.find_mpiexec()[0]).name == "mpich" else "pmix"
     with Cluster(**SLURM, mpiexec=f"srun --mpi={pmi}", controller="node") as rc:
         assert ("in C and Fortran as in Python" in rc.facts["world"]) == (pmi == "pmix")
@@ -251,14 +254,14 @@ def test_ranks_that_srun_starts(hosts):
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
         rc[3].execute("import ctypes; ctypes.string_at(0)")
         until(lambda: 3 not in rc.ids)
-        if pmi == "pmix":  # all end then, and others follow
+        if pmi == "pmix":  # then all ranks end, and new ones follow
             rc.wait_for_engines(timeout=60)
             assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [6, 6, 6, 6]  # noqa: F821
 
 
 @pytest.mark.mpich_proof
 def test_a_warning_to_ranks_that_srun_starts(hosts):
-    """A preemption with a grace time sends a SIGTERM to all steps."""
+    """A preemption with a grace time sends SIGTERM to all steps."""
     pmi = "pmi2" if mpi.implementation(mpi.find_mpiexec()[0]).name == "mpich" else "pmix"
     options = {"mpiexec": f"srun --mpi={pmi}", "nodes": 1, "ntasks_per_node": 2, "walltime": "10m"}
     cluster = Cluster(launcher="slurm", resume=True, shutdown_atexit=False, **options).start()

@@ -1,4 +1,4 @@
-"""Jobs of a real Slurm that wait, that never start, and that end otherwise than their owner wanted."""
+"""Jobs of a real Slurm that wait, that never start, and that do not end as their owner wanted."""
 
 import shutil
 import signal
@@ -69,7 +69,7 @@ def test_ctrl_c_in_the_queue_asks_at_a_terminal(slurm):
     blocker = slurm.ask("sbatch", "--parsable", "-N3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 60")
     words = [*COMMAND[1:], "start", "-n", "2", "--launcher", "slurm"]
     for answer, jobs in (("n", 2), ("y", 1)):
-        # A terminal throws away what was not yet shown at a Ctrl-C, and be it half a character.
+        # A terminal drops output that was not shown before a Ctrl-C, even half a character.
         prompt = pexpect.spawn(
             COMMAND[0],
             words,
@@ -92,7 +92,7 @@ def test_ctrl_c_in_the_queue_asks_at_a_terminal(slurm):
 
 
 def test_a_job_that_is_held_or_whose_limit_is_lowered_goes_on_waiting(slurm, login_node):
-    """What was not so when it was submitted may change back."""
+    """Conditions that were different at the submission may change back."""
     blocker = slurm.ask("sbatch", "--parsable", "-N3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 60")
     words = [*COMMAND, "start", "-n", "1", "--launcher", "slurm", "--walltime", "10m"]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -129,7 +129,7 @@ def test_a_hopeless_job_raises_at_once(slurm):
         Client()
     waited = run("wait")
     assert waited.returncode == 1 and "will never start" in waited.stderr
-    assert Cluster.from_profile().state is ClusterState.PENDING  # who waits takes nothing away
+    assert Cluster.from_profile().state is ClusterState.PENDING  # waiting does not remove the job
     assert run("stop").returncode == 0
 
 
@@ -143,7 +143,7 @@ def test_the_job_id_is_found_in_the_output_of_wrappers(slurm, login_node, monkey
 
 
 def test_a_ctrl_c_while_sbatch_does_not_answer(slurm, login_node):
-    command(login_node, "sbatch", "sleep 1; touch asked; sleep 60")  # the command waits for sbatch by then
+    command(login_node, "sbatch", "sleep 1; touch asked; sleep 60")  # now the command waits for sbatch
     words = [*COMMAND, "start", "-n", "1", "--launcher", "slurm"]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     until((login_node / "asked").exists)
@@ -169,7 +169,7 @@ def test_a_job_that_dies_at_start_says_why(slurm, login_node):
 
 
 def test_the_wrong_launcher_ends_with_the_remedy(slurm):
-    """Each rank is alone in its world then, without an error of MPI's."""
+    """Each rank is alone in its world then, and MPI reports no error."""
     done = run("start", "-n", "2", "--launcher", "slurm", "--mpiexec", "srun --mpi=none")
     assert done.returncode == 1
     assert "should have 3 ranks" in done.stderr and "Remedy" in done.stderr

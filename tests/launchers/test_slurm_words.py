@@ -1,4 +1,4 @@
-"""What Slurm is asked for, and how its answers are understood."""
+"""The directives for Slurm, and the parsing of its output."""
 
 import time
 
@@ -40,7 +40,7 @@ def test_a_node_for_the_controller_is_added():
         Cluster(3, controller="node", launcher="sge").job_script()
 
 
-# What is submitted
+# The script
 
 
 def test_the_script_contains_all_settings(login_node):
@@ -100,7 +100,7 @@ def test_a_template_is_filled(login_node):
         Cluster(2, launcher="slurm", template=str(template)).job_script()
 
 
-# The id, in what is printed by a submission
+# The id in the output of a submission
 
 ANSWERS = [
     ("slurm", "126\n", "126"),
@@ -180,7 +180,7 @@ def test_the_output_of_scontrol_is_parsed(text, state, hopeless, words):
 
 
 def test_a_changed_walltime_is_queried(login_node, monkeypatch):
-    """Slurm tells a job's processes of its end only once, in their environment."""
+    """Slurm tells a job's processes the end of the job only once, in their environment."""
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_JOB_END_TIME", "1000")
     assert job_end() == 1000
@@ -206,7 +206,7 @@ def test_the_state_of_an_ending_job(login_node):
         cluster="one", launcher="slurm", engines=2, host="vm", started=time.time(), handle={"id": "7"}
     )
     Profile().create().remember(record)
-    Profile().connection_file("one").touch(0o600)  # its controller was killed
+    Profile().connection_file("one").touch(0o600)  # the controller was killed
     assert Cluster.from_profile().look() == (ClusterState.ENDING, "it ends")
     told = scheduled_jobs.failure_reason("", "one", 0.2)
     assert told.startswith("of its job 7: it ends; 'mpidirect status' will tell how it ended.")

@@ -1,4 +1,4 @@
-"""Memory to receive into is used again, and never while anybody uses it."""
+"""Received buffers are reused, but never while something uses them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_unused_buffers_are_reused():
     pool = BufferPool()
     first = place(pool.buffer(SIZE))
     assert place(pool.buffer(SIZE)) == first
-    assert place(pool.buffer(SIZE + 1)) != first  # of that size alone
+    assert place(pool.buffer(SIZE + 1)) != first  # only buffers of the same size
 
 
 @pytest.mark.parametrize(

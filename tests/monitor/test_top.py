@@ -27,7 +27,7 @@ def work(path):
 
     print("step 1\nstep 2")
     while not pathlib.Path(path).exists():
-        time.sleep(0.5)  # nearly always here
+        time.sleep(0.5)  # a sample nearly always finds the task here
 
 
 def test_samples_of_busy_and_idle_engines(rc, tmp_path):
@@ -54,7 +54,7 @@ def test_a_sample_of_many_engines_costs_little(rc):
     began = time.process_time()
     for _ in range(20):
         sampler.sample()
-    assert (time.process_time() - began) / 20 < 0.02  # a second of samples, at the client
+    assert (time.process_time() - began) / 20 < 0.02  # a second of samples, in the client
 
 
 def test_texts():
@@ -95,7 +95,7 @@ def top(cluster):
 
 
 def press(top, key, text):
-    """Press a key until a text appears: a screen that closes may still take the first key."""
+    """Press a key until a text appears: a closing screen may still take the first key."""
     for _ in range(LIMIT // 3):
         top.send(key)
         if top.expect([text, pexpect.TIMEOUT], timeout=3) == 0:

@@ -36,7 +36,7 @@ def listener(request):
 
 
 class SocketsAtPort(ProcessSockets):
-    """The sockets of this process at one port; other tests in this process have sockets as well."""
+    """The sockets of this process at one port, because other tests in this process have sockets as well."""
 
     def __init__(self, port):
         super().__init__()
@@ -71,10 +71,10 @@ def test_a_connection_of_another_user_is_ended_at_once(listener, guard):
 
 def test_a_connection_with_a_whole_greeting_stays(listener, guard):
     with socket.create_connection(listener.getsockname()[:2]) as near:
-        assert guard.look() == port_guard.PENDING_PAUSE  # MPI has not accepted it
+        assert guard.look() == port_guard.PENDING_PAUSE  # MPI has not accepted the connection
         accepted, _ = listener.accept()
         assert user_at_other_end(accepted) == os.getuid()
-        assert guard.look() is None  # it may be silent for long
+        assert guard.look() is None  # the connection may be silent for long
         assert guard.events.poll(0) == []
         near.sendall(bytes(OPEN_MPI_GREETING))
         assert guard.events.poll(10)

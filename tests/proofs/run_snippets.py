@@ -17,7 +17,7 @@ LIMIT = 20  # seconds for a snippet
 
 
 def main(package: str, report: str) -> None:
-    """Write what each snippet gives with `package`."""
+    """Write the results of each snippet with `package`."""
     ipp = importlib.import_module(package)
     options = {"engines": "local", "log_level": 40} if package == "ipyparallel" else {}
     with ipp.Cluster(n=4, **options) as rc:
@@ -29,7 +29,7 @@ def main(package: str, report: str) -> None:
 
 
 def outcome(ipp: Any, rc: Any, snippet: str) -> str:
-    """Run a snippet; return what its last line gives, or its error, as text."""
+    """Run a snippet; return the value of its last line, or its error, as text."""
     names: dict[str, Any] = {"ipp": ipp, "rc": rc, "dv": rc[:], "e0": rc[0], "lv": rc.load_balanced_view()}
     signal.alarm(LIMIT)
     try:
@@ -61,7 +61,7 @@ def shown(value: Any, waited: bool) -> str:
 
 
 def raised(error: Exception) -> str:
-    """Return an error's class, and for an error of the engines the class and text that they report."""
+    """Return an error's class; for an error of engines the class and text that they report."""
     kind = type(error).__name__
     elist = getattr(error, "elist", None)
     if elist is not None:

@@ -1,4 +1,4 @@
-"""Short programs in the manner of ipyparallel's documents; the value of the last line is compared.
+"""Short programs like those of ipyparallel's documents; the value of the last line is compared.
 
 They have the names of `snippets.py`.
 """
@@ -42,7 +42,7 @@ for found in dv.map_sync(count, texts):
         total[word] = total.get(word, 0) + n
 sorted(total.items())
 """,
-    # References: objects that live on engines alone.
+    # References: objects that only engines have.
     """
 code = 'class Counter:\\n    n = 0\\n    def add(self, k):\\n        self.n += k\\n        return self.n\\n'
 dv.execute(code + 'c = Counter()', block=True)

@@ -1,4 +1,4 @@
-"""Snippets that give the same with ipyparallel and with mpidirect: what docs/ipyparallel.md calls the same.
+"""Snippets with the same results in ipyparallel and mpidirect: what docs/ipyparallel.md calls the same.
 
 Each runs with the names `ipp` (the package), `rc` (a client of four engines), `dv` (all of them), `e0` (one), `lv`
 (a load-balanced view), and with the functions below. The value of its last line is compared, or its error.

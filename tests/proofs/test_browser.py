@@ -1,4 +1,4 @@
-"""Notebooks in a real browser: the kernel that is the job, and a Python kernel with ``%%px``."""
+"""Notebooks in a real browser: the kernel on the engines, and a Python kernel with ``%%px``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ import time
 time.sleep(600)
 """
 
-ON_ENGINES = {  # the cells of the kernel that is the job
+ON_ENGINES = {  # the cells of the kernel on the engines
     "start": "kept = 1\nprint('rank', rank, 'of', size)",
     "stream": STREAM,
     "figure": FIGURE,
@@ -107,7 +107,7 @@ def server(browser, tmp_path_factory):
 
 @pytest.fixture
 def go_on(server):
-    """Let the cells that wait go on."""
+    """Let the waiting cells continue."""
     path = server.notebooks / "go on"
     yield path.touch
     path.unlink(missing_ok=True)
@@ -121,19 +121,19 @@ def cluster(server):
         yield Cluster.from_profile
 
 
-# -- the kernel that is the job ----------------------------------------------------------------------------
+# -- the kernel on the engines -----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def kernel(server):
-    """The name of the kernel that is the job."""
+    """The name of the kernel on the engines."""
     server.command("kernel", "install", "-n", str(N))
     return "mpidirect-default"
 
 
 @pytest.fixture(scope="module")
 def notebook(server, browser, kernel):
-    """A notebook whose first cell has started the cluster, and shown that it does."""
+    """A notebook whose first cell has started the cluster, and shown the start."""
     notebook = server.open(browser.new_page(), "job", kernel, ON_ENGINES)
     notebook.start("start")
     notebook.see(f"(0 of {N} engines are ready)")
@@ -145,7 +145,7 @@ def notebook(server, browser, kernel):
 
 
 def check_streaming(notebook, go_on):
-    """Run the cell "stream": its output comes while the cell runs, and equal lines are folded."""
+    """Run the cell "stream": its output arrives while the cell runs, and equal lines are folded."""
     notebook.start("stream")
     for text in ("[stdout:0-1]", "step 19", "rank 0", "rank 1"):
         notebook.wait_for("stream", text)
@@ -185,7 +185,7 @@ def test_the_stop_button(notebook):
 
 
 def check_stop_button(notebook):
-    """Run a cell that hangs, and press the button: the cell ends, and the engines and `comm` work."""
+    """Run a hanging cell, and press the button: the cell ends, and the engines and `comm` work."""
     notebook.start("hang")
     notebook.wait_for("hang", "hangs")
     notebook.press("interrupt")
@@ -217,7 +217,7 @@ def test_a_shutdown_of_the_kernel_leaves_nothing(notebook, cluster):
 
 
 def test_notebook_7(server, browser, kernel, go_on, cluster):
-    """The other application that the Jupyter project makes, on the same server."""
+    """Notebook 7, the other application of the Jupyter project, on the same server."""
     if importlib.util.find_spec("notebook") is None:
         absent("no Notebook 7 here: pip install 'mpidirect[browser]'")
     seven = server.open_in_notebook_7(browser.new_page(), "seven", kernel, ON_ENGINES)

@@ -1,6 +1,6 @@
-"""cloudpickle's own tests pass with the pickles of mpidirect in the place of its own.
+"""cloudpickle's own tests pass with the pickles of mpidirect.
 
-They come from the last release whose source archive on PyPI has them, and are fetched when they are needed.
+The tests come from the last release whose source archive on PyPI has them, and are downloaded at first use.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ INAPPLICABLE = {
 
 @pytest.fixture(scope="module")
 def suite(request):
-    """The folder with the tests, in which our pickles are cloudpickle."""
+    """The directory with the tests, in which mpidirect's pickles replace cloudpickle."""
     home = Path(request.config.cache.mkdir("cloudpickle"))
     archive = fetch(ARCHIVE, home)
     shutil.rmtree(home / "suite", ignore_errors=True)

@@ -18,7 +18,7 @@ from mpidirect.errors import MPIDirectError
 pytestmark = [pytest.mark.proof, pytest.mark.openmpi_only, pytest.mark.timeout(600)]  # one run is enough
 
 N = 3
-WITHIN = 60.0  # seconds: far more than anything here takes
+WITHIN = 60.0  # seconds: much more than any step needs
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def python(request):
 
 
 def works(rc, n: int = N) -> None:
-    """All engines are there, and `comm` has them all."""
+    """Check that all engines live, and that `comm` contains them."""
     assert rc.ids == list(range(n))
     assert (
         rc[:].pull("comm.allreduce(rank), size, MPI.COMM_WORLD.size").get(WITHIN)
@@ -44,7 +44,7 @@ def works(rc, n: int = N) -> None:
 
 
 def stuck_in_c(rc) -> None:
-    """All but one wait in C for that one, with Python's lock held."""
+    """All engines but one wait in C for that one, with Python's lock held."""
     rc[:].run(str(PROGRAMS / "cworld.py"), block=True)
     rc[1:].execute("world.barrier(True)")
     until_assigned(rc, rc.ids[1:])

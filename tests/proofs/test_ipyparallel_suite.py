@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.proof, pytest.mark.openmpi_only, pytest.mark.timeout(9
 pytest.importorskip("ipyparallel")
 
 ALIAS = ROOT / "tests" / "alias" / "ipyparallel"
-WITHIN = 840.0  # seconds for the suite; a machine without other work needs a small part of that
+WITHIN = 840.0  # seconds for the suite; a machine without other work needs much less
 
 MODULES = [
     "test_asyncresult",
@@ -156,13 +156,13 @@ def test_each_module_of_ipyparallel_is_known(suite):
 
 
 def _node(test: str) -> str:
-    """Return the id that pytest has for a test."""
+    """Return pytest's id of a test."""
     module, *names = test.split(".")
     return "::".join([f"ipyparallel/tests/{module}.py", *names])
 
 
 def _outcomes(report: Path) -> dict[str, str]:
-    """Return by test: `failure`, `error`, `skipped`, or nothing for a test that has passed."""
+    """Return for each test: `failure`, `error`, `skipped`, or an empty text if it has passed."""
     outcomes: dict[str, str] = {}
     for case in ElementTree.parse(report).iter("testcase"):
         test = f"{case.get('classname')}.{case.get('name')}".removeprefix("ipyparallel.tests.")

@@ -27,7 +27,7 @@ PAGES = ROOT / "docs"
 
 @pytest.fixture(scope="module")
 def python(request):
-    """A Python that sees Debian's packages, and mpidirect with what it needs beside them."""
+    """A Python with Debian's packages, with mpidirect and its requirements."""
     imports = "import dolfinx, petsc4py, h5py._debian_h5py_mpi, matplotlib"
     found = subprocess.run([PYTHON, "-c", imports], capture_output=True, check=False)
     if found.returncode != 0:
@@ -55,7 +55,7 @@ def run(python, tmp_path, program, *arguments):
 
 @pytest.fixture(scope="module")
 def fft(python):
-    """Whether mpi4py-fft is there; it is built if it can be."""
+    """Whether mpi4py-fft is available; this builds it if possible."""
     if subprocess.run([python, "-c", "import mpi4py_fft"], capture_output=True).returncode == 0:
         return True
     install = [python, "-m", "pip", "install", "--quiet", "mpi4py-fft==2.0.6"]  # needs Debian's libfftw3-dev
@@ -64,7 +64,7 @@ def fft(python):
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """The libraries that use the world in C and in Fortran."""
+    """Libraries that use MPI_COMM_WORLD in C and in Fortran."""
     made = []
     for compiler, source in (("mpicc", "total.c"), ("mpif90", "total.f90")):
         library = tmp_path_factory.mktemp("compiled") / "libtotal.so"
@@ -76,14 +76,14 @@ def compiled(tmp_path_factory):
 
 
 def test_the_c_world_contains_the_engines_only(python, tmp_path, compiled, fft):
-    """For petsc4py, dolfinx, compiled libraries and mpi4py-fft, also after a restart of all engines."""
+    """With petsc4py, dolfinx, compiled libraries and mpi4py-fft, also after a restart of all engines."""
     more = ["fft"] if fft else []
     done = run(python, tmp_path, "libraries.py", "replaced", *compiled, *more)
     assert done.returncode == 0 and "solved" in done.stdout, done.stdout + done.stderr
 
 
 def test_petsc4py_gets_comm_without_a_c_world_of_the_engines(python, tmp_path):
-    """And what is built on it."""
+    """Also libraries on top of petsc4py."""
     done = run(python, tmp_path, "libraries.py", "launcher")
     assert done.returncode == 0 and "solved" in done.stdout, done.stdout + done.stderr
 
@@ -100,7 +100,7 @@ TRAINED = (
 
 
 def test_the_c_world_on_several_hosts(python, hosts):
-    """Before and after a restart of all, and after a segmentation fault of one, which ends all."""
+    """Before and after a restart of all, and after a segmentation fault of one engine, which ends all."""
     with Cluster(python=python, mpiexec="/usr/bin/mpiexec.openmpi", **SLURM) as rc:
         assert "Open MPI v4" in rc.facts["mpi"] and "in C and Fortran" in rc.facts["world"]
         for _ in range(2):
@@ -115,7 +115,7 @@ def test_the_c_world_on_several_hosts(python, hosts):
 
 
 def test_programs_plot_with_an_old_matplotlib(python, start):
-    """Debian's does not load the backend that displays figures, nor does it in child processes."""
+    """Debian's matplotlib does not load the backend that displays figures, nor does it in child processes."""
     _, rc = start(1, prepared=False, python=python, mpiexec="/usr/bin/mpiexec.openmpi")
     plot = "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.savefig('/dev/null', format='png')"
     rc[:].execute(plot).get(LIMIT)
@@ -136,14 +136,14 @@ def test_the_doctor_loads_the_libraries(python, tmp_path):
     [("petsc.md", SOLVED, "world"), ("h5py.md", WRITTEN, "world"), ("h5py.md", WRITTEN, "")],
 )
 def test_page(python, tmp_path, page, check, world):
-    """What it shows runs as it stands there, and does what it says."""
+    """The examples of the page run unchanged, and give what the page shows."""
     done = run(python, tmp_path, "page.py", str(PAGES / page), check, *([world] if world else []))
     assert done.returncode == 0 and "right" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.page
 def test_pytorch_page(python, tmp_path):
-    """With gloo, as there is no GPU where the tests run."""
+    """With gloo, because the test machines have no GPU."""
     if subprocess.run([python, "-c", "import torch.distributed"], capture_output=True).returncode != 0:
         absent("no PyTorch here: apt-get install python3-torch")
     test_page(python, tmp_path, "pytorch.md", TRAINED, "world")

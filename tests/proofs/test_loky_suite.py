@@ -1,6 +1,6 @@
 """loky's own tests of executors pass with engines as the workers.
 
-They come from the source archive on PyPI, and are fetched when they are needed. A copy of them runs in a
+The tests come from the source archive on PyPI, and are downloaded at first use. A copy of them runs in a
 process of its own.
 """
 

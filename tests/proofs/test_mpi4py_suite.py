@@ -1,7 +1,7 @@
 """mpi4py's own tests pass on the engines' ``comm``.
 
-They are those of the installed version, and are fetched from PyPI when they are needed. Each class of tests
-is one call on all engines; an engine that waits for another that has failed is interrupted.
+The tests are those of the installed version, and are downloaded from PyPI at first use. Each class of tests
+is one call on all engines; engines that wait for a failed engine are interrupted.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from conftest import PROGRAMS
 from tests.source_archive import fetch
 
 PROGRAM = str(PROGRAMS / "mpi4py_suite.py")
-WITHIN = 60.0  # seconds for the tests of a class, of which most take some milliseconds
+WITHIN = 60.0  # seconds for a class of tests, most of which take some milliseconds
 
 pytestmark = [
     pytest.mark.proof,
-    pytest.mark.openmpi_only,  # MPICH's own failures differ from version to version
+    pytest.mark.openmpi_only,  # MPICH's failures differ from version to version
     pytest.mark.timeout(600),
     pytest.mark.skipif(version("mpi4py") < "4", reason="the tests of mpi4py 3 have another form"),
 ]
@@ -65,7 +65,7 @@ def test_of_mpi4py_pass(start, suite):
         names = dv.apply_sync(lambda module: classes(module), module)  # noqa: F821
         assert names == [names[0]] * len(names)
         for name in names[0]:
-            if "Self" in name:  # MPI.COMM_SELF is mpi4py's own
+            if "Self" in name:  # MPI.COMM_SELF is mpi4py's object
                 continue
             call = dv.apply_async(lambda *args: run_class(*args), module, name)  # noqa: F821
             if not call.wait(WITHIN):

@@ -1,4 +1,4 @@
-"""The same snippets give the same with ipyparallel and with mpidirect."""
+"""The same snippets give the same results with ipyparallel and with mpidirect."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DIFFERING = {snippet for snippets in DIFFERENT.values() for snippet in snippets}
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """Return what the snippets give: by package, topic and snippet."""
+    """Return the results of the snippets: by package, topic and snippet."""
     found = {}
     for package in ("ipyparallel", "mpidirect"):
         home = tmp_path_factory.mktemp(package)

@@ -1,4 +1,4 @@
-"""Numbered messages: nothing lost, nothing twice, nothing without bound, whatever the connection does."""
+"""Numbered messages: none is lost or repeated, and memory is bounded, over any connections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_messages_are_numbered_from_one_and_kept_until_acknowledged():
     assert list(outbox.due()) == []
     outbox.acknowledge(2)
     assert (len(outbox), outbox.kept) == (1, 10)
-    outbox.acknowledge(1)  # older than what is known
+    outbox.acknowledge(1)  # older than the last acknowledgement
     assert len(outbox) == 1
 
 

@@ -14,14 +14,14 @@ FORCE = {"pbs": ("-W", "force"), "sge": ()}
 
 
 class Scheduler:
-    """PBS or Grid Engine, as their users see them: by commands.
+    """PBS or Grid Engine, as users see them: by their commands.
 
     Parameters
     ----------
     name : str
-        Which.
+        The name of the scheduler.
     directory : pathlib.Path
-        Where its commands and its jobs are.
+        The directory of its commands and its jobs.
     """
 
     def __init__(self, name, directory):

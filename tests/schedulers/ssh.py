@@ -1,7 +1,7 @@
 """The real ssh client and the real sshd, for tests: with keys and settings of their own, for this user.
 
-There is no port: ssh starts an sshd of its own for each connection, in the network of who made these files,
-wherever it is called.  ``login`` is that host, ``nowhere`` one that does not answer.
+There is no port: ssh starts an sshd of its own for each connection, in the network of the process that made
+these files. ``login`` is that host, ``nowhere`` a host that does not answer.
 """
 
 import os
@@ -77,7 +77,7 @@ ALONE = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 
 
 def on_a_laptop(*command, **options):
-    """Run a command in a network where there is nothing but itself, to its end."""
+    """Run a command in a network without any other host, to its end."""
     return subprocess.run(
         [*ALONE, *command], capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL, **options
     )

@@ -1,4 +1,4 @@
-"""Functions are pickled once, as long as nothing that their pickle depends on has changed."""
+"""Functions are pickled once, while nothing has changed that their pickle depends on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def define(main):
 
 
 def parts(f):
-    """What a function is made of."""
+    """Return what a function consists of."""
     names = ("__code__", "__name__", "__doc__", "__dict__", "__annotations__", "__kwdefaults__")
     sent = f.__builtins__.get("helper")
     return [
@@ -45,7 +45,7 @@ def parts(f):
 
 
 def same(f, *args, **kwargs):
-    """Whether it is what the plain way makes of it, the second time as the first."""
+    """Whether the result equals the usual pickle's, also the second time."""
     for _ in range(2):
         made = pickles.loads(calls.dumps(f, args, kwargs))
         plain = pickles.loads(pickles.dumps((f, args, kwargs)))
@@ -55,7 +55,7 @@ def same(f, *args, **kwargs):
 
 
 def counted(monkeypatch):
-    """How many functions are pickled."""
+    """Return how many functions are pickled."""
     count = []
     whole = calls._dump
     monkeypatch.setattr(calls, "_dump", lambda obj: count.append(obj) or whole(obj))

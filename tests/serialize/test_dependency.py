@@ -1,4 +1,4 @@
-"""`require`: what a function needs is there before it runs, or it does not run."""
+"""`require`: the requirements of a function are met before it runs, or it does not run."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_required_functions_can_be_mapped(dview):
 def test_required_functions_run_in_the_client(dview):
     @require("json")
     def f():
-        """What it does."""
+        """A docstring."""
         return json.dumps(1)
 
     assert f() == "1"

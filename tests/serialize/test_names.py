@@ -1,4 +1,4 @@
-"""One rule for names: an engine's own come first; what it lacks and is code comes from the prompt."""
+"""One rule for names: an engine's own names have priority; missing names of code come from the prompt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
 @pytest.fixture
 def define(main, dview):
-    """Run source code at the prompt; engines have none of its names, before and afterwards."""
+    """Run source code at the prompt; engines have none of its names before and afterwards."""
     dview.clear(block=True)
 
     def define(source):
@@ -78,7 +78,7 @@ def test_all_that_is_code_is_sent(define, dview, source):
     view = dview
     if "numba" in source:
         pytest.importorskip("numba")
-        view = dview.client[:1]  # to import numba and to compile takes seconds of each engine
+        view = dview.client[:1]  # importing and compiling with numba takes seconds on each engine
     main = define(source + "\ncall = lambda n: [g(k) for k in (n,)]")
     assert view.apply_sync(main.call, 5) == [main.call(5)] * len(view)
     assert view.apply_sync(main.g, 5) == [main.g(5)] * len(view)
@@ -102,7 +102,7 @@ def test_changes_at_the_prompt_reach_the_engines(define, dview):
     assert dview.apply_sync(main.call) == [[11]] * 4
     define("helper = abs")
     assert dview.apply_sync(main.call) == [[1]] * 4
-    define("helper = 5")  # data now: what was lent is gone
+    define("helper = 5")  # now the name is data, so the sent function is removed
     with pytest.raises(CompositeError, match="helper"):
         dview.apply_sync(main.call)
 
@@ -215,7 +215,7 @@ def test_objects_of_the_prompts_classes_make_the_round_trip(define, dview, expre
         assert came == here and type(came) is type(here)
     assert (
         repr(main.call()).split(" at ")[0] == repr(here).split(" at ")[0]
-    )  # the classes here are as they were
+    )  # the client's classes are unchanged
     main.pickle = pickle
     define("through = lambda: pickle.loads(pickle.dumps(sent))")
     assert dview.apply_sync(main.through) == [here] * 4

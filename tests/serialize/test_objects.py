@@ -1,4 +1,4 @@
-"""ipyparallel's functions for programs with sockets of their own."""
+"""ipyparallel's functions for programs that have their own sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pickles: buffers apart, functions by value with the names of where they arrive."""
+"""Pickles: separate buffers, functions by value with the names of the receiver."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLAIN = st.recursive(
 
 
 def travel(obj):
-    """What arrives of `obj`."""
+    """Return the unpickled object of the pickle of `obj`."""
     return loads([bytearray(frame) for frame in dumps(obj)])
 
 
@@ -93,7 +93,7 @@ def test_missing_names_are_found_among_the_sent_ones(main):
     del main.helper, main.m
     assert loads(frames)() == 8
     assert not hasattr(main, "helper")
-    main.helper = lambda: 0  # what the receiver has comes first
+    main.helper = lambda: 0  # the receiver's name has priority
     assert loads(frames)() == 1
 
 

@@ -1,4 +1,4 @@
-"""What can't be sent is refused at the prompt: the error says where it is, what it is, and what to do."""
+"""Objects that can't be sent raise at the prompt: the error names their place, their kind and a remedy."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_error_of_user_code_is_the_cause():
     assert isinstance(caught.value.__cause__, ValueError)
     with pytest.raises(SerializationError) as caught:
         dumps({"g": generator()})
-    assert caught.value.__cause__ is None  # cloudpickle's frames tell nobody anything
+    assert caught.value.__cause__ is None  # frames of cloudpickle would not help
 
 
 def test_objects_that_raise_when_they_are_inspected():

@@ -1,4 +1,4 @@
-"""Modules that lie beside a script or a notebook: engines have them, in the version that the prompt has."""
+"""Modules beside a script or a notebook: engines have them, in the prompt's version."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def place(tmp_path, cluster):
 
 
 class Place:
-    """A directory with a script and modules, elsewhere than where the engines run."""
+    """A directory with a script and modules, which engines do not use."""
 
     def __init__(self, directory, cluster):
         directory.mkdir(exist_ok=True)
@@ -46,7 +46,7 @@ class Place:
             file.write_text(textwrap.dedent(text))
 
     def run(self, script, *, file="script.py", succeeds=True, **environment):
-        """Run a script here to its end; what it prints. It has a client `rc` and a view `dv`."""
+        """Run a script here to its end; return its output. The script has a client `rc` and a view `dv`."""
         begin = BEGIN.format(str(self._cluster.connection_file))
         path = self.directory / file
         path.write_text(begin + textwrap.dedent(script))

@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def report(driver: Driver) -> None:
-    """Print what was done, what was lost, and how to do it again."""
+    """Print the events and the losses, and a command that repeats the run."""
     print(driver.table())
     for problem in [*driver.bed.lost, *driver.bed.hangs]:
         print("PROBLEM:", problem)
@@ -51,7 +51,7 @@ def report(driver: Driver) -> None:
 
 
 def replay(n: int, events: Sequence[Event]) -> None:
-    """Do what another run has done before its first loss."""
+    """Repeat the events of another run before its first loss."""
     driver = Driver(0, n)
     with _home(lambda: not driver.well):
         try:
@@ -73,7 +73,7 @@ def run_histories(n: int, length: int, full: bool, seed: int) -> int:
 
 
 def replay_history(n: int, steps: Sequence[Step]) -> None:
-    """Let a cluster live through what another has lived through before a problem."""
+    """Repeat a history in which another cluster had a problem."""
     with _cluster(n) as bed:
         run = HistoryRun(bed)
         all(run.do(kind, engines) for kind, engines in steps)
@@ -81,7 +81,7 @@ def replay_history(n: int, steps: Sequence[Step]) -> None:
 
 
 def report_history(run: HistoryRun) -> None:
-    """Print the problems, and how to do the same again."""
+    """Print the problems, and a command that repeats the run."""
     if problems := [*run.bed.lost, *run.bed.hangs]:
         print("PROBLEM:", *problems, sep="\n")
         print(f"\n# The events before the problem:\n{run.script()}", flush=True)
@@ -89,7 +89,7 @@ def report_history(run: HistoryRun) -> None:
 
 @contextlib.contextmanager
 def _cluster(n: int) -> Iterator[Testbed]:
-    """Run a cluster; at the end tell of the processes that are left."""
+    """Run a cluster; at the end report the remaining processes."""
     bed = Testbed(n)
     with _home(lambda: bool(bed.lost or bed.hangs)):
         try:

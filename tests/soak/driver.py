@@ -20,7 +20,7 @@ from .work import WORK
 FAULTS = faults.FAULTS | outside.FAULTS
 EVENTS = {**WORK, **{fault.__name__: fault for fault in FAULTS}}
 MAX_PROBLEMS = 10  # the run ends after these
-LONGEST = 300  # seconds of one event: far more than all its limits together
+LONGEST = 300  # maximum seconds of one event: much more than all its limits together
 
 Event = tuple[str, int]  # the name and the seed
 
@@ -31,7 +31,7 @@ class Driver:
     Parameters
     ----------
     seed : int
-        The seed of everything.
+        The seed of the whole run.
     n : int
         The number of engines.
     """
@@ -40,12 +40,12 @@ class Driver:
         self.seed = seed
         self.bed = Testbed(n)
         self.counts: Counter[str] = Counter()
-        self.history: list[Event] = []  # since the cluster was started
+        self.history: list[Event] = []  # the events since the cluster was started
         self.before_loss: list[Event] = []
         self._source = random.Random(seed)
 
     def run(self, seconds: float, events: int = sys.maxsize) -> None:
-        """Do work, with a fault after every few pieces; stop after some time or number of events."""
+        """Do work, with a fault after every few pieces; stop after a time or a number of events."""
         end = time.monotonic() + seconds
         with self._cluster():
             while time.monotonic() < end and self.counts.total() < events:
@@ -58,7 +58,7 @@ class Driver:
                 self.one(name, self._source.randrange(2**32))
 
     def replay(self, events: Sequence[Event]) -> None:
-        """Do what another run has done."""
+        """Repeat the events of another run."""
         with self._cluster():
             for name, seed in events:
                 self.one(name, seed)
@@ -95,7 +95,7 @@ class Driver:
 
     @property
     def well(self) -> bool:
-        """Whether nothing was lost, hung, or remained."""
+        """Whether nothing was lost, hung or remained."""
         return not (self.bed.lost or self.bed.hangs or self.bed.leftovers)
 
     def table(self) -> str:
@@ -116,7 +116,7 @@ class Driver:
         return "\n".join(f"{name:{wide}}  {value}" for name, value in lines)
 
     def script(self) -> str:
-        """Return a program that does again what was done before the first loss."""
+        """Return a program that repeats the events before the first loss."""
         events = "".join(f"    {event!r},\n" for event in self.before_loss)
         return f"from tests.soak.__main__ import replay\n\nreplay({self.bed.n}, [\n{events}])\n"
 

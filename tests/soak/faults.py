@@ -1,4 +1,4 @@
-"""What goes wrong with engines: interrupts, stuck calls, deaths, restarts, memory limits, alarms."""
+"""Faults of engines: interrupts, stuck calls, deaths, restarts, memory limits, alarms."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.waiting import until, until_running
 from . import work
 from .testbed import HANG_TIMEOUT, INTERRUPT_TIMEOUT, Testbed
 
-MIN_ENGINES = 2  # with fewer living engines, all come back, or a new cluster is started
+MIN_ENGINES = 2  # with fewer living engines, all are replaced, or a new cluster is started
 CWORLD = Path(__file__).parents[1] / "programs" / "cworld.py"
 LARGE = np.ones(150_000_000, np.uint8)
-MORE = 100 << 20  # bytes that a limited engine may have beyond what it has
+MORE = 100 << 20  # bytes that a limited engine may have in addition to its present memory
 ALARM = """
 def _alarm(*_):
     raise RuntimeError("alarm")
@@ -83,7 +83,7 @@ def _busy(bed: Testbed, targets: list[int]) -> int:
 
 
 def death(bed: Testbed) -> None:
-    """Kill an engine while all work; replace what is missing when too few are left."""
+    """Kill an engine while all work; replace the dead engines if too few are left."""
     if not bed.tolerant:
         return
     engine = bed.source.choice(bed.near.ids)
@@ -133,7 +133,7 @@ def restart_all(bed: Testbed) -> None:
 
 
 def death_of_all(bed: Testbed) -> None:
-    """Kill all engines, in one moment or one after the other; start them anew."""
+    """Kill all engines, at the same time or one after the other; start them anew."""
     if not bed.tolerant:
         return
     work.many(bed)
@@ -148,7 +148,7 @@ def death_of_all(bed: Testbed) -> None:
 
 
 def memory_limit(bed: Testbed) -> None:
-    """Push what an engine has no room for: a MemoryError, and nothing else."""
+    """Push more data than an engine has memory for: only a MemoryError follows."""
     bed.drain()
     engine = bed.source.choice(bed.near.ids)
     pid = bed.near.engines_info[engine]["pid"]
@@ -170,7 +170,7 @@ def memory_limit(bed: Testbed) -> None:
 
 
 def alarm(bed: Testbed) -> None:
-    """Let a timer of a task fire after the task's end: the engine goes on."""
+    """Let a timer of a task fire after the task's end: the engine continues."""
     bed.drain()
     targets = bed.some()
     deadline = time.monotonic() + HANG_TIMEOUT
@@ -180,7 +180,7 @@ def alarm(bed: Testbed) -> None:
             if code != ALARM or time.monotonic() > deadline:
                 break
         except (errors.CompositeError, errors.RemoteError) as e:  # the timer has fired in this task
-            # A timer that fires while the result is pickled has its name in the text of that error.
+            # If a timer fires while the result is pickled, the text of that error contains its name.
             if not all("alarm" in f.evalue for f in getattr(e, "elist", [e])):
                 bed.lost.append(f"alarm: {e}")
                 break

@@ -1,4 +1,4 @@
-"""What goes wrong outside of the engines: networks, frozen processes, killed clients, strangers."""
+"""Faults outside of the engines: networks, frozen processes, killed clients, strangers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def frozen_other(bed: Testbed) -> None:
 
 
 def frozen_client(bed: Testbed) -> None:
-    """Freeze a client in the middle of its calls; it goes on, and misses no result."""
+    """Freeze a client during its calls; later it continues, and misses no result."""
     with _other_client(bed, "calls", "300") as client:
         _stop_for(client.pid, bed.source.uniform(0.1, 3))
         bed.near_call()

@@ -1,4 +1,4 @@
-"""A cluster with two clients, what its engines must know, and checks of results."""
+"""A cluster with two clients, the names that its engines must have, and checks of results."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import psutil
 from mpidirect import Client, Cluster, errors
 from tests.proxy import Proxy
 
-HANG_TIMEOUT = 60.0  # seconds after which a missing result counts as hanging
+HANG_TIMEOUT = 60.0  # seconds after which a missing result counts as a hang
 INTERRUPT_TIMEOUT = 30.0  # seconds in which an interrupted engine must be ready again
-MOST_MEMORY = 1 << 30  # bytes that the controller may have more at the end than at the start
+MOST_MEMORY = 1 << 30  # bytes by which the controller may grow from the start to the end
 IMPORTS = "import time, os, signal, numpy"
 
 
@@ -50,11 +50,12 @@ class Testbed:
         self.proxy = Proxy(self.cluster.connection_file)
         with environment(MPIDIRECT_DIRECT_MEMORY="0"):
             self.far = Client(self.proxy.info)
-        self.seen: set[psutil.Process] = set()  # controller and engines, also those that are no longer there
+        self.seen: set[psutil.Process] = set()  # controller and engines, also those that have ended
         self.pids: dict[str | int, int] = {}
         self.note_processes()
         self.tolerant = self.near.facts["fault_tolerance"]["deaths"]
-        self.names: dict[int, dict[str, Any]] = {k: {} for k in self.near.ids}  # what each engine must know
+        # the names that each engine must have
+        self.names: dict[int, dict[str, Any]] = {k: {} for k in self.near.ids}
         self.pending: deque[tuple[str, Any, Any]] = deque()  # results that are checked later
         self.dead: set[int] = set()
         self.near[:].execute(IMPORTS, block=True)
@@ -69,7 +70,7 @@ class Testbed:
                 self.seen.add(psutil.Process(pid))
 
     def stop(self) -> None:
-        """Stop the cluster; note the processes that are left, and how much memory has grown."""
+        """Stop the cluster; note the remaining processes, and the growth of memory."""
         self.drain()
         for name, now in self._memory().items():
             self.growth[name] = max(self.growth[name], now - self.memory[name])
@@ -103,7 +104,7 @@ class Testbed:
         return {"engines": 0, "controller": 0, **found}
 
     def reborn(self, came: list[int], wanted: list[int], what: str) -> None:
-        """Check that new engines have come, that all clients know them, and that they work together."""
+        """Check that new engines have joined, that all clients know them, and that they work together."""
         deadline = time.monotonic() + HANG_TIMEOUT
         while self.far.ids != self.near.ids and time.monotonic() < deadline:
             time.sleep(0.01)  # the other client learns of new engines later

@@ -1,4 +1,4 @@
-"""What users do: each function is one piece of work."""
+"""Work of users: each function is one piece of work."""
 
 from __future__ import annotations
 

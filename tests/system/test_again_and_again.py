@@ -1,4 +1,4 @@
-"""Start, use and stop, several times in a row: nothing hangs, and nothing remains, however a cluster ends."""
+"""Start, use and stop, several times in a row: nothing hangs or remains, however a cluster ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mpidirect import Client, Cluster
 from mpidirect.files.private_directories import socket_directory
 from mpidirect.files.profiles import Profile
 
-pytestmark = pytest.mark.openmpi_only  # one MPI is enough: it takes long
+pytestmark = pytest.mark.openmpi_only  # one MPI is enough, because the test takes long
 
 
 def processes_of(cluster: str) -> list[psutil.Process]:
@@ -84,7 +84,7 @@ ENDINGS = {
 
 
 def run(tail: str) -> tuple[str, int, set[Path]]:
-    """Run a script that starts a cluster and ends with `tail`: its id, exit code and segments."""
+    """Run a script that starts a cluster and ends with `tail`; return its id, exit code and segments."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT + tail],
         capture_output=True,
@@ -108,7 +108,7 @@ def test_scripts_that_end_in_all_ways(tmp_path, monkeypatch):
         assert ended in codes
         if ended != -signal.SIGKILL:  # after a SIGKILL the next start cleans up
             assert processes_of(id) == [] and not socket_directory(id).exists(), tail
-    until(lambda: not processes_of(id))  # no start follows the last one
+    until(lambda: not processes_of(id))  # no start follows the last script
     assert not socket_directory(id).exists()
     left = {path.name for path in (tmp_path / "home" / "default").iterdir()} - {"logs", ".lock"}
     assert left == set()

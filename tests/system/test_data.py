@@ -1,4 +1,4 @@
-"""Data of every kind and size comes back as it was sent, on every route."""
+"""Data of every kind and size makes the round trip unchanged, on every route."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def connect(cluster, way: str) -> Client:
 ROUTES = [
     pytest.param("direct", marks=pytest.mark.mpich_proof),
     "socket",
-    pytest.param("tcp", marks=pytest.mark.mpich_proof),  # MPI carries the same as with a socket
+    pytest.param("tcp", marks=pytest.mark.mpich_proof),  # the same data over MPI as with a socket
 ]
 
 
@@ -120,7 +120,7 @@ def test_scatter_and_gather_of_arrays(view, shape, dist):
     assert view.scatter("part", array, dist=dist) == [None] * 4
     lengths = view.apply(lambda: len(part))  # noqa: F821
     assert sum(lengths) == len(array)
-    assert lengths == sorted(lengths, reverse=True)  # the remainder is on the first engines
+    assert lengths == sorted(lengths, reverse=True)  # the first engines have the remainder
     assert max(lengths) - min(lengths) <= 1
     gathered = view.gather("part", dist=dist)
     assert same(array, gathered)
@@ -180,7 +180,7 @@ def test_a_late_client_gets_the_original_result(cluster, rc, monkeypatch):
 
     def slow(self, room, received):
         read(self, room, received)
-        late.wait(0.6)  # longer than an engine's patience
+        late.wait(0.6)  # longer than an engine waits
 
     monkeypatch.setattr(RemoteFrame, "read_into", slow)
     pulled = rc[0].pull("x", block=False)
@@ -210,7 +210,7 @@ def test_sent_tells_when_a_buffer_can_be_changed(view):
     busy = view.client[0].apply_async(clock.sleep, 30)
     pushed = view.client[0].push({"z": array}, block=False)
     small = view.client[0].apply_async(abs, 1)
-    if not view.client._session.connection.direct:  # else the controller may have read it already
+    if not view.client._session.connection.direct:  # otherwise the controller may have read it already
         assert not pushed.sent
     assert small.sent
     busy.interrupt()
@@ -274,7 +274,7 @@ def test_memory_stays_flat_over_many_pushes(view):
 
 
 def test_a_deleted_result_frees_its_memory_at_once(view):
-    """Memory is freed at once, not at the next collection of cycles: a few arrays can fill the memory."""
+    """Memory is freed at once, not at the next garbage collection: a few arrays can fill the memory."""
     view["z"] = np.zeros(BIG)
     gc.disable()
     try:
@@ -313,7 +313,7 @@ def test_shared_arrays_are_one_copy_and_read_only(view):
     with pytest.raises(Exception, match="read-only"):
         view.execute("t[0, 0] = 1")
     assert view.apply(mapped) == [1] * 4
-    # proportional size: what four engines share counts a quarter in each
+    # proportional size: memory that four engines share counts a quarter for each
     pss = view.apply(shared_kilobytes)
     assert all(kb < 1.2 * table.nbytes / 1024 / 4 + 200 for kb in pss), pss
 

@@ -16,8 +16,8 @@ from mpidirect import Client, Cluster
 from mpidirect.errors import CompositeError, ControllerLost, EngineError
 from mpidirect.job import processes
 
-WITHIN = 30.0  # seconds: far more than anything here takes
-WAYS = {  # how an engine dies, and the text of the error
+WITHIN = 30.0  # seconds: much more than any step needs
+WAYS = {  # the ways in which an engine dies, with the text of the error
     "os._exit(3)": "it exited with code 3",
     "os._exit(0)": "it exited with code 0",
     "os.kill(os.getpid(), 9)": "it was ended by SIGKILL",
@@ -30,7 +30,7 @@ WAYS = {  # how an engine dies, and the text of the error
 def survivors_work(rc: Client, lost: set[int], n: int) -> None:
     """Check that the survivors communicate on `comm`, and keep their names and ranks."""
     living = [k for k in range(n) if k not in lost]
-    until(lambda: rc.ids == living)  # no call may have met the death
+    until(lambda: rc.ids == living)  # no call may overlap with the death
     found = rc[:].pull("(comm.allgather(mine), comm is same, MPI.COMM_WORLD is comm, size, comm.size, rank)")
     for k, (others, *same, size, in_comm, rank) in enumerate(found.get(WITHIN)):
         assert others == living
@@ -46,7 +46,7 @@ def test_engines_die_one_by_one_in_every_way(start):
     lost = set()
     for victim, (way, told) in enumerate(WAYS.items(), 1):
         others = [k for k in rc.ids if k != victim]
-        waiting = rc[others].execute("comm.allreduce(1)")  # for the one that dies
+        waiting = rc[others].execute("comm.allreduce(1)")  # waits for the engine that dies
         dying = rc[victim].execute(
             f"print('said', rank); print('last words', file=__import__('sys').__stderr__); {way}"
         )
@@ -140,7 +140,7 @@ def test_busy_survivors_are_not_disturbed(start, tmp_path):
     assert rc[[1, 3]].apply(int).get(WITHIN) == [0, 0]
     assert not busy.ready()
     (tmp_path / "go on").touch()
-    survivors_work(rc, {2}, n)  # waits for the busy one, as it must
+    survivors_work(rc, {2}, n)  # waits for the busy engine
     assert busy.get(WITHIN) is None
 
 
@@ -184,7 +184,7 @@ def test_the_death_of_the_controller_or_the_job(start, who):
         with pytest.raises(ControllerLost, match="gone"):
             call.get()
     until(lambda: not processes.members(cluster.cluster))
-    with Cluster(n=1) as again:  # of the same profile
+    with Cluster(n=1) as again:  # with the same profile
         assert again[:].apply_sync(int) == [0]
 
 
@@ -216,11 +216,12 @@ def test_deaths_cost_no_result_of_a_load_balanced_view(start):
     until_running(rc)
     rc.send_signal(signal.SIGKILL, 2)
     result.wait(30)
-    assert [e.ename for e in result.failures.values()] == ["EngineError"]  # the one that ran there
+    # the task that ran on the dead engine
+    assert [e.ename for e in result.failures.values()] == ["EngineError"]
     result = rc.load_balanced_view([1]).map_async(time.sleep, [30] * 3)
     until_running(rc, 1)
     rc.send_signal(signal.SIGKILL, 1)
-    assert result.wait(30)  # nobody is left for them
+    assert result.wait(30)  # no engine is left for the tasks
     assert len(result.failures) == 3
     with pytest.raises(CompositeError, match="EngineError"):
         result.get()

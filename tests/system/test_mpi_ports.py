@@ -1,4 +1,4 @@
-"""MPI's own ports: on one host, other hosts are refused, and other users of this host do no harm."""
+"""MPI's ports: on one host, other hosts are refused, and other users of this host can't delay MPI."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from tests.strangers import listening as reachable
 HERE = {socket.AF_INET: "10.231.77.1", socket.AF_INET6: "fd57:77::1"}
 THERE = {socket.AF_INET: "10.231.77.2", socket.AF_INET6: "fd57:77::2"}
 LENGTH = {socket.AF_INET: 30, socket.AF_INET6: 64}
-LINKS = f"mdp{os.getpid()}a", f"mdp{os.getpid()}b"  # as other test runs of this host may have theirs
+# unique, because other test runs on this host may have links, too
+LINKS = f"mdp{os.getpid()}a", f"mdp{os.getpid()}b"
 KNOCK = """
 import socket, sys
 for port in map(int, sys.argv[2:]):
@@ -42,7 +43,7 @@ def ip(*arguments):
 
 @pytest.fixture(scope="module")
 def other_host():
-    """Return the name of a network namespace that reaches this host by a network of its own."""
+    """Return the name of a network namespace that reaches this host through a network of its own."""
     name = f"mdports{os.getpid()}"
     ip("netns", "add", name)
     try:
@@ -82,7 +83,8 @@ def listening(cluster, family):
     "family", [socket.AF_INET, pytest.param(socket.AF_INET6, marks=pytest.mark.mpich_proof)]
 )
 def test_no_rank_accepts_a_connection_from_another_host(cluster, rc, other_host, family):
-    with socket.create_server((HERE[family], 0), family=family) as control:  # the two hosts can connect
+    # the two hosts can connect to each other
+    with socket.create_server((HERE[family], 0), family=family) as control:
         until(lambda: reached_from(other_host, HERE[family], [control.getsockname()[1]]))
     for restarts in (0, 1):
         if restarts:
@@ -118,10 +120,10 @@ def test_another_user_of_this_host_does_not_delay_mpi(cluster, rc):
 
 
 @pytest.mark.slurm
-@pytest.mark.openmpi_only  # other MPIs: docs/security.md
+@pytest.mark.openmpi_only  # for other MPIs see docs/security.md
 @pytest.mark.timeout(300)
 def test_strangers_do_not_delay_a_job_on_several_hosts(hosts):
-    """Another user of the second host, and a host that does not belong to the job, at all ports there."""
+    """Another user of the second host, and a host outside of the job, connect to all ports there."""
     with Cluster(**SLURM) as rc:
         engine = next(info["pid"] for info in rc.engines_info.values() if info["host"] == "n2")
         there = [

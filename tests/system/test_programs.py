@@ -1,4 +1,4 @@
-"""Plain MPI programs on the engines give the results of one process."""
+"""Plain MPI programs on the engines give the same results as in one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All processes of the job are started anew where no engine can be spawned; clients see an outage."""
+"""All processes of the job are started anew if no engine can be spawned; clients see an outage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(600)
 
-WITHIN = 40.0  # seconds: far more than anything here takes
+WITHIN = 40.0  # seconds: much more than any step needs
 N = 3
 
 
@@ -34,7 +34,7 @@ def launch(start, monkeypatch):
 
 
 def is_new(rc, n=N):
-    """All engines are there, know nothing, and work together."""
+    """Check that all engines live, have empty namespaces, and work together."""
     assert rc.ids == list(range(n))
     assert not any(rc[:].pull("'known' in globals()").get(WITHIN))
     assert rc[:].apply(lambda: comm.allreduce(rank)).get(WITHIN) == [sum(range(n))] * n  # noqa: F821
@@ -45,7 +45,7 @@ def is_new(rc, n=N):
 
 
 def stuck_in_c(rc):
-    """Wait in C for an engine that never comes, with Python's lock held."""
+    """Wait in C for an engine that never takes part, with Python's lock held."""
     rc[:].run(str(PROGRAMS / "cworld.py"), block=True)
     if "Open MPI" in rc.facts["mpi"]:
         assert rc[:].pull("world.facts()").get(WITHIN) == [(k, N, sum(range(N))) for k in range(N)]
@@ -161,7 +161,7 @@ def test_results_are_kept_for_a_client_that_is_away(launch, monkeypatch):
         until(lambda: rc.queue_status(0)["tasks"])
         proxy.down()
         until(lambda: not any(rc.queue_status(k)["tasks"] for k in rc.ids))
-        with Client(cluster.connection_file) as near:  # its results come after those
+        with Client(cluster.connection_file) as near:  # the results of this client come after the others
             assert len(near[:].apply_sync(np.zeros, 200_000)) == 2
         assert rc.restart() == [0, 1]
         assert rc.restart() == [0, 1]
@@ -186,7 +186,7 @@ def test_another_number_of_engines(launch):
 
 @pytest.mark.mpich_proof
 def test_an_impossible_number_of_engines(launch, tmp_path):
-    """The former number is started again, and the error tells it."""
+    """The former number is started again, and the error names it."""
     real = mpi.find_mpiexec()[0]
     limited = tmp_path / "mpiexec"
     limited.write_text(f'#!/bin/sh\ncase "$*" in *"-n 8 "*) echo no room; exit 1;; esac\nexec {real} "$@"\n')

@@ -13,7 +13,7 @@ from mpidirect import Cluster, errors
 pytestmark = [pytest.mark.slurm, pytest.mark.openmpi_only, pytest.mark.proof, pytest.mark.timeout(600)]
 
 ENGINES = 4
-JOBS = 3  # that continue the first one
+JOBS = 3  # number of jobs that continue the first one
 
 
 def test_a_loop_counts_over_three_walltimes(hosts):
@@ -38,7 +38,7 @@ def test_a_loop_counts_over_three_walltimes(hosts):
                 controllers.add(rc.facts["pid"])
             time.sleep(0.01)  # so that the log of calls stays short
         assert cluster.resumes == f"{JOBS} of {JOBS}" and failed >= JOBS
-        for n in rc[:].pull("n", block=True):  # a step that was interrupted may have counted
+        for n in rc[:].pull("n", block=True):  # an interrupted step may have counted
             assert counted <= n <= counted + failed
     cluster.stop()
     assert gone(hosts, cluster)

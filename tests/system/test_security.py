@@ -1,4 +1,4 @@
-"""Who can get in, and what is there to be seen."""
+"""Who can connect, and what other users can see."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def address(info):
 
 @pytest.fixture
 def unharmed(rc):
-    """Whatever the test did, the cluster works and its other clients notice nothing."""
+    """After each test, the cluster works and its other clients notice nothing."""
     yield
     assert rc[:].apply_sync(lambda: 7) == [7] * len(rc)
 
@@ -57,7 +57,7 @@ def over_tcp(info, **changes):
 
 
 def knock(info, **changes):
-    """Whether a connection by TCP is let in."""
+    """Whether a connection by TCP is accepted."""
     info = over_tcp(info, **changes)
     try:
         link = Dialer(info, "stranger", threading.Event()).attempt(0, False, 5)
@@ -90,7 +90,7 @@ def test_a_false_public_key_of_the_server_fails(info):
 
 
 CURVE = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01CURVE" + bytes(15) + b"\0" + bytes(31)  # ZMTP's greeting
-WELCOME = b"\x04\xa8" + b"\x07WELCOME" + bytes(160)  # one that no key has made
+WELCOME = b"\x04\xa8" + b"\x07WELCOME" + bytes(160)  # a WELCOME that was made without a key
 IMPOSTORS = {
     "another program": (b"220 mail.example.org ESMTP\r\n" * 3, "refused or closed at once|is no controller"),
     "ZeroMQ without encryption": (
@@ -126,7 +126,7 @@ def test_the_reason_of_an_early_handshake_failure_is_named(info, monkeypatch):
 
 
 def answer(listener, says):
-    """Say the same to all who come, and hang up."""
+    """Send the same bytes to each connection, and close it."""
     with contextlib.suppress(OSError):
         while True:
             connection, _ = listener.accept()
@@ -163,7 +163,7 @@ def test_garbage_by_plain_tcp_is_refused(address, garbage):
 
 
 def say(plain, data):
-    """Send `data` and wait until the other side hangs up."""
+    """Send `data` and wait until the other side closes the connection."""
     plain.settimeout(15)
     try:
         plain.sendall(data)
@@ -214,7 +214,7 @@ def test_a_flood_of_silent_connections(info, address, rc):
     flood = [socket.create_connection((parts.hostname, parts.port), 5) for _ in range(300)]
     try:
         assert rc[:].apply_async(lambda: 1).get(30) == [1] * len(rc)
-        assert knock(info)  # who has the key still gets in
+        assert knock(info)  # a client with the key is still accepted
     finally:
         for each in flood:
             each.close()
@@ -259,7 +259,7 @@ def test_replayed_frames_do_nothing(cluster, rc, monkeypatch):
 
 
 def test_each_port_accepts_only_its_own_key(info):
-    """Engines on other hosts have another port, and another key, than clients."""
+    """Engines on other hosts have another port and another key than clients."""
     pairs = {CLIENTS: KeyPair(info.client_key.encode(), info.client_secret.encode()), ENGINES: new_keys()}
     with zmq.Context() as context:
         authenticator = ZapAuthenticator(context, {domain: keys.public for domain, keys in pairs.items()})
@@ -337,7 +337,7 @@ def test_a_local_socket_in_a_directory_that_others_can_enter_is_not_used(tmp_pat
         listener.setblocking(False)
         with pytest.raises(errors.ClusterNotFound):
             Client(over_tcp(info, addresses=[f"ipc://{squatted}/clients"]), timeout=2)
-        with pytest.raises(BlockingIOError):  # nobody has come
+        with pytest.raises(BlockingIOError):  # no connection has arrived
             listener.accept()
 
 
@@ -371,7 +371,7 @@ tries(open, f"/proc/{pid}/mem", "rb")
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_a_second_user_of_the_host_sees_nothing(monkeypatch):
     top = tempfile.mkdtemp()
-    Path(top).chmod(0o755)  # as a home directory may well be
+    Path(top).chmod(0o755)  # as is possible for a home directory
     monkeypatch.setenv("MPIDIRECT_DIR", f"{top}/home")
     try:
         cluster = Cluster(n=1)

@@ -11,7 +11,7 @@ from tests.soak.histories import RESTART, histories, walk
 from tests.soak.history_run import HistoryRun
 from tests.soak.testbed import Testbed
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of connections that are down
+pytestmark = pytest.mark.filterwarnings("ignore")  # about connections that are down
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The engines' world: theirs alone also in C; and all engines started anew, however they hang."""
+"""The engines' world contains only the engines, also in C; restarts of all engines in any state."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from mpidirect.launchers import mpi
 from mpidirect.launchers.mpiexec import MpiexecLauncher
 
 N = 4
-WITHIN = 30.0  # seconds: far more than anything here takes
+WITHIN = 30.0  # seconds: much more than any step needs
 
 
 @pytest.fixture
 def petsc(tmp_path):
-    """Make a package that begins as petsc4py does, and stands in for it; return its directory."""
+    """Make a package that starts as petsc4py does, and replaces it; return its directory."""
     (tmp_path / "petsc4py").mkdir()
     (tmp_path / "petsc4py" / "__init__.py").write_text(
         "def init(args=None, arch=None, comm=None):\n    from . import PETSc\n    PETSc._initialize(comm)\n"
@@ -43,7 +43,7 @@ def petsc(tmp_path):
 
 
 def world_is_theirs(rc, n: int = N) -> None:
-    """In C as in Python, it has the engines alone."""
+    """Check that the world contains only the engines, in C and in Python."""
     rc[:].run(str(PROGRAMS / "cworld.py"), block=True)
     everyone = sum(range(n))
     assert rc[:].pull("world.facts()").get(WITHIN) == [(k, n, everyone) for k in range(n)]
@@ -52,7 +52,7 @@ def world_is_theirs(rc, n: int = N) -> None:
 
 
 def is_new(rc, n: int = N) -> None:
-    """All engines are there, know nothing, and work together."""
+    """Check that all engines live, have empty namespaces, and work together."""
     assert rc.ids == list(range(n))
     assert not any(rc[:].pull("'known' in globals()").get(WITHIN))
     world_is_theirs(rc, n)
@@ -154,7 +154,7 @@ def restart_in_four_situations(rc, large: np.ndarray) -> None:
 @pytest.mark.proof
 @pytest.mark.timeout(900)
 def test_twenty_restarts_in_a_row(start):
-    """After a barrier in C, a frozen engine, the death of all, and in the middle of a push of 1 GB."""
+    """After a barrier in C, a frozen engine, the death of all, and during a push of 1 GB."""
     cluster, rc = start(N)
     controller = rc.facts["pid"]
     large = np.ones(1 << 30, np.uint8)
@@ -197,7 +197,7 @@ def test_earlier_calls_end_with_an_error_that_names_the_restart(start):
 
 
 def test_single_engines_are_replaced_in_a_generation(start, petsc):
-    """Deaths one after the other of engines that came together, some of them in the place of others.
+    """Deaths, one after the other, of engines that were started together; some have replaced others.
 
     The world in C is lost then: clients are told, and PETSc does not wait for ever.
     """
@@ -257,7 +257,7 @@ def test_restarts_leave_nothing(start):
 
 @pytest.mark.mpich_proof
 def test_a_restart_frees_interrupted_transfers(start, monkeypatch):
-    """Also where MPI carries it, as between hosts; and nothing is read out of engines that are dead."""
+    """Also data over MPI, as between hosts; and nothing is read from dead engines."""
     monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")
     _, rc = start(2)
     data, used = np.ones(12_500_000), []
@@ -272,7 +272,7 @@ def test_a_restart_frees_interrupted_transfers(start, monkeypatch):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.openmpi_only  # with fault tolerance
+@pytest.mark.openmpi_only  # with fault tolerance only
 @pytest.mark.parametrize(
     ("launched", "lock"),
     [
@@ -283,7 +283,7 @@ def test_a_restart_frees_interrupted_transfers(start, monkeypatch):
     ],
 )
 def test_an_interrupt_gets_engines_out_of_c(start, launched, lock, monkeypatch):
-    """Free engines give up the world in which the others wait; all engines keep what they know."""
+    """Free engines revoke the world in which the others wait; all engines keep their names."""
     if launched:
         monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
     _, rc = start(3)
@@ -308,9 +308,9 @@ def test_an_interrupt_without_effect_names_a_remedy(start):
     is_new(rc, 2)
 
 
-@pytest.mark.openmpi_only  # with fault tolerance
+@pytest.mark.openmpi_only  # with fault tolerance only
 def test_the_end_of_one_engine_frees_those_that_wait_for_it_in_c(start):
-    """No engine is free to give up the world in C."""
+    """No engine is free to revoke the world in C."""
     _, rc = start(3)
     is_new(rc, 3)
     receive = "world.mpi.MPI_Recv(ctypes.byref(ctypes.c_int()), 1, world.int, 1, 7, world.world, None)"
@@ -348,7 +348,7 @@ def test_another_number_of_engines(start):
 
 @pytest.mark.openmpi_only
 def test_resize_at_a_prompt_asks_for_confirmation(start, monkeypatch):
-    """A program is not asked, nor is a notebook that a program executes."""
+    """There is no question in a program, or in a notebook that a program executes."""
     _, rc = start(1)
     is_new(rc, 1)
     asked = []
@@ -402,7 +402,7 @@ def test_two_restarts_at_the_same_time(start):
 
 @pytest.mark.mpich_proof
 def test_petsc_starts_on_the_engines_communicator(start, monkeypatch, petsc):
-    """Where the world in C is not theirs."""
+    """If the world in C contains the controller."""
     monkeypatch.setattr(MpiexecLauncher, "spawns", lambda self: False)
     monkeypatch.setenv(C_WORLD, "launcher")
     _, rc = start(2)
@@ -426,7 +426,7 @@ def test_the_c_world_without_fault_tolerance(start):
 
 @pytest.mark.openmpi_only
 def test_networks_that_the_user_excludes(start, monkeypatch):
-    """Open MPI would start nothing if it were told of others as well."""
+    """Open MPI would start nothing if other networks were set, too."""
     monkeypatch.setenv("OMPI_MCA_btl_tcp_if_exclude", "docker0")
     _, rc = start(2)
     world_is_theirs(rc, 2)

@@ -1,4 +1,4 @@
-"""Messages through sockets: whole, in order, whatever comes and whoever goes."""
+"""Messages through sockets arrive whole and in order, with any peers and any ends of connections."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ by_zeromq = pytest.mark.parametrize("ends", [Ipc, Curve], indirect=True)
 
 
 def take(listener, seconds=10):
-    """The next message that comes: name and frames; what has departed is left alone."""
+    """Return the next message: name and frames; ended connections stay unread."""
     poll = select.poll()
     poll.register(listener.descriptors[0], select.POLLIN)
     while True:
@@ -130,7 +130,7 @@ def take(listener, seconds=10):
 
 
 def gone(listener, seconds=10):
-    """Wait until connections have ended; which."""
+    """Wait until connections have ended; return their numbers."""
     poll = select.poll()
     poll.register(listener.descriptors[-1], select.POLLIN)
     while not (departed := listener.departed()):
@@ -142,7 +142,7 @@ def gone(listener, seconds=10):
 
 
 def comes(peer, seconds=10):
-    """The next message that comes to the end that has dialed; None when the connection ends."""
+    """Return the next message to the connecting end; None when the connection has ended."""
     poll = select.poll()
     for descriptor in getattr(peer, "descriptors", ()) or [peer.connection.fileno()]:
         poll.register(descriptor, select.POLLIN)
@@ -162,7 +162,8 @@ FRAMES = st.lists(
 @given(st.lists(FRAMES, min_size=1, max_size=5), st.lists(st.integers(1, 100_000), min_size=1, max_size=9))
 def test_messages_in_any_pieces_arrive_whole(sent, cuts):
     size = sum(len(frame) for frames in sent for frame in frames)
-    assume(size < 2_000 * sum(cuts) / len(cuts))  # cut into at most 2000 pieces, as each costs a system call
+    # cut into at most 2000 pieces, because each costs a system call
+    assume(size < 2_000 * sum(cuts) / len(cuts))
     ours, theirs = socket.socketpair()
     between, end = socket.socketpair()
     with ours, theirs, between, end:
@@ -202,11 +203,12 @@ def test_large_messages_arrive_whole_and_in_order(listener, dial):
     take(listener)
     large = np.arange(4_000_000).view(np.uint8).data
     for k in range(3):
-        listener.send_to(b"peer", [b"%d" % k, large])  # far more than a socket's buffer: returns at once
+        # much more than a socket's buffer, but the call returns at once
+        listener.send_to(b"peer", [b"%d" % k, large])
     sending = threading.Thread(target=lambda: [peer.put([b"%d" % k, large]) for k in range(3)])
     sending.start()
     if isinstance(peer, UnixConnection):
-        sending.join()  # it is no other thread's
+        sending.join()  # the socket now belongs to no other thread
     got, came = [], []
     deadline = time.monotonic() + 20
     while len(got) < 3 or len(came) < 3:
@@ -269,7 +271,7 @@ def test_a_new_connection_replaces_the_old_one_of_its_name(listener, dial):
     assert take(listener) == (b"peer", [b"new"])
     listener.send_to(b"peer", [b"to the new one"])
     assert comes(new) == [b"to the new one"]
-    if isinstance(listener, UnixListener):  # ZeroMQ leaves it to its other side to close the old one
+    if isinstance(listener, UnixListener):  # with ZeroMQ, the other side closes the old one
         assert comes(old) is None
         with pytest.raises(Closed):
             old.first()
@@ -304,7 +306,7 @@ def test_a_frozen_peer_is_given_up(ends, dial, monkeypatch):
 
 
 class Between:
-    """A proxy in front of an address that forwards nothing any more when it is told so."""
+    """A proxy in front of an address that stops forwarding on request."""
 
     def __init__(self, address):
         self.target = address.removeprefix("ipc://").removeprefix("tcp://127.0.0.1:")
@@ -342,7 +344,7 @@ class Between:
 
 
 class Handled(Exception):
-    """What a signal's handler raises."""
+    """The exception of a signal's handler."""
 
 
 @by_zeromq
@@ -353,7 +355,7 @@ def test_a_signal_during_a_message_keeps_the_other_messages(listener, dial, erro
     take(listener)
 
     class Raises:
-        """A frame, at which a signal comes."""
+        """A frame during which a signal arrives."""
 
         def __len__(self):
             raise error
@@ -363,12 +365,12 @@ def test_a_signal_during_a_message_keeps_the_other_messages(listener, dial, erro
     assert peer.ended()
     peer.close(1000)
     assert len(gone(listener)) == 1
-    with pytest.raises(Empty):  # nothing of it came
+    with pytest.raises(Empty):  # nothing of the message has arrived
         listener.first()
 
 
 def bare(listener):
-    """A connection that has said nothing yet."""
+    """A connection that has sent nothing yet."""
     stranger = socket.socket(socket.AF_UNIX)
     stranger.settimeout(10)
     stranger.connect(listener._listener.getsockname())
@@ -376,7 +378,7 @@ def bare(listener):
 
 
 class Exhausted:
-    """A listener that has no descriptor left, once."""
+    """A listener that once has no free descriptor."""
 
     def __init__(self, listener) -> None:
         self._listener = listener
@@ -444,7 +446,7 @@ def test_a_blocking_connection_waits_and_sees_the_end(listener, dial):
 
 
 class Interrupted:
-    """A connection during whose calls a signal comes: they have been done, and are not told of."""
+    """A connection in whose system calls a signal arrives: the calls have succeeded, but raise an error."""
 
     def __init__(self, connection, error) -> None:
         self._connection = connection
@@ -476,14 +478,14 @@ def test_a_signal_during_a_system_call_ends_only_the_connection(listener, dial, 
             peer.put([b"head", large])
     else:
         listener.send_to(b"peer", [b"head", large])
-        while peer._missing is None:  # nothing of the large frame has come
+        while peer._missing is None:  # nothing of the large frame has arrived
             peer.fill()
         peer.connection = Interrupted(peer.connection, error)
         with pytest.raises(type(error)):
             peer.fill()
     assert not peer.readable()
     assert peer.ended
-    assert len(gone(listener)) == 1  # and no message came before
+    assert len(gone(listener)) == 1  # and no message has arrived before
     with pytest.raises(Closed):
         peer.put([b"more"])
 
@@ -495,7 +497,7 @@ def test_nothing_follows_an_incomplete_message(listener, dial):
     take(listener)
     peer.connection = Interrupted(peer.connection, OSError(errno.ENOBUFS, "No buffer space available"))
     peer.put([b"head", os.urandom(10 * LARGE)])
-    assert len(gone(listener)) == 1  # and no message came before
+    assert len(gone(listener)) == 1  # and no message has arrived before
     peer.put([b"more"])
     assert not peer.pending
 
@@ -533,7 +535,7 @@ def test_many_small_frames_are_sent_together(listener, dial):
 
 
 class Counted:
-    """A connection that counts what it is asked to send."""
+    """A connection that counts its system calls."""
 
     def __init__(self, connection, calls) -> None:
         self._connection = connection
