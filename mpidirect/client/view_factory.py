@@ -12,7 +12,7 @@ from .integrations import dask
 from .session.engines import is_single_target
 from .views.balancedview import LoadBalancedView
 from .views.directview import BroadcastView, DirectView
-from .views.split import Groups, groups_of
+from .views.groups import Groups, groups_of
 
 
 class ViewFactory(HubQueries, EngineControl):

@@ -28,7 +28,7 @@ from ...protocol.reliable_stream import Inbox, Outbox
 from ...transport.base import Closed
 from .bulk_frames import buffer_pool
 from .dialer import Dialer, Link
-from .interruptible import Interruptible
+from .deferred_interrupt import DeferredInterrupt
 from .numbered_stream import NumberedStream
 from .receiver import Receiver
 from .reconnect import ControllerWatch, reconnect
@@ -123,7 +123,7 @@ class Connection(NumberedStream):
         if done() or os.getpid() != self._pid:  # the parent of a forked process reads all messages
             return done()
         deadline = None if timeout is None else time.monotonic() + timeout
-        with Interruptible(self._wake_pipe.wake) as interruptible:
+        with DeferredInterrupt(self._wake_pipe.wake) as interrupt:
             with self.lock:
                 self._waiters += 1
                 if self._waiters > 1:
@@ -139,12 +139,12 @@ class Connection(NumberedStream):
                             return done()
                     if self.needs_user and threading.current_thread() is threading.main_thread():
                         return False
-                    interruptible.check()
+                    interrupt.check()
                     left = None if deadline is None else deadline - time.monotonic()
                     if left is not None and left <= 0:
                         return False
                     self._sleep(left)
-                    interruptible.check()
+                    interrupt.check()
             finally:
                 with self.lock:
                     self._waiters -= 1

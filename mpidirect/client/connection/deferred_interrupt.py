@@ -1,4 +1,7 @@
-"""Delay the exception of a Ctrl-C while a call waits."""
+"""Defer the exception of a Ctrl-C while a call waits, so that no message is lost.
+
+`results.waiting` decides what a Ctrl-C does to the engines.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,21 @@ from typing import Any
 _SIGINT = int(signal.SIGINT)
 
 
-class Interruptible:
+class DeferredInterrupt:
     """In the main thread: note a Ctrl-C and wake the wait; `check` then raises `KeyboardInterrupt`."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._noted = False
-        self._before: Any = None
+        self._former: Any = None
 
-    def __enter__(self) -> Interruptible:
+    def __enter__(self) -> DeferredInterrupt:
         if threading.current_thread() is threading.main_thread():
-            self._before = _signal.getsignal(_SIGINT)
-            if callable(self._before):
+            self._former = _signal.getsignal(_SIGINT)
+            if callable(self._former):
                 _signal.signal(_SIGINT, self._note)
             else:
-                self._before = None
+                self._former = None
         return self
 
     def _note(self, signum: int, frame: Any) -> None:
@@ -36,8 +39,8 @@ class Interruptible:
         """Raise the exception of a noted Ctrl-C."""
         if self._noted:
             self._noted = False
-            self._before(signal.SIGINT, None)  # the former handler raises KeyboardInterrupt
+            self._former(signal.SIGINT, None)  # the former handler raises KeyboardInterrupt
 
     def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            _signal.signal(_SIGINT, self._before)
+        if self._former is not None:
+            _signal.signal(_SIGINT, self._former)
