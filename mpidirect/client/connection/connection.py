@@ -27,8 +27,8 @@ from ...protocol import messages
 from ...protocol.reliable_stream import Inbox, Outbox
 from ...transport.base import Closed
 from .bulk_frames import buffer_pool
-from .dialer import Dialer, Link
 from .deferred_interrupt import DeferredInterrupt
+from .dialer import Dialer, Link
 from .numbered_stream import NumberedStream
 from .receiver import Receiver
 from .reconnect import ControllerWatch, reconnect
