@@ -132,7 +132,7 @@ def _run_spawned(place: str, path: Path) -> NoReturn:
     start = receive_start()
     spec = job_file.read(path)
     if spec.resume:
-        _outlive_warnings()
+        _survive_warnings()
     is_anchor = place == ANCHOR_PLACE
     engine = -1 if is_anchor else int(place) - 1
     redirect_output(Path(spec.log_directory) / ("anchor.log" if is_anchor else f"engine-{engine}.log"))

@@ -62,7 +62,7 @@ def test_map_that_fails_on_some_engines(dview):
 def test_remote_functions(dview):
     @dview.remote(block=True)
     def f(x, y=1):
-        """A docstring."""
+        """What it does."""
         return x + y
 
     assert f(1) == [2] * 4

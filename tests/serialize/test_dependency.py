@@ -91,7 +91,7 @@ def test_required_functions_can_be_mapped(dview):
 def test_required_functions_run_in_the_client(dview):
     @require("json")
     def f():
-        """A docstring."""
+        """What it does."""
         return json.dumps(1)
 
     assert f() == "1"

@@ -58,7 +58,7 @@ def abort(session: Session, ids: Collection[str], targets: list[int]) -> None:
     under_way = session.calls.under_way
     calls = [call for id in ids if (call := under_way.get(id)) is not None]
     # A collective can't be completed without one of its engines: the others leave it too.
-    together = {call.id: call.targets for call in calls if call.together}
+    together = {call.id: call.targets for call in calls if call.is_collective}
     if others := sorted(set(ids) - together.keys()):
         session.query("abort", targets, others)
     for id, members in together.items():
