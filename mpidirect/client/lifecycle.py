@@ -90,7 +90,7 @@ class EngineLifecycle(ViewFactory):
             raise errors.TimeoutError(f"{count()} of {wanted} engines are ready after {timeout} s")
         if count() < wanted:
             reasons = "; ".join(engines.lost.values()) or f"the cluster has {engines.size}"
-            raise errors.EngineError("EngineError", f"{wanted} engines there can't be: {reasons}")
+            raise errors.EngineError("EngineError", f"there can't be {wanted} engines: {reasons}")
 
     def save(self, path: str | os.PathLike[str], names: Sequence[str] | None = None) -> Saved:
         """Save the engines' namespaces to files, for `load` in this job or a later one.
@@ -194,8 +194,8 @@ class EngineLifecycle(ViewFactory):
         if "busy" in answer:
             busy = engines_in_words(answer["busy"])
             raise errors.TimeoutError(
-                f"Nothing was replaced: {busy} did not end what was asked before within {timeout:g} s. "
-                "rc.interrupt() ends it; if not, rc.restart() of all engines does."
+                f"Nothing was replaced: {busy} did not complete their earlier calls within {timeout:g} s. "
+                "rc.interrupt() ends these calls; if not, rc.restart() of all engines does."
             )
         return list(answer["replaced"])
 

@@ -161,5 +161,5 @@ class ControlThread(threading.Thread):
             mpi_state.unusable_reason = mpi_state.unusable_reason or reason
         self._parts.main_thread.leave()
         time.sleep(EXIT_GRACE)
-        log.info("the main thread did not come back: leaving without it")
+        log.info("the main thread does not respond: leaving without it")
         exit_cleanly()

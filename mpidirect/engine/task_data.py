@@ -75,7 +75,7 @@ class TaskData:
             received = bulk_data.allocate_bulk(sizes, iter(frames), allocate)
         except (MemoryError, OSError) as e:
             self._discard(task, sizes)
-            raise MemoryError(f"{sum(sizes):,} bytes find no room on this engine{memory_limit()}") from e
+            raise MemoryError(f"this engine has no room for {sum(sizes):,} bytes{memory_limit()}") from e
         if task.client:
             addresses = [*task.addresses, *part.addresses]
             bulk_data.read_client(task.client, addresses, received, self._arrival(task))

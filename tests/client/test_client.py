@@ -193,7 +193,7 @@ def test_engines(rc):
     assert [view.targets for view in rc] == [0, 1, 2, 3]
     rc.wait_for_engines(4, timeout=5)
     rc.wait_for_engines(timeout=5)
-    with pytest.raises(EngineError, match="9 engines there can't be: the cluster has 4"):
+    with pytest.raises(EngineError, match="there can't be 9 engines: the cluster has 4"):
         rc.wait_for_engines(9, timeout=5)
 
 

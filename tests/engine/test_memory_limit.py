@@ -60,7 +60,9 @@ def narrow(client, rc):
 
 
 def test_a_push_without_memory_on_the_engine(narrow):
-    with pytest.raises(errors.RemoteError, match=r"MemoryError\(150,000,\d+ bytes find no room.*ulimit -v"):
+    with pytest.raises(
+        errors.RemoteError, match=r"MemoryError\(this engine has no room for 150,000,\d+ bytes.*ulimit -v"
+    ):
         narrow.push({"a": LARGE}, block=True)
     narrow.push({"a": SMALL}, block=True)
     assert narrow.pull("a.nbytes", block=True) == SMALL.nbytes

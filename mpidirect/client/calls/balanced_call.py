@@ -54,7 +54,7 @@ class BalancedCall(Call):
             try:
                 read.append((reply, materialised(frames, ())))
             except MemoryError:
-                text = f"a result of {sum(reply.frames)} bytes finds no room here"
+                text = f"there is no room here for a result of {sum(reply.frames)} bytes"
                 read.append((reply, self._unread(reply, "MemoryError", text)))
         self._arrived(read)
 

@@ -159,9 +159,9 @@ class Call:
         except OSError as e:  # the engine has ended, or has moved the result and unmapped the old memory
             torn, read = _has_moved(reply), []
             if not torn:
-                read = self._unread(reply, "EngineError", f"is gone, and its result with it: {e}")
+                read = self._unread(reply, "EngineError", f"has ended, and its result is lost: {e}")
         except MemoryError:
-            text = f"has a result of {sum(reply.frames)} bytes, which finds no room here"
+            text = f"has a result of {sum(reply.frames)} bytes, for which there is no room here"
             read, torn = self._unread(reply, "MemoryError", text), False
         if torn:
             self._moved_results[reply.engine] = reply, frames

@@ -206,5 +206,5 @@ class FrameAssembly:
                 return self._due[-1].place()
             except MemoryError:
                 size = self._due[-1].size
-                self.lose("MemoryError", f"a result of {size} bytes finds no room at the client")
+                self.lose("MemoryError", f"the client has no room for a result of {size} bytes")
         return None

@@ -183,7 +183,7 @@ class Dialer:
         try:
             return Dealer.of_client(self.context, address, self.name.encode(), credentials)
         except zmq.ZMQError as e:
-            raise self._unreached(address, f"it is no address from here: {e.strerror}") from None
+            raise self._unreached(address, f"this host can't use the address: {e.strerror}") from None
 
     def _await_welcome(self, socket: Dealer, address: str, timeout: float, whole: float) -> messages.Welcome:
         poll = select.poll()
@@ -226,7 +226,7 @@ class Dialer:
             message = messages.decode_from_controller(header)
         except messages.MalformedMessage as e:
             raise errors.VersionMismatch(
-                f"What answers at {address} is no controller that this client understands: {e}"
+                f"The process at {address} is no controller that this client understands: {e}"
             ) from None
         if isinstance(message, messages.Refused):
             mismatch = message.reason.startswith("version")

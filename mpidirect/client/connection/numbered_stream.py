@@ -222,6 +222,6 @@ class NumberedStream:
         elif isinstance(message, messages.Farewell):
             raise self._gone(message.reason)
         elif isinstance(message, messages.Refused):
-            raise errors.ControllerLost(f"The controller has no more of this client: {message.reason}")
+            raise errors.ControllerLost(f"The controller no longer accepts this client: {message.reason}")
         if self._outbox.waiting:
             self._send_due()

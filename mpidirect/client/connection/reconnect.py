@@ -76,7 +76,7 @@ def reconnect(dialer: Dialer, watch: ControllerWatch, received: int, patience: f
                 raise dialer.gone(why) from None
         waited = time.monotonic() - began
         if waited > patience and not watch.next_job.expected:
-            raise dialer.gone(f"nothing was heard of it for {waited:.0f} s")
+            raise dialer.gone(f"it has not answered for {waited:.0f} s")
         if waited > NOTICE_DELAY and not (user_told or watch.awaits_other):
             user_told = True
             _tell_user(dialer.info)
@@ -110,8 +110,8 @@ def _continues_elsewhere(dialer: Dialer, watch: ControllerWatch) -> bool:
 def _tell_user(info: ConnectionInfo) -> None:
     warnings.warn(
         f"The connection to cluster {info.cluster} on {info.host} is down since {time.strftime('%H:%M:%S')}; "
-        "trying to reconnect. Calls go on when it is back, and what runs on the engines is not concerned. "
-        "Ctrl-C gives back the prompt.",
+        "trying to reconnect. Calls continue after that, and the tasks on the engines are not affected. "
+        "Ctrl-C returns to the prompt.",
         ConnectionWarning,
         stacklevel=2,
     )

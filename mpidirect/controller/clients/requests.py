@@ -87,7 +87,7 @@ class Requests:
             incoming = self._incoming[session] = _Incoming()
         if not isinstance(message, messages.Chunk):
             if incoming.receiving is not None:
-                raise ValueError("a request came before the data of the one before it")
+                raise ValueError("a request arrived before all data of the previous request")
             if message.id in session.open or not message.id.startswith(f"{session.label}-"):
                 raise ValueError("a request's id is not the client's own, or is in use")
             incoming.backlog.append((message, frames))
@@ -96,7 +96,7 @@ class Requests:
             incoming.superfluous -= 1
         else:
             if incoming.receiving is None or len(frames) != 1:
-                raise ValueError("data came that belongs to no request")
+                raise ValueError("data arrived that belongs to no request")
             self._take_chunk(incoming, incoming.receiving, frames[0])
 
     def _take_backlog(self, session: Session, incoming: _Incoming) -> None:

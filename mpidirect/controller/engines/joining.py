@@ -57,7 +57,7 @@ class Joining:
         try:
             port = self._maker.open_port()
         except Exception as e:  # an error of MPI, whose class this module does not import
-            raise JoinFailed(f"MPI can't let them in: {e}") from e
+            raise JoinFailed(f"MPI can't connect the new engines: {e}") from e
         order = messages.PrepareCommunicators(epoch, alive, new, port)
         self._order = order
         self._preparing, self._making = set(order.engines), set(order.engines)
@@ -81,7 +81,7 @@ class Joining:
         try:
             self._use = self._maker.join(order)
         except Exception as e:  # an error of MPI, whose class this module does not import
-            raise JoinFailed(f"MPI can't let them in: {e}") from e
+            raise JoinFailed(f"MPI can't connect the new engines: {e}") from e
 
     def made(self, engine: int, message: messages.CommunicatorsMade) -> None:
         """Note that an engine has made the communicators; raise `JoinFailed` if the engine could not."""

@@ -72,7 +72,7 @@ def run_spawned_engine(engine: int, spec: JobSpec, start: spawning.EngineStart) 
     with connect(start.invitation, engine) as (tasks, control):
         order = spawning.await_admission(tasks)
         if order is None:
-            log.info("this engine is not let in")
+            log.info("this engine was not admitted")
             return False
         with time_limit(len(order.engines)):
             world = merged(MPI.COMM_WORLD, order.port, engine + 1, is_new=True, all_new=not order.living)
