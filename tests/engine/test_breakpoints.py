@@ -20,6 +20,9 @@ from mpidirect.errors import Interrupted
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
+# From Python 3.13 on, breakpoint() stops at its own line, before that at the next one.
+TO_THE_NEXT_LINE = ["n"] if sys.version_info >= (3, 13) else []
+
 
 @interactive
 def stop(x):
@@ -58,7 +61,7 @@ def waiting(rc, typed):
 
 
 def test_one_engine_at_a_time(rc, dview, typed, capsys):
-    typed += ["p secret", "n", "p doubled", "engine 2", "p secret", "engine 9", "all c"]
+    typed += ["p secret", *TO_THE_NEXT_LINE, "n", "p doubled", "engine 2", "p secret", "engine 9", "all c"]
     result = all_stopped(rc, dview.apply_async(stop, 10))
     assert result.get() == [20, 22, 24, 26]
     out = capsys.readouterr().out
@@ -97,7 +100,7 @@ def test_ctrl_c_at_the_prompt_interrupts_the_call(dview, typed):
 
 
 def test_stepping_ends_with_the_function(rc, typed, capsys):
-    typed += ["n", "n", "n", "n", "n"]
+    typed += [*TO_THE_NEXT_LINE, "n", "n", "n", "n", "n"]
     assert rc[1].apply_sync(stop, 10) == 22
     assert typed == ["n", "n"] and "--Return--" in capsys.readouterr().out
     assert rc[1].apply_sync(sys.gettrace) is None
@@ -259,7 +262,7 @@ def test_debuggers_that_need_a_terminal_raise(rc):
 
 
 def test_output_of_a_step_is_shown(rc, typed, capsys):
-    typed += ["n", "n", "n"]
+    typed += [*TO_THE_NEXT_LINE, "n", "n", "n"]
     rc[1].execute("breakpoint()\nprint('a step')\nk = 1", block=True)
     out = capsys.readouterr().out
     assert "---> 2 print('a step')" in out and "--Call--" not in out
