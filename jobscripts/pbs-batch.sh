@@ -1,31 +1,31 @@
 #!/bin/bash
 # qsub jobscripts/pbs-batch.sh
 #
-# A whole program without a person: a cluster starts on this job's tasks, script.py runs as its client
-# (Client() in it finds this cluster), its output and its exit code are this job's, and all is stopped at
-# the end.
+# A batch job: a cluster starts on the tasks of this job, and script.py runs as its client (Client() in the
+# script connects to this cluster). The script's output and exit code are those of this job. At the end the
+# cluster stops.
 #
-# Each task is an engine; the controller, which sleeps nearly always, shares the first node with them.
+# Each task is an engine; the controller, which sleeps nearly always, shares the first node with engines.
 
-# The job's name; errors go where the output goes:
+# The job's name; one file for output and errors:
 #PBS -N mpidirect
 #PBS -j oe
 
 # 2 nodes, and on each 2 cores for 2 engines:
 #PBS -l select=2:ncpus=2:mpiprocs=2:ompthreads=1
 
-# When the job ends at the latest, hours:minutes:seconds:
+# The walltime of the job, hours:minutes:seconds:
 #PBS -l walltime=00:30:00
 
-# What else a site may want; take one # away:
+# Further directives of a site; remove one # to use a line:
 ##PBS -q short
 ##PBS -A project
 
-# What your site needs before Python: modules, an environment.
+# Commands that your site needs before Python: modules, an environment.
 # module load python openmpi
 # source ~/venv/bin/activate
 
-# The directory that it was submitted from:
+# The directory in which the job was submitted:
 cd "$PBS_O_WORKDIR"
 
 exec mpidirect run script.py

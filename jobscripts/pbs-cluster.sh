@@ -1,33 +1,33 @@
 #!/bin/bash
 # qsub jobscripts/pbs-cluster.sh
 #
-# A cluster to attach to from the login node. Submit it, then there:
+# A cluster for clients on the login node. Submit this script; then, on the login node:
 #
-#     mpidirect status --profile batch        # is it ready?
+#     mpidirect status --profile batch        # whether the cluster is ready
 #     python -c 'import mpidirect; print(mpidirect.Client(profile="batch").ids)'
-#     mpidirect stop --profile batch          # ends this job too
+#     mpidirect stop --profile batch          # also ends this job
 #
-# Each task is an engine; the controller, which sleeps nearly always, shares the first node with them.
+# Each task is an engine; the controller, which sleeps nearly always, shares the first node with engines.
 
-# The job's name; errors go where the output goes:
+# The job's name; one file for output and errors:
 #PBS -N mpidirect
 #PBS -j oe
 
 # 2 nodes, and on each 2 cores for 2 engines:
 #PBS -l select=2:ncpus=2:mpiprocs=2:ompthreads=1
 
-# When the job ends at the latest, hours:minutes:seconds:
+# The walltime of the job, hours:minutes:seconds:
 #PBS -l walltime=00:30:00
 
-# What else a site may want; take one # away:
+# Further directives of a site; remove one # to use a line:
 ##PBS -q short
 ##PBS -A project
 
-# What your site needs before Python: modules, an environment.
+# Commands that your site needs before Python: modules, an environment.
 # module load python openmpi
 # source ~/venv/bin/activate
 
-# The directory that it was submitted from:
+# The directory in which the job was submitted:
 cd "$PBS_O_WORKDIR"
 
 exec mpidirect start --foreground --profile batch

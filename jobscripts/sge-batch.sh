@@ -1,17 +1,17 @@
 #!/bin/bash
 # qsub jobscripts/sge-batch.sh
 #
-# A whole program without a person: a cluster starts on this job's tasks, script.py runs as its client
-# (Client() in it finds this cluster), its output and its exit code are this job's, and all is stopped at
-# the end.
+# A batch job: a cluster starts on the tasks of this job, and script.py runs as its client (Client() in the
+# script connects to this cluster). The script's output and exit code are those of this job. At the end the
+# cluster stops.
 #
-# Each task is an engine; the controller, which sleeps nearly always, shares the first node with them.
+# Each task is an engine; the controller, which sleeps nearly always, shares the first node with engines.
 
-# The job's name; errors go where the output goes:
+# The job's name; one file for output and errors:
 #$ -N mpidirect
 #$ -j y
 
-# It starts where it is submitted, with the environment that it is submitted in:
+# The job has the directory and the environment of its submission:
 #$ -S /bin/bash
 #$ -cwd
 #$ -V
@@ -19,10 +19,10 @@
 # The parallel environment (qconf -spl lists them), and the number of engines:
 #$ -pe mpi 4
 
-# When the job ends at the latest, hours:minutes:seconds:
+# The walltime of the job, hours:minutes:seconds:
 #$ -l h_rt=00:30:00
 
-# What your site needs before Python: modules, an environment.
+# Commands that your site needs before Python: modules, an environment.
 # module load python openmpi
 # source ~/venv/bin/activate
 

@@ -1,19 +1,19 @@
 #!/bin/bash
 # qsub jobscripts/sge-cluster.sh
 #
-# A cluster to attach to from the login node. Submit it, then there:
+# A cluster for clients on the login node. Submit this script; then, on the login node:
 #
-#     mpidirect status --profile batch        # is it ready?
+#     mpidirect status --profile batch        # whether the cluster is ready
 #     python -c 'import mpidirect; print(mpidirect.Client(profile="batch").ids)'
-#     mpidirect stop --profile batch          # ends this job too
+#     mpidirect stop --profile batch          # also ends this job
 #
-# Each task is an engine; the controller, which sleeps nearly always, shares the first node with them.
+# Each task is an engine; the controller, which sleeps nearly always, shares the first node with engines.
 
-# The job's name; errors go where the output goes:
+# The job's name; one file for output and errors:
 #$ -N mpidirect
 #$ -j y
 
-# It starts where it is submitted, with the environment that it is submitted in:
+# The job has the directory and the environment of its submission:
 #$ -S /bin/bash
 #$ -cwd
 #$ -V
@@ -21,10 +21,10 @@
 # The parallel environment (qconf -spl lists them), and the number of engines:
 #$ -pe mpi 4
 
-# When the job ends at the latest, hours:minutes:seconds:
+# The walltime of the job, hours:minutes:seconds:
 #$ -l h_rt=00:30:00
 
-# What your site needs before Python: modules, an environment.
+# Commands that your site needs before Python: modules, an environment.
 # module load python openmpi
 # source ~/venv/bin/activate
 

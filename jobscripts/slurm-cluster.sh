@@ -1,13 +1,13 @@
 #!/bin/bash
 # sbatch jobscripts/slurm-cluster.sh
 #
-# A cluster to attach to from the login node. Submit it, then there:
+# A cluster for clients on the login node. Submit this script; then, on the login node:
 #
-#     mpidirect status --profile batch        # is it ready?
+#     mpidirect status --profile batch        # whether the cluster is ready
 #     python -c 'import mpidirect; print(mpidirect.Client(profile="batch").ids)'
-#     mpidirect stop --profile batch          # ends this job too
+#     mpidirect stop --profile batch          # also ends this job
 #
-# Each task is an engine; the controller, which sleeps nearly always, shares the first node with them.
+# Each task is an engine; the controller, which sleeps nearly always, shares the first node with engines.
 
 # The job's name, and where its output goes (%j is the job's number):
 #SBATCH --job-name=mpidirect
@@ -17,15 +17,15 @@
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=2
 
-# When the job ends at the latest, hours:minutes:seconds:
+# The walltime of the job, hours:minutes:seconds:
 #SBATCH --time=00:30:00
 
-# What else a site may want; take one # away:
+# Further directives of a site; remove one # to use a line:
 ##SBATCH --cpus-per-task=4
 ##SBATCH --partition=short
 ##SBATCH --account=project
 
-# What your site needs before Python: modules, an environment.
+# Commands that your site needs before Python: modules, an environment.
 # module load python openmpi
 # source ~/venv/bin/activate
 
