@@ -10,7 +10,7 @@ import mmap
 import resource
 from collections.abc import Sequence
 
-SIZES = [16 << 20, 4 << 20, 1 << 20]  # Bytes of address space. Nobody writes there.
+SIZES = [16 << 20, 4 << 20, 1 << 20]  # Bytes of address space, never written to.
 _FOR_MPI = 16 << 20  # Bytes that communicators take at most: MPI's few, and the stack of a thread.
 _LIMITS = [resource.RLIMIT_AS, resource.RLIMIT_DATA]
 _NONE = resource.RLIM_INFINITY

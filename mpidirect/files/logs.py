@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .regular import open_regular, read_regular
 
-FAILS = "this rank fails: "  # begins the last log message of a rank that can't go on
+FAILS = "this rank fails: "  # the beginning of the last log message of a rank that can't continue
 _END_NOTE = "end.txt"  # the file with the reason for which a controller stopped its cluster
 _PROBE_TIMEOUT = 3.0  # seconds
 # Prints why a file can't be written in a directory; 16 KiB, as a nearly full disk has room for a few bytes.

@@ -58,7 +58,7 @@ def read_trusted(path: Path) -> bytes:
         When it belongs to another user, or others can write to it.
     """
     with open_regular(path) as file:
-        status = os.fstat(file.fileno())  # of the open file, whatever file has the name now
+        status = os.fstat(file.fileno())  # of the open file: another file may have the name now
         _require_owner(path, status)
         if not any(map(is_private, list(path.parents)[:2])):
             _refuse_writable(path, status, f"chmod 600 {path}")

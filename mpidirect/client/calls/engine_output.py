@@ -98,7 +98,7 @@ class EngineOutput:
         return texts[STDOUT], texts[STDERR], displays
 
     def settle(self, reply: messages.Reply) -> None:
-        """Drop the output that the reply has too. Only for replies whose output nobody watches."""
+        """Drop the output that the reply has too. Only for replies whose output no display watches."""
         if reply.status == "ok" and all(len(text) >= end for _, text, end in self._texts(reply)):
             self.items.clear()
             self._ids.clear()

@@ -114,6 +114,6 @@ def _others_in_words(session: Session, engines: list[int]) -> str:
 
 def unanswered_among(call: Call, engines: Sequence[int]) -> list[int]:
     """Return those of `engines` that have not answered the call."""
-    if isinstance(call, BalancedCall):  # nobody knows where tasks will run
+    if isinstance(call, BalancedCall):  # the engines of waiting tasks are unknown
         return []
     return [engine for engine in engines if engine in call.expected and engine not in call.replies]

@@ -236,7 +236,7 @@ class Collectives(Reductions[Targets]):
         name : str
             The parts: arrays, along their first axis, or lists.
         counts : 'even' or sequence of int
-            The number of items that each engine shall have.
+            The number of items that each engine gets.
         out : str, optional
             The name of the new parts; by default `name`.
         targets : int or list of int, optional

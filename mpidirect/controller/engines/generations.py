@@ -202,7 +202,7 @@ class Generations:
             if self._registry.alive:
                 self._former_size = self._registry.size
             else:
-                self._set_size(self._former_size)  # the next restart shall not fail as well
+                self._set_size(self._former_size)  # so that the next restart does not fail as well
         if self.state is not GenerationState.ENDING or self._shutdown.begun:
             return
         now = time.monotonic()

@@ -112,7 +112,7 @@ class Replacement:
         return self.state not in (ReplacementState.IDLE, ReplacementState.WAITING)
 
     def ends(self, engine: int) -> bool:
-        """Return whether this ends a living engine that is to be replaced."""
+        """Return whether this is the end of a living engine that will be replaced."""
         return engine in self._killed and engine in self._wanted
 
     def admits(self, request: ActiveRequest) -> bool:

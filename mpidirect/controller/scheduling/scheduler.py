@@ -74,7 +74,7 @@ class ActiveRequest:
         self.result_size = 0  # bytes of the bulk results that travel through the controller
         self.begun = False  # whether an engine has, or had, the task
         self.open = set(targets)  # engines that have not answered
-        self.aborting: Iterable[int] = ()  # engines that are to abort it, and may have begun it meanwhile
+        self.aborting: Iterable[int] = ()  # engines that were told to abort it, and may have begun it
 
     @property
     def submitted(self) -> bool:

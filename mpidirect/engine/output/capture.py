@@ -165,7 +165,7 @@ class EngineStream(io.TextIOBase):
         self._line: list[str] = []
         self._length = 0
         self._line_began = 0.0
-        self._is_watched = False  # Whether somebody will call `flush_line`.
+        self._is_watched = False  # Whether other code will call `flush_line`.
         self._lock = threading.RLock()  # A signal handler may print during a print.
         os.register_at_fork(before=self.flush, after_in_child=self._forked)
 
