@@ -25,8 +25,8 @@ class EngineControl(BaseClient):
     def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
         """Remove tasks that have not begun from the engines' queues: their results raise `TaskAborted`.
 
-        Running calls continue: `interrupt` ends them. If a call runs on some of these engines and is aborted on
-        others, the engines that run it are interrupted, because they may wait for the others.
+        Running calls continue: `interrupt` ends them. If a call runs on some of these engines and is aborted
+        on others, the engines that run it are interrupted, because they may wait for the others.
 
         Parameters
         ----------

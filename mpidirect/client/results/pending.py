@@ -236,8 +236,8 @@ class PendingResult(CallMetadata, Future[Value]):
     def abort(self) -> None:
         """Remove the parts that have not begun from the queues.
 
-        If all parts run, they continue: `interrupt` ends them. If some run and others are aborted, the running
-        parts are interrupted, because they may wait for the others.
+        If all parts run, they continue: `interrupt` ends them. If some run and others are aborted, the
+        running parts are interrupted, because they may wait for the others.
 
         Examples
         --------

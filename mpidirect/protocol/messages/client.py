@@ -277,8 +277,8 @@ class EnginesChanged(Numbered, tag="engines"):
 
     ``size`` is the number of engines when all live; ``lost`` says why engines have ended. ``starting`` is the
     number of seconds within which all engines are started anew; 0 if no restart is under way. ``world`` says
-    what ``MPI_COMM_WORLD`` is now; an empty text if that has not changed. ``notice`` is a text for the user on
-    a change that no user has asked for and no call shows.
+    what ``MPI_COMM_WORLD`` is now; an empty text if that has not changed. ``notice`` is a text for the user
+    on a change that no user has asked for and no call shows.
     """
 
     engines: list[EngineInfo]
