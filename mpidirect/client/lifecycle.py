@@ -194,7 +194,7 @@ class EngineLifecycle(ViewFactory):
         if "busy" in answer:
             busy = engines_in_words(answer["busy"])
             raise errors.TimeoutError(
-                f"Nothing was replaced: {busy} did not complete their earlier calls within {timeout:g} s. "
+                f"Nothing was replaced: {busy} did not end earlier calls within {timeout:g} s. "
                 "rc.interrupt() ends these calls; if not, rc.restart() of all engines does."
             )
         return list(answer["replaced"])
