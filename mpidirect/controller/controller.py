@@ -200,6 +200,7 @@ class Controller:
             self._registry,
             self.scheduler,
             self._balancer,
+            self._requests,
             self._link,
             self._lifecycle.generations,
             self._pending_queries,

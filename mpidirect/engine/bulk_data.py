@@ -151,18 +151,36 @@ def check_seal(transfer: BulkTransfer) -> None:
     Raises
     ------
     Incomplete
-        If the client vanished before all data had arrived.
+        If the client vanished, or aborted the call, before all data had arrived.
     """
     seal = np.zeros(1, np.uint8)
     wait([transfer.receive(seal, CONTROLLER)])
     if not seal[0]:
-        raise Incomplete("the client vanished before its data had arrived")
+        raise Incomplete("the client vanished, or aborted the call, before its data had arrived")
 
 
-def read_client(pid: int, addresses: Sequence[int], frames: Sequence[Any], arrival: Arrival) -> None:
-    """Read the bulk frames of `frames` out of the memory of the client's process, into their memory."""
+def read_client(
+    pid: int,
+    addresses: Sequence[int],
+    frames: Sequence[Any],
+    arrival: Arrival,
+    is_aborted: Callable[[], bool],
+) -> None:
+    """Read the bulk frames of `frames` out of the memory of the client's process, into their memory.
+
+    Raises
+    ------
+    Incomplete
+        If the task is aborted meanwhile.
+    """
+
+    def moved(size: int) -> None:
+        arrival.add(size)
+        if is_aborted():
+            raise Incomplete("the task was aborted before its data had arrived")
+
     for frame, address in zip(_bulk(frames), addresses, strict=True):
-        process_memory.read(pid, address, frame, arrival.add)
+        process_memory.read(pid, address, frame, moved)
 
 
 class BroadcastReceiver:

@@ -87,13 +87,14 @@ class Engine:
         self._names = names
         mpi_state.engine = id
         reserve, main_thread = MemoryReserve(), MainThread()
+        admission = TaskAdmission(main_thread)
         self.debugger = DebuggerChannel(main_thread, output)
         breakpoints = Breakpoints(self.debugger, lambda: bool(main_thread.task))
         self.parts = EngineParts(
             tasks,
             main_thread,
-            TaskAdmission(main_thread),
-            TaskData(tasks, world, reserve),
+            admission,
+            TaskData(tasks, world, reserve, admission),
             UserCode(main_thread, output, reserve, breakpoints),
             output,
             reserve,

@@ -36,6 +36,10 @@ class TaskAdmission:
             self._main_thread.requested.discard(task)
             return False
 
+    def is_aborted(self, task: str) -> bool:
+        """Return whether a task will not begin."""
+        return task in self._aborted
+
     def abort(self, tasks: Sequence[str]) -> list[str]:
         """Keep tasks from beginning; return those that had not begun (called by the control thread)."""
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ..mpi.bulk_transfer import BulkTransfer
@@ -13,6 +14,7 @@ from . import bulk_data
 from .memory_reserve import MemoryReserve, memory_limit
 from .retained_results import RetainedResults
 from .shared_memory import SharedMemory
+from .task_admission import TaskAdmission
 
 
 class TaskData:
@@ -26,10 +28,15 @@ class TaskData:
         The communicators of the job.
     reserve : MemoryReserve
         The memory that is released if there is no room for a task's data.
+    admission : TaskAdmission
+        Knows which tasks are aborted.
     """
 
-    def __init__(self, tasks: Connection, world: World, reserve: MemoryReserve) -> None:
+    def __init__(
+        self, tasks: Connection, world: World, reserve: MemoryReserve, admission: TaskAdmission
+    ) -> None:
         self._tasks = tasks
+        self._admission = admission
         self._reserve = reserve
         self.retained = RetainedResults()
         self.shared_memory = SharedMemory()
@@ -78,7 +85,12 @@ class TaskData:
             raise MemoryError(f"this engine has no room for {sum(sizes):,} bytes{memory_limit()}") from e
         if task.client:
             addresses = [*task.addresses, *part.addresses]
-            bulk_data.read_client(task.client, addresses, received, self._arrival(task))
+            is_aborted = partial(self._admission.is_aborted, task.id)
+            try:
+                bulk_data.read_client(task.client, addresses, received, self._arrival(task), is_aborted)
+            except bulk_data.Incomplete:
+                self._tell(messages.DataFetched(task.id))
+                raise
             self._tell(messages.DataFetched(task.id))
         else:
             self._receive_by_mpi(task, received, sizes)

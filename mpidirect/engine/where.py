@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import linecache
+import os
 import re
 import sys
 import threading
@@ -16,6 +17,7 @@ from ..serialize.failures import user_stack
 from . import debugger_channel
 from .mpi.watched_communicator import mpi_state
 
+_SHELL = f"{PACKAGE}engine{os.sep}ipython_shell.py"
 BETWEEN_CELLS = "in IPython, before or after the code of a cell"
 
 
@@ -51,9 +53,9 @@ def _frames_outside() -> list[FrameType]:
     while frame is not None and frame.f_code.co_filename != CALLER:
         frames.append(frame)
         frame = frame.f_back
-    frames = [frame for frame in frames if not frame.f_code.co_filename.startswith(PACKAGE)]
     if _is_between_cells(frames):
         return []
+    frames = [frame for frame in frames if not frame.f_code.co_filename.startswith(PACKAGE)]
     if debugger_channel.place:  # The frames of the debugger are of no interest.
         return list(itertools.dropwhile(_is_of_library, frames)) or frames
     return frames
@@ -62,7 +64,11 @@ def _frames_outside() -> list[FrameType]:
 def _is_between_cells(frames: list[FrameType]) -> bool:
     """Return whether IPython works, and no code of a cell."""
     files = [frame.f_code.co_filename for frame in frames]
-    return any(IPYTHON in file for file in files) and all(file.startswith(LIBRARIES) for file in files)
+    return any(map(_runs_cells, files)) and all(file.startswith(LIBRARIES) for file in files)
+
+
+def _runs_cells(file: str) -> bool:
+    return IPYTHON in file or file == _SHELL
 
 
 def _is_of_library(frame: FrameType) -> bool:
@@ -132,7 +138,7 @@ def _innermost_line(frame: FrameType | None) -> str:
             break
         if not code.co_filename.startswith(LIBRARIES):
             return text
-        if IPYTHON in code.co_filename:
+        if _runs_cells(code.co_filename):
             innermost = BETWEEN_CELLS
         elif not code.co_filename.startswith(PACKAGE):
             innermost = innermost or text

@@ -70,6 +70,17 @@ class Outbox:
         """Return the bytes of the kept messages up to `seq`."""
         return sum(size for number, _, size in self._messages if number <= seq)
 
+    def empty(self, first: int, last: int) -> None:
+        """Replace the bulk frames of the kept messages `first` to `last` by empty ones."""
+        kept: deque[tuple[int, Frames, int]] = deque()
+        for k, (seq, frames, size) in enumerate(self._messages):
+            if first <= seq <= last:
+                self.kept -= size
+                self._unacknowledged -= size if k < self._sent else 0
+                frames, size = [frames[0], b""], 0
+            kept.append((seq, frames, size))
+        self._messages = kept
+
     def rewind(self, seq: int) -> None:
         """Send all messages after `seq` again, on a new connection."""
         self.acknowledge(seq)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import time
 
@@ -19,6 +20,7 @@ from mpidirect.client.display.progress import ProgressBar, bar_text
 from mpidirect.client.display.units import size_in_words
 from mpidirect.client.results import transfer_progress
 from mpidirect.client.results.transfer_progress import TransferProgress
+from mpidirect.errors import Interrupted
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
@@ -88,6 +90,7 @@ def slow_engines(view):
 
         def add(self, size):
             self._moved += size
+            Arrival.latest = self._moved
             time.sleep(0.05)
             self._report(self._moved)
 
@@ -130,6 +133,49 @@ def test_a_push_by_direct_memory_shows_the_read_bytes(rc, terminal, lines, slow)
     assert [leg.done for leg in lines] == sorted(leg.done for leg in lines)
 
 
+@pytest.fixture
+def ctrl_c(monkeypatch):
+    """Press Ctrl-C when a transfer first shows its progress."""
+    line = TransferProgress._line
+
+    def interrupted(self):
+        monkeypatch.setattr(TransferProgress, "_line", line)
+        os.kill(os.getpid(), signal.SIGINT)
+        return line(self)
+
+    monkeypatch.setattr(TransferProgress, "_line", interrupted)
+
+
+def test_ctrl_c_ends_a_push_by_a_slow_network(remote, terminal, ctrl_c):
+    terminal()
+    passed = []
+
+    def slowly(data):
+        time.sleep(0.002)
+        passed.append(len(data))
+        return data
+
+    remote.proxy.mutate(slowly)
+    with pytest.raises(Interrupted, match=r"engines 0-3: (aborted before it began|ended before its data)"):
+        remote[:].push({"a": np.zeros(200_000_000, np.uint8)}, block=True)
+    assert remote[:].apply_sync(lambda: "a" in globals()) == [False] * 4
+    assert sum(passed) < 150_000_000
+
+
+def test_ctrl_c_ends_a_push_that_engines_read(rc, terminal, ctrl_c, slow):
+    terminal()
+    with pytest.raises(Interrupted, match="engines 0-1: aborted before it began"):
+        rc[:2].push({"a": np.zeros(200_000_000, np.uint8)}, block=True)
+    assert rc[:2].apply_sync(lambda: "a" in globals()) == [False] * 2
+
+    def arrived():
+        from mpidirect.engine.bulk_data import Arrival
+
+        return getattr(Arrival, "latest", 0)  # an engine may not have begun
+
+    assert max(rc[:2].apply_sync(arrived)) < 150_000_000
+
+
 def test_a_scatter_shows_the_bytes_of_all_parts(rc, terminal, lines, slow):
     screen = terminal()
     rc[:].scatter("a", np.zeros(5_000_000), block=True)
@@ -144,9 +190,18 @@ def test_arguments_of_a_function_count_as_well(rc, terminal, slow):
 
 @pytest.mark.alone
 def test_data_that_comes_over_mpi_shows_what_engines_have(remote, slow_network, terminal, lines, slow):
-    terminal()
+    screen = terminal()
     remote[:2].push({"a": np.zeros(40_000_000, np.uint8)}, block=True)
     assert {leg.total for leg in lines} == {40_000_000, 80_000_000}  # to the controller, to the engines
+    text = screen.getvalue()
+    assert "MB/s → controller" in text and "MB/s → engines" in text
+
+
+def test_an_assignment_shows_its_data_as_well(rc, terminal, lines, slow):
+    screen = terminal()
+    rc[:2]["a"] = np.zeros(40_000_000, np.uint8)
+    assert "push ━" in screen.getvalue() and "of 80.0 MB, " in screen.getvalue()
+    assert {leg.total for leg in lines} == {80_000_000}
 
 
 @pytest.mark.parametrize("call", ["gather", "pull"])

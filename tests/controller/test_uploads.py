@@ -75,6 +75,28 @@ def test_an_incomplete_request_without_memory_is_dropped_at_once():
     assert half.data() is None and half.failed
 
 
+def test_an_empty_piece_aborts_a_request_whose_data_is_on_its_way():
+    half = Half()
+    half.requests.receive(half.session, messages.Chunk(3, 0), [b""])
+    assert half.data() is None
+    assert [(engine, ename) for engine, ename, _ in half.failed] == [(0, "TaskAborted"), (1, "TaskAborted")]
+    with pytest.raises(ValueError, match="belongs to no request"):
+        half.requests.receive(half.session, messages.Chunk(4, 0), [b""])
+
+
+def test_requests_whose_data_the_controller_reads_or_will_read_can_be_aborted():
+    failed = []
+    planner = SimpleNamespace(stays_at_client=lambda request: False)
+    staged = Requests(None, None, None, planner, 1 << 30, lambda request, *_: failed.append(request.id))
+    session = Session(b"here")
+    session.process = 1
+    for k in range(3):
+        header = messages.Request(k + 1, 0, f"here-{k}", [0], "push", "push", [PIECE], [], [4096])
+        staged.receive(session, header, [])
+    assert staged.abort(["here-0", "here-2"]) == 2 and failed == ["here-0", "here-2"]
+    assert staged.staging and staged.abort(None) == 1 and not staged.staging
+
+
 def test_a_call_on_all_does_not_wait_for_a_client_that_was_cut_off(cluster, rc, monkeypatch):
     monkeypatch.setenv("MPIDIRECT_DIRECT_MEMORY", "0")
     passed = threading.Event()

@@ -68,6 +68,7 @@ class Call:
         self.failed = False  # whether an engine has replied with an error
         self.interrupting = False  # whether the engines that still run are being interrupted
         self.gathered: np.ndarray | None = None  # the bulk data of all engines, end to end, if `gathers`
+        self.last_message = 0  # the number of the last message with its data
         # data of the request, which must not change until the cluster has read the data
         self.buffers: Any = None
         self.resubmit: Callable[[], Call] | None = None  # submits the request again, if its data is small

@@ -85,8 +85,8 @@ class NumberedStream:
         *fields: Any,
         inline: Sequence[Any] = (),
         bulk: Sequence[Any] = (),
-    ) -> None:
-        """Send a numbered message.
+    ) -> int:
+        """Send a numbered message, and return the number of the last one: its bulk has own messages.
 
         Parameters
         ----------
@@ -125,6 +125,7 @@ class NumberedStream:
             self._send_due()
             if self._link is not None and self._link.socket.readable():
                 self._wake_pipe.wake()  # sending has reset the descriptor that another thread polls
+            return self._outbox.last
 
     def _put_bulk(self, frame: Any) -> None:
         view = memoryview(frame)
@@ -152,10 +153,17 @@ class NumberedStream:
     def _acknowledge(self) -> None:
         self._send([messages.encode(messages.Ack(self._inbox.acknowledged()))])
 
-    @property
-    def last_sent(self) -> int:
-        """The number of the last message that was sent."""
-        return self._outbox.last
+    def withdraw(self, bulk: Sequence[Any], last: int) -> None:
+        """Send nothing in the place of bulk frames that were not sent; `last` is the number of their end."""
+        with self.lock:
+            count = sum(len(messages.chunks(len(frame))) for frame in bulk)
+            self._outbox.empty(last - count + 1, last)
+            self._send_due()
+
+    def renew(self) -> None:
+        """Make a new connection, which does not send what waits in the old one."""
+        with self.lock:
+            self._drop_link()
 
     def unsent_bytes(self, last: int) -> int:
         """Return the bytes of messages up to number `last` that the controller has not acknowledged."""

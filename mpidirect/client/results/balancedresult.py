@@ -66,6 +66,8 @@ class BalancedResult(AsyncResult[Value]):
         """
         session = self._session
         session.poll()
+        for call in self._calls:
+            session.withdraw(call)
         open_calls = [call.id for call in self._calls if not call.ready]
         queries.interrupt(session, session.engines.ids, open_calls, timeout)
         self.wait(timeout)

@@ -277,6 +277,8 @@ class PendingResult(CallMetadata, Future[Value]):
         --------
         >>> ar.interrupt()
         """
+        for call in self._calls:
+            self._session.withdraw(call)
         ids = [call.id for call in self._calls]
         queries.interrupt(self._session, unanswered_engines(self._slots), ids, timeout)
 

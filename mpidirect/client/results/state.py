@@ -16,6 +16,8 @@ from ..session.session import Session
 
 Slot = tuple[Call, int]  # a call, and the key of one of its parts: an engine, or the number of a task
 
+_ENDINGS = {"KeyboardInterrupt": "interrupted", "Incomplete": "ended before its data had arrived"}
+
 QUEUE_REPORT_DELAY = 2.0  # seconds after which a call that waits for other calls says so
 
 
@@ -54,7 +56,7 @@ def _ending_of(call: Call, engine: int) -> str:
         return "aborted before it began"
     if reply.failure is None:
         return "done"
-    return "interrupted" if reply.failure.ename == "KeyboardInterrupt" else reply.failure.ename
+    return _ENDINGS.get(reply.failure.ename, reply.failure.ename)
 
 
 # -- the queue -------------------------------------------------------------------------------------------

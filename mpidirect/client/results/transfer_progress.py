@@ -14,6 +14,7 @@ from ..display.units import size_in_words
 REPORT_DELAY = 1.0  # seconds after which a transfer shows its progress
 REPORT_INTERVAL = 0.2  # seconds between two reports
 REST = 1.0  # seconds without a change after which a transfer counts as ended
+TO_CONTROLLER = "to the controller"
 STALL = 10.0  # the same while a known part of the data is missing, because a slow connection changes rarely
 
 
@@ -44,7 +45,7 @@ class TransferProgress:
         self._connection = connection
         self._count = call.bulk
         self._to_send = 0 if connection.direct else sum(map(len, call.buffers or ()))
-        self._last_message = connection.last_sent
+        self._last_message = call.last_message
         self._name = name
         self._report = report
         self._leg = _Leg("", 0, 0)
@@ -57,7 +58,9 @@ class TransferProgress:
     def look(self) -> bool:
         """Report the progress if a report is due; return whether data moves. Call this repeatedly."""
         leg, now = self._present_leg(), time.monotonic()
-        if leg.name != self._leg.name:
+        if leg.name == self._leg.name:
+            leg = leg._replace(done=max(leg.done, self._leg.done))  # bytes that come again do not count
+        else:
             self._began = (leg.done, now) if leg.name == "back" else (0, self._changed)
         if leg != self._leg:
             self._leg, self._changed = leg, now
@@ -74,7 +77,7 @@ class TransferProgress:
             return _Leg("back", count.received, count.expected)
         unsent = self._to_send and self._connection.unsent_bytes(self._last_message)
         if unsent or not count.size:
-            return _Leg("to the controller", max(0, self._to_send - unsent), self._to_send)
+            return _Leg(TO_CONTROLLER, max(0, self._to_send - unsent), self._to_send)
         return _Leg(f"{count.size} bytes", count.moved, count.size)
 
     def _line(self) -> str:
@@ -84,4 +87,7 @@ class TransferProgress:
             return f"{self._name} {size_in_words(leg.done)}, {size_in_words(rate)}/s"
         done = min(leg.done, leg.total)
         amount = f"{size_in_words(done)} of {size_in_words(leg.total)}"
-        return f"{self._name} {bar_text(done, leg.total)} {amount}, {size_in_words(rate)}/s"
+        text = f"{self._name} {bar_text(done, leg.total)} {amount}, {size_in_words(rate)}/s"
+        if not self._to_send or leg.name == "back":
+            return text
+        return f"{text} → {'controller' if leg.name == TO_CONTROLLER else 'engines'}"

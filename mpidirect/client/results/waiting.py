@@ -10,12 +10,13 @@ from collections.abc import Callable
 
 from ... import errors
 from ..calls.balanced_call import BalancedCall
-from ..display.bars import in_kernel
+from ..display.bars import can_update, in_kernel
 from ..display.stacks import Stacks
 from ..display.units import duration_in_words
 from ..session import queries
 from ..session.queries import engines_in_words
 from .asyncresult import AsyncResult
+from .outputs import at_prompt
 from .state import (
     QUEUE_REPORT_DELAY,
     outcome_in_words,
@@ -176,6 +177,24 @@ def wait_if_idle(result: AsyncResult) -> AsyncResult:
         for call in under_way
     ):
         session.wait_silently(result.ready, SHORT_WAIT)
+        if at_prompt() and can_update():
+            _wait_for_sending(result)
         if calls[0].failed and result.ready():
             result.get()
     return result
+
+
+def _wait_for_sending(result: AsyncResult) -> None:
+    """Wait until the data of a call has been sent, and show the progress of large data."""
+    if result.sent:
+        return
+    try:
+        with result.stream_output() as live:
+            transfer = TransferProgress(
+                result._session.connection, result._calls[0], result._method, live.status
+            )
+            while not result._session.wait(lambda: result.sent, TRANSFER_INTERVAL):
+                transfer.look()
+    except KeyboardInterrupt:
+        interrupt_after_ctrl_c(result)
+        raise errors.Interrupted(outcome_in_words(result._slots)) from None

@@ -28,6 +28,7 @@ from .engines import EngineDirectory
 from .walltime import Deadline
 
 FAILURE_REASON_TIMEOUT = 5.0  # seconds that a scheduler has to say why the cluster's job ended
+WITHDRAWAL_TIMEOUT = 1.0  # seconds that data which is sent already has to arrive
 # seconds that the remaining engines of a failed call have to end it after the interrupt
 INTERRUPT_TIMEOUT = 10.0
 INTERRUPT_DELAY = 0.25  # seconds between the first failure and the interrupt of the remaining engines
@@ -161,12 +162,23 @@ class Session:
         call.sent = sum(map(len, frames))
         self.calls.add(call)
         try:
-            self.connection.post(kind, call.id, *fields, addresses, inline=inline, bulk=bulk)
+            last = self.connection.post(kind, call.id, *fields, addresses, inline=inline, bulk=bulk)
         except BaseException:
             self.calls.drop(call.id)
             raise
         self.calls.history.append(call.id)
+        if bulk:
+            call.last_message = last
         return bool(bulk)
+
+    def withdraw(self, call: Call) -> None:
+        """Send no more of the data of a call, which is to be aborted."""
+        if call.buffers and not self.connection.direct:
+            self.connection.withdraw(call.buffers, call.last_message)
+            try:
+                self.query("queue_status", [], timeout=WITHDRAWAL_TIMEOUT)
+            except errors.TimeoutError:  # a slow connection still has much to send
+                self.connection.renew()
 
     def query(self, subject: str, targets: list[int], value: Any = None, timeout: float = 10.0) -> Any:
         """Ask the controller, and return its answer.

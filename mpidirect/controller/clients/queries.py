@@ -21,6 +21,7 @@ from ..sessions.sessions import Sessions, unclaimed_requests
 from ..sessions.undelivered import undelivered_results
 from .debuggers import Debuggers
 from .pending_queries import PendingQueries
+from .requests import Requests
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Queries:
         registry: EngineRegistry,
         scheduler: Scheduler,
         balancer: Balancer,
+        requests: Requests,
         link: EngineMessenger,
         generations: Generations,
         pending: PendingQueries,
@@ -61,6 +63,7 @@ class Queries:
         self._registry = registry
         self._scheduler = scheduler
         self._balancer = balancer
+        self._requests = requests
         self._link = link
         self._generations = generations
         self._pending = pending
@@ -109,7 +112,7 @@ class Queries:
         removed = self._scheduler.abort(wanted, targets, interrupts_rest)
         for request, engine in removed:
             self._abort_task(request, engine)
-        return len(removed) + self._balancer.abort(wanted)
+        return len(removed) + self._balancer.abort(wanted) + self._requests.abort(wanted)
 
     def _signal(self, session: Session, query: messages.Query) -> Any:
         """Send a signal to engines; the value is ``[number, task id or ""]``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ...arrays.lazy_numpy import np
@@ -97,7 +97,10 @@ class Requests:
         else:
             if incoming.receiving is None or len(frames) != 1:
                 raise ValueError("data arrived that belongs to no request")
-            self._take_chunk(incoming, incoming.receiving, frames[0])
+            if len(frames[0]):
+                self._take_chunk(incoming, incoming.receiving, frames[0])
+            else:
+                self._withdraw(incoming)
 
     def _take_backlog(self, session: Session, incoming: _Incoming) -> None:
         """Begin the requests that need not wait for the data of an earlier request."""
@@ -186,6 +189,31 @@ class Requests:
             session.notify(messages.DataMoving, request.id, upload.arrived, upload.size)
 
     # -- data that does not arrive ----------------------------------------------------------------
+
+    def _withdraw(self, incoming: _Incoming) -> None:
+        """End the request whose chunks are arriving: an empty chunk says that the client aborts it."""
+        self._release_engines(incoming)
+        if incoming.receiving is not None:
+            self._drop(incoming, "TaskAborted", "aborted before it began")
+        incoming.superfluous -= 1
+
+    def abort(self, wanted: Collection[str] | None) -> int:
+        """End requests whose data is not read yet, by their ids or all; return the number of their tasks."""
+        aborted = 0
+        for session, incoming in list(self._incoming.items()):
+            waiting = [_request_of(session, *entry) for entry in incoming.backlog]
+            staged = [incoming.staging] if incoming.staging is not None else []
+            for request in [*staged, *waiting]:
+                if wanted is not None and request.id not in wanted:
+                    continue
+                aborted += len(request.targets)
+                if request is incoming.staging:
+                    incoming.staging = None
+                    self._staging.discard(session)
+                incoming.backlog = deque(entry for entry in incoming.backlog if entry[0].id != request.id)
+                self._refuse(request, "TaskAborted", "aborted before it began")
+            self._take_backlog(session, incoming)
+        return aborted
 
     def client_left(self, session: Session) -> None:
         """Give up the incomplete request of a client that will not return."""
