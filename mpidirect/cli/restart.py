@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import click
@@ -12,6 +13,8 @@ from ..cluster.cluster import Cluster
 from .parameters import profile_option
 from .remote import RemoteCommand
 
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for a confirmation.")
+
 
 @click.command(
     cls=RemoteCommand,
@@ -21,12 +24,14 @@ Examples:
   mpidirect restart --profile mpi""",
 )
 @profile_option
-def restart_command(profile: str) -> None:
+@yes_option
+def restart_command(profile: str, yes: bool) -> None:
     """Start all engines of a cluster anew.
 
     All engines end, also if they hang, and new engines take their ids. The job, the controller and its
-    clients go on. The engines' namespaces are lost, and their tasks fail.
+    clients go on. The engines' namespaces are lost, and their tasks fail. At a terminal a question says so.
     """
+    _confirm(yes)
     _renew(profile, None)
 
 
@@ -39,15 +44,21 @@ Examples:
 )
 @click.argument("engines", type=click.IntRange(min=1), metavar="N")
 @profile_option
-@click.option("--yes", "-y", is_flag=True, help="Do not ask for a confirmation.")
+@yes_option
 def resize_command(engines: int, profile: str, yes: bool) -> None:
     """End all engines of a cluster, and start N others in the same job.
 
-    The controller and its clients go on. The engines' namespaces are lost, and their tasks fail.
+    The controller and its clients go on. The engines' namespaces are lost, and their tasks fail. At a
+    terminal a question says so.
     """
-    if not yes:
-        click.confirm(f"{NAMESPACES_END} Go on?", abort=True)
+    _confirm(yes)
     _renew(profile, engines)
+
+
+def _confirm(yes: bool) -> None:
+    """Ask whoever sits at the terminal; a script is not asked."""
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"{NAMESPACES_END} Go on?", abort=True)
 
 
 def _renew(profile: str, engines: int | None) -> None:

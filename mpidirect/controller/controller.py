@@ -257,6 +257,16 @@ class Controller:
         """Return whether the engines' communicator has never been broken or replaced."""
         return self._lifecycle.repair.untouched
 
+    @property
+    def hands_over_after_death(self) -> bool:
+        """Return whether the death of an engine ends this controller, which then hands over."""
+        return self._lifecycle.generations.follows_deaths and not self._shutdown.begun
+
+    @property
+    def handing_over(self) -> bool:
+        """Return whether this controller hands over, or may do so when the cause of a death is known."""
+        return self.succession.due or self._lifecycle.busy
+
     def start_anchors_by(self, start: Callable[[], None]) -> None:
         """Use this function to start an anchor in the place of one that died."""
         self._lifecycle.anchors.start = start
@@ -319,7 +329,8 @@ class Controller:
 
     def _tick(self) -> None:
         """Check whether the job must end, and enforce the limits of what is kept for clients."""
-        if self._parent.gone():
+        ending = self._shutdown.begun or self.handing_over
+        if not ending and self._parent.gone():
             log.error("the process that started this job is gone: leaving")
             self.orphaned = True
             self.stop()

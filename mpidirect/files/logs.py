@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .regular import open_regular, read_regular
 
+BEGINS = "-- process {} begins"  # separates a rank from its predecessor in a log
 FAILS = "this rank fails: "  # the beginning of the last log message of a rank that can't continue
 _END_NOTE = "end.txt"  # the file with the reason for which a controller stopped its cluster
 _PROBE_TIMEOUT = 3.0  # seconds

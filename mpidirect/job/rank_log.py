@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from ..files.logs import BEGINS
+
 
 def redirect_output(path: Path) -> None:
     """Send all output of this rank to the file `path`, that of C libraries and of crashes included."""
@@ -18,6 +20,8 @@ def redirect_output(path: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+    if path.stat().st_size:
+        print(BEGINS.format(os.getpid()), flush=True)
     faulthandler.enable()
     logger = logging.getLogger("mpidirect")  # Not the root logger: user code may configure that.
     logger.setLevel(os.environ.get("MPIDIRECT_LOGLEVEL", "INFO").upper())

@@ -10,7 +10,6 @@ scheduler sends its warning signals.  The supervisor passes a warning on to the 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
@@ -22,8 +21,9 @@ from pathlib import Path
 
 from ..files import job_file
 from ..files.job_file import handover_file, warning_file
-from . import handover
+from . import handover, processes
 from .handover import STARTING
+from .parent import end_with_parent
 from .variables import CLUSTER, SPAWNS, SUPERVISED
 
 CHECK_INTERVAL = (
@@ -36,7 +36,6 @@ END_TIMEOUT = 5.0  # seconds that the launcher has to end its ranks
 _ASKED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _WARNINGS = {signal.SIGUSR1, signal.SIGUSR2}
 _WATCHED = {signal.SIGCHLD, *_WARNINGS, *_ASKED}
-_PR_SET_PDEATHSIG = 1
 
 
 def supervised(command: Sequence[str], job_file: Path, python: str = "") -> list[str]:
@@ -80,7 +79,7 @@ class Supervisor:
         retried = False
         while True:
             code = self._run_launcher()
-            asked = None if self.stopping else handover.head(self.handover)
+            asked = None if self.stopping else self._await_handover()
             if asked is None:
                 break
             new = asked.generation > self.generation
@@ -93,6 +92,15 @@ class Supervisor:
         if self.generation > 1 or self.handover.exists():
             self._give_up()
         return code if code >= 0 else 128 - code
+
+    def _await_handover(self) -> handover.Handover | None:
+        """Return what the controller leaves to its successor; a controller that lives has a moment for it."""
+        deadline = time.monotonic() + END_TIMEOUT
+        while (asked := handover.head(self.handover)) is None and time.monotonic() < deadline:
+            if not processes.count(self.cluster, ["mpidirect.job", str(self.job_file)]):
+                return handover.head(self.handover)
+            time.sleep(END_CHECK_INTERVAL)
+        return asked
 
     def _give_up(self) -> None:
         """Remove the files of a controller that has no successor, or that has not ended in order."""
@@ -117,7 +125,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         if self.resumes:
             os.setpgid(0, 0)  # otherwise Grid Engine warns the whole process group, and MPI signals the ranks
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        end_with_parent(signal.SIGTERM)
 
     def _receive(self, launcher: subprocess.Popen[bytes], number: int) -> None:
         self.stopping = self.stopping or number in _ASKED
@@ -154,8 +162,6 @@ class Supervisor:
 
     def _prepare(self, engines: int) -> None:
         """Remove the remains of the former generation, and let `engines` engines be started next."""
-        from . import processes
-
         print(f"mpidirect: generation {self.generation} of this job, {engines} engines", flush=True)
         spec = job_file.read(self.job_file)
         processes.end(spec.cluster, 0)

@@ -88,9 +88,11 @@ def queue_in_words(session: Session, calls: Sequence[Call], slots: Sequence[Slot
     call, busy = earlier[0]
     since = duration_in_words(round(time.time() - call.submitted))
     more = f" and {len(earlier) - 1} other calls" if len(earlier) > 1 else ""
+    interrupted = call.id in session.uninterrupted
+    remedy = "an interrupt did not end it, rc.restart() does" if interrupted else "rc.interrupt() ends it"
     return (
         f"waiting for {engines_in_words(busy)}, which run{'s' if len(busy) == 1 else ''} {call.title}{more} "
-        f"since {since} (rc.interrupt() ends it)"
+        f"since {since} ({remedy})"
     )
 
 

@@ -90,6 +90,8 @@ def interrupt(session: Session, targets: list[int], ids: list[str] | None, timeo
     found: dict[int, str] = session.query("interrupt", targets, value, timeout + ANSWER_TIMEOUT)
     stuck = {engine: placed(text) for engine, text in found.items()}
     if stuck:
+        calls = session.calls.under_way.values()
+        session.uninterrupted |= {call.id for call in list(calls) if stuck.keys() & {*call.targets}}
         raise errors.TimeoutError(
             f"{engines_in_words(sorted(stuck))} did not come back within {timeout:g} s"
             f"{places_in_words(stuck)}. An interrupt is seen when such a call ends. "

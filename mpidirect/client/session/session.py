@@ -75,6 +75,7 @@ class Session:
         self.calls = CallRegistry()
         self.debuggers = WaitingDebuggers(self._send_to_debuggers)
         self.interrupt_on_error = False
+        self.uninterrupted: set[str] = set()  # calls that an interrupt did not end
         self._silent_waits = 0  # the number of waits during which no debugger gets the prompt
         self._answers: dict[str, messages.Answer | None] = {}
         self._numbers = itertools.count(1)

@@ -9,6 +9,8 @@ import time
 from ...files.connection_file import ConnectionInfo
 
 QUERY_TIMEOUT = 5.0  # seconds that a scheduler has to answer
+SAME_END = 60.0  # seconds by which two statements of one end may differ
+_told: dict[str, float] = {}  # by cluster, the end that this process has warned of
 
 
 class Deadline:
@@ -62,5 +64,9 @@ class Deadline:
         if left > self._info.warning + 1:
             self._wait(left)
             return
+        ends = time.time() + left
+        if abs(_told.get(self._info.cluster, 0.0) - ends) < SAME_END:
+            return
+        _told[self._info.cluster] = ends
         shown = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
         print(f"mpidirect: the walltime ends cluster {self._info.cluster} in {shown}.", file=sys.stderr)

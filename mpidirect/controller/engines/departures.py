@@ -40,6 +40,8 @@ class Departures:
     def look(self) -> None:
         """Give up the engines whose end is noted, or whose wrapper had the time to note it."""
         for engine, deadline in list(self._deadlines.items()):
+            if engine not in self._deadlines:
+                continue  # all engines are given up, as the job does not survive the death of the one before
             how = exit_status.describe(self._logs, engine)
             if how or time.monotonic() > deadline or self._shutdown.begun:
                 del self._deadlines[engine]

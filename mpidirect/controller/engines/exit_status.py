@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 from pathlib import Path
 
+from ...files.logs import BEGINS
 from ...files.regular import open_regular, read_regular
 from ...protocol.messages import OUTPUT_LIMIT
 from ...protocol.names import output_files
@@ -13,6 +15,7 @@ from ...protocol.names import output_files
 TAIL_LINES = 20  # number of lines of a log that are shown
 TAIL_BYTES = 4096
 
+_BEGINS = re.compile(BEGINS.format(r"\d+"))
 _SIGNAL_CAUSES = {
     "SIGKILL": ", by hand, by the batch system, or by the kernel because memory ran out",
     "SIGSEGV": ", a segmentation fault: C code used memory that is not its own",
@@ -76,14 +79,19 @@ def take_output(directory: Path, engine: int, reported: tuple[int, int]) -> tupl
 
 
 def log_tail(path: Path, lines: int = TAIL_LINES, printed: str = "") -> str:
-    """Return the end of a log and of the output, under a title; empty if there is neither."""
+    """Return the end of a log and of the output, under a title; empty if there is neither.
+
+    What earlier processes of the same engine have written is left out.
+    """
     try:
         with open_regular(path) as log:
             log.seek(0, 2)
             log.seek(max(0, log.tell() - TAIL_BYTES))
-            tail = log.read().decode(errors="replace").splitlines()[-lines:]
+            tail = log.read().decode(errors="replace").splitlines()
     except OSError:
         tail = []
+    own = next((k for k, line in enumerate(reversed(tail)) if _BEGINS.fullmatch(line)), len(tail))
+    tail = tail[len(tail) - own :][-lines:]
     tail += printed[-TAIL_BYTES:].splitlines()[-lines:]
     source = f"{path}, and of what it printed" if printed else path
     return "\n".join([f"The end of {source}:", *tail]) if tail else ""

@@ -145,14 +145,19 @@ class Generations:
         call = "rc.restart()" if size == self._registry.size else f"rc.resize({size})"
         self.replace_all(asked_by, size, f"was ended by {call}, which replaces all engines")
 
+    @property
+    def follows_deaths(self) -> bool:
+        """Return whether new engines follow the death of one, which the job does not survive."""
+        return not self._survives and self._supervised
+
     def follow(self, how: str) -> bool:
         """Return whether new engines follow the death of an engine that ends the job.
 
         None follow if the job is being ended: the end of a job sends SIGTERM, and this process would have
         received the signal before the engine counts as dead.
         """
-        follows = not self._survives and self._supervised and self.state is GenerationState.RUNNING
-        return follows and signal.SIGTERM.name not in how
+        running = self.state is GenerationState.RUNNING
+        return self.follows_deaths and running and signal.SIGTERM.name not in how
 
     def replace_all(self, asked_by: AskedBy | None, size: int, reason: str) -> None:
         """End all engines; others will follow. The `reason` completes the sentence "each engine …"."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from ...controller.controller import Controller
-from ...controller.resumption import NextJob, Outlook, Resumption
+from ...controller.resumption import NextJob, Outlook
 from ...controller.server import Server
 from ...errors import LaunchError
 from ...files import job_file, logs
@@ -21,12 +21,13 @@ from ...launchers.walltime import job_end, job_outlook
 from ...mpi import world as worlds
 from ...mpi.fault_tolerance import Tolerance
 from .. import handover
-from ..parent import Parent
+from ..parent import Parent, end_with_parent
 from ..process_identity import is_gone, this_process
 from ..variables import SUPERVISED
 
 log = logging.getLogger("mpidirect.job")
 
+_DEATH_NOTICE = 0.1  # seconds in which the controller notices a death that came before a signal
 _END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -61,6 +62,8 @@ def run_controller(
         signal.signal(signum, _terminate)
     supervised = os.environ.get(SUPERVISED) == spec.cluster and not spec.spawns
     successor = job_file.handover_file(path) if supervised else None
+    if successor and not tolerance.deaths:
+        _outlive_launcher()
     former = handover.take(successor) if successor else None
     from_last_job = handover.take(job_file.resume_file(path)) if spec.resume and not former else None
     former = former or from_last_job
@@ -84,7 +87,8 @@ def run_controller(
         directory = Path(spec.log_directory)
         logs.note_end(directory, "")  # of an earlier run of this job
         server.publish()
-        signal.signal(signal.SIGTERM, partial(_terminate_unless_warned, controller.resumption))
+        signal.signal(signal.SIGTERM, partial(_terminate_unless_warned, controller))
+        signal.signal(signal.SIGALRM, partial(_terminate_unless_handing_over, controller))
         with contextlib.suppress(_Terminated):
             controller.run()
         _ignore_end_signals()
@@ -101,6 +105,15 @@ def run_controller(
 
         jobs.remove_files(profiles.Profile(spec.profile), spec.cluster)
     return controller.untouched and not controller.succession.complete
+
+
+def _outlive_launcher() -> None:
+    """Leave the process group that MPI's launcher kills, at once if two engines have died.
+
+    The wrapper of this rank is killed. Its end is a SIGTERM here, so that this controller can hand over.
+    """
+    os.setpgid(0, 0)
+    end_with_parent(signal.SIGTERM)
 
 
 def _start_anchor(
@@ -195,13 +208,28 @@ class _Terminated(BaseException):
 
 def _ignore_end_signals() -> None:
     """Ignore the signals that end a job: another signal must not interrupt the shutdown."""
-    for signum in _END_SIGNALS:
+    for signum in (*_END_SIGNALS, signal.SIGALRM):
         signal.signal(signum, signal.SIG_IGN)
 
 
-def _terminate_unless_warned(resumption: Resumption, signum: int, frame: FrameType | None) -> None:
-    """Continue if the signal may be the scheduler's warning; otherwise terminate."""
-    if not resumption.receive_end_signal():
+def _terminate_unless_warned(controller: Controller, signum: int, frame: FrameType | None) -> None:
+    """Go on if the signal may be the scheduler's warning, or for a moment; else terminate.
+
+    MPI's launcher sends the signal as well, when it ends a job in which an engine has died. This controller
+    has a moment then to notice the death, and to hand over.
+    """
+    if controller.resumption.receive_end_signal():
+        return
+    if not controller.hands_over_after_death:
+        _terminate(signum, frame)
+    signal.setitimer(signal.ITIMER_REAL, _DEATH_NOTICE)
+
+
+def _terminate_unless_handing_over(controller: Controller, signum: int, frame: FrameType | None) -> None:
+    """Terminate if no death of an engine, or one that nothing follows, was noticed since the signal."""
+    if controller.handing_over:
+        signal.setitimer(signal.ITIMER_REAL, _DEATH_NOTICE)
+    else:
         _terminate(signum, frame)
 
 
