@@ -220,7 +220,7 @@ def _without_id(output: dict[str, Any]) -> dict[str, Any]:
 
 
 def _folded_results(entries: Sequence[Any]) -> list[tuple[str, Any]]:
-    """Return equal results once, each with its engines and their prompt numbers: ``0-2:5,3:6``."""
+    """Return equal results once, each with its engines and their prompt numbers: ``0-2:5; 3:6``."""
     results = []
     for entry in entries:
         if result := entry["execute_result"]:
@@ -231,7 +231,7 @@ def _folded_results(entries: Sequence[Any]) -> list[tuple[str, Any]]:
         engines: dict[Any, list[int]] = {}
         for engine, count in sorted(numbers):
             engines.setdefault(count, []).append(engine)
-        labelled.append((",".join(f"{format_ids(ids)}:{count}" for count, ids in engines.items()), result))
+        labelled.append(("; ".join(f"{format_ids(ids)}:{count}" for count, ids in engines.items()), result))
     return labelled
 
 

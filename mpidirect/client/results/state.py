@@ -34,7 +34,10 @@ def failures_of(slots: Sequence[Slot]) -> dict[int, errors.RemoteError]:
 
 def state_in_words(slots: Sequence[Slot], places: dict[int, str] | None = None) -> str:
     """Return the failed and the running engines as text; `places` are positions in the engines' code."""
-    parts = [f"engine {engine} failed: {e.ename}: {e.evalue}" for engine, e in failures_of(slots).items()]
+    equal: dict[str, list[int]] = {}
+    for engine, e in failures_of(slots).items():
+        equal.setdefault(f"{e.ename}: {e.evalue}", []).append(engine)
+    parts = [f"{engines_in_words(sorted(ids))} failed: {text}" for text, ids in equal.items()]
     if running := unanswered_engines(slots):
         parts.append(f"still running: {engines_in_words(running)}{places_in_words(places or {})}")
     return "; ".join(parts)
