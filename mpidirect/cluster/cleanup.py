@@ -135,7 +135,7 @@ def _shared_memory() -> list[str]:
         return []
     candidates = [
         path
-        for pattern in ("sm_segment.*", "mpich_shm_*", "psm*_shm.*")
+        for pattern in ("sm_segment.*", "vader_segment.*", "mpich_shm_*", "psm*_shm.*")
         for path in Path("/dev/shm").glob(pattern)
         if _removable(path)
     ]

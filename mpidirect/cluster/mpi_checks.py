@@ -75,11 +75,11 @@ def _libraries(modules: list[str], answers: list[dict[str, str]], output: str) -
 def _world(implementation: Implementation, vendor: str) -> Finding:
     """Return what MPI_COMM_WORLD is in C and Fortran; `vendor` is mpi4py's, with any launcher."""
     if implementation.can_spawn or vendor.startswith("Open MPI"):
-        where = "on one host and on several"
+        where = "with these settings, on one host and on several,"
         return good("world", f"{where} MPI_COMM_WORLD is the engines alone, in C and Fortran as in Python")
     return doubt(
         "world",
-        "in C and Fortran, MPI_COMM_WORLD has the controller in it as its rank 0",
+        "with these settings, in C and Fortran, MPI_COMM_WORLD has the controller in it as its rank 0",
         "Programs that use it there wait for ever. With Open MPI it is the engines alone.",
     )
 

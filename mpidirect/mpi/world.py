@@ -99,6 +99,8 @@ def split() -> World:
     one_host, first = world.allreduce(node.size == world.size, MPI.LAND), node.rank == 0
     node.Free()
     made = _complete(private, engines, one_host, [])
+    world.Barrier()
+    unlink_shared_memory()
     return made._replace(engines_alone_in_c=c_world.replace(engines), first_on_host=first)
 
 

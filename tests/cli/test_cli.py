@@ -669,13 +669,14 @@ def test_the_doctor_examines_a_directory_that_others_can_change(monkeypatch):
     assert "can be changed by other users" in invoke("status").output
 
 
-@pytest.mark.openmpi_only
-def test_progress_is_shown_on_a_terminal():
+def on_terminal(*words, typed=b""):
+    """Run a command at a terminal; return its exit code, and what it shows there."""
     main, worker = pty.openpty()
     process = subprocess.Popen(
-        [*COMMAND, "start", "-n", "1"], stdin=worker, stdout=subprocess.DEVNULL, stderr=worker, close_fds=True
+        [*COMMAND, *words], stdin=worker, stdout=subprocess.DEVNULL, stderr=worker, close_fds=True
     )
     os.close(worker)
+    os.write(main, typed)
     shown = b""
     while select.select([main], [], [], LIMIT)[0]:
         try:
@@ -686,8 +687,21 @@ def test_progress_is_shown_on_a_terminal():
             break
         shown += piece
     os.close(main)
-    assert process.wait(LIMIT) == 0
-    assert b"waiting for the controller" in shown
+    return process.wait(LIMIT), shown
+
+
+@pytest.mark.openmpi_only
+def test_what_a_terminal_shows_and_asks():
+    """Progress, and a question before namespaces are lost; a script is not asked."""
+    code, shown = on_terminal("start", "-n", "1")
+    assert code == 0 and b"waiting for the controller" in shown
+    with Cluster.from_profile().connect_client() as rc:
+        rc[0]["kept"] = 1
+        assert on_terminal("restart", typed=b"n\n")[0] == on_terminal("resize", "2", typed=b"n\n")[0] == 1
+        assert rc[0]["kept"] == 1
+        assert on_terminal("restart", typed=b"y\n")[0] == 0
+        assert run("resize", "2").returncode == 0
+        until(lambda: rc.ids == [0, 1])
     assert run("stop").returncode == 0
 
 

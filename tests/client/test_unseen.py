@@ -241,6 +241,14 @@ def test_a_call_that_waits_for_another_call_says_so(dview, capsys, reported_soon
     assert slow.ready()
 
 
+def test_a_call_that_waits_for_one_that_an_interrupt_did_not_end(rc, dview, capsys, reported_soon):
+    slow = dview.apply_async(time.sleep, 1.2)
+    rc._session.uninterrupted.add(slow._calls[0].id)  # a real one would revoke the world of all tests
+    assert dview.apply_sync(int) == [0] * N
+    told = capsys.readouterr().err
+    assert "an interrupt did not end it, rc.restart() does" in told and "rc.interrupt()" not in told
+
+
 def test_the_report_on_a_wait_names_the_cell(In, reported_soon):
     In("import time")
     In("slow = rc[:2].apply_async(time.sleep, 2.5)")

@@ -44,6 +44,14 @@ def is_new(rc, n=N):
     rc[:].execute("known = 1", block=True)
 
 
+def names_of_mpich():
+    """Return the files of MPICH that an engine maps: if it is killed, they would be left."""
+    import pathlib
+
+    maps = pathlib.Path("/proc/self/maps").read_text().split()
+    return [word for word in maps if "/mpich_shm_" in word and pathlib.Path(word).exists()]
+
+
 def stuck_in_c(rc):
     """Wait in C for an engine that never takes part, with Python's lock held."""
     rc[:].run(str(PROGRAMS / "cworld.py"), block=True)
@@ -178,6 +186,7 @@ def test_another_number_of_engines(launch):
     with cluster.connect_client() as other:
         assert rc.resize(4) == [0, 1, 2, 3]
         is_new(rc, 4)
+        assert rc[:].apply(names_of_mpich).get(WITHIN) == [[]] * 4
         assert rc.resize(1) == [0]
         is_new(rc, 1)
         until(lambda: other.ids == [0])

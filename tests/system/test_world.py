@@ -19,7 +19,7 @@ from waiting import until, until_assigned
 
 from mpidirect import Cluster
 from mpidirect.cluster.doctor import examine
-from mpidirect.errors import CompositeError, MPIDirectError, NoEnginesRegistered
+from mpidirect.errors import CompositeError, EngineError, MPIDirectError, NoEnginesRegistered
 from mpidirect.job import processes
 from mpidirect.job.variables import C_WORLD
 from mpidirect.launchers import mpi
@@ -194,6 +194,9 @@ def test_earlier_calls_end_with_an_error_that_names_the_restart(start):
         with pytest.raises(CompositeError, match=r"EngineError: engine 0 .*rc.restart\(\)"):
             asked.get(WITHIN)
     assert rc[:].apply(int).get(WITHIN) == [0, 0]
+    with pytest.raises(EngineError) as e:
+        rc[0].execute("print('mine', file=__import__('sys').__stderr__); os._exit(3)").get(WITHIN)
+    assert "mine" in e.value.traceback and "leaving" not in e.value.traceback  # nothing of its predecessor
 
 
 def test_single_engines_are_replaced_in_a_generation(start, petsc):

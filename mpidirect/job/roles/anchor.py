@@ -52,6 +52,7 @@ def run_anchor(
 def run_spawned_anchor(spec: JobSpec, start: spawning.EngineStart) -> None:
     """Run, until the cluster ends, the anchor that takes the place of one that died."""
     assert start.controller is not None
+    unlink_shared_memory(launched=True)
     command = Parent().command()
     watch = SpawnWatch(spec.cluster, start.controller, spec.start_timeout)
     spawning.serve(connect_anchor(start.invitation, 0), spawning.Spawner(command, start), watch)
