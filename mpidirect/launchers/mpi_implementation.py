@@ -21,8 +21,14 @@ _OPEN_MPI = {
 # process notices the death of another one, so all wait for ever.
 _OPEN_MPI_ULFM = {"PRTE_MCA_state_base_recoverable": "1", "PRTE_MCA_state_base_notify_errors": "1"}
 # On one host. A BTL that looks for a fabric sleeps for a second in libfabric if there is none. One network is
-# enough: spawned processes and their spawners use TCP.
-_OPEN_MPI_ONE_HOST = {"OMPI_MCA_btl": "^ofi", "OMPI_MCA_btl_tcp_if_include": "127.0.0.0/8"}
+# enough: spawned processes and their spawners use TCP. A rank that waits gives up its core to the others:
+# Open MPI does not know that there may be more spawned ranks than cores. On busy cores, joins take a third of
+# the time then.
+_OPEN_MPI_ONE_HOST = {
+    "OMPI_MCA_btl": "^ofi",
+    "OMPI_MCA_btl_tcp_if_include": "127.0.0.0/8",
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+}
 _OPEN_MPI_4 = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "OMPI_MCA_hwloc_base_binding_policy": "none",

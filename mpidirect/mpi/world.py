@@ -18,7 +18,9 @@ from . import bulk_transfer, c_world
 # Tags of Create_group on the private communicator: in Open MPI, messages use the same tags.
 _FIRST_TAG, TAGS = 20_000, 2_000
 
-CREATION_LIMIT = 20.0  # Maximum seconds for making communicators. A process that needs longer ends.
+# On a busy host with more ranks than cores, five engines have needed 15 s.
+JOIN_LIMIT = 30.0  # Seconds after which an anchor takes the place of new engines that do not join.
+CREATION_LIMIT = 60.0  # Maximum seconds for making communicators. A process that needs longer ends.
 
 # Prefixes of variables by which a child that imports mpi4py would take itself for a rank of this job.
 _LAUNCHER_VARIABLES = (
@@ -38,6 +40,13 @@ _LAUNCHER_VARIABLES = (
     "PALS_LOCAL_RANKID",
     "FLUX_TASK_",
 )
+
+
+class NotJoined(Exception):
+    """New engines have not connected in time."""
+
+    def __init__(self) -> None:
+        super().__init__("the new engines have not connected by MPI in time")
 
 
 class World(NamedTuple):
@@ -118,7 +127,7 @@ def anchored() -> World:
 
 
 def merged(
-    members: MPI.Intracomm, port: str, rank: int, is_new: bool = False, all_new: bool = False
+    members: MPI.Intracomm, port: str, rank: int, size: int, is_new: bool = False, all_new: bool = False
 ) -> World:
     """Make the communicators with new engines; all living ranks and all new engines call this together.
 
@@ -130,21 +139,43 @@ def merged(
         The MPI port at which both sides connect. The controller has opened it.
     rank : int
         The order of the ranks: 0 for the controller, engine id + 1 for an engine.
+    size : int
+        The number of ranks.
     is_new : bool
         Whether this rank is a new engine.
     all_new : bool
         Whether all engines are new.
+
+    Raises
+    ------
+    NotJoined
+        When an anchor has taken the place of the new engines (`free_join`).
     """
     both = members.Connect(port) if is_new else members.Accept(port)
     private = both.Merge(is_new)
-    if not all_new:
+    if not all_new or (not is_new and (both.remote_size != size - 1 or _is_anchor(both))):
         private = cast("MPI.Intracomm", private.Split(0, rank))
+        if private.size != size:
+            raise NotJoined
+    if not all_new:
         engines = private.Split(int(rank > 0), rank)
     elif is_new:  # Made from their own world: MPICH uses no shared memory in what is made from two worlds.
         engines = members.Dup()
     else:
         engines = MPI.COMM_NULL
     return _complete(private, engines, *bulk_transfer.neighbours(private))
+
+
+def free_join(port: str) -> None:
+    """Take the place of new engines that do not connect, so that the others no longer wait (`merged`)."""
+    both = MPI.COMM_SELF.Connect(port)
+    both.Merge(True).Split(MPI.UNDEFINED)
+
+
+def _is_anchor(both: MPI.Intercomm) -> bool:
+    """Return, on the controller, whether the other side is an anchor: a rank of its own world."""
+    others = both.Get_remote_group()
+    return MPI.UNDEFINED not in others.Translate_ranks([0], MPI.COMM_WORLD.Get_group())
 
 
 def living(comm: MPI.Intracomm, ranks: list[int], ulfm: bool, epoch: int) -> MPI.Intracomm:

@@ -228,6 +228,8 @@ class SimulatedJob:
         if isinstance(message, messages.Stop):
             process.doomed = True
             self.end(process)
+        elif isinstance(message, messages.WatchJoin):
+            pass  # no simulated engine hangs in MPI
         elif isinstance(message, messages.SpawnEngines):
             process.spawning = [self.process(engine, message.number) for engine in message.engines]
         elif isinstance(message, messages.RepairCommunicator):

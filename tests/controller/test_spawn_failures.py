@@ -20,7 +20,9 @@ from tests.controller.test_replacement import all_work_together, kill
 WITHIN = 60.0  # seconds: much more than any step needs
 
 # Each rank runs this before all else. While a file exists, an anchor does not report a spawn (hold), a new
-# engine waits when it has connected (wait), and then dies (die).
+# engine waits when it has connected (wait), and then dies (die), an admitted engine does not join (stall),
+# and the controller waits for a spawn for seconds only (hurry). If there is a file "impatient" at the start,
+# the anchor waits for seconds only for engines to join.
 HOOK = """
 import contextlib, os, pathlib, time
 from mpidirect.engine import connection
@@ -46,6 +48,14 @@ def begin_mpi(*arguments, **keywords):
     from mpidirect.engine.mpi import spawning
     send = spawning.send_start
     spawning.send_start = lambda *arguments: (send(*arguments), wait_while("hold"))
+    admit = spawning.await_admission
+    spawning.await_admission = lambda tasks: (admit(tasks), wait_while("stall"))[0]
+    if (here / "impatient").exists():
+        spawning.JOIN_LIMIT = 5.0
+    from mpidirect.controller.engines.replacement import Replacement
+    start = Replacement.start
+    Replacement.start = lambda self, engines, asked_by, within, *more: start(
+        self, engines, asked_by, 4.0 if (here / "hurry").exists() else within, *more)
     return MPI
 
 connection.connect, mpi_start.begin_mpi = connect_and_die, begin_mpi
@@ -153,6 +163,35 @@ def test_a_new_engine_that_dies_before_its_spawn_is_reported(hooked):
     assert "waits for ever" not in answer[0]
     (files / "die").unlink()
     assert rc.restart() == [0, 1, 2]  # by the anchor
+
+
+def test_a_start_from_which_mpi_does_not_return(hooked):
+    cluster, rc, files = hooked(3)
+    for name in ("hold", "hurry"):
+        (files / name).touch()
+    with pytest.raises(MPIDirectError, match=r"MPI has not returned from their start within \d+ s"):
+        rc.restart()
+    for name in ("hold", "hurry"):
+        (files / name).unlink()
+    until(lambda: not spawned(cluster, 0, 1, 2))
+    assert rc.restart() == [0, 1, 2]
+    all_work_together(rc, 3)
+
+
+@pytest.mark.mpich_proof
+def test_a_new_engine_that_hangs_before_it_joins_costs_nothing(hooked, tmp_path):
+    (tmp_path / "hooks" / "impatient").touch()
+    cluster, rc, files = hooked(3)
+    rc[:].push({"kept": 7}, block=True)
+    kill(rc, 1)
+    (files / "stall").touch()
+    with pytest.raises(MPIDirectError, match="have not connected by MPI in time"):
+        rc.restart("dead")
+    until(lambda: not spawned(cluster, 1))
+    (files / "stall").unlink()
+    assert rc[:].pull("kept", block=True) == [7, 7]
+    assert rc.restart("dead") == [1]
+    all_work_together(rc, 3)
 
 
 def kill_anchor(cluster, rc):

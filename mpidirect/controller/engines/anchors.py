@@ -73,6 +73,11 @@ class Anchors:
             self._link.send_order(anchor, order)
         return anchor is not None
 
+    def watch_join(self, port: str = "", new: int = 0) -> None:
+        """Have the first anchor watch how new engines join at an MPI port; without a port, no longer."""
+        if self.can_spawn:
+            self._link.send_order(ANCHOR, messages.WatchJoin(port, new))
+
     def end_spawn(self, number: int) -> None:
         """End the processes of a spawn whose spawner is gone: in MPI they would wait for it for ever."""
         processes.end_spawn(os.environ.get(CLUSTER, ""), number)

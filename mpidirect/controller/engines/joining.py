@@ -48,9 +48,14 @@ class Joining:
         return self._order.engines if self._order is not None else []
 
     @property
+    def port(self) -> str:
+        """Return the MPI port at which new engines join."""
+        return self._order.port if self._order is not None else ""
+
+    @property
     def awaited(self) -> list[int]:
         """Return the engines that have not completed the present step."""
-        return sorted(self._making)
+        return sorted(self._preparing or self._making)
 
     def begin(self, epoch: int, alive: list[int], new: list[int]) -> None:
         """Tell all engines to prepare; raise `JoinFailed` if MPI opens no port."""

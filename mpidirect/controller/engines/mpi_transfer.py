@@ -123,7 +123,7 @@ class MPITransfer:
             with time_limit(len(order.engines)):
                 alone = not order.living
                 members = MPI.COMM_SELF if alone else living(self._comm, ranks, self._ulfm, order.epoch)
-                world = merged(members, order.port, 0, all_new=alone)
+                world = merged(members, order.port, 0, 1 + len(order.engines), all_new=alone)
         finally:
             MPI.Close_port(order.port)
         if alone:  # MPI now knows the end of the processes of the abandoned transfers

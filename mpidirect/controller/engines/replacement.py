@@ -26,7 +26,7 @@ from .states import REPLACEMENT, ReplacementState, StateMachine
 
 log = logging.getLogger(__name__)
 
-ARRIVAL_TIMEOUT = 40.0  # seconds that new processes have to start, connect and join
+ARRIVAL_TIMEOUT = 100.0  # seconds that new processes have to start, connect and join
 # the part of these seconds in which MPI must return from a spawn if a new process has died
 SPAWN_RETURN_TIMEOUT = 3.0
 LOG_LINES = 5  # number of lines that are shown of the log of an engine that did not join
@@ -87,7 +87,7 @@ class Replacement:
         self._asked_by: AskedBy | None = None
         self._remedy = ""  # what a client can do if all engines fail to start
         self._earlier: set[ActiveRequest] = set()  # requests that are done first
-        self._deadline = 0.0
+        self._deadline = self._spawn_began = 0.0
         self._killed: set[int] = set()  # engines that will be replaced, and may still be alive
         self._spawner = -1  # the engine or anchor that starts the new processes; -1 if none does
         self._spawns = 0  # the number of the latest spawn; the first engines are spawn 0
@@ -219,7 +219,8 @@ class Replacement:
         for engine in self._wanted:
             exit_status.remove_note(self._logs, engine)
         self._spawner = ANCHOR if self._anchors.can_spawn else min(self._registry.alive)
-        self._deadline = time.monotonic() + ARRIVAL_TIMEOUT
+        self._spawn_began = time.monotonic()
+        self._deadline = self._spawn_began + ARRIVAL_TIMEOUT
         name = "the anchor" if self._spawner == ANCHOR else f"engine {self._spawner}"
         log.info("%s is to start engines %s", name, self._wanted)
         self._spawns += 1
@@ -238,9 +239,18 @@ class Replacement:
         elif self._spawned and not missing and self._can_join():
             self._begin_joining()
         elif late:
-            if not self._spawned:
-                self._kill_spawner()
-            self._give_up(f"engines {missing or self._joining.awaited} did not come in time")
+            self._give_up_late(missing)
+
+    def _give_up_late(self, missing: list[int]) -> None:
+        """Give up, and tell what was waited for."""
+        limit = f"within {time.monotonic() - self._spawn_began:.0f} s"
+        if not self._spawned:
+            self._kill_spawner()
+            self._give_up(f"MPI has not returned from their start {limit}")
+        elif missing:
+            self._give_up(f"MPI has started them, and engines {missing} have not connected {limit}")
+        else:
+            self._give_up(f"engines {self._joining.awaited} have not made communicators with them {limit}")
 
     def _can_join(self) -> bool:
         return self.state is ReplacementState.SPAWNING and not self._departures.pending
@@ -276,12 +286,15 @@ class Replacement:
         if not self._joining.all_ready or self._departures.pending:
             return  # `engine_lost` will give up if an engine has died
         self._machine.enter(ReplacementState.MAKING)
+        self._anchors.watch_join(self._joining.port, len(self._wanted))
         try:
             self._joining.make()
         except JoinFailed as e:
             self._give_up(str(e))
         else:
             self._finish_if_complete()
+        finally:
+            self._anchors.watch_join()
 
     def made(self, engine: int, message: messages.CommunicatorsMade) -> None:
         """Note that an engine has made the communicators."""
@@ -349,7 +362,8 @@ class Replacement:
     def _give_up(self, why: str) -> None:
         """End the replacement; nothing has changed."""
         log.error("engines %s are not started: %s", self._wanted, why)
-        if self.state is ReplacementState.SPAWNING and not (self._spawned or self._shutdown.begun):
+        in_spawn = self.state is ReplacementState.SPAWNING and not self._spawned
+        if (in_spawn or self.state is ReplacementState.MAKING) and not self._shutdown.begun:
             self._anchors.end_spawn(self._spawns)
         send_stop(self._link, self._arrived)
         names = f"engine{'s' * (len(self._wanted) > 1)} {format_ids(self._wanted)}"

@@ -133,12 +133,12 @@ class CommunicatorRepair:
                 ranks = [0, *self._ranks(order.living)]
                 members = worlds.living(self._private, ranks, self._ulfm, order.epoch)
                 rank = self._members[self._private.rank - 1] + 1
-                world = worlds.merged(members, order.port, rank)
+                world = worlds.merged(members, order.port, rank, 1 + len(order.engines))
                 made = groups.make(world.engines, order.engines)
                 places = environment.gather(world.engines)
                 base, objects = world.engines.Dup(), communicators.make_object_comm(world.engines)
                 self._prepared = _Prepared(world, made, places, base, objects)
-            except MPI.Exception as e:
+            except (MPI.Exception, worlds.NotJoined) as e:
                 log.warning("the communicators could not be made: %s", e)
                 return messages.CommunicatorsMade(order.epoch, str(e))
         return messages.CommunicatorsMade(order.epoch)

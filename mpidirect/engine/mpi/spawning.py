@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -18,12 +20,15 @@ from ...job.parent import Parent
 from ...job.signals import send_signal
 from ...job.variables import ANCHOR_PLACE, CLUSTER, FIRST_PLACE, SPAWN, SPAWNED_RANK
 from ...mpi.fault_tolerance import Tolerance
+from ...mpi.world import JOIN_LIMIT, free_join, time_limit
 from ...protocol import messages
 from ...transport.base import Closed, Connection
 from ..process_examiner import ProcessExaminer
 
+log = logging.getLogger(__name__)
+
 BUSY_WAIT = 50  # Milliseconds between two checks for stacks that a thread reads.
-ADMISSION_TIMEOUT = 60.0  # Seconds after which a spawned engine that is not admitted ends.
+ADMISSION_TIMEOUT = 120.0  # Seconds after which a spawned engine that is not admitted ends.
 
 
 class Hosts(NamedTuple):
@@ -178,8 +183,12 @@ def send_start(children: MPI.Intercomm, start: EngineStart) -> None:
 def serve(tasks: Connection, spawner: Spawner, watch: AbstractContextManager[None]) -> None:
     """Serve orders to an anchor: to spawn engines within `watch`, and to signal processes of its host."""
     parent, examiner = Parent(), ProcessExaminer()
+    port, join_ends = "", 0.0
     with contextlib.suppress(Closed):  # The controller is gone.
         while not parent.gone():
+            if port and time.monotonic() > join_ends:
+                _free_join(port)
+                port = ""
             if not tasks.poll(BUSY_WAIT if examiner.busy else 1000):
                 while examiner.due:
                     tasks.put([messages.encode(examiner.due.popleft())], wait=True)
@@ -196,8 +205,17 @@ def serve(tasks: Connection, spawner: Spawner, watch: AbstractContextManager[Non
                 examiner.examine(message)
             elif isinstance(message, messages.SignalProcess):
                 send_signal(message.pid, message.signum)
+            elif isinstance(message, messages.WatchJoin):
+                port, join_ends = message.port, time.monotonic() + JOIN_LIMIT + message.new
             elif isinstance(message, messages.EndSpawn):
                 processes.end_spawn(os.environ.get(CLUSTER, ""), message.number)
+
+
+def _free_join(port: str) -> None:
+    """Take the place of new engines that do not join, for which the controller and others wait in MPI."""
+    log.error("new engines have not connected by MPI in time: the attempt is ended")
+    with time_limit(), contextlib.suppress(MPI.Exception):
+        free_join(port)
 
 
 def await_admission(tasks: Connection) -> messages.PrepareCommunicators | None:

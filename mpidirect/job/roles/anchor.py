@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from ...engine.connection import connect_anchor
@@ -39,13 +40,13 @@ def run_anchor(
     number, n = world.private.rank - 1, spec.engines
     placement = spawning.placement(hosts, spec.log_directory)
     order = messages.SpawnEngines(list(range(n)), str(Path.cwd()), n)
-    watch = SpawnWatch(spec.cluster, controller, spec.start_timeout)
-    with watch:
+    with SpawnWatch(spec.cluster, controller, spec.start_timeout):
         children = None if number else spawning.start_processes(command, order, placement)
     start = spawning.EngineStart(world.private.recv(source=0), tolerance, placement, controller)
     unlink_shared_memory(launched=True)
     if children is not None:
         spawning.send_start(children, start)
+    watch = SpawnWatch(spec.cluster, controller, math.inf)  # The controller limits the time of later spawns.
     spawning.serve(connect_anchor(start.invitation, number), spawning.Spawner(command, start), watch)
 
 
@@ -54,5 +55,5 @@ def run_spawned_anchor(spec: JobSpec, start: spawning.EngineStart) -> None:
     assert start.controller is not None
     unlink_shared_memory(launched=True)
     command = Parent().command()
-    watch = SpawnWatch(spec.cluster, start.controller, spec.start_timeout)
+    watch = SpawnWatch(spec.cluster, start.controller, math.inf)
     spawning.serve(connect_anchor(start.invitation, 0), spawning.Spawner(command, start), watch)

@@ -75,7 +75,8 @@ def run_spawned_engine(engine: int, spec: JobSpec, start: spawning.EngineStart) 
             log.info("this engine was not admitted")
             return False
         with time_limit(len(order.engines)):
-            world = merged(MPI.COMM_WORLD, order.port, engine + 1, is_new=True, all_new=not order.living)
+            place = engine + 1, 1 + len(order.engines)
+            world = merged(MPI.COMM_WORLD, order.port, *place, is_new=True, all_new=not order.living)
             repair = _make_communicators(world, order.engines, start, order.epoch)
         if order.living:
             mpi_state.c_world_loss = "this engine has taken the place of another one"

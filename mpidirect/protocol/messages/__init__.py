@@ -84,6 +84,7 @@ from .engine import (
     TaskDone,
     TasksAborted,
     UseCommunicators,
+    WatchJoin,
 )
 from .frames import BULK, CHUNK, INLINE_LIMIT, chunks
 from .shared import (
@@ -188,4 +189,5 @@ __all__ = [
     "decode_to_engine",
     "encode",
     "Usage",
+    "WatchJoin",
 ]

@@ -57,6 +57,7 @@ _ToEngine = Union[
     engine.SignalProcess,
     engine.ExamineProcesses,
     engine.EndSpawn,
+    engine.WatchJoin,
 ]
 _FromEngine = Union[
     engine.EngineHello,

@@ -175,6 +175,16 @@ class EndSpawn(Message, tag="endspawn"):
     number: int
 
 
+class WatchJoin(Message, tag="watchjoin"):
+    """To the first anchor: ``new`` engines join at the MPI port ``port``; if that is empty, no longer.
+
+    If that takes too long, the anchor connects in place of new engines that do not: the others wait in MPI.
+    """
+
+    port: str = ""
+    new: int = 0
+
+
 class PrepareCommunicators(Message, tag="join"):
     """Prepare to make all communicators anew with ``arriving`` engines, which wait at the MPI port ``port``.
 
