@@ -12,6 +12,7 @@ from ...job.allocation import cores
 from ...memory import process_memory
 from ...memory.buffer_pool import BufferPool
 from ...protocol import messages
+from ...protocol.frames import Frame
 
 THREADS = 4  # the maximum number of threads that copy data
 LARGEST = 1 << 40  # bytes of one frame
@@ -157,7 +158,7 @@ def changed(pid: int, word: int) -> bool:
 class FrameAssembly:
     """Replies whose chunks are arriving."""
 
-    def __init__(self, replies: list[messages.Reply], frames: list[bytes]) -> None:
+    def __init__(self, replies: list[messages.Reply], frames: list[Frame]) -> None:
         self.replies: list[tuple[messages.Reply, list[Any]]] = []
         due: list[ChunkedFrame] = []
         inline = iter(frames)
