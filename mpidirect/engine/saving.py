@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..arrays import joining, kinds
 from ..arrays.lazy_numpy import np
@@ -115,7 +115,7 @@ def _element_type(value: Any) -> str:
     return f"{kind.dtype(value)} {tuple(value.shape[1:])}"
 
 
-def _write(file: Any, frames: Sequence[Frame]) -> Place:
+def _write(file: BinaryIO, frames: Sequence[Frame]) -> Place:
     """Write frames at the end of a file; return their place."""
     place = []
     for frame in frames:

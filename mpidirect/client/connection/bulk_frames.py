@@ -52,7 +52,7 @@ class ChunkedFrame(BulkFrame):
             self._places = [self._room[start:stop] for start, stop in messages.chunks(self.size)][::-1]
         return self._places[-1]
 
-    def add(self, chunk: Any) -> None:
+    def add(self, chunk: Frame) -> None:
         """Take the next chunk."""
         self.place()[:] = np.frombuffer(chunk, np.uint8)
         self._places.pop()
@@ -193,7 +193,7 @@ class FrameAssembly:
                 reply.failure = messages.Failure(ename, why, "")
                 parts.clear()
 
-    def add(self, chunk: Any) -> str:
+    def add(self, chunk: Frame) -> str:
         """Take the next chunk. Return the id of its request; an empty id if no reply waits for the chunk."""
         if self._next_place() is None:
             return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any
 
 from ...protocol import messages
 from ...protocol.frames import Frame
@@ -28,7 +27,7 @@ class MessageDispatcher:
         """Drop incomplete replies: a new stream does not contain their other chunks."""
         self._assembly = None
 
-    def dispatch(self, message: Any, frames: list[Frame]) -> None:
+    def dispatch(self, message: messages.Message, frames: list[Frame]) -> None:
         """Hand over one message with its frames."""
         if isinstance(message, messages.Results):
             replies = message.replies

@@ -128,7 +128,7 @@ class NumberedStream:
                 self._wake_pipe.wake()  # sending has reset the descriptor that another thread polls
             return self._outbox.last
 
-    def _put_bulk(self, frame: Any) -> None:
+    def _put_bulk(self, frame: Frame) -> None:
         view = memoryview(frame)
         for start, stop in messages.chunks(len(frame)):
             header = messages.encode(messages.Chunk(self._outbox.next(), self._inbox.last))

@@ -6,7 +6,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Any
 
 from ...arrays.lazy_numpy import np
 from ...protocol import messages
@@ -124,7 +123,7 @@ class Requests:
             incoming.staging = request
             self._staging.add(request.client)
 
-    def _take_chunk(self, incoming: _Incoming, request: AnyRequest, frame: Any) -> None:
+    def _take_chunk(self, incoming: _Incoming, request: AnyRequest, frame: Frame) -> None:
         """Take the next chunk of a request; pass it on if the task has gone before its data."""
         upload = request.upload
         group, piece = upload.add(frame)

@@ -57,7 +57,7 @@ class Delivery:
         """Return the bytes that have arrived at all engines; `waiting` are engines without a reply."""
         return 0
 
-    def pass_on(self, recipients: Collection[int], group: int, piece: Any) -> None:
+    def pass_on(self, recipients: Collection[int], group: int, piece: Frame) -> None:
         """Send a piece that arrived after the task to those `recipients` that need it."""
 
     def seal(self, recipients: Collection[int], complete: bool) -> None:
@@ -176,7 +176,7 @@ class PointToPoint(InlineDelivery):
         group = self.upload.group_of(engine)
         return self.upload.chunks(group) if group != SHARED else []
 
-    def pass_on(self, recipients: Collection[int], group: int, piece: Any) -> None:
+    def pass_on(self, recipients: Collection[int], group: int, piece: Frame) -> None:
         for engine in self.upload.targets_of(group):
             if engine in recipients:
                 self._sender.send(engine, [piece])
@@ -217,7 +217,7 @@ class Broadcast(PointToPoint):
     def pieces_for(self, engine: int) -> Sequence[Frame]:
         return super().pieces_for(engine) if engine in self._left_out else self._own_pieces(engine)
 
-    def pass_on(self, recipients: Collection[int], group: int, piece: Any) -> None:
+    def pass_on(self, recipients: Collection[int], group: int, piece: Frame) -> None:
         if group != SHARED:
             super().pass_on(recipients, group, piece)
         elif self._sender.can_broadcast:

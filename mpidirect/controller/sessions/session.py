@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ...protocol import messages
@@ -116,7 +116,7 @@ class Session:
 
     # -- messages ---------------------------------------------------------------------------------
 
-    def notify(self, kind: Any, *fields: Any) -> None:
+    def notify(self, kind: Callable[..., messages.Numbered], *fields: Any) -> None:
         """Send a message of this kind, after the waiting replies."""
         self.flush()
         self.post(kind(self.outbox.next(), self.inbox.acknowledged(), *fields))

@@ -121,7 +121,7 @@ class Upload:
 
     # -- arrival ----------------------------------------------------------------------------------
 
-    def add(self, frame: Any) -> tuple[int, Any]:
+    def add(self, frame: Frame) -> tuple[int, Frame]:
         """Take the next chunk, which arrived as a message; return its group and its bytes."""
         slot = next(self._expected)
         if len(frame) != slot.size:
@@ -140,7 +140,7 @@ class Upload:
         slot = next(self._expected)
         return slot.group, self._store(slot, substitute(slot))
 
-    def _store(self, slot: ChunkSlot, chunk: Any) -> Any:
+    def _store(self, slot: ChunkSlot, chunk: Frame) -> Frame:
         self._chunks[slot.group].append(chunk)
         self.arrived += slot.size
         self.missing -= 1
