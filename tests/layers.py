@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "error": "errors",
         "arrays": "",
         "protocol": "",
-        "transport": "arrays",
+        "transport": "arrays protocol",
         "memory": "arrays",
         "files": "errors",
         "config": "errors files",

@@ -15,6 +15,7 @@ from .result_queries import request_id
 from .results.asyncresult import AsyncResult
 from .session import queries
 from .session.engines import is_single_target
+from .type_variables import EngineSelection
 
 SHUTDOWN_TIMEOUT = 10.0  # seconds to wait for the end of the controller
 
@@ -22,7 +23,7 @@ SHUTDOWN_TIMEOUT = 10.0  # seconds to wait for the end of the controller
 class EngineControl(BaseClient):
     """The methods of `Client` on what engines do."""
 
-    def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
+    def abort(self, jobs: Any = None, targets: EngineSelection = None, block: bool | None = None) -> None:
         """Remove tasks that have not begun from the engines' queues: their results raise `TaskAborted`.
 
         Running calls continue: `interrupt` ends them. If a call runs on some of these engines and is aborted
@@ -61,7 +62,7 @@ class EngineControl(BaseClient):
         if ids:
             queries.abort(self._session, ids, self._session.engines.resolve(targets))
 
-    def queue_status(self, targets: Any = None, verbose: bool = False) -> dict[Any, Any]:
+    def queue_status(self, targets: EngineSelection = None, verbose: bool = False) -> dict[Any, Any]:
         """Return the lengths of the engines' queues.
 
         Parameters
@@ -88,7 +89,7 @@ class EngineControl(BaseClient):
         lengths = queries.queue_lengths(self._session, engines)
         return lengths[engines[0]] if single else lengths
 
-    def interrupt(self, targets: Any = None, timeout: float = 10.0) -> None:
+    def interrupt(self, targets: EngineSelection = None, timeout: float = 10.0) -> None:
         """Raise KeyboardInterrupt in the code that engines run, and wait until they have left it.
 
         Engines that are stuck in MPI leave it too. Their communicator is revoked; if it is ``comm``, all
@@ -112,7 +113,7 @@ class EngineControl(BaseClient):
         """
         queries.interrupt(self._session, self._session.engines.resolve(targets), None, timeout)
 
-    def where(self, targets: Any = None) -> dict[int, str]:
+    def where(self, targets: EngineSelection = None) -> dict[int, str]:
         """Return what each engine is doing.
 
         Parameters
@@ -132,7 +133,7 @@ class EngineControl(BaseClient):
         """
         return queries.places(self._session, self._session.engines.resolve(targets))
 
-    def stacks(self, targets: Any = None, *, native: bool = False) -> Stacks:
+    def stacks(self, targets: EngineSelection = None, *, native: bool = False) -> Stacks:
         """Return the stacks of the engines' user code at once, even while that code runs.
 
         An engine whose C code holds Python's lock is made to write its stack by a signal, which ends a sleep
@@ -171,7 +172,9 @@ class EngineControl(BaseClient):
         busy = [engine for engine in engines if found[engine]]
         return found.with_native(queries.native_stacks(self._session, busy)) if native and busy else found
 
-    def peek(self, names: str | list[str], targets: Any = None, every: float | None = None) -> Any:
+    def peek(
+        self, names: str | list[str], targets: EngineSelection = None, every: float | None = None
+    ) -> Any:
         """Return the values of names on engines, even while their code runs.
 
         Another thread of the engine reads the value, so it may change meanwhile. Values of more than 1 MiB
@@ -213,7 +216,9 @@ class EngineControl(BaseClient):
             return self._peek_repeatedly(names, wanted, targets, float(every))
         return self._peek_once(names, wanted, targets)[0]
 
-    def _peek_repeatedly(self, names: Any, wanted: list[str], targets: Any, every: float) -> Iterator[Any]:
+    def _peek_repeatedly(
+        self, names: Any, wanted: list[str], targets: EngineSelection, every: float
+    ) -> Iterator[Any]:
         busy = True
         while busy:
             began = time.monotonic()
@@ -221,7 +226,7 @@ class EngineControl(BaseClient):
             yield value
             time.sleep(max(0.0, began + every - time.monotonic()))
 
-    def _peek_once(self, names: Any, wanted: list[str], targets: Any) -> tuple[Any, bool]:
+    def _peek_once(self, names: Any, wanted: list[str], targets: EngineSelection) -> tuple[Any, bool]:
         """Return the values, and whether an engine is busy."""
         found: dict[int, Any] = self._session.query("peek", self._session.engines.resolve(targets), wanted)
         values = []
@@ -235,7 +240,7 @@ class EngineControl(BaseClient):
         busy = any(busy for busy, _, _ in found.values())
         return (values[0] if is_single_target(targets) else values), busy
 
-    def send_signal(self, sig: int | str, targets: Any = None, block: bool | None = None) -> None:
+    def send_signal(self, sig: int | str, targets: EngineSelection = None, block: bool | None = None) -> None:
         """Send a signal to engines.
 
         Parameters
@@ -264,7 +269,11 @@ class EngineControl(BaseClient):
         queries.send_signal(self._session, int(sig), self._session.engines.resolve(targets))
 
     def shutdown(
-        self, targets: Any = "all", restart: bool = False, hub: bool = False, block: bool | None = None
+        self,
+        targets: EngineSelection = "all",
+        restart: bool = False,
+        hub: bool = False,
+        block: bool | None = None,
     ) -> None:
         """End the cluster: the engines and the controller are one MPI job.
 

@@ -15,6 +15,7 @@ from .records import PartsById, matches, part_id
 from .result_queries import ResultQueries, request_id
 from .results.hubresult import AsyncHubResult
 from .results.metadata import Metadata, metadata_of
+from .type_variables import EngineSelection
 
 
 class HubQueries(ResultQueries):
@@ -176,7 +177,7 @@ class HubQueries(ResultQueries):
 
     # -- forgetting --------------------------------------------------------------------------------------
 
-    def purge_local_results(self, jobs: Any = (), targets: Any = ()) -> None:
+    def purge_local_results(self, jobs: Any = (), targets: EngineSelection = ()) -> None:
         """Forget results that this client keeps. The holder of an `AsyncResult` keeps its result.
 
         Parameters
@@ -200,7 +201,7 @@ class HubQueries(ResultQueries):
             raise RuntimeError(f"Can't purge outstanding tasks: {pending}")
         self._session.calls.forget(ids)
 
-    def purge_hub_results(self, jobs: Any = (), targets: Any = ()) -> None:
+    def purge_hub_results(self, jobs: Any = (), targets: EngineSelection = ()) -> None:
         """Have the controller forget results that wait for absent clients; `hub_history` lists them.
 
         Parameters
@@ -220,7 +221,7 @@ class HubQueries(ResultQueries):
         ids = None if everything else [request_id(id) for id in self._ids_of(jobs)]
         self._session.query("purge", [], ids)
 
-    def purge_results(self, jobs: Any = (), targets: Any = ()) -> None:
+    def purge_results(self, jobs: Any = (), targets: EngineSelection = ()) -> None:
         """Forget results here and at the controller.
 
         Parameters
@@ -245,7 +246,7 @@ class HubQueries(ResultQueries):
         self.purge_results("all")
         self.history = []
 
-    def _ids_to_purge(self, jobs: Any, targets: Any) -> set[str]:
+    def _ids_to_purge(self, jobs: Any, targets: EngineSelection) -> set[str]:
         known = self._session.calls.known
         if isinstance(jobs, str) and jobs == "all":
             return set(known)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from .results.asyncresult import AsyncResult
 from .session.session import Session
+from .type_variables import EngineSelection
 
 
 class ClientInterface(Protocol):
@@ -43,20 +44,24 @@ class ClientInterface(Protocol):
     ) -> AsyncResult:
         """Return the results of earlier calls."""
 
-    def purge_results(self, jobs: Any = (), targets: Any = ()) -> None:
+    def purge_results(self, jobs: Any = (), targets: EngineSelection = ()) -> None:
         """Forget results."""
 
-    def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
+    def abort(self, jobs: Any = None, targets: EngineSelection = None, block: bool | None = None) -> None:
         """Remove tasks that have not begun from the queues."""
 
-    def queue_status(self, targets: Any = None, verbose: bool = False) -> dict[Any, Any]:
+    def queue_status(self, targets: EngineSelection = None, verbose: bool = False) -> dict[Any, Any]:
         """Return the lengths of the engines' queues."""
 
-    def send_signal(self, sig: int | str, targets: Any = None, block: bool | None = None) -> None:
+    def send_signal(self, sig: int | str, targets: EngineSelection = None, block: bool | None = None) -> None:
         """Send a signal to engines."""
 
     def shutdown(
-        self, targets: Any = "all", restart: bool = False, hub: bool = False, block: bool | None = None
+        self,
+        targets: EngineSelection = "all",
+        restart: bool = False,
+        hub: bool = False,
+        block: bool | None = None,
     ) -> None:
         """End the cluster."""
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
 
 from .. import errors
 from . import saving
@@ -18,6 +17,7 @@ from .results.pending import limit_of
 from .saving import Saved
 from .session.engines import is_single_target
 from .session.queries import engines_in_words
+from .type_variables import EngineSelection
 from .view_factory import ViewFactory
 
 START_TIMEOUT = 60.0  # seconds that new engines may take, beyond the time for the engines that stay
@@ -147,7 +147,7 @@ class EngineLifecycle(ViewFactory):
         """
         return saving.load(self, path)
 
-    def restart(self, targets: Any = None, timeout: float = 60.0) -> list[int]:
+    def restart(self, targets: EngineSelection = None, timeout: float = 60.0) -> list[int]:
         """Replace engines by new ones with empty namespaces, and wait until the new ones are ready.
 
         By default all engines are replaced, even if they hang; this takes about a second. Their calls fail
@@ -159,7 +159,7 @@ class EngineLifecycle(ViewFactory):
 
         Parameters
         ----------
-        targets : int, sequence of int or 'dead', optional
+        targets : int, slice, sequence of int, 'all' or 'dead', optional
             The engines to replace; 'dead' means all that have died. By default all.
         timeout : float
             If only some engines are replaced, the seconds that the others have to complete earlier calls.
@@ -239,12 +239,16 @@ class EngineLifecycle(ViewFactory):
         answer: dict[str, list[int]] = self._session.query("resize", [], n, START_TIMEOUT + START_TIMEOUT)
         return list(answer["replaced"])
 
-    def _engines_to_replace(self, targets: Any) -> list[int]:
+    def _engines_to_replace(self, targets: EngineSelection) -> list[int]:
         """Return the ids, also of dead engines, that the `targets` of `restart` mean."""
         if targets is None:
             return list(range(self.size))
-        if targets == "dead":
-            ids = self.ids
+        if isinstance(targets, slice):
+            return list(range(self.size)[targets])
+        if isinstance(targets, str):
+            if targets not in ("all", "dead"):
+                raise TypeError(f"{targets!r} not valid str target, must be 'all' or 'dead'")
+            ids = self.ids if targets == "dead" else []
             return [engine for engine in range(self.size) if engine not in ids]
         engines = [targets] if is_single_target(targets) else list(targets)
         for engine in engines:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, SupportsIndex, overload
 
 from .control import EngineControl
@@ -10,6 +10,7 @@ from .executor import ViewExecutor
 from .hub import HubQueries
 from .integrations import dask
 from .session.engines import is_single_target
+from .type_variables import EngineSelection
 from .views.balancedview import LoadBalancedView
 from .views.directview import BroadcastView, DirectView
 from .views.groups import Groups, groups_of
@@ -38,9 +39,11 @@ class ViewFactory(HubQueries, EngineControl):
     def direct_view(self, targets: SupportsIndex, **flags: Any) -> DirectView[int]: ...
     @overload
     def direct_view(
-        self, targets: str | slice | Sequence[int] | None = "all", **flags: Any
+        self, targets: str | slice | Collection[SupportsIndex] | None = "all", **flags: Any
     ) -> DirectView[list[int]]: ...
-    def direct_view(self, targets: Any = "all", **flags: Any) -> DirectView[Any]:
+    @overload
+    def direct_view(self, targets: EngineSelection, **flags: Any) -> DirectView[Any]: ...
+    def direct_view(self, targets: EngineSelection = "all", **flags: Any) -> DirectView[Any]:
         """Return a view of some engines.
 
         Parameters
@@ -65,7 +68,7 @@ class ViewFactory(HubQueries, EngineControl):
         engines = self._session.engines.resolve(targets)
         return DirectView(self, engines[0] if is_single_target(targets) else engines, **flags)
 
-    def debug(self, targets: Any = "all") -> None:
+    def debug(self, targets: EngineSelection = "all") -> None:
         """Debug engines at the prompt: where they wait in ``breakpoint()``, else the last error of one.
 
         See `DirectView.debug`.
@@ -89,7 +92,7 @@ class ViewFactory(HubQueries, EngineControl):
         """
         self.direct_view(targets).debug()
 
-    def load_balanced_view(self, targets: Any = None, **flags: Any) -> LoadBalancedView:
+    def load_balanced_view(self, targets: EngineSelection = None, **flags: Any) -> LoadBalancedView:
         """Return a view whose tasks run on any free engine.
 
         Parameters
@@ -126,7 +129,7 @@ class ViewFactory(HubQueries, EngineControl):
         **flags: Any,
     ) -> BroadcastView[list[int]]: ...
     def broadcast_view(
-        self, targets: Any = "all", is_coalescing: bool = False, **flags: Any
+        self, targets: EngineSelection = "all", is_coalescing: bool = False, **flags: Any
     ) -> BroadcastView[Any]:
         """Return a direct view: every direct view sends the data that engines share once.
 
@@ -153,7 +156,7 @@ class ViewFactory(HubQueries, EngineControl):
         flags = {"is_coalescing": is_coalescing, **flags}
         return BroadcastView(self, engines[0] if is_single_target(targets) else engines, **flags)
 
-    def executor(self, targets: Any = None) -> ViewExecutor:
+    def executor(self, targets: EngineSelection = None) -> ViewExecutor:
         """Return a `concurrent.futures.Executor` whose workers are engines.
 
         Parameters
@@ -203,7 +206,7 @@ class ViewFactory(HubQueries, EngineControl):
 
     def become_dask(
         self,
-        targets: Any = "all",
+        targets: EngineSelection = "all",
         port: int = 0,
         nanny: bool = False,
         scheduler_args: dict[str, Any] | None = None,
@@ -241,7 +244,7 @@ class ViewFactory(HubQueries, EngineControl):
         """
         return dask.become(self, targets, port, nanny, dict(scheduler_args or {}), worker_args)
 
-    def stop_dask(self, targets: Any = "all") -> None:
+    def stop_dask(self, targets: EngineSelection = "all") -> None:
         """End the dask workers and the scheduler that `become_dask` has started, the workers first.
 
         Parameters
@@ -261,7 +264,7 @@ class ViewFactory(HubQueries, EngineControl):
     become_distributed = become_dask
     stop_distributed = stop_dask
 
-    def activate(self, targets: Any = "all", suffix: str = "") -> DirectView:
+    def activate(self, targets: EngineSelection = "all", suffix: str = "") -> DirectView:
         """Make a blocking view, and register IPython's magics ``%px``, … for it.
 
         Parameters
@@ -286,7 +289,7 @@ class ViewFactory(HubQueries, EngineControl):
         view.activate(suffix)
         return view
 
-    def clear(self, targets: Any = None, block: bool | None = None) -> Any:
+    def clear(self, targets: EngineSelection = None, block: bool | None = None) -> Any:
         """Clear the namespaces of engines; the names that an engine starts with stay.
 
         Parameters

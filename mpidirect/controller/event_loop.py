@@ -22,10 +22,10 @@ MAX_SLEEP = 1000  # milliseconds
 class MessageReceiver(Protocol):
     """Takes the messages of a listener."""
 
-    def receive(self, listener: Any, name: bytes, /) -> None:
+    def receive(self, listener: Listener, name: bytes, /) -> None:
         """Take the rest of a message from the connection `name`."""
 
-    def departed(self, listener: Any, /) -> None:
+    def departed(self, listener: Listener, /) -> None:
         """Note that connections have closed."""
 
 

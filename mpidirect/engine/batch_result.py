@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import SerializationError
 from ..protocol import messages
+from ..protocol.frames import Frame
 from ..serialize import pickles
 from ..serialize.failures import describe
 from . import text_repair
@@ -45,8 +46,8 @@ class BatchResult:
         self._at = batch.first
         self._stop = batch.first + batch.stop - batch.start
         self._ends: list[messages.ItemsDone] = []
-        self._inline: list[Any] = []
-        self._bulk: list[Any] = []
+        self._inline: list[Frame] = []
+        self._bulk: list[Frame] = []
         self._started = self._completed = time.time()
 
     def begin(self) -> None:
@@ -97,7 +98,7 @@ class BatchResult:
             raise
         self._add_frames(len(values), frames)
 
-    def _add_frames(self, count: int, frames: list[Any]) -> None:
+    def _add_frames(self, count: int, frames: list[Frame]) -> None:
         self.has_bulk = any(len(frame) >= messages.BULK for frame in frames)
         if self.has_bulk:
             self._bulk += frames
@@ -116,7 +117,7 @@ class BatchResult:
             self._add(left if count is None else min(count, left), "error", [], failure)
 
     def _add(
-        self, count: int, status: str, frames: list[Any], failure: messages.Failure | None = None
+        self, count: int, status: str, frames: list[Frame], failure: messages.Failure | None = None
     ) -> None:
         """Add results; an interrupt during this call is raised afterwards."""
         main_thread = self._parts.main_thread
@@ -128,7 +129,7 @@ class BatchResult:
         if main_thread.requested and main_thread.take_interrupt():
             raise KeyboardInterrupt
 
-    def _note(self, count: int, status: str, frames: list[Any], failure: messages.Failure | None) -> None:
+    def _note(self, count: int, status: str, frames: list[Frame], failure: messages.Failure | None) -> None:
         output = self._parts.output
         out, err, outputs = ("", "", b"") if self._quiet else output.end()
         sizes = [len(frame) for frame in frames]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..protocol import messages
+from ..protocol.frames import Frame
 from ..serialize import pickles
 from .batch_result import BatchResult
 from .interrupts import EngineExit
@@ -17,7 +18,7 @@ TIME_LIMIT = 0.01  # Seconds after which tasks that have not begun are returned:
 CACHE_SIZE = 64  # Maximum number of functions that are kept.
 SILENT_TIME = 0.5e-6  # Seconds in which no task can print: the test for output takes several times as long.
 
-Frames = Sequence[Any]
+Frames = Sequence[Frame]
 
 
 class BatchRunner:
@@ -53,7 +54,7 @@ class BatchRunner:
         """Unpickle the function again for the next batch: a task may have changed what it refers to."""
         self._function = "", None
 
-    def serve(self, task: messages.Task, frames: list[bytes]) -> None:
+    def serve(self, task: messages.Task, frames: list[Frame]) -> None:
         """Receive the data of a batch, run its tasks, send the reply."""
         parts, batch = self._parts, task.batch
         assert batch is not None

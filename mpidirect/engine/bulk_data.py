@@ -12,6 +12,7 @@ from ..arrays.lazy_numpy import np
 from ..memory import process_memory
 from ..memory.buffer_pool import BufferPool
 from ..mpi.bulk_transfer import BulkTransfer, Pending
+from ..protocol.frames import Frame
 from ..protocol.messages import BULK, CHUNK, chunks
 
 CONTROLLER = 0
@@ -86,7 +87,7 @@ def wait(
         time.sleep(PAUSES[min(tests // TESTS_PER_PAUSE, len(PAUSES) - 1)])
 
 
-def allocate_bulk(sizes: Sequence[int], inline: Iterator[Any], allocate: Callable[[int], Any]) -> list[Any]:
+def allocate_bulk(sizes: Sequence[int], inline: Iterator[Any], allocate: Callable[[int], Any]) -> list[Frame]:
     """Return the frames of a task: the inline frames, and memory for the bulk frames.
 
     Parameters
@@ -129,18 +130,18 @@ def discarded_frames(sizes: Sequence[int]) -> list[Any]:
     return [DiscardedFrame(size, scratch) if size >= BULK else b"" for size in sizes]
 
 
-def _bulk(frames: Sequence[Any]) -> list[Any]:
+def _bulk(frames: Sequence[Frame]) -> list[Frame]:
     return [frame for frame in frames if len(frame) >= BULK]
 
 
-def receive(transfer: BulkTransfer, frames: Sequence[Any], arrival: Arrival) -> None:
+def receive(transfer: BulkTransfer, frames: Sequence[Frame], arrival: Arrival) -> None:
     """Receive the bulk frames of `frames` from the controller, into their memory."""
     pieces = _pieces(frames)
     requests = [transfer.receive(piece, CONTROLLER) for piece in pieces]
     wait(requests, arrived=lambda k: arrival.add(len(pieces[k])))
 
 
-def _pieces(frames: Sequence[Any]) -> list[Any]:
+def _pieces(frames: Sequence[Frame]) -> list[Frame]:
     """Return the pieces of the bulk frames of `frames`, in the order of the transfer."""
     return [frame[start:stop] for frame in _bulk(frames) for start, stop in chunks(len(frame))]
 
@@ -162,7 +163,7 @@ def check_seal(transfer: BulkTransfer) -> None:
 def read_client(
     pid: int,
     addresses: Sequence[int],
-    frames: Sequence[Any],
+    frames: Sequence[Frame],
     arrival: Arrival,
     is_aborted: Callable[[], bool],
 ) -> None:
@@ -197,7 +198,7 @@ class BroadcastReceiver:
         self._abandoned: list[Any] = []  # Requests and their memory: MPI may still write there.
         self.broken = False  # Whether an engine died. The control thread sets this.
 
-    def receive(self, frames: Sequence[Any], arrival: Arrival) -> bool:
+    def receive(self, frames: Sequence[Frame], arrival: Arrival) -> bool:
         """Receive the bulk frames of `frames` into their memory; return False if the collective broke."""
         assert self._comm is not None
         pieces, requests = _pieces(frames), []
@@ -212,7 +213,7 @@ class BroadcastReceiver:
         return complete
 
 
-def send(transfer: BulkTransfer, frames: Sequence[Any]) -> None:
+def send(transfer: BulkTransfer, frames: Sequence[Frame]) -> None:
     """Send the bulk frames of `frames` to the controller."""
     views = [memoryview(frame).cast("B") for frame in _bulk(frames)]
     wait(

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..arrays.lazy_numpy import np
 from ..memory import process_memory
+from ..protocol.frames import Frame
 from ..protocol.messages import BULK
 
 READ_TIMEOUT = 0.05  # Seconds that the next task waits for the client, plus one for each GB.
@@ -27,7 +28,7 @@ class RetainedResults:
         self._released = threading.Event()
         self._awaited = ""  # The task whose release sets `_released`.
 
-    def keep(self, task: str, frames: Sequence[Any]) -> list[int]:
+    def keep(self, task: str, frames: Sequence[Frame]) -> list[int]:
         """Keep a result.
 
         Parameters
@@ -76,5 +77,5 @@ class RetainedResults:
                 self._released.set()
 
 
-def _addresses(frames: Sequence[Any]) -> list[int]:
+def _addresses(frames: Sequence[Frame]) -> list[int]:
     return [process_memory.address(frame) for frame in frames if len(frame) >= BULK]

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..arrays import joining, kinds
 from ..arrays.lazy_numpy import np
@@ -22,6 +22,7 @@ from ..files.connection_file import write_private
 from ..files.ownership import is_trusted
 from ..files.regular import open_regular
 from ..files.saved_namespaces import MANIFEST
+from ..protocol.frames import Frame
 from ..serialize import pickles
 
 Namespace = dict[str, Any]
@@ -77,7 +78,7 @@ def save(names: Mapping[str, Any], path: str) -> dict[str, Any]:
         return {"parts": places, "rest": place, "sums": sums, "left": left, "bytes": file.tell()}
 
 
-def _try_pickle(name: str, value: Any, left: dict[str, str]) -> list[Any]:
+def _try_pickle(name: str, value: Any, left: dict[str, str]) -> list[Frame]:
     try:
         return pickles.dumps(value)
     except SerializationError as e:
@@ -85,7 +86,7 @@ def _try_pickle(name: str, value: Any, left: dict[str, str]) -> list[Any]:
         return []
 
 
-def _pickle_together(rest: dict[str, Any], left: dict[str, str]) -> tuple[dict[str, int], list[Any]]:
+def _pickle_together(rest: dict[str, Any], left: dict[str, str]) -> tuple[dict[str, int], list[Frame]]:
     """Return checksums of the values, and one pickle of all values that can be pickled."""
     sums: dict[str, int] = {}
     for name, value in rest.items():
@@ -95,7 +96,7 @@ def _pickle_together(rest: dict[str, Any], left: dict[str, str]) -> tuple[dict[s
     return sums, pickles.dumps({name: value for name, value in rest.items() if name in sums})
 
 
-def _checksum(frames: Sequence[Any]) -> int:
+def _checksum(frames: Sequence[Frame]) -> int:
     """Return a checksum of frames, which shows whether values on several engines are equal."""
     total = zlib.crc32(frames[0])
     for frame in frames[1:]:
@@ -114,7 +115,7 @@ def _element_type(value: Any) -> str:
     return f"{kind.dtype(value)} {tuple(value.shape[1:])}"
 
 
-def _write(file: Any, frames: Sequence[Any]) -> Place:
+def _write(file: BinaryIO, frames: Sequence[Frame]) -> Place:
     """Write frames at the end of a file; return their place."""
     place = []
     for frame in frames:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from ..mpi.bulk_transfer import BulkTransfer
 from ..mpi.world import World
 from ..protocol import messages
+from ..protocol.frames import Frame
 from ..transport.base import Connection
 from . import bulk_data
 from .memory_reserve import MemoryReserve, memory_limit
@@ -48,7 +48,7 @@ class TaskData:
         self.broadcast = bulk_data.BroadcastReceiver(world.broadcast_comm)
         self._transfer = BulkTransfer(world.private, world.processes)
 
-    def receive(self, task: messages.Task, frames: list[bytes]) -> tuple[list[Any], list[Any] | None]:
+    def receive(self, task: messages.Task, frames: list[Frame]) -> tuple[list[Frame], list[Frame] | None]:
         """Receive the data of a task, by the way that its header names.
 
         Parameters
@@ -107,7 +107,7 @@ class TaskData:
     def _arrival(self, task: messages.Task) -> bulk_data.Arrival:
         return bulk_data.Arrival(lambda moved: self._tell(messages.DataArriving(task.id, moved)))
 
-    def _receive_by_mpi(self, task: messages.Task, frames: list[Any], sizes: Sequence[int]) -> None:
+    def _receive_by_mpi(self, task: messages.Task, frames: list[Frame], sizes: Sequence[int]) -> None:
         """Receive bulk data over MPI: shared frames possibly by a collective, the others point to point."""
         arrival = self._arrival(task)
         collective = len(task.frames) if task.broadcast else 0
@@ -123,13 +123,13 @@ class TaskData:
         if task.sealed:
             bulk_data.check_seal(self._transfer)
 
-    def retain(self, task: messages.Task, frames: Sequence[Any]) -> list[int]:
+    def retain(self, task: messages.Task, frames: Sequence[Frame]) -> list[int]:
         """Keep a result for its client to read here, if the client can; return its addresses, or none."""
         if task.retain and any(len(frame) >= messages.BULK for frame in frames):
             return self.retained.keep(task.id, frames)
         return []
 
-    def send_reply(self, header: bytes, task: str, frames: Sequence[Any], addresses: Sequence[int]) -> None:
+    def send_reply(self, header: bytes, task: str, frames: Sequence[Frame], addresses: Sequence[int]) -> None:
         """Send the header and the frames of a result.
 
         Parameters
@@ -152,7 +152,7 @@ class TaskData:
         elif len(inline) < len(frames):
             self.send_bulk(frames)
 
-    def send_bulk(self, frames: Sequence[Any]) -> None:
+    def send_bulk(self, frames: Sequence[Frame]) -> None:
         """Send the bulk frames of `frames` to the controller."""
         bulk_data.send(self._transfer, frames)
 

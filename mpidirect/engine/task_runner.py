@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from ..protocol import messages
+from ..protocol.frames import Frame
 from ..serialize import pickles
 from ..serialize.failures import describe
 from . import interrupts, text_repair
@@ -32,7 +32,7 @@ class TaskRunner:
         self._parts = parts
         self._namespace = namespace
 
-    def serve(self, task: messages.Task, frames: list[bytes]) -> None:
+    def serve(self, task: messages.Task, frames: list[Frame]) -> None:
         """Receive a task's data, run the task, send the reply."""
         parts = self._parts
         started = time.time()
@@ -48,7 +48,7 @@ class TaskRunner:
             return
         parts.output.begin(task.id)
         failure: messages.Failure | None = None
-        result: list[Any] = []
+        result: list[Frame] = []
         try:
             if task.op == "collective":  # A collective admits interrupts where it can be left.
                 with interrupts.held():
@@ -66,7 +66,7 @@ class TaskRunner:
         parts.user_code.clean_up(task)
         self._reply(task, result, started, *parts.output.end(), failure)
 
-    def _call(self, task: messages.Task, shared: Sequence[Any], own: Sequence[Any] | None) -> list[Any]:
+    def _call(self, task: messages.Task, shared: Sequence[Frame], own: Sequence[Frame] | None) -> list[Frame]:
         """Unpickle the arguments, call the operation, pickle the result."""
         if task.op == "share":
             return pickles.dumps(self._parts.data.shared_memory.keep(task.id))
@@ -84,7 +84,7 @@ class TaskRunner:
     def _reply(
         self,
         task: messages.Task,
-        frames: list[Any],
+        frames: list[Frame],
         started: float,
         stdout: str = "",
         stderr: str = "",

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ..files.saved_namespaces import Manifest, SavedEngine, remove_other_saves, same_engine_plan
+from ..protocol.frames import Frame
 from ..serialize import received_names
 from . import map_progress, post_mortem, saving
 from .output import displays
@@ -77,7 +78,7 @@ def load(namespace: Namespace, shared: Any, own: Any) -> list[str]:
     return list(found)
 
 
-def save_all(namespace: Namespace, file: str) -> list[Any]:
+def save_all(namespace: Namespace, file: str) -> list[Frame]:
     """Write all names that user code has set to `file`; return the entry of the manifest, for the controller.
 
     The controller unpickles nothing, so the entry is JSON.
@@ -90,7 +91,7 @@ def save_all(namespace: Namespace, file: str) -> list[Any]:
     return [msgspec.json.encode(entry)]
 
 
-def load_all(namespace: Namespace, directory: str, engine: str) -> list[Any]:
+def load_all(namespace: Namespace, directory: str, engine: str) -> list[Frame]:
     """Set the names that the engine with this id has saved by `save_all`."""
     engines = msgspec.json.decode(saving.read_manifest(directory), type=Manifest).engines
     if int(engine) < len(engines):
@@ -99,7 +100,7 @@ def load_all(namespace: Namespace, directory: str, engine: str) -> list[Any]:
 
 
 # Operations for the controller: their arguments and results are texts, not pickles.
-CONTROLLER_OPERATIONS: dict[str, Callable[..., list[Any]]] = {"save_all": save_all, "load_all": load_all}
+CONTROLLER_OPERATIONS: dict[str, Callable[..., list[Frame]]] = {"save_all": save_all, "load_all": load_all}
 
 
 def _mark_as_own(names: Iterable[str]) -> None:

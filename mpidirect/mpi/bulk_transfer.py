@@ -13,12 +13,13 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from mpi4py import MPI
 
 from ..arrays.lazy_numpy import np
 from ..memory import process_memory
+from ..protocol.frames import Frame
 from ..protocol.messages import BULK
 
 TAG = 1  # The tag of all bulk data; the order distinguishes the pieces.
@@ -91,13 +92,13 @@ class BulkTransfer:
         self._processes = processes
         self._incoming: dict[int, deque[_DirectReceive]] = {}  # By rank, in order.
 
-    def send(self, piece: Any, rank: int) -> Pending:
+    def send(self, piece: Frame, rank: int) -> Pending:
         """Begin to send a piece, which must not change until the transfer is complete."""
         if self._is_direct(piece):
             return _DirectSend(self._comm, piece, rank)
         return self._comm.Isend([piece, MPI.BYTE], rank, TAG)
 
-    def receive(self, piece: Any, rank: int) -> Pending:
+    def receive(self, piece: Frame, rank: int) -> Pending:
         """Begin to receive a piece into the memory of `piece`."""
         if self._is_direct(piece):
             queue = self._incoming.setdefault(rank, deque())
@@ -106,14 +107,14 @@ class BulkTransfer:
             return incoming
         return self._comm.Irecv([piece, MPI.BYTE], rank, TAG)
 
-    def _is_direct(self, piece: Any) -> bool:
+    def _is_direct(self, piece: Frame) -> bool:
         return bool(self._processes) and memoryview(piece).nbytes >= BULK
 
 
 class _DirectSend:
     """Sends the address of a piece, and receives a message when the other side has read the piece."""
 
-    def __init__(self, comm: MPI.Intracomm, piece: Any, rank: int) -> None:
+    def __init__(self, comm: MPI.Intracomm, piece: Frame, rank: int) -> None:
         self._address = np.array([process_memory.address(piece)], np.int64)
         self._read = bytearray(1)
         self._requests = [
@@ -132,7 +133,7 @@ class _DirectReceive:
     """
 
     def __init__(
-        self, comm: MPI.Intracomm, piece: Any, rank: int, process: int, queue: deque[_DirectReceive]
+        self, comm: MPI.Intracomm, piece: Frame, rank: int, process: int, queue: deque[_DirectReceive]
     ) -> None:
         self._comm, self._piece, self._rank, self._process = comm, piece, rank, process
         self._queue = queue

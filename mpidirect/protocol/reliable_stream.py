@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+
+from .frames import Frame
 
 WINDOW = 64 * 1024 * 1024  # maximum bytes of sent messages without acknowledgement
 
-Frames = Sequence[Any]
+Frames = Sequence[Frame]
 
 
 class Outbox:

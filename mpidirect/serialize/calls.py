@@ -12,11 +12,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..protocol.frames import Frame
 from . import pickles
 from .code_changes import parts_of, same_parts
 from .functions import is_by_reference
 from .pickler import Pickler
-from .pickles import Buffer
 from .plain_types import PLAIN_TYPES
 from .prompt_names import ReferencedNames
 
@@ -45,7 +45,7 @@ class _Embedded:
 _cache: OrderedDict[int, _PickledFunction] = OrderedDict()  # by id of the function; `parts` keeps it alive
 
 
-def dumps(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Buffer]:
+def dumps(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Frame]:
     """Pickle the call ``(f, args, kwargs)``: `pickles.dumps` with a cache of functions.
 
     Parameters

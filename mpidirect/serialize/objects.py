@@ -6,13 +6,13 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
+from ..protocol.frames import Frame
 from . import pickles
-from .pickles import Buffer
 
 _COUNT = struct.Struct(">I")  # the first frame: how many frames of the object follow
 
 
-def serialize_object(obj: Any, buffer_threshold: int = 1024 * 1024, item_threshold: int = 64) -> list[Buffer]:
+def serialize_object(obj: Any, buffer_threshold: int = 1024 * 1024, item_threshold: int = 64) -> list[Frame]:
     """Pickle an object as frames, for example for ``socket.send_multipart``.
 
     Parameters
@@ -41,9 +41,7 @@ def serialize_object(obj: Any, buffer_threshold: int = 1024 * 1024, item_thresho
     return [_COUNT.pack(len(frames)), *frames]
 
 
-def deserialize_object(
-    buffers: Iterable[Buffer], g: dict[str, Any] | None = None
-) -> tuple[Any, list[Buffer]]:
+def deserialize_object(buffers: Iterable[Frame], g: dict[str, Any] | None = None) -> tuple[Any, list[Frame]]:
     """Return the object of `serialize_object`, and the frames after it.
 
     Parameters

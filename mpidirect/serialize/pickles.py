@@ -19,6 +19,7 @@ from typing import Any
 
 from cloudpickle import cloudpickle as _cloudpickle
 
+from ..protocol.frames import Frame
 from ..protocol.messages import BULK
 from . import module_importer, received_names, source_lines
 from .pickler import Pickler
@@ -26,8 +27,6 @@ from .plain_types import PLAIN_TYPES
 from .prompt_names import ReferencedNames
 from .reconstruction import refuse_mpi
 from .unpicklable import refusal
-
-Buffer = Any  # bytes, bytearray, memoryview: any object with the buffer protocol
 
 _MAX_DEPTH = 32_000  # levels of the pickler; each takes 160 bytes of a stack of 8 MiB
 _MPI = re.compile(rb"mpi4py|mpidirect\.engine")
@@ -38,7 +37,7 @@ _MARK = b"need"  # no pickle starts with these bytes
 _PREFIX = struct.Struct(">4sI")  # the mark, and the length of the preamble
 
 
-def dumps(obj: Any) -> list[Buffer]:
+def dumps(obj: Any) -> list[Frame]:
     """Pickle `obj`.
 
     Parameters
@@ -65,7 +64,7 @@ def dumps(obj: Any) -> list[Buffer]:
     """
     if type(obj) in PLAIN_TYPES or _is_simple(obj):
         return [pickle.dumps(obj, 5)]  # a fifth of the cost
-    frames: list[Buffer] = [b""]
+    frames: list[Frame] = [b""]
 
     def keep_inside(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
@@ -115,7 +114,7 @@ def with_preamble(names: ReferencedNames, head: bytes) -> bytes:
     return _PREFIX.pack(_MARK, len(preamble)) + preamble + head if preamble else head
 
 
-def loads(frames: Sequence[Buffer]) -> Any:
+def loads(frames: Sequence[Frame]) -> Any:
     """Return the object whose frames `dumps` returned.
 
     Arrays use the memory of `frames`: an array is writable if its frame is.
@@ -138,7 +137,7 @@ def loads(frames: Sequence[Buffer]) -> Any:
         return pickle.loads(head, buffers=frames[1:])
 
 
-def _load_preamble(head: Buffer) -> tuple[received_names.NameTable, memoryview]:
+def _load_preamble(head: Frame) -> tuple[received_names.NameTable, memoryview]:
     """Install the sources of a preamble; return its table of names, and the pickle after the preamble."""
     view = memoryview(head)
     start = _PREFIX.size
@@ -149,7 +148,7 @@ def _load_preamble(head: Buffer) -> tuple[received_names.NameTable, memoryview]:
     return table, view[end:]
 
 
-def loads_without_mpi(frames: Sequence[Buffer]) -> Any:
+def loads_without_mpi(frames: Sequence[Frame]) -> Any:
     """Call `loads` where MPI must not be loaded: on some login nodes its import ends the process.
 
     Raises

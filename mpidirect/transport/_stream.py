@@ -13,9 +13,9 @@ import struct
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 from ..arrays.lazy_numpy import np
+from ..protocol.frames import Frame
 
 LARGE = 64 * 1024  # minimum bytes of a frame that is received into memory of its own
 NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a broken pipe must not call a signal handler of user code
@@ -28,14 +28,14 @@ _FEW_FRAMES = 32  # most messages have at most so many frames
 _HEADS = [struct.Struct(f"<I{count}Q") for count in range(_FEW_FRAMES + 1)]
 
 
-def _head(frames: Sequence[Any]) -> bytes:
+def _head(frames: Sequence[Frame]) -> bytes:
     """Return the number and the sizes of the frames."""
     count = len(frames)
     head = _HEADS[count] if count <= _FEW_FRAMES else struct.Struct(f"<I{count}Q")
     return head.pack(count, *map(len, frames))
 
 
-def pack(frames: Sequence[Any]) -> bytes | None:
+def pack(frames: Sequence[Frame]) -> bytes | None:
     """Return a small message in one piece; None if the message is large."""
     return None if sum(map(len, frames)) >= LARGE else b"".join([_head(frames), *frames])
 
@@ -61,17 +61,17 @@ class MessageStream:
     def __init__(self, connection: socket.socket, largest: int) -> None:
         self.connection = connection
         self.ended = False
-        self.coming: deque[list[Any]] = deque()
+        self.coming: deque[list[Frame]] = deque()
         self._largest = largest
         self._incomplete = b""  # received bytes of an incomplete message
         self._sizes: tuple[int, ...] = ()  # the sizes of the frames of the incomplete message
-        self._frames: list[Any] = []  # the complete frames of the incomplete message
+        self._frames: list[Frame] = []  # the complete frames of the incomplete message
         self._missing: memoryview | None = None  # the part of a large frame that has not arrived
-        self._going: deque[Any] = deque()
+        self._going: deque[Frame] = deque()
 
     # Sending
 
-    def send(self, frames: Sequence[Any]) -> None:
+    def send(self, frames: Sequence[Frame]) -> None:
         """Send a message, or as much of it as the socket takes now: `flush` sends the rest."""
         packed = pack(frames)
         if packed is not None:
@@ -228,7 +228,7 @@ class MessageStream:
         _, *sizes = _HEADS[count].unpack_from(data)
         if start + sum(sizes) != len(data):
             return False
-        frames = []
+        frames: list[Frame] = []
         for size in sizes:
             end = start + size
             frames.append(data[start:end])

@@ -7,7 +7,9 @@ first frame, and then for the others in the way that the message requires.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
+
+from ..protocol.frames import Frame
 
 
 class Empty(Exception):
@@ -31,10 +33,10 @@ class Connection(Protocol):
     def first(self, *, wait: bool = False) -> bytes:
         """Return the first frame of the next message; raise `Empty` if there is none and `wait` is false."""
 
-    def rest(self) -> list[Any]:
+    def rest(self) -> list[Frame]:
         """Return the frames after the first."""
 
-    def put(self, frames: Sequence[Any], *, wait: bool = False) -> None:
+    def put(self, frames: Sequence[Frame], *, wait: bool = False) -> None:
         """Send one message; raise `Closed` if the connection has ended."""
 
     def close(self, linger: int = 0) -> None:
@@ -62,13 +64,13 @@ class Listener(Protocol):
     def first(self) -> bytes:
         """Return the next frame: the sender's name, then the first frame; raise `Empty` if there is none."""
 
-    def rest(self, *, copied: bool = True) -> list[Any]:
+    def rest(self, *, copied: bool = True) -> list[Frame]:
         """Return the frames after the first; large ones without a copy if `copied` is false."""
 
     def number(self) -> int:
         """Return the number of the connection of the message, and drop the rest of the message."""
 
-    def send_to(self, name: bytes, frames: Sequence[Any]) -> None:
+    def send_to(self, name: bytes, frames: Sequence[Frame]) -> None:
         """Send one message to the connection with this name; raise `Unreachable` if there is none."""
 
     def departed(self) -> list[int]:

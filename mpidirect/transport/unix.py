@@ -17,8 +17,8 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from ..protocol.frames import Frame
 from ._stream import MessageStream, pack
 from .base import Closed, Empty, Unreachable, should_log
 
@@ -54,7 +54,7 @@ class UnixConnection(MessageStream):
             connection.connect(address.removeprefix(SCHEME))
             connection.setblocking(blocking)
             super().__init__(connection, largest)
-            self._current: list[Any] = []
+            self._current: list[Frame] = []
             self.send([name])
         except BaseException:
             connection.close()
@@ -84,12 +84,12 @@ class UnixConnection(MessageStream):
         first, *self._current = self.coming.popleft()
         return bytes(first)
 
-    def rest(self) -> list[Any]:
+    def rest(self) -> list[Frame]:
         """Return the frames after the first."""
         frames, self._current = self._current, []
         return frames
 
-    def put(self, frames: Sequence[Any], *, wait: bool = False) -> None:
+    def put(self, frames: Sequence[Frame], *, wait: bool = False) -> None:
         """Send one message; raise `Closed` if the connection has ended and `wait` is false."""
         if self.ended and not wait:
             raise Closed
@@ -155,10 +155,10 @@ class UnixListener:
         self._epoll.register(self._listener, select.EPOLLIN)
         self._accepted: dict[int, _Accepted] = {}  # by descriptor
         self._named: dict[bytes, _Accepted] = {}
-        self._ready: deque[tuple[_Accepted, list[Any]]] = deque()
-        self._current: list[Any] = []  # the remaining frames of the current message
+        self._ready: deque[tuple[_Accepted, list[Frame]]] = deque()
+        self._current: list[Frame] = []  # the remaining frames of the current message
         self._sender = 0  # the number of the current message's connection
-        self._last_frames: Sequence[Any] = ()  # the small message that was last sent
+        self._last_frames: Sequence[Frame] = ()  # the small message that was last sent
         self._last_packed: bytes | None = None
         self._departed: list[int] = []
         self._numbers = itertools.count(1)
@@ -189,7 +189,7 @@ class UnixListener:
         self._sender = each.number
         return each.name
 
-    def rest(self, *, copied: bool = True) -> list[Any]:
+    def rest(self, *, copied: bool = True) -> list[Frame]:
         """Return the frames after the first; none is copied again."""
         frames, self._current = self._current, []
         return frames
@@ -199,7 +199,7 @@ class UnixListener:
         self.rest()
         return self._sender
 
-    def send_to(self, name: bytes, frames: Sequence[Any]) -> None:
+    def send_to(self, name: bytes, frames: Sequence[Frame]) -> None:
         """Send one message to the connection with this name; raise `Unreachable` if there is none."""
         each = self._named.get(name)
         if each is None:

@@ -11,6 +11,7 @@ import zmq
 from zmq.backend import Socket as Bare
 from zmq.backend import zmq_poll
 
+from ..protocol.frames import Frame
 from .addresses import url
 from .base import Closed, Empty, Unreachable
 from .curve import Credentials, KeyPair, authenticate, serve
@@ -107,9 +108,9 @@ class Socket(zmq.Socket[bytes]):
         except zmq.Again:
             raise Empty from None
 
-    def rest(self, *, copied: bool = True) -> list[Any]:
+    def rest(self, *, copied: bool = True) -> list[Frame]:
         """Return the frames after the first, as bytes; if not `copied`, large ones without a copy."""
-        frames: list[Any] = []
+        frames: list[Any] = []  # the type of pyzmq's frames does not say that they are buffers
         try:
             while Bare.get(self, _MORE):
                 frames.append(Bare.recv(self, 0, copied))
@@ -118,13 +119,13 @@ class Socket(zmq.Socket[bytes]):
             raise
         return frames
 
-    def put(self, frames: Sequence[Any], *, wait: bool = False) -> None:
+    def put(self, frames: Sequence[Frame], *, wait: bool = False) -> None:
         """Send one message; raise `Closed` if it can't be sent now and `wait` is false."""
         flags = 0 if wait else _NOBLOCK
         last = len(frames) - 1
         try:
             for k, frame in enumerate(frames):
-                Bare.send(self, frame, flags | _SNDMORE if k < last else flags, len(frame) < _COPY_LIMIT)
+                Bare.send(self, frame, flags | _SNDMORE if k < last else flags, len(frame) < _COPY_LIMIT)  # type: ignore[call-overload]
         except zmq.Again:
             raise Closed from None
         except BaseException:  # the next message would be part of the interrupted one
@@ -289,7 +290,7 @@ class Router(Socket):
         self.rest()
         return int(second.get(zmq.SRCFD))
 
-    def send_to(self, name: bytes, frames: Sequence[Any]) -> None:
+    def send_to(self, name: bytes, frames: Sequence[Frame]) -> None:
         """Send one message to the connection with this name; raise `Unreachable` if there is none."""
         self._used = True
         try:

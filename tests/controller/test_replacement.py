@@ -99,6 +99,8 @@ def test_impossible_replacements_and_busy_engines_are_named(start):
         rc.restart(3)
     with pytest.raises(IndexError, match="'all'"):
         rc.restart(["all"])
+    with pytest.raises(TypeError, match="'some' not valid"):
+        rc.restart("some")
     assert rc[:].apply(lambda: comm.allreduce(1)).get(WITHIN) == [3, 3, 3]  # noqa: F821
     kill(rc, 1)
     busy = rc[2].apply(time.sleep, 60)
@@ -108,6 +110,13 @@ def test_impossible_replacements_and_busy_engines_are_named(start):
     rc.interrupt()
     assert busy.wait(WITHIN)
     assert rc.restart("dead") == [1]
+
+
+@pytest.mark.mpich_proof
+def test_engines_to_replace_are_chosen_as_in_views(start):
+    _, rc = start(3)
+    assert rc.restart(slice(1, 3)) == [1, 2]
+    assert rc.restart("all") == [0, 1, 2]
 
 
 @pytest.mark.openmpi_only

@@ -12,6 +12,7 @@ from ...job.allocation import cores
 from ...memory import process_memory
 from ...memory.buffer_pool import BufferPool
 from ...protocol import messages
+from ...protocol.frames import Frame
 
 THREADS = 4  # the maximum number of threads that copy data
 LARGEST = 1 << 40  # bytes of one frame
@@ -51,7 +52,7 @@ class ChunkedFrame(BulkFrame):
             self._places = [self._room[start:stop] for start, stop in messages.chunks(self.size)][::-1]
         return self._places[-1]
 
-    def add(self, chunk: Any) -> None:
+    def add(self, chunk: Frame) -> None:
         """Take the next chunk."""
         self.place()[:] = np.frombuffer(chunk, np.uint8)
         self._places.pop()
@@ -157,7 +158,7 @@ def changed(pid: int, word: int) -> bool:
 class FrameAssembly:
     """Replies whose chunks are arriving."""
 
-    def __init__(self, replies: list[messages.Reply], frames: list[bytes]) -> None:
+    def __init__(self, replies: list[messages.Reply], frames: list[Frame]) -> None:
         self.replies: list[tuple[messages.Reply, list[Any]]] = []
         due: list[ChunkedFrame] = []
         inline = iter(frames)
@@ -192,7 +193,7 @@ class FrameAssembly:
                 reply.failure = messages.Failure(ename, why, "")
                 parts.clear()
 
-    def add(self, chunk: Any) -> str:
+    def add(self, chunk: Frame) -> str:
         """Take the next chunk. Return the id of its request; an empty id if no reply waits for the chunk."""
         if self._next_place() is None:
             return ""

@@ -9,6 +9,7 @@ import _signal  # type: ignore[import-not-found]  # without enumerations: they c
 import signal
 import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 _SIGINT = int(signal.SIGINT)
@@ -31,7 +32,7 @@ class DeferredInterrupt:
                 self._former = None
         return self
 
-    def _note(self, signum: int, frame: Any) -> None:
+    def _note(self, signum: int, frame: FrameType | None) -> None:
         self._noted = True
         self._wake()
 

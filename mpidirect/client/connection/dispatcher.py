@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any
 
 from ...protocol import messages
+from ...protocol.frames import Frame
 from .bulk_frames import FrameAssembly
 from .receiver import Receiver
 
@@ -27,7 +27,7 @@ class MessageDispatcher:
         """Drop incomplete replies: a new stream does not contain their other chunks."""
         self._assembly = None
 
-    def dispatch(self, message: Any, frames: list[Any]) -> None:
+    def dispatch(self, message: messages.Message, frames: list[Frame]) -> None:
         """Hand over one message with its frames."""
         if isinstance(message, messages.Results):
             replies = message.replies

@@ -10,6 +10,7 @@ from typing import Any
 
 from ... import errors
 from ...protocol import messages
+from ...protocol.frames import Frame
 from ...protocol.reliable_stream import Inbox, Outbox
 from ...transport.base import Closed
 from .dialer import Link
@@ -83,8 +84,8 @@ class NumberedStream:
         self,
         kind: Callable[..., messages.Numbered],
         *fields: Any,
-        inline: Sequence[Any] = (),
-        bulk: Sequence[Any] = (),
+        inline: Sequence[Frame] = (),
+        bulk: Sequence[Frame] = (),
     ) -> int:
         """Send a numbered message, and return the number of the last one: its bulk has own messages.
 
@@ -127,7 +128,7 @@ class NumberedStream:
                 self._wake_pipe.wake()  # sending has reset the descriptor that another thread polls
             return self._outbox.last
 
-    def _put_bulk(self, frame: Any) -> None:
+    def _put_bulk(self, frame: Frame) -> None:
         view = memoryview(frame)
         for start, stop in messages.chunks(len(frame)):
             header = messages.encode(messages.Chunk(self._outbox.next(), self._inbox.last))
@@ -139,7 +140,7 @@ class NumberedStream:
             if not self._send(frames):
                 return
 
-    def _send(self, frames: Sequence[Any]) -> bool:
+    def _send(self, frames: Sequence[Frame]) -> bool:
         """Send one message; return False if there is no connection."""
         if self._link is None:
             return False
@@ -153,7 +154,7 @@ class NumberedStream:
     def _acknowledge(self) -> None:
         self._send([messages.encode(messages.Ack(self._inbox.acknowledged()))])
 
-    def withdraw(self, bulk: Sequence[Any], last: int) -> None:
+    def withdraw(self, bulk: Sequence[Frame], last: int) -> None:
         """Send nothing in the place of bulk frames that were not sent; `last` is the number of their end."""
         with self.lock:
             count = sum(len(messages.chunks(len(frame))) for frame in bulk)
@@ -212,7 +213,7 @@ class NumberedStream:
         except messages.MalformedMessage as e:
             raise errors.VersionMismatch(f"The controller sent what this client can't read: {e}") from None
 
-    def _accept(self, message: messages.Message, frames: list[Any]) -> None:
+    def _accept(self, message: messages.Message, frames: list[Frame]) -> None:
         """Take in one message: a numbered one once, in its order."""
         if isinstance(message, messages.Numbered):
             try:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...serialize.functions import namespace
 from ..interface import ClientInterface
+from ..type_variables import EngineSelection
 from ..views.directview import DirectView
 
 _WORKER_NAMES = ("dask_worker", "distributed_worker")  # names of the worker in the namespace of its engine
@@ -15,7 +16,7 @@ _servers: list[tuple[Any, Any]] = []  # on an engine: the running servers, with 
 
 def become(
     client: ClientInterface,
-    targets: Any,
+    targets: EngineSelection,
     port: int,
     nanny: bool,
     scheduler_args: dict[str, Any],

@@ -9,6 +9,7 @@ from joblib.parallel import BACKENDS, register_parallel_backend
 
 from ...serialize import received_names
 from ..executor import ViewExecutor
+from ..type_variables import EngineSelection
 
 if TYPE_CHECKING:  # joblib has no types
 
@@ -36,7 +37,7 @@ class WorkerView(Protocol):
     """The part of a load-balanced view that the backend uses: see `LoadBalancedView`."""
 
     client: Any
-    targets: Any
+    targets: EngineSelection
 
     @property
     def executor(self) -> ViewExecutor:

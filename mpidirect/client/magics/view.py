@@ -7,13 +7,14 @@ from typing import Any, Protocol
 
 from ..interface import ClientInterface
 from ..results.asyncresult import AsyncResult
+from ..type_variables import EngineSelection
 
 
 class MagicView(Protocol):
     """A view that runs code on engines: see `DirectView`."""
 
     client: ClientInterface
-    targets: Any
+    targets: EngineSelection
     block: bool | None
     history: list[str]
 

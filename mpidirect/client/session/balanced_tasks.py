@@ -8,6 +8,7 @@ from typing import Any
 
 from ...arrays import partition
 from ...protocol import messages
+from ...protocol.frames import Frame
 from ...serialize import pickles
 from ..calls.balanced_call import ID_MARK, BalancedCall
 from .session import Session
@@ -21,7 +22,7 @@ def submit(
     session: Session,
     method: str,
     targets: Sequence[int],
-    shared: Sequence[Any],
+    shared: Sequence[Frame],
     items: Sequence[Any] | None,
     chunk: int = 0,
     retries: int = 0,
@@ -87,11 +88,11 @@ def submit(
     return call
 
 
-def pickle_in_blocks(items: Sequence[Any], chunk: int) -> tuple[list[int], list[list[Any]]]:
+def pickle_in_blocks(items: Sequence[Any], chunk: int) -> tuple[list[int], list[list[Frame]]]:
     """Pickle items in blocks of similar size; return the number of items and the frames of each block."""
     length, unit = len(items[0]), chunk or 1
     counts: list[int] = []
-    parts: list[list[Any]] = []
+    parts: list[list[Frame]] = []
     start, size = 0, unit
     while start < length:
         size = min(size, length - start)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ... import errors
 from ...protocol import messages
+from ..type_variables import EngineSelection
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 _ONLY_INT = {int}
 
@@ -73,7 +77,7 @@ class EngineDirectory:
             return False
         return len(self.live) >= wanted or self.size - len(self.lost) < wanted
 
-    def resolve(self, targets: Any) -> list[int]:
+    def resolve(self, targets: EngineSelection) -> list[int]:
         """Return the engine ids for `targets` of a user. While all engines start anew, wait for them first.
 
         Parameters
@@ -123,7 +127,7 @@ class EngineDirectory:
             else "The engines have not started yet: rc.wait_for_engines() waits for them."
         )
 
-    def _if_all_live(self, targets: list[Any]) -> list[int] | None:
+    def _if_all_live(self, targets: Any) -> list[int] | None:
         """Return a copy of `targets` if they are distinct live engines: the usual case, without a search."""
         if set(map(type, targets)) != _ONLY_INT:
             return None
@@ -144,7 +148,7 @@ class EngineDirectory:
         return engine
 
 
-def is_single_target(targets: Any) -> bool:
+def is_single_target(targets: EngineSelection) -> TypeIs[SupportsIndex]:
     """Return whether `targets` is one engine id: the result is then a value, not a list.
 
     A numpy array has an ``__index__`` too, which raises.

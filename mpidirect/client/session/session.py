@@ -17,6 +17,7 @@ from ...files import logs
 from ...files.connection_file import ConnectionInfo
 from ...memory import process_memory
 from ...protocol import messages
+from ...protocol.frames import Frame
 from ..calls import unseen_failures
 from ..calls.call import Call
 from ..connection.connection import Connection
@@ -103,8 +104,8 @@ class Session:
         operation: str,
         method: str,
         targets: list[int],
-        shared: Sequence[Any],
-        parts: Sequence[Sequence[Any]] = (),
+        shared: Sequence[Frame],
+        parts: Sequence[Sequence[Frame]] = (),
         convert: Callable[[messages.Reply, Any], Any] | None = None,
         gathers: bool = False,
     ) -> Call:
@@ -139,7 +140,7 @@ class Session:
         return call
 
     def post(
-        self, call: Call, frames: Sequence[Any], kind: Callable[..., messages.Numbered], *fields: Any
+        self, call: Call, frames: Sequence[Frame], kind: Callable[..., messages.Numbered], *fields: Any
     ) -> bool:
         """Send the request of a call, and return whether the request has bulk frames.
 

@@ -17,7 +17,7 @@ from ..interface import ClientInterface
 from ..results.balancedresult import BalancedMapResult, BalancedResult
 from ..results.outputs import at_prompt
 from ..session.balanced_tasks import submit
-from ..type_variables import Item
+from ..type_variables import EngineSelection, Item
 from .base import View
 from .functions import check_callable, function_name
 from .lazy_map import LazyMap
@@ -62,7 +62,7 @@ class LoadBalancedView(View[int]):
 
     FLAGS = ("targets", "block", "track", "follow", "after", "timeout", "retries", "label")
 
-    def __init__(self, client: ClientInterface, targets: Any = None, **flags: Any) -> None:
+    def __init__(self, client: ClientInterface, targets: EngineSelection = None, **flags: Any) -> None:
         self.after: Any = None
         self.follow: Any = None
         self.timeout: float | None = None

@@ -14,7 +14,7 @@ from ..results import waiting
 from ..results.asyncresult import AsyncResult
 from ..session.engines import is_single_target
 from ..session.session import Session
-from ..type_variables import Targets
+from ..type_variables import EngineSelection, Targets
 from .requests import RequestView
 
 
@@ -51,7 +51,7 @@ class CollectiveView(RequestView[Targets]):
         root: int | None = None,
         option: Any = None,
         *,
-        targets: Any,
+        targets: EngineSelection,
         block: bool | None,
         result_type: type[AsyncResult] = AsyncResult,
         single: bool | None = None,

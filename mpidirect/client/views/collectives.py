@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from ..type_variables import Targets
+from ..type_variables import EngineSelection, Targets
 from .reductions import Reductions
 
 
@@ -21,7 +21,7 @@ class Collectives(Reductions[Targets]):
     part, all engines raise an error, and the `CompositeError` names that engine.
     """
 
-    def barrier(self, *, targets: Any = None, block: bool | None = None) -> Any:
+    def barrier(self, *, targets: EngineSelection = None, block: bool | None = None) -> Any:
         """Wait until all engines have reached this point.
 
         Parameters
@@ -48,7 +48,7 @@ class Collectives(Reductions[Targets]):
         root: int | None = None,
         out: str | None = None,
         *,
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
     ) -> Any:
         """Give every engine the root's value of `name`.
@@ -86,7 +86,7 @@ class Collectives(Reductions[Targets]):
         out: str | None = None,
         counts: Sequence[int] | None = None,
         *,
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
     ) -> Any:
         """Cut a sequence of the root along its first axis and give each engine a part: MPI's Scatterv.
@@ -129,7 +129,7 @@ class Collectives(Reductions[Targets]):
         root: int | None = None,
         out: str | None = None,
         *,
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
     ) -> Any:
         """Put the engines' parts together on the root: MPI's Gatherv.
@@ -163,7 +163,7 @@ class Collectives(Reductions[Targets]):
         return self._collective("gather_to", name, out, root, targets=targets, block=block)
 
     def allgather(
-        self, name: str, out: str | None = None, *, targets: Any = None, block: bool | None = None
+        self, name: str, out: str | None = None, *, targets: EngineSelection = None, block: bool | None = None
     ) -> Any:
         """Put the engines' parts together on every engine: MPI's Allgatherv.
 
@@ -192,7 +192,7 @@ class Collectives(Reductions[Targets]):
         return self._collective("allgather", name, out, targets=targets, block=block)
 
     def alltoall(
-        self, name: str, out: str | None = None, *, targets: Any = None, block: bool | None = None
+        self, name: str, out: str | None = None, *, targets: EngineSelection = None, block: bool | None = None
     ) -> Any:
         """Give the k-th engine the k-th part of every engine's sequence: MPI's Alltoallv.
 
@@ -226,7 +226,7 @@ class Collectives(Reductions[Targets]):
         counts: Sequence[int] | str = "even",
         out: str | None = None,
         *,
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
     ) -> Any:
         """Change how many items of a spread sequence each engine has; the whole and its order stay.

@@ -14,7 +14,7 @@ from ..display.tracebacks import trim_tracebacks
 from ..magics.activation import activate
 from ..results.asyncmapresult import AsyncMapResult
 from ..results.asyncresult import AsyncResult
-from ..type_variables import Item, Targets
+from ..type_variables import EngineSelection, Item, Targets
 from .collectives import Collectives
 from .debugging import debug
 from .distributed_array import DistributedArray
@@ -103,7 +103,7 @@ class DirectView(NamespaceView[Targets], ExecutionView[Targets], Collectives[Tar
         block: bool | None = None,
         track: bool | None = None,
         return_exceptions: bool = False,
-        targets: Any = None,
+        targets: EngineSelection = None,
         dist: str = "b",
         ordered: bool = True,
         label: str | None = None,

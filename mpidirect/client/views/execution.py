@@ -10,7 +10,7 @@ from typing import Any, overload
 
 from ..results.asyncresult import AsyncResult
 from ..results.outputs import ExecuteReply
-from ..type_variables import Targets
+from ..type_variables import EngineSelection, Targets
 from .requests import RequestView
 from .syntax_check import check_syntax
 
@@ -41,7 +41,7 @@ class ExecutionView(RequestView[Targets]):
         self,
         code: str,
         silent: bool = True,
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
         label: str | None = None,
     ) -> AsyncResult[Any]: ...
@@ -49,7 +49,7 @@ class ExecutionView(RequestView[Targets]):
         self,
         code: str,
         silent: bool = True,
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
         label: str | None = None,
     ) -> AsyncResult[Any]:
@@ -102,7 +102,7 @@ class ExecutionView(RequestView[Targets]):
     def run(
         self,
         filename: str | Path,
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
         label: str | None = None,
         *,

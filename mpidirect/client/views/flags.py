@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..interface import ClientInterface
 from ..session.engines import is_single_target
+from ..type_variables import EngineSelection
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -32,7 +33,7 @@ class FlaggedView:
 
     FLAGS: tuple[str, ...] = ("block", "track", "label", "targets")
 
-    def __init__(self, client: ClientInterface, targets: Any = None, **flags: Any) -> None:
+    def __init__(self, client: ClientInterface, targets: EngineSelection = None, **flags: Any) -> None:
         self.client = client
         self._session = client._session
         self.targets = targets

@@ -11,7 +11,7 @@ from ...errors import EngineError
 from ...mpi import group_functions
 from ..interface import ClientInterface
 from ..results.asyncresult import AsyncResult
-from ..type_variables import Item
+from ..type_variables import EngineSelection, Item
 from .directview import DirectView
 from .functions import check_callable
 
@@ -32,7 +32,9 @@ class GroupView(DirectView[list[int]]):
 
     FLAGS = (*DirectView.FLAGS, "group")
 
-    def __init__(self, client: ClientInterface, targets: Any, group: str = "", **flags: Any) -> None:
+    def __init__(
+        self, client: ClientInterface, targets: EngineSelection, group: str = "", **flags: Any
+    ) -> None:
         self.group = group
         super().__init__(client, targets, **flags)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..results.asyncresult import AsyncResult
+from ..type_variables import EngineSelection
 from .flags import FlaggedView
 
 
@@ -75,21 +76,25 @@ class QueueView(FlaggedView):
         """The results that have arrived, by the ids of their parts; see `Client.results`."""
         return self.client.results
 
-    def purge_results(self, jobs: Any = (), targets: Any = ()) -> None:
+    def purge_results(self, jobs: Any = (), targets: EngineSelection = ()) -> None:
         """Forget results; see `Client.purge_results`."""
         self.client.purge_results(jobs, targets)
 
-    def abort(self, jobs: Any = None, targets: Any = None, block: bool | None = None) -> None:
+    def abort(self, jobs: Any = None, targets: EngineSelection = None, block: bool | None = None) -> None:
         """Remove tasks that have not begun from the queues; see `Client.abort`."""
         jobs = list(self.outstanding) if jobs is None else jobs
         self.client.abort(jobs, self.targets if targets is None else targets)
 
-    def queue_status(self, targets: Any = None, verbose: bool = False) -> dict[Any, Any]:
+    def queue_status(self, targets: EngineSelection = None, verbose: bool = False) -> dict[Any, Any]:
         """Return the lengths of the engines' queues; see `Client.queue_status`."""
         return self.client.queue_status(self.targets if targets is None else targets, verbose)
 
     def shutdown(
-        self, targets: Any = None, restart: bool = False, hub: bool = False, block: bool | None = None
+        self,
+        targets: EngineSelection = None,
+        restart: bool = False,
+        hub: bool = False,
+        block: bool | None = None,
     ) -> None:
         """End the cluster; see `Client.shutdown`."""
         self.client.shutdown(self.targets if targets is None else targets, restart, hub, block)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..type_variables import Targets
+from ..type_variables import EngineSelection, Targets
 from . import operators
 from .collective_call import CollectiveView
 
@@ -19,7 +19,7 @@ class Reductions(CollectiveView[Targets]):
         root: int | None = None,
         out: str | None = None,
         *,
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
     ) -> Any:
         """Combine the engines' values on the root.
@@ -63,7 +63,7 @@ class Reductions(CollectiveView[Targets]):
         op: Any = "sum",
         out: str | None = None,
         *,
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
     ) -> Any:
         """Combine the engines' values on every engine.
@@ -101,7 +101,7 @@ class Reductions(CollectiveView[Targets]):
         op: Any = "sum",
         out: str | None = None,
         *,
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
     ) -> Any:
         """Combine on each engine its value with those of all engines before it.
@@ -134,7 +134,7 @@ class Reductions(CollectiveView[Targets]):
         op: Any = "sum",
         out: str | None = None,
         *,
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
     ) -> Any:
         """Combine on each engine the values of all engines before it, without the engine's own value.

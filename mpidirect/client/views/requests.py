@@ -14,7 +14,7 @@ from ..results.asyncresult import AsyncResult
 from ..results.outputs import at_prompt
 from ..results.transfer_progress import TransferProgress
 from ..session.engines import is_single_target
-from ..type_variables import Targets
+from ..type_variables import EngineSelection, Targets
 from .base import View
 
 
@@ -29,7 +29,7 @@ class RequestView(View[Targets]):
         *,
         frames: Sequence[Any] | None = None,
         parts_for: Callable[[int], list[Any]] | None = None,
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
         kind: type[AsyncResult] = AsyncResult,
         convert: Callable[[messages.Reply, Any], Any] | None = None,

@@ -12,12 +12,15 @@ from ...serialize import pickles
 from ..connection.bulk_frames import in_parallel
 from ..results.asyncresult import AsyncResult
 from ..session.session import Session
+from ..type_variables import EngineSelection
 from .requests import RequestView
 
 DescriptorOwner = tuple[int, list[int]]  # a process id, and file descriptors of that process
 
 
-def push_shared(view: RequestView, ns: dict[str, Any], targets: Any, block: bool | None) -> AsyncResult:
+def push_shared(
+    view: RequestView, ns: dict[str, Any], targets: EngineSelection, block: bool | None
+) -> AsyncResult:
     """Push names, with arrays in memory that the engines of a node share: see `DirectView.push`.
 
     Parameters

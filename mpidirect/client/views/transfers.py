@@ -10,7 +10,7 @@ from ...protocol.names import INITIAL_NAMES
 from ...serialize import pickles
 from ..results import waiting
 from ..results.asyncmapresult import AsyncGatherResult, AsyncMapResult
-from ..type_variables import Targets
+from ..type_variables import EngineSelection, Targets
 from .collective_call import CollectiveView
 from .shared_push import push_shared
 
@@ -23,7 +23,7 @@ class TransferView(CollectiveView[Targets]):
     def push(
         self,
         ns: dict[str, Any],
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
         track: bool | None = None,
         shared: bool = False,
@@ -71,7 +71,7 @@ class TransferView(CollectiveView[Targets]):
             return waiting.wait_if_idle(result)
         return self._values_if_blocking(result, block)
 
-    def pull(self, names: Any, targets: Any = None, block: bool | None = None) -> Any:
+    def pull(self, names: Any, targets: EngineSelection = None, block: bool | None = None) -> Any:
         """Return the values of names.
 
         Parameters
@@ -126,7 +126,7 @@ class TransferView(CollectiveView[Targets]):
         seq: Any,
         dist: str = "b",
         flatten: bool = False,
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
         track: bool | None = None,
     ) -> Any:
@@ -180,7 +180,7 @@ class TransferView(CollectiveView[Targets]):
         self,
         key: str,
         dist: str = "b",
-        targets: Any = None,
+        targets: EngineSelection = None,
         block: bool | None = None,
         axis: int | str = 0,
     ) -> Any:
@@ -237,7 +237,7 @@ class TransferView(CollectiveView[Targets]):
         return self._values_if_blocking(result, block)
 
     def _gather_on_engines(
-        self, key: str, joins: dict[type, joining.Join | None], targets: Any, block: bool | None
+        self, key: str, joins: dict[type, joining.Join | None], targets: EngineSelection, block: bool | None
     ) -> Any:
         """Have the engines join large parts, if one of the functions joins the parts of all engines."""
         option = [bytes(frame) for frame in pickles.dumps(joins)]
@@ -252,7 +252,7 @@ class TransferView(CollectiveView[Targets]):
             gathers=True,
         )
 
-    def clear(self, targets: Any = None, block: bool | None = None) -> Any:
+    def clear(self, targets: EngineSelection = None, block: bool | None = None) -> Any:
         """Delete the names in the engines' namespaces, except those that an engine starts with.
 
         Parameters

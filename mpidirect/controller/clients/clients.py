@@ -10,6 +10,7 @@ from typing import Any
 from ... import _version
 from ...memory import process_memory
 from ...protocol import messages
+from ...protocol.frames import Frame
 from ...transport.base import Listener
 from ..engine_registry import EngineRegistry
 from ..idleness import Idleness
@@ -197,7 +198,7 @@ class Clients:
 
     # -- messages ---------------------------------------------------------------------------------
 
-    def _dispatch(self, session: Session, message: Any, frames: list[Any]) -> None:
+    def _dispatch(self, session: Session, message: Any, frames: list[Frame]) -> None:
         """Hand a message to the part that handles it, unless the message came before."""
         session.acknowledged(message.ack)
         if isinstance(message, messages.Goodbye):

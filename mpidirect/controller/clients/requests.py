@@ -6,10 +6,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Any
 
 from ...arrays.lazy_numpy import np
 from ...protocol import messages
+from ...protocol.frames import Frame
 from ...protocol.reliable_stream import WINDOW
 from ..engine_registry import EngineRegistry
 from ..scheduling.balanced_request import BalancedRequest
@@ -43,7 +43,7 @@ class _Incoming:
         # the request whose data is being read out of the client's memory
         self.staging: AnyRequest | None = None
         # requests that wait for the request before them
-        self.backlog: deque[tuple[RequestHeader, list[Any]]] = deque()
+        self.backlog: deque[tuple[RequestHeader, list[Frame]]] = deque()
         self.superfluous = 0  # chunks of a dropped request that will still arrive
 
 
@@ -80,7 +80,7 @@ class Requests:
 
     # -- arrival ----------------------------------------------------------------------------------
 
-    def receive(self, session: Session, message: RequestHeader | messages.Chunk, frames: list[Any]) -> None:
+    def receive(self, session: Session, message: RequestHeader | messages.Chunk, frames: list[Frame]) -> None:
         """Take a request, or a chunk of its data."""
         incoming = self._incoming.get(session)
         if incoming is None:
@@ -123,7 +123,7 @@ class Requests:
             incoming.staging = request
             self._staging.add(request.client)
 
-    def _take_chunk(self, incoming: _Incoming, request: AnyRequest, frame: Any) -> None:
+    def _take_chunk(self, incoming: _Incoming, request: AnyRequest, frame: Frame) -> None:
         """Take the next chunk of a request; pass it on if the task has gone before its data."""
         upload = request.upload
         group, piece = upload.add(frame)
@@ -308,7 +308,7 @@ class Requests:
         return True
 
 
-def _request_of(session: Session, header: RequestHeader, frames: list[Any]) -> AnyRequest:
+def _request_of(session: Session, header: RequestHeader, frames: list[Frame]) -> AnyRequest:
     upload = Upload(header, frames, session.process, session.directory)
     if isinstance(header, messages.BalancedTasks):
         return BalancedRequest(header, session, upload)

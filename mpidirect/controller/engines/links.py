@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from ...protocol import messages
+from ...protocol.frames import Frame
 from ...protocol.names import control_name, engine_of, is_anchor, task_name
 from ...transport.base import Listener, Unreachable
 
@@ -14,7 +15,7 @@ from ...transport.base import Listener, Unreachable
 class EngineMessenger(Protocol):
     """Sends messages to engines."""
 
-    def send_task(self, engine: int, frames: Sequence[Any], /) -> None:
+    def send_task(self, engine: int, frames: Sequence[Frame], /) -> None:
         """Send a task to the engine's main thread."""
 
     def send_order(self, engine: int, message: messages.Message, /) -> None:
@@ -66,7 +67,7 @@ class EngineLink:
                 gone.append(engine)
         return gone
 
-    def send_task(self, engine: int, frames: Sequence[Any]) -> None:
+    def send_task(self, engine: int, frames: Sequence[Frame]) -> None:
         """Send a task to the engine's main thread."""
         self._send(self.tasks, task_name(engine), frames)
 
@@ -78,7 +79,7 @@ class EngineLink:
         """Send a message to the engine's control thread, which takes it at once."""
         self._send(self.control, control_name(engine), [messages.encode(message)])
 
-    def _send(self, listener: Listener, name: bytes, frames: Sequence[Any]) -> None:
+    def _send(self, listener: Listener, name: bytes, frames: Sequence[Frame]) -> None:
         with contextlib.suppress(Unreachable):  # the listener will report the end of the engine
             listener.send_to(name, frames)
 

@@ -11,12 +11,13 @@ from mpi4py import MPI
 from ...arrays.lazy_numpy import np
 from ...mpi.bulk_transfer import BulkTransfer, Pending
 from ...mpi.world import World, living, merged, time_limit
+from ...protocol.frames import Frame
 from ...protocol.messages import PrepareCommunicators, chunks
 
 ACTIVE_TIME = 0.1  # seconds after progress in which the loop does not sleep
 ALL_ENGINES = -1  # the engine of a collective
 
-Completion = Callable[["list[Any] | None"], None]
+Completion = Callable[["list[Frame] | None"], None]
 
 
 class MPITransfer:
@@ -51,12 +52,12 @@ class MPITransfer:
         """Return whether a broadcast reaches all engines, and is faster than single messages."""
         return self._broadcast_comm is not None
 
-    def send(self, engine: int, pieces: Sequence[Any]) -> None:
+    def send(self, engine: int, pieces: Sequence[Frame]) -> None:
         """Begin to send pieces; the transfer keeps them alive until they are sent."""
         rank = self._ranks[engine]
         self._add(_Transfer(engine, [self._bulk.send(piece, rank) for piece in pieces], pieces, None))
 
-    def broadcast(self, pieces: Sequence[Any]) -> None:
+    def broadcast(self, pieces: Sequence[Frame]) -> None:
         """Begin to send pieces to all engines by a collective, in which all engines take part."""
         comm = self._broadcast_comm
         assert comm is not None

@@ -12,9 +12,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
 
 from ...protocol import messages
+from ...protocol.frames import Frame
 from ..engine_registry import EngineRegistry
 from ..sessions.downloads import Downloads, Loss
 from ..sessions.replies import Replies
@@ -138,7 +138,7 @@ class Balancer:
     # -- the end of tasks -------------------------------------------------------------------------
 
     def batch_done(
-        self, engine: int, batch: TaskBatch, message: messages.BatchDone, frames: Sequence[Any]
+        self, engine: int, batch: TaskBatch, message: messages.BatchDone, frames: Sequence[Frame]
     ) -> None:
         """Take the results of a batch; tasks of the batch that have not begun wait again."""
         request, (first, stop) = batch.balanced_request, batch.tasks
@@ -162,7 +162,7 @@ class Balancer:
             self._offer(request)
 
     def _items_done(
-        self, request: BalancedRequest, engine: int, end: messages.ItemsDone, inline: Sequence[Any]
+        self, request: BalancedRequest, engine: int, end: messages.ItemsDone, inline: Sequence[Frame]
     ) -> None:
         request.item_bytes = max(request.item_bytes, sum(end.frames) / end.count)
         bulk = [size for size in end.frames if size >= messages.BULK]
@@ -177,8 +177,8 @@ class Balancer:
         request: BalancedRequest,
         engine: int,
         end: messages.ItemsDone,
-        inline: Sequence[Any],
-        pieces: Sequence[Any] | Loss,
+        inline: Sequence[Frame],
+        pieces: Sequence[Frame] | Loss,
     ) -> None:
         """Take the bulk data of a result, or the reason why it does not arrive."""
         tasks = TaskRange(end.first, end.first + end.count)
@@ -197,8 +197,8 @@ class Balancer:
         request: BalancedRequest,
         engine: int,
         end: messages.ItemsDone,
-        inline: Sequence[Any],
-        bulk: Sequence[Any] = (),
+        inline: Sequence[Frame],
+        bulk: Sequence[Frame] = (),
     ) -> None:
         """Reply to the client, or let failed tasks begin again."""
         failure = end.failure
@@ -259,8 +259,8 @@ class Balancer:
         self,
         request: BalancedRequest,
         reply: messages.Reply,
-        inline: Sequence[Any] = (),
-        bulk: Sequence[Any] = (),
+        inline: Sequence[Frame] = (),
+        bulk: Sequence[Frame] = (),
     ) -> None:
         request.ended(reply.index, reply.count)
         self._replies.send(request, reply, inline, bulk)

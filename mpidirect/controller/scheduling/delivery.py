@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from ...arrays.lazy_numpy import np
 from ...protocol import messages
+from ...protocol.frames import Frame
 from ..sessions.uploads import SHARED, ChunkSlot, Upload
 
 
@@ -20,10 +21,10 @@ class BulkSender(Protocol):
     def can_broadcast(self) -> bool:
         """Return whether a broadcast reaches all engines, and is faster than single messages."""
 
-    def send(self, engine: int, pieces: Sequence[Any], /) -> None:
+    def send(self, engine: int, pieces: Sequence[Frame], /) -> None:
         """Send pieces to an engine, point to point."""
 
-    def broadcast(self, pieces: Sequence[Any], /) -> None:
+    def broadcast(self, pieces: Sequence[Frame], /) -> None:
         """Send pieces to all engines by a collective."""
 
 
@@ -32,11 +33,11 @@ class Delivery:
 
     upload: Upload
 
-    def frames_for(self, engine: int) -> list[Any]:
+    def frames_for(self, engine: int) -> list[Frame]:
         """Return the header and the small frames of an engine's task."""
         raise NotImplementedError
 
-    def pieces_for(self, engine: int) -> Sequence[Any]:
+    def pieces_for(self, engine: int) -> Sequence[Frame]:
         """Return the pieces that follow the task by MPI, point to point."""
         return ()
 
@@ -56,7 +57,7 @@ class Delivery:
         """Return the bytes that have arrived at all engines; `waiting` are engines without a reply."""
         return 0
 
-    def pass_on(self, recipients: Collection[int], group: int, piece: Any) -> None:
+    def pass_on(self, recipients: Collection[int], group: int, piece: Frame) -> None:
         """Send a piece that arrived after the task to those `recipients` that need it."""
 
     def seal(self, recipients: Collection[int], complete: bool) -> None:
@@ -96,7 +97,7 @@ class InlineDelivery(Delivery):
         task.retain, task.directory = retain, self.upload.directory
         return task
 
-    def frames_for(self, engine: int) -> list[Any]:
+    def frames_for(self, engine: int) -> list[Frame]:
         request = self.upload.header
         if not request.parts:
             return self._shared_frames
@@ -168,14 +169,14 @@ class PointToPoint(InlineDelivery):
         task.sealed = self.upload.missing > 0
         return task
 
-    def pieces_for(self, engine: int) -> Sequence[Any]:
+    def pieces_for(self, engine: int) -> Sequence[Frame]:
         return [*self.upload.chunks(SHARED), *self._own_pieces(engine)]
 
-    def _own_pieces(self, engine: int) -> list[Any]:
+    def _own_pieces(self, engine: int) -> list[Frame]:
         group = self.upload.group_of(engine)
         return self.upload.chunks(group) if group != SHARED else []
 
-    def pass_on(self, recipients: Collection[int], group: int, piece: Any) -> None:
+    def pass_on(self, recipients: Collection[int], group: int, piece: Frame) -> None:
         for engine in self.upload.targets_of(group):
             if engine in recipients:
                 self._sender.send(engine, [piece])
@@ -213,10 +214,10 @@ class Broadcast(PointToPoint):
         if shared := self.upload.chunks(SHARED):
             self._sender.broadcast(shared)
 
-    def pieces_for(self, engine: int) -> Sequence[Any]:
+    def pieces_for(self, engine: int) -> Sequence[Frame]:
         return super().pieces_for(engine) if engine in self._left_out else self._own_pieces(engine)
 
-    def pass_on(self, recipients: Collection[int], group: int, piece: Any) -> None:
+    def pass_on(self, recipients: Collection[int], group: int, piece: Frame) -> None:
         if group != SHARED:
             super().pass_on(recipients, group, piece)
         elif self._sender.can_broadcast:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ...protocol import messages
+from ...protocol.frames import Frame
 from ..sessions.uploads import SHARED
 from .balanced_request import BalancedRequest, TaskRange
 from .delivery import Delivery
@@ -39,7 +39,7 @@ class BatchDelivery(Delivery):
         self._block = request.block_of(tasks.first)
         self._has_function = has_function
 
-    def frames_for(self, engine: int) -> list[Any]:
+    def frames_for(self, engine: int) -> list[Frame]:
         request, header, upload = self._request, self._request.header, self.upload
         first, stop = self._tasks
         start = first - request.block_start(self._block)
@@ -55,7 +55,7 @@ class BatchDelivery(Delivery):
             directory=upload.directory,
             batch=items,
         )
-        frames = [messages.encode(task)]
+        frames: list[Frame] = [messages.encode(task)]
         if header.parts:
             frames.append(messages.encode(messages.EngineFrames(header.parts[self._block])))
         if not self._has_function:
@@ -64,7 +64,7 @@ class BatchDelivery(Delivery):
             frames += upload.inline(self._block + 1)
         return frames
 
-    def pieces_for(self, engine: int) -> Sequence[Any]:
+    def pieces_for(self, engine: int) -> Sequence[Frame]:
         function = [] if self._has_function else self.upload.chunks(SHARED)
         items = self.upload.chunks(self._block + 1) if self._request.header.parts else []
         return [*function, *items]

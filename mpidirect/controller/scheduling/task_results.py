@@ -6,9 +6,9 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
 
 from ...protocol import messages
+from ...protocol.frames import Frame
 from ..engine_registry import EngineRegistry
 from ..sessions.downloads import Downloads, Loss
 from ..sessions.replies import Replies
@@ -50,7 +50,7 @@ class TaskResults:
 
     # -- the end of tasks -------------------------------------------------------------------------
 
-    def task_done(self, engine: int, done: messages.TaskDone, inline: Sequence[Any]) -> bool:
+    def task_done(self, engine: int, done: messages.TaskDone, inline: Sequence[Frame]) -> bool:
         """Forward the result of a task; return False if the engine did not have the task."""
         request = self._scheduler.done(engine, done.id)
         if request is None:
@@ -73,7 +73,7 @@ class TaskResults:
         if not request.open and request.result_size >= ANNOUNCED_SIZE:
             request.client.notify(messages.ResultSize, request.id, request.result_size)
 
-    def batch_done(self, engine: int, message: messages.BatchDone, inline: Sequence[Any]) -> bool:
+    def batch_done(self, engine: int, message: messages.BatchDone, inline: Sequence[Frame]) -> bool:
         """Take the results of a batch; return False if the engine did not have the batch."""
         batch = self._scheduler.done(engine, message.id)
         if not isinstance(batch, TaskBatch):
@@ -101,8 +101,8 @@ class TaskResults:
         request: ActiveRequest,
         engine: int,
         done: messages.TaskDone,
-        inline: Sequence[Any],
-        pieces: Sequence[Any] | Loss,
+        inline: Sequence[Frame],
+        pieces: Sequence[Frame] | Loss,
     ) -> None:
         """Forward the bulk data of a result, or the reason why it does not arrive."""
         if pieces is Loss.NO_MEMORY:
@@ -154,8 +154,8 @@ class TaskResults:
         self,
         request: ActiveRequest,
         reply: messages.Reply,
-        inline: Sequence[Any] = (),
-        bulk: Sequence[Any] = (),
+        inline: Sequence[Frame] = (),
+        bulk: Sequence[Frame] = (),
     ) -> None:
         self._replies.send(request, reply, inline, bulk)
         self._balancer.dependencies.note(request.id, reply.engine, 1, reply.engine, reply.status == "ok")

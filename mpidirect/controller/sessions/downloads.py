@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from ...protocol.frames import Frame
 from ...protocol.messages import chunks
 from .retention import CONNECTED_ROOM, Retention
 from .session import Session
@@ -21,13 +22,15 @@ class Loss(Enum):
 
 
 # its argument are the pieces of a result, or the reason why they do not arrive
-Arrival = Callable[["Sequence[Any] | Loss"], None]
+Arrival = Callable[["Sequence[Frame] | Loss"], None]
 
 
 class BulkReceiver(Protocol):
     """Receives bulk data from engines."""
 
-    def receive(self, engine: int, sizes: Sequence[int], then: Callable[[list[Any] | None], None], /) -> None:
+    def receive(
+        self, engine: int, sizes: Sequence[int], then: Callable[[list[Frame] | None], None], /
+    ) -> None:
         """Receive frames of these sizes in pieces, and call `then`; with None if the engine died."""
 
 
@@ -84,7 +87,7 @@ class Downloads:
             return
         session.downloading += size
 
-        def arrived(pieces: list[Any] | None) -> None:
+        def arrived(pieces: list[Frame] | None) -> None:
             session.downloading -= size
             result.then(Loss.ENGINE_DIED if pieces is None else pieces)
 
@@ -98,7 +101,7 @@ class Downloads:
         """Receive a result piece by piece and drop it, so that the engine can continue."""
         sizes = deque(stop - start for size in result.sizes for start, stop in chunks(size))
 
-        def receive_next(previous: Sequence[Any] | None) -> None:
+        def receive_next(previous: Sequence[Frame] | None) -> None:
             if previous is not None and sizes:
                 self._transfer.receive(engine, [sizes.popleft()], receive_next)
             else:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ...protocol import messages
+from ...protocol.frames import Frame
 from .retained_results import RetainedResults
 from .session import OpenRequest
 
@@ -20,8 +20,8 @@ class Replies:
         self,
         request: OpenRequest,
         reply: messages.Reply,
-        inline: Sequence[Any] = (),
-        bulk: Sequence[Any] = (),
+        inline: Sequence[Frame] = (),
+        bulk: Sequence[Frame] = (),
     ) -> None:
         """Send a reply, with its small frames and its bulk pieces."""
         complete = request.complete

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ...protocol import messages
+from ...protocol.frames import Frame
 from ...protocol.reliable_stream import Inbox, Outbox
 from ...transport.base import Listener, Unreachable
 from .undelivered import expired_reply
@@ -59,8 +60,8 @@ class Session:
         self.recalled: set[str] = set()  # ids of requests whose results another client has asked for
         self.urgent = False  # whether a request is complete, so that its last reply is sent without delay
         self._replies: list[messages.Reply] = []
-        self._inline_frames: list[Any] = []
-        self._bulk_pieces: list[Any] = []
+        self._inline_frames: list[Frame] = []
+        self._bulk_pieces: list[Frame] = []
         self._text_size = 0  # characters of output in the waiting replies
 
     @property
@@ -88,7 +89,9 @@ class Session:
         """Return whether replies wait to be sent together."""
         return bool(self._replies)
 
-    def reply(self, reply: messages.Reply, inline: Sequence[Any], bulk: Sequence[Any], last: bool) -> None:
+    def reply(
+        self, reply: messages.Reply, inline: Sequence[Frame], bulk: Sequence[Frame], last: bool
+    ) -> None:
         """Add a reply to the waiting replies; `last` if its request is now complete."""
         if last:
             self.open.pop(reply.id, None)
@@ -113,7 +116,7 @@ class Session:
 
     # -- messages ---------------------------------------------------------------------------------
 
-    def notify(self, kind: Any, *fields: Any) -> None:
+    def notify(self, kind: Callable[..., messages.Numbered], *fields: Any) -> None:
         """Send a message of this kind, after the waiting replies."""
         self.flush()
         self.post(kind(self.outbox.next(), self.inbox.acknowledged(), *fields))
@@ -124,7 +127,7 @@ class Session:
             return
         self.post(messages.RelayedOutput(self.outbox.next(), self.inbox.acknowledged(), task, engine, pieces))
 
-    def post(self, message: messages.Numbered, frames: Sequence[Any] = ()) -> None:
+    def post(self, message: messages.Numbered, frames: Sequence[Frame] = ()) -> None:
         """Send a numbered message; keep it until it is acknowledged."""
         header = messages.encode(message)
         size = len(header) + sum(len(frame) for frame in frames)
@@ -145,7 +148,7 @@ class Session:
             if not self.send(frames):
                 return
 
-    def send(self, frames: Sequence[Any]) -> bool:
+    def send(self, frames: Sequence[Frame]) -> bool:
         """Send one message now; return False if the client is away."""
         if self.listener is None:
             return False

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...protocol import messages
+from ...protocol.frames import Frame
 
 TOO_LARGE = "it was dropped: it is larger than all that is kept for clients that are away"
 EXPIRED = "it was dropped: there was no more room for results of clients that are away"
@@ -15,14 +16,14 @@ class UndeliveredResult(NamedTuple):
     """A reply with its frames."""
 
     reply: messages.Reply
-    inline: list[Any]
-    bulk: list[Any]  # the chunks of its bulk frames
+    inline: list[Frame]
+    bulk: list[Frame]  # the chunks of its bulk frames
 
 
-def undelivered_results(outbox: Iterable[Sequence[Any]]) -> Iterator[UndeliveredResult]:
+def undelivered_results(outbox: Iterable[Sequence[Frame]]) -> Iterator[UndeliveredResult]:
     """Yield the results in the messages of an outbox, in order."""
     batch: list[UndeliveredResult] = []
-    expected: list[tuple[list[Any], int]] = []
+    expected: list[tuple[list[Frame], int]] = []
     for header, *frames in outbox:
         message = messages.decode_from_controller(header)
         if isinstance(message, messages.Results):
@@ -37,7 +38,7 @@ def undelivered_results(outbox: Iterable[Sequence[Any]]) -> Iterator[Undelivered
     yield from batch
 
 
-def _with_inline_frames(replies: list[messages.Reply], frames: list[Any]) -> list[UndeliveredResult]:
+def _with_inline_frames(replies: list[messages.Reply], frames: list[Frame]) -> list[UndeliveredResult]:
     """Give each reply its own small frames, and an empty list for its chunks."""
     remaining = iter(frames)
     return [

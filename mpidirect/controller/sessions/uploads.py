@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ...arrays.lazy_numpy import np
 from ...memory import process_memory
 from ...protocol import messages
+from ...protocol.frames import Frame
 from ...protocol.messages import BULK
 
 MAX_FRAME = 1 << 40  # maximum bytes of one frame
@@ -51,7 +52,7 @@ class Upload:
     """
 
     def __init__(
-        self, header: RequestHeader, frames: list[Any], client_process: int, directory: str = ""
+        self, header: RequestHeader, frames: list[Frame], client_process: int, directory: str = ""
     ) -> None:
         self.header = header
         self.client_process = client_process
@@ -63,7 +64,7 @@ class Upload:
             raise ValueError("there is no target")
         if header.parts and len(header.parts) != len(owners):
             raise ValueError("parts and targets differ in number")
-        self._inline: list[list[Any]] = []
+        self._inline: list[list[Frame]] = []
         self._bulk_sizes: list[list[int]] = []
         self._sort_frames(frames)
         self._group_of = {owner: k for k, owner in enumerate(owners, 1)} if header.parts else {}
@@ -77,7 +78,7 @@ class Upload:
         ):
             raise ValueError("these are not the addresses of the bulk frames")
 
-    def _sort_frames(self, frames: list[Any]) -> None:
+    def _sort_frames(self, frames: list[Frame]) -> None:
         """Give each group its small frames and the sizes of its bulk frames."""
         coming = iter(frames)
         for sizes in (self.header.frames, *self.header.parts):
@@ -95,7 +96,7 @@ class Upload:
             raise ValueError("there are more frames than the header announces")
 
     def _expect_bulk(self) -> None:
-        self._chunks: list[list[Any]] = [[] for _ in self._bulk_sizes]
+        self._chunks: list[list[Frame]] = [[] for _ in self._bulk_sizes]
         slots = self._slots()
         self.missing = len(slots)
         self._expected: Iterator[ChunkSlot] = iter(slots)
@@ -120,7 +121,7 @@ class Upload:
 
     # -- arrival ----------------------------------------------------------------------------------
 
-    def add(self, frame: Any) -> tuple[int, Any]:
+    def add(self, frame: Frame) -> tuple[int, Frame]:
         """Take the next chunk, which arrived as a message; return its group and its bytes."""
         slot = next(self._expected)
         if len(frame) != slot.size:
@@ -139,7 +140,7 @@ class Upload:
         slot = next(self._expected)
         return slot.group, self._store(slot, substitute(slot))
 
-    def _store(self, slot: ChunkSlot, chunk: Any) -> Any:
+    def _store(self, slot: ChunkSlot, chunk: Frame) -> Frame:
         self._chunks[slot.group].append(chunk)
         self.arrived += slot.size
         self.missing -= 1
@@ -187,11 +188,11 @@ class Upload:
         targets = self.header.targets
         return targets if group == SHARED else [targets[group - 1]]
 
-    def inline(self, group: int) -> list[Any]:
+    def inline(self, group: int) -> list[Frame]:
         """Return the small frames of a group."""
         return self._inline[group]
 
-    def chunks(self, group: int) -> list[Any]:
+    def chunks(self, group: int) -> list[Frame]:
         """Return the chunks of a group that have arrived."""
         return self._chunks[group] if self.bulk else []
 

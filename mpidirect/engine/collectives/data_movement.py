@@ -12,6 +12,7 @@ from mpi4py import MPI
 from ...arrays import kinds
 from ...arrays.joining import join
 from ...arrays.partition import bounds
+from ...protocol.frames import Frame
 from ...serialize import pickles
 from .. import interrupts
 from . import arrays
@@ -64,7 +65,7 @@ def empty(sizes: list[int]) -> list[np.ndarray]:
     return [np.empty(size, np.uint8) for size in sizes]
 
 
-def copied(frames: list[Any]) -> Any:
+def copied(frames: list[Frame]) -> Any:
     """Unpickle an object that shares no memory with the pickled one."""
     return pickles.loads([bytearray(frame) for frame in frames])
 
@@ -75,7 +76,7 @@ def copied(frames: list[Any]) -> Any:
 def bcast(rendezvous: Rendezvous) -> None:
     """Put the root's value on every engine."""
     root = rendezvous.root
-    frames: list[Any] = []
+    frames: list[Frame] = []
     part = LocalPart(rendezvous)
 
     def describe() -> Proposal:
@@ -118,7 +119,7 @@ def _bcast_on_device(rendezvous: Rendezvous, part: LocalPart, proposal: Proposal
 
 def allgather(rendezvous: Rendezvous) -> None:
     """Join the parts of all engines on every engine."""
-    frames: list[Any] = []
+    frames: list[Frame] = []
     part = LocalPart(rendezvous)
 
     def describe() -> Proposal:

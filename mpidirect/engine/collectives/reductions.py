@@ -10,6 +10,7 @@ import numpy as np
 from mpi4py import MPI
 
 from ...arrays import kinds
+from ...protocol.frames import Frame
 from ...serialize import pickles
 from .. import interrupts
 from . import arrays, operators, staging
@@ -138,7 +139,7 @@ class Reduction:
 def _bcast_object(rendezvous: Rendezvous, value: Any, root: int) -> Any:
     """Return the root's object on every engine, if only the root knows the size."""
     is_root = rendezvous.position == root
-    frames: list[Any] = []
+    frames: list[Frame] = []
     if is_root:
         with interrupts.admitted():
             frames = pickles.dumps(value)

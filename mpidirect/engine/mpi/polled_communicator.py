@@ -13,6 +13,8 @@ from ...arrays.lazy_numpy import np
 from .polling import poll_until
 from .watched_communicator import CommunicatorLost, WatchedCommunicator, mpi_state
 
+Status = MPI.Status | None
+
 
 def polled(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a blocking method that polls the non-blocking operation of the same name."""
@@ -110,7 +112,7 @@ class PolledCommunicator(WatchedCommunicator):
     # -- point to point ---------------------------------------------------------------------------------
 
     def Recv(
-        self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: Any = None
+        self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: Status = None
     ) -> None:
         with self._blocking_call("Recv"):
             request = MPI.Intracomm.Irecv(self, buf, source, tag)
@@ -124,7 +126,7 @@ class PolledCommunicator(WatchedCommunicator):
         recvbuf: Any = None,
         source: int = MPI.ANY_SOURCE,
         recvtag: int = MPI.ANY_TAG,
-        status: Any = None,
+        status: Status = None,
     ) -> None:
         with self._blocking_call("Sendrecv"):
             incoming = MPI.Intracomm.Irecv(self, recvbuf, source, recvtag)
@@ -132,18 +134,18 @@ class PolledCommunicator(WatchedCommunicator):
             poll_until(self, "Sendrecv", lambda: incoming.Test(status), [incoming, sent])
             poll_until(self, "Sendrecv", sent.Test, [sent])
 
-    def Probe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: Any = None) -> Any:
+    def Probe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: Status = None) -> Any:
         with self._blocking_call("Probe"):
             return poll_until(self, "Probe", lambda: self.Iprobe(source, tag, status))
 
-    def Mprobe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: Any = None) -> Any:
+    def Mprobe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: Status = None) -> Any:
         with self._blocking_call("Mprobe"):
             return poll_until(self, "Mprobe", lambda: self.Improbe(source, tag, status))
 
-    def probe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: Any = None) -> Any:
+    def probe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: Status = None) -> Any:
         return self.Probe(source, tag, status)
 
-    def mprobe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: Any = None) -> Any:
+    def mprobe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: Status = None) -> Any:
         with self._blocking_call("mprobe"):
             return poll_until(self, "mprobe", lambda: self.improbe(source, tag, status))
 
@@ -162,7 +164,7 @@ class PolledCommunicator(WatchedCommunicator):
         buf: Any = None,
         source: int = MPI.ANY_SOURCE,
         tag: int = MPI.ANY_TAG,
-        status: Any = None,
+        status: Status = None,
     ) -> Any:
         if source == MPI.PROC_NULL:
             return MPI.Intracomm.recv(self, buf, source, tag, status)
@@ -188,7 +190,7 @@ class PolledCommunicator(WatchedCommunicator):
         recvbuf: Any = None,
         source: int = MPI.ANY_SOURCE,
         recvtag: int = MPI.ANY_TAG,
-        status: Any = None,
+        status: Status = None,
     ) -> Any:
         with self._blocking_call("sendrecv"):
             sent = MPI.Intracomm.isend(self, sendobj, dest, sendtag)

@@ -49,10 +49,10 @@ class Request(_MPIRequest, metaclass=_RequestType):
         if self:  # No wait will complete this request, but MPI may still use its buffers.
             keep_requests([_MPIRequest(self)])
 
-    def Wait(self, status: Any = None) -> Any:
+    def Wait(self, status: MPI.Status | None = None) -> Any:
         return _wait("Wait", [self], lambda: _MPIRequest.Wait(self, status), lambda: self.Test(status))
 
-    def wait(self, status: Any = None) -> Any:
+    def wait(self, status: MPI.Status | None = None) -> Any:
         def test() -> Any:
             ended, value = self.test(status)
             return (value,) if ended else None
@@ -75,7 +75,7 @@ def _make_wait(name: str, is_pending: Callable[[Any], bool], result: Callable[[A
     mpi_wait = getattr(_MPIRequest, name)
     mpi_test = getattr(_MPIRequest, name.replace("Wait", "Test").replace("wait", "test"))
 
-    def call(cls: type, requests: Any, status: Any = None) -> Any:
+    def call(cls: type, requests: Any, status: MPI.Status | None = None) -> Any:
         def test() -> Any:
             found = mpi_test(requests, status)
             return None if is_pending(found) else (result(found),)

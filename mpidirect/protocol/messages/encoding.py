@@ -7,6 +7,7 @@ from typing import Union
 
 import msgspec
 
+from ..frames import Frame
 from . import client, engine
 from .shared import Message
 
@@ -80,10 +81,10 @@ _FromEngine = Union[
 ]
 
 encode = msgspec.msgpack.Encoder().encode
-decode_from_client: Callable[[bytes], Message] = msgspec.msgpack.Decoder(_FromClient).decode
-decode_from_controller: Callable[[bytes], Message] = msgspec.msgpack.Decoder(_FromController).decode
-decode_to_engine: Callable[[bytes], Message] = msgspec.msgpack.Decoder(_ToEngine).decode
-decode_from_engine: Callable[[bytes], Message] = msgspec.msgpack.Decoder(_FromEngine).decode
+decode_from_client: Callable[[Frame], Message] = msgspec.msgpack.Decoder(_FromClient).decode
+decode_from_controller: Callable[[Frame], Message] = msgspec.msgpack.Decoder(_FromController).decode
+decode_to_engine: Callable[[Frame], Message] = msgspec.msgpack.Decoder(_ToEngine).decode
+decode_from_engine: Callable[[Frame], Message] = msgspec.msgpack.Decoder(_FromEngine).decode
 decode_engine_frames = msgspec.msgpack.Decoder(engine.EngineFrames).decode
 
 MalformedMessage = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # raised by the decoders
