@@ -116,11 +116,13 @@ class Server:
     def _listen_for_clients(self, former_port: int) -> None:
         """Listen at a Unix socket and at a TCP port."""
         local_address = f"{SCHEME}{self._directory}/clients"
-        self._local = Router.bound(self._context, local_address, MAX_CLIENT_FRAME)
+        self._local = Router.bound(self._context, local_address, MAX_CLIENT_FRAME, of_clients=True)
         ip = self._spec.ip or "127.0.0.1"
         listener = client_port(interface_address(ip), self._spec.port, former_port)
         self._port = listener.getsockname()[1]
-        self._remote = Router.listening(self._context, listener, self._server_keys, CLIENTS, MAX_CLIENT_FRAME)
+        self._remote = Router.listening(
+            self._context, listener, self._server_keys, CLIENTS, MAX_CLIENT_FRAME, of_clients=True
+        )
         hosts = own_addresses() if ip == "*" else [interface_address(ip)]
         self._addresses = [local_address, *(url(host, self._port) for host in hosts)]
 

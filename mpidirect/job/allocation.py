@@ -43,13 +43,12 @@ def slots() -> int:
 
 
 def room() -> int:
-    """Return the most engines that this job holds, by tasks or by cores; 0 outside a job, as on any host.
+    """Return the most engines that this job holds, by tasks or by cores; 0 without a limit: on one host.
 
     A step of the job may have fewer tasks than the job, so with Slurm the cores of the job count as well.
     """
-    launcher, _ = enclosing()
     cores_of_job = _expand_counts(os.environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
-    return max(slots(), sum(cores_of_job)) if launcher else 0
+    return max(slots(), sum(cores_of_job)) if hosts() > 1 else 0
 
 
 def hosts() -> int:

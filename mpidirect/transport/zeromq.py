@@ -167,6 +167,7 @@ class Dealer(Socket):
             self.setsockopt(zmq.RECONNECT_IVL, _NEVER)
             self.setsockopt(zmq.HANDSHAKE_IVL, 0)  # a frozen controller must not look like a refusal
             self.enable_heartbeats()
+            self.setsockopt(zmq.HEARTBEAT_TTL, int(SILENCE * 1000))  # the router sends clients no heartbeats
             monitor = self.watch(_END_EVENTS).event_socket
             assert monitor is not None
             self.descriptors = [self.fileno(), monitor.fileno()]  # for threads that must not use the sockets
@@ -223,9 +224,11 @@ class Router(Socket):
     _used = True  # whether the socket was used since the last query of `waiting`
 
     @classmethod
-    def bound(cls, context: zmq.Context[Any], address: str, largest: int = LARGEST) -> Router:
+    def bound(
+        cls, context: zmq.Context[Any], address: str, largest: int = LARGEST, *, of_clients: bool = False
+    ) -> Router:
         """Accept connections of this host, at an address in a directory that only its owner can enter."""
-        self = cls._create_router(context, largest).watch(zmq.EVENT_DISCONNECTED)
+        self = cls._create_router(context, largest, of_clients).watch(zmq.EVENT_DISCONNECTED)
         self.bind(address)
         return self
 
@@ -237,9 +240,12 @@ class Router(Socket):
         keys: KeyPair,
         domain: bytes,
         largest: int = LARGEST,
+        *,
+        of_clients: bool = False,
     ) -> Router:
         """Accept connections at a listening TCP socket, encrypted with CURVE; the router owns the socket."""
-        self = cls._create_router(context, largest).watch(zmq.EVENT_DISCONNECTED | zmq.EVENT_ACCEPTED)
+        self = cls._create_router(context, largest, of_clients)
+        self.watch(zmq.EVENT_DISCONNECTED | zmq.EVENT_ACCEPTED)
         serve(self, keys, domain)
         self._gate = Gate(listener)
         host, port = listener.getsockname()[:2]
@@ -250,9 +256,16 @@ class Router(Socket):
         return self
 
     @classmethod
-    def _create_router(cls, context: zmq.Context[Any], largest: int) -> Router:
+    def _create_router(cls, context: zmq.Context[Any], largest: int, of_clients: bool) -> Router:
+        """Create a router. It sends heartbeats to engines. Clients send heartbeats to it.
+
+        If a client takes over the name of its earlier connection, libzmq stops to read that connection. When
+        it ends, the next heartbeat on it would abort the process (`!_io_error` in stream_engine_base.cpp).
+        Engines never make a second connection.
+        """
         self = cls.create(context, zmq.ROUTER, 500, largest)
-        self.enable_heartbeats()
+        if not of_clients:
+            self.enable_heartbeats()
         self.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self.setsockopt(zmq.ROUTER_HANDOVER, 1)
         return self

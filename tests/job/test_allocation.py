@@ -6,10 +6,12 @@ from mpidirect.job import allocation
 
 pytestmark = pytest.mark.openmpi_only  # nothing here depends on the MPI
 
+SLURM = {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2"}
 JOBS = {
-    "tasks": ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "5", "SLURM_JOB_CPUS_PER_NODE": "5"}, 5),
-    "cores": ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_JOB_CPUS_PER_NODE": "8(x2),4"}, 20),
-    "grid engine": ({"JOB_ID": "7", "SGE_ROOT": "/sge", "NSLOTS": "6"}, 6),
+    "tasks": ({**SLURM, "SLURM_NTASKS": "5", "SLURM_JOB_CPUS_PER_NODE": "2(x2)"}, 5),
+    "cores": ({**SLURM, "SLURM_NTASKS": "2", "SLURM_JOB_CPUS_PER_NODE": "8(x2),4"}, 20),
+    "grid engine": ({"JOB_ID": "7", "SGE_ROOT": "/sge", "NSLOTS": "6", "NHOSTS": "2"}, 6),
+    "one host": ({**SLURM, "SLURM_JOB_NUM_NODES": "1", "SLURM_NTASKS": "5"}, 0),
     "no job": ({}, 0),
 }
 

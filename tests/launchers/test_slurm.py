@@ -202,8 +202,9 @@ def test_c_world_and_restart_on_several_hosts(hosts, nodes, troubles):
             os.kill(rc.engines_info[1]["pid"], signal.SIGKILL)
             until(lambda: rc.ids == [0, 2, 3])
             assert rc.restart("dead") == [1] and where(dv) == was
-        with pytest.raises(errors.MPIDirectError, match=r"room for 4 engines, .* not for 64"):
-            rc.resize(64)
+        if nodes > 1:  # one host takes any number
+            with pytest.raises(errors.MPIDirectError, match=r"room for 4 engines, .* not for 64"):
+                rc.resize(64)
         assert rc.ids == [0, 1, 2, 3]
         assert rc.resize(3) == [0, 1, 2] and set(where(rc[:])) == set(was)
         assert rc[:].apply_sync(lambda: comm.allreduce(rank)) == [3, 3, 3]  # noqa: F821

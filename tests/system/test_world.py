@@ -195,7 +195,7 @@ def test_earlier_calls_end_with_an_error_that_names_the_restart(start):
             asked.get(WITHIN)
     assert rc[:].apply(int).get(WITHIN) == [0, 0]
     with pytest.raises(EngineError) as e:
-        rc[0].execute("print('mine', file=__import__('sys').__stderr__); os._exit(3)").get(WITHIN)
+        rc[0].execute("import os, sys; print('mine', file=sys.__stderr__); os._exit(3)").get(WITHIN)
     assert "mine" in e.value.traceback and "leaving" not in e.value.traceback  # nothing of its predecessor
 
 

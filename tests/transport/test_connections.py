@@ -7,6 +7,8 @@ import os
 import select
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 
@@ -50,7 +52,7 @@ class Ipc:
     def __init__(self, directory):
         self.context = zmq.Context()
         self.address = f"ipc://{directory}/listener"
-        self.listener = Router.bound(self.context, self.address, LARGEST)
+        self.listener = Router.bound(self.context, self.address, LARGEST, of_clients=True)
 
     def dial(self, name=b"peer"):
         return Dealer.of_client(self.context, self.address, name, self.credentials)
@@ -73,7 +75,7 @@ class Curve(Ipc):
         self.answering.start()
         bound = socket.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{bound.getsockname()[1]}"
-        self.listener = Router.listening(self.context, bound, server, CLIENTS, LARGEST)
+        self.listener = Router.listening(self.context, bound, server, CLIENTS, LARGEST, of_clients=True)
 
     def answer(self):
         while not self.over.is_set():
@@ -288,6 +290,43 @@ def test_the_end_of_a_connection_is_reported_at_once(listener, dial):
     take(listener)
     listener.close(0)
     assert comes(peer) is None
+
+
+# A client takes over its name with a second connection while the first one still sends. Then the first ends.
+TAKEOVER = """
+import sys, zmq
+from mpidirect.transport import zeromq
+zeromq.HEARTBEAT, zeromq.SILENCE = 0.1, 5.0
+address, large = sys.argv[1], bytes(1_000_000)
+contexts = [zmq.Context() for _ in range(3)]
+router = zeromq.Router.bound(contexts[0], address, of_clients=True)
+first = zeromq.Dealer.of_client(contexts[1], address, b"peer", None)
+first.put([b"first"])
+assert router.recv_multipart() == [b"peer", b"first"]
+for _ in range(50):
+    first.put([b"more", large])
+second = zeromq.Dealer.of_client(contexts[2], address, b"peer", None)
+second.put([b"second"])
+while router.recv_multipart()[1] != b"second":
+    pass
+for _ in range(50):
+    first.put([b"more", large])
+while router.poll(300):
+    router.recv_multipart()
+first.close(0)
+contexts[1].destroy(0)
+assert not router.poll(1000)  # ten heartbeats
+second.put([b"again"])
+print(router.recv_multipart())
+second.close(0)
+router.close(0)
+"""
+
+
+def test_a_replaced_connection_that_ends_does_not_abort_the_process(tmp_path):
+    command = [sys.executable, "-c", TAKEOVER, f"ipc://{tmp_path}/listener"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[b'peer', b'again']\n", done.stderr
 
 
 @by_zeromq
