@@ -52,6 +52,7 @@ def narrow(client, rc):
     pid = client._session.engines.live[0].pid
     before = limited(pid)
     try:
+        assert client[0].pull("kept", block=True) == 7  # after this task the engine reserves memory
         yield client[0]
         assert client[:].pull("kept", block=True) == [7] * 4
         assert client[:].apply_async(lambda: comm.allreduce(1)).get(WITHIN) == [4] * 4  # noqa: F821
