@@ -129,9 +129,11 @@ def _variable(process: psutil.Process, name: str) -> str:
 
 
 def _send(targets: list[psutil.Process], signum: int) -> None:
+    """Send a signal to processes; last to those above this one, whose end may end this process."""
     import psutil
 
-    for process in targets:
+    above = {process.pid for process in psutil.Process().parents()}
+    for process in sorted(targets, key=lambda process: process.pid in above):
         try:
             process.send_signal(signum)  # psutil checks that the number still belongs to the same process.
         except psutil.Error:
