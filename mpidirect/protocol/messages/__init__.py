@@ -9,6 +9,7 @@ controller, `engine` the messages between controller and engines, `frames` the s
 `encoding` the encoder and the decoders.  Import this package and name messages by it: ``messages.Request``.
 """
 
+from ..frames import BULK, CHUNK, INLINE_LIMIT, chunks
 from .client import (
     Ack,
     Answer,
@@ -86,7 +87,6 @@ from .engine import (
     UseCommunicators,
     WatchJoin,
 )
-from .frames import BULK, CHUNK, INLINE_LIMIT, chunks
 from .shared import (
     AFTER_TASK,
     DISPLAY,
