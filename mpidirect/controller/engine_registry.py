@@ -60,6 +60,10 @@ class EngineRegistry:
         """Note why C code can't use ``MPI_COMM_WORLD`` any more; the first reason stays."""
         self.c_world_loss = self.c_world_loss or reason
 
+    def hint_for(self, ename: str, engine: int) -> str:
+        """Return what a user can do after an error of an engine; empty if there is nothing to say."""
+        return self.hints.get(engine, "") if ename == "EngineError" else ""
+
     def tell_of_c_world(self) -> None:
         """Have the clients show that the world in C can't be used: no error of a call tells it."""
         self.notice = f"{self.world}."

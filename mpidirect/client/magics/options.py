@@ -66,9 +66,9 @@ def parse_targets(text: str, engines: EngineDirectory, option: str = "--targets"
     Parameters
     ----------
     text : str
-        What was typed.
-    engines : EngineDirectory
         The typed text.
+    engines : EngineDirectory
+        The engines of the cluster.
     option : str
         The option or magic before the text.
 

@@ -289,7 +289,7 @@ class Balancer:
         """End tasks for which no engine will reply."""
         now = time.time()
         status = "aborted" if ename == "TaskAborted" else "error"
-        hint = self._registry.hints.get(engine, "") if ename == "EngineError" else ""
+        hint = self._registry.hint_for(ename, engine)
         failure = messages.Failure(ename, evalue, traceback, request.header.op, hint)
         first, stop = tasks
         reply = messages.Reply(

@@ -145,7 +145,7 @@ class TaskResults:
         request.open.discard(engine)
         now = time.time()
         status = "aborted" if ename == "TaskAborted" else "error"
-        hint = self._registry.hints.get(engine, "") if ename == "EngineError" else ""
+        hint = self._registry.hint_for(ename, engine)
         failure = messages.Failure(ename, evalue, traceback, request.method, hint)
         reply = messages.Reply(request.id, engine, status, [], now, now, stdout, stderr, failure)
         self._reply(request, reply)

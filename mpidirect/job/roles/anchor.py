@@ -46,14 +46,19 @@ def run_anchor(
     unlink_shared_memory(launched=True)
     if children is not None:
         spawning.send_start(children, start)
-    watch = SpawnWatch(spec.cluster, controller, math.inf)  # The controller limits the time of later spawns.
-    spawning.serve(connect_anchor(start.invitation, number), spawning.Spawner(command, start), watch)
+    _serve(spec, start, controller, number, command)
 
 
 def run_spawned_anchor(spec: JobSpec, start: spawning.EngineStart) -> None:
     """Run, until the cluster ends, the anchor that takes the place of one that died."""
     assert start.controller is not None
     unlink_shared_memory(launched=True)
-    command = Parent().command()
-    watch = SpawnWatch(spec.cluster, start.controller, math.inf)
-    spawning.serve(connect_anchor(start.invitation, 0), spawning.Spawner(command, start), watch)
+    _serve(spec, start, start.controller, 0, Parent().command())
+
+
+def _serve(
+    spec: JobSpec, start: spawning.EngineStart, controller: Owner, number: int, command: list[str]
+) -> None:
+    """Spawn engines by `command` when the controller orders it, until the cluster ends."""
+    watch = SpawnWatch(spec.cluster, controller, math.inf)  # The controller limits the time of these spawns.
+    spawning.serve(connect_anchor(start.invitation, number), spawning.Spawner(command, start), watch)
